@@ -1,0 +1,149 @@
+"""Anchors: the mean pooled state per step of answered harmless and of refused harmful generations.
+
+arXiv 2602.02600, section 3.1: the harmless anchor uses only harmless prompts that were *not* refused, the harmful
+anchor only harmful prompts that *were*. Means are streamed; no generation is kept.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch
+from sri_sdk.files import json_from_array, json_to_array, save_arrays, sha256
+from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.records import Label, Outcome
+from sri_sdk.signal import usable
+
+ANCHORS_FORMAT = 1
+_WANTED: dict[Label, str] = {"harmless": "not refused", "harmful": "refused"}
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """The two references a signal is measured against. Keep them private: their difference is close to the
+    model's refusal direction, which is what an attacker would ablate."""  # fmt: skip
+
+    harmless: NDArray[np.float32]
+    """[T, C, D]."""
+    harmful: NDArray[np.float32]
+    """[T, C, D]."""
+    fingerprint: Fingerprint
+    provenance: Mapping[str, Any]
+    """Prompts used and seen per class, judge and version, digest of the prompts' ids."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the little-endian float32 bytes, harmless first: says which anchors made a signal."""
+        return sha256(self.harmless.astype("<f4").tobytes() + self.harmful.astype("<f4").tobytes())
+
+    def save(self, target: Path) -> None:
+        """Writes an .npz without pickle, whole or not at all."""
+        head = {
+            "format": ANCHORS_FORMAT,
+            "fingerprint": self.fingerprint.to_dict(),
+            "provenance": dict(self.provenance),
+            "digest": self.digest,
+        }
+        save_arrays(target, {"harmless": self.harmless, "harmful": self.harmful, "head": json_to_array(head)})
+
+    @classmethod
+    def load(cls, source: Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+            ModelMismatch: missing, damaged, or of another format.
+        """
+        try:
+            with np.load(source, allow_pickle=False) as arrays:
+                head = json_from_array(arrays["head"])
+                harmless, harmful = arrays["harmless"], arrays["harmful"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
+            raise ModelMismatch(
+                f"{source}: cannot be read as anchors ({err}). Point to the anchors.npz that `sri fit` wrote."
+            ) from err
+        if head.get("format") != ANCHORS_FORMAT:
+            raise ModelMismatch(
+                f"{source}: anchors format {head.get('format')}, this SDK reads {ANCHORS_FORMAT}. Fit again with `sri fit`."
+            )
+        anchors = cls(harmless, harmful, Fingerprint.from_dict(head["fingerprint"]), head["provenance"])
+        if anchors.digest != head["digest"]:
+            raise ModelMismatch(f"{source}: the arrays do not match their digest. Restore the file, or fit again.")
+        return anchors
+
+
+class AnchorBuilder:
+    """Streams two means. Sums are float64, so the order and grouping of batches do not show in float32."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        """`shape` is (T, C, D)."""
+        self._sums = {label: np.zeros(shape, dtype=np.float64) for label in _WANTED}
+        self._used = dict.fromkeys(_WANTED, 0)
+        self._seen = dict.fromkeys(_WANTED, 0)
+
+    def add(self, label: Label, outcome: Outcome, phi: NDArray[np.float32], *, prompt_id: str) -> bool:
+        """Takes one generation; returns whether it counts towards its anchor.
+
+        Args:
+            label: what the prompt was.
+            outcome: what the judge said of the response.
+            phi: [T, C, D] pooled states on the grid.
+            prompt_id: for the message.
+
+        Raises:
+            CaptureError: a state is not finite or has no direction.
+        """
+        refuse_unusable(phi, prompt_id)
+        self._seen[label] += 1
+        if (outcome == "refusal") != (label == "harmful"):
+            return False
+        self._used[label] += 1
+        self._sums[label] += phi
+        return True
+
+    def build(self, fingerprint: Fingerprint, provenance: Mapping[str, Any]) -> Anchors:
+        """The two means.
+
+        Raises:
+            ConfigError: a class has no usable generation.
+        """
+        for label, wanted in _WANTED.items():
+            if not self._used[label]:
+                raise ConfigError(
+                    f"anchors: none of {self._seen[label]} {label} prompts was {wanted}, at least one must be. "
+                    "Check the judge against a few responses (`sri run`), or use other prompts."
+                )
+        means = {label: (self._sums[label] / self._used[label]).astype(np.float32) for label in _WANTED}
+        counts = {label: {"used": self._used[label], "seen": self._seen[label]} for label in _WANTED}
+        return Anchors(means["harmless"], means["harmful"], fingerprint, {**provenance, "counts": counts})
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything so far, to continue an interrupted run."""
+        counts = np.array([[self._used[x], self._seen[x]] for x in _WANTED], dtype=np.int64)
+        return {**{f"sum_{label}": self._sums[label] for label in _WANTED}, "counts": counts}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `state`."""
+        for row, label in enumerate(_WANTED):
+            self._sums[label] = np.array(state[f"sum_{label}"], dtype=np.float64)
+            self._used[label], self._seen[label] = (int(x) for x in state["counts"][row])
+        return self
+
+
+def refuse_unusable(phi: NDArray[Any], prompt_id: str) -> None:
+    """Raises CaptureError naming prompt and step if a pooled state [T, C, D] is not finite or has zero length."""
+    good = usable(phi)
+    if good.all():
+        return
+    step, layer = (int(x) for x in np.argwhere(~good)[0])
+    what = "zero length" if np.isfinite(phi[step, layer]).all() else "NaN or infinity"
+    raise CaptureError(
+        f"prompt {prompt_id!r}: the hidden state at cell {step}, layer {layer} has {what}. "
+        "Load the model in float32 or bfloat16 and check it with `sri doctor`; leave the prompt out if it is alone."
+    )

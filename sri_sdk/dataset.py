@@ -1,0 +1,29 @@
+"""Extension point `sri.datasets`: named prompts with ids."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from sri_sdk.plugin import Plugin
+from sri_sdk.records import Label, Prompt
+
+
+class Dataset(Plugin):
+    """Prompts by split and label. The same call always gives the same prompts."""
+
+    @abstractmethod
+    def splits(self) -> Sequence[str]:
+        """Names of the splits; no prompt is in two of them."""
+
+    @abstractmethod
+    def prompts(self, split: str, label: Label, count: int, *, attack: str | None = None) -> list[Prompt]:
+        """The first `count` prompts of a split; `attack` names a transform, None = plain requests.
+
+        Raises:
+            ConfigError: the split, label or attack is unknown, or holds fewer prompts.
+        """
+
+    def attacks(self) -> Sequence[str]:
+        """Names of the attack transforms it knows; empty = none."""
+        return ()

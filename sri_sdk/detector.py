@@ -1,0 +1,57 @@
+"""Extension point `sri.detectors`: from signals to one score each."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.graph import Graph, Value
+from sri_sdk.plugin import Plugin
+
+Tier = Literal["portable", "python"]
+Domain = Literal["sigma", "logit"]
+
+
+class Detector(Plugin):
+    """Learns what harmless signals look like and scores new ones; higher is more suspicious.
+
+    Rows are scored independently of their company and order, and the input is never changed. Everything a
+    fitted detector knows is in `state()`: plain arrays, no pickle.
+    """
+
+    tier: ClassVar[Tier] = "portable"
+    """`portable` runs in every runtime; `python` only in onnxruntime for Python, and others refuse it by name."""
+    domain: ClassVar[Domain] = "sigma"
+    """Which form of the signal it reads: `sigma` in [0, 1], or the unbounded `logit`."""
+
+    @abstractmethod
+    def fit(self, signals: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> Self:
+        """Learns from signals [N, T, C] float32; `labels` [N] (0 harmless, 1 attack) only for labelled detectors.
+
+        Raises:
+            ScoringError: NaN or infinity in the signals, or fewer of them than the detector needs.
+        """
+
+    @abstractmethod
+    def score(self, signals: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores signals [N, T, C] float32; returns [N] float32, higher = more suspicious.
+
+        Raises:
+            ScoringError: the detector is not fitted, T or C differ from the fit, or a value is not finite.
+        """
+
+    @abstractmethod
+    def export(self, graph: Graph, signals: Value) -> Value:
+        """Draws the score into a graph: `signals` is [B, T, C] float32, the result is [B] float32."""
+
+    @abstractmethod
+    def state(self) -> Mapping[str, NDArray[Any]]:
+        """Everything the fit learnt, as plain arrays."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
+        """The inverse of `state()`; scores afterwards are equal bit for bit."""

@@ -1,0 +1,123 @@
+"""The errors a user can meet, and nothing else.
+
+    SriError
+    |-- ConfigError            a YAML file, an option or a set of prompts is wrong
+    |-- PluginError
+    |   |-- PluginNotFound     no plugin of that kind and name is installed
+    |   |-- PluginLoadFailed   it is installed, but importing or building it failed
+    |   |-- PluginWrongApi     it was written for another version of the plugin API
+    |   `-- PluginConflict     two distributions claim the same name for different targets
+    |-- MissingExtra           an optional dependency is not installed; prints the pip command
+    |-- ModelMismatch          guard, signals and model were not made for each other
+    |-- CaptureError           hidden states could not be read, or hold NaN or infinity
+    |-- GenerationAborted      a guard stopped this generation, as its policy asked
+    |-- BundleError            an exported artefact is damaged, incomplete or of another format
+    |-- ScoringError           signals do not fit the detector that should score them
+    `-- ConformanceError       a plugin breaks a promise of its interface
+
+A message names the subject, the problem, what was found, what is allowed, and the next step. The command line
+prints an `SriError` as one line and keeps the traceback of everything else, because everything else is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Self
+
+
+class SriError(Exception):
+    """Anything a user can mend. One message, no traceback on the command line."""
+
+
+class ConfigError(SriError):
+    """A YAML file, an option or a set of prompts is wrong.
+
+    Attributes:
+        problems: one `file: path: problem` line each; all of them, not only the first.
+    """
+
+    def __init__(self, message: str, problems: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
+
+
+class PluginError(SriError):
+    """A plugin cannot be used."""
+
+
+class PluginNotFound(PluginError):
+    """No plugin of that kind and name is installed."""
+
+    @classmethod
+    def among(cls, kind: str, name: str, installed: Iterable[str]) -> Self:
+        """Names what is installed and the closest name to the one asked for."""
+        known = sorted(installed)
+        listed = ", ".join(known) or "none"
+        return cls(
+            f"{kind} plugin {name!r} is not installed; installed: {listed}.{did_you_mean(name, known)} "
+            "Install the package that provides it, or see `sri plugins list`."
+        )
+
+
+class PluginLoadFailed(PluginError):
+    """The plugin is installed, but importing or building it failed."""
+
+
+class PluginWrongApi(PluginError):
+    """The plugin was written for another version of the plugin API."""
+
+
+class PluginConflict(PluginError):
+    """Two distributions claim the same plugin name for different targets."""
+
+
+class MissingExtra(SriError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, *, extra: str) -> None:
+        super().__init__(f'{what} needs packages that are not installed. Run: pip install "sri-sdk[{extra}]"')
+        self.extra = extra
+
+
+class ModelMismatch(SriError):
+    """Guard, signals and model were not made for each other."""
+
+
+class CaptureError(SriError):
+    """Hidden states could not be read, or hold NaN or infinity."""
+
+
+class GenerationAborted(SriError):
+    """A guard stopped this generation, as its policy asked.
+
+    Attributes:
+        request_ids: the requests whose alarm stopped the batch.
+        step: number of the last step that ran, counted from 0.
+    """
+
+    def __init__(self, request_ids: tuple[str, ...], step: int) -> None:
+        super().__init__(
+            f"Generation stopped after step {step}: flagged {', '.join(request_ids)}. "
+            "The whole batch stops; drop the flagged requests and generate the others again."
+        )
+        self.request_ids = request_ids
+        self.step = step
+
+
+class BundleError(SriError):
+    """An exported artefact is damaged, incomplete or of another format."""
+
+
+class ScoringError(SriError):
+    """Signals do not fit the detector that should score them."""
+
+
+class ConformanceError(SriError):
+    """A plugin breaks a promise of its interface."""
+
+
+def did_you_mean(found: str, allowed: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest allowed word, or an empty string."""
+    close = get_close_matches(found, list(allowed), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

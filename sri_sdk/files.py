@@ -1,0 +1,67 @@
+"""Files that are whole or absent, and digests that mean the same everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target`, for a file or a folder; renamed onto it only if the block succeeds."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        made = scratch / target.name
+        yield made
+        if made.is_dir() and target.exists():
+            # A folder cannot replace a full folder in one rename: park the old one first, so nothing is lost.
+            target.rename(scratch / "previous")
+        made.replace(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def save_arrays(target: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
+    """Writes an .npz without pickle, atomically."""
+    with replacing(target) as made, made.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Writes a text file atomically."""
+    with replacing(target) as made:
+        made.write_text(text, encoding="utf-8")
+
+
+def canonical_json(value: Any) -> bytes:
+    """One byte string per value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON of a value, as hex."""
+    return sha256(canonical_json(value))
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 as hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def json_to_array(value: Any) -> np.ndarray[Any, Any]:
+    """JSON in a uint8 array, so that metadata fits in an .npz without pickle."""
+    return np.frombuffer(canonical_json(value), dtype=np.uint8)
+
+
+def json_from_array(array: np.ndarray[Any, Any]) -> Any:
+    """The inverse of `json_to_array`."""
+    return json.loads(np.asarray(array, dtype=np.uint8).tobytes())

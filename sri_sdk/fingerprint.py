@@ -1,0 +1,91 @@
+"""What made a set of anchors: it travels with traces, signals, bundles and requests.
+
+Anchors and thresholds are valid only for what made them. Hard fields refuse on mismatch; soft fields must be
+accepted by name, and every verdict says which were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sri_sdk.errors import ModelMismatch
+from sri_sdk.files import digest
+
+HARD = (
+    "architecture", "hidden_size", "layers", "pooling", "grid", "sampler", "config_digest", "weights_digest",
+)  # fmt: skip
+"""`sampler` holds the name and the options, hence the whole generation profile."""
+SOFT = ("dtype", "adapter", "torch", "transformers", "system_prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Hard and soft facts about the model, the tap and the generation profile. Values are JSON types."""
+
+    hard: Mapping[str, Any]
+    soft: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the hard fields: equal = interchangeable."""
+        return digest(dict(self.hard))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {"hard": dict(self.hard), "soft": dict(self.soft)}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ModelMismatch: not a fingerprint.
+        """
+        hard, soft = value.get("hard"), value.get("soft")
+        if not isinstance(hard, Mapping) or not isinstance(soft, Mapping):
+            raise ModelMismatch(
+                f"fingerprint: expected an object with `hard` and `soft`, found keys {sorted(value)}. "
+                "Compute the signals again with this SDK."
+            )
+        return cls(dict(hard), dict(soft))
+
+    def admit(self, other: Fingerprint, *, subject: str, accept: Collection[str] = ()) -> tuple[str, ...]:
+        """Checks that `other` may be judged by what carries this fingerprint.
+
+        Args:
+            other: fingerprint of the signals or the live model. A hard field it lacks counts as different.
+            subject: what `other` belongs to, for the message.
+            accept: soft fields the operator accepts to differ.
+
+        Returns:
+            The soft fields that differ, all of them accepted.
+
+        Raises:
+            ModelMismatch: a hard field differs, or a soft one that is not accepted.
+        """
+        for name, expected in self.hard.items():
+            if name not in other.hard or other.hard[name] != expected:
+                found = other.hard.get(name, "nothing")
+                raise ModelMismatch(
+                    f"{subject}: {name} is {_short(found)}, the guard was fitted on {_short(expected)}. "
+                    "Anchors and thresholds do not carry over; use the guard of this model and profile, "
+                    "or fit one with `sri fit`."
+                )
+        differing = tuple(n for n, expected in self.soft.items() if other.soft.get(n) != expected)
+        for name in differing:
+            if name not in accept:
+                raise ModelMismatch(
+                    f"{subject}: {name} is {_short(other.soft.get(name))}, the guard was fitted with "
+                    f"{_short(self.soft[name])}. If that is intended, accept it by name: "
+                    f"`accept: [{name}]` in YAML, `--accept {name}` or `accept=({name!r},)`."
+                )
+        return differing
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,116 @@
+"""Extension point `sri.hooks`: what the SDK must know about one model family."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from sri_sdk.errors import ConfigError
+from sri_sdk.plugin import Config, Plugin
+from sri_sdk.records import Encoded, Fit, ForwardCall, ForwardOutput, LoadedModel, RunView, StepPlan
+
+if TYPE_CHECKING:
+    import torch
+
+Scheme = Literal["autoregressive", "masked"]
+Capability = Literal["phi", "input_ids", "committed", "draft", "clock", "budget"]
+
+
+class Hook(Plugin):
+    """One model family: where its states are, and what each forward pass means.
+
+    A hook never touches generation. The tap calls `plan` before every forward pass of a watched model and pools
+    the rows that `plan` names; if `plan` raises, the run becomes `unmonitored` and the model goes on undisturbed.
+    One hook object may serve several threads: what belongs to one generation goes into `RunView.memory`.
+    """
+
+    scheme: ClassVar[Scheme]
+    """How the family generates; decides which pooling profiles make sense."""
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({"phi"})
+    """What the family can deliver. A guard that needs more is refused when its config is checked."""
+
+    def __init__(self, model: Any, config: Any = None) -> None:
+        """Takes a loaded model; `config` holds the options, None = defaults."""
+        super().__init__(config)
+        self.model = model
+
+    # -- which models, and where to look ---------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, model: Any) -> Fit:
+        """Says whether this hook fits, by structure and class name (`model_type` alone is not enough), and why."""
+
+    @abstractmethod
+    def final_norm(self) -> torch.nn.Module:
+        """The module whose output is the post-norm hidden state [B, L, D]. Never the root, `.model` or the head."""
+
+    @abstractmethod
+    def layers(self) -> Sequence[torch.nn.Module]:
+        """The residual blocks, first to last."""
+
+    @abstractmethod
+    def embedding(self) -> torch.nn.Module:
+        """The token embedding: it runs first in every forward pass and receives the input ids."""
+
+    @abstractmethod
+    def hidden_size(self) -> int:
+        """D."""
+
+    # -- what one forward pass means -------------------------------------------------------------------------
+
+    @abstractmethod
+    def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
+        """Says what the rows of this forward pass are, or None if it is not a step (commit, encoder, verify)."""
+
+    def expected_steps(self, budget: int) -> int | None:
+        """Steps a generation with this step budget must have; None if the family may stop early."""
+        return None if self.scheme == "autoregressive" else budget
+
+    # -- for driven sampling ---------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, config: Config) -> LoadedModel:
+        """Loads model and tokenizer from the options. Needed only for commands that start from a YAML file.
+
+        Raises:
+            ConfigError: the family cannot be loaded by name.
+        """
+        raise ConfigError(f"{cls.__name__} cannot load a model by itself; load it in Python and use sri_sdk.watch().")
+
+    def encode(self, tokenizer: Any, texts: Sequence[str], system_prompt: str | None = None) -> Encoded:
+        """Prompts as tokens with the chat template, padded on the left, on the model's device."""
+        system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+        chats = [[*system, {"role": "user", "content": text}] for text in texts]
+        batch = tokenizer.apply_chat_template(
+            chats, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True,
+            tokenizer_kwargs={"padding_side": "left"},
+        )  # fmt: skip
+        device = next(self.model.parameters()).device
+        return Encoded(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+
+    def decode(self, tokenizer: Any, tokens: torch.Tensor) -> list[str]:
+        """[B, P] token ids as text, up to the end-of-sequence token, special tokens left out."""
+        texts: list[str] = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return texts
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """One forward pass of the model, as a driven sampler wants it. Logits are the model's own, unshifted."""
+        output = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=use_cache
+        )
+        return ForwardOutput(output.logits, getattr(output, "past_key_values", None))
+
+    def mask_id(self) -> int | None:
+        """Id of the mask token, read from config or tokenizer; None where the family has none."""
+        return None
+
+    def eos_ids(self) -> tuple[int, ...]:
+        """Ids that end a response."""
+        config = getattr(self.model, "generation_config", None) or self.model.config
+        eos = getattr(config, "eos_token_id", None)
+        return () if eos is None else tuple(eos) if isinstance(eos, list | tuple) else (int(eos),)

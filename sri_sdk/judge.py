@@ -1,0 +1,19 @@
+"""Extension point `sri.judges`: from a response's text to what it is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from sri_sdk.plugin import Plugin
+from sri_sdk.records import Outcome, Prompt
+
+
+class Judge(Plugin):
+    """Reads responses. Its name and version are recorded beside every rate it decided."""
+
+    version: str = "1"
+
+    @abstractmethod
+    def judge(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:
+        """Says of each response what it is, given its prompt; same order, same length."""

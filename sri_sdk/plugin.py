@@ -1,0 +1,28 @@
+"""What every extension point shares: declared options, and one way to be built."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Config(BaseModel):
+    """Declared options: typed, described, immutable, and with no room for a misspelt key.
+
+    A plugin nests a subclass named `Config`; the names and types of its fields are what an operator may write
+    under `options:` in YAML, and `sri config schema` prints them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Plugin(ABC):
+    """Base of the extension points. Built as `PluginClass(PluginClass.Config(...))`; None = the defaults."""
+
+    Config: type[Config] = Config
+    """The options; override by nesting a class of this name."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config if config is not None else type(self).Config()

@@ -1,0 +1,236 @@
+"""What crosses interfaces: frozen dataclasses, with shape, dtype and unit under each field.
+
+Letters used in shapes: B rows of a batch, N signals or prompts, S steps of one generation, T cells of the step
+grid, C tapped layers (1 by default), D width of a hidden state, L rows of one forward pass, P canvas positions.
+Arrays are numpy unless a field says tensor; tensors stay on the model's device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Label = Literal["harmless", "harmful"]
+Outcome = Literal["refusal", "harmful", "harmless", "other"]
+"""What a judge says of a response: it refuses, does harm, answers harmlessly, or none of these."""
+Status = Literal["clear", "flagged", "unmonitored", "not_sampled"]
+Rule = Literal["final", "online"]
+"""When a guard decides: once the generation has ended, or at every step while it runs."""
+
+VERDICT_SCHEMA = 1
+PADDING = -(2**31)
+"""Canvas position of a row that belongs to nothing: padding, or the unconditional half of guidance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One request, with what is known about it."""
+
+    id: str
+    text: str
+    label: Label
+    attack: str | None = None
+    """Name of the transform that made it from a plain request; None = plain."""
+    base: str | None = None
+    """Id of the plain request it was made of; statistics resample by it. None = itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a hook fits a model, and why: both answers are shown to people."""
+
+    ok: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to generate, and what turns text into its tokens."""
+
+    model: Any
+    tokenizer: Any
+    source: str
+    """Where the weights came from, as a person would name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Prompts as tokens, padded on the left."""
+
+    input_ids: torch.Tensor
+    """[B, L] int64 tensor."""
+    attention_mask: torch.Tensor
+    """[B, L] int64 tensor, 1 = token, 0 = padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardCall:
+    """One forward pass, before it runs."""
+
+    input_ids: torch.Tensor
+    """[B, L] int64 tensor, as the embedding received it."""
+    kwargs: Mapping[str, Any]
+    """Keyword arguments of the model's own forward, where the tap could see them; else empty."""
+
+
+@dataclass(slots=True)
+class RunView:
+    """What a hook may know and remember about the generation it is watching.
+
+    The one mutable record: it lives as long as one `watch`, and belongs to one generation.
+    """
+
+    requests: int | None
+    """Number of requests, where the caller gave their ids; else None until the first step is planned."""
+    forwards: int = 0
+    """Forward passes seen so far, steps or not."""
+    steps: int = 0
+    """Steps seen so far."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """The hook's own notes, from one forward to the next (prompt length, rows that have ended)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """What the rows of one forward pass are. A hook makes it before the pass runs; None instead = not a step.
+
+    `positions` is where each row's own token sits on the canvas: 0 is the first response token, -1 the last
+    prompt token, `PADDING` nothing. Row i predicts the token at `positions[i] + shift`.
+    """
+
+    positions: torch.Tensor
+    """[B, L] int64 tensor, rows of the forward, unconditional rows included."""
+    shift: int
+    """0 where hidden state i predicts token i (most masked models), 1 where it predicts the next one."""
+    rows: torch.Tensor | None = None
+    """[R] int64 tensor: batch row of each request, in the order of the requests; None = row i is request i."""
+    committed: torch.Tensor | None = None
+    """[R, P] bool tensor: canvas positions that were fixed before this pass; None = the hook cannot tell."""
+    active: torch.Tensor | None = None
+    """[R] bool tensor: requests still generating; None = all."""
+    canvas: int | None = None
+    """P, where the family fixes it in advance; None = open-ended (autoregressive)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardOutput:
+    """What a driven forward pass returns."""
+
+    logits: torch.Tensor
+    """[B, L, V] tensor."""
+    cache: Any = None
+    """The model's own key-value cache, to pass on; None = no cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerStep:
+    """The canvas after one step of a driven sampler."""
+
+    index: int
+    """Counted from 0, rises by one."""
+    draft: torch.Tensor
+    """[B, P] int64 tensor: committed tokens, and the current prediction for the others."""
+    committed: torch.Tensor
+    """[B, P] bool tensor: positions fixed after this step's update."""
+    active: torch.Tensor
+    """[B] bool tensor: requests that still had something to generate when this step began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intervention:
+    """What the caller of a driven sampler wants before the next step. The default changes nothing."""
+
+    abort: tuple[int, ...] = ()
+    """Batch rows to stop; their canvas stays as it is."""
+    remask: torch.Tensor | None = None
+    """[B, P] bool tensor: committed positions to open again; None = none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One generation as a hook saw it."""
+
+    request_id: str
+    phi: NDArray[np.float32]
+    """[S, C, D]: pooled hidden state per step and tapped layer."""
+    clock: NDArray[np.int64]
+    """[S + 1]: progress before each step and after the last, in units of the grid's budget; never falls."""
+    expected: int | None
+    """Steps this generation should have had; None = the family stops when it likes."""
+    reasons: tuple[str, ...] = ()
+    """Why this trace cannot be trusted; empty = it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """SRI signals of N generations on one step grid."""
+
+    ids: tuple[str, ...]
+    sigma: NDArray[np.float32]
+    """[N, T, C] in [0, 1]: 1 = internally compliant, 0 = refusal-aligned. In float32 many values are exactly 0 or 1."""
+    logit: NDArray[np.float32]
+    """[N, T, C] unbounded, unitless: sigma = sigmoid(logit); does not saturate."""
+    fingerprint: Mapping[str, Any] | None = None
+    """What made them, as `Fingerprint.to_dict()`; None = unknown, scored only on explicit demand."""
+    lengths: NDArray[np.int64] | None = None
+    """[N]: cells filled so far; None = all T."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def domain(self, name: str) -> NDArray[np.float32]:
+        """The array a detector reads: `sigma` or `logit`."""
+        return self.logit if name == "logit" else self.sigma
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Signals:
+        """The named rows, in that order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return Signals(
+            ids=tuple(self.ids[i] for i in rows),
+            sigma=self.sigma[rows],
+            logit=self.logit[rows],
+            fingerprint=self.fingerprint,
+            lengths=None if self.lengths is None else self.lengths[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a guard says of one generation. `unmonitored` is never `clear`."""
+
+    request_id: str
+    status: Status
+    reasons: tuple[str, ...] = ()
+    """Codes, most important first: `score_above_threshold`, `non_finite_signal`, `tap_silent` ..."""
+    score: float | None = None
+    """Higher = more suspicious, in the detector's own unit; None where nothing could be scored."""
+    threshold: float | None = None
+    """Flagged when score > threshold."""
+    p_value: float | None = None
+    """Share of calibration generations at least as suspicious, counting this one: (1 + #{s_i >= s}) / (n + 1)."""
+    first_alarm_step: int | None = None
+    """Step that was done when the online rule first alarmed, counted from 0; None = no alarm, or the final rule."""
+    steps_seen: int | None = None
+    steps_expected: int | None = None
+    """None = not known for this family, or the signal came from a file."""
+    rule: Rule = "final"
+    bundle: str | None = None
+    """Digest of the bundle that scored it."""
+    accepted: tuple[str, ...] = ()
+    """Soft fields of the fingerprint that differ and that the operator accepted by name."""
+    schema: int = VERDICT_SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as JSON types, in the versioned schema every runtime shares."""
+        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

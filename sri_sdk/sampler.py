@@ -1,0 +1,47 @@
+"""Extension point `sri.samplers`: one sampling scheme."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Generator, Sequence
+from typing import ClassVar
+
+from sri_sdk.hook import Hook, Scheme
+from sri_sdk.plugin import Plugin
+from sri_sdk.records import Encoded, Intervention, SamplerStep
+
+Steps = Generator[SamplerStep, Intervention | None, None]
+
+
+class Sampler(Plugin):
+    """One sampling scheme, as a generator that yields one step at a time.
+
+    Between two steps the caller may send an `Intervention` (abort rows, open positions again). Rows do not
+    depend on their company: the randomness of a row comes from (`seed`, prompt id) alone, so batch 1 equals
+    batch N and a resumed run equals an uninterrupted one.
+    """
+
+    schemes: ClassVar[frozenset[Scheme]]
+    """The schemes of the hooks it can drive."""
+
+    @abstractmethod
+    def budget(self) -> int:
+        """Most steps one generation can take."""
+
+    @abstractmethod
+    def canvas(self) -> int:
+        """Most response tokens one generation can have."""
+
+    @abstractmethod
+    def steps(self, hook: Hook, prompts: Encoded, prompt_ids: Sequence[str], seed: int = 0) -> Steps:
+        """Generates a batch, one step at a time.
+
+        Args:
+            hook: the model family; `hook.forward` runs the model.
+            prompts: B prompts as tokens.
+            prompt_ids: B ids; each seeds its own row.
+            seed: the run's seed.
+
+        Yields:
+            One `SamplerStep` per step, with the canvas after the step's update.
+        """
