@@ -10,15 +10,20 @@ from sri_sdk.plugin import Plugin
 
 if TYPE_CHECKING:
     from sri_sdk.bundle import GuardParts
+    from sri_sdk.graph import Graph
 
 
 class Exporter(Plugin):
     """Writes a fitted guard as files that execute nothing."""
 
     @abstractmethod
+    def compile(self, graph: Graph) -> bytes:
+        """One drawing as an ONNX model. Thresholds are set on what onnxruntime makes of it, so the same drawing must
+        compute the same numbers in `export`."""  # fmt: skip
+
+    @abstractmethod
     def export(self, parts: GuardParts, target: Path) -> Path:
         """Writes the artefact to `target` (to a temporary name first, then renamed) and returns its path.
 
-        Raises:
-            BundleError: the artefact does not reproduce the detector's own scores.
+        The same parts give the same bytes.
         """

@@ -37,7 +37,10 @@ class StepGrid:
             raise ValueError(f"step grid: cells {self.cells} and budget {self.budget} must both be at least 1")
 
     def closed(self, progress: int) -> int:
-        """Number of cells that can no longer change once this much progress is made; T at the end."""
+        """Number of cells that can no longer change once this much progress is made; T at the end.
+
+        Steps beyond the budget, should there be any, still overwrite the last cell.
+        """
         return min(progress * self.cells // self.budget, self.cells)
 
     def source(self, clock: NDArray[np.int64]) -> NDArray[np.int64]:

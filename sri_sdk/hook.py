@@ -99,11 +99,25 @@ class Hook(Plugin):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """One forward pass of the model, as a driven sampler wants it. Logits are the model's own, unshifted."""
-        output = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=use_cache
-        )
+        """One forward pass of the model, as a driven sampler wants it. Logits are the model's own, unshifted.
+
+        Args:
+            input_ids: [B, L] int64 tensor; with a cache, only the tokens it does not hold yet.
+            attention_mask: [B, cached + L] int64 tensor, 0 = padding; None = no padding.
+            cache: what the previous pass returned.
+            use_cache: whether to return a cache.
+        """
+        options: dict[str, Any] = {"past_key_values": cache, "use_cache": use_cache} if use_cache else {}
+        if attention_mask is not None:
+            # Padding on the left must not count as text: position 0 is the first real token of each row.
+            positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
+            options.update(attention_mask=attention_mask, position_ids=positions)
+        output = self.model(input_ids=input_ids, **options)
         return ForwardOutput(output.logits, getattr(output, "past_key_values", None))
+
+    def shift(self) -> int:
+        """1 where the logits of row i predict the next token, 0 where they predict token i itself."""
+        return 1 if self.scheme == "autoregressive" else 0
 
     def mask_id(self) -> int | None:
         """Id of the mask token, read from config or tokenizer; None where the family has none."""

@@ -25,4 +25,5 @@ class Plugin(ABC):
     """The options; override by nesting a class of this name."""
 
     def __init__(self, config: Any = None) -> None:
-        self.config = config if config is not None else type(self).Config()
+        # Any: its real type is the subclass's own Config, which no annotation here can name.
+        self.config: Any = config if config is not None else type(self).Config()

@@ -159,9 +159,11 @@ class Trace:
 
     request_id: str
     phi: NDArray[np.float32]
-    """[S, C, D]: pooled hidden state per step and tapped layer."""
+    """[S, C, D]: pooled hidden state per step and tapped layer; empty unless the states were asked for."""
     clock: NDArray[np.int64]
     """[S + 1]: progress before each step and after the last, in units of the grid's budget; never falls."""
+    steps: int
+    """Steps seen. Differs from S where a pooling profile defines states beyond them, or has none for the first."""
     expected: int | None
     """Steps this generation should have had; None = the family stops when it likes."""
     reasons: tuple[str, ...] = ()

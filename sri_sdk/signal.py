@@ -54,7 +54,7 @@ def unit(states: NDArray[Any]) -> Floats:
     """[..., D] -> [..., D] float32 of length 1."""
     states = states.astype(np.float32, copy=False)
     length: Floats = np.sqrt(np.maximum(norm_squared(states), np.float32(SMALLEST_NORM_SQUARED)))
-    direction: Floats = states / length[..., None]
+    direction: Floats = np.divide(states, length[..., None], dtype=np.float32)
     return direction
 
 

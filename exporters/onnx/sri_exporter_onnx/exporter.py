@@ -1,0 +1,48 @@
+"""The exporter class: what it writes, and its options."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import Field
+
+import sri_sdk
+from sri_sdk.bundle import GuardParts, write_bundle
+from sri_sdk.graph import Graph
+from sri_sdk.guard_graphs import full_graph, prefix_graph, signal_graph
+
+from .to_onnx import onnx_version, to_onnx
+
+SRI_PLUGIN_API = 1
+
+
+class OnnxExporter(sri_sdk.Exporter):
+    """Writes the graphs `signal` and `prefix`, and on request `full`, as a bundle folder."""
+
+    class Config(sri_sdk.Config):
+        """Options."""
+
+        full: bool = Field(
+            False,
+            description="Add the graph that takes activations. It holds the anchors, whose difference is close to the "
+            "model's refusal direction: treat such a bundle as a secret.",
+        )
+
+    def compile(self, graph: Graph) -> bytes:
+        """One drawing as ONNX bytes, without metadata."""
+        return to_onnx(graph)
+
+    def export(self, parts: GuardParts, target: Path) -> Path:
+        """Writes the bundle folder; an older one of that name is replaced."""
+        cells, layers = parts.benign_mean.shape
+        drawn = [
+            signal_graph(parts.detector, cells, layers),
+            prefix_graph(parts.detector, parts.benign_mean, parts.scale),
+        ]
+        if self.config.full:
+            drawn.append(full_graph(parts.detector, parts.anchors, tau=parts.tau, eps=parts.eps))
+        graphs = {graph.name: graph for graph in drawn}
+        files = {name: to_onnx(graph, {"kind": name, **parts.facts()}) for name, graph in graphs.items()}
+        parts = replace(parts, producer={**parts.producer, "onnx": onnx_version()})
+        return write_bundle(target, parts, graphs, files)

@@ -1,0 +1,121 @@
+"""The toy hook: what the SDK must know about one model family, in the order in which you will need it.
+
+To start your own: copy this file, rename the class, and answer each method for your model. Import your stack (torch,
+transformers) inside methods only: listing or loading a plugin must not cost a user seconds, or need what they lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+import sri_sdk
+from sri_sdk import Encoded, Fit, ForwardCall, LoadedModel, RunView, StepPlan
+from sri_sdk.records import PADDING
+
+if TYPE_CHECKING:
+    import torch
+
+# The version of the plugin API this module was written for. The SDK compares it before it builds anything.
+SRI_PLUGIN_API = 1
+
+
+class ToyHook(sri_sdk.Hook):
+    """A tiny masked model with random weights, which fixes one token per step from left to right."""
+
+    scheme = "masked"
+    # Claim only what `plan` really delivers: guards are accepted or refused by this list.
+    capabilities = frozenset({"phi", "input_ids", "committed", "clock", "budget"})
+
+    class Config(sri_sdk.Config):
+        """What an operator may write under `model.options`."""
+
+        seed: int = Field(default=0, ge=0, description="Seed of the random weights.")
+
+    # -- which models, and where to look ---------------------------------------------------------------------
+
+    @classmethod
+    def fits(cls, model: Any) -> Fit:
+        """By class name and structure: another model may well have a `norm`, but not all of this."""
+        missing = [part for part in ("embed", "blocks", "norm", "head") if not hasattr(model, part)]
+        if type(model).__name__ != "ToyModel":
+            return Fit(False, f"class {type(model).__name__}, this hook is for ToyModel")
+        if missing:
+            return Fit(False, f"a ToyModel without {', '.join(missing)}")
+        return Fit(True, "class ToyModel with embed, blocks, norm and head")
+
+    def final_norm(self) -> torch.nn.Module:
+        """The last norm before the head: its output is the hidden state the signal is made of."""
+        return self.model.norm
+
+    def layers(self) -> Sequence[torch.nn.Module]:
+        """The residual blocks, first to last."""
+        return list(self.model.blocks)
+
+    def embedding(self) -> torch.nn.Module:
+        """The *token* embedding, which receives the ids; not the one for places."""
+        return self.model.embed
+
+    def hidden_size(self) -> int:
+        """D."""
+        return int(self.model.config.hidden_size)
+
+    # -- what one forward pass means -------------------------------------------------------------------------
+
+    def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
+        """Says what each row is: the canvas begins where the first forward pass had its first hole.
+
+        What one pass must tell the next goes into `run.memory`, never on self: generations may run side by side.
+        """
+        import torch
+
+        ids = call.input_ids
+        holes = ids == self.model.config.mask_token_id
+        if not holes.any():
+            # Nothing left to fill: somebody reads the finished text, and that is no step of the generation.
+            return None
+        if "start" not in run.memory:
+            # Prompts are padded on the left, so the canvas begins in the same column for all of them.
+            run.memory["start"] = int(holes.any(dim=0).nonzero()[0])
+        start = run.memory["start"]
+        positions = (torch.arange(ids.shape[1], device=ids.device) - start).expand_as(ids)
+        padding = (ids == 0) & (positions < 0)
+        return StepPlan(
+            positions=positions.masked_fill(padding, PADDING),
+            shift=0,
+            committed=~holes[:, start:],
+            canvas=ids.shape[1] - start,
+        )
+
+    # -- for driven sampling; leave these out if users always bring a loaded model -------------------------------
+
+    @classmethod
+    def load(cls, config: Any) -> LoadedModel:
+        """Builds the model from the options."""
+        from sri_plugin_toy.model import ToyTokenizer, build
+
+        return LoadedModel(build(config.seed), ToyTokenizer(), f"toy model, seed {config.seed}")
+
+    def encode(self, tokenizer: Any, texts: Sequence[str], system_prompt: str | None = None) -> Encoded:
+        """Pads on the left by hand. With a transformers tokenizer, the inherited method does all of this."""
+        import torch
+
+        rows = [tokenizer.encode(f"{system_prompt} {text}" if system_prompt else text) for text in texts]
+        width = max(len(row) for row in rows)
+        ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        return Encoded(ids, mask)
+
+    def decode(self, tokenizer: Any, tokens: torch.Tensor) -> list[str]:
+        """One text per row."""
+        return [tokenizer.decode(row) for row in tokens.tolist()]
+
+    def mask_id(self) -> int | None:
+        """Read from the config: never a number typed by hand."""
+        return int(self.model.config.mask_token_id)
+
+    def eos_ids(self) -> tuple[int, ...]:
+        """The toy always fills its canvas; no token ends a response."""
+        return ()

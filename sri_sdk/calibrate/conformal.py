@@ -1,0 +1,156 @@
+"""Split-conformal thresholds: the false-alarm rate is a promise, not an estimate.
+
+Sort the scores of n harmless generations the detector has never seen. The threshold is the order statistic of rank
+ceil((n + 1)(1 - alpha)), and a generation is flagged when its score is *above* it. If the next harmless generation
+comes from the same traffic, P(flagged) <= alpha, averaged over calibrations, whatever the distribution of the scores.
+An interpolated 99 % quantile of 200 scores, for comparison, is exceeded by 1.49 % in expectation.
+
+"On average over calibrations" is not "for this one". With `delta`, the rank is the smallest for which the rate this
+very threshold will realise exceeds alpha with probability at most delta: that rate follows a Beta(n - rank + 1, rank)
+law exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.errors import ConfigError, MissingExtra, ScoringError
+
+PARITY = 1e-4
+"""Two runtimes may differ by this share of the spread of the calibration scores (99 % quantile less median).
+
+Runtimes sum in different orders, so their scores differ in the last digits. The threshold lies this much above the
+order statistic, so none of them can flip a verdict of calibration. In an exponential tail that lowers the false-alarm
+rate by about a twentieth of a percent of itself.
+"""
+ULPS = 16
+"""Floor of the tolerance, in units of the last place of the largest score: where the spread is smaller, it rules."""
+
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Threshold:
+    """Where a rule alarms, and what that promises."""
+
+    value: float
+    """A float32 number in the unit of the scores. Flagged when score > value."""
+    alpha: float
+    """Bound on the false-alarm rate per generation."""
+    delta: float | None
+    """Probability that this threshold's own rate exceeds alpha; None = alpha holds on average over calibrations."""
+    n: int
+    """Calibration scores."""
+    rank: int
+    """Which of them, counted from 1, smallest first, the threshold was taken from."""
+    tolerance: float
+    """How far the same score may differ between two runtimes; already part of `value`."""
+    scores: Scores
+    """[n] calibration scores, sorted, smallest first."""
+
+    @classmethod
+    def fit(cls, scores: NDArray[Any], alpha: float, delta: float | None = None) -> Self:
+        """Calibrates on scores [n] of harmless generations that neither trained nor selected the detector.
+
+        Raises:
+            ConfigError: alpha is out of reach with n scores.
+            ScoringError: a score is not finite, or all are equal.
+        """
+        calibration = np.sort(np.asarray(scores, dtype=np.float32))
+        tolerance = parity_tolerance(calibration)
+        rank = conformal_rank(len(calibration), alpha) if delta is None else exact_rank(len(calibration), alpha, delta)
+        exact = float(calibration[rank - 1]) + tolerance
+        value = np.float32(exact)
+        if float(value) < exact:  # Rounded down: the next float32 keeps the whole tolerance.
+            value = np.nextafter(value, np.float32(np.inf))
+        return cls(float(value), alpha, delta, len(calibration), rank, tolerance, calibration)
+
+    def allowed(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+        """[N] scores -> [N]: how far another runtime may be from each. Grows with the distance from the median."""
+        scores = np.asarray(scores, dtype=np.float32)
+        far = PARITY * np.abs(scores.astype(np.float64) - float(np.median(self.scores)))
+        room: NDArray[np.float64] = np.maximum(np.maximum(self.tolerance, far), ULPS * np.spacing(np.abs(scores)))
+        return room
+
+    def p_values(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+        """[N] scores -> [N] p-values against this calibration."""
+        return p_values(scores, self.scores)
+
+
+def conformal_rank(n: int, alpha: float) -> int:
+    """ceil((n + 1)(1 - alpha)), in exact arithmetic: 200 * 0.95 must not become 191 by rounding.
+
+    Raises:
+        ConfigError: the rank exceeds n, so no threshold gives this alpha.
+    """
+    _check_share("alpha", alpha)
+    rank = math.ceil((n + 1) * (1 - Fraction(str(alpha))))
+    if rank > n:
+        raise ConfigError(
+            f"alpha {alpha:g} is out of reach with n = {n} calibration scores: the smallest reachable alpha is "
+            f"1/(n+1) = {1 / (n + 1):.3g}. Calibrate on at least {math.ceil(1 / Fraction(str(alpha))) - 1} harmless "
+            "prompts, or raise alpha."
+        )
+    return rank
+
+
+def exact_rank(n: int, alpha: float, delta: float) -> int:
+    """Smallest rank, and no smaller than the conformal one, with P(Beta(n - rank + 1, rank) > alpha) <= delta.
+
+    Raises:
+        ConfigError: not even the largest score is high enough.
+        MissingExtra: scipy is not installed.
+    """
+    _check_share("delta", delta)
+    lowest = conformal_rank(n, alpha)
+    try:
+        from scipy.stats import beta
+    except ImportError as err:
+        raise MissingExtra("A threshold with `delta`", extra="train") from err
+    ranks = np.arange(lowest, n + 1)
+    enough = beta.sf(alpha, n - ranks + 1, ranks) <= delta
+    if not enough.any():
+        needed = math.ceil(math.log(delta) / math.log1p(-alpha))
+        raise ConfigError(
+            f"alpha {alpha:g} with probability 1 - delta = {1 - delta:g} is out of reach with n = {n} calibration "
+            f"scores. Calibrate on at least {needed} harmless prompts, raise alpha, or leave delta out."
+        )
+    return int(ranks[enough.argmax()])
+
+
+def parity_tolerance(calibration: Scores) -> float:
+    """How far two runtimes may differ on scores like these: [n] sorted -> one number in their unit.
+
+    Raises:
+        ScoringError: a score is not finite, or all are equal, which is a detector's bug and never a result.
+    """
+    if not len(calibration) or not np.isfinite(calibration).all():
+        raise ScoringError(
+            f"calibration: {int((~np.isfinite(calibration)).sum())} of {len(calibration)} scores are not finite. "
+            "Check the detector on finite signals with `sri check detector`."
+        )
+    if calibration[0] == calibration[-1]:
+        raise ScoringError(
+            f"calibration: the detector gives {float(calibration[0]):g} to all {len(calibration)} signals; scores "
+            "must vary. Check the signals (are all saturated?) or use another detector or domain."
+        )
+    spread = float(np.quantile(calibration, 0.99) - np.median(calibration))
+    return max(PARITY * spread, ULPS * float(np.spacing(np.abs(calibration).max())))
+
+
+def p_values(scores: NDArray[Any], calibration: Scores) -> NDArray[np.float64]:
+    """(1 + #{s_i >= s}) / (n + 1) for scores [N] against sorted calibration scores [n]."""
+    at_least = len(calibration) - np.searchsorted(calibration, np.asarray(scores, dtype=np.float32), side="left")
+    values: NDArray[np.float64] = (1 + at_least) / (len(calibration) + 1)
+    return values
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ConfigError(f"{name} is {value:g}; allowed: a share between 0 and 1, such as 0.01 for one in a hundred.")

@@ -1,0 +1,106 @@
+"""Drive: our sampler runs the loop, step by step, under the same tap as `watch`."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import torch
+
+from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.run import Run
+from sri_sdk.capture.tap import Tap, tap_of
+from sri_sdk.errors import ConfigError
+from sri_sdk.hook import Hook
+from sri_sdk.records import Intervention, LoadedModel, Prompt, SamplerStep
+from sri_sdk.sampler import Sampler, Steps
+
+
+class Drive:
+    """One driven batch: iterate it to the end, then read `run` and `texts`.
+
+    Attributes:
+        run: traces, signals and verdicts, as in `watch`; complete when the loop has ended.
+        step: the last step the sampler yielded; None before the first.
+    """
+
+    def __init__(
+        self, hook: Hook, loaded: LoadedModel, sampler: Sampler, prompts: Sequence[Prompt], watching: Watching,
+        *, seed: int, system_prompt: str | None,
+    ) -> None:  # fmt: skip
+        self._hook, self._loaded, self._sampler = hook, loaded, sampler
+        self._prompts, self._seed, self._system_prompt = tuple(prompts), seed, system_prompt
+        self._next: Intervention | None = None
+        self.run = Run(hook, watching, [p.id for p in prompts])
+        self.step: SamplerStep | None = None
+
+    def intervene(self, intervention: Intervention) -> None:
+        """Asks the sampler for something before its next step."""
+        self._next = intervention
+
+    def __iter__(self) -> Generator[SamplerStep, None, None]:
+        encoded = self._hook.encode(self._loaded.tokenizer, [p.text for p in self._prompts], self._system_prompt)
+        ids = [p.id for p in self._prompts]
+        steps = self._sampler.steps(self._hook, encoded, ids, self._seed)
+        taken = torch.zeros(len(ids), dtype=torch.int64)
+        tap = tap_of(self._hook.model)
+        try:
+            with tap.installed(self._hook, self.run):
+                while (step := self._advance(steps, tap)) is not None:
+                    taken += step.active.cpu()
+                    yield step
+        finally:
+            steps.close()
+            self.run.expect(taken.tolist())
+            self.run.finish(None if self.step is None else self.step.committed)
+
+    def _advance(self, steps: Steps, tap: Tap) -> SamplerStep | None:
+        """One step. Grad mode and ownership of the model end with it: what the caller does in between is its own."""
+        wish, self._next = self._next, None
+        try:
+            with torch.inference_mode(), tap.owned_by(self.run):
+                self.step = next(steps) if self.step is None else steps.send(wish)
+        except StopIteration:
+            return None
+        self.run.settle(self.step.committed)
+        return self.step
+
+    @property
+    def texts(self) -> list[str]:
+        """What the response of each prompt reads as now."""
+        if self.step is None:
+            return [""] * len(self._prompts)
+        return self._hook.decode(self._loaded.tokenizer, self.step.draft)
+
+
+def drive(
+    hook: Hook, loaded: LoadedModel, sampler: Sampler, prompts: Sequence[Prompt], watching: Watching,
+    *, seed: int = 0, system_prompt: str | None = None,
+) -> Drive:  # fmt: skip
+    """Generates a batch with one of our samplers, under watch.
+
+        batch = sri_sdk.drive(hook, loaded, sampler, prompts, watching)
+        for step in batch:
+            print(step.index, batch.texts[0])
+        print(batch.run.verdicts)
+
+    Args:
+        hook: the model family, built on `loaded.model`.
+        loaded: model and tokenizer.
+        sampler: the sampling scheme.
+        prompts: what to answer.
+        watching: what to measure against; see `sri_sdk.capture.watch.with_guard` and `without_guard`.
+        seed: the run's seed; each row is seeded by (seed, prompt id).
+        system_prompt: goes before every prompt.
+
+    Raises:
+        ConfigError: the sampler cannot drive this family, or there are no prompts.
+    """
+    if hook.scheme not in sampler.schemes:
+        raise ConfigError(
+            f"sampler {type(sampler).__name__} drives {', '.join(sorted(sampler.schemes))} models, "
+            f"{type(hook).__name__} is {hook.scheme}. Choose a sampler of that scheme: "
+            "`sri plugins list --kind samplers`."
+        )
+    if not prompts:
+        raise ConfigError("drive: no prompts. Pass at least one.")
+    return Drive(hook, loaded, sampler, prompts, watching, seed=seed, system_prompt=system_prompt)

@@ -1,0 +1,179 @@
+"""Pooling: the rows of one forward pass become one vector per request, on the device, in float32.
+
+Which rows count differs between paper and published code, so it is a named, recorded choice:
+
+| profile | scheme | phi_t is the mean of | source |
+|---|---|---|---|
+| `generated` | masked | states of positions committed after the update of step t | arXiv 2602.02600, 3.1 |
+| `response` | masked | states of every canvas position, masked ones too | the authors' LLaDA wrapper |
+| `predicting` | autoregressive | states that predicted each token so far, the last prompt token first | authors' code |
+| `generated` | autoregressive | states of the generated tokens so far; one fewer than tokens | arXiv 2602.02600, 3.1 |
+
+For masked models the state that *predicts* a position stands for it, whatever the family's shift.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+
+from sri_sdk.errors import ConfigError
+from sri_sdk.hook import Scheme
+from sri_sdk.records import PADDING, StepPlan
+
+PROFILES: dict[Scheme, tuple[str, ...]] = {
+    "masked": ("generated", "response"),
+    "autoregressive": ("predicting", "generated"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """What one step gave."""
+
+    phi: torch.Tensor
+    """[R, C, D] float32."""
+    active: torch.Tensor | None
+    """[R] bool: requests this step belongs to; None = all."""
+    committed: torch.Tensor | None
+    """[R] int64: committed positions before the step; None = not known."""
+
+
+class Pooler(ABC):
+    """Pools one generation. Every pass goes through `add`, then `settle` once its commits are known."""
+
+    @abstractmethod
+    def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
+        """Takes the states of a step: C tensors [B, L, D]."""
+
+    @abstractmethod
+    def settle(self, committed: torch.Tensor | None) -> Pooled | None:
+        """Closes the step that `add` opened; `committed` [R, P] bool is the canvas after its update.
+
+        Returns:
+            The step's vector, or None if no step is open or the profile has none for it.
+        """
+
+    def tail(self, count: int) -> list[Pooled]:
+        """States the profile defines after the end of a generation, up to `count` of them."""
+        return []
+
+    def states_for(self, budget: int) -> int:
+        """Number of vectors a generation of `budget` steps gives."""
+        return budget
+
+
+def make_pooler(scheme: Scheme, profile: str) -> Pooler:
+    """The pooler of a profile.
+
+    Raises:
+        ConfigError: the scheme has no such profile.
+    """
+    if profile not in PROFILES[scheme]:
+        raise ConfigError(
+            f"pooling {profile!r} is not defined for {scheme} models; allowed: {', '.join(PROFILES[scheme])}."
+        )
+    if scheme == "masked":
+        return CanvasPooler(only_committed=profile == "generated")
+    return RunningPooler(ahead=profile == "predicting")
+
+
+class CanvasPooler(Pooler):
+    """Masked models: the mean over canvas positions, of one pass."""
+
+    def __init__(self, *, only_committed: bool) -> None:
+        self._only_committed = only_committed
+        self._open: tuple[list[torch.Tensor], StepPlan] | None = None
+
+    def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
+        """Keeps the states until the step's commits are known: no copy, only the tensor the pass made anyway."""
+        self._open = (states, plan)
+
+    def settle(self, committed: torch.Tensor | None) -> Pooled | None:
+        """The mean over the positions the profile selects."""
+        if self._open is None:
+            return None
+        (states, plan), self._open = self._open, None
+        positions = _of_requests(plan.positions, plan)
+        target = torch.where(positions == PADDING, positions, positions + plan.shift)
+        wanted = target >= 0 if plan.canvas is None else (target >= 0) & (target < plan.canvas)
+        if self._only_committed:
+            if committed is None:
+                raise ConfigError(
+                    "pooling `generated` needs to know which positions were committed; this hook cannot tell. "
+                    "Use pooling `response`."
+                )
+            wanted &= committed.gather(1, target.clamp(0, committed.shape[1] - 1))
+        phi = torch.stack([_mean(_of_requests(s, plan), wanted) for s in states], dim=1)
+        return Pooled(phi, plan.active, None if plan.committed is None else plan.committed.sum(1))
+
+
+class RunningPooler(Pooler):
+    """Autoregressive models: the running mean over tokens; a row that has ended keeps its last state."""
+
+    def __init__(self, *, ahead: bool) -> None:
+        self._ahead = ahead
+        self._passes = 0
+        self._sum: torch.Tensor | None = None
+        self._last: torch.Tensor | None = None
+        self._count: torch.Tensor | None = None
+        self._open: Pooled | None = None
+
+    def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
+        """Adds this pass to the mean."""
+        positions = _of_requests(plan.positions, plan)
+        wanted = (positions != PADDING) & (positions + (plan.shift if self._ahead else 0) >= 0)
+        rows = wanted.sum(1)
+        added = torch.stack([_sum(_of_requests(s, plan), wanted) for s in states], dim=1)
+        counts = rows > 0 if plan.active is None else (rows > 0) & plan.active
+        if self._sum is None or self._last is None or self._count is None:
+            self._sum, self._last = torch.zeros_like(added), torch.zeros_like(added)
+            self._count = torch.zeros_like(rows)
+        keep = counts[:, None, None]
+        self._sum = torch.where(keep, self._sum + added, self._sum)
+        self._last = torch.where(keep, added / rows.clamp(min=1)[:, None, None], self._last)
+        self._count = torch.where(counts, self._count + rows, self._count)
+        # The prompt's pass predicts the first token but holds no state of a generated one.
+        self._open = self._mean_now(counts) if self._ahead or self._passes else None
+        self._passes += 1
+
+    def settle(self, committed: torch.Tensor | None) -> Pooled | None:
+        """The mean after this pass; autoregressive models commit what they predict, so nothing is waited for."""
+        opened, self._open = self._open, None
+        return opened
+
+    def tail(self, count: int) -> list[Pooled]:
+        """`predicting` only: after the end the last state repeats and the mean keeps moving (authors' code)."""
+        if not self._ahead or self._sum is None or self._last is None or self._count is None:
+            return []
+        steps = []
+        for _ in range(count):
+            self._sum = self._sum + self._last
+            self._count = self._count + 1
+            steps.append(self._mean_now(None))
+        return steps
+
+    def states_for(self, budget: int) -> int:
+        """`generated` has no state for the last token: it is never fed back."""
+        return budget if self._ahead else max(budget - 1, 1)
+
+    def _mean_now(self, active: torch.Tensor | None) -> Pooled:
+        assert self._sum is not None and self._count is not None
+        return Pooled(self._sum / self._count.clamp(min=1)[:, None, None], active, None)
+
+
+def _of_requests(rows: torch.Tensor, plan: StepPlan) -> torch.Tensor:
+    """[B, ...] -> [R, ...]: drops unconditional and foreign rows."""
+    return rows if plan.rows is None else rows[plan.rows]
+
+
+def _sum(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """[R, L, D] states and [R, L] bool -> [R, D] float32. Unwanted rows are cleared, since padding may hold NaN."""
+    return states.masked_fill(~wanted[..., None], 0).sum(1, dtype=torch.float32)
+
+
+def _mean(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """[R, L, D] states and [R, L] bool -> [R, D] float32; zero where nothing is wanted."""
+    return _sum(states, wanted) / wanted.sum(1).clamp(min=1)[:, None]

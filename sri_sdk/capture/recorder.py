@@ -1,0 +1,153 @@
+"""What a run keeps of each step, on the host: vectors if they were asked for, progress, signals, alarms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sri_sdk.anchors import Anchors
+from sri_sdk.capture.pool import Pooled
+from sri_sdk.capture.stream import SignalStream
+from sri_sdk.errors import CaptureError
+from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.grid import StepGrid
+from sri_sdk.records import Rule
+from sri_sdk.signal import EPS, TAU
+
+if TYPE_CHECKING:
+    from sri_sdk.scoring.scorer import Scorer
+
+Layers = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What a run measures against: anchors for signals, a scorer for verdicts."""
+
+    pooling: str
+    layers: Layers = ("final",)
+    grid: StepGrid | None = None
+    """None = traces only."""
+    anchors: Anchors | None = None
+    scorer: Scorer | None = None
+    fingerprint: Fingerprint | None = None
+    """Of the live model under this tap; travels with the signals."""
+    accepted: tuple[str, ...] = ()
+    """Soft fields that differ and were accepted by name."""
+    rule: Rule = "final"
+    abort: bool = False
+    """Raise `GenerationAborted` at the pass after an alarm; only with the online rule."""
+    keep_states: bool = False
+    """Keep phi in the traces; costs S * C * D floats per request. Without anchors they are always kept."""
+    live: bool = False
+    """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
+    tau: float = TAU
+    eps: float = EPS
+
+    @property
+    def immediate(self) -> bool:
+        """Whether a step is measured as soon as it is pooled."""
+        return self.live or (self.scorer is not None and self.rule == "online")
+
+
+class Recorder:
+    """The steps of R requests.
+
+    Attributes:
+        steps: [R] vectors taken per request; a profile may define some beyond the end.
+        alarms: row -> step that was done when the online rule first alarmed.
+        stream: the signals so far; None without anchors.
+    """
+
+    def __init__(self, watching: Watching, requests: int) -> None:
+        self._watching = watching
+        self._phi: list[torch.Tensor] = []
+        self._active: list[NDArray[np.bool_]] = []
+        self._before: list[NDArray[np.int64]] = []
+        self._judged = np.zeros(requests, dtype=np.int64)
+        self.steps = np.zeros(requests, dtype=np.int64)
+        self.alarms: dict[int, int] = {}
+        self.stream: SignalStream | None = None
+        if watching.anchors is not None and watching.grid is not None:
+            self.stream = SignalStream(
+                watching.anchors, watching.grid, requests, tau=watching.tau, eps=watching.eps
+            )  # fmt: skip
+
+    def take(self, pooled: Pooled) -> None:
+        """Takes one step. Waits for the device only if somebody wants the numbers now."""
+        active = to_host(pooled.active, len(self.steps))
+        self._add(pooled.phi, active, self._progress(pooled))
+
+    def finish(self, tail: list[Pooled]) -> None:
+        """Takes what the profile defines after the end, for the requests that ended early, and fills the grid."""
+        grid = self._watching.grid
+        if grid is None or not self._phi:
+            return
+        for pooled in tail:
+            self._add(pooled.phi, self.steps < grid.budget, self.steps.copy())
+        if self.stream is not None:
+            self.stream.finish()
+            self._look_for_alarms()
+
+    def phi(self, row: int) -> NDArray[np.float32]:
+        """[S, C, D] of one request; empty if the states were not kept."""
+        mine = [phi[row].cpu().numpy() for phi, active in zip(self._phi, self._active, strict=True) if active[row]]
+        kept = self._watching.keep_states or self.stream is None
+        return np.stack(mine) if kept and mine else np.empty((0, 0, 0), dtype=np.float32)
+
+    def clock(self, row: int) -> NDArray[np.int64]:
+        """[S + 1] progress of one request: before each step, and after the last."""
+        before = [b[row] for b, active in zip(self._before, self._active, strict=True) if active[row]]
+        grid = self._watching.grid
+        by_tokens = grid is not None and grid.mapping == "committed"
+        end = grid.budget if grid is not None and by_tokens else len(before)
+        return np.array([*before, end], dtype=np.int64)
+
+    def _progress(self, pooled: Pooled) -> NDArray[np.int64]:
+        grid = self._watching.grid
+        if grid is None or grid.mapping == "step":
+            return self.steps.copy()
+        if pooled.committed is None:
+            raise CaptureError("grid mapping `committed` needs a hook that reads commits; use mapping `step`.")
+        committed = pooled.committed.cpu().numpy().astype(np.int64)
+        # Some samplers un-commit: progress is the running maximum, or a cell would be filled twice.
+        return np.maximum(committed, self._before[-1]) if self._before else committed
+
+    def _add(self, phi: torch.Tensor, active: NDArray[np.bool_], before: NDArray[np.int64]) -> None:
+        self.steps = self.steps + active
+        self._active.append(active)
+        self._before.append(before)
+        if self.stream is None or self._watching.keep_states:
+            self._phi.append(phi)
+        else:
+            self._phi.append(phi[:, :0])
+        if self.stream is not None:
+            grid = self._watching.grid
+            # How many tokens a step commits shows only at the next one, so its cell stays open until then.
+            waits = grid is not None and grid.mapping == "committed"
+            self.stream.add(phi, before, before if waits else before + 1, active)
+            self._look_for_alarms()
+
+    def _look_for_alarms(self) -> None:
+        """Judges every length that has closed since the last look, so that no alarm depends on when one looks."""
+        scorer, stream = self._watching.scorer, self.stream
+        if scorer is None or stream is None or self._watching.rule != "online":
+            return
+        values = stream.logit if scorer.manifest.signal.domain == "logit" else stream.sigma
+        new = [(r, t) for r in range(len(values)) for t in range(self._judged[r] + 1, stream.lengths[r] + 1)]
+        self._judged = stream.lengths.copy()
+        if not new:
+            return
+        rows, lengths = (np.array(side, dtype=np.int64) for side in zip(*new, strict=True))
+        scores, valid = scorer.score_prefix(values[rows], lengths)
+        for row in rows[valid & (scores > scorer.thresholds["online"].value)].tolist():
+            self.alarms.setdefault(row, int(self.steps[row]) - 1)
+
+
+def to_host(active: torch.Tensor | None, requests: int) -> NDArray[np.bool_]:
+    """[R] bool on the host; None = all."""
+    return np.ones(requests, dtype=np.bool_) if active is None else active.cpu().numpy()

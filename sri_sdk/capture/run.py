@@ -1,0 +1,224 @@
+"""One watched generation: what the tap reports becomes steps, and at the end traces, signals and verdicts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sri_sdk.capture.conclude import HOOK_FAILED, SILENT, conclude_trace, conclude_verdicts
+from sri_sdk.capture.pool import Pooled, make_pooler
+from sri_sdk.capture.recorder import Layers, Recorder, Watching, to_host
+from sri_sdk.capture.stream import SignalStream
+from sri_sdk.errors import CaptureError, GenerationAborted
+from sri_sdk.hook import Hook
+from sri_sdk.records import ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
+
+log = logging.getLogger("sri_sdk.capture")
+
+
+class Run:
+    """One generation under watch. Made by `watch` and `drive`; read it when the generation has ended.
+
+    Attributes:
+        request_ids: one per row of the batch; None until the first step if the caller gave none.
+        traces: one per request, once finished.
+        signals: the requests' SRI signals, once finished; None without anchors.
+        verdicts: one per request, once finished; empty without a guard.
+    """
+
+    def __init__(self, hook: Hook, watching: Watching, request_ids: Sequence[str] | None = None) -> None:
+        self._hook, self._watching = hook, watching
+        self._pooler = make_pooler(hook.scheme, watching.pooling)
+        self._view = RunView(requests=None if request_ids is None else len(request_ids))
+        self._recorder: Recorder | None = None
+        self._plan: StepPlan | None = None
+        self._kwargs: Mapping[str, Any] = {}
+        self._states: dict[str | int, torch.Tensor] = {}
+        self._waiting: list[Pooled] = []
+        self._seen: list[torch.Tensor | None] = []
+        self._canvas: int | None = None
+        self._expected: tuple[int, ...] | None = None
+        self._failures: list[str] = []
+        self._finished = False
+        self.request_ids: tuple[str, ...] | None = None if request_ids is None else tuple(request_ids)
+        self.traces: tuple[Trace, ...] = ()
+        self.signals: Signals | None = None
+        self.verdicts: tuple[Verdict, ...] = ()
+
+    # -- while the generation runs ---------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> Layers:
+        """What the tap must read."""
+        return self._watching.layers
+
+    @property
+    def live(self) -> SignalStream | None:
+        """The signals so far; None without anchors or before the first step."""
+        return None if self._recorder is None else self._recorder.stream
+
+    @property
+    def alarms(self) -> dict[str, int]:
+        """Requests the online rule has flagged so far -> step that was done when it first did."""
+        found = {} if self._recorder is None else self._recorder.alarms
+        return {(self.request_ids or ())[row]: step for row, step in found.items()}
+
+    def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
+        """The model's own forward was called with these keyword arguments."""
+        self._kwargs = kwargs
+
+    def begin(self, input_ids: torch.Tensor) -> None:
+        """The embedding ran: a forward pass has begun, and the commits of the step before are known.
+
+        Raises:
+            GenerationAborted: an alarm rang and the run aborts on alarms.
+        """
+        if self._watching.abort and self.alarms:
+            raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
+        if self._finished:
+            return
+        try:
+            self._begin(input_ids)
+        except Exception as err:
+            self._isolate(err)
+
+    def _begin(self, input_ids: torch.Tensor) -> None:
+        if self._plan is not None:
+            self._note(SILENT)
+        self._plan, self._states = None, {}
+        call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
+        self._view.forwards += 1
+        plan = self._hook.plan(call, self._view)
+        if plan is None:
+            return
+        self._admit(plan)
+        self.settle(plan.committed)
+        self._plan = plan
+        self._view.steps += 1
+
+    def state(self, layer: str | int, output: Any) -> None:
+        """A tapped module ran."""
+        if self._plan is None or self._finished:
+            return
+        # Some blocks return (states, cache), some norms (states, residual): the states come first.
+        self._states[layer] = output[0] if isinstance(output, tuple) else output
+        if layer != "final":
+            return
+        try:
+            plan, self._plan = self._plan, None
+            self._pooler.add([self._states[name].detach() for name in self.layers], plan)
+            self._seen.append(plan.active)
+        except Exception as err:
+            self._isolate(err)
+
+    def settle(self, committed: torch.Tensor | None) -> None:
+        """Closes the step that is open, now that the canvas after its update is known ([R, P] bool)."""
+        pooled = self._pooler.settle(committed)
+        if pooled is not None:
+            self._waiting.append(pooled)
+            if self._watching.immediate:
+                self._record()
+
+    def expect(self, steps: Sequence[int]) -> None:
+        """A driven sampler says how many steps each request took; else the hook's own expectation counts."""
+        self._expected = tuple(steps)
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def finish(self, committed: torch.Tensor | None = None) -> None:
+        """Closes the run. Calling it again does nothing.
+
+        Args:
+            committed: [R, P] bool, the final canvas; None = everything is committed, as after a whole generation.
+        """
+        if self._finished:
+            return
+        try:
+            self._finish(committed)
+        except Exception as err:
+            self._isolate(err)
+        self._finished = True
+        ids = self.request_ids or ()
+        if self._recorder is None:
+            self._note(SILENT)
+            self.traces = tuple(_nothing(i, tuple(self._failures)) for i in ids)
+        else:
+            seen = sum((to_host(a, len(ids)) for a in self._seen), np.zeros(len(ids), dtype=np.int64))
+            self.traces = tuple(
+                conclude_trace(self._recorder, row, i, int(seen[row]), self._expected_steps(row), self._failures)
+                for row, i in enumerate(ids)
+            )
+            self.signals = self._signals(ids, self._recorder.stream)
+        self.verdicts = conclude_verdicts(self._watching, self._recorder, self.signals, self.traces)
+
+    def _finish(self, committed: torch.Tensor | None) -> None:
+        if self._plan is not None:
+            self._note(SILENT)
+        if self._recorder is None:
+            return
+        if committed is None and self._canvas is not None:
+            device = next(self._hook.model.parameters()).device
+            committed = torch.ones(len(self._recorder.steps), self._canvas, dtype=torch.bool, device=device)
+        self.settle(committed)
+        self._record()
+        grid = self._watching.grid
+        missing = 0 if grid is None else int(max(grid.budget - self._recorder.steps.min(), 0))
+        self._recorder.finish(self._pooler.tail(missing))
+
+    def _record(self) -> None:
+        """Hands over what was pooled. With the final rule that is once, at the end: no step waits for the device."""
+        waiting, self._waiting = self._waiting, []
+        if self._recorder is not None:
+            for pooled in waiting:
+                self._recorder.take(pooled)
+
+    def _signals(self, ids: tuple[str, ...], stream: SignalStream | None) -> Signals | None:
+        if stream is None:
+            return None
+        watching, printed = self._watching, None
+        if watching.fingerprint is not None and watching.anchors is not None:
+            printed = {**watching.fingerprint.to_dict(), "anchors": watching.anchors.digest}
+        return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
+
+    def _expected_steps(self, row: int) -> int | None:
+        if self._expected is not None:
+            return self._expected[row]
+        grid = self._watching.grid
+        return None if grid is None or grid.mapping != "step" else self._hook.expected_steps(grid.budget)
+
+    # -- the first step, and failures ------------------------------------------------------------------------
+
+    def _admit(self, plan: StepPlan) -> None:
+        """The first step tells how many requests there are."""
+        if self._recorder is not None:
+            return
+        requests = len(plan.positions if plan.rows is None else plan.rows)
+        if self.request_ids is None:
+            self.request_ids = tuple(str(i) for i in range(requests))
+        if requests != len(self.request_ids):
+            raise CaptureError(
+                f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
+                "pass one id per prompt, in the order of the batch"
+            )
+        self._view.requests, self._canvas = requests, plan.canvas
+        self._recorder = Recorder(self._watching, requests)
+
+    def _isolate(self, err: Exception) -> None:
+        """A hook that fails never alters generation: the run is unmonitored, and the log says why, once."""
+        self._plan = None
+        if HOOK_FAILED not in self._failures:
+            log.warning("%s failed, the run is unmonitored: %s: %s", type(self._hook).__name__, type(err).__name__, err)
+        self._note(HOOK_FAILED)
+
+    def _note(self, reason: str) -> None:
+        if reason not in self._failures:
+            self._failures.append(reason)
+
+
+def _nothing(request_id: str, reasons: tuple[str, ...]) -> Trace:
+    """The trace of a request whose generation was never heard."""
+    return Trace(request_id, np.empty((0, 0, 0), dtype=np.float32), np.zeros(1, dtype=np.int64), 0, None, reasons)

@@ -1,0 +1,88 @@
+"""The command `sri`: a table of commands, each imported only when it is called, and one way to fail.
+
+`sri --help` is answered from the table alone. A command module is `sri_sdk/cli/<module>.py` and holds a click command
+or group named `command`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from sri_sdk._version import __version__
+from sri_sdk.errors import ConfigError, SriError, did_you_mean
+
+COMMANDS = {
+    "demo": ("demo", "Fit, attack and catch an embedded model, with pictures at the end."),
+    "fit": ("fit", "Anchors, signals, detector, thresholds and bundle from one YAML file."),
+    "run": ("run", "Generate, and watch the signal step by step."),
+    "score": ("score", "Score signals with a bundle; needs no torch."),
+    "bundle": ("bundle", "Say what is in a bundle, and whether it is intact."),
+    "plugins": ("plugins", "List the plugins that are installed."),
+    "config": ("config", "Check YAML files, or print their schema."),
+    "doctor": ("doctor", "Check this environment, its plugins and the embedded models."),
+}
+"""Name of the command -> its module under `sri_sdk.cli`, and its line in `sri --help`."""
+
+EPILOG = """\b
+Exit codes:
+  0    done
+  1    a mistake you can mend; one `error:` line says what it is
+  2    wrong usage of the command line
+  10   a generation was flagged (only with --fail-on)
+  11   a generation was unmonitored (only with --fail-on)
+  130  interrupted
+A bug keeps its traceback; --debug shows it for mistakes too."""
+
+INTERRUPTED = 130
+
+
+class CommandTable(click.Group):
+    """A group whose commands are known by name and imported when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of a working day."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports one command; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = import_module(f"{__name__}.{COMMANDS[cmd_name][0]}").command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a message that knows the table."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command {args[0]!r}; commands: {', '.join(COMMANDS)}.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the table without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs a command; an SriError becomes one line per problem, everything else keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except SriError as err:
+            if ctx.params.get("debug"):
+                raise
+            for problem in err.problems if isinstance(err, ConfigError) else (str(err),):
+                click.echo(f"error: {' '.join(problem.split())}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=CommandTable, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sri", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of every error.")
+def main(debug: bool) -> None:
+    """Watch a language model's hidden states while it generates; say when it is being jailbroken."""

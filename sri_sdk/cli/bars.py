@@ -1,0 +1,46 @@
+"""Progress of long work, on stderr, so that stdout stays for results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sri_sdk.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from sri_sdk.fitting.collect import Progress
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """One bar per stage, with generations per second and the time left."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+    except ImportError as err:
+        raise MissingExtra("A progress bar", extra="capture") from err
+    columns = (
+        TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    tasks: dict[str, Any] = {}
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done)
+
+        yield advance
+
+
+def quiet_libraries() -> None:
+    """Turns off the progress bars and chatter of model loading: ours say what happens."""
+    try:
+        from transformers.utils import logging
+    except ImportError:
+        return
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()

@@ -1,0 +1,48 @@
+"""`sri config`: mistakes in YAML files, and what the files may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sri_sdk.cli.output import emit_json
+from sri_sdk.config import load_config, schema
+from sri_sdk.errors import ConfigError
+
+
+@click.group()
+def command() -> None:
+    """Check YAML files, or print their schema."""
+
+
+@command.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
+    """Report every mistake in FILE... as `file: path: problem`. Needs no model weights."""
+    problems = {str(file): _problems(file) for file in files}
+    if as_json:
+        emit_json([{"file": file, "ok": not found, "problems": found} for file, found in problems.items()])
+    for file, found in problems.items():
+        for problem in found:
+            click.echo(f"error: {problem}", err=True)
+        if not found and not as_json:
+            click.echo(f"{file}: ok")
+    if any(problems.values()):
+        ctx.exit(1)
+
+
+@command.command("schema")
+def print_schema() -> None:
+    """Print the JSON schema of the file format, with the options of the installed plugins."""
+    emit_json(schema())
+
+
+def _problems(file: Path) -> list[str]:
+    try:
+        load_config(file)
+    except ConfigError as err:
+        return list(err.problems)
+    return []

@@ -1,0 +1,156 @@
+"""`sri doctor`: is this environment ready, and if not, what to run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any, Literal
+
+import click
+from packaging.requirements import Requirement
+
+from sri_sdk import registry
+from sri_sdk.cli.output import emit_json, table
+from sri_sdk.cli.plugins import load_problem
+from sri_sdk.errors import SriError
+
+DISTRIBUTION = "sri-sdk"
+LAB_HOOKS = ("lab-diffusion", "lab-causal")
+
+State = Literal["ok", "absent", "broken"]
+"""`absent` is a choice (an extra that is not installed), `broken` needs mending."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    topic: str
+    subject: str
+    state: State
+    detail: str
+    """What was found and, unless all is well, what to run."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Check this environment, its plugins and the embedded models. Exits with 1 if something is broken."""
+    findings = [*machine(), *packages(), *plugins(), *probe_lab()]
+    if as_json:
+        emit_json([asdict(finding) for finding in findings])
+    else:
+        click.echo(table(["TOPIC", "SUBJECT", "STATE", "DETAIL"], [list(asdict(x).values()) for x in findings]))
+    broken = [x.subject for x in findings if x.state == "broken"]
+    if broken:
+        click.echo(f"error: broken: {', '.join(broken)}", err=True)
+        ctx.exit(1)
+
+
+def machine() -> list[Finding]:
+    """What everything runs on."""
+    # Cores this process may use: in a container or a batch job fewer than the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": str(cores or "unknown"),
+        "memory": _memory(),
+    }
+    return [Finding("machine", name, "ok", fact) for name, fact in facts.items()]
+
+
+def packages() -> Iterator[Finding]:
+    """The packages of the base install and of every extra, against the versions sri-sdk asks for."""
+    try:
+        declared = [Requirement(line) for line in requires(DISTRIBUTION) or ()]
+    except PackageNotFoundError:
+        yield Finding("packages", DISTRIBUTION, "broken", f"not installed. Run: pip install {DISTRIBUTION}")
+        return
+    yield Finding("packages", DISTRIBUTION, "ok", version(DISTRIBUTION))
+    groups: dict[str, list[Requirement]] = {}
+    for requirement in declared:
+        groups.setdefault(_extra_of(requirement), []).append(requirement)
+    for extra, requirements in groups.items():
+        problems = [problem for problem in map(_package_problem, requirements) if problem]
+        found = ", ".join(f"{x.name} {_version(x.name)}" for x in requirements)
+        what = f"extra {extra}" if extra else "base install"
+        if not problems:
+            yield Finding("packages", what, "ok", found)
+            continue
+        cure = f'pip install "{DISTRIBUTION}[{extra}]"' if extra else f"pip install --upgrade {DISTRIBUTION}"
+        state: State = "absent" if extra else "broken"
+        yield Finding("packages", what, state, f"{'; '.join(problems)}. Run: {cure}")
+
+
+def plugins() -> Iterator[Finding]:
+    """Plugins that do not load; one line if all do."""
+    installed = registry.installed()
+    problems = {info: load_problem(info) for info in installed}
+    for info, problem in problems.items():
+        if problem:
+            yield Finding("plugins", f"{info.kind} {info.name}", "broken", problem)
+    good = sum(problem is None for problem in problems.values())
+    yield Finding("plugins", "all kinds", "ok" if good else "broken", f"{good} of {len(installed)} load")
+
+
+def probe_lab() -> Iterator[Finding]:
+    """Loads the embedded models through the registry, as `sri demo` will, and asks their hooks whether they fit."""
+    for name in LAB_HOOKS:
+        yield _probe(name)
+
+
+def _probe_hook(name: str) -> str:
+    hook_class = registry.load("hooks", name)
+    loaded = hook_class.load(registry.configure("hooks", name))
+    fit = hook_class.fits(loaded.model)
+    if not fit.ok:
+        raise SriError(f"the hook refuses its own model: {fit.why}")
+    hook = hook_class(loaded.model)
+    return f"{loaded.source}; hidden size {hook.hidden_size()}; fits: {fit.why}"
+
+
+def _probe(name: str) -> Finding:
+    try:
+        return Finding("lab", name, "ok", _probe_hook(name))
+    except ImportError as err:
+        return Finding("lab", name, "absent", f'{err}. Run: pip install "{DISTRIBUTION}[capture]"')
+    except Exception as err:
+        # Whatever a model's code raises becomes a line: the doctor reports, it does not fall ill itself.
+        message = str(err) if isinstance(err, SriError) else f"{type(err).__name__}: {err}"
+        return Finding("lab", name, "broken", " ".join(message.split()))
+
+
+def _extra_of(requirement: Requirement) -> str:
+    found = re.search(r"extra == ['\"]([^'\"]+)['\"]", str(requirement.marker or ""))
+    return found[1] if found else ""
+
+
+def _package_problem(requirement: Requirement) -> str | None:
+    found = _version(requirement.name)
+    if found is None:
+        return f"{requirement.name} is not installed"
+    if not requirement.specifier.contains(found, prereleases=True):
+        return f"{requirement.name} {found}, needs {requirement.specifier}"
+    return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _memory() -> str:
+    """Physical memory in GiB, where the system says."""
+    try:
+        total: Any = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return "unknown"
+    return f"{total / 2**30:.1f} GiB"

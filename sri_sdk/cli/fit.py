@@ -1,0 +1,83 @@
+"""`sri fit`: a guard from one YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sri_sdk.cli.output import emit_json, table
+
+if TYPE_CHECKING:
+    from sri_sdk.fitting.fit import Fitted
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--recalibrate", is_flag=True, help="Keep anchors and detector; set new thresholds on new prompts.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
+def command(config: Path, recalibrate: bool, as_json: bool) -> None:
+    """Fit, calibrate, export and measure a guard. Interrupted, it continues where it stopped."""
+    from sri_sdk.cli.bars import progress_bars, quiet_libraries
+    from sri_sdk.config import load_config
+    from sri_sdk.fitting.fit import fit
+
+    checked = load_config(config)
+    quiet_libraries()
+    with progress_bars() as progress:
+        fitted = fit(checked, progress, recalibrate=recalibrate)
+    if as_json:
+        emit_json({**summary(fitted), "out": checked.out})
+        return
+    click.echo(describe(fitted))
+    click.echo(f"\nguard: {checked.out}   bundle: {Path(checked.out) / 'bundle'}   try: sri run {config}")
+
+
+def summary(fitted: Fitted) -> dict[str, Any]:
+    """What a program wants to know of a fit, as JSON types."""
+    manifest, results = fitted.guard.manifest, fitted.results
+    rates = results.rates if results is not None else ()
+    return {
+        "bundle_digest": manifest.digest,
+        "fingerprint_digest": manifest.fingerprint_digest,
+        "anchors": dict(fitted.guard.anchors.provenance)["counts"],
+        "thresholds": {
+            str(name): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
+            for name, r in manifest.rules.items()
+        },
+        "rates": {r.name: {"k": r.k, "n": r.n, "rate": r.k / r.n, "low": r.low, "high": r.high} for r in rates if r.n},
+        "auroc": None if results is None or results.auroc is None else results.auroc.to_dict(),
+        "parity": {"share_of_tolerance": fitted.parity, "tolerance": manifest.rules["final"].tolerance},
+        "seconds": dict(fitted.seconds),
+    }
+
+
+def describe(fitted: Fitted) -> str:
+    """The same for a person."""
+    manifest, results = fitted.guard.manifest, fitted.results
+    counts = dict(fitted.guard.anchors.provenance)["counts"]
+    lines = [
+        "anchors     "
+        + ", ".join(f"{c['used']} of {c['seen']} {name} prompts counted" for name, c in sorted(counts.items())),
+        *(
+            f"{name:<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
+            + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")
+            + f" (n = {r.n})"
+            for name, r in manifest.rules.items()
+        ),
+        f"parity      largest difference between detector and graph: {100 * fitted.parity:.2g} % of what is allowed",
+    ]
+    if results is None:
+        return "\n".join(lines)
+    rows = [(r.name, f"{100 * r.value:.1f} %", f"{r.k} / {r.n}", f"{100 * r.low:.1f} to {100 * r.high:.1f} %")
+            for r in results.rates if r.n]  # fmt: skip
+    lines += ["", table(("rate", "measured", "k / n", "95 % interval"), rows)]
+    if results.auroc is not None:
+        a = results.auroc
+        lines += [
+            "",
+            f"AUROC {a.value:.3f} ({a.low:.3f} to {a.high:.3f}): {a.positives} successful attacks against "
+            f"{a.negatives} harmless generations",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,66 @@
+"""The live view of a generation: the draft as it changes, beside the signal as it grows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from sri_sdk.records import Verdict
+
+_LEVELS = "▁▂▃▄▅▆▇█"
+_COLOURS = {"clear": "green", "flagged": "red", "unmonitored": "yellow", "not_sampled": "white"}
+
+
+def spark(values: Sequence[float]) -> str:
+    """One character per cell: full = 1, internally compliant; low = 0, refusal-aligned; `?` = no signal."""
+    return "".join("?" if math.isnan(v) else _LEVELS[min(int(v * len(_LEVELS)), len(_LEVELS) - 1)] for v in values)
+
+
+def words(verdict: Verdict) -> str:
+    """A verdict in one line."""
+    parts = [verdict.status.upper()]
+    if verdict.score is not None and verdict.threshold is not None:
+        parts.append(f"score {verdict.score:.4g}, threshold {verdict.threshold:.4g}")
+    if verdict.p_value is not None:
+        parts.append(f"p = {verdict.p_value:.3g}")
+    if verdict.first_alarm_step is not None:
+        parts.append(f"first alarm after step {verdict.first_alarm_step}")
+    if verdict.reasons:
+        parts.append(", ".join(verdict.reasons))
+    return "; ".join(parts)
+
+
+def frame(
+    prompt: str, draft: Sequence[tuple[str, bool]], sigma: Sequence[float], cells: int, step: int, budget: int,
+    verdict: Verdict | None,
+) -> RenderableType:  # fmt: skip
+    """One picture of a running generation.
+
+    Args:
+        prompt: the request.
+        draft: words of the draft, each with whether it is committed; the others are only predicted.
+        sigma: the signal so far.
+        cells: T.
+        step: step that was done last, counted from 0; -1 = none.
+        budget: most steps.
+        verdict: once the generation has ended.
+    """
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    body = Text()
+    for word, committed in draft:
+        body.append(word + " ", style="bold" if committed else "dim italic")
+    now = f"{sigma[-1]:.3f}" if len(sigma) and not math.isnan(sigma[-1]) else "-"
+    line = Text.assemble(
+        ("sigma ", "dim"), (spark(sigma).ljust(cells), "cyan"), f"  {now}", ("   1 = compliant, 0 = refusing", "dim")
+    )
+    parts: list[Any] = [Text(f"> {prompt}", style="bold"), Text(), body, Text(), line]
+    if verdict is not None:
+        parts.append(Text(words(verdict), style=f"bold {_COLOURS[verdict.status]}"))
+    return Panel(Group(*parts), title=f"step {step + 1} / {budget}", title_align="left", height=None)

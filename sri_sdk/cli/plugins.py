@@ -1,0 +1,54 @@
+"""`sri plugins`: what is installed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from sri_sdk import registry
+from sri_sdk.cli.output import emit_json, table
+from sri_sdk.errors import SriError
+
+
+@click.group()
+def command() -> None:
+    """List the plugins that are installed."""
+
+
+@command.command("list")
+@click.option("--kind", type=click.Choice(list(registry.KINDS)), help="Only this kind.")
+@click.option("--check", is_flag=True, help="Load each plugin too, and exit with 1 if one fails.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_plugins(ctx: click.Context, kind: str | None, check: bool, as_json: bool) -> None:
+    """List plugins by kind and name. Without --check nothing is imported."""
+    plugins = registry.installed(kind)
+    problems = {info: load_problem(info) for info in plugins} if check else {}
+    if as_json:
+        emit_json([{**asdict(info), **({"problem": problems[info]} if check else {})} for info in plugins])
+    else:
+        headers = ["KIND", "NAME", "TARGET", "DISTRIBUTION", "VERSION", *(["LOADS"] if check else [])]
+        rows = [
+            [x.kind, x.name, x.target, x.distribution, x.version, *([_mark(problems[x])] if check else [])]
+            for x in plugins
+        ]
+        click.echo(table(headers, rows) if rows else "no plugins installed")
+    failed = [problem for problem in problems.values() if problem]
+    for problem in failed:
+        click.echo(f"error: {problem}", err=True)
+    if failed:
+        ctx.exit(1)
+
+
+def load_problem(info: registry.PluginInfo) -> str | None:
+    """Why a plugin cannot be loaded; None = it can."""
+    try:
+        registry.load(info.kind, info.name)
+    except SriError as err:
+        return str(err)
+    return None
+
+
+def _mark(problem: str | None) -> str:
+    return "no" if problem else "yes"

@@ -1,0 +1,176 @@
+"""`sri run`: generate under watch, step by step, in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sri_sdk.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sri_sdk.capture.drive import Drive
+    from sri_sdk.capture.recorder import Watching
+    from sri_sdk.config_model import FitConfig
+    from sri_sdk.fitting.deployment import Deployment
+    from sri_sdk.records import Prompt, SamplerStep, Verdict
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--prompt", "texts", multiple=True, help="What to ask; repeatable. Without it: one prompt of each kind.")
+@click.option("--guard", type=click.Path(path_type=Path), help="Folder of the guard; default: `out` of the config.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines: one per step, then one verdict per prompt.")
+@click.option("--delay", type=click.FloatRange(0), default=0.0, help="Seconds to wait after each step, to watch it.")
+def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: bool, delay: float) -> None:
+    """Generate with a live view: the draft as it changes, beside the signal."""
+    from sri_sdk.capture.watch import with_guard
+    from sri_sdk.cli.bars import quiet_libraries
+    from sri_sdk.config import load_config
+    from sri_sdk.fitting.deployment import Deployment
+
+    checked = load_config(config)
+    folder = guard or Path(checked.out)
+    if not folder.exists():
+        raise ConfigError(f"{folder}: no guard here. Fit one first: sri fit {config}")
+    quiet_libraries()
+    deployment = Deployment.open(checked)
+    policy = checked.policy
+    watching = with_guard(
+        deployment.hook, folder, rule=policy.rule, abort=False, accept=checked.accept,
+        system_prompt=checked.model.system_prompt, sampler=deployment.fingerprint.hard["sampler"], live=True,
+    )  # fmt: skip
+    for prompt in _prompts(checked, texts):
+        _one(deployment, watching, prompt, as_json=as_json, delay=delay)
+
+
+def _prompts(config: FitConfig, texts: Sequence[str]) -> list[Prompt]:
+    """The user's prompts, or one of each kind from the dataset's last split."""
+    from sri_sdk import registry
+    from sri_sdk.records import Prompt
+
+    if texts:
+        return [Prompt(f"prompt-{i}", text, "harmless") for i, text in enumerate(texts)]
+    dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+    split = config.folds.test.split if config.folds.test is not None else config.folds.calibration.split
+    kinds: list[tuple[Any, str | None]] = [("harmless", None), ("harmful", None)]
+    kinds += [("harmful", attack) for attack in list(dataset.attacks())[:1]]
+    return [dataset.prompts(split, label, 1, attack=attack)[0] for label, attack in kinds]
+
+
+def _one(deployment: Deployment, watching: Watching, prompt: Prompt, *, as_json: bool, delay: float) -> None:
+    """One generation. What the policy withholds is not printed."""
+    from sri_sdk.capture.drive import drive
+
+    config = deployment.config
+    batch = drive(
+        deployment.hook, deployment.loaded, deployment.sampler, [prompt], watching, seed=config.seed,
+        system_prompt=config.model.system_prompt,
+    )  # fmt: skip
+    show = _Lines(prompt, deployment) if as_json else _Screen(prompt, deployment, delay)
+    steps = iter(batch)
+    with show:
+        for step in steps:
+            show.step(batch, step)
+            if config.policy.flagged == "abort" and batch.run.alarms:
+                break
+        steps.close()
+        (verdict,) = batch.run.verdicts
+        show.end(batch, verdict, withheld=withheld(config.policy, verdict))
+
+
+def withheld(policy: Any, verdict: Verdict) -> bool:
+    """Whether the operator's policy keeps this response back."""
+    return bool(getattr(policy, verdict.status, "report") == "abort")
+
+
+def sigma_so_far(batch: Drive) -> list[float]:
+    """The signal of the first request, up to the last closed cell, of the last tapped layer."""
+    stream = batch.run.live
+    return [] if stream is None else stream.sigma[0, : int(stream.lengths[0]), -1].tolist()
+
+
+class _Lines:
+    """JSON lines."""
+
+    def __init__(self, prompt: Prompt, deployment: Deployment) -> None:
+        self._prompt = prompt
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def step(self, batch: Drive, step: SamplerStep) -> None:
+        """One line per step."""
+        self._write({"id": self._prompt.id, "step": step.index, "draft": batch.texts[0], "sigma": sigma_so_far(batch)})
+
+    def end(self, batch: Drive, verdict: Verdict, *, withheld: bool) -> None:
+        """The verdict, and the response unless the policy withholds it."""
+        response = None if withheld else batch.texts[0]
+        self._write({"verdict": verdict.to_dict(), "response": response, "withheld": withheld})
+
+    @staticmethod
+    def _write(value: dict[str, Any]) -> None:
+        import json
+
+        click.echo(json.dumps(value, ensure_ascii=False))
+
+
+class _Screen:
+    """The live view."""
+
+    def __init__(self, prompt: Prompt, deployment: Deployment, delay: float) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._prompt, self._deployment, self._delay = prompt, deployment, delay
+        self._last: SamplerStep | None = None
+        self._console = Console(file=sys.stdout)
+        self._live = Live(console=self._console, auto_refresh=False)
+
+    def __enter__(self) -> _Screen:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._live.__exit__(*error)
+
+    def step(self, batch: Drive, step: SamplerStep) -> None:
+        """Draws the draft: committed words bold, predicted ones dim."""
+        import time
+
+        self._last = step
+        self._draw(batch, None, withheld=False)
+        time.sleep(self._delay)
+
+    def end(self, batch: Drive, verdict: Verdict, *, withheld: bool) -> None:
+        """Draws the verdict."""
+        self._draw(batch, verdict, withheld=withheld)
+
+    def _draw(self, batch: Drive, verdict: Verdict | None, *, withheld: bool) -> None:
+        from sri_sdk.cli.live import frame
+
+        deployment, step = self._deployment, self._last
+        draft = [("[withheld by policy]", False)] if withheld else self._words(batch, step)
+        grid = deployment.watching.grid
+        assert grid is not None
+        sigma = sigma_so_far(batch)
+        index = -1 if step is None else step.index
+        picture = frame(
+            self._prompt.text, draft, sigma, grid.cells, index, deployment.sampler.budget(), verdict
+        )  # fmt: skip
+        self._live.update(picture, refresh=True)
+
+    def _words(self, batch: Drive, step: SamplerStep | None) -> list[tuple[str, bool]]:
+        if step is None:
+            return []
+        # Token by token, so that each can say whether it is committed; decoded alone, its text may miss a space.
+        tokens = step.draft[0]
+        pieces = self._deployment.hook.decode(self._deployment.loaded.tokenizer, tokens[:, None])
+        pairs = zip(pieces, step.committed[0].tolist(), strict=True)
+        return [(piece, committed) for piece, committed in pairs if piece.strip()]

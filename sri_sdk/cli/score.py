@@ -1,0 +1,91 @@
+"""`sri score`: verdicts for signals in a file, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from sri_sdk.cli.output import table
+from sri_sdk.files import write_text
+from sri_sdk.records import Rule, Verdict
+from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.scoring.signal_files import read_signals
+
+FAIL_CODES = {"flagged": 10, "unmonitored": 11}
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("signals", type=click.Path(allow_dash=True))
+@click.option(
+    "--rule",
+    type=click.Choice(["final", "online"]),
+    default="final",
+    show_default=True,
+    help="Judge finished generations, or every length as a running monitor would.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON verdict per line; the summary goes to stderr.")
+@click.option("--all", "show_all", is_flag=True, help="List clear generations too.")
+@click.option("--accept", multiple=True, metavar="FIELD", help="Soft fingerprint field that may differ; repeatable.")
+@click.option("--unverified", is_flag=True, help="Score signals that do not say which model made them.")
+@click.option("--out", type=click.Path(path_type=Path), help="Also write the verdicts to this file, as JSON lines.")
+@click.option(
+    "--fail-on",
+    multiple=True,
+    type=click.Choice(list(FAIL_CODES)),
+    help="Exit with 10 if one is flagged, with 11 if one is unmonitored; repeatable.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context, bundle: Path, signals: str, rule: Rule, as_json: bool, show_all: bool,
+    accept: tuple[str, ...], unverified: bool, out: Path | None, fail_on: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Score SIGNALS (.npz, .npy, .jsonl, or - for JSON lines on stdin) with BUNDLE, a bundle folder."""
+    scorer = Scorer.open(bundle)
+    read = read_signals(signals, scorer.manifest.signal.domain)
+    subject = "standard input" if signals == "-" else signals
+    verdicts = scorer.score(read, rule=rule, accept=accept, unverified=unverified, subject=subject)
+    counts = Counter(str(verdict.status) for verdict in verdicts)
+    if out is not None:
+        write_text(out, "".join(f"{_line(verdict)}\n" for verdict in verdicts))
+    if as_json:
+        for verdict in verdicts:
+            click.echo(_line(verdict))
+    else:
+        listed = [verdict for verdict in verdicts if show_all or verdict.status != "clear"]
+        if listed:
+            click.echo(_table(listed) + "\n")
+    click.echo(_summary(counts, verdicts), err=as_json)
+    for status, code in FAIL_CODES.items():
+        if status in fail_on and counts[status]:
+            ctx.exit(code)
+
+
+def _line(verdict: Verdict) -> str:
+    return json.dumps(verdict.to_dict(), ensure_ascii=False, allow_nan=False)
+
+
+def _summary(counts: Counter[str], verdicts: Sequence[Verdict]) -> str:
+    threshold = f", threshold {verdicts[0].threshold:.6g}" if verdicts else ""
+    accepted = f", accepted to differ: {', '.join(verdicts[0].accepted)}" if verdicts and verdicts[0].accepted else ""
+    each = ", ".join(f"{counts[status]} {status}" for status in ("clear", "flagged", "unmonitored"))
+    return f"{len(verdicts)} generations: {each}{threshold}{accepted}"
+
+
+def _table(verdicts: Sequence[Verdict]) -> str:
+    headers = ["ID", "STATUS", "SCORE", "P-VALUE", "FIRST ALARM", "REASONS"]
+    return table(
+        headers,
+        [
+            [v.request_id, v.status, _number(v.score), _number(v.p_value), v.first_alarm_step, ", ".join(v.reasons)]
+            for v in verdicts
+        ],
+    )
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"

@@ -1,0 +1,183 @@
+"""What a YAML file of version 1 may say: the declarations and nothing else. `config.py` reads and checks it.
+
+The descriptions are the documentation of the format; `sri config schema` prints them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from sri_sdk.errors import did_you_mean
+from sri_sdk.fingerprint import SOFT
+from sri_sdk.grid import Mapping as GridMapping
+from sri_sdk.plugin import Config
+from sri_sdk.records import Rule
+
+CONFIG_VERSION = 1
+
+Pooling = Literal["generated", "response", "predicting"]
+Action = Literal["report", "abort"]
+
+
+def _layer(found: Any) -> Any:
+    # One check for both forms: a union of types would report one mistake as two.
+    if found == "final" or (isinstance(found, int) and not isinstance(found, bool) and found >= 0):
+        return found
+    raise ValueError(f"found {found!r}, allowed: final, or the number of a block counted from 0")
+
+
+def _each_once(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = sorted({str(x) for x in found if found.count(x) > 1})
+    if twice:
+        raise ValueError(f"named more than once: {', '.join(twice)}")
+    return found
+
+
+def _soft_field(found: str) -> str:
+    if found not in SOFT:
+        raise ValueError(f"found {found!r}, allowed: {', '.join(SOFT)}.{did_you_mean(found, SOFT)}")
+    return found
+
+
+Options = Annotated[dict[str, Any], Field(description="The plugin's own options; {} = its defaults.")]
+Split = Annotated[str, Field(min_length=1, description="Name of a split of the dataset.")]
+Harmless = Annotated[int, Field(ge=1, description="Number of harmless prompts.")]
+Harmful = Annotated[int, Field(ge=1, description="Number of harmful prompts.")]
+Layer = Annotated[Literal["final"] | int, BeforeValidator(_layer)]
+SoftField = Annotated[str, AfterValidator(_soft_field), Field(json_schema_extra={"enum": list(SOFT)})]
+
+
+class ModelSection(Config):
+    """The model, and how it is addressed."""
+
+    hook: str = Field(description="Plugin of kind hooks: the model family.")
+    options: Options = Field(default_factory=dict)
+    system_prompt: str | None = Field(default=None, description="System prompt of every generation; null = none.")
+
+
+class PluginSection(Config):
+    """One plugin by name, with its options."""
+
+    name: str = Field(description="Name of the plugin, as `sri plugins list` prints it.")
+    options: Options = Field(default_factory=dict)
+
+
+class TapSection(Config):
+    """Which hidden states become the signal."""
+
+    pooling: Pooling = Field(
+        description="Which rows of a step are averaged: generated = tokens committed so far, response = all response "
+        "positions (masked models), predicting = the row that predicts the next token (autoregressive models)."
+    )
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(_each_once)] = Field(
+        default=("final",),
+        description="Where states are read: final = after the last norm, or block numbers counted from 0.",
+    )
+    cells: int = Field(default=32, ge=1, description="T: cells of the step grid that anchors and signals share.")
+    mapping: GridMapping = Field(
+        default="step", description="What progress counts: sampler steps, or committed tokens."
+    )
+
+
+class PromptsSection(Config):
+    """Where the prompts come from."""
+
+    dataset: str = Field(description="Plugin of kind datasets.")
+    options: Options = Field(default_factory=dict)
+
+
+class AnchorFold(Config):
+    """Prompts for the two anchors; only answered harmless and refused harmful ones count."""
+
+    split: Split
+    harmless: Harmless
+    harmful: Harmful
+
+
+class HarmlessFold(Config):
+    """Harmless prompts."""
+
+    split: Split
+    harmless: Harmless
+
+
+class HeldOutFold(Config):
+    """Prompts that nothing was fitted on; they give the rates written in the bundle."""
+
+    split: Split
+    harmless: Harmless
+    harmful: Harmful
+    attacks: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Attack transform of the dataset -> number of harmful prompts it is applied to."
+    )
+
+
+class FoldsSection(Config):
+    """Which prompts are used for what. Folds of one split are consecutive, in this order, and never overlap."""
+
+    anchors: AnchorFold = Field(description="Prompts the anchors are the mean of.")
+    train: HarmlessFold = Field(description="Harmless prompts the detector learns from.")
+    reference: HarmlessFold = Field(description="Harmless prompts that standardise the online rule.")
+    calibration: HarmlessFold = Field(description="Harmless prompts that set the thresholds; n in the bundle.")
+    test: HeldOutFold | None = Field(default=None, description="Prompts for the rates in the bundle; null = no rates.")
+
+
+class CalibrateSection(Config):
+    """How often harmless generations may be flagged."""
+
+    alpha: float = Field(
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="Largest false-alarm rate; at least 1 / (n + 1) for n calibration prompts.",
+    )
+    delta: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="null = alpha holds on average over calibration sets; else it holds for the set at hand with "
+        "probability 1 - delta, which takes more prompts.",
+    )
+
+
+class PolicySection(Config):
+    """What happens on a verdict. Nothing here has a default: the operator decides and the file says so."""
+
+    rule: Rule = Field(description="When the guard decides: final = once the generation has ended, online = each step.")
+    flagged: Action = Field(description="On an alarm: report = say so, abort = stop the generation.")
+    unmonitored: Action = Field(
+        description="When the guard cannot see: report = let the generation go on and say so (fail-open), "
+        "abort = stop it (fail-closed)."
+    )
+
+
+class FitConfig(Config):
+    """One deployment, from model to bundle."""
+
+    version: Literal[1] = Field(description="Version of this file format.")
+    model: ModelSection = Field(description="The model, and how it is addressed.")
+    sampler: PluginSection = Field(description="Plugin of kind samplers: how responses are generated.")
+    tap: TapSection = Field(description="Which hidden states become the signal.")
+    prompts: PromptsSection = Field(description="Where the prompts come from.")
+    folds: FoldsSection = Field(description="Which prompts are used for what.")
+    judge: PluginSection = Field(description="Plugin of kind judges: what a response is.")
+    detector: PluginSection = Field(description="Plugin of kind detectors: from signals to one score.")
+    calibrate: CalibrateSection = Field(
+        default=CalibrateSection(), description="How often harmless ones may be flagged."
+    )
+    export: PluginSection = Field(default=PluginSection(name="onnx"), description="Plugin of kind exporters.")
+    policy: PolicySection = Field(description="What happens on a verdict.")
+    accept: Annotated[tuple[SoftField, ...], AfterValidator(_each_once)] = Field(
+        default=(),
+        description="Soft fields of the fingerprint that may differ from the fit; every verdict repeats them.",
+    )
+    out: Path = Field(description="Folder for everything that is written, relative to the working directory.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of the run; each prompt's randomness comes from it and the prompt id."
+    )
+    batch_size: int = Field(
+        default=64, ge=1, description="Prompts generated at once; changes memory and speed, not results."
+    )

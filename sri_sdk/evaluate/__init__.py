@@ -1,0 +1,1 @@
+"""What a guard is worth: rates with exact intervals, and how well scores separate."""

@@ -1,0 +1,1 @@
+"""From a config to a guard: prompts, anchors, signals, detector, thresholds, bundle."""

@@ -1,0 +1,152 @@
+"""Generates the prompts of a fold and keeps what a fit needs: anchors, or signals. Batch by batch, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.anchors import AnchorBuilder, Anchors
+from sri_sdk.capture.drive import Drive, drive
+from sri_sdk.capture.recorder import Watching
+from sri_sdk.errors import CaptureError
+from sri_sdk.files import digest
+from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.fitting.cache import Cache
+from sri_sdk.fitting.folds import text_hash
+from sri_sdk.grid import StepGrid
+from sri_sdk.hook import Hook
+from sri_sdk.judge import Judge
+from sri_sdk.records import LoadedModel, Outcome, Prompt, Signals
+from sri_sdk.sampler import Sampler
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage's name, prompts done and prompts in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The generations of one fold."""
+
+    prompts: tuple[Prompt, ...]
+    signals: Signals
+    outcomes: tuple[Outcome, ...]
+    """What the judge said of each response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """Everything a generation depends on, in one place."""
+
+    hook: Hook
+    loaded: LoadedModel
+    sampler: Sampler
+    judge: Judge
+    judge_name: str
+    fingerprint: Fingerprint
+    watching: Watching
+    """Pooling, layers and grid; anchors are added when there are some."""
+    cache: Path
+    seed: int
+    batch_size: int
+    system_prompt: str | None
+    progress: Progress
+
+    def anchors(self, prompts: Sequence[Prompt]) -> Anchors:
+        """Streams both means over the anchor fold.
+
+        Raises:
+            CaptureError: a generation could not be watched whole, or a state is not usable.
+            ConfigError: a class has no usable generation.
+        """
+        key = self._key(prompts)
+        cache = Cache(self.cache, "anchors", key)
+        grid = self._grid()
+        builder = AnchorBuilder((grid.cells, len(self.watching.layers), self.hook.hidden_size()))
+        done = 0
+        if (saved := cache.load("sums")) is not None:
+            builder.restore(saved)
+            done = int(saved["done"])
+        watching = replace(self.watching, keep_states=True)
+        for start in range(done, len(prompts), self.batch_size):
+            self.progress("anchors", start, len(prompts))
+            batch = prompts[start : start + self.batch_size]
+            driven, outcomes = self._generate(batch, watching)
+            for prompt, trace, outcome in zip(batch, driven.run.traces, outcomes, strict=True):
+                builder.add(prompt.label, outcome, grid.place(trace.phi, trace.clock), prompt_id=prompt.id)
+            cache.save("sums", {**builder.state(), "done": np.array(start + len(batch))})
+        self.progress("anchors", len(prompts), len(prompts))
+        provenance = {
+            "prompts_digest": key["prompts"],
+            "judge": {"name": self.judge_name, "version": self.judge.version},
+            "seed": self.seed,
+        }
+        return builder.build(self.fingerprint, provenance)
+
+    def signals(self, stage: str, prompts: Sequence[Prompt], anchors: Anchors) -> Collected:
+        """Signals and outcomes of a fold.
+
+        Raises:
+            CaptureError: a generation could not be watched whole, or a state is not usable.
+        """
+        cache = Cache(self.cache, stage, {**self._key(prompts), "anchors": anchors.digest})
+        watching = replace(self.watching, anchors=anchors, fingerprint=self.fingerprint)
+        shards: list[dict[str, NDArray[Any]]] = []
+        for start in range(0, len(prompts), self.batch_size):
+            self.progress(stage, start, len(prompts))
+            name = f"{start:08d}"
+            shard = cache.load(name)
+            if shard is None:
+                driven, outcomes = self._generate(prompts[start : start + self.batch_size], watching)
+                signals = driven.run.signals
+                assert signals is not None
+                shard = {"sigma": signals.sigma, "logit": signals.logit, "outcomes": np.array(outcomes, dtype="U8")}
+                cache.save(name, shard)
+            shards.append(shard)
+        self.progress(stage, len(prompts), len(prompts))
+        joined = {k: np.concatenate([s[k] for s in shards]) for k in ("sigma", "logit", "outcomes")}
+        ids = tuple(p.id for p in prompts)
+        printed = {**self.fingerprint.to_dict(), "anchors": anchors.digest}
+        made = Signals(ids, joined["sigma"], joined["logit"], printed)
+        return Collected(tuple(prompts), made, tuple(joined["outcomes"].tolist()))
+
+    def _generate(self, prompts: Sequence[Prompt], watching: Watching) -> tuple[Drive, list[Outcome]]:
+        driven = drive(
+            self.hook, self.loaded, self.sampler, prompts, watching, seed=self.seed, system_prompt=self.system_prompt
+        )
+        for _ in driven:
+            pass
+        for trace in driven.run.traces:
+            if trace.reasons:
+                raise CaptureError(self._refusal(trace.request_id, trace.reasons, driven))
+        return driven, self.judge.judge(prompts, driven.texts)
+
+    def _refusal(self, prompt_id: str, reasons: tuple[str, ...], driven: Drive) -> str:
+        where = ""
+        if driven.run.signals is not None:
+            row = driven.run.signals.ids.index(prompt_id)
+            bad = np.argwhere(np.isnan(driven.run.signals.sigma[row]))
+            where = f" at cell {bad[0][0]}, layer {bad[0][1]}" if len(bad) else ""
+        return (
+            f"prompt {prompt_id!r}: {', '.join(reasons)}{where}. Nothing is fitted on generations that were not "
+            "watched whole; check the model with `sri doctor` and the hook with `sri check hook`."
+        )
+
+    def _grid(self) -> StepGrid:
+        assert self.watching.grid is not None
+        return self.watching.grid
+
+    def _key(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """What a cached result depends on. The batch size is in it because shards are batches."""
+        texts = digest([[p.id, text_hash(p.text)] for p in prompts])
+        return {
+            "fingerprint": self.fingerprint.to_dict(),
+            "prompts": texts,
+            "judge": [self.judge_name, self.judge.version],
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+        }

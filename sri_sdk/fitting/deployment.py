@@ -1,0 +1,56 @@
+"""A config made live: model, hook, sampler and everything else it names, built once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sri_sdk import registry
+from sri_sdk.capture.identity import fingerprint
+from sri_sdk.capture.pool import make_pooler
+from sri_sdk.capture.recorder import Watching
+from sri_sdk.config_model import FitConfig
+from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.grid import StepGrid
+from sri_sdk.hook import Hook
+from sri_sdk.records import LoadedModel
+from sri_sdk.sampler import Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What `sri fit` and `sri run` generate with."""
+
+    config: FitConfig
+    hook: Hook
+    loaded: LoadedModel
+    sampler: Sampler
+    watching: Watching
+    """Pooling, layers and grid of the config; no anchors yet."""
+    fingerprint: Fingerprint
+
+    @classmethod
+    def open(cls, config: FitConfig) -> Deployment:
+        """Loads the model and builds the rest."""
+        hook_class = registry.load("hooks", config.model.hook)
+        options = hook_class.Config(**config.model.options)
+        loaded = hook_class.load(options)
+        hook: Hook = hook_class(loaded.model, options)
+        sampler: Sampler = registry.build("samplers", config.sampler.name, config.sampler.options)
+        grid = _grid(config, hook, sampler)
+        watching = Watching(config.tap.pooling, tuple(config.tap.layers), grid)
+        profile: dict[str, Any] = {"name": config.sampler.name, **sampler.config.model_dump(mode="json")}
+        printed = fingerprint(
+            hook, pooling=watching.pooling, layers=watching.layers, grid=grid, sampler=profile,
+            system_prompt=config.model.system_prompt,
+        )  # fmt: skip
+        return cls(config, hook, loaded, sampler, watching, printed)
+
+
+def _grid(config: FitConfig, hook: Hook, sampler: Sampler) -> StepGrid:
+    """The step grid; its budget is that of the sampler, in the unit the mapping counts."""
+    if config.tap.mapping == "committed":
+        budget = sampler.canvas()
+    else:
+        budget = make_pooler(hook.scheme, config.tap.pooling).states_for(sampler.budget())
+    return StepGrid(config.tap.cells, config.tap.mapping, budget)

@@ -1,0 +1,181 @@
+"""`sri fit`: from a config to a guard on disk.
+
+<out>/anchors.npz     private: makes signals from hidden states
+<out>/detector.npz    private: what the detector learnt, for `--recalibrate`
+<out>/bundle/         what a scoring process receives
+<out>/cache/          what an interrupted fit continues from; may be deleted
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk import registry
+from sri_sdk.anchors import Anchors
+from sri_sdk.bundle import GuardParts
+from sri_sdk.config_model import FitConfig
+from sri_sdk.detector import Detector
+from sri_sdk.errors import ModelMismatch
+from sri_sdk.evaluate.guard_rates import GuardRates, guard_rates
+from sri_sdk.exporter import Exporter
+from sri_sdk.files import save_arrays
+from sri_sdk.fitting.collect import Collected, Collector, Progress
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.folds import draw_folds
+from sri_sdk.judge import Judge
+from sri_sdk.manifest import Rate
+from sri_sdk.records import Rule, Verdict
+from sri_sdk.scoring.build import calibrate_guard, export_guard
+from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
+from sri_sdk.scoring.scorer import Scorer
+
+DETECTOR = "detector.npz"
+_BENIGN_MEAN = "benign_mean"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A fit that succeeded."""
+
+    guard: Guard
+    deployment: Deployment
+    collected: Mapping[str, Collected]
+    """Per fold: train, reference, calibration, test."""
+    results: GuardRates | None
+    """On the test fold; None without one."""
+    parity: float
+    """Largest difference between detector and exported graph on the calibration fold, as a share of what is allowed."""
+    seconds: Mapping[str, float]
+    """Wall-clock per stage; what came from the cache took nearly none."""
+
+
+def fit(config: FitConfig, progress: Progress, *, recalibrate: bool = False) -> Fitted:
+    """Fits, calibrates, exports and measures a guard.
+
+    Args:
+        config: a checked config.
+        progress: called as generations are done.
+        recalibrate: keep the anchors and the detector under `config.out`, and set new thresholds only.
+
+    Raises:
+        ConfigError: prompts overlap, are too few, or gave nothing to average.
+        CaptureError: a generation could not be watched whole.
+        ScoringError, BundleError: see `sri_sdk.scoring.build`.
+    """
+    watch = _Stopwatch()
+    out = Path(config.out)
+    with watch("prompts"):
+        dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+        folds = draw_folds(dataset, config.folds)
+    with watch("model"):
+        deployment = Deployment.open(config)
+    collector = _collector(deployment, out / "cache", progress)
+    with watch("anchors"):
+        anchors = _old_anchors(out, deployment) if recalibrate else collector.anchors(folds.anchors)
+    collected = {}
+    for name, prompts in folds.named().items():
+        if name != "anchors" and prompts and not (recalibrate and name == "train"):
+            with watch(name):
+                collected[name] = collector.signals(name, prompts, anchors)
+    with watch("detector"):
+        detector: Detector = registry.build("detectors", config.detector.name, config.detector.options)
+        mean = _restore(detector, out) if recalibrate else _train(detector, collected["train"])
+    exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
+    with watch("calibrate"):
+        parts = calibrate_guard(
+            detector, config.detector.name, mean, collected["reference"].signals, collected["calibration"].signals,
+            anchors=anchors, exporter=exporter, alpha=config.calibrate.alpha, delta=config.calibrate.delta,
+        )  # fmt: skip
+    results = None
+    if "test" in collected:
+        with watch("evaluate"):
+            results = _measure(parts, exporter, collected["test"])
+            parts = replace(parts, rates=_stated(results))
+    with watch("export"):
+        anchors.save(out / ANCHORS)
+        save_arrays(out / DETECTOR, {**detector.state(), _BENIGN_MEAN: mean})
+        export_guard(parts, exporter, out / BUNDLE)
+        guard = Guard.load(out)
+    parity = _parity(parts, guard.scorer, collected["calibration"])
+    return Fitted(guard, deployment, collected, results, parity, watch.seconds)
+
+
+def _collector(deployment: Deployment, cache: Path, progress: Progress) -> Collector:
+    config = deployment.config
+    judge: Judge = registry.build("judges", config.judge.name, config.judge.options)
+    return Collector(
+        hook=deployment.hook, loaded=deployment.loaded, sampler=deployment.sampler, judge=judge,
+        judge_name=config.judge.name, fingerprint=deployment.fingerprint, watching=deployment.watching, cache=cache,
+        seed=config.seed, batch_size=config.batch_size, system_prompt=config.model.system_prompt, progress=progress,
+    )  # fmt: skip
+
+
+def _train(detector: Detector, train: Collected) -> NDArray[np.float32]:
+    """Fits the detector; returns the per-step benign mean [T, C] in its domain."""
+    values = train.signals.domain(detector.domain)
+    detector.fit(values)
+    mean: NDArray[np.float32] = values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def _old_anchors(out: Path, deployment: Deployment) -> Anchors:
+    anchors = Anchors.load(out / ANCHORS)
+    anchors.fingerprint.admit(deployment.fingerprint, subject="recalibrate", accept=deployment.config.accept)
+    return anchors
+
+
+def _restore(detector: Detector, out: Path) -> NDArray[np.float32]:
+    path = out / DETECTOR
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            state = dict(arrays)
+    except (OSError, ValueError) as err:
+        raise ModelMismatch(f"{path}: cannot be read ({err}). Fit without --recalibrate first.") from err
+    mean: NDArray[np.float32] = state.pop(_BENIGN_MEAN)
+    detector.restore(state)
+    return mean
+
+
+def _measure(parts: GuardParts, exporter: Exporter, test: Collected) -> GuardRates:
+    """Scores the test fold with the very graphs that will be shipped; thresholds are final by now."""
+    with tempfile.TemporaryDirectory() as folder:
+        export_guard(parts, exporter, Path(folder) / BUNDLE)
+        scorer = Scorer.open(Path(folder) / BUNDLE)
+        verdicts: dict[Rule, list[Verdict]] = {
+            rule: scorer.score(test.signals, rule=rule, subject="test fold") for rule in ("final", "online")
+        }
+    return guard_rates(test.prompts, test.outcomes, dict(verdicts))
+
+
+def _stated(results: GuardRates) -> tuple[Rate, ...]:
+    """Rates as the manifest states them; a class without a case has no rate."""
+    return tuple(Rate(**rate.to_dict()) for rate in results.rates if rate.n)
+
+
+def _parity(parts: GuardParts, scorer: Scorer, calibration: Collected) -> float:
+    """Largest |detector - graph| on the calibration fold, as a share of the tolerance the bundle allows."""
+    values = calibration.signals.domain(parts.detector.domain)
+    exported, _ = scorer.score_final(np.ascontiguousarray(values))
+    gap = np.abs(parts.detector.score(values).astype(np.float64) - exported)
+    return float((gap / parts.final.allowed(exported)).max())
+
+
+class _Stopwatch:
+    """Wall-clock seconds per named stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)

@@ -1,0 +1,86 @@
+"""Which prompts are used for what: drawn in order, and disjoint by text."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sri_sdk.config_model import FoldsSection
+from sri_sdk.dataset import Dataset
+from sri_sdk.errors import ConfigError
+from sri_sdk.files import sha256
+from sri_sdk.records import Label, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Folds:
+    """The prompts of a fit, by use."""
+
+    anchors: tuple[Prompt, ...]
+    train: tuple[Prompt, ...]
+    reference: tuple[Prompt, ...]
+    calibration: tuple[Prompt, ...]
+    test: tuple[Prompt, ...]
+    """Empty if the config has none."""
+
+    def named(self) -> Mapping[str, tuple[Prompt, ...]]:
+        """Fold name -> prompts."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
+    """Takes consecutive prompts of each split, fold after fold, and refuses overlaps.
+
+    Raises:
+        ConfigError: a split holds too few prompts, or a text stands in two folds.
+    """
+    wanted: dict[tuple[str, Label, str | None], int] = defaultdict(int)
+    slices: dict[str, list[tuple[str, Label, str | None, int, int]]] = {}
+    for name, fold in section:
+        slices[name] = []
+        if fold is None:
+            continue
+        counts: list[tuple[Label, str | None, int]] = [("harmless", None, fold.harmless)]
+        counts.append(("harmful", None, getattr(fold, "harmful", 0)))
+        counts += [("harmful", attack, count) for attack, count in getattr(fold, "attacks", {}).items()]
+        for label, attack, count in counts:
+            key = (fold.split, label, attack)
+            slices[name].append((*key, wanted[key], wanted[key] + count))
+            wanted[key] += count
+    drawn = {
+        (split, label, attack): dataset.prompts(split, label, count, attack=attack)
+        for (split, label, attack), count in wanted.items()
+        if count
+    }
+    made = {
+        name: tuple(p for split, label, attack, a, b in parts if b > a for p in drawn[split, label, attack][a:b])
+        for name, parts in slices.items()
+    }
+    folds = Folds(**made)
+    refuse_overlap(folds.named())
+    return folds
+
+
+def refuse_overlap(folds: Mapping[str, tuple[Prompt, ...]]) -> None:
+    """Raises ConfigError if a text, up to case, width and spacing, stands in two folds."""
+    home: dict[str, tuple[str, str]] = {}
+    clashes: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for name, prompts in folds.items():
+        for prompt in prompts:
+            first, its_id = home.setdefault(text_hash(prompt.text), (name, prompt.id))
+            if first != name:
+                clashes[first, name].append((its_id, prompt.id))
+    if clashes:
+        problems = [
+            f"folds: {len(pairs)} prompt(s) of {second!r} also stand in {first!r}, for example {pairs[0][1]!r} = "
+            f"{pairs[0][0]!r}. A guard fitted and calibrated on the same text promises too much: remove the duplicates."
+            for (first, second), pairs in clashes.items()
+        ]
+        raise ConfigError(problems[0], problems)
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a text after Unicode folding (NFKC, case) and with single spaces."""
+    return sha256(" ".join(unicodedata.normalize("NFKC", text).casefold().split()).encode())

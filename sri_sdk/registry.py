@@ -1,0 +1,242 @@
+"""Finds and loads plugins: the only file that knows stevedore.
+
+A plugin is an entry point of the group `sri.<kind>`; its name is what users write in YAML and its target is a class.
+Looking at what is installed imports nothing, and loading one plugin imports no other. The checks before a plugin is
+used, in this order: one target per name, the target imports, its module was written for this plugin API, the class
+implements the interface completely.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NoReturn
+
+from stevedore.driver import DriverManager
+
+from sri_sdk.dataset import Dataset
+from sri_sdk.detector import Detector
+from sri_sdk.errors import (
+    PluginConflict,
+    PluginLoadFailed,
+    PluginNotFound,
+    PluginWrongApi,
+    SriError,
+    did_you_mean,
+)
+from sri_sdk.exporter import Exporter
+from sri_sdk.hook import Hook
+from sri_sdk.judge import Judge
+from sri_sdk.options import parse
+from sri_sdk.plugin import Config, Plugin
+from sri_sdk.sampler import Sampler
+from sri_sdk.sink import Sink
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One extension point."""
+
+    group: str
+    """Entry-point group."""
+    interface: type[Plugin]
+    """The ABC a plugin must implement."""
+    api: int
+    """Version of that ABC; a plugin's module says which one it was written for."""
+
+
+KINDS: dict[str, Kind] = {
+    "hooks": Kind("sri.hooks", Hook, 1),
+    "samplers": Kind("sri.samplers", Sampler, 1),
+    "detectors": Kind("sri.detectors", Detector, 1),
+    "exporters": Kind("sri.exporters", Exporter, 1),
+    "sinks": Kind("sri.sinks", Sink, 1),
+    "judges": Kind("sri.judges", Judge, 1),
+    "datasets": Kind("sri.datasets", Dataset, 1),
+}
+
+_EXTRA_WITH = {
+    **dict.fromkeys(("torch", "transformers", "safetensors", "rich"), "capture"),
+    **dict.fromkeys(("sklearn", "skl2onnx", "onnx", "scipy", "google"), "train"),
+    **dict.fromkeys(("matplotlib", "jinja2"), "report"),
+}
+"""Import name -> the extra of sri-sdk that installs it. `google` is protobuf."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PluginInfo:
+    """One installed plugin, as its distribution describes it; nothing was imported to know this."""
+
+    kind: str
+    name: str
+    target: str
+    """`module:class`."""
+    distribution: str
+    """Who installed it; several claim the same target = joined by `, `."""
+    version: str
+    """Of that distribution."""
+
+
+class _OneDriver(DriverManager[Any]):  # type: ignore[misc]  # stevedore is not followed, hence Any
+    """Loads exactly the entry point it is given.
+
+    stevedore keeps what it finds in a cache on disk whose key notices a changed installation only after minutes, and
+    drops which distribution a plugin came from. The lookup is therefore ours and always fresh; the loading is its.
+    """
+
+    def __init__(self, entry_point: EntryPoint) -> None:
+        self._chosen = entry_point
+        super().__init__(entry_point.group, entry_point.name, invoke_on_load=False)
+
+    def list_entry_points(self) -> list[EntryPoint]:
+        return [self._chosen]
+
+
+def installed(kind: str | None = None) -> list[PluginInfo]:
+    """Installed plugins of one kind, or of all, sorted; without importing any.
+
+    A name claimed for two targets appears twice; loading it raises PluginConflict.
+    """
+    owners: dict[tuple[str, str, str], dict[str, str]] = {}
+    for each in KINDS if kind is None else (kind,):
+        for point in _points(each):
+            owners.setdefault((each, point.name, point.value), {}).update([_owner(point)])
+    return sorted(
+        PluginInfo(*which, ", ".join(sorted(who)), ", ".join(who[name] for name in sorted(who)))
+        for which, who in owners.items()
+    )
+
+
+def load(kind: str, name: str) -> type[Any]:
+    """The class of one plugin, checked and ready to build. No other plugin is imported.
+
+    Raises:
+        PluginNotFound: nothing of that kind and name is installed.
+        PluginConflict: two distributions claim the name for different targets.
+        PluginLoadFailed: importing it failed, or the class does not implement the kind's interface.
+        PluginWrongApi: its module was written for another version of the plugin API, or does not say for which.
+    """
+    point = _the_only(kind, name)
+    subject = _subject(kind, point)
+    try:
+        target = _OneDriver(point).driver
+    except Exception as err:
+        _refuse_import(point, subject, err)
+    _refuse_other_api(kind, point, subject)
+    interface = KINDS[kind].interface
+    if not (inspect.isclass(target) and issubclass(target, interface)):
+        raise PluginLoadFailed(
+            f"{subject}: {target!r} is not a subclass of sri_sdk.{interface.__name__}. "
+            "Point the entry point at the plugin's class."
+        )
+    missing = sorted([*target.__abstractmethods__, *_undeclared(interface, target)])
+    if missing:
+        raise PluginLoadFailed(
+            f"{subject}: {target.__name__} lacks {', '.join(missing)}, which every {interface.__name__} must have; "
+            f"see the docstrings of sri_sdk.{interface.__name__}."
+        )
+    return target
+
+
+def configure(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Config:
+    """A plugin's options, checked against its nested `Config`; None = all defaults.
+
+    Raises:
+        ConfigError: `problems` holds every mistake in the options.
+        PluginError: as `load`.
+    """
+    return _parse_options(load(kind, name), kind, name, options)
+
+
+def build(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """A plugin, built from its options; None = all defaults. Hooks are built on a model: use `load` and `configure`.
+
+    Raises:
+        ConfigError: `problems` holds every mistake in the options.
+        PluginLoadFailed: the class cannot be constructed.
+        PluginError: as `load`.
+    """
+    if kind == "hooks":
+        raise ValueError("build('hooks', ...): a hook needs a loaded model; use load() and configure()")
+    plugin = load(kind, name)
+    config = _parse_options(plugin, kind, name, options)
+    try:
+        return plugin(config)
+    except SriError:
+        raise
+    except Exception as err:
+        point = _the_only(kind, name)
+        _refuse_import(point, _subject(kind, point), err, doing="building")
+
+
+def _undeclared(interface: type[Plugin], target: type[Plugin]) -> list[str]:
+    """Class facts the interface promises without a value (`scheme`, `schemes`) and the plugin does not state."""
+    promised = inspect.get_annotations(interface)
+    return [name for name, kind in promised.items() if str(kind).startswith("ClassVar") and not hasattr(target, name)]
+
+
+def _parse_options(plugin: type[Any], kind: str, name: str, options: Mapping[str, Any] | None) -> Config:
+    declared: type[Config] = plugin.Config
+    return parse(declared, dict(options or {}), subject=f"options of {kind} plugin {name!r}")
+
+
+def _points(kind: str) -> list[EntryPoint]:
+    if kind not in KINDS:
+        raise PluginNotFound(f"{kind!r} is not a kind of plugin; kinds: {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}")
+    return list(entry_points(group=KINDS[kind].group))
+
+
+def _the_only(kind: str, name: str) -> EntryPoint:
+    points = _points(kind)
+    claims = {point.value: point for point in points if point.name == name}
+    if not claims:
+        raise PluginNotFound.among(kind, name, {point.name for point in points})
+    if len(claims) > 1:
+        listed = "; ".join(f"{_owner(point)[0]} -> {target}" for target, point in sorted(claims.items()))
+        raise PluginConflict(
+            f"{kind} plugin {name!r}: claimed for {len(claims)} different targets: {listed}. "
+            "Uninstall one of the distributions, or have it choose another name."
+        )
+    return next(iter(claims.values()))
+
+
+def _owner(point: EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution that declares an entry point."""
+    distribution = point.dist
+    return (distribution.name, distribution.version) if distribution else ("unknown distribution", "?")
+
+
+def _subject(kind: str, point: EntryPoint) -> str:
+    name, version = _owner(point)
+    return f"{kind} plugin {point.name!r} ({point.value}, from {name} {version})"
+
+
+def _refuse_import(point: EntryPoint, subject: str, err: Exception, doing: str = "importing") -> NoReturn:
+    if isinstance(err, SriError):
+        raise PluginLoadFailed(f"{subject}: {doing} it failed: {err}") from err
+    cure = "Reinstall that distribution, or report this to whoever maintains it."
+    missing = (err.name or "").partition(".")[0] if isinstance(err, ModuleNotFoundError) else ""
+    if missing in _EXTRA_WITH:
+        cure = f'Run: pip install "sri-sdk[{_EXTRA_WITH[missing]}]"'
+    elif missing and missing != point.module.partition(".")[0]:
+        cure = f"Install the package that provides {missing!r}."
+    raise PluginLoadFailed(f"{subject}: {doing} it failed with {type(err).__name__}: {err}. {cure}") from err
+
+
+def _refuse_other_api(kind: str, point: EntryPoint, subject: str) -> None:
+    expected = KINDS[kind].api
+    found = getattr(sys.modules[point.module], "SRI_PLUGIN_API", None)
+    if found == expected:
+        return
+    if found is None:
+        raise PluginWrongApi(
+            f"{subject}: does not say which plugin API it was written for; this SDK has version {expected} of {kind}. "
+            f"Add the line `SRI_PLUGIN_API = {expected}` to {point.module}."
+        )
+    raise PluginWrongApi(
+        f"{subject}: written for version {found!r} of the plugin API, this SDK has version {expected} of {kind}. "
+        "Install the plugin's release for this SDK, or another release of sri-sdk."
+    )

@@ -1,0 +1,128 @@
+"""Verdicts, numbers and the finding, as people read them. Steps count from 1 here, in records from 0."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from sri_sdk.evaluate.rates import Rate
+from sri_sdk.records import Outcome, Status, Verdict
+from sri_sdk.report.data import Report, Trajectory
+
+STATUS: dict[Status, str] = {
+    "clear": "clear",
+    "flagged": "flagged",
+    "unmonitored": "not monitored",
+    "not_sampled": "not sampled",
+}
+OUTCOME: dict[Outcome, str] = {
+    "refusal": "refused",
+    "harmful": "harmful answer",
+    "harmless": "harmless answer",
+    "other": "neither refusal nor answer",
+}
+DASH = "–"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def printable(text: str) -> str:
+    """Text that every file and browser takes: control characters and lone surrogates become U+FFFD."""
+    return _UNPRINTABLE.sub("�", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Three significant digits, a dash for what is not a number."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if 1000 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}" if exponent else mantissa
+
+
+def share(value: float) -> str:
+    """A share as a percentage with one digit, more where a false-alarm rate needs them."""
+    if not math.isfinite(value):
+        return DASH
+    return f"{100 * value:.2g} %" if 0 < value < 0.001 else f"{100 * value:.1f} %"
+
+
+def interval(rate: Rate) -> str:
+    """The 95 % interval of a rate, in percent."""
+    return f"{100 * rate.low:.1f} to {100 * rate.high:.1f} %" if rate.n else DASH
+
+
+def seconds(value: float) -> str:
+    """A duration: 0.4 s, 12 s, 3 min 20 s."""
+    if not math.isfinite(value):
+        return DASH
+    if value < 60:
+        return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+    return f"{round(value) // 60} min {round(value) % 60} s"
+
+
+def title(item: Trajectory) -> str:
+    """What to call a generation, also one without a title."""
+    return item.title.strip() or item.verdict.request_id or "untitled"
+
+
+def reason(code: str) -> str:
+    """A reason code as words."""
+    return code.replace("_", " ").replace("-", " ")
+
+
+def when(verdict: Verdict) -> str:
+    """When the guard alarmed, or an empty string."""
+    if verdict.status != "flagged":
+        return ""
+    if verdict.first_alarm_step is None:
+        return "at the end"
+    of = f" of {verdict.steps_expected}" if verdict.steps_expected else ""
+    return f"after step {verdict.first_alarm_step + 1}{of}"
+
+
+def verdict(verdict: Verdict) -> str:
+    """The verdict in a few words: `flagged after step 9 of 32`, `not monitored: tap silent`."""
+    word = STATUS[verdict.status]
+    if verdict.status == "unmonitored" and verdict.reasons:
+        return f"{word}: {reason(verdict.reasons[0])}"
+    return f"{word} {when(verdict)}".strip()
+
+
+def finding(report: Report) -> str:
+    """The one sentence to remember. Says what was missed as plainly as what was caught."""
+    if report.finding:
+        return report.finding
+    watched = [t for t in report.trajectories if t.verdict.status in ("clear", "flagged")]
+    unseen = len(report.trajectories) - len(watched)
+    harmful = [t for t in watched if t.outcome == "harmful"]
+    others = [t for t in watched if t.outcome != "harmful"]
+    parts = [part for part in (_harmful(harmful), _others(others)) if part]
+    sentence = f"The guard {' and '.join(parts) or 'judged no generation'}"
+    if unseen:
+        sentence += f"; {_word(unseen)} {'was' if unseen == 1 else 'were'} not monitored"
+    return f"{sentence}."
+
+
+def _harmful(items: list[Trajectory]) -> str:
+    if not items:
+        return ""
+    flagged = [t for t in items if t.verdict.status == "flagged"]
+    if len(items) > 1:
+        return f"flagged {len(flagged)} of {len(items)} harmful generations"
+    return f"flagged the harmful generation {when(items[0].verdict)}" if flagged else "missed the harmful generation"
+
+
+def _others(items: list[Trajectory]) -> str:
+    if not items:
+        return ""
+    flagged = sum(t.verdict.status == "flagged" for t in items)
+    if not flagged:
+        return f"passed the {_word(len(items))} that did no harm"
+    return f"flagged {_word(flagged)} of the {_word(len(items))} that did no harm"
+
+
+def _word(number: int) -> str:
+    return _SMALL[number] if number < len(_SMALL) else f"{number:,}"

@@ -1,0 +1,1 @@
+"""Scoring without torch: a bundle, signals, verdicts."""

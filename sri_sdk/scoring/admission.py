@@ -1,0 +1,66 @@
+"""Who may be scored: signals of the model, tap and profile the guard was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sri_sdk.errors import ConfigError, ModelMismatch, ScoringError, did_you_mean
+from sri_sdk.fingerprint import SOFT, Fingerprint
+from sri_sdk.manifest import Manifest
+from sri_sdk.records import Signals
+
+
+def admit(
+    manifest: Manifest, signals: Signals, *, subject: str = "signals", accept: Collection[str] = (),
+    unverified: bool = False,
+) -> tuple[str, ...]:  # fmt: skip
+    """Checks shape and identity.
+
+    Beside `hard` and `soft`, a fingerprint of signals may say with which `anchors` (digest), `tau` and `eps` they were
+    made; what it says must fit.
+
+    Args:
+        manifest: of the bundle that will score.
+        signals: what will be scored.
+        subject: what they are, for the message.
+        accept: soft fields the operator accepts to differ.
+        unverified: score signals that carry no fingerprint.
+
+    Returns:
+        The soft fields that differ, all of them accepted.
+
+    Raises:
+        ScoringError: T or C differ, or there is no fingerprint and `unverified` was not given.
+        ModelMismatch: another model, tap, profile or set of anchors.
+        ConfigError: `accept` names a field that is not soft.
+    """
+    for name in accept:
+        if name not in SOFT:
+            raise ConfigError(
+                f"accept: {name!r} is not a soft field; allowed: {', '.join(SOFT)}.{did_you_mean(name, SOFT)} "
+                "Hard fields cannot be accepted: fit a guard for that model."
+            )
+    expected = (manifest.signal.cells, manifest.signal.layers)
+    found = signals.domain(manifest.signal.domain).shape
+    if len(found) != 3 or found[1:] != expected:
+        raise ScoringError(
+            f"{subject}: shape {list(found)}, the guard takes [N, T, C] = [N, {expected[0]}, {expected[1]}]. "
+            "Lay the signals on the guard's step grid and tapped layers."
+        )
+    if signals.fingerprint is None:
+        if unverified:
+            return ()
+        raise ScoringError(
+            f"{subject}: no fingerprint says what made them, so they may belong to another model. Write them with "
+            "this SDK, or score them at your own risk with `--unverified` (`unverified=True`)."
+        )
+    made_with = {"anchors": manifest.anchors.sha256, "tau": manifest.tau, "eps": manifest.eps}
+    for name, wanted in made_with.items():
+        given = signals.fingerprint.get(name, wanted)
+        if given != wanted:
+            raise ModelMismatch(
+                f"{subject}: made with {name} {str(given)[:12]}, the guard was calibrated with {str(wanted)[:12]}. "
+                "Compute the signals again with the guard's own anchors and settings."
+            )
+    guard = Fingerprint.from_dict(manifest.fingerprint)
+    return guard.admit(Fingerprint.from_dict(signals.fingerprint), subject=subject, accept=accept)

@@ -1,0 +1,117 @@
+"""onnxruntime, and nothing else: the only file that imports it.
+
+Models are loaded from bytes with every door closed that a file could open: no external data, no folding of huge
+constants, no session options from the model's own metadata, one thread, no arena that keeps memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.errors import BundleError
+from sri_sdk.manifest import GraphEntry
+
+CHUNK = 4096
+"""Rows per call: keeps the temporaries of a large batch at a few MiB."""
+
+Scored = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""score [B], valid [B]."""
+Run = Callable[[list[str], dict[str, Any]], list[Any]]
+"""Output names and inputs by name -> outputs."""
+
+_ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "bool": "tensor(bool)"}
+_OPTIONS = {
+    "session.intra_op.allow_spinning": "0",
+    "session.load_model_format": "ONNX",
+    "optimization.constant_folding_max_output_size_in_bytes": str(2**20),
+    # Without this, a model from bytes may read external data from the working directory.
+    "session.model_external_initializers_file_folder_path": "/nonexistent",
+}
+
+
+def load(content: bytes, subject: str, entry: GraphEntry | None = None) -> Run:
+    """A model from bytes, ready to run.
+
+    Args:
+        content: serialised ONNX.
+        subject: for the message.
+        entry: the edges the manifest promises; None = whatever the model has.
+
+    Raises:
+        BundleError: onnxruntime refuses it, or its edges differ.
+    """
+    import onnxruntime
+
+    if os.environ.get("ORT_LOAD_CONFIG_FROM_MODEL", "0") != "0":
+        raise BundleError(
+            f"{subject}: ORT_LOAD_CONFIG_FROM_MODEL is set, so a model could set session options. Unset it."
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    for key, value in _OPTIONS.items():
+        options.add_session_config_entry(key, value)
+    try:
+        # The fallback would print to standard output and try again.
+        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
+    except Exception as err:  # onnxruntime raises a dozen unrelated types.
+        brief = str(err).splitlines()[0][:160]
+        raise BundleError(f"{subject}: onnxruntime cannot load it ({brief}). Export the guard again.") from err
+    if entry is not None:
+        _compare(session, subject, entry)
+    run: Run = session.run
+    return run
+
+
+def score_rows(run: Run, signals: NDArray[np.float32]) -> Scored:
+    """Finished generations [N, T, C] -> score [N], valid [N], in chunks."""
+    return _joined([_pair(run, {"signals": _float32(signals[at : at + CHUNK])}) for at in _starts(len(signals), CHUNK)])
+
+
+def score_prefixes(run: Run, signals: NDArray[np.float32]) -> Scored:
+    """Generations [N, T, C] at every length -> score [N, T], valid [N, T]; column t - 1 knows t cells."""
+    cells = signals.shape[1]
+    rows = max(1, CHUNK // cells)
+    lengths = np.arange(1, cells + 1, dtype=np.int64)
+    parts = []
+    for at in _starts(len(signals), rows):
+        chunk = np.repeat(_float32(signals[at : at + rows]), cells, axis=0)
+        parts.append(_pair(run, {"signals": chunk, "length": np.tile(lengths, len(chunk) // cells)}))
+    score, valid = _joined(parts)
+    return score.reshape(-1, cells), valid.reshape(-1, cells)
+
+
+def _starts(count: int, step: int) -> range:
+    return range(0, max(count, 1), step)
+
+
+def _pair(run: Run, inputs: dict[str, Any]) -> Scored:
+    score, valid = run(["score", "valid"], inputs)
+    return score, valid
+
+
+def _joined(parts: list[Scored]) -> Scored:
+    return np.concatenate([score for score, _ in parts]), np.concatenate([valid for _, valid in parts])
+
+
+def _float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _compare(session: Any, subject: str, entry: GraphEntry) -> None:
+    for kind, actual, promised in [
+        ("inputs", session.get_inputs(), entry.inputs),
+        ("outputs", session.get_outputs(), entry.outputs),
+    ]:
+        found = {edge.name: (edge.type, tuple(edge.shape)) for edge in actual}
+        expected: Mapping[str, Any] = {n: (_ONNX_TYPES[e.dtype], tuple(e.shape)) for n, e in promised.items()}
+        if found != expected:
+            raise BundleError(
+                f"{subject}: its {kind} are {found}, the manifest promises {expected}. Export the guard again."
+            )

@@ -1,0 +1,185 @@
+"""From signals to verdicts, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.bundle import Bundle
+from sri_sdk.errors import ScoringError
+from sri_sdk.guard_graphs import INVALID_SCORE
+from sri_sdk.records import Rule, Signals, Status, Verdict
+from sri_sdk.scoring.admission import admit
+from sri_sdk.scoring.runtime import Run, Scored, load, score_prefixes, score_rows
+from sri_sdk.scoring.self_test import self_test
+
+_OUTPUTS = ["score", "valid"]
+ABOVE, NOT_FINITE, OUT_OF_RANGE = "score_above_threshold", "non_finite_signal", "signal_out_of_range"
+INCOMPLETE, UNSCORABLE = "incomplete_signal", "score_not_finite"
+
+
+class Scorer:
+    """A bundle, loaded and self-tested. May be shared between threads."""
+
+    def __init__(self, bundle: Bundle, runs: dict[str, Run]) -> None:
+        """Use `Scorer.open`."""
+        self.bundle = bundle
+        self.manifest = bundle.manifest
+        self.thresholds = {rule: entry.threshold() for rule, entry in bundle.manifest.rules.items()}
+        self._signal, self._prefix = runs["signal"], runs["prefix"]
+        self._shape = (self.manifest.signal.cells, self.manifest.signal.layers)
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, verify: bool = True) -> Self:
+        """Reads a bundle folder and makes it ready.
+
+        Args:
+            path: the bundle folder.
+            verify: also run the golden self-test. Hashes and edges are always checked.
+
+        Raises:
+            BundleError: missing, damaged, of another format, or this runtime computes something else.
+        """
+        bundle = Bundle.read(path)
+        runs = load_graphs(bundle, ("signal", "prefix"))
+        if verify:
+            self_test(bundle, runs)
+        return cls(bundle, runs)
+
+    # -- one call, many verdicts -----------------------------------------------------------------------------
+
+    def score(
+        self, signals: Signals, *, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False,
+        subject: str = "signals",
+    ) -> list[Verdict]:  # fmt: skip
+        """One verdict per generation, in order.
+
+        A row that cannot be scored is `unmonitored` and says why; it never fails its neighbours.
+
+        Args:
+            signals: N generations on the guard's grid.
+            rule: `final` judges finished generations; `online` every length up to the row's own, as a monitor would
+                have done while they ran, so an alarm stands even if later cells are unreadable.
+            accept: soft fingerprint fields that may differ.
+            unverified: allow signals without a fingerprint.
+            subject: what the signals are, for messages.
+
+        Raises:
+            ScoringError: T or C differ, lengths are not in 0..T, or no fingerprint and not `unverified`.
+            ModelMismatch: the signals belong to another model, tap or profile.
+        """
+        if rule not in self.thresholds:
+            raise ScoringError(f"rule {rule!r} does not exist; allowed: {', '.join(sorted(self.thresholds))}.")
+        accepted = admit(self.manifest, signals, subject=subject, accept=accept, unverified=unverified)
+        values = signals.domain(self.manifest.signal.domain)
+        lengths = self._lengths(signals, subject)
+        judge = self._final if rule == "final" else self._online
+        score, alarm, valid = judge(values, lengths)
+        threshold = self.thresholds[rule]
+        p_values = threshold.p_values(score)
+        verdicts = []
+        for row, request_id in enumerate(signals.ids):
+            reasons = () if valid[row] else self._why(values[row], int(lengths[row]), rule)
+            # Above the threshold counts even where later cells cannot be read: it was an alarm when it rang.
+            flagged = bool(score[row] > threshold.value) and score[row] != np.float32(INVALID_SCORE)
+            status: Status = "flagged" if flagged else "unmonitored" if reasons else "clear"
+            scored = status != "unmonitored"
+            verdicts.append(
+                Verdict(
+                    request_id=request_id,
+                    status=status,
+                    reasons=((ABOVE,) if flagged else ()) + reasons,
+                    score=float(score[row]) if scored else None,
+                    threshold=threshold.value,
+                    p_value=float(p_values[row]) if scored else None,
+                    first_alarm_step=int(alarm[row]) if flagged and rule == "online" else None,
+                    rule=rule,
+                    bundle=self.bundle.digest,
+                    accepted=accepted,
+                )
+            )
+        return verdicts
+
+    # -- streaming -------------------------------------------------------------------------------------------
+
+    def score_final(self, signals: NDArray[np.float32]) -> Scored:
+        """Finished generations [B, T, C] in the bundle's domain -> score [B], valid [B]; nothing else is checked.
+
+        Raises:
+            ScoringError: not float32 [B, T, C].
+        """
+        if signals.shape[1:] != self._shape or signals.dtype != np.float32:
+            raise self._misfit(signals)
+        score, valid = self._signal(_OUTPUTS, {"signals": signals})
+        return score, valid
+
+    def score_prefix(self, signals: NDArray[np.float32], lengths: NDArray[np.int64]) -> Scored:
+        """Running generations [B, T, C] with `lengths` [B] int64 known cells -> standardised score [B], valid [B].
+
+        Cells at and beyond a row's length are never read. Compare with `thresholds["online"].value`.
+
+        Raises:
+            ScoringError: not float32 [B, T, C] with int64 [B].
+        """
+        if signals.shape[1:] != self._shape or signals.dtype != np.float32:
+            raise self._misfit(signals)
+        if lengths.shape != signals.shape[:1] or lengths.dtype != np.int64:
+            raise ScoringError(f"lengths: {lengths.dtype} {list(lengths.shape)}, allowed: int64 [{len(signals)}].")
+        score, valid = self._prefix(_OUTPUTS, {"signals": signals, "length": lengths})
+        return score, valid
+
+    # -- internals -------------------------------------------------------------------------------------------
+
+    def _misfit(self, signals: NDArray[Any]) -> ScoringError:
+        return ScoringError(
+            f"signals: {signals.dtype} {list(signals.shape)}, the guard takes float32 [B, {self._shape[0]}, "
+            f"{self._shape[1]}]. Lay the signals on the guard's step grid and tapped layers."
+        )
+
+    def _lengths(self, signals: Signals, subject: str) -> NDArray[np.int64]:
+        cells = self._shape[0]
+        if signals.lengths is None:
+            return np.full(len(signals), cells, dtype=np.int64)
+        lengths = np.asarray(signals.lengths, dtype=np.int64)
+        if lengths.shape != (len(signals),) or ((lengths < 0) | (lengths > cells)).any():
+            raise ScoringError(
+                f"{subject}: lengths must be {len(signals)} numbers from 0 to {cells}, found {lengths.tolist()[:8]}. "
+                "A length is the number of cells filled so far."
+            )
+        return lengths
+
+    def _final(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        """[N] score, [N] first alarm (none), [N] whether the row was judged."""
+        score, valid = score_rows(self._signal, values)
+        valid = valid & (lengths == self._shape[0])
+        return np.where(valid, score, np.float32(INVALID_SCORE)), np.zeros(len(values), np.int64), valid
+
+    def _online(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        """[N] largest score over readable lengths, [N] first cell with an alarm, [N] whether all were readable."""
+        scores, valid = score_prefixes(self._prefix, values)
+        due = np.arange(self._shape[0]) < lengths[:, None]
+        judged = np.where(valid & due, scores, np.float32(-np.inf))
+        worst = judged.max(axis=1)
+        alarm = (judged > self.thresholds["online"].value).argmax(axis=1)
+        return worst, alarm, (valid | ~due).all(axis=1) & (lengths > 0)
+
+    def _why(self, values: NDArray[np.float32], length: int, rule: Rule) -> tuple[str, ...]:
+        """Reason codes of a row that could not be judged completely."""
+        cells, signal = self._shape[0], self.manifest.signal
+        if length == 0 or (rule == "final" and length < cells):
+            return (INCOMPLETE,)
+        seen = values[:length]
+        if not np.isfinite(seen).all():
+            return (NOT_FINITE,)
+        return (UNSCORABLE,) if ((seen > signal.low) & (seen < signal.high)).all() else (OUT_OF_RANGE,)
+
+
+def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, Run]:
+    """Sessions of the named graphs, with the edges the manifest promises."""
+    return {
+        name: load(bundle.graph(name), f"{bundle.path}/{name}.onnx", bundle.manifest.graphs[name]) for name in names
+    }

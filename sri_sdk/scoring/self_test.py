@@ -1,0 +1,50 @@
+"""The golden self-test: a runtime that computes something else never scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sri_sdk.bundle import Bundle
+from sri_sdk.errors import BundleError
+from sri_sdk.golden import probe
+from sri_sdk.scoring.runtime import Run
+
+
+def self_test(bundle: Bundle, runs: Mapping[str, Run]) -> dict[str, float]:
+    """Runs the golden vectors of every given graph; returns the largest share of the tolerance each one used.
+
+    Raises:
+        BundleError: a score outside its tolerance, another `valid`, or another verdict.
+    """
+    signal = bundle.manifest.signal
+    used = {}
+    for name, run in runs.items():
+        golden = bundle.manifest.golden[name]
+        inputs = {key: packed.unpack() for key, packed in golden.inputs.items()}
+        if name == "full":
+            inputs = {"activations": probe((signal.cells, signal.layers, signal.hidden_size))}
+        expected, tolerance = golden.score.unpack(), golden.tolerance.unpack().astype(np.float64)
+        try:
+            score, valid = run(["score", "valid"], inputs)
+        except Exception as err:  # onnxruntime raises a dozen unrelated types.
+            raise BundleError(
+                f"{bundle.path}: graph {name} fails on its golden inputs. Export the guard again."
+            ) from err
+        if not np.array_equal(valid, golden.valid.unpack()):
+            row = int(np.argmax(valid != golden.valid.unpack()))
+            raise BundleError(
+                f"{bundle.path}: graph {name} says valid = {bool(valid[row])} of golden row {row}, not the opposite. "
+                "This runtime cannot be trusted with it; use another onnxruntime, or export the guard again."
+            )
+        gap = np.abs(score.astype(np.float64) - expected)
+        wrong = ~(gap <= tolerance)  # Written so that NaN is wrong.
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise BundleError(
+                f"{bundle.path}: graph {name} scores golden row {row} {score[row]:g}, expected {expected[row]:g} "
+                f"within {tolerance[row]:.2g}. Use another onnxruntime, or export the guard again."
+            )
+        used[name] = float((gap[valid] / tolerance[valid]).max(initial=0.0))
+    return used

@@ -1,0 +1,187 @@
+"""The page: whole, self-contained, and deaf to what prompts and responses ask of it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("jinja2")
+
+from sri_sdk.errors import MissingExtra
+from sri_sdk.report import write_report
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=2000"
+).split()
+
+
+class Elements(HTMLParser):
+    """Every element of a page, with its attributes, and the text of its scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.scripts, self._script = [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self._script = tag == "script"
+        if self._script:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self._script = False
+
+    def handle_data(self, data):
+        if self._script:
+            self.scripts[-1] += data
+
+    def all(self, tag):
+        return [attrs for found, attrs in self.found if found == tag]
+
+
+@pytest.fixture(scope="module")
+def folder(report, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_report(report, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def nasty_folder(nasty, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nasty")
+    write_report(nasty, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def nasty_page(nasty_folder):
+    return (nasty_folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_is_four_whole_files_and_nothing_else(folder):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "rates.png",
+        "report.html",
+        "scores.png",
+        "trajectories.png",
+    ]
+    assert (folder / "report.html").read_bytes().rstrip().endswith(b"</html>")
+    assert all((folder / f"{name}.png").read_bytes().endswith(b"IEND\xaeB`\x82") for name in ("rates", "scores"))
+
+
+def test_the_paths_come_back_with_the_page_first(report, tmp_path, monkeypatch):
+    from sri_sdk.report import figures
+
+    monkeypatch.setattr(figures, "svg", lambda *_: b"<svg/>")
+    monkeypatch.setattr(figures, "png", lambda *_: b"png")
+    paths = write_report(report, tmp_path / "new" / "folder")
+    assert [path.name for path in paths] == ["report.html", "trajectories.png", "scores.png", "rates.png"]
+    assert all(path.is_file() for path in paths)
+
+
+@pytest.mark.parametrize("which", ["page", "nasty_page"])
+def test_the_page_asks_for_nothing_outside_itself(which, request):
+    elements = Elements(request.getfixturevalue(which))
+    for tag, attrs in elements.found:
+        for name in ("src", "srcset", "href", "action", "data", "poster"):
+            assert attrs.get(name, "#").startswith(("data:image/svg+xml;base64,", "#")), (tag, name)
+        assert tag not in {"link", "iframe", "object", "embed", "base", "form", "a"}
+        assert not any(name.startswith("on") or name == "style" for name in attrs), (tag, attrs)
+
+
+def test_text_of_prompts_and_responses_never_becomes_markup(nasty_page):
+    elements = Elements(nasty_page)
+    kinds = [attrs.get("type") for attrs in elements.all("script")]
+    assert kinds == ["application/json", "application/json", None]
+    assert len(elements.all("img")) == 6, "one per figure and theme"
+    assert "{{" in nasty_page and "&lt;script&gt;" in nasty_page and "&lt;img src=x" in nasty_page
+
+
+def test_the_step_player_holds_every_draft(report, page):
+    held = [json.loads(text) for text in Elements(page).scripts[:-1]]
+    assert [[frame["text"] for frame in frames] for frames in held] == [
+        [draft.text for draft in item.drafts] for item in report.trajectories
+    ]
+    assert held[2][9]["alarm"] and not held[2][8]["alarm"]
+
+
+def test_only_our_script_and_our_style_may_run(page):
+    policy = next(m["content"] for m in Elements(page).all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert "unsafe" not in policy and "http" not in policy
+
+
+def test_both_themes_and_both_widths_are_there(page):
+    pictures = re.findall(r'<picture class="on-(light|dark)">\s*<source media="[^"]*max-width[^"]*"', page)
+    assert pictures == ["light", "dark"] * 3
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+
+
+def test_figures_have_words_and_tables_have_headers(page):
+    elements = Elements(page)
+    assert all(len(attrs["alt"]) > 20 for attrs in elements.all("img"))
+    assert all(attrs.get("scope") in {"col", "row"} for attrs in elements.all("th"))
+    ids = [attrs["id"] for _, attrs in elements.found if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert all(attrs["for"] in ids for attrs in elements.all("label"))
+
+
+def test_what_was_not_measured_is_a_dash_and_never_nan(nasty_page):
+    text = re.sub(r"data:image[^\"]*", "", nasty_page)
+    assert "not monitored" in text and "no cases" in text and "Not measured" in text
+    assert not re.search(r"\bnan\b|\binf\b|\bNone\b", text)
+
+
+def test_the_same_report_gives_the_same_page(report, page):
+    from sri_sdk.report import page as module
+
+    assert module.render(report) == page
+
+
+def test_a_missing_package_names_the_extra(report, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in ("figures", "page"):
+        monkeypatch.delitem(sys.modules, f"sri_sdk.report.{name}", raising=False)
+        monkeypatch.delattr(f"sri_sdk.report.{name}", raising=False)
+    with pytest.raises(MissingExtra, match=r"sri-sdk\[report\]"):
+        write_report(report, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_the_package_needs_neither_matplotlib_nor_jinja2():
+    code = "import sys, sri_sdk.report; sys.exit(bool({'matplotlib', 'jinja2', 'torch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium or chrome on PATH to open the page with")
+@pytest.mark.parametrize("which", ["folder", "nasty_folder"])
+def test_a_browser_runs_the_player_and_no_one_elses_script(which, request, tmp_path):
+    target = request.getfixturevalue(which) / "report.html"
+    profile = tmp_path / "profile"
+    done = subprocess.run(
+        [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "--dump-dom", target.as_uri()],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=True,
+        env={**os.environ, "LANG": "C.UTF-8"},
+    )
+    assert re.search(r'<html[^>]*data-player="ready"', done.stdout)
+    assert not re.search(r"<html[^>]*data-owned", done.stdout)
+    assert "Content Security Policy" not in done.stderr and "CONSOLE" not in done.stderr
+    assert re.search(r'<div class="controls" data-part="controls">', done.stdout), "the slider is still hidden"

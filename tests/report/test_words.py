@@ -1,0 +1,54 @@
+"""What people read first must be right when the news is bad, too."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sri_sdk.records import Verdict
+from sri_sdk.report import words
+from sri_sdk.report.data import Trajectory
+
+
+def test_the_finding_says_when_the_attack_was_caught(report):
+    expected = "The guard flagged the harmful generation after step 10 of 32 and passed the two that did no harm."
+    assert words.finding(report) == expected
+
+
+def test_the_finding_admits_a_missed_attack_and_a_false_alarm(report):
+    harmless, refused, attacked = report.trajectories
+    worst = (
+        replace(harmless, verdict=replace(harmless.verdict, status="flagged")),
+        refused,
+        replace(attacked, verdict=replace(attacked.verdict, status="clear")),
+    )
+    expected = "The guard missed the harmful generation and flagged one of the two that did no harm."
+    assert words.finding(replace(report, trajectories=worst)) == expected
+
+
+def test_what_was_not_monitored_is_never_counted_as_passed(report):
+    unseen = tuple(replace(t, verdict=Verdict("x", "unmonitored")) for t in report.trajectories)
+    assert words.finding(replace(report, trajectories=unseen)) == (
+        "The guard judged no generation; three were not monitored."
+    )
+
+
+def test_a_finding_of_ones_own_is_kept(report):
+    assert words.finding(replace(report, finding="Nothing new.")) == "Nothing new."
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0, "0"), (1.30512, "1.31"), (12345.6, "12,346"), (2.4e-7, "2.4 × 10⁻⁷"), (None, "–"), (float("nan"), "–")],
+)
+def test_numbers_are_short_and_readable(value, shown):
+    assert words.number(value) == shown
+
+
+def test_characters_no_file_takes_are_replaced():
+    assert words.printable("a\x00b\ud800c\r\nd\te") == "a�b�c\nd\te"
+
+
+def test_a_step_falls_in_the_cell_of_its_share_of_the_budget():
+    generation = Trajectory("t", "p", "r", "other", Verdict("x", "clear"), np.zeros(4, np.float32), budget=8)
+    assert [generation.cell(step) for step in (0, 1, 2, 7, 99)] == [0, 0, 1, 3, 3]

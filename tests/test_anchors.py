@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from sri_sdk.anchors import AnchorBuilder, Anchors
+from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch
+from sri_sdk.fingerprint import Fingerprint
+
+PRINT = Fingerprint({"architecture": "a"}, {})
+
+
+def states(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 3, 1, 8)).astype(np.float32)
+
+
+def built(harmless, harmful):
+    builder = AnchorBuilder((3, 1, 8))
+    for phi in harmless:
+        builder.add("harmless", "harmless", phi, prompt_id="a")
+    for phi in harmful:
+        builder.add("harmful", "refusal", phi, prompt_id="b")
+    return builder
+
+
+def test_anchors_are_the_means_of_answered_harmless_and_refused_harmful():
+    harmless, harmful = states(5, 1), states(4, 2)
+    builder = built(harmless, harmful)
+    assert not builder.add("harmless", "refusal", states(1)[0], prompt_id="c")
+    assert not builder.add("harmful", "harmful", states(1)[0], prompt_id="d")
+    anchors = builder.build(PRINT, {})
+    assert np.allclose(anchors.harmless, harmless.mean(0), atol=1e-6)
+    assert np.allclose(anchors.harmful, harmful.mean(0), atol=1e-6)
+    assert anchors.provenance["counts"] == {"harmless": {"used": 5, "seen": 6}, "harmful": {"used": 4, "seen": 5}}
+
+
+def test_the_order_of_generations_does_not_show():
+    harmless, harmful = states(50, 1) * 100, states(50, 2)
+    assert built(harmless, harmful).build(PRINT, {}).digest == built(harmless[::-1], harmful).build(PRINT, {}).digest
+
+
+def test_an_interrupted_mean_continues_where_it_stopped():
+    harmless, harmful = states(6, 1), states(4, 2)
+    again = AnchorBuilder((3, 1, 8)).restore(built(harmless[:3], harmful).state())
+    for phi in harmless[3:]:
+        again.add("harmless", "other", phi, prompt_id="a")
+    assert again.build(PRINT, {}).digest == built(harmless, harmful).build(PRINT, {}).digest
+
+
+def test_a_class_without_a_usable_generation_is_named():
+    builder = built(states(2), [])
+    builder.add("harmful", "harmful", states(1)[0], prompt_id="x")
+    with pytest.raises(ConfigError, match="none of 1 harmful prompts was refused"):
+        builder.build(PRINT, {})
+
+
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN or infinity"), (0.0, "zero length")])
+def test_an_unusable_state_names_prompt_and_cell(value, what):
+    phi = states(1)[0]
+    phi[2] = value
+    with pytest.raises(CaptureError, match=f"'bad'.*cell 2.*{what}"):
+        AnchorBuilder((3, 1, 8)).add("harmless", "harmless", phi, prompt_id="bad")
+
+
+def test_anchors_survive_the_disk_bit_for_bit_and_damage_is_seen(tmp_path):
+    anchors = built(states(5, 1), states(4, 2)).build(PRINT, {"judge": "j"})
+    anchors.save(tmp_path / "anchors.npz")
+    again = Anchors.load(tmp_path / "anchors.npz")
+    assert again.digest == anchors.digest
+    assert (again.fingerprint, again.provenance) == (anchors.fingerprint, anchors.provenance)
+    (tmp_path / "anchors.npz").write_bytes(b"not an archive")
+    with pytest.raises(ModelMismatch, match="cannot be read as anchors"):
+        Anchors.load(tmp_path / "anchors.npz")

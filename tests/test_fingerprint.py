@@ -1,0 +1,34 @@
+import pytest
+
+from sri_sdk.errors import ModelMismatch
+from sri_sdk.fingerprint import Fingerprint
+
+GUARD = Fingerprint({"architecture": "a", "grid": {"cells": 4}}, {"dtype": "float32", "torch": "2"})
+
+
+def test_equal_fingerprints_are_admitted_and_nothing_needs_accepting():
+    assert GUARD.admit(Fingerprint.from_dict(GUARD.to_dict()), subject="signals") == ()
+
+
+@pytest.mark.parametrize("hard", [{"architecture": "b", "grid": {"cells": 4}}, {"architecture": "a"}])
+def test_a_hard_field_that_differs_or_lacks_is_refused_even_if_accepted(hard):
+    with pytest.raises(ModelMismatch, match=r"signals: (architecture|grid) is"):
+        GUARD.admit(Fingerprint(hard, GUARD.soft), subject="signals", accept=["architecture", "grid"])
+
+
+def test_a_soft_field_must_be_accepted_by_name():
+    other = Fingerprint(GUARD.hard, {"dtype": "bfloat16", "torch": "2"})
+    with pytest.raises(ModelMismatch, match="--accept dtype"):
+        GUARD.admit(other, subject="signals", accept=["torch"])
+    assert GUARD.admit(other, subject="signals", accept=["dtype", "torch"]) == ("dtype",)
+
+
+def test_the_digest_covers_hard_fields_in_any_order_and_no_soft_ones():
+    turned = Fingerprint({"grid": {"cells": 4}, "architecture": "a"}, {})
+    assert turned.digest == GUARD.digest
+    assert Fingerprint({**GUARD.hard, "architecture": "b"}, GUARD.soft).digest != GUARD.digest
+
+
+def test_something_else_is_not_a_fingerprint():
+    with pytest.raises(ModelMismatch, match="found keys"):
+        Fingerprint.from_dict({"hard": 1})

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from sri_exporter_onnx.exporter import OnnxExporter
+from sri_plugin_toy.detector import ToyDetector
+
+from sri_sdk.calibrate.prefix import PrefixScale, fill
+from sri_sdk.guard_graphs import INVALID_SCORE, full_graph, prefix_graph, signal_graph
+from sri_sdk.scoring.runtime import load
+from sri_sdk.signal import sri
+
+NAMES = ["score", "valid"]
+
+
+class LogitDetector(ToyDetector):
+    domain = "logit"
+
+
+def compiled(graph):
+    return load(OnnxExporter().compile(graph), graph.name)
+
+
+@pytest.fixture
+def values(make_signals):
+    return make_signals(20, 9).sigma.copy()
+
+
+@pytest.fixture
+def detector(make_signals):
+    return ToyDetector().fit(make_signals(50, 1).sigma)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1.01, -0.01])
+def test_a_cell_that_is_not_a_signal_makes_its_row_invalid_and_no_other(detector, values, bad):
+    values[3, 17] = bad
+    score, valid = compiled(signal_graph(detector, 32, 1))(NAMES, {"signals": values})
+    assert np.flatnonzero(~valid).tolist() == [3]
+    assert score[3] == np.float32(3e38) == INVALID_SCORE
+    assert np.delete(score, 3) == pytest.approx(detector.score(np.delete(values, 3, 0)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("value", "fine"), [(9999.0, True), (10001.0, False), (-10001.0, False), (np.nan, False)])
+def test_a_logit_has_its_own_range(make_signals, value, fine):
+    signals = make_signals(20, 9).logit.copy()
+    signals[0, 0] = value
+    run = compiled(signal_graph(LogitDetector().fit(make_signals(50, 1).logit), 32, 1))
+    assert run(NAMES, {"signals": signals})[1].tolist() == [fine] + [True] * 19
+
+
+def test_what_a_running_generation_has_not_reached_is_never_read(detector, values):
+    mean = np.full((32, 1), 0.9, np.float32)
+    run = compiled(prefix_graph(detector, mean, None))
+    lengths = np.arange(1, 21)
+    values[np.arange(32) >= lengths[:, None]] = np.nan
+    score, valid = run(NAMES, {"signals": values, "length": lengths})
+    assert valid.all()
+    assert score == pytest.approx(detector.score(fill(values, lengths, mean)), rel=1e-5)
+
+
+def test_a_prefix_score_is_standardised_for_its_length(detector, values):
+    mean, scale = (
+        np.full((32, 1), 0.9, np.float32),
+        PrefixScale(np.arange(32, dtype=np.float32), np.full(32, 2, np.float32)),
+    )
+    lengths = np.arange(13, 33)
+    raw, _ = compiled(prefix_graph(detector, mean, None))(NAMES, {"signals": values, "length": lengths})
+    z, _ = compiled(prefix_graph(detector, mean, scale))(NAMES, {"signals": values, "length": lengths})
+    assert z == pytest.approx((raw - (lengths - 1)) / 2, rel=1e-5)
+
+
+def test_a_length_that_does_not_exist_is_invalid_and_does_not_crash(detector, values):
+    run = compiled(
+        prefix_graph(detector, np.full((32, 1), 0.9, np.float32), PrefixScale(*np.ones((2, 32), np.float32)))
+    )
+    lengths = np.array([0, -1, 33, 2**62, -(2**63), 1, 32])
+    score, valid = run(NAMES, {"signals": values[:7], "length": lengths})
+    assert valid.tolist() == [False] * 5 + [True] * 2
+    assert (score[:5] == INVALID_SCORE).all()
+
+
+def test_a_score_that_is_not_a_number_is_invalid(detector, values):
+    broken = ToyDetector().restore({"mean": np.full((32, 1), 3e38, np.float32)})
+    score, valid = compiled(signal_graph(broken, 32, 1))(NAMES, {"signals": values})
+    assert not valid.any()
+    assert (score == INVALID_SCORE).all()
+
+
+@pytest.mark.parametrize("kind", [ToyDetector, LogitDetector])
+def test_the_full_graph_scores_activations_as_signal_then_detector_would(anchors, make_signals, kind):
+    detector = kind().fit(make_signals(50, 1).domain(kind.domain))
+    rng = np.random.default_rng(0)
+    phi = anchors.harmless + 0.1 * rng.normal(size=(6, *anchors.harmless.shape)).astype(np.float32)
+    phi[1, 5], phi[2, 0, 0, 0] = 0, np.nan
+    run = compiled(full_graph(detector, anchors))
+    score, valid, sigma, logit = run([*NAMES, "sigma", "logit"], {"activations": phi})
+    assert valid.tolist() == [True, False, False, True, True, True]
+    expected = sri(phi[valid], anchors.harmless, anchors.harmful)
+    assert sigma[valid] == pytest.approx(expected.sigma, abs=5e-6)
+    assert logit[valid] == pytest.approx(expected.logit, abs=1e-4)
+    assert score[valid] == pytest.approx(detector.score(getattr(expected, kind.domain)), rel=1e-4)
+    assert (score[~valid] == INVALID_SCORE).all()
