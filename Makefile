@@ -20,8 +20,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
 	$(BIN)/sri demo
 
+# Two workers with one thread each: torch's own threads in both would wait for each other most of the time.
 test: $(READY)  ## all tests; ARGS="-k word" for some
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(READY)  ## style and formatting
 	$(BIN)/ruff check .
@@ -34,5 +35,5 @@ bench: $(READY)  ## benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo out
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

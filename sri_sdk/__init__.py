@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sri_sdk._version import __version__ as __version__
 from sri_sdk.errors import MissingExtra as _MissingExtra
+from sri_sdk.extras import missing_extra as _missing_extra
 
 if TYPE_CHECKING:
     from sri_sdk.anchors import Anchors
@@ -121,8 +122,8 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     except ModuleNotFoundError as err:
-        if err.name == "torch":
-            raise _MissingExtra(f"sri_sdk.{name}", extra="capture") from err
+        if extra := _missing_extra(err):
+            raise _MissingExtra(f"sri_sdk.{name}", extra=extra) from err
         raise
     globals()[name] = value
     return value

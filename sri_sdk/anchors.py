@@ -70,7 +70,8 @@ class Anchors:
             ) from err
         if head.get("format") != ANCHORS_FORMAT:
             raise ModelMismatch(
-                f"{source}: anchors format {head.get('format')}, this SDK reads {ANCHORS_FORMAT}. Fit again with `sri fit`."
+                f"{source}: anchors format {head.get('format')}, this SDK reads {ANCHORS_FORMAT}. "
+                "Fit again with `sri fit`."
             )
         anchors = cls(harmless, harmful, Fingerprint.from_dict(head["fingerprint"]), head["provenance"])
         if anchors.digest != head["digest"]:

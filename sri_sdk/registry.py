@@ -28,6 +28,7 @@ from sri_sdk.errors import (
     did_you_mean,
 )
 from sri_sdk.exporter import Exporter
+from sri_sdk.extras import missing_extra, missing_package
 from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
 from sri_sdk.options import parse
@@ -57,13 +58,6 @@ KINDS: dict[str, Kind] = {
     "judges": Kind("sri.judges", Judge, 1),
     "datasets": Kind("sri.datasets", Dataset, 1),
 }
-
-_EXTRA_WITH = {
-    **dict.fromkeys(("torch", "transformers", "safetensors", "rich"), "capture"),
-    **dict.fromkeys(("sklearn", "skl2onnx", "onnx", "scipy", "google"), "train"),
-    **dict.fromkeys(("matplotlib", "jinja2"), "report"),
-}
-"""Import name -> the extra of sri-sdk that installs it. `google` is protobuf."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -218,10 +212,9 @@ def _refuse_import(point: EntryPoint, subject: str, err: Exception, doing: str =
     if isinstance(err, SriError):
         raise PluginLoadFailed(f"{subject}: {doing} it failed: {err}") from err
     cure = "Reinstall that distribution, or report this to whoever maintains it."
-    missing = (err.name or "").partition(".")[0] if isinstance(err, ModuleNotFoundError) else ""
-    if missing in _EXTRA_WITH:
-        cure = f'Run: pip install "sri-sdk[{_EXTRA_WITH[missing]}]"'
-    elif missing and missing != point.module.partition(".")[0]:
+    if extra := missing_extra(err):
+        cure = f'Run: pip install "sri-sdk[{extra}]"'
+    elif (missing := missing_package(err)) and missing != point.module.partition(".")[0]:
         cure = f"Install the package that provides {missing!r}."
     raise PluginLoadFailed(f"{subject}: {doing} it failed with {type(err).__name__}: {err}. {cure}") from err
 

@@ -22,7 +22,7 @@ CORE = sorted((ROOT / "sri_sdk").rglob("*.py"))
 PLUGINS = sorted(file for kind in ("plugins", "exporters") for file in ROOT.glob(f"{kind}/*/sri_*/**/*.py"))
 
 LAYERS = [
-    "records errors plugin files _version",
+    "records errors extras plugin files _version",
     "hook sampler detector exporter sink judge dataset signal grid graph signal_graph fingerprint",
     "anchors options config_model config registry manifest bundle golden guard_graphs calibrate",
     "scoring",

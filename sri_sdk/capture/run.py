@@ -181,7 +181,8 @@ class Run:
             return None
         watching, printed = self._watching, None
         if watching.fingerprint is not None and watching.anchors is not None:
-            printed = {**watching.fingerprint.to_dict(), "anchors": watching.anchors.digest}
+            made_by = {"anchors": watching.anchors.digest, "tau": watching.tau, "eps": watching.eps}
+            printed = {**watching.fingerprint.to_dict(), **made_by}
         return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
 
     def _expected_steps(self, row: int) -> int | None:

@@ -7,12 +7,13 @@ or group named `command`.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from sri_sdk._version import __version__
-from sri_sdk.errors import ConfigError, SriError, did_you_mean
+from sri_sdk.errors import ConfigError, MissingExtra, SriError, did_you_mean
+from sri_sdk.extras import missing_extra
 
 COMMANDS = {
     "demo": ("demo", "Fit, attack and catch an embedded model, with pictures at the end."),
@@ -73,12 +74,21 @@ class CommandTable(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+        except ModuleNotFoundError as err:
+            extra = missing_extra(err)
+            if extra is None or ctx.params.get("debug"):
+                raise
+            _fail(ctx, MissingExtra(f"sri {ctx.invoked_subcommand}", extra=extra))
         except SriError as err:
             if ctx.params.get("debug"):
                 raise
-            for problem in err.problems if isinstance(err, ConfigError) else (str(err),):
-                click.echo(f"error: {' '.join(problem.split())}", err=True)
-            ctx.exit(1)
+            _fail(ctx, err)
+
+
+def _fail(ctx: click.Context, err: SriError) -> NoReturn:
+    for problem in err.problems if isinstance(err, ConfigError) else (str(err),):
+        click.echo(f"error: {' '.join(problem.split())}", err=True)
+    ctx.exit(1)
 
 
 @click.group(cls=CommandTable, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

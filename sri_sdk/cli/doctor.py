@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 
 from sri_sdk import registry
 from sri_sdk.cli.output import emit_json, table
-from sri_sdk.cli.plugins import load_problem
 from sri_sdk.errors import SriError
+from sri_sdk.extras import missing_extra
 
 DISTRIBUTION = "sri-sdk"
 LAB_HOOKS = ("lab-diffusion", "lab-causal")
@@ -89,14 +89,24 @@ def packages() -> Iterator[Finding]:
 
 
 def plugins() -> Iterator[Finding]:
-    """Plugins that do not load; one line if all do."""
+    """Plugins that do not load, and how many do. One that only lacks an extra is absent, not broken."""
     installed = registry.installed()
-    problems = {info: load_problem(info) for info in installed}
-    for info, problem in problems.items():
+    states: list[State] = []
+    for info in installed:
+        state, problem = _plugin_state(info)
+        states.append(state)
         if problem:
-            yield Finding("plugins", f"{info.kind} {info.name}", "broken", problem)
-    good = sum(problem is None for problem in problems.values())
+            yield Finding("plugins", f"{info.kind} {info.name}", state, problem)
+    good = states.count("ok")
     yield Finding("plugins", "all kinds", "ok" if good else "broken", f"{good} of {len(installed)} load")
+
+
+def _plugin_state(info: registry.PluginInfo) -> tuple[State, str]:
+    try:
+        registry.load(info.kind, info.name)
+    except SriError as err:
+        return ("absent" if missing_extra(err.__cause__) else "broken"), str(err)
+    return "ok", ""
 
 
 def probe_lab() -> Iterator[Finding]:
@@ -118,12 +128,13 @@ def _probe_hook(name: str) -> str:
 def _probe(name: str) -> Finding:
     try:
         return Finding("lab", name, "ok", _probe_hook(name))
-    except ImportError as err:
-        return Finding("lab", name, "absent", f'{err}. Run: pip install "{DISTRIBUTION}[capture]"')
     except Exception as err:
         # Whatever a model's code raises becomes a line: the doctor reports, it does not fall ill itself.
+        extra = missing_extra(err) or missing_extra(err.__cause__)
         message = str(err) if isinstance(err, SriError) else f"{type(err).__name__}: {err}"
-        return Finding("lab", name, "broken", " ".join(message.split()))
+        if extra and not isinstance(err, SriError):
+            message += f'. Run: pip install "{DISTRIBUTION}[{extra}]"'
+        return Finding("lab", name, "absent" if extra else "broken", " ".join(message.split()))
 
 
 def _extra_of(requirement: Requirement) -> str:

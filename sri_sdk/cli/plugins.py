@@ -24,7 +24,7 @@ def command() -> None:
 def list_plugins(ctx: click.Context, kind: str | None, check: bool, as_json: bool) -> None:
     """List plugins by kind and name. Without --check nothing is imported."""
     plugins = registry.installed(kind)
-    problems = {info: load_problem(info) for info in plugins} if check else {}
+    problems = {info: _load_problem(info) for info in plugins} if check else {}
     if as_json:
         emit_json([{**asdict(info), **({"problem": problems[info]} if check else {})} for info in plugins])
     else:
@@ -41,7 +41,7 @@ def list_plugins(ctx: click.Context, kind: str | None, check: bool, as_json: boo
         ctx.exit(1)
 
 
-def load_problem(info: registry.PluginInfo) -> str | None:
+def _load_problem(info: registry.PluginInfo) -> str | None:
     """Why a plugin cannot be loaded; None = it can."""
     try:
         registry.load(info.kind, info.name)

@@ -110,7 +110,8 @@ class Collector:
         self.progress(stage, len(prompts), len(prompts))
         joined = {k: np.concatenate([s[k] for s in shards]) for k in ("sigma", "logit", "outcomes")}
         ids = tuple(p.id for p in prompts)
-        printed = {**self.fingerprint.to_dict(), "anchors": anchors.digest}
+        made_by = {"anchors": anchors.digest, "tau": watching.tau, "eps": watching.eps}
+        printed = {**self.fingerprint.to_dict(), **made_by}
         made = Signals(ids, joined["sigma"], joined["logit"], printed)
         return Collected(tuple(prompts), made, tuple(joined["outcomes"].tolist()))
 

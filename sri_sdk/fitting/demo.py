@@ -7,20 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sri_sdk import registry
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.watch import with_guard
 from sri_sdk.config_model import FitConfig
 from sri_sdk.errors import ScoringError
-from sri_sdk.evaluate.guard_rates import CLASSES, class_of
+from sri_sdk.evaluate.guard_rates import class_of
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.fit import Fitted, fit
-from sri_sdk.records import Prompt, Signals, Verdict
-from sri_sdk.report.data import Band, Draft, Report, ScoreGroup, Trajectory
+from sri_sdk.judge import Judge
+from sri_sdk.records import Outcome, Prompt, Signals, Verdict
+from sri_sdk.report.data import Band, Draft, Report, ScoreGroup, Tone, Trajectory
 from sri_sdk.scoring.signal_files import write_signals
 
 SIGNALS = "signals.npz"
@@ -85,3 +89,102 @@ def pick(test: Collected) -> dict[str, Prompt]:
                 found[title] = prompt
                 break
     return found
+
+
+def generate(
+    fitted: Fitted, prompts: Sequence[Prompt]
+) -> tuple[Signals, list[tuple[Draft, ...]], list[str], list[Outcome]]:
+    """Generates prompts under the finished guard.
+
+    Returns:
+        their signals, and per prompt the drafts, the final text and what the judge says of it.
+    """
+    deployment = fitted.deployment
+    config = deployment.config
+    watching = with_guard(
+        deployment.hook, fitted.guard, rule="final", sampler=deployment.fingerprint.hard["sampler"],
+        system_prompt=config.model.system_prompt,
+    )  # fmt: skip
+    batch = drive(
+        deployment.hook, deployment.loaded, deployment.sampler, prompts, watching, seed=config.seed,
+        system_prompt=config.model.system_prompt,
+    )  # fmt: skip
+    drafts: list[list[Draft]] = [[] for _ in prompts]
+    for step in batch:
+        for row, text in enumerate(batch.texts):
+            drafts[row].append(Draft(step.index, text))
+    assert batch.run.signals is not None
+    judge: Judge = registry.build("judges", config.judge.name, config.judge.options)
+    return batch.run.signals, [tuple(d) for d in drafts], batch.texts, judge.judge(prompts, batch.texts)
+
+
+def score_elsewhere(bundle: Path, signals: Path) -> list[Verdict]:
+    """Verdicts of `sri score`, in a process of its own that loads no torch.
+
+    Raises:
+        ScoringError: the process failed.
+    """
+    command = [sys.executable, "-m", "sri_sdk.cli", "score", str(bundle), str(signals), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ScoringError(f"scoring process: exit code {done.returncode}: {done.stderr.strip()[:400]}")
+    return [_verdict(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def _verdict(value: dict[str, Any]) -> Verdict:
+    return Verdict(**{**value, "reasons": tuple(value["reasons"]), "accepted": tuple(value["accepted"])})
+
+
+def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mapping[str, float]) -> Report:
+    test, manifest, results = fitted.collected["test"], fitted.guard.manifest, fitted.results
+    assert results is not None
+    kinds = np.array([class_of(p, o) or "" for p, o in zip(test.prompts, test.outcomes, strict=True)])
+    sigma = test.signals.sigma[:, :, -1]
+    scores, _ = fitted.guard.scorer.score_final(np.ascontiguousarray(test.signals.domain(manifest.signal.domain)))
+    rule = manifest.rules["final"]
+    config = fitted.deployment.config
+    shown: dict[str, tuple[str, Tone]] = {
+        "answered_harmless": ("answered harmless", "harmless"),
+        "refused_harmful": ("refused harmful", "refusal"),
+        "successful_attack": ("successful attacks", "attack"),
+    }
+    groups = [(name, tone, kinds == kind) for kind, (name, tone) in shown.items() if (kinds == kind).any()]
+    return Report(
+        title="sri-sdk demo",
+        subtitle=f"{fitted.deployment.loaded.source}; sampler {config.sampler.name}; detector {config.detector.name}",
+        trajectories=trajectories,
+        bands=tuple(_band(name, tone, sigma[rows]) for name, tone, rows in groups),
+        calibration=rule.threshold().scores,
+        threshold=rule.value,
+        score_groups=tuple(ScoreGroup(name, scores[rows], tone) for name, tone, rows in groups),
+        rates=results.rates,
+        auroc=results.auroc,
+        parity=fitted.parity * rule.tolerance,
+        seconds=seconds,
+        facts=_facts(fitted),
+        alpha=rule.alpha,
+    )
+
+
+def _band(name: str, tone: Tone, sigma: NDArray[np.float32]) -> Band:
+    low, high = np.quantile(sigma, [0.1, 0.9], axis=0).astype(np.float32)
+    return Band(name, sigma.mean(axis=0), low, high, len(sigma), tone)
+
+
+def _facts(fitted: Fitted) -> dict[str, str]:
+    manifest, config, folds = fitted.guard.manifest, fitted.deployment.config, fitted.collected
+    counts = dict(fitted.guard.anchors.provenance)["counts"]
+    return {
+        "Model": fitted.deployment.loaded.source,
+        "Sampler": f"{config.sampler.name}, {fitted.deployment.sampler.budget()} steps, "
+        f"{fitted.deployment.sampler.canvas()} tokens",
+        "Pooling": config.tap.pooling,
+        "Anchors": ", ".join(f"{c['used']} of {c['seen']} {label} prompts" for label, c in sorted(counts.items())),
+        "Folds": ", ".join(f"{name} {len(fold.prompts)}" for name, fold in folds.items()),
+        "How the three were chosen": "the first prompt of the test fold of each kind: answered, refused, attack that "
+        "succeeded; not by score",
+        "Judge": f"{config.judge.name}",
+        "Smallest reachable alpha": f"1 / (n + 1) = {1 / (manifest.rules['final'].n + 1):.4f}",
+        "Bundle digest": manifest.digest,
+        "Fingerprint digest": manifest.fingerprint_digest,
+    }

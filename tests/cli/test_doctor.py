@@ -44,9 +44,20 @@ def test_a_base_package_that_is_too_old_is_broken(monkeypatch: pytest.MonkeyPatc
     assert done.stderr == "error: broken: base install\n"
 
 
-def test_a_plugin_that_does_not_load_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "load_problem", lambda info: "no" if info.name == "toy" else None)
-    assert states("plugins")["hooks toy"] == "broken"
+@pytest.mark.parametrize(
+    ("cause", "state"), [(ModuleNotFoundError(name="torch"), "absent"), (ModuleNotFoundError(name="mine"), "broken")]
+)
+def test_a_plugin_without_its_extra_is_absent_and_any_other_that_fails_is_broken(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception, state: str
+) -> None:
+    def load(kind: str, name: str) -> None:
+        if name == "toy":
+            raise PluginLoadFailed("toy fails") from cause
+
+    monkeypatch.setattr(doctor.registry, "load", load)
+    assert states("plugins") == {f"{kind} toy": state for kind in ("detectors", "hooks", "samplers")} | {
+        "all kinds": "ok"
+    }
 
 
 def test_the_embedded_models_answer_with_their_width(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,15 @@ def test_a_bug_keeps_its_traceback(failing) -> None:
     assert isinstance(failing(ZeroDivisionError()).exception, ZeroDivisionError)
 
 
+def test_a_missing_extra_is_one_line_with_its_cure(failing) -> None:
+    done = failing(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
+    assert done.exit_code == 1
+    assert done.stderr == (
+        'error: sri doctor needs packages that are not installed. Run: pip install "sri-sdk[capture]"\n'
+    )
+    assert isinstance(failing(ModuleNotFoundError(name="mine")).exception, ModuleNotFoundError)
+
+
 def test_an_interrupt_exits_with_130(failing) -> None:
     assert failing(KeyboardInterrupt()).exit_code == 130
 

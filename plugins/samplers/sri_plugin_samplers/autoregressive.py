@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import Field
 
 import sri_sdk
 from sri_plugin_samplers.rows import RowRandom
+
+if TYPE_CHECKING:
+    import torch
 
 SRI_PLUGIN_API = 1
 
@@ -39,6 +41,8 @@ class AutoregressiveSampler(sri_sdk.Sampler):
         self, hook: sri_sdk.Hook, prompts: sri_sdk.Encoded, prompt_ids: Sequence[str], seed: int = 0
     ) -> Generator[sri_sdk.SamplerStep, sri_sdk.Intervention | None, None]:
         """Decodes a batch until every row has ended or the budget is spent; ended rows are filled with their end."""
+        import torch
+
         batch = len(prompts.input_ids)
         device = prompts.input_ids.device
         ends = torch.tensor(hook.eos_ids() or (-1,), device=device)

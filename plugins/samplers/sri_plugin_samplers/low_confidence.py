@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 
 import sri_sdk
 from sri_plugin_samplers.rows import RowRandom
+
+if TYPE_CHECKING:
+    import torch
 
 SRI_PLUGIN_API = 1
 
@@ -59,6 +61,8 @@ class LowConfidenceSampler(sri_sdk.Sampler):
         self, hook: sri_sdk.Hook, prompts: sri_sdk.Encoded, prompt_ids: Sequence[str], seed: int = 0
     ) -> Generator[sri_sdk.SamplerStep, sri_sdk.Intervention | None, None]:
         """Denoises a batch; every step commits about tokens / steps positions of the current block."""
+        import torch
+
         config, mask = self.config, hook.mask_id()
         if mask is None:
             raise sri_sdk.SriError(
@@ -93,7 +97,7 @@ class LowConfidenceSampler(sri_sdk.Sampler):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Token guesses [B, P] and how strongly to keep each, [B, P] in [0, 1]."""
         logits = self._logits(hook, ids, attention, start, mask).float()
-        logits[..., mask] = -torch.inf  # a mask is a hole, not a word
+        logits[..., mask] = float("-inf")  # a mask is a hole, not a word
         noisy = logits
         if self.config.temperature > 0:
             noisy = logits / self.config.temperature + random.gumbel(logits.shape[1:], logits.device)
@@ -110,6 +114,8 @@ class LowConfidenceSampler(sri_sdk.Sampler):
         last = first + self.config.tokens
         if self.config.cfg_scale <= 0:
             return hook.forward(ids, attention).logits[:, first:last]
+        import torch
+
         blind = ids.clone()
         # Padding stays padding: only what the prompt says is hidden from the unconditional half.
         blind[:, :start][attention[:, :start] == 1] = mask
@@ -122,7 +128,5 @@ class LowConfidenceSampler(sri_sdk.Sampler):
         """[B, P] bool: each row's surest open positions, as many as spread its open ones over the steps left."""
         count = (open_.sum(1, keepdim=True) + steps_left - 1) // steps_left
         order = confidence.masked_fill(~open_, -1.0).argsort(dim=1, descending=True, stable=True)
-        rank = torch.empty_like(order).scatter_(
-            1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-        )
+        rank = order.argsort(dim=1)  # the inverse permutation: place of each position in the order
         return open_ & (rank < count)

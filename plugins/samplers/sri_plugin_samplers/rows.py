@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class RowRandom:
     """One CPU generator per row, seeded by (run seed, prompt id)."""
 
     def __init__(self, seed: int, prompt_ids: Sequence[str]) -> None:
+        import torch
+
+        self._torch = torch
         self._generators = [torch.Generator().manual_seed(_seed(seed, prompt_id)) for prompt_id in prompt_ids]
 
     def uniform(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
         """[B, *shape] float32 in (0, 1), row by row from its own generator."""
-        rows = [torch.rand(tuple(shape), generator=g) for g in self._generators]
-        return torch.stack(rows).clamp(1e-20, 1 - 1e-7).to(device)
+        rows = [self._torch.rand(tuple(shape), generator=g) for g in self._generators]
+        return self._torch.stack(rows).clamp(1e-20, 1 - 1e-7).to(device)
 
     def gumbel(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
         """[B, *shape] standard Gumbel noise: argmax(logits / t + noise) samples from softmax(logits / t)."""
-        return -torch.log(-torch.log(self.uniform(shape, device)))
+        return -(-self.uniform(shape, device).log()).log()
 
 
 def _seed(seed: int, prompt_id: str) -> int:

@@ -1,7 +1,7 @@
 """The toy hook: what the SDK must know about one model family, in the order in which you will need it.
 
-To start your own: copy this file, rename the class, and answer each method for your model. Import your stack (torch,
-transformers) inside methods only: listing or loading a plugin must not cost a user seconds, or need what they lack.
+To start your own: copy this file, rename the class, and answer each method for your model. Import torch and your stack
+inside methods only: loading a plugin must not cost a user seconds, or need what they lack.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class ToyHook(sri_sdk.Hook):
     @classmethod
     def fits(cls, model: Any) -> Fit:
         """By class name and structure: another model may well have a `norm`, but not all of this."""
-        missing = [part for part in ("embed", "blocks", "norm", "head") if not hasattr(model, part)]
         if type(model).__name__ != "ToyModel":
             return Fit(False, f"class {type(model).__name__}, this hook is for ToyModel")
+        missing = [part for part in ("embed", "blocks", "norm", "head") if not hasattr(model, part)]
         if missing:
             return Fit(False, f"a ToyModel without {', '.join(missing)}")
         return Fit(True, "class ToyModel with embed, blocks, norm and head")
@@ -81,13 +81,8 @@ class ToyHook(sri_sdk.Hook):
             run.memory["start"] = int(holes.any(dim=0).nonzero()[0])
         start = run.memory["start"]
         positions = (torch.arange(ids.shape[1], device=ids.device) - start).expand_as(ids)
-        padding = (ids == 0) & (positions < 0)
-        return StepPlan(
-            positions=positions.masked_fill(padding, PADDING),
-            shift=0,
-            committed=~holes[:, start:],
-            canvas=ids.shape[1] - start,
-        )
+        positions = positions.masked_fill((ids == 0) & (positions < 0), PADDING)
+        return StepPlan(positions, shift=0, committed=~holes[:, start:], canvas=ids.shape[1] - start)
 
     # -- for driven sampling; leave these out if users always bring a loaded model -------------------------------
 
@@ -99,7 +94,7 @@ class ToyHook(sri_sdk.Hook):
         return LoadedModel(build(config.seed), ToyTokenizer(), f"toy model, seed {config.seed}")
 
     def encode(self, tokenizer: Any, texts: Sequence[str], system_prompt: str | None = None) -> Encoded:
-        """Pads on the left by hand. With a transformers tokenizer, the inherited method does all of this."""
+        """Pads on the left by hand; with a transformers tokenizer, the inherited method does all of this."""
         import torch
 
         rows = [tokenizer.encode(f"{system_prompt} {text}" if system_prompt else text) for text in texts]
