@@ -16,9 +16,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sri_sdk._version import __version__
 from sri_sdk.anchors import Anchors
 from sri_sdk.calibrate.conformal import Threshold
@@ -62,8 +59,6 @@ class GuardParts:
     detector_name: str
     """Its entry point, as users type it."""
     anchors: Anchors
-    benign_mean: NDArray[np.float32]
-    """[T, C] per-step mean of harmless training signals, in the detector's domain."""
     scale: PrefixScale
     final: Threshold
     online: Threshold
@@ -168,7 +163,6 @@ def _manifest(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str
         detector=DetectorEntry(
             name=parts.detector_name, config=detector.config.model_dump(mode="json"), tier=detector.tier
         ),
-        benign_mean=PackedArray.pack(parts.benign_mean),
         rules={"final": RuleEntry.of(parts.final), "online": RuleEntry.of(parts.online)},
         invalid_score=INVALID_SCORE,
         rates=parts.rates,

@@ -12,7 +12,6 @@ caller that forgets to read `valid` raises a false alarm, and never calls an unr
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.calibrate.prefix import PrefixScale
@@ -35,21 +34,24 @@ def signal_graph(detector: Detector, cells: int, layers: int) -> Graph:
     return graph
 
 
-def prefix_graph(detector: Detector, benign_mean: NDArray[np.float32], scale: PrefixScale | None) -> Graph:
+def prefix_graph(detector: Detector, cells: int, layers: int, scale: PrefixScale | None) -> Graph:
     """The detector on running generations: `signals` [B, T, C] and `length` [B] int64 -> `score` [B], `valid` [B].
 
     Args:
         detector: a fitted detector.
-        benign_mean: [T, C] what unseen cells hold, in the detector's domain. What the caller puts there, NaN
-            included, is never read.
+        cells: T. Unseen cells hold the newest seen one; what the caller puts there, NaN included, is never read.
+        layers: C.
         scale: what a score is standardised with; None draws the raw score, which the scale is fitted on.
     """
-    cells, layers = benign_mean.shape
     graph = Graph("prefix")
     signals = graph.input("signals", "float32", ("B", cells, layers))
     length = graph.input("length", "int64", ("B",))
     seen = graph.unsqueeze(graph.unsqueeze(length, [1]) > np.arange(cells), [2])
-    filled = graph.where(seen, signals, graph.constant(benign_mean))
+    newest = graph.unsqueeze(
+        graph.equal(graph.unsqueeze(length - 1, [1]), graph.constant(np.arange(cells), "int64")), [2]
+    )
+    held = graph.reduce_sum(graph.where(newest, signals, 0.0), [1], keepdims=True)
+    filled = graph.where(seen, signals, held)
     score = detector.export(graph, filled)
     possible = graph.cast(length > 0, "float32") * graph.cast(length < cells + 1, "float32")
     if scale is not None:

@@ -189,8 +189,6 @@ class Manifest(Model):
     fingerprint_digest: Sha256
     anchors: AnchorsEntry
     detector: DetectorEntry
-    benign_mean: PackedArray
-    """[T, C] what the `prefix` graph puts into unseen cells."""
     rules: dict[Literal["final", "online"], RuleEntry]
     """`final` judges the graph `signal` at the end, `online` the graph `prefix` at every length."""
     invalid_score: float
@@ -207,7 +205,6 @@ class Manifest(Model):
             (self.graphs.keys() >= {"signal", "prefix"}, "graphs signal and prefix must be there"),
             (self.graphs.keys() == self.golden.keys(), "every graph needs golden vectors"),
             (sorted(g.file for g in self.graphs.values()) == sorted(self.files), "files and graphs differ"),
-            (self.benign_mean.shape == (self.signal.cells, self.signal.layers), "benign_mean is not [cells, layers]"),
             (self.fingerprint.keys() == {"hard", "soft"}, "fingerprint needs hard and soft"),
             (all(len(r.scores.unpack()) == r.n for r in self.rules.values()), "scores are not n numbers"),
         ]

@@ -98,11 +98,11 @@ def test_a_missing_folder_and_a_folder_without_manifest_say_what_to_do(tmp_path)
     [
         (lambda m: m.update(format=2), "format 2, this SDK reads 1"),
         (lambda m: m.update(surprise=1), "surprise"),
-        (lambda m: m["signal"].update(cells=31), "benign_mean is not"),
+        (lambda m: m["signal"].update(cells=31), "has another shape"),
         (lambda m: m["rules"].pop("online"), "rules must be final and online"),
         (lambda m: m["rules"]["final"].update(value="high"), "rules.final.value"),
         (lambda m: m["graphs"].pop("prefix"), "must be there"),
-        (lambda m: m["benign_mean"].update(base64="AAAA"), "benign_mean"),
+        (lambda m: m["rules"]["final"]["scores"].update(base64="AAAA"), "scores"),
     ],
 )
 def test_a_manifest_that_makes_no_sense_is_refused_in_one_line(folder, change, message):

@@ -3,7 +3,7 @@ import pytest
 from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_toy.detector import ToyDetector
 
-from sri_sdk.calibrate.prefix import PrefixScale, fill
+from sri_sdk.calibrate.prefix import PrefixScale, hold
 from sri_sdk.guard_graphs import INVALID_SCORE, full_graph, prefix_graph, signal_graph
 from sri_sdk.scoring.runtime import load
 from sri_sdk.signal import sri
@@ -47,30 +47,24 @@ def test_a_logit_has_its_own_range(make_signals, value, fine):
 
 
 def test_what_a_running_generation_has_not_reached_is_never_read(detector, values):
-    mean = np.full((32, 1), 0.9, np.float32)
-    run = compiled(prefix_graph(detector, mean, None))
+    run = compiled(prefix_graph(detector, 32, 1, None))
     lengths = np.arange(1, 21)
     values[np.arange(32) >= lengths[:, None]] = np.nan
     score, valid = run(NAMES, {"signals": values, "length": lengths})
     assert valid.all()
-    assert score == pytest.approx(detector.score(fill(values, lengths, mean)), rel=1e-5)
+    assert score == pytest.approx(detector.score(hold(values, lengths)), rel=1e-5)
 
 
 def test_a_prefix_score_is_standardised_for_its_length(detector, values):
-    mean, scale = (
-        np.full((32, 1), 0.9, np.float32),
-        PrefixScale(np.arange(32, dtype=np.float32), np.full(32, 2, np.float32)),
-    )
+    scale = PrefixScale(np.arange(32, dtype=np.float32), np.full(32, 2, np.float32))
     lengths = np.arange(13, 33)
-    raw, _ = compiled(prefix_graph(detector, mean, None))(NAMES, {"signals": values, "length": lengths})
-    z, _ = compiled(prefix_graph(detector, mean, scale))(NAMES, {"signals": values, "length": lengths})
+    raw, _ = compiled(prefix_graph(detector, 32, 1, None))(NAMES, {"signals": values, "length": lengths})
+    z, _ = compiled(prefix_graph(detector, 32, 1, scale))(NAMES, {"signals": values, "length": lengths})
     assert z == pytest.approx((raw - (lengths - 1)) / 2, rel=1e-5)
 
 
 def test_a_length_that_does_not_exist_is_invalid_and_does_not_crash(detector, values):
-    run = compiled(
-        prefix_graph(detector, np.full((32, 1), 0.9, np.float32), PrefixScale(*np.ones((2, 32), np.float32)))
-    )
+    run = compiled(prefix_graph(detector, 32, 1, PrefixScale(*np.ones((2, 32), np.float32))))
     lengths = np.array([0, -1, 33, 2**62, -(2**63), 1, 32])
     score, valid = run(NAMES, {"signals": values[:7], "length": lengths})
     assert valid.tolist() == [False] * 5 + [True] * 2

@@ -1,7 +1,10 @@
 """The online rule: a score for a generation that is still running, with one promise per generation.
 
-A detector scores T cells. While a generation runs only the first t are known; the others take the per-step mean of
-harmless generations. Such scores grow and spread with t, so each is standardised for its length,
+A detector scores T cells. While a generation runs only the first t are known, and the others hold the newest of them,
+as the step grid itself does after an early end: the score answers "what if it stays like this?". (Filling them with the
+mean harmless signal instead makes every refused harmless request look like a jailbreak until its end, since it starts
+refusing and would then turn compliant; on the lab model that cost the online rule all its power.) Such scores differ in
+level and spread with t, so each is standardised for its length,
 
     z_t = (score of the first t cells - m_t) / q_t        m_t, q_t from a *reference* fold
 
@@ -66,8 +69,9 @@ class PrefixScale:
         return z
 
 
-def fill(signals: Floats, lengths: NDArray[np.int64], benign_mean: Floats) -> Floats:
-    """[N, T, C] with [N] known cells each -> [N, T, C]: unknown cells hold the benign mean [T, C]."""
+def hold(signals: Floats, lengths: NDArray[np.int64]) -> Floats:
+    """[N, T, C] with [N] known cells each, at least one -> [N, T, C]: unknown cells hold the newest known one."""
     known = np.arange(signals.shape[1]) < lengths[:, None]
-    filled: Floats = np.where(known[..., None], signals, benign_mean)
+    newest = signals[np.arange(len(signals)), lengths - 1][:, None]
+    filled: Floats = np.where(known[..., None], signals, newest)
     return filled

@@ -26,7 +26,7 @@ def command(out: Path, as_json: bool) -> None:
     from sri_sdk.report import write_report
 
     with as_file(files("sri_sdk.cli") / "demo.yaml") as source:
-        config = load_config(source).model_copy(update={"out": str(out)})
+        config = load_config(source).model_copy(update={"out": out})
     quiet_libraries()
     with progress_bars() as progress:
         made = demo(config, progress)

@@ -28,7 +28,7 @@ def command(config: Path, recalibrate: bool, as_json: bool) -> None:
     with progress_bars() as progress:
         fitted = fit(checked, progress, recalibrate=recalibrate)
     if as_json:
-        emit_json({**summary(fitted), "out": checked.out})
+        emit_json({**summary(fitted), "out": str(checked.out)})
         return
     click.echo(describe(fitted))
     click.echo(f"\nguard: {checked.out}   bundle: {Path(checked.out) / 'bundle'}   try: sri run {config}")

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sri_sdk import registry
 from sri_sdk.anchors import Anchors
@@ -38,7 +37,6 @@ from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
 from sri_sdk.scoring.scorer import Scorer
 
 DETECTOR = "detector.npz"
-_BENIGN_MEAN = "benign_mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +85,14 @@ def fit(config: FitConfig, progress: Progress, *, recalibrate: bool = False) -> 
                 collected[name] = collector.signals(name, prompts, anchors)
     with watch("detector"):
         detector: Detector = registry.build("detectors", config.detector.name, config.detector.options)
-        mean = _restore(detector, out) if recalibrate else _train(detector, collected["train"])
+        if recalibrate:
+            _restore(detector, out)
+        else:
+            detector.fit(collected["train"].signals.domain(detector.domain))
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     with watch("calibrate"):
         parts = calibrate_guard(
-            detector, config.detector.name, mean, collected["reference"].signals, collected["calibration"].signals,
+            detector, config.detector.name, collected["reference"].signals, collected["calibration"].signals,
             anchors=anchors, exporter=exporter, alpha=config.calibrate.alpha, delta=config.calibrate.delta,
         )  # fmt: skip
     results = None
@@ -101,7 +102,7 @@ def fit(config: FitConfig, progress: Progress, *, recalibrate: bool = False) -> 
             parts = replace(parts, rates=_stated(results))
     with watch("export"):
         anchors.save(out / ANCHORS)
-        save_arrays(out / DETECTOR, {**detector.state(), _BENIGN_MEAN: mean})
+        save_arrays(out / DETECTOR, dict(detector.state()))
         export_guard(parts, exporter, out / BUNDLE)
         guard = Guard.load(out)
     parity = _parity(parts, guard.scorer, collected["calibration"])
@@ -118,30 +119,20 @@ def _collector(deployment: Deployment, cache: Path, progress: Progress) -> Colle
     )  # fmt: skip
 
 
-def _train(detector: Detector, train: Collected) -> NDArray[np.float32]:
-    """Fits the detector; returns the per-step benign mean [T, C] in its domain."""
-    values = train.signals.domain(detector.domain)
-    detector.fit(values)
-    mean: NDArray[np.float32] = values.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean
-
-
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:
     anchors = Anchors.load(out / ANCHORS)
     anchors.fingerprint.admit(deployment.fingerprint, subject="recalibrate", accept=deployment.config.accept)
     return anchors
 
 
-def _restore(detector: Detector, out: Path) -> NDArray[np.float32]:
+def _restore(detector: Detector, out: Path) -> None:
     path = out / DETECTOR
     try:
         with np.load(path, allow_pickle=False) as arrays:
             state = dict(arrays)
     except (OSError, ValueError) as err:
         raise ModelMismatch(f"{path}: cannot be read ({err}). Fit without --recalibrate first.") from err
-    mean: NDArray[np.float32] = state.pop(_BENIGN_MEAN)
     detector.restore(state)
-    return mean
 
 
 def _measure(parts: GuardParts, exporter: Exporter, test: Collected) -> GuardRates:

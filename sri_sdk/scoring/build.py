@@ -1,6 +1,6 @@
 """From a detector and three folds of signals to a bundle: the torch-free middle of `sri fit`.
 
-    train        fits the detector, and gives the benign mean that stands for unseen cells
+    train        fits the detector,
     reference    fits the scale of the online rule
     calibration  sets both thresholds; no choice is ever made on it
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle import Bundle, GuardParts
 from sri_sdk.calibrate.conformal import Threshold
-from sri_sdk.calibrate.prefix import PrefixScale, fill
+from sri_sdk.calibrate.prefix import PrefixScale, hold
 from sri_sdk.detector import Detector
 from sri_sdk.errors import BundleError, ScoringError
 from sri_sdk.exporter import Exporter
@@ -68,38 +68,37 @@ def fit_guard(
         BundleError: the graphs do not reproduce the detector's scores.
     """
     _check(train, "training", anchors)
-    values = train.domain(detector.domain)
-    detector.fit(values)
-    mean: Floats = values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    detector.fit(train.domain(detector.domain))
     parts = calibrate_guard(
-        detector, detector_name, mean, reference, calibration, anchors=anchors, exporter=exporter, alpha=alpha,
+        detector, detector_name, reference, calibration, anchors=anchors, exporter=exporter, alpha=alpha,
         delta=delta, rates=rates, tau=tau, eps=eps,
     )  # fmt: skip
     return export_guard(parts, exporter, target)
 
 
 def calibrate_guard(
-    detector: Detector, detector_name: str, benign_mean: Floats, reference: Signals, calibration: Signals, *,
+    detector: Detector, detector_name: str, reference: Signals, calibration: Signals, *,
     anchors: Anchors, exporter: Exporter, alpha: float, delta: float | None = None, rates: Sequence[Rate] = (),
     tau: float = TAU, eps: float = EPS,
 ) -> GuardParts:  # fmt: skip
-    """Calibrates a fitted detector; see `fit_guard`. `benign_mean` is [T, C] in the detector's domain."""
+    """Calibrates a fitted detector; see `fit_guard`."""
     for name, fold in (("reference", reference), ("calibration", calibration)):
         _check(fold, name, anchors)
     values = calibration.domain(detector.domain)
-    signal = load(exporter.compile(signal_graph(detector, *benign_mean.shape)), "graph signal")
-    raw = load(exporter.compile(prefix_graph(detector, benign_mean, None)), "graph prefix")
+    cells, layers = values.shape[1:]
+    signal = load(exporter.compile(signal_graph(detector, cells, layers)), "graph signal")
+    raw = load(exporter.compile(prefix_graph(detector, cells, layers, None)), "graph prefix")
 
     scores = _all_valid(*score_rows(signal, values), calibration)
     final = Threshold.fit(scores, alpha, delta)
     _same("signal", detector.score(values), scores, final)
 
     scale = PrefixScale.fit(_all_valid(*score_prefixes(raw, reference.domain(detector.domain)), reference))
-    prefix = load(exporter.compile(prefix_graph(detector, benign_mean, scale)), "graph prefix")
+    prefix = load(exporter.compile(prefix_graph(detector, cells, layers, scale)), "graph prefix")
     z = _all_valid(*score_prefixes(prefix, values), calibration)
     online = Threshold.fit(z.max(axis=1), alpha, delta)
     few = values[:PARITY_ROWS]
-    own = [detector.score(fill(few, np.full(len(few), t + 1), benign_mean)) for t in range(values.shape[1])]
+    own = [detector.score(hold(few, np.full(len(few), t + 1))) for t in range(values.shape[1])]
     _same("prefix", scale.standardise(np.stack(own, axis=1)), z[: len(few)], online)
 
     rows = golden_signals(values, scores, detector.domain)
@@ -112,7 +111,7 @@ def calibrate_guard(
         "full": _golden(full, {"activations": probe(anchors.harmless.shape)}, final, stored=False),
     }
     return GuardParts(
-        detector=detector, detector_name=detector_name, anchors=anchors, benign_mean=benign_mean, scale=scale,
+        detector=detector, detector_name=detector_name, anchors=anchors, scale=scale,
         final=final, online=online, golden=golden, rates=tuple(rates), tau=tau, eps=eps,
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sri_sdk.calibrate.prefix import FLOOR, PrefixScale, fill
+from sri_sdk.calibrate.prefix import FLOOR, PrefixScale, hold
 from sri_sdk.errors import ConfigError, ScoringError
 
 
@@ -24,7 +24,6 @@ def test_too_few_or_constant_reference_scores_are_refused():
         PrefixScale.fit(np.zeros((20, 4), np.float32))
 
 
-def test_unknown_cells_hold_the_benign_mean_whatever_was_there():
-    signals = np.array([[[1.0], [np.nan], [3.0]]], np.float32)
-    mean = np.array([[7.0], [8.0], [9.0]], np.float32)
-    assert fill(signals, np.array([1]), mean)[0, :, 0].tolist() == [1, 8, 9]
+def test_unknown_cells_hold_the_newest_known_one_whatever_was_there():
+    signals = np.array([[[1.0], [2.0], [np.nan]], [[1.0], [np.nan], [3.0]]], np.float32)
+    assert hold(signals, np.array([2, 1]))[..., 0].tolist() == [[1, 2, 2], [1, 1, 1]]

@@ -47,8 +47,8 @@ def test_a_closed_cell_never_changes_again() -> None:
     stream = SignalStream(anchors, grid, 1, tau=TAU, eps=EPS)
     for step in range(10):
         before = stream.logit[0, : stream.lengths[0]].copy()
-        stream.add(torch.from_numpy(rng.normal(size=(1, 2, 8)).astype(np.float32)), np.array([step]), np.array([step + 1]),
-                   np.array([True]))  # fmt: skip
+        phi = torch.from_numpy(rng.normal(size=(1, 2, 8)).astype(np.float32))
+        stream.add(phi, np.array([step]), np.array([step + 1]), np.array([True]))
         assert np.array_equal(stream.logit[0, : len(before)], before)
     assert stream.lengths[0] == 4
 

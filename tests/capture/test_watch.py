@@ -204,8 +204,9 @@ def test_a_soft_difference_must_be_accepted_by_name_and_is_echoed(toy: Toy, toy_
 
 
 def test_a_model_no_hook_fits_is_refused_saying_what_each_looked_for() -> None:
-    with pytest.raises(ModelMismatch, match=r"Linear.*toy: class Linear, this hook is for ToyModel"), sri_sdk.watch(
-        torch.nn.Linear(2, 2)
+    with (
+        pytest.raises(ModelMismatch, match=r"Linear.*toy: class Linear, this hook is for ToyModel"),
+        sri_sdk.watch(torch.nn.Linear(2, 2)),
     ):
         pass
 

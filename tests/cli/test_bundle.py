@@ -21,7 +21,7 @@ def test_inspect_says_what_is_inside(sri, fitted):
 def test_inspect_as_json_leaves_out_the_bytes(sri, fitted):
     value = json.loads(sri("inspect", fitted.path, "--json").stdout)
     assert value["digest"] == fitted.digest
-    assert value["benign_mean"] == {"dtype": "float32", "shape": [32, 1]}
+    assert value["rules"]["final"]["scores"] == {"dtype": "float32", "shape": [399]}
 
 
 def test_verify_agrees_with_an_intact_bundle(sri, fitted):

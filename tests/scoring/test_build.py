@@ -90,9 +90,7 @@ def test_a_refit_replaces_the_bundle_and_a_failed_one_keeps_it(fit):
 
 def test_rates_measured_later_are_stated_in_the_manifest(anchors, folds, tmp_path):
     detector = ToyDetector().fit(folds[0].sigma)
-    parts = calibrate_guard(
-        detector, "toy", folds[0].sigma.mean(0), *folds[1:], anchors=anchors, exporter=OnnxExporter(), alpha=0.05
-    )
+    parts = calibrate_guard(detector, "toy", *folds[1:], anchors=anchors, exporter=OnnxExporter(), alpha=0.05)
     rate = Rate(name="harmless_flagged", k=3, n=100, low=0.01, high=0.08)
     bundle = export_guard(replace(parts, rates=(rate,)), OnnxExporter(), tmp_path / "bundle")
     assert bundle.manifest.rates == (rate,)

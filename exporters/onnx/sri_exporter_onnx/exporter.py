@@ -35,10 +35,10 @@ class OnnxExporter(sri_sdk.Exporter):
 
     def export(self, parts: GuardParts, target: Path) -> Path:
         """Writes the bundle folder; an older one of that name is replaced."""
-        cells, layers = parts.benign_mean.shape
+        cells, layers, _ = parts.anchors.harmless.shape
         drawn = [
             signal_graph(parts.detector, cells, layers),
-            prefix_graph(parts.detector, parts.benign_mean, parts.scale),
+            prefix_graph(parts.detector, cells, layers, parts.scale),
         ]
         if self.config.full:
             drawn.append(full_graph(parts.detector, parts.anchors, tau=parts.tau, eps=parts.eps))

@@ -127,6 +127,7 @@ class LowConfidenceSampler(sri_sdk.Sampler):
     def _surest(confidence: torch.Tensor, open_: torch.Tensor, steps_left: int) -> torch.Tensor:
         """[B, P] bool: each row's surest open positions, as many as spread its open ones over the steps left."""
         count = (open_.sum(1, keepdim=True) + steps_left - 1) // steps_left
-        order = confidence.masked_fill(~open_, -1.0).argsort(dim=1, descending=True, stable=True)
-        rank = order.argsort(dim=1)  # the inverse permutation: place of each position in the order
-        return open_ & (rank < count)
+        # topk, as in the published loop: where confidences tie (many are exactly 1), both then commit the same.
+        best = confidence.masked_fill(~open_, -1.0).topk(int(count.max()), dim=1).indices
+        wanted = best.new_ones(best.shape).cumsum(1) <= count
+        return open_.new_zeros(open_.shape).scatter_(1, best, wanted) & open_

@@ -1,0 +1,99 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sri_plugin_lab.hooks import LabDiffusionHook
+
+from sri_sdk.config import load_config
+from sri_sdk.config_model import FitConfig
+from sri_sdk.errors import CaptureError, ModelMismatch
+from sri_sdk.fitting.fit import fit
+from sri_sdk.scoring.guard import Guard
+
+from .conftest import write_config
+
+
+def quiet(_stage: str, _done: int, _total: int) -> None:
+    """No bars."""
+
+
+class Killed(Exception):
+    """As if the process were killed."""
+
+
+def kill_at(stage: str, done: int):
+    def progress(now: str, count: int, _total: int) -> None:
+        if now == stage and count >= done:
+            raise Killed
+
+    return progress
+
+
+def test_an_interrupted_fit_continues_to_the_same_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole = fit(load_config(write_config(tmp_path / "a")), quiet)
+    broken = load_config(write_config(tmp_path / "b"))
+    for stage in ("anchors", "train", "calibration"):
+        with pytest.raises(Killed):
+            fit(broken, kill_at(stage, 12))
+        assert not (Path(broken.out) / "bundle").exists(), "nothing half written"
+    resumed = fit(broken, quiet)
+    assert resumed.guard.anchors.digest == whole.guard.anchors.digest
+    assert resumed.guard.manifest.digest == whole.guard.manifest.digest
+    assert np.array_equal(
+        resumed.collected["calibration"].signals.logit, whole.collected["calibration"].signals.logit
+    )  # fmt: skip
+    assert {r.name for r in whole.guard.manifest.rates} >= {"refused:harmless", "refused:harmful"}
+    assert whole.parity < 1
+    _recalibrating_keeps_anchors_and_detector(tmp_path / "a", whole)
+
+
+def _recalibrating_keeps_anchors_and_detector(folder: Path, before) -> None:
+    """Part of the test above, because it needs a guard, and a guard costs seconds."""
+    again = fit(load_config(write_config(folder, calibrate={"alpha": 0.1})), quiet, recalibrate=True)
+    assert again.guard.anchors.digest == before.guard.anchors.digest
+    assert "train" not in again.collected
+    old, new = (g.manifest.rules["final"] for g in (before.guard, again.guard))
+    assert new.alpha == 0.1 and new.value < old.value
+    assert np.array_equal(new.scores.unpack(), old.scores.unpack())
+
+
+def test_a_model_that_computes_nan_stops_the_fit_naming_prompt_and_cell(
+    small: FitConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = LabDiffusionHook.load
+
+    def poisoned(config):
+        loaded = load(config)
+        loaded.model.model.norm.weight.data[3] = float("nan")
+        return loaded
+
+    monkeypatch.setattr(LabDiffusionHook, "load", poisoned)
+    with pytest.raises(CaptureError, match=r"prompt '.*fit-.*' *: the hidden state at cell 0.*NaN or infinity"):
+        fit(small, quiet)
+    assert not (Path(small.out) / "bundle").exists()
+
+
+def test_recalibrating_another_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_config(tmp_path)
+    with pytest.raises(ModelMismatch, match=r"anchors\.npz"):
+        fit(load_config(path), quiet, recalibrate=True)
+
+
+def test_the_guard_of_a_fit_judges_the_models_own_generate(tmp_path: Path) -> None:
+    """Watching the model's own sampler, with the profile the guard was fitted on, gives the driven signals."""
+    import sri_sdk
+
+    fitted = fit(load_config(write_config(tmp_path)), quiet)
+    deployment, test = fitted.deployment, fitted.collected["test"]
+    encoded = deployment.hook.encode(deployment.loaded.tokenizer, [p.text for p in test.prompts])
+    with sri_sdk.watch(deployment.loaded.model, Guard.load(tmp_path / "guard")) as run:
+        deployment.loaded.model.generate(encoded.input_ids, encoded.attention_mask, max_new_tokens=48, steps=8)
+    assert run.signals is not None
+    assert np.abs(run.signals.sigma - test.signals.sigma).max() < 1e-4
+    driven = fitted.guard.scorer.score(replace(test.signals, ids=run.signals.ids))
+    assert [v.status for v in run.verdicts] == [v.status for v in driven]
+    assert not torch.is_inference_mode_enabled()

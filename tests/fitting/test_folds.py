@@ -1,0 +1,42 @@
+from collections.abc import Sequence
+
+import pytest
+from sri_plugin_lab.dataset import LabDataset
+
+from sri_sdk.config_model import FitConfig
+from sri_sdk.dataset import Dataset
+from sri_sdk.errors import ConfigError
+from sri_sdk.fitting.folds import draw_folds, text_hash
+from sri_sdk.records import Prompt
+
+
+def test_folds_of_one_split_are_consecutive_and_as_large_as_asked(small: FitConfig) -> None:
+    folds = draw_folds(LabDataset(), small.folds)
+    assert {name: len(prompts) for name, prompts in folds.named().items()} == {
+        "anchors": 24, "train": 20, "reference": 20, "calibration": 19, "test": 16,
+    }  # fmt: skip
+    ids = [p.id for prompts in folds.named().values() for p in prompts]
+    assert len(set(ids)) == len(ids)
+
+
+class Repeating(Dataset):
+    """Says the same thing in every split, but for case and spacing."""
+
+    def splits(self) -> Sequence[str]:
+        return ("fit", "calibration", "test")
+
+    def prompts(self, split, label, count, *, attack=None):
+        return [Prompt(f"{split}-{label}-{i}", f" How do I  PAINT number {i} {label}? ", label) for i in range(count)]
+
+
+def test_overlapping_folds_are_refused_naming_folds_and_an_example(small: FitConfig) -> None:
+    with pytest.raises(ConfigError) as refused:
+        draw_folds(Repeating(), small.folds)
+    assert any("'calibration' also stand in 'anchors'" in p for p in refused.value.problems)
+    assert "calibration-harmless-0" in str(refused.value.problems)
+    # Prompts may be confidential: ids are named, texts are not.
+    assert "PAINT" not in str(refused.value.problems)
+
+
+def test_texts_that_differ_in_case_width_or_spacing_are_the_same_text() -> None:
+    assert text_hash("Paint  the ｋｉｔｅ") == text_hash(" paint the KITE\n") != text_hash("paint the kites")
