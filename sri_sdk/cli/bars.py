@@ -26,14 +26,20 @@ def progress_bars() -> Iterator[Progress]:
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     tasks: dict[str, Any] = {}
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    bars = Bars(*columns, console=Console(stderr=True))
 
-        def advance(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done)
+    def advance(stage: str, done: int, total: int) -> None:
+        # Shown from the first generation on: a mistake found before it is one clean line.
+        bars.start()
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done)
 
+    try:
         yield advance
+    finally:
+        if tasks:
+            bars.stop()
 
 
 def quiet_libraries() -> None:

@@ -43,8 +43,10 @@ def guard_rates(
     """Rates and AUROC of one guard on one set of prompts; `verdicts` in the order of the prompts, per rule."""
     classes = np.array([class_of(p, o) or "" for p, o in zip(prompts, outcomes, strict=True)])
     rates = [*_behaviour(prompts, outcomes)]
+    harmless = np.array([p.label == "harmless" for p in prompts])
     for rule, given in verdicts.items():
         flagged = np.array([v.status == "flagged" for v in given])
+        rates.append(exact_rate(f"false_alarm:{rule}", int(flagged[harmless].sum()), int(harmless.sum())))
         rates += [
             exact_rate(f"flagged:{rule}:{name}", int(flagged[classes == name].sum()), int((classes == name).sum()))
             for name in CLASSES

@@ -55,7 +55,7 @@ class Fitted:
     """Wall-clock per stage; what came from the cache took nearly none."""
 
 
-def fit(config: FitConfig, progress: Progress, *, recalibrate: bool = False) -> Fitted:
+def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
     """Fits, calibrates, exports and measures a guard.
 
     Args:
