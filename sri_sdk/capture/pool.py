@@ -27,6 +27,8 @@ PROFILES: dict[Scheme, tuple[str, ...]] = {
     "masked": ("generated", "response"),
     "autoregressive": ("predicting", "generated"),
 }
+USUAL: dict[Scheme, str] = {"masked": "response", "autoregressive": "predicting"}
+"""What the authors' code does."""
 
 
 @dataclass(frozen=True, slots=True)

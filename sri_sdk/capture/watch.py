@@ -9,6 +9,7 @@ from typing import Any
 
 from sri_sdk.capture.choose import choose_hook
 from sri_sdk.capture.identity import model_circumstances, model_facts
+from sri_sdk.capture.pool import USUAL
 from sri_sdk.capture.recorder import Layers, Watching
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
@@ -86,8 +87,7 @@ def watch(
 
 def without_guard(hook: Hook, pooling: str | None, layers: Layers, grid: StepGrid | None) -> Watching:
     """Traces only."""
-    usual = "response" if hook.scheme == "masked" else "predicting"
-    return Watching(pooling or usual, layers, grid, keep_states=True)
+    return Watching(pooling or USUAL[hook.scheme], layers, grid, keep_states=True)
 
 
 def with_guard(

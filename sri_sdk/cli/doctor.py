@@ -110,9 +110,18 @@ def _plugin_state(info: registry.PluginInfo) -> tuple[State, str]:
 
 
 def probe_lab() -> Iterator[Finding]:
-    """Loads the embedded models through the registry, as `sri demo` will, and asks their hooks whether they fit."""
+    """Loads the embedded models as `sri demo` will, asks their hooks whether they fit, and sees the tap fire."""
+    from sri_sdk.cli.bars import quiet_libraries
+
+    quiet_libraries()
     for name in LAB_HOOKS:
         yield _probe(name)
+
+
+_PROBE_SAMPLERS: dict[str, tuple[str, dict[str, int]]] = {
+    "masked": ("low-confidence", {"steps": 4, "tokens": 8}),
+    "autoregressive": ("autoregressive", {"tokens": 4}),
+}
 
 
 def _probe_hook(name: str) -> str:
@@ -122,7 +131,12 @@ def _probe_hook(name: str) -> str:
     if not fit.ok:
         raise SriError(f"the hook refuses its own model: {fit.why}")
     hook = hook_class(loaded.model)
-    return f"{loaded.source}; hidden size {hook.hidden_size()}; fits: {fit.why}"
+    from sri_sdk.capture.probe import probe
+
+    found = probe(hook, loaded, registry.build("samplers", *_PROBE_SAMPLERS[hook.scheme]))
+    if found.reasons:
+        raise SriError(f"{found}")
+    return f"{loaded.source}; hidden size {hook.hidden_size()}; fits: {fit.why}; {found}"
 
 
 def _probe(name: str) -> Finding:

@@ -60,12 +60,12 @@ def test_a_plugin_without_its_extra_is_absent_and_any_other_that_fails_is_broken
     }
 
 
-def test_the_embedded_models_answer_with_their_width(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_models_answer_with_their_width_and_the_tap_fires(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("transformers")
     monkeypatch.setattr(doctor, "LAB_HOOKS", ("lab-diffusion", "lab-causal"))
     found = list(doctor.probe_lab())
     assert [finding.state for finding in found] == ["ok", "ok"], found
-    assert all("hidden size 128" in finding.detail for finding in found)
+    assert all("hidden size 128" in x.detail and "tap fired at 4 of 4 steps" in x.detail for x in found)
 
 
 def test_a_model_that_fails_becomes_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
