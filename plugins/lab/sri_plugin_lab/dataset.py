@@ -1,0 +1,34 @@
+"""The lab's prompts, through the SDK's door."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import sri_sdk
+from sri_plugin_lab import world
+from sri_sdk.errors import ConfigError
+
+SRI_PLUGIN_API = 1
+
+
+class LabDataset(sri_sdk.Dataset):
+    """Prompts of the lab world; `fit`, `calibration` and `test` were never seen in training."""
+
+    def splits(self) -> Sequence[str]:
+        """The world's splits."""
+        return world.SPLITS
+
+    def attacks(self) -> Sequence[str]:
+        """The world's wrappers."""
+        return tuple(world.ATTACKS)
+
+    def prompts(
+        self, split: str, label: Literal["harmless", "harmful"], count: int, *, attack: str | None = None
+    ) -> list[sri_sdk.Prompt]:
+        """The first `count` prompts."""
+        try:
+            made = world.prompts(split, label, count, attack=attack)
+        except (ValueError, KeyError) as err:
+            raise ConfigError(f"dataset lab: {err}") from err
+        return [sri_sdk.Prompt(p.id, p.text, p.label, p.attack, p.base) for p in made]

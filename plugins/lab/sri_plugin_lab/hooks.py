@@ -1,0 +1,126 @@
+"""Hooks of the two lab models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import sri_sdk
+
+if TYPE_CHECKING:
+    import torch
+
+SRI_PLUGIN_API = 1
+
+
+class _LabHook(sri_sdk.Hook):
+    """What both share: transformers' Llama, with the final norm at `model.norm`."""
+
+    def final_norm(self) -> torch.nn.Module:
+        """Llama's last RMS norm."""
+        return self.model.model.norm
+
+    def layers(self) -> Sequence[torch.nn.Module]:
+        """The decoder blocks."""
+        return self.model.model.layers
+
+    def embedding(self) -> torch.nn.Module:
+        """The token embedding."""
+        return self.model.model.embed_tokens
+
+    def hidden_size(self) -> int:
+        """Width of the residual stream."""
+        return self.model.config.hidden_size
+
+
+class LabDiffusionHook(_LabHook):
+    """The lab's masked diffusion model: every pass sees prompt and canvas whole, and every pass is a step."""
+
+    scheme: ClassVar = "masked"
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock", "budget"})
+
+    @classmethod
+    def fits(cls, model: Any) -> sri_sdk.Fit:
+        """By class name and structure."""
+        if type(model).__name__ != "LabDiffusionLM":
+            return sri_sdk.Fit(False, f"looked for class LabDiffusionLM, found {type(model).__name__}")
+        return sri_sdk.Fit(True, "class LabDiffusionLM, final norm at model.norm")
+
+    @classmethod
+    def load(cls, config: sri_sdk.Config) -> sri_sdk.LoadedModel:
+        """The embedded weights."""
+        return _load("diffusion")
+
+    def mask_id(self) -> int:
+        """From the model's config."""
+        return self.model.config.mask_token_id
+
+    def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
+        """Every pass is a step. The canvas is the run of masks at the end of the first pass."""
+        import torch
+
+        ids, memory = call.input_ids, run.memory
+        batch, length = ids.shape
+        masked = ids == self.mask_id()
+        if "start" not in memory:
+            # With guidance the batch doubles and the second half's prompt is masked: the first row is conditional
+            # in both layouts, and rows share their prompt length since they are padded on the left.
+            memory["start"] = int(length - masked[0].flip(0).int().cumprod(0).sum())
+            guided = run.requests == batch // 2 if run.requests else False
+            memory["requests"] = batch // 2 if guided or self._second_half_is_blind(masked, memory["start"]) else batch
+        start, requests = memory["start"], memory["requests"]
+        positions = torch.arange(-start, length - start, device=ids.device).expand(batch, length)
+        rows = None if requests == batch else torch.arange(requests, device=ids.device)
+        return sri_sdk.StepPlan(
+            positions, shift=0, rows=rows, committed=~masked[:requests, start:], canvas=length - start
+        )  # fmt: skip
+
+    def _second_half_is_blind(self, masked: torch.Tensor, start: int) -> bool:
+        """Whether the second half of the batch has no prompt: only masks and padding before the canvas."""
+        batch = len(masked)
+        return batch % 2 == 0 and start > 0 and bool(masked[batch // 2 :, start - 1].all()) and not bool(
+            masked[: batch // 2, start - 1].any()
+        )  # fmt: skip
+
+
+class LabCausalHook(_LabHook):
+    """The lab's autoregressive model: the prompt's pass is the first step, then one token per pass."""
+
+    scheme: ClassVar = "autoregressive"
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock"})
+
+    @classmethod
+    def fits(cls, model: Any) -> sri_sdk.Fit:
+        """By class name, structure and the lab's own mark in the config."""
+        found = type(model).__name__
+        if found != "LlamaForCausalLM" or getattr(model.config, "mask_token_id", None) is None:
+            return sri_sdk.Fit(False, f"looked for a LlamaForCausalLM with the lab's mask_token_id, found {found}")
+        return sri_sdk.Fit(True, "LlamaForCausalLM of the lab, final norm at model.norm")
+
+    @classmethod
+    def load(cls, config: sri_sdk.Config) -> sri_sdk.LoadedModel:
+        """The embedded weights."""
+        return _load("causal")
+
+    def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
+        """The prompt first; then each pass holds the token decoded before. A row that got its end token is done."""
+        import torch
+
+        ids, memory = call.input_ids, run.memory
+        batch, length = ids.shape
+        if "next" not in memory:
+            positions = torch.arange(-length, 0, device=ids.device).expand(batch, length)
+            memory["next"], memory["active"] = 0, torch.ones(batch, dtype=torch.bool, device=ids.device)
+        else:
+            first = memory["next"]
+            positions = torch.arange(first, first + length, device=ids.device).expand(batch, length)
+            memory["next"] = first + length
+            ended = torch.isin(ids, torch.tensor(self.eos_ids(), device=ids.device)).any(1)
+            memory["active"] = memory["active"] & ~ended
+        return sri_sdk.StepPlan(positions, shift=1, active=memory["active"])
+
+
+def _load(name: str) -> sri_sdk.LoadedModel:
+    from sri_plugin_lab.models import load, load_tokenizer
+
+    return sri_sdk.LoadedModel(load(name), load_tokenizer(), f"embedded lab model, {name}")
