@@ -18,16 +18,17 @@ from sri_sdk.cli.output import emit_json
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 def command(out: Path, as_json: bool) -> None:
     """Fit a guard on an embedded diffusion model, attack it, catch it, in under two minutes; ends with pictures."""
-    from sri_sdk.cli.bars import progress_bars, quiet_libraries
+    from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.cli.fit import describe, summary
     from sri_sdk.cli.live import spark, words
     from sri_sdk.config import load_config
-    from sri_sdk.fitting.demo import demo
     from sri_sdk.report import write_report
 
     with as_file(files("sri_sdk.cli") / "demo.yaml") as source:
         config = load_config(source).model_copy(update={"out": out})
-    quiet_libraries()
+    prepare_libraries()
+    from sri_sdk.fitting.demo import demo
+
     with progress_bars() as progress:
         made = demo(config, progress)
     paths = write_report(made.report, out)

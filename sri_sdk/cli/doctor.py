@@ -111,9 +111,9 @@ def _plugin_state(info: registry.PluginInfo) -> tuple[State, str]:
 
 def probe_lab() -> Iterator[Finding]:
     """Loads the embedded models as `sri demo` will, asks their hooks whether they fit, and sees the tap fire."""
-    from sri_sdk.cli.bars import quiet_libraries
+    from sri_sdk.cli.bars import prepare_libraries
 
-    quiet_libraries()
+    prepare_libraries()
     for name in LAB_HOOKS:
         yield _probe(name)
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 def command(config: Path, recalibrate: bool, as_json: bool) -> None:
     """Fit, calibrate, export and measure a guard. Interrupted, it continues where it stopped."""
-    from sri_sdk.cli.bars import progress_bars, quiet_libraries
+    from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.config import load_config
-    from sri_sdk.fitting.fit import fit
 
     checked = load_config(config)
-    quiet_libraries()
+    prepare_libraries()
+    from sri_sdk.fitting.fit import fit
+
     with progress_bars() as progress:
         fitted = fit(checked, progress, recalibrate=recalibrate)
     if as_json:

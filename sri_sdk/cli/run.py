@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 @click.option("--delay", type=click.FloatRange(0), default=0.0, help="Seconds to wait after each step, to watch it.")
 def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: bool, delay: float) -> None:
     """Generate with a live view: the draft as it changes, beside the signal."""
-    from sri_sdk.capture.watch import with_guard
-    from sri_sdk.cli.bars import quiet_libraries
+    from sri_sdk.cli.bars import prepare_libraries
     from sri_sdk.config import load_config
-    from sri_sdk.fitting.deployment import Deployment
 
     checked = load_config(config)
     folder = guard or Path(checked.out)
     if not folder.exists():
         raise ConfigError(f"{folder}: no guard here. Fit one first: sri fit {config}")
-    quiet_libraries()
+    prepare_libraries()
+    from sri_sdk.capture.watch import with_guard
+    from sri_sdk.fitting.deployment import Deployment
+
     deployment = Deployment.open(checked)
     policy = checked.policy
     watching = with_guard(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sri_sdk.evaluate.guard_rates import class_of
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.fit import Fitted, fit
 from sri_sdk.judge import Judge
-from sri_sdk.records import Outcome, Prompt, Signals, Verdict
+from sri_sdk.records import Outcome, Prompt, Signals, Trace, Verdict
 from sri_sdk.report.data import Band, Draft, Report, ScoreGroup, Tone, Trajectory
 from sri_sdk.scoring.signal_files import write_signals
 
@@ -49,10 +49,10 @@ def demo(config: FitConfig, progress: Progress) -> Demo:
     fitted = fit(config, progress)
     started = time.perf_counter()
     prompts = pick(fitted.collected["test"])
-    signals, drafts, texts, outcomes = generate(fitted, list(prompts.values()))
+    made = generate(fitted, list(prompts.values()))
     generated = time.perf_counter()
     out = Path(config.out)
-    write_signals(out / SIGNALS, signals)
+    write_signals(out / SIGNALS, made.signals)
     verdicts = score_elsewhere(out / "bundle", out / SIGNALS)
     seconds = {
         **fitted.seconds,
@@ -63,14 +63,15 @@ def demo(config: FitConfig, progress: Progress) -> Demo:
         Trajectory(
             title=title,
             prompt=prompt.text,
-            response=texts[row],
-            outcome=outcomes[row],
-            verdict=verdicts[row],
-            sigma=signals.sigma[row, :, -1],
-            drafts=drafts[row],
+            response=made.texts[row],
+            outcome=made.outcomes[row],
+            # The other process judged the signal; how much of the generation it covers, only the tap knows.
+            verdict=replace(verdicts[row], steps_seen=trace.steps, steps_expected=trace.expected),
+            sigma=made.signals.sigma[row, :, -1],
+            drafts=made.drafts[row],
             budget=fitted.deployment.sampler.budget(),
         )
-        for row, (title, prompt) in enumerate(prompts.items())
+        for row, ((title, prompt), trace) in enumerate(zip(prompts.items(), made.traces, strict=True))
     )
     return Demo(fitted, trajectories, _report(fitted, trajectories, seconds), seconds)
 
@@ -91,14 +92,19 @@ def pick(test: Collected) -> dict[str, Prompt]:
     return found
 
 
-def generate(
-    fitted: Fitted, prompts: Sequence[Prompt]
-) -> tuple[Signals, list[tuple[Draft, ...]], list[str], list[Outcome]]:
-    """Generates prompts under the finished guard.
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A few generations under the finished guard; everything in the order of the prompts."""
 
-    Returns:
-        their signals, and per prompt the drafts, the final text and what the judge says of it.
-    """
+    signals: Signals
+    traces: tuple[Trace, ...]
+    drafts: list[tuple[Draft, ...]]
+    texts: list[str]
+    outcomes: list[Outcome]
+
+
+def generate(fitted: Fitted, prompts: Sequence[Prompt]) -> Generated:
+    """Generates prompts under the finished guard."""
     deployment = fitted.deployment
     config = deployment.config
     watching = with_guard(
@@ -115,7 +121,8 @@ def generate(
             drafts[row].append(Draft(step.index, text))
     assert batch.run.signals is not None
     judge: Judge = registry.build("judges", config.judge.name, config.judge.options)
-    return batch.run.signals, [tuple(d) for d in drafts], batch.texts, judge.judge(prompts, batch.texts)
+    outcomes = judge.judge(prompts, batch.texts)
+    return Generated(batch.run.signals, batch.run.traces, [tuple(d) for d in drafts], batch.texts, outcomes)
 
 
 def score_elsewhere(bundle: Path, signals: Path) -> list[Verdict]:
