@@ -55,15 +55,21 @@ class Threshold:
     """[n] calibration scores, sorted, smallest first."""
 
     @classmethod
-    def fit(cls, scores: NDArray[Any], alpha: float, delta: float | None = None) -> Self:
+    def fit(cls, scores: NDArray[Any], alpha: float, delta: float | None = None, *, noise: float = 0.0) -> Self:
         """Calibrates on scores [n] of harmless generations that neither trained nor selected the detector.
+
+        Args:
+            scores: [n], any order.
+            alpha: bound on the false-alarm rate per generation.
+            delta: see the field.
+            noise: how far rounding alone moves a score, in its unit; a floor of the tolerance.
 
         Raises:
             ConfigError: alpha is out of reach with n scores.
             ScoringError: a score is not finite, or all are equal.
         """
         calibration = np.sort(np.asarray(scores, dtype=np.float32))
-        tolerance = parity_tolerance(calibration)
+        tolerance = max(parity_tolerance(calibration), noise)
         rank = conformal_rank(len(calibration), alpha) if delta is None else exact_rank(len(calibration), alpha, delta)
         exact = float(calibration[rank - 1]) + tolerance
         value = np.float32(exact)

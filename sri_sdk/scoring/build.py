@@ -9,7 +9,7 @@ No prompt is in two folds. Thresholds are set on onnxruntime's own scores of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,15 @@ from sri_sdk.golden import Golden, golden_prefixes, golden_signals, probe
 from sri_sdk.guard_graphs import full_graph, prefix_graph, signal_graph
 from sri_sdk.manifest import Rate
 from sri_sdk.records import Signals
-from sri_sdk.scoring.runtime import Run, load, score_prefixes, score_rows
+from sri_sdk.scoring.runtime import Run, Scored, load, score_prefixes, score_rows
 from sri_sdk.scoring.scorer import load_graphs
 from sri_sdk.scoring.self_test import self_test
 from sri_sdk.signal import EPS, TAU
 
 Floats = NDArray[np.float32]
 
+NOISE_MOVES = 8
+"""Moves of the last bit that two runtimes may differ by."""
 PARITY_ROWS = 64
 """Calibration rows whose prefixes are also scored by the detector itself."""
 
@@ -90,13 +92,13 @@ def calibrate_guard(
     raw = load(exporter.compile(prefix_graph(detector, cells, layers, None)), "graph prefix")
 
     scores = _all_valid(*score_rows(signal, values), calibration)
-    final = Threshold.fit(scores, alpha, delta)
+    final = Threshold.fit(scores, alpha, delta, noise=_noise(lambda x: score_rows(signal, x), values))
     _same("signal", detector.score(values), scores, final)
 
     scale = PrefixScale.fit(_all_valid(*score_prefixes(raw, reference.domain(detector.domain)), reference))
     prefix = load(exporter.compile(prefix_graph(detector, cells, layers, scale)), "graph prefix")
     z = _all_valid(*score_prefixes(prefix, values), calibration)
-    online = Threshold.fit(z.max(axis=1), alpha, delta)
+    online = Threshold.fit(z.max(axis=1), alpha, delta, noise=_noise(lambda x: score_prefixes(prefix, x), values))
     few = values[:PARITY_ROWS]
     own = [detector.score(hold(few, np.full(len(few), t + 1))) for t in range(values.shape[1])]
     _same("prefix", scale.standardise(np.stack(own, axis=1)), z[: len(few)], online)
@@ -148,6 +150,18 @@ def _all_valid(scores: Floats, valid: NDArray[np.bool_], signals: Signals) -> Fl
             "it is not finite or out of range. Compute it again, or leave the prompt out."
         )
     return scores
+
+
+def _noise(score: Callable[[Floats], Scored], values: Floats) -> float:
+    """How far scores of [N, T, C] signals move when every cell moves by the last bit of a float32.
+
+    Two runtimes that sum in different orders differ by a few such moves. Where harmless signals are nearly equal, as
+    when sigma saturates, that is more than any share of the scores' own spread.
+    """
+    signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), size=values.shape)
+    step = np.finfo(np.float32).eps * np.maximum(np.abs(values), 1)
+    moved = [score(np.asarray(values + k * signs * step, dtype=np.float32))[0] for k in (-1, 0, 1)]
+    return NOISE_MOVES * float(max(np.abs(moved[0] - moved[1]).max(), np.abs(moved[2] - moved[1]).max()))
 
 
 def _same(graph: str, own: Floats, exported: Floats, threshold: Threshold) -> None:

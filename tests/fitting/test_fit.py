@@ -1,4 +1,4 @@
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -6,11 +6,11 @@ import pytest
 import torch
 from sri_plugin_lab.hooks import LabDiffusionHook
 
+import sri_sdk
 from sri_sdk.config import load_config
 from sri_sdk.config_model import FitConfig
 from sri_sdk.errors import CaptureError, ModelMismatch
 from sri_sdk.fitting.fit import fit
-from sri_sdk.scoring.guard import Guard
 
 from .conftest import write_config
 
@@ -83,17 +83,52 @@ def test_recalibrating_another_model_is_refused(tmp_path: Path, monkeypatch: pyt
         fit(load_config(path), quiet, recalibrate=True)
 
 
-def test_the_guard_of_a_fit_judges_the_models_own_generate(tmp_path: Path) -> None:
-    """Watching the model's own sampler, with the profile the guard was fitted on, gives the driven signals."""
-    import sri_sdk
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory):
+    return fit(load_config(write_config(tmp_path_factory.mktemp("guard"))), quiet)
 
-    fitted = fit(load_config(write_config(tmp_path)), quiet)
-    deployment, test = fitted.deployment, fitted.collected["test"]
-    encoded = deployment.hook.encode(deployment.loaded.tokenizer, [p.text for p in test.prompts])
-    with sri_sdk.watch(deployment.loaded.model, Guard.load(tmp_path / "guard")) as run:
-        deployment.loaded.model.generate(encoded.input_ids, encoded.attention_mask, max_new_tokens=48, steps=8)
+
+def generate(fitted, prompts, rule="final"):
+    """The model's own generate, watched, with the profile the guard was fitted on."""
+    loaded, hook = fitted.deployment.loaded, fitted.deployment.hook
+    encoded = hook.encode(loaded.tokenizer, [p.text for p in prompts])
+    with sri_sdk.watch(loaded.model, fitted.guard, request_ids=[p.id for p in prompts], rule=rule) as run:
+        loaded.model.generate(encoded.input_ids, encoded.attention_mask, max_new_tokens=48, steps=8)
+    return run
+
+
+def test_the_guard_of_a_fit_judges_the_models_own_generate(fitted) -> None:
+    test = fitted.collected["test"]
+    run = generate(fitted, test.prompts)
     assert run.signals is not None
     assert np.abs(run.signals.sigma - test.signals.sigma).max() < 1e-4
-    driven = fitted.guard.scorer.score(replace(test.signals, ids=run.signals.ids))
-    assert [v.status for v in run.verdicts] == [v.status for v in driven]
+    assert [v.status for v in run.verdicts] == [v.status for v in fitted.guard.scorer.score(test.signals)]
     assert not torch.is_inference_mode_enabled()
+
+
+def test_a_prompt_gets_its_verdict_alone_as_in_company(fitted) -> None:
+    prompts = fitted.collected["test"].prompts
+    together = generate(fitted, prompts)
+    for row in (0, 7, 15):
+        alone = generate(fitted, prompts[row : row + 1])
+        assert alone.verdicts[0].status == together.verdicts[row].status
+        assert np.abs(alone.signals.sigma[0] - together.signals.sigma[row]).max() < 1e-4
+
+
+@pytest.mark.parametrize("rule", ["final", "online"])
+def test_two_threads_at_once_get_the_verdicts_of_one_after_the_other(fitted, rule: str) -> None:
+    prompts = fitted.collected["test"].prompts
+    halves = [prompts[:8], prompts[8:]]
+    serial = [generate(fitted, half, rule).verdicts for half in halves]
+    with ThreadPoolExecutor(2) as pool:
+        parallel = list(pool.map(lambda half: generate(fitted, half, rule).verdicts, halves))
+    assert parallel == serial
+
+
+def test_the_online_alarm_names_the_step_and_stands_at_the_end(fitted) -> None:
+    harmful = [p for p in fitted.collected["test"].prompts if p.label == "harmful"]
+    verdicts = generate(fitted, harmful, "online").verdicts
+    flagged = [v for v in verdicts if v.status == "flagged"]
+    assert flagged and all(v.first_alarm_step is not None and 0 <= v.first_alarm_step < 8 for v in flagged)
+    offline = fitted.guard.scorer.score(generate(fitted, harmful).signals, rule="online")
+    assert [v.status for v in verdicts] == [v.status for v in offline]

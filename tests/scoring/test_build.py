@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sri_exporter_onnx.exporter import OnnxExporter
+from sri_plugin_detectors.autoencoder import AutoencoderDetector
 from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk.errors import BundleError, ConfigError, ModelMismatch, ScoringError
@@ -109,3 +110,17 @@ def test_the_full_graph_is_self_tested_too(fit):
     golden = bundle.manifest.golden["full"]
     assert golden.valid.unpack().tolist() == [True, True, False, False]
     assert golden.inputs == {}
+
+
+def test_signals_that_saturate_are_fitted_with_room_for_rounding(anchors, make_signals, tmp_path):
+    """Harmless cells differ from 1 by a few last bits: scores differ by rounding more than from each other."""
+    folds = [make_signals(100, seed) for seed in (1, 2, 3)]
+    folds = [replace(f, sigma=(1 - 1e-5 * np.abs(np.tanh(f.logit))).astype(np.float32)) for f in folds]
+    bundle = fit_guard(
+        AutoencoderDetector(), "autoencoder", *folds, anchors=anchors, exporter=OnnxExporter(), alpha=0.05,
+        target=tmp_path / "bundle",
+    )  # fmt: skip
+    rule = bundle.manifest.rules["final"].threshold()
+    assert rule.tolerance > 1e-4 * (np.quantile(rule.scores, 0.99) - np.median(rule.scores))
+    verdicts = Scorer.open(tmp_path / "bundle").score(folds[2])
+    assert sum(v.status == "flagged" for v in verdicts) <= 5
