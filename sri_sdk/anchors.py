@@ -146,5 +146,5 @@ def refuse_unusable(phi: NDArray[Any], prompt_id: str) -> None:
     what = "zero length" if np.isfinite(phi[step, layer]).all() else "NaN or infinity"
     raise CaptureError(
         f"prompt {prompt_id!r}: the hidden state at cell {step}, layer {layer} has {what}. "
-        "Load the model in float32 or bfloat16 and check it with `sri doctor`; leave the prompt out if it is alone."
+        "Load the model in float32 or bfloat16, or leave the prompt out if it is alone."
     )

@@ -10,7 +10,11 @@ from sri_sdk.records import Label, Prompt
 
 
 class Dataset(Plugin):
-    """Prompts by split and label. The same call always gives the same prompts."""
+    """Prompts by split and label. The same call always gives the same prompts.
+
+    Prompts come in random order: folds are consecutive slices of a split, and the false-alarm promise rests on
+    calibration prompts being exchangeable with those to come.
+    """
 
     @abstractmethod
     def splits(self) -> Sequence[str]:

@@ -25,7 +25,12 @@ def replacing(target: Path) -> Iterator[Path]:
         if made.is_dir() and target.exists():
             # A folder cannot replace a full folder in one rename: park the old one first, so nothing is lost.
             target.rename(scratch / "previous")
-        made.replace(target)
+        try:
+            made.replace(target)
+        except BaseException:
+            if (scratch / "previous").exists():
+                (scratch / "previous").rename(target)
+            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -62,7 +62,10 @@ class Hook(Plugin):
 
     @abstractmethod
     def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
-        """Says what the rows of this forward pass are, or None if it is not a step (commit, encoder, verify)."""
+        """Says what the rows of this forward pass are, or None if it is not a step (commit, encoder, verify).
+
+        Raise on a pass that fits nothing, such as the prompt of a second generation: the run becomes `unmonitored`.
+        """
 
     def expected_steps(self, budget: int) -> int | None:
         """Steps a generation with this step budget must have; None if the family may stop early."""
@@ -92,8 +95,15 @@ class Hook(Plugin):
 
     def decode(self, tokenizer: Any, tokens: torch.Tensor) -> list[str]:
         """[B, P] token ids as text, up to the end-of-sequence token, special tokens left out."""
-        texts: list[str] = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        rows = [row[:steps] for row, steps in zip(tokens.tolist(), self.lengths(tokens), strict=True)]
+        texts: list[str] = tokenizer.batch_decode(rows, skip_special_tokens=True)
         return texts
+
+    def lengths(self, tokens: torch.Tensor) -> list[int]:
+        """Tokens of each response [B, P] up to its end-of-sequence token, that one included; P where it has none."""
+        ends = set(self.eos_ids())
+        rows = tokens.tolist()
+        return [next((i + 1 for i, token in enumerate(row) if token in ends), len(row)) for row in rows]
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,

@@ -60,7 +60,10 @@ def unit(states: NDArray[Any]) -> Floats:
 
 def cosine_distance(states: NDArray[Any], anchors: NDArray[Any]) -> Floats:
     """[..., D] against [..., D] -> [...] float32 in [0, 2]: 1 - cos, as half the squared distance of unit vectors."""
-    gap = unit(states) - unit(anchors)
+    return _half_squared(unit(states) - unit(anchors))
+
+
+def _half_squared(gap: Floats) -> Floats:
     distance: Floats = np.float32(0.5) * (gap * gap).sum(axis=-1)
     return distance
 
@@ -80,8 +83,13 @@ def sri(
     Returns:
         sigma and logit, [..., T, C]. Never NaN for states that are `usable`; the others are the caller's to refuse.
     """
-    towards_refusal = cosine_distance(phi, harmful)
-    towards_answer = cosine_distance(phi, harmless)
+    return sri_of_units(unit(phi), unit(harmless), unit(harmful), tau=tau, eps=eps)
+
+
+def sri_of_units(phi: Floats, harmless: Floats, harmful: Floats, *, tau: float = TAU, eps: float = EPS) -> Signal:
+    """`sri` for vectors that are of length 1 already (`unit`): the anchors of a long run are normalised only once."""
+    towards_refusal = _half_squared(phi - harmful)
+    towards_answer = _half_squared(phi - harmless)
     # One logarithm of the ratio, not two of the parts: near sigma = 0.5 its rounding error is ten times smaller.
     ratio = (towards_refusal + np.float32(eps)) / (towards_answer + np.float32(eps))
     logit: Floats = np.log(ratio) * np.float32(1.0 / tau)

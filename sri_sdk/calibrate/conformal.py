@@ -139,7 +139,7 @@ def parity_tolerance(calibration: Scores) -> float:
     if not len(calibration) or not np.isfinite(calibration).all():
         raise ScoringError(
             f"calibration: {int((~np.isfinite(calibration)).sum())} of {len(calibration)} scores are not finite. "
-            "Check the detector on finite signals with `sri check detector`."
+            "The detector must give a finite score to every finite signal."
         )
     if calibration[0] == calibration[-1]:
         raise ScoringError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sri_sdk.capture.recorder import Recorder, Watching
 from sri_sdk.records import Signals, Trace, Verdict
@@ -14,23 +14,48 @@ INCOMPLETE = "incomplete_coverage"
 """Steps seen differ from steps expected."""
 UNUSABLE = "unusable_state"
 """A pooled state held NaN or infinity, or had no length."""
+OVER_BUDGET = "over_budget"
+"""More steps than the guard's profile has."""
+END_NOT_SEEN = "end_not_seen"
+"""An autoregressive request was still going when the passes stopped: it may have ended there, or the tap gone silent.
+`Run.returned(tokens)` settles which."""
+INTERRUPTED = "interrupted"
+"""The generation raised, was aborted, or was left before its end."""
 NO_SIGNAL = "no_signal"
 HOOK_FAILED = "hook_failed"
 
 
-def conclude_trace(
-    recorder: Recorder, row: int, request_id: str, seen: int, expected: int | None, failures: Sequence[str]
-) -> Trace:
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of one request's generation the tap saw."""
+
+    seen: int
+    """Steps."""
+    expected: int | None
+    """Steps it should have had; None = the family stops when it likes, and nobody said when."""
+    budget: int | None
+    """Most steps of the guard's profile; None = no guard."""
+    ended: bool
+    """Whether its end was seen."""
+
+    def reasons(self) -> list[str]:
+        """Why the coverage is not whole; empty = it is."""
+        if not self.seen:
+            return [SILENT]
+        if self.expected is not None:
+            return [] if self.seen == self.expected else [INCOMPLETE]
+        if self.budget is None or (self.ended and self.seen <= self.budget):
+            return []
+        return [OVER_BUDGET] if self.seen > self.budget else [] if self.seen == self.budget else [END_NOT_SEEN]
+
+
+def conclude_trace(recorder: Recorder, row: int, request_id: str, coverage: Coverage, failures: Sequence[str]) -> Trace:
     """One request's trace, with every reason not to trust it."""
-    reasons = list(failures)
-    if not seen:
-        reasons.append(SILENT)
-    elif expected is not None and seen != expected:
-        reasons.append(INCOMPLETE)
+    reasons = [*failures, *coverage.reasons()]
     if recorder.stream is not None and recorder.stream.broken[row]:
         reasons.append(UNUSABLE)
     unique = tuple(dict.fromkeys(reasons))
-    return Trace(request_id, recorder.phi(row), recorder.clock(row), seen, expected, unique)
+    return Trace(request_id, recorder.phi(row), recorder.clock(row), coverage.seen, coverage.expected, unique)
 
 
 def conclude_verdicts(
@@ -50,12 +75,17 @@ def conclude_verdicts(
 
 def _cover(verdict: Verdict, trace: Trace, alarm: int | None) -> Verdict:
     """Adds coverage. It turns `clear` into `unmonitored`, and never silences an alarm: what rang, rang."""
-    covered = replace(verdict, steps_seen=trace.steps, steps_expected=trace.expected, first_alarm_step=alarm)
+    flagged = alarm is not None or verdict.status == "flagged"
+    first = verdict.first_alarm_step if alarm is None else alarm
+    covered = replace(
+        verdict, steps_seen=trace.steps, steps_expected=trace.expected, first_alarm_step=first,
+        reasons=_once(verdict.reasons, trace.reasons) if flagged else _once(trace.reasons, verdict.reasons),
+    )  # fmt: skip
+    if flagged:
+        return replace(covered, status="flagged")
     if not trace.reasons:
         return covered
-    if verdict.status == "flagged" and alarm is not None:
-        return replace(covered, reasons=_once(verdict.reasons, trace.reasons))
-    return replace(covered, status="unmonitored", reasons=_once(trace.reasons, verdict.reasons))
+    return replace(covered, status="unmonitored", score=None, p_value=None)
 
 
 def _once(*codes: tuple[str, ...]) -> tuple[str, ...]:

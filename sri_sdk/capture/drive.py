@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 
 import torch
 
+from sri_sdk.capture.conclude import INTERRUPTED
 from sri_sdk.capture.recorder import Watching
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import Tap, tap_of
@@ -42,14 +43,17 @@ class Drive:
         ids = [p.id for p in self._prompts]
         steps = self._sampler.steps(self._hook, encoded, ids, self._seed)
         taken = torch.zeros(len(ids), dtype=torch.int64)
-        tap = tap_of(self._hook.model)
+        tap, ended = tap_of(self._hook.model), False
         try:
             with tap.installed(self._hook, self.run):
                 while (step := self._advance(steps, tap)) is not None:
                     taken += step.active.cpu()
                     yield step
+            ended = True
         finally:
             steps.close()
+            if not ended:
+                self.run.fail(INTERRUPTED)
             self.run.expect(taken.tolist())
             self.run.finish(None if self.step is None else self.step.committed)
 
@@ -61,7 +65,7 @@ class Drive:
                 self.step = next(steps) if self.step is None else steps.send(wish)
         except StopIteration:
             return None
-        self.run.settle(self.step.committed)
+        self.run.settle(self.step.committed, self.step.active)
         return self.step
 
     @property

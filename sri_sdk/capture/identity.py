@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
+from sri_sdk.errors import ModelMismatch
 from sri_sdk.files import digest
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
@@ -35,14 +37,14 @@ def model_facts(hook: Hook) -> dict[str, Any]:
 def model_circumstances(hook: Hook, system_prompt: str | None) -> dict[str, Any]:
     """Soft facts: they may shift the signal a little, and an operator may accept that by name."""
     model = hook.model
-    adapters = [n for n, _ in model.named_parameters() if any(mark in n for mark in _ADAPTER)]
+    adapted = any(_is_adapter(name) for name, _ in model.named_parameters())
     try:
         from transformers import __version__ as transformers_version
     except ImportError:
         transformers_version = "none"
     return {
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "adapter": digest(adapters)[:12] if adapters else "none",
+        "adapter": _digest_of(model, adapters=True)[:12] if adapted else "none",
         "torch": torch.__version__.split("+")[0],
         "transformers": transformers_version,
         # A digest: the text itself may be confidential, and fingerprints travel with bundles.
@@ -75,28 +77,52 @@ def fingerprint(
 
 
 def weights_digest(model: Any) -> str:
-    """SHA-256 over a sample of every weight tensor, rounded to bfloat16 so that the dtype it is loaded in is no matter.
+    """SHA-256 over a sample of every weight tensor but the adapters'.
 
-    Never the whole checkpoint: at most 64 values per tensor are read, in one gather each.
+    Never the whole checkpoint: at most 64 values per tensor are read, in one gather each. They are rounded to bfloat16,
+    so weights published in bfloat16 or float32 give the same digest however they are loaded; a float16 copy of float32
+    weights counts as other weights. Integers (quantised weights) count as they are.
+
+    Raises:
+        ModelMismatch: no weight can be read, as on the meta device.
     """
-    hasher = hashlib.sha256()
+    return _digest_of(model, adapters=False)
+
+
+def _digest_of(model: Any, *, adapters: bool) -> str:
+    hasher, read = hashlib.sha256(), 0
     for name, tensor in sorted(model.state_dict().items()):
-        if any(mark in name for mark in _ADAPTER) or not torch.is_tensor(tensor) or not tensor.is_floating_point():
+        # Tensors on the meta device are offloaded: their values are elsewhere.
+        if _is_adapter(name) != adapters or not torch.is_tensor(tensor) or tensor.is_meta or not tensor.numel():
             continue
         flat = tensor.detach().reshape(-1)
         count = min(SAMPLES_PER_TENSOR, flat.numel())
-        picked = torch.linspace(0, flat.numel() - 1, count, dtype=torch.float64).long().to(flat.device)
-        sample = flat[picked].to(torch.bfloat16).view(torch.int16).cpu().numpy()
-        hasher.update(_plain_name(name).encode() + str(tuple(tensor.shape)).encode() + sample.astype("<i2").tobytes())
+        sample = flat[torch.linspace(0, flat.numel() - 1, count, dtype=torch.float64).long().to(flat.device)]
+        if sample.is_floating_point():
+            sample = sample.to(torch.bfloat16).view(torch.int16)
+        hasher.update(_plain_name(name).encode() + str(tuple(tensor.shape)).encode())
+        hasher.update(sample.to(torch.int64).cpu().numpy().astype("<i8").tobytes())
+        read += 1
+    if not read and not adapters:
+        raise ModelMismatch(
+            f"{type(model).__name__}: no weight can be read, so nothing says which model this is. "
+            "Load it with at least some of its weights in memory."
+        )
     return hasher.hexdigest()
+
+
+def _is_adapter(name: str) -> bool:
+    return any(mark in name for mark in _ADAPTER)
 
 
 def _config_digest(model: Any) -> str:
     config = getattr(model, "config", None)
     to_dict = getattr(config, "to_dict", None)
-    values = to_dict() if callable(to_dict) else dict(config or {})
-    kept = {k: v for k, v in values.items() if k not in _VOLATILE and _is_json(v)}
-    return digest(kept)
+    if callable(to_dict):
+        values = to_dict()
+    else:
+        values = config if isinstance(config, Mapping) else getattr(config, "__dict__", {})
+    return digest({k: v for k, v in values.items() if k not in _VOLATILE and _is_json(v)})
 
 
 def _is_json(value: Any) -> bool:
@@ -104,7 +130,7 @@ def _is_json(value: Any) -> bool:
         return all(isinstance(k, str) and _is_json(v) for k, v in value.items())
     if isinstance(value, list | tuple):
         return all(_is_json(v) for v in value)
-    return value is None or isinstance(value, str | int | float | bool)
+    return value is None or isinstance(value, str | int | bool) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _without_wrapper(model: Any) -> Any:

@@ -15,6 +15,7 @@ For masked models the state that *predicts* a position stands for it, whatever t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -58,9 +59,9 @@ class Pooler(ABC):
             The step's vector, or None if no step is open or the profile has none for it.
         """
 
-    def tail(self, count: int) -> list[Pooled]:
+    def tail(self, count: int) -> Iterator[Pooled]:
         """States the profile defines after the end of a generation, up to `count` of them."""
-        return []
+        yield from ()
 
     def states_for(self, budget: int) -> int:
         """Number of vectors a generation of `budget` steps gives."""
@@ -88,16 +89,24 @@ class CanvasPooler(Pooler):
     def __init__(self, *, only_committed: bool) -> None:
         self._only_committed = only_committed
         self._open: tuple[list[torch.Tensor], StepPlan] | None = None
+        self._ready: Pooled | None = None
 
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
-        """Keeps the states until the step's commits are known: no copy, only the tensor the pass made anyway."""
-        self._open = (states, plan)
+        """Pools at once where it can: the states are still in the caches of the pass that made them.
+
+        `generated` keeps them until the step's commits are known: no copy, only the tensor the pass made anyway.
+        """
+        self._open, self._ready = ((states, plan), None) if self._only_committed else (None, self._pool(states, plan))
 
     def settle(self, committed: torch.Tensor | None) -> Pooled | None:
         """The mean over the positions the profile selects."""
-        if self._open is None:
-            return None
-        (states, plan), self._open = self._open, None
+        if self._open is not None:
+            (states, plan), self._open = self._open, None
+            return self._pool(states, plan, committed)
+        ready, self._ready = self._ready, None
+        return ready
+
+    def _pool(self, states: list[torch.Tensor], plan: StepPlan, committed: torch.Tensor | None = None) -> Pooled:
         positions = _of_requests(plan.positions, plan)
         target = torch.where(positions == PADDING, positions, positions + plan.shift)
         wanted = target >= 0 if plan.canvas is None else (target >= 0) & (target < plan.canvas)
@@ -107,8 +116,9 @@ class CanvasPooler(Pooler):
                     "pooling `generated` needs to know which positions were committed; this hook cannot tell. "
                     "Use pooling `response`."
                 )
-            wanted &= committed.gather(1, target.clamp(0, committed.shape[1] - 1))
-        phi = torch.stack([_mean(_of_requests(s, plan), wanted) for s in states], dim=1)
+            wanted &= committed.to(target.device).gather(1, target.clamp(0, committed.shape[1] - 1))
+        home = states[-1].device
+        phi = torch.stack([_mean(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
         return Pooled(phi, plan.active, None if plan.committed is None else plan.committed.sum(1))
 
 
@@ -127,9 +137,10 @@ class RunningPooler(Pooler):
         """Adds this pass to the mean."""
         positions = _of_requests(plan.positions, plan)
         wanted = (positions != PADDING) & (positions + (plan.shift if self._ahead else 0) >= 0)
-        rows = wanted.sum(1)
-        added = torch.stack([_sum(_of_requests(s, plan), wanted) for s in states], dim=1)
-        counts = rows > 0 if plan.active is None else (rows > 0) & plan.active
+        home = states[-1].device
+        rows = wanted.sum(1).to(home)
+        added = torch.stack([_sum(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
+        counts = rows > 0 if plan.active is None else (rows > 0) & plan.active.to(home)
         if self._sum is None or self._last is None or self._count is None:
             self._sum, self._last = torch.zeros_like(added), torch.zeros_like(added)
             self._count = torch.zeros_like(rows)
@@ -146,16 +157,14 @@ class RunningPooler(Pooler):
         opened, self._open = self._open, None
         return opened
 
-    def tail(self, count: int) -> list[Pooled]:
+    def tail(self, count: int) -> Iterator[Pooled]:
         """`predicting` only: after the end the last state repeats and the mean keeps moving (authors' code)."""
         if not self._ahead or self._sum is None or self._last is None or self._count is None:
-            return []
-        steps = []
+            return
         for _ in range(count):
             self._sum = self._sum + self._last
             self._count = self._count + 1
-            steps.append(self._mean_now(None))
-        return steps
+            yield self._mean_now(None)
 
     def states_for(self, budget: int) -> int:
         """`generated` has no state for the last token: it is never fed back."""
@@ -168,14 +177,15 @@ class RunningPooler(Pooler):
 
 def _of_requests(rows: torch.Tensor, plan: StepPlan) -> torch.Tensor:
     """[B, ...] -> [R, ...]: drops unconditional and foreign rows."""
-    return rows if plan.rows is None else rows[plan.rows]
+    return rows if plan.rows is None else rows[plan.rows.to(rows.device)]
 
 
 def _sum(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """[R, L, D] states and [R, L] bool -> [R, D] float32. Unwanted rows are cleared, since padding may hold NaN."""
-    return states.masked_fill(~wanted[..., None], 0).sum(1, dtype=torch.float32)
+    # A model spread over devices has its norm elsewhere than its embedding, where the plan was made.
+    return states.masked_fill(~wanted.to(states.device)[..., None], 0).sum(1, dtype=torch.float32)
 
 
 def _mean(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """[R, L, D] states and [R, L] bool -> [R, D] float32; zero where nothing is wanted."""
-    return _sum(states, wanted) / wanted.sum(1).clamp(min=1)[:, None]
+    return _sum(states, wanted) / wanted.sum(1).clamp(min=1).to(states.device)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ class Watching:
     layers: Layers = ("final",)
     grid: StepGrid | None = None
     """None = traces only."""
+    budget: int | None = None
+    """Most steps of one generation; None = not known, and then coverage is not checked."""
     anchors: Anchors | None = None
     scorer: Scorer | None = None
     fingerprint: Fingerprint | None = None
@@ -69,6 +72,7 @@ class Recorder:
         self._active: list[NDArray[np.bool_]] = []
         self._before: list[NDArray[np.int64]] = []
         self._judged = np.zeros(requests, dtype=np.int64)
+        self._generated: NDArray[np.int64] | None = None
         self.steps = np.zeros(requests, dtype=np.int64)
         self.alarms: dict[int, int] = {}
         self.stream: SignalStream | None = None
@@ -82,10 +86,11 @@ class Recorder:
         active = to_host(pooled.active, len(self.steps))
         self._add(pooled.phi, active, self._progress(pooled))
 
-    def finish(self, tail: list[Pooled]) -> None:
+    def finish(self, tail: Iterable[Pooled]) -> None:
         """Takes what the profile defines after the end, for the requests that ended early, and fills the grid."""
         grid = self._watching.grid
-        if grid is None or not self._phi:
+        self._generated = self.steps.copy()
+        if grid is None or not self._active:
             return
         for pooled in tail:
             self._add(pooled.phi, self.steps < grid.budget, self.steps.copy())
@@ -95,9 +100,9 @@ class Recorder:
 
     def phi(self, row: int) -> NDArray[np.float32]:
         """[S, C, D] of one request; empty if the states were not kept."""
-        mine = [phi[row].cpu().numpy() for phi, active in zip(self._phi, self._active, strict=True) if active[row]]
-        kept = self._watching.keep_states or self.stream is None
-        return np.stack(mine) if kept and mine else np.empty((0, 0, 0), dtype=np.float32)
+        pairs = zip(self._phi, self._active, strict=True) if self._keeps else ()
+        mine = [phi[row].cpu().numpy() for phi, active in pairs if active[row]]
+        return np.stack(mine) if mine else np.empty((0, 0, 0), dtype=np.float32)
 
     def clock(self, row: int) -> NDArray[np.int64]:
         """[S + 1] progress of one request: before each step, and after the last."""
@@ -106,6 +111,10 @@ class Recorder:
         by_tokens = grid is not None and grid.mapping == "committed"
         end = grid.budget if grid is not None and by_tokens else len(before)
         return np.array([*before, end], dtype=np.int64)
+
+    @property
+    def _keeps(self) -> bool:
+        return self._watching.keep_states or self.stream is None
 
     def _progress(self, pooled: Pooled) -> NDArray[np.int64]:
         grid = self._watching.grid
@@ -121,10 +130,8 @@ class Recorder:
         self.steps = self.steps + active
         self._active.append(active)
         self._before.append(before)
-        if self.stream is None or self._watching.keep_states:
+        if self._keeps:
             self._phi.append(phi)
-        else:
-            self._phi.append(phi[:, :0])
         if self.stream is not None:
             grid = self._watching.grid
             # How many tokens a step commits shows only at the next one, so its cell stays open until then.
@@ -145,7 +152,9 @@ class Recorder:
         rows, lengths = (np.array(side, dtype=np.int64) for side in zip(*new, strict=True))
         scores, valid = scorer.score_prefix(values[rows], lengths)
         for row in rows[valid & (scores > scorer.thresholds["online"].value)].tolist():
-            self.alarms.setdefault(row, int(self.steps[row]) - 1)
+            # What a profile defines after the end is no step: an alarm there is one of the last step that ran.
+            done = self.steps if self._generated is None else self._generated
+            self.alarms.setdefault(row, int(done[row]) - 1)
 
 
 def to_host(active: torch.Tensor | None, requests: int) -> NDArray[np.bool_]:

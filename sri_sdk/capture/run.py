@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from sri_sdk.capture.conclude import HOOK_FAILED, SILENT, conclude_trace, conclude_verdicts
+from sri_sdk.capture.conclude import HOOK_FAILED, SILENT, Coverage, conclude_trace, conclude_verdicts
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.recorder import Layers, Recorder, Watching, to_host
 from sri_sdk.capture.stream import SignalStream
@@ -18,6 +19,9 @@ from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
+
+MOST_WAITING = 64
+"""Steps pooled on the device before they move, with the final rule; online each moves at once."""
 
 
 class Run:
@@ -28,6 +32,7 @@ class Run:
         traces: one per request, once finished.
         signals: the requests' SRI signals, once finished; None without anchors.
         verdicts: one per request, once finished; empty without a guard.
+        failure: what the hook raised first; None = nothing.
     """
 
     def __init__(self, hook: Hook, watching: Watching, request_ids: Sequence[str] | None = None) -> None:
@@ -41,7 +46,9 @@ class Run:
         self._waiting: list[Pooled] = []
         self._seen: list[torch.Tensor | None] = []
         self._canvas: int | None = None
+        self._prompt = 0
         self._expected: tuple[int, ...] | None = None
+        self.failure: str | None = None
         self._failures: list[str] = []
         self._finished = False
         self.request_ids: tuple[str, ...] | None = None if request_ids is None else tuple(request_ids)
@@ -71,24 +78,26 @@ class Run:
         """The model's own forward was called with these keyword arguments."""
         self._kwargs = kwargs
 
-    def begin(self, input_ids: torch.Tensor) -> None:
+    def begin(self, input_ids: Any) -> None:
         """The embedding ran: a forward pass has begun, and the commits of the step before are known.
 
         Raises:
             GenerationAborted: an alarm rang and the run aborts on alarms.
         """
-        if self._watching.abort and self.alarms:
-            raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
         if self._finished:
             return
         try:
             self._begin(input_ids)
         except Exception as err:
             self._isolate(err)
+        # Only now: what the step before did to the signal shows once this pass tells its commits.
+        if self._watching.abort and self.alarms:
+            self._plan = None
+            raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
 
     def _begin(self, input_ids: torch.Tensor) -> None:
         if self._plan is not None:
-            self._note(SILENT)
+            self.fail(SILENT)
         self._plan, self._states = None, {}
         call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
         self._view.forwards += 1
@@ -115,17 +124,48 @@ class Run:
         except Exception as err:
             self._isolate(err)
 
-    def settle(self, committed: torch.Tensor | None) -> None:
-        """Closes the step that is open, now that the canvas after its update is known ([R, P] bool)."""
+    def settle(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
+        """Closes the step that is open, now that the canvas after its update is known.
+
+        Args:
+            committed: [R, P] bool; None = the hook cannot tell.
+            active: [R] bool, requests the step belongs to, where a driven sampler says so; else the hook's word counts.
+        """
         pooled = self._pooler.settle(committed)
-        if pooled is not None:
-            self._waiting.append(pooled)
-            if self._watching.immediate:
-                self._record()
+        if pooled is None:
+            return
+        if active is not None:
+            both = active if pooled.active is None else pooled.active & active.to(pooled.active.device)
+            pooled, self._seen[-1] = replace(pooled, active=both), both
+        self._waiting.append(pooled)
+        if self._watching.immediate or len(self._waiting) >= MOST_WAITING:
+            self._record()
 
     def expect(self, steps: Sequence[int]) -> None:
-        """A driven sampler says how many steps each request took; else the hook's own expectation counts."""
+        """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
         self._expected = tuple(steps)
+
+    def returned(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Says what the watched call returned, so that coverage can be checked where a family stops when it likes.
+
+            with sri_sdk.watch(model, guard) as run:
+                tokens = run.returned(model.generate(**inputs))
+
+        Args:
+            tokens: [R, L] token ids, with or without the prompt.
+
+        Returns:
+            The same tokens.
+        """
+        start = self._prompt if tokens.shape[1] > self._prompt else 0
+        if self._hook.scheme == "autoregressive" and self._recorder is not None:
+            self.expect(self._hook.lengths(tokens[:, start:]))
+        return tokens
+
+    def fail(self, reason: str) -> None:
+        """Notes why nothing this run says can be trusted."""
+        if reason not in self._failures:
+            self._failures.append(reason)
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -142,22 +182,24 @@ class Run:
         except Exception as err:
             self._isolate(err)
         self._finished = True
-        ids = self.request_ids or ()
+        # A run that heard nothing still has a verdict: no verdict at all would read as nothing wrong.
+        ids = self.request_ids or ("0",)
         if self._recorder is None:
-            self._note(SILENT)
+            self.fail(SILENT)
             self.traces = tuple(_nothing(i, tuple(self._failures)) for i in ids)
         else:
-            seen = sum((to_host(a, len(ids)) for a in self._seen), np.zeros(len(ids), dtype=np.int64))
+            coverage = self._coverage(len(ids))
             self.traces = tuple(
-                conclude_trace(self._recorder, row, i, int(seen[row]), self._expected_steps(row), self._failures)
-                for row, i in enumerate(ids)
+                conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
             )
             self.signals = self._signals(ids, self._recorder.stream)
+        # Whoever keeps the run keeps its results, not the model's last states.
+        self._states, self._waiting, self._seen = {}, [], []
         self.verdicts = conclude_verdicts(self._watching, self._recorder, self.signals, self.traces)
 
     def _finish(self, committed: torch.Tensor | None) -> None:
         if self._plan is not None:
-            self._note(SILENT)
+            self.fail(SILENT)
         if self._recorder is None:
             return
         if committed is None and self._canvas is not None:
@@ -185,11 +227,15 @@ class Run:
             printed = {**watching.fingerprint.to_dict(), **made_by}
         return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
 
-    def _expected_steps(self, row: int) -> int | None:
-        if self._expected is not None:
-            return self._expected[row]
-        grid = self._watching.grid
-        return None if grid is None or grid.mapping != "step" else self._hook.expected_steps(grid.budget)
+    def _coverage(self, requests: int) -> list[Coverage]:
+        """Per request: steps seen, against what is known of how many there were."""
+        steps = [to_host(active, requests) for active in self._seen]
+        seen = sum(steps, np.zeros(requests, dtype=np.int64))
+        going = steps[-1] if steps else np.zeros(requests, dtype=np.bool_)
+        budget = self._watching.budget
+        usual = None if budget is None else self._hook.expected_steps(budget)
+        expected = [usual] * requests if self._expected is None else list(self._expected)
+        return [Coverage(int(seen[r]), expected[r], budget, ended=not going[r]) for r in range(requests)]
 
     # -- the first step, and failures ------------------------------------------------------------------------
 
@@ -205,7 +251,7 @@ class Run:
                 f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
                 "pass one id per prompt, in the order of the batch"
             )
-        self._view.requests, self._canvas = requests, plan.canvas
+        self._view.requests, self._canvas, self._prompt = requests, plan.canvas, plan.positions.shape[1]
         self._recorder = Recorder(self._watching, requests)
 
     def _isolate(self, err: Exception) -> None:
@@ -213,11 +259,8 @@ class Run:
         self._plan = None
         if HOOK_FAILED not in self._failures:
             log.warning("%s failed, the run is unmonitored: %s: %s", type(self._hook).__name__, type(err).__name__, err)
-        self._note(HOOK_FAILED)
-
-    def _note(self, reason: str) -> None:
-        if reason not in self._failures:
-            self._failures.append(reason)
+            self.failure = f"{type(err).__name__}: {err}"
+        self.fail(HOOK_FAILED)
 
 
 def _nothing(request_id: str, reasons: tuple[str, ...]) -> Trace:

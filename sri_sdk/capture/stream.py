@@ -9,21 +9,22 @@ import torch
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.capture.device_signal import device_sri, device_unit, device_usable
+from sri_sdk.capture.device_signal import device_sri, device_usable
 from sri_sdk.grid import StepGrid
-from sri_sdk.signal import sri, usable
+from sri_sdk.signal import sri_of_units, unit, usable
 
 
 class SignalStream:
     """The signals of R requests while they grow. Equal bit for bit to the offline signal of the same states.
 
-    States on a GPU are measured there, so that 2 * C numbers per step and request move, not C * D; states on the CPU
-    go through the numpy reference. A state without a direction (NaN, infinity, zero length) leaves NaN in its
+    States on an accelerator are measured there, so that 2 * C numbers per step and request move, not C * D; states on
+    the CPU go through the numpy reference. A state without a direction (NaN, infinity, zero length) leaves NaN in its
     cells: no signal, and every scorer answers `unmonitored`.
     """
 
     def __init__(self, anchors: Anchors, grid: StepGrid, requests: int, *, tau: float, eps: float) -> None:
-        self._anchors, self._grid, self._tau, self._eps = anchors, grid, tau, eps
+        self._grid, self._tau, self._eps = grid, tau, eps
+        self._units = (unit(anchors.harmless), unit(anchors.harmful))
         shape = (requests, *anchors.harmless.shape[:2])
         self.sigma = np.full(shape, np.nan, dtype=np.float32)
         """[R, T, C]; cells beyond `lengths` are not filled yet."""
@@ -34,7 +35,7 @@ class SignalStream:
         self.broken = np.zeros(requests, dtype=np.bool_)
         """[R]: a state without a direction was seen."""
         self._last: list[tuple[torch.Tensor, int]] = [(torch.empty(0), -1)] * requests
-        self._device_anchors: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._device_units: list[torch.Tensor] | None = None
 
     def add(
         self, phi: torch.Tensor, before: NDArray[np.int64], after: NDArray[np.int64], active: NDArray[np.bool_]
@@ -51,6 +52,7 @@ class SignalStream:
         closed = np.minimum(after * self._grid.cells // self._grid.budget, self._grid.cells)
         # With fewer steps than cells, the cells up to the next step's own hold this one.
         stop = np.maximum(first + 1, closed)
+        self._bridge(first, active)
         # Mostly one group: rows in step share their cells.
         for start, end in {(int(a), int(b)) for a, b in zip(first[active], stop[active], strict=True)}:
             rows = np.flatnonzero(active & (first == start) & (stop == end))
@@ -58,6 +60,13 @@ class SignalStream:
         self.lengths = np.where(active, closed, self.lengths)
         for row in np.flatnonzero(active):
             self._last[row] = (phi[row], int(stop[row]))
+
+    def _bridge(self, first: NDArray[np.int64], active: NDArray[np.bool_]) -> None:
+        """Cells that progress jumped over hold the step before: counting tokens, only the next step shows the jump."""
+        for row in np.flatnonzero(active):
+            held, stop = self._last[row]
+            if 0 <= stop < first[row]:
+                self._fill(held[None], np.array([0]), stop, int(first[row]), into=np.array([row]))
 
     def finish(self) -> None:
         """After the end the last state holds: it is measured against the anchors of the cells that are left."""
@@ -80,21 +89,17 @@ class SignalStream:
 
     def _measure(self, states: torch.Tensor, start: int, end: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """[R, 1, C, D] states against cells start..end: usable [R, 1, C], sigma and logit [R, end - start, C]."""
-        if not states.is_cuda:
+        if states.device.type == "cpu":
             phi = states.numpy()
             good = usable(phi)
             with np.errstate(invalid="ignore", over="ignore"):
-                measured = sri(
-                    phi, self._anchors.harmless[start:end], self._anchors.harmful[start:end],
-                    tau=self._tau, eps=self._eps,
-                )  # fmt: skip
+                harmless, harmful = (anchor[start:end] for anchor in self._units)
+                measured = sri_of_units(unit(phi), harmless, harmful, tau=self._tau, eps=self._eps)
             return good, measured.sigma, measured.logit
-        if self._device_anchors is None:
-            both = (self._anchors.harmless, self._anchors.harmful)
-            harmless, harmful = (device_unit(torch.from_numpy(a).to(states.device)) for a in both)
-            self._device_anchors = (harmless, harmful)
-        harmless, harmful = self._device_anchors
-        sigma, logit = device_sri(states, harmless[start:end], harmful[start:end], tau=self._tau, eps=self._eps)
+        if self._device_units is None:
+            self._device_units = [torch.from_numpy(anchor).to(states.device) for anchor in self._units]
+        near, far = (anchor[start:end] for anchor in self._device_units)
+        sigma, logit = device_sri(states, near, far, tau=self._tau, eps=self._eps)
         # One transfer for all three: a copy per tensor would wait for the device three times.
         good_device = device_usable(states).expand_as(sigma).float()
         good, sigma_host, logit_host = torch.stack([good_device, sigma, logit]).cpu().numpy()

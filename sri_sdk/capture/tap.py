@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from sri_sdk.capture.run import Run
+from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 
 # Which runs own the forward passes of this thread or task, by tap: concurrent requests on one shared model never
@@ -52,7 +53,11 @@ class Tap:
         try:
             yield
         finally:
-            _owners.reset(token)
+            try:
+                _owners.reset(token)
+            except ValueError:
+                # The block ends in another context than it began in, as in an async generator.
+                _owners.set({tap: owner for tap, owner in _owners.get().items() if owner is not run})
 
     def _places(self, hook: Hook, run: Run) -> dict[Any, tuple[torch.nn.Module, str]]:
         blocks = hook.layers()
@@ -61,6 +66,11 @@ class Tap:
             "embedding": (hook.embedding(), "_on_embedding"),
         }
         for layer in (*run.layers, "final"):
+            if layer != "final" and not 0 <= int(layer) < len(blocks):
+                raise ConfigError(
+                    f"tap.layers: {layer}; {type(hook).__name__} has blocks 0 to {len(blocks) - 1}, "
+                    "and `final` for the states after the last norm."
+                )
             places[layer] = (hook.final_norm() if layer == "final" else blocks[int(layer)], "_on_state")
         return places
 
@@ -71,7 +81,7 @@ class Tap:
         if install == "_on_root":
             handle = module.register_forward_pre_hook(self._on_root, with_kwargs=True)
         elif install == "_on_embedding":
-            handle = module.register_forward_hook(self._on_embedding)
+            handle = module.register_forward_hook(self._on_embedding, with_kwargs=True)
         else:
             handle = module.register_forward_hook(lambda _m, _a, output: self._on_state(name, output))
         self._handles[name] = handle
@@ -89,9 +99,9 @@ class Tap:
         if (run := self._owner()) is not None:
             run.enter_forward(kwargs)
 
-    def _on_embedding(self, _module: torch.nn.Module, args: Any, _output: Any) -> None:
+    def _on_embedding(self, _module: torch.nn.Module, args: Any, kwargs: dict[str, Any], _output: Any) -> None:
         if (run := self._owner()) is not None:
-            run.begin(args[0])
+            run.begin(args[0] if args else next(iter(kwargs.values()), None))
         else:
             self.unowned += 1
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sri_sdk.capture.choose import choose_hook
+from sri_sdk.capture.conclude import INTERRUPTED
 from sri_sdk.capture.identity import model_circumstances, model_facts
 from sri_sdk.capture.pool import USUAL
 from sri_sdk.capture.recorder import Layers, Watching
@@ -46,7 +47,11 @@ def watch(
     heard. A run whose tap never fired is `unmonitored`, never `clear`.
 
     The guard's sampler and generation profile cannot be read off a running model: generate with the profile that
-    the guard was fitted on. What can be seen is checked: architecture, width, config, weights, number of steps.
+    the guard was fitted on. What can be seen is checked: architecture, width, config, weights, number of steps. An
+    autoregressive model stops when it likes, so there only its output tells whether every step was seen: hand it to
+    `run.returned(...)`, else a response shorter than the budget is `unmonitored` (`end_not_seen`).
+
+    A thread that the block starts has a context of its own: call `watch` inside the thread, or copy the context.
 
     Args:
         model: the loaded model.
@@ -71,7 +76,11 @@ def watch(
     """
     if abort and rule != "online":
         raise ConfigError("watch: abort=True needs rule='online'; the final rule decides when nothing is left to stop.")
+    if isinstance(request_ids, str) or len(set(request_ids or ())) != len(request_ids or ()):
+        raise ConfigError(f"watch: request_ids {request_ids!r}; pass a list with one id per row, each only once.")
     family = hook if isinstance(hook, Hook) else choose_hook(model, hook)
+    if family.model is not model:
+        raise ConfigError("watch: the hook was built on another model object, and would hear nothing of this one.")
     watching = (
         without_guard(family, pooling, layers, grid)
         if guard is None
@@ -81,6 +90,9 @@ def watch(
     try:
         with tap.installed(family, run), tap.owned_by(run):
             yield run
+    except BaseException:
+        run.fail(INTERRUPTED)
+        raise
     finally:
         run.finish()
 
@@ -104,11 +116,12 @@ def with_guard(
     shown = {**model_facts(hook), **({} if sampler is None else {"sampler": dict(sampler)})}
     found = Fingerprint({**expected.hard, **shown}, model_circumstances(hook, system_prompt))
     accepted = expected.admit(found, subject=f"watch({type(hook.model).__name__})", accept=accept)
-    manifest = loaded.manifest
+    manifest, grid = loaded.manifest, StepGrid(**expected.hard["grid"])
     return Watching(
         pooling=expected.hard["pooling"],
         layers=tuple(expected.hard["layers"]),
-        grid=StepGrid(**expected.hard["grid"]),
+        grid=grid,
+        budget=expected.hard["sampler"].get("budget", grid.budget if grid.mapping == "step" else None),
         anchors=loaded.anchors,
         scorer=loaded.scorer,
         fingerprint=found,

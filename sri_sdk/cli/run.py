@@ -75,12 +75,17 @@ def _one(deployment: Deployment, watching: Watching, prompt: Prompt, *, as_json:
     steps = iter(batch)
     with show:
         for step in steps:
-            show.step(batch, step)
             if config.policy.flagged == "abort" and batch.run.alarms:
                 break
+            show.step(batch, step)
         steps.close()
         (verdict,) = batch.run.verdicts
         show.end(batch, verdict, withheld=withheld(config.policy, verdict))
+
+
+def holds_back(policy: Any) -> bool:
+    """Whether nothing of a response may be shown before its verdict, because the policy may withhold it."""
+    return "abort" in (policy.flagged, policy.unmonitored)
 
 
 def withheld(policy: Any, verdict: Verdict) -> bool:
@@ -98,7 +103,7 @@ class _Lines:
     """JSON lines."""
 
     def __init__(self, prompt: Prompt, deployment: Deployment) -> None:
-        self._prompt = prompt
+        self._prompt, self._silent = prompt, holds_back(deployment.config.policy)
 
     def __enter__(self) -> _Lines:
         return self
@@ -107,8 +112,9 @@ class _Lines:
         return None
 
     def step(self, batch: Drive, step: SamplerStep) -> None:
-        """One line per step."""
-        self._write({"id": self._prompt.id, "step": step.index, "draft": batch.texts[0], "sigma": sigma_so_far(batch)})
+        """One line per step; without the draft if the policy may withhold the response."""
+        draft = None if self._silent else batch.texts[0]
+        self._write({"id": self._prompt.id, "step": step.index, "draft": draft, "sigma": sigma_so_far(batch)})
 
     def end(self, batch: Drive, verdict: Verdict, *, withheld: bool) -> None:
         """The verdict, and the response unless the policy withholds it."""
@@ -157,7 +163,11 @@ class _Screen:
         from sri_sdk.cli.live import frame
 
         deployment, step = self._deployment, self._last
-        draft = [("[withheld by policy]", False)] if withheld else self._words(batch, step)
+        draft = self._words(batch, step)
+        if withheld:
+            draft = [("[withheld by policy]", False)]
+        elif verdict is None and holds_back(deployment.config.policy):
+            draft = [("[held back until the verdict]", False)]
         grid = deployment.watching.grid
         assert grid is not None
         sigma = sigma_so_far(batch)

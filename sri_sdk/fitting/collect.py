@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.capture.drive import Drive, drive
 from sri_sdk.capture.recorder import Watching
 from sri_sdk.errors import CaptureError
-from sri_sdk.files import digest
+from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.fitting.cache import Cache
-from sri_sdk.fitting.folds import text_hash
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
@@ -132,9 +132,10 @@ class Collector:
             row = driven.run.signals.ids.index(prompt_id)
             bad = np.argwhere(np.isnan(driven.run.signals.sigma[row]))
             where = f" at cell {bad[0][0]}, layer {bad[0][1]}" if len(bad) else ""
+        cause = f" ({driven.run.failure})" if driven.run.failure else ""
         return (
-            f"prompt {prompt_id!r}: {', '.join(reasons)}{where}. Nothing is fitted on generations that were not "
-            "watched whole; check the model with `sri doctor` and the hook with `sri check hook`."
+            f"prompt {prompt_id!r}: {', '.join(reasons)}{where}{cause}. Nothing is fitted on generations that were not "
+            "watched whole: check the model's dtype and the hook's `plan`, or leave the prompt out if it is alone."
         )
 
     def _grid(self) -> StepGrid:
@@ -143,11 +144,14 @@ class Collector:
 
     def _key(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """What a cached result depends on. The batch size is in it because shards are batches."""
-        texts = digest([[p.id, text_hash(p.text)] for p in prompts])
+        # To the letter, unlike the check for overlaps: a model answers capitals differently.
+        texts = digest([[p.id, p.label, sha256(p.text.encode())] for p in prompts])
         return {
             "fingerprint": self.fingerprint.to_dict(),
             "prompts": texts,
-            "judge": [self.judge_name, self.judge.version],
+            "judge": [self.judge_name, self.judge.version, self.judge.config.model_dump(mode="json")],
+            "hook": [type(self.hook).__qualname__, self.hook.config.model_dump(mode="json"), self.system_prompt],
+            "version": __version__,
             "seed": self.seed,
             "batch_size": self.batch_size,
         }

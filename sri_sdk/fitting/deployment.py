@@ -38,8 +38,10 @@ class Deployment:
         hook: Hook = hook_class(loaded.model, options)
         sampler: Sampler = registry.build("samplers", config.sampler.name, config.sampler.options)
         grid = _grid(config, hook, sampler)
-        watching = Watching(config.tap.pooling, tuple(config.tap.layers), grid)
-        profile: dict[str, Any] = {"name": config.sampler.name, **sampler.config.model_dump(mode="json")}
+        watching = Watching(config.tap.pooling, tuple(config.tap.layers), grid, sampler.budget())
+        profile: dict[str, Any] = {
+            "name": config.sampler.name, "budget": sampler.budget(), **sampler.config.model_dump(mode="json")
+        }  # fmt: skip
         printed = fingerprint(
             hook, pooling=watching.pooling, layers=watching.layers, grid=grid, sampler=profile,
             system_prompt=config.model.system_prompt,

@@ -1,8 +1,5 @@
-"""`sri fit`: from a config to a guard on disk.
+"""`sri fit`: from a config to a guard on disk; see `artefacts.py` for what lies there.
 
-<out>/anchors.npz     private: makes signals from hidden states
-<out>/detector.npz    private: what the detector learnt, for `--recalibrate`
-<out>/bundle/         what a scoring process receives
 <out>/cache/          what an interrupted fit continues from; may be deleted
 """
 
@@ -22,10 +19,9 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.bundle import GuardParts
 from sri_sdk.config_model import FitConfig
 from sri_sdk.detector import Detector
-from sri_sdk.errors import ModelMismatch
 from sri_sdk.evaluate.guard_rates import GuardRates, guard_rates
 from sri_sdk.exporter import Exporter
-from sri_sdk.files import save_arrays
+from sri_sdk.fitting.artefacts import restore_detector, write_guard
 from sri_sdk.fitting.collect import Collected, Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
@@ -35,8 +31,6 @@ from sri_sdk.records import Rule, Verdict
 from sri_sdk.scoring.build import calibrate_guard, export_guard
 from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
 from sri_sdk.scoring.scorer import Scorer
-
-DETECTOR = "detector.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +80,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     with watch("detector"):
         detector: Detector = registry.build("detectors", config.detector.name, config.detector.options)
         if recalibrate:
-            _restore(detector, out)
+            restore_detector(out, detector, config.detector.name, anchors)
         else:
             detector.fit(collected["train"].signals.domain(detector.domain))
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
@@ -101,10 +95,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
             results = _measure(parts, exporter, collected["test"])
             parts = replace(parts, rates=_stated(results))
     with watch("export"):
-        anchors.save(out / ANCHORS)
-        save_arrays(out / DETECTOR, dict(detector.state()))
-        export_guard(parts, exporter, out / BUNDLE)
-        guard = Guard.load(out)
+        guard = write_guard(out, parts, exporter)
     parity = _parity(parts, guard.scorer, collected["calibration"])
     return Fitted(guard, deployment, collected, results, parity, watch.seconds)
 
@@ -122,17 +113,8 @@ def _collector(deployment: Deployment, cache: Path, progress: Progress) -> Colle
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:
     anchors = Anchors.load(out / ANCHORS)
     anchors.fingerprint.admit(deployment.fingerprint, subject="recalibrate", accept=deployment.config.accept)
-    return anchors
-
-
-def _restore(detector: Detector, out: Path) -> None:
-    path = out / DETECTOR
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            state = dict(arrays)
-    except (OSError, ValueError) as err:
-        raise ModelMismatch(f"{path}: cannot be read ({err}). Fit without --recalibrate first.") from err
-    detector.restore(state)
+    # The thresholds will hold for the circumstances of today, so the guard says those.
+    return replace(anchors, fingerprint=deployment.fingerprint)
 
 
 def _measure(parts: GuardParts, exporter: Exporter, test: Collected) -> GuardRates:

@@ -64,18 +64,27 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
 
 
 def refuse_overlap(folds: Mapping[str, tuple[Prompt, ...]]) -> None:
-    """Raises ConfigError if a text, up to case, width and spacing, stands in two folds."""
+    """Raises ConfigError if one request stands in two folds, or twice in one.
+
+    The same request: the same text up to case, width and spacing, or an attack made of the same plain request. Within
+    the test fold the latter is wanted, since statistics resample by base request.
+    """
     home: dict[str, tuple[str, str]] = {}
     clashes: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for name, prompts in folds.items():
         for prompt in prompts:
             first, its_id = home.setdefault(text_hash(prompt.text), (name, prompt.id))
+            if its_id != prompt.id or first != name:
+                clashes[first, name].append((its_id, prompt.id))
+                continue
+            first, its_id = home.setdefault(f"base {prompt.base or prompt.id}", (name, prompt.id))
             if first != name:
                 clashes[first, name].append((its_id, prompt.id))
     if clashes:
         problems = [
-            f"folds: {len(pairs)} prompt(s) of {second!r} also stand in {first!r}, for example {pairs[0][1]!r} = "
-            f"{pairs[0][0]!r}. A guard fitted and calibrated on the same text promises too much: remove the duplicates."
+            f"folds: {len(pairs)} prompt(s) of {second!r} also stand in {first!r}, for example {pairs[0][1]!r} is "
+            f"{pairs[0][0]!r} again. "
+            "A guard fitted and calibrated on the same request promises too much: remove the duplicates."
             for (first, second), pairs in clashes.items()
         ]
         raise ConfigError(problems[0], problems)

@@ -66,7 +66,9 @@ def toy_guard_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = build(0)
     loaded = LoadedModel(model, ToyTokenizer(), "toy")
     hook = ToyHook(model)
-    printed = fingerprint(hook, pooling="response", layers=("final",), grid=GRID, sampler={"name": "toy"})
+    printed = fingerprint(
+        hook, pooling="response", layers=("final",), grid=GRID, sampler={"name": "toy", "budget": STEPS}
+    )
     watching = Watching("response", ("final",), GRID, keep_states=True)
     toy = Toy(hook, loaded, ToySampler(), watching)
     builder = AnchorBuilder((STEPS, 1, hook.hidden_size()))

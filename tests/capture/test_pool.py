@@ -100,14 +100,14 @@ def test_predicting_is_the_running_mean_from_the_last_prompt_token() -> None:
         assert np.abs(pooled.phi[0, 0].numpy() - np.mean([t[0] for t in tokens[: step + 1]], axis=0)).max() < 1e-6
     assert [p.active.tolist()[1] for p in out] == [True, True, True, False, False]
     # After its end the last state repeats and the mean keeps moving.
-    tail = pooler.tail(2)
+    tail = list(pooler.tail(2))
     expected = np.mean([t[1] for t in tokens[:3]] + [tokens[2][1]] * 2, axis=0)
     assert np.abs(tail[1].phi[1, 0].numpy() - expected).max() < 1e-6
 
 
 def test_generated_tokens_have_one_state_fewer_than_tokens() -> None:
     pooler, passes, out = causal_run("generated", 4, ended_at=4)
-    assert out[0] is None and pooler.states_for(4) == 3 and pooler.tail(3) == []
+    assert out[0] is None and pooler.states_for(4) == 3 and list(pooler.tail(3)) == []
     expected = np.mean([h[0, -1].double().numpy() for h in passes[1:]], axis=0)
     assert np.abs(out[-1].phi[0, 0].numpy() - expected).max() < 1e-6
 

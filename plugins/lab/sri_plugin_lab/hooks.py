@@ -66,8 +66,7 @@ class LabDiffusionHook(_LabHook):
             # With guidance the batch doubles and the second half's prompt is masked: the first row is conditional
             # in both layouts, and rows share their prompt length since they are padded on the left.
             memory["start"] = int(length - masked[0].flip(0).int().cumprod(0).sum())
-            guided = run.requests == batch // 2 if run.requests else False
-            memory["requests"] = batch // 2 if guided or self._second_half_is_blind(masked, memory["start"]) else batch
+            memory["requests"] = batch // 2 if self._second_half_is_blind(masked, memory["start"]) else batch
         start, requests = memory["start"], memory["requests"]
         positions = torch.arange(-start, length - start, device=ids.device).expand(batch, length)
         rows = None if requests == batch else torch.arange(requests, device=ids.device)
@@ -87,7 +86,7 @@ class LabCausalHook(_LabHook):
     """The lab's autoregressive model: the prompt's pass is the first step, then one token per pass."""
 
     scheme: ClassVar = "autoregressive"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "clock"})
 
     @classmethod
     def fits(cls, model: Any) -> sri_sdk.Fit:
@@ -111,11 +110,14 @@ class LabCausalHook(_LabHook):
         if "next" not in memory:
             positions = torch.arange(-length, 0, device=ids.device).expand(batch, length)
             memory["next"], memory["active"] = 0, torch.ones(batch, dtype=torch.bool, device=ids.device)
+            memory["ends"] = torch.tensor(self.eos_ids(), device=ids.device)
         else:
+            if length != 1:
+                raise sri_sdk.SriError(f"a pass of {length} tokens after the prompt's; watch one generation at a time")
             first = memory["next"]
             positions = torch.arange(first, first + length, device=ids.device).expand(batch, length)
             memory["next"] = first + length
-            ended = torch.isin(ids, torch.tensor(self.eos_ids(), device=ids.device)).any(1)
+            ended = torch.isin(ids, memory["ends"]).any(1)
             memory["active"] = memory["active"] & ~ended
         return sri_sdk.StepPlan(positions, shift=1, active=memory["active"])
 

@@ -89,8 +89,12 @@ class LowConfidenceSampler(sri_sdk.Sampler):
             if wish is not None:
                 active = active.clone()
                 active[list(wish.abort)] = False
+                if not active.any():
+                    return
                 if wish.remask is not None:
-                    ids = torch.cat([ids[:, :start], canvas.masked_fill(wish.remask, mask)], dim=1)
+                    # A stopped row keeps its canvas, whatever else was asked for.
+                    opened = canvas.masked_fill(wish.remask & active[:, None], mask)
+                    ids = torch.cat([ids[:, :start], opened], dim=1)
 
     def _predict(
         self, hook: sri_sdk.Hook, ids: torch.Tensor, attention: torch.Tensor, start: int, mask: int, random: RowRandom
