@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -90,25 +91,37 @@ def weights_digest(model: Any) -> str:
 
 
 def _digest_of(model: Any, *, adapters: bool) -> str:
-    hasher, read = hashlib.sha256(), 0
+    hasher, samples = hashlib.sha256(), []
     for name, tensor in sorted(model.state_dict().items()):
         # Tensors on the meta device are offloaded: their values are elsewhere.
         if _is_adapter(name) != adapters or not torch.is_tensor(tensor) or tensor.is_meta or not tensor.numel():
             continue
-        flat = tensor.detach().reshape(-1)
-        count = min(SAMPLES_PER_TENSOR, flat.numel())
-        sample = flat[torch.linspace(0, flat.numel() - 1, count, dtype=torch.float64).long().to(flat.device)]
-        if sample.is_floating_point():
-            sample = sample.to(torch.bfloat16).view(torch.int16)
         hasher.update(_plain_name(name).encode() + str(tuple(tensor.shape)).encode())
-        hasher.update(sample.to(torch.int64).cpu().numpy().astype("<i8").tobytes())
-        read += 1
-    if not read and not adapters:
+        sample = tensor.detach().reshape(-1)[_places(tensor.numel(), tensor.device)]
+        samples.append(
+            sample.to(torch.bfloat16).view(torch.int16).long() if sample.is_floating_point() else sample.long()
+        )
+    if not samples and not adapters:
         raise ModelMismatch(
             f"{type(model).__name__}: no weight can be read, so nothing says which model this is. "
             "Load it with at least some of its weights in memory."
         )
+    # One transfer per device (a copy per tensor would wait for a GPU hundreds of times), hashed in the order of the
+    # names, so that it does not show how a model is spread over devices.
+    hosts: dict[int, torch.Tensor] = {}
+    for device in {sample.device for sample in samples}:
+        mine = [i for i, sample in enumerate(samples) if sample.device == device]
+        parts = torch.split(torch.cat([samples[i] for i in mine]).cpu(), [len(samples[i]) for i in mine])
+        hosts.update(zip(mine, parts, strict=True))
+    hasher.update(b"".join(hosts[i].numpy().astype("<i8").tobytes() for i in range(len(samples))))
     return hasher.hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _places(size: int, device: torch.device) -> torch.Tensor:
+    """Where a tensor of `size` values is sampled: evenly, both ends included."""
+    count = min(SAMPLES_PER_TENSOR, size)
+    return torch.linspace(0, size - 1, count, dtype=torch.float64).long().to(device)
 
 
 def _is_adapter(name: str) -> bool:

@@ -1,0 +1,180 @@
+"""Nothing that was not watched whole is clear: the ways a tap can miss something, each by its reason."""
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+from sri_plugin_lab.hooks import LabCausalHook
+from sri_plugin_lab.models import load, load_tokenizer
+
+import sri_sdk
+from sri_sdk.capture.conclude import Coverage
+from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.run import Run
+from sri_sdk.capture.tap import tap_of
+from sri_sdk.errors import ConfigError
+from sri_sdk.grid import StepGrid
+
+from .conftest import Toy, toy_prompts
+
+
+@pytest.mark.parametrize(
+    ("coverage", "reasons"),
+    [
+        (Coverage(8, 8, 8, ended=False), []),
+        (Coverage(7, 8, 8, ended=False), ["incomplete_coverage"]),
+        (Coverage(9, 8, 8, ended=False), ["incomplete_coverage"]),
+        (Coverage(0, None, 8, ended=False), ["tap_silent"]),
+        (Coverage(8, None, 8, ended=False), []),
+        (Coverage(5, None, 8, ended=True), []),
+        (Coverage(5, None, 8, ended=False), ["end_not_seen"]),
+        (Coverage(9, None, 8, ended=True), ["over_budget"]),
+        (Coverage(5, None, None, ended=False), []),
+    ],
+)
+def test_coverage_is_whole_or_says_why_not(coverage: Coverage, reasons: list[str]) -> None:
+    assert coverage.reasons() == reasons
+
+
+@pytest.fixture(scope="module")
+def causal():
+    model, tokenizer = load("causal"), load_tokenizer()
+    hook = LabCausalHook(model)
+    encoded = hook.encode(
+        tokenizer, ["how do i paint the kite of the baker ?", "how do i steal the kite of the baker ?"]
+    )
+    return hook, {"input_ids": encoded.input_ids, "attention_mask": encoded.attention_mask}
+
+
+def watched(causal, action, *, budget: int = 48, rows: int = 2):
+    """Reasons per request, after `action(model, inputs, run)` under watch."""
+    hook, inputs = causal
+    inputs = {name: value[:rows] for name, value in inputs.items()}
+    run, tap = Run(hook, Watching("predicting", grid=StepGrid(8, "step", budget), budget=budget)), tap_of(hook.model)
+    with tap.installed(hook, run), tap.owned_by(run):
+        action(hook.model, inputs, run)
+    run.finish()
+    return [list(trace.reasons) for trace in run.traces]
+
+
+def test_an_end_that_shows_only_in_the_output_must_be_told(causal) -> None:
+    def silent(model, inputs, run):
+        model.generate(**inputs, max_new_tokens=48, do_sample=False)
+
+    def told(model, inputs, run):
+        run.returned(model.generate(**inputs, max_new_tokens=48, do_sample=False))
+
+    # The refusal ends while the answer goes on, so its end is seen; the answer ends with the batch.
+    assert watched(causal, silent) == [["end_not_seen"], []]
+    assert watched(causal, told) == [[], []]
+
+
+def test_a_tap_that_falls_silent_after_the_prompt_is_noticed(causal) -> None:
+    def half_silent(model, inputs, run):
+        calls = []
+        honest = run.begin
+        run.begin = lambda ids: honest(ids) if not calls and not calls.append(1) else None
+        run.returned(model.generate(**inputs, max_new_tokens=48, do_sample=False))
+
+    assert watched(causal, half_silent) == [["incomplete_coverage"]] * 2
+
+
+def test_more_tokens_than_the_guard_was_made_for_are_noticed(causal) -> None:
+    def long(model, inputs, run):
+        model.generate(**inputs, max_new_tokens=30, min_new_tokens=30, do_sample=False)
+
+    assert watched(causal, long, budget=20) == [["over_budget"]] * 2
+
+
+def test_a_second_generation_in_one_watch_is_noticed(causal) -> None:
+    def twice(model, inputs, run):
+        for _ in range(2):
+            model.generate(**inputs, max_new_tokens=4, do_sample=False)
+
+    assert all(reasons[0] == "hook_failed" for reasons in watched(causal, twice, budget=4))
+
+
+def test_a_generation_that_raises_is_interrupted(toy: Toy, toy_guard) -> None:
+    with pytest.raises(KeyError), sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+        toy.loaded.model.generate(**toy.inputs(toy_prompts(1)))
+        raise KeyError
+    assert run.verdicts[0].status == "unmonitored" and run.verdicts[0].reasons[0] == "interrupted"
+
+
+def test_a_driven_generation_left_early_is_interrupted(toy: Toy) -> None:
+    batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), toy.watching)
+    for step in batch:
+        if step.index == 3:
+            break
+    del step
+    assert all(trace.reasons == ("interrupted",) for trace in batch.run.traces)
+
+
+def test_a_row_that_was_aborted_counts_its_own_steps(toy: Toy) -> None:
+    batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), toy.watching)
+    for step in batch:
+        if step.index == 2:
+            batch.intervene(sri_sdk.Intervention(abort=(0,)))
+    assert [(t.steps, t.expected, t.reasons) for t in batch.run.traces] == [(3, 3, ()), (8, 8, ())]
+
+
+def test_an_alarm_of_a_finished_run_stops_nothing_later(toy: Toy, toy_guard) -> None:
+    """A task that was started inside the block still carries its context when the block has ended."""
+    from dataclasses import replace
+
+    toy_guard.scorer.thresholds["online"] = replace(toy_guard.scorer.thresholds["online"], value=-1e9)
+    inputs = toy.inputs(toy_prompts(1))
+    with sri_sdk.watch(toy.loaded.model, toy_guard, rule="online", abort=True) as run:
+        context = contextvars.copy_context()
+    run.finish()
+    with sri_sdk.watch(toy.loaded.model, toy_guard):
+        later = threading.Thread(target=lambda: context.run(toy.loaded.model.generate, **inputs))
+        later.start()
+        later.join()
+    assert run.verdicts[0].status == "unmonitored"
+
+
+def test_tasks_on_one_model_hear_only_their_own(toy: Toy, toy_guard) -> None:
+    async def one(prompts):
+        with sri_sdk.watch(toy.loaded.model, toy_guard, request_ids=[p.id for p in prompts]) as run:
+            await asyncio.sleep(0)
+            toy.loaded.model.generate(**toy.inputs(prompts))
+            await asyncio.sleep(0)
+        return run.verdicts
+
+    async def both():
+        return await asyncio.gather(one(toy_prompts(2)), one(toy_prompts(3, start=5)))
+
+    first, second = asyncio.run(both())
+    assert [len(first), len(second)] == [2, 3]
+    assert all(v.status != "unmonitored" for v in (*first, *second))
+
+
+def test_a_block_that_ends_in_another_context_leaves_nothing_behind(toy: Toy, toy_guard) -> None:
+    block = sri_sdk.watch(toy.loaded.model, toy_guard)
+    contextvars.copy_context().run(block.__enter__)
+    block.__exit__(None, None, None)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in toy.loaded.model.modules())
+
+
+def test_an_embedding_that_is_called_by_keyword_does_not_disturb_the_model(toy: Toy, toy_guard) -> None:
+    ids = toy.inputs(toy_prompts(1))["input_ids"]
+    with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+        assert toy.loaded.model.embed(input=ids).shape == (*ids.shape, 16)
+    assert run.verdicts[0].status == "unmonitored"
+
+
+def test_arguments_that_contradict_each_other_are_refused(toy: Toy, toy_guard) -> None:
+    from sri_plugin_toy.hook import ToyHook
+    from sri_plugin_toy.model import build
+
+    for wrong, message in [
+        ({"request_ids": "ab"}, "one id per row"),
+        ({"request_ids": ["a", "a"]}, "only once"),
+        ({"hook": ToyHook(build(0))}, "another model object"),
+    ]:
+        with pytest.raises(ConfigError, match=message), sri_sdk.watch(toy.loaded.model, toy_guard, **wrong):
+            pass
+    with pytest.raises(ConfigError, match="blocks 0 to 1"), sri_sdk.watch(toy.loaded.model, layers=(7,)):
+        pass
