@@ -116,6 +116,11 @@ def with_guard(
     shown = {**model_facts(hook), **({} if sampler is None else {"sampler": dict(sampler)})}
     found = Fingerprint({**expected.hard, **shown}, model_circumstances(hook, system_prompt))
     accepted = expected.admit(found, subject=f"watch({type(hook.model).__name__})", accept=accept)
+    if expected.hard["grid"]["mapping"] == "committed" and "committed" not in hook.capabilities:
+        raise ConfigError(
+            f"{type(hook).__name__} cannot tell which positions are committed, and this guard's step grid counts them. "
+            "Fit a guard with `tap.mapping: step`."
+        )
     manifest, grid = loaded.manifest, StepGrid(**expected.hard["grid"])
     return Watching(
         pooling=expected.hard["pooling"],

@@ -41,6 +41,31 @@ def test_the_streamed_signal_equals_the_offline_one_bit_for_bit(cells, budget, e
         assert np.array_equal(stream.sigma[row], offline.sigma)
 
 
+@given(
+    cells=st.integers(1, 12),
+    budget=st.integers(1, 40),
+    commits=st.lists(st.lists(st.integers(-2, 9), min_size=1, max_size=12), min_size=1, max_size=3),
+    seed=st.integers(0, 1000),
+)
+def test_counting_tokens_the_streamed_signal_equals_the_offline_one_too(cells, budget, commits, seed) -> None:
+    """Progress that jumps over cells, stands still, or would fall because a sampler takes tokens back."""
+    anchors, grid = made_anchors(cells, 8), StepGrid(cells, "committed", budget)
+    steps = max(len(c) for c in commits)
+    phi = np.random.default_rng(seed).normal(size=(steps, len(commits), 2, 8)).astype(np.float32)
+    # As the recorder gives it: the running maximum of what was committed before each step.
+    before = [np.maximum.accumulate(np.r_[0, np.cumsum(c)[:-1]]) for c in commits]
+    stream = SignalStream(anchors, grid, len(commits), tau=TAU, eps=EPS)
+    for step in range(steps):
+        active = np.array([len(c) > step for c in commits])
+        now = np.array([b[min(step, len(b) - 1)] for b in before], dtype=np.int64)
+        stream.add(torch.from_numpy(phi[step]), now, now, active)
+    stream.finish()
+    for row, clock in enumerate(before):
+        placed = grid.place(phi[: len(clock), row], np.append(clock, budget))
+        offline = sri(placed, anchors.harmless, anchors.harmful)
+        assert np.array_equal(stream.logit[row], offline.logit)
+
+
 def test_a_closed_cell_never_changes_again() -> None:
     anchors, grid = made_anchors(4, 8), StepGrid(4, "step", 10)
     rng = np.random.default_rng(0)

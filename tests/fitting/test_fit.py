@@ -9,8 +9,9 @@ from sri_plugin_lab.hooks import LabDiffusionHook
 import sri_sdk
 from sri_sdk.config import load_config
 from sri_sdk.config_model import FitConfig
-from sri_sdk.errors import CaptureError, ModelMismatch
+from sri_sdk.errors import BundleError, CaptureError, ModelMismatch
 from sri_sdk.fitting.fit import fit
+from sri_sdk.scoring.guard import Guard
 
 from .conftest import write_config
 
@@ -59,6 +60,31 @@ def _recalibrating_keeps_anchors_and_detector(folder: Path, before) -> None:
     old, new = (g.manifest.rules["final"] for g in (before.guard, again.guard))
     assert new.alpha == 0.1 and new.value < old.value
     assert np.array_equal(new.scores.unpack(), old.scores.unpack())
+    other = load_config(write_config(folder, detector={"name": "autoencoder", "options": {"epochs": 21}}))
+    with pytest.raises(ModelMismatch, match=r"options was .*20.*21"):
+        fit(other, quiet, recalibrate=True)
+    # Another system prompt is other traffic: refused, then accepted by name, and then the guard says so.
+    spoken = {"model": {"hook": "lab-diffusion", "system_prompt": "be kind"}}
+    with pytest.raises(ModelMismatch, match="system_prompt"):
+        fit(load_config(write_config(folder, **spoken)), quiet, recalibrate=True)
+    now = fit(load_config(write_config(folder, **spoken, accept=["system_prompt"])), quiet, recalibrate=True)
+    assert now.guard.anchors.fingerprint.soft["system_prompt"] != "none"
+
+
+def test_a_fit_that_fails_at_the_end_leaves_the_old_guard_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fit(load_config(write_config(tmp_path)), quiet).guard
+
+    def broken(*_: object) -> None:
+        raise BundleError("the disk is full")
+
+    monkeypatch.setattr("sri_sdk.fitting.artefacts.export_guard", broken)
+    with pytest.raises(BundleError):
+        fit(load_config(write_config(tmp_path, seed=1)), quiet)
+    after = Guard.load(tmp_path / "guard")
+    assert after.manifest.digest == before.manifest.digest and after.anchors.digest == before.anchors.digest
+    assert {p.name for p in (tmp_path / "guard").iterdir()} == {"anchors.npz", "detector.npz", "bundle", "cache"}
 
 
 def test_a_model_that_computes_nan_stops_the_fit_naming_prompt_and_cell(

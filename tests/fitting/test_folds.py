@@ -6,7 +6,7 @@ from sri_plugin_lab.dataset import LabDataset
 from sri_sdk.config_model import FitConfig
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
-from sri_sdk.fitting.folds import draw_folds, text_hash
+from sri_sdk.fitting.folds import draw_folds, refuse_overlap, text_hash
 from sri_sdk.records import Prompt
 
 
@@ -36,6 +36,23 @@ def test_overlapping_folds_are_refused_naming_folds_and_an_example(small: FitCon
     assert "calibration-harmless-0" in str(refused.value.problems)
     # Prompts may be confidential: ids are named, texts are not.
     assert "PAINT" not in str(refused.value.problems)
+
+
+def prompt(name: str, text: str, base: str | None = None) -> Prompt:
+    return Prompt(name, text, "harmful", base=base)
+
+
+def test_the_same_text_twice_in_one_fold_is_refused() -> None:
+    """199 copies of one prompt would be stated as n = 199."""
+    with pytest.raises(ConfigError, match=r"2 prompt\(s\) of 'calibration' also stand in 'calibration'"):
+        refuse_overlap({"calibration": (prompt("a", "x"), prompt("b", "x"), prompt("c", "X "))})
+
+
+def test_an_attack_on_a_request_of_another_fold_is_refused_and_within_the_test_fold_wanted() -> None:
+    plain, attacked = prompt("a", "x"), prompt("a-attacked", "you are grim . x", base="a")
+    refuse_overlap({"test": (plain, attacked)})
+    with pytest.raises(ConfigError, match="'a-attacked' is 'a' again"):
+        refuse_overlap({"anchors": (plain,), "test": (attacked,)})
 
 
 def test_texts_that_differ_in_case_width_or_spacing_are_the_same_text() -> None:

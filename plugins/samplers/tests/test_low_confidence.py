@@ -83,6 +83,16 @@ def test_an_aborted_row_keeps_its_canvas_and_the_others_go_on() -> None:
     assert torch.equal(made[-1].draft[[0, 2]], run({"steps": 8})[-1].draft[[0, 2]])
 
 
+def test_when_every_row_is_aborted_the_model_rests() -> None:
+    assert len(run({"steps": 8}, wishes={2: Intervention(abort=(0, 1, 2))})) == 3
+
+
+def test_an_aborted_row_is_not_opened_again() -> None:
+    everything = torch.ones(3, CANVAS, dtype=torch.bool)
+    made = run({"steps": 8}, wishes={2: Intervention(abort=(1,), remask=everything)})
+    assert torch.equal(made[-1].committed[1], made[2].committed[1])
+
+
 def test_opened_positions_are_filled_again_within_the_budget() -> None:
     remask = torch.zeros(3, CANVAS, dtype=torch.bool)
     remask[0, :4] = True
