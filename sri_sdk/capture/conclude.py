@@ -23,6 +23,7 @@ INTERRUPTED = "interrupted"
 """The generation raised, was aborted, or was left before its end."""
 NO_SIGNAL = "no_signal"
 HOOK_FAILED = "hook_failed"
+SCORER_FAILED = "scorer_failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sri_sdk.capture.conclude import HOOK_FAILED, SILENT, Coverage, conclude_trace, conclude_verdicts
+from sri_sdk.capture.conclude import HOOK_FAILED, SCORER_FAILED, SILENT, Coverage, conclude_trace, conclude_verdicts
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.recorder import Layers, Recorder, Watching, to_host
 from sri_sdk.capture.stream import SignalStream
@@ -195,7 +195,12 @@ class Run:
             self.signals = self._signals(ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._seen = {}, [], []
-        self.verdicts = conclude_verdicts(self._watching, self._recorder, self.signals, self.traces)
+        try:
+            self.verdicts = conclude_verdicts(self._watching, self._recorder, self.signals, self.traces)
+        except Exception as err:
+            # The generation is done and its caller wants the tokens: a scorer that fails costs the verdict, not them.
+            self._isolate(err, SCORER_FAILED)
+            self.verdicts = tuple(Verdict(i, "unmonitored", (SCORER_FAILED,)) for i in ids)
 
     def _finish(self, committed: torch.Tensor | None) -> None:
         if self._plan is not None:
@@ -254,13 +259,13 @@ class Run:
         self._view.requests, self._canvas, self._prompt = requests, plan.canvas, plan.positions.shape[1]
         self._recorder = Recorder(self._watching, requests)
 
-    def _isolate(self, err: Exception) -> None:
-        """A hook that fails never alters generation: the run is unmonitored, and the log says why, once."""
+    def _isolate(self, err: Exception, reason: str = HOOK_FAILED) -> None:
+        """What fails here never alters generation: the run is unmonitored, and the log says why, once."""
         self._plan = None
-        if HOOK_FAILED not in self._failures:
-            log.warning("%s failed, the run is unmonitored: %s: %s", type(self._hook).__name__, type(err).__name__, err)
+        if reason not in self._failures:
             self.failure = f"{type(err).__name__}: {err}"
-        self.fail(HOOK_FAILED)
+            log.warning("%s: %s: the run is unmonitored: %s", type(self._hook).__name__, reason, self.failure)
+        self.fail(reason)
 
 
 def _nothing(request_id: str, reasons: tuple[str, ...]) -> Trace:

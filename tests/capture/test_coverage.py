@@ -102,6 +102,17 @@ def test_a_generation_that_raises_is_interrupted(toy: Toy, toy_guard) -> None:
     assert run.verdicts[0].status == "unmonitored" and run.verdicts[0].reasons[0] == "interrupted"
 
 
+def test_a_scorer_that_fails_costs_the_verdict_and_not_the_tokens(toy: Toy, toy_guard, monkeypatch) -> None:
+    def broken(*_args: object, **_options: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(type(toy_guard.scorer), "score", broken)
+    with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+        tokens = toy.loaded.model.generate(**toy.inputs(toy_prompts(2)))
+    assert tokens.shape[0] == 2
+    assert [(v.status, v.reasons) for v in run.verdicts] == [("unmonitored", ("scorer_failed",))] * 2
+
+
 def test_a_driven_generation_left_early_is_interrupted(toy: Toy) -> None:
     batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), toy.watching)
     for step in batch:
