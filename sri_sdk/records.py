@@ -115,6 +115,9 @@ class StepPlan:
     """[R, P] bool tensor: canvas positions that were fixed before this pass; None = the hook cannot tell."""
     active: torch.Tensor | None = None
     """[R] bool tensor: requests still generating; None = all."""
+    span: tuple[int, int] | None = None
+    """Rows [start, stop) that predict canvas positions, where they are the same and without padding for all requests:
+    an optional hint, with which the tap slices instead of masking. None = read `positions`."""
     canvas: int | None = None
     """P, where the family fixes it in advance; None = open-ended (autoregressive)."""
 

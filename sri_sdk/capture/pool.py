@@ -107,6 +107,10 @@ class CanvasPooler(Pooler):
         return ready
 
     def _pool(self, states: list[torch.Tensor], plan: StepPlan, committed: torch.Tensor | None = None) -> Pooled:
+        home = states[-1].device
+        if plan.span is not None and not self._only_committed:
+            phi = torch.stack([_span_sum(s, plan).to(home) for s in states], dim=1) / (plan.span[1] - plan.span[0])
+            return Pooled(phi, plan.active, _count(plan.committed))
         positions = _of_requests(plan.positions, plan)
         target = torch.where(positions == PADDING, positions, positions + plan.shift)
         wanted = target >= 0 if plan.canvas is None else (target >= 0) & (target < plan.canvas)
@@ -117,9 +121,8 @@ class CanvasPooler(Pooler):
                     "Use pooling `response`."
                 )
             wanted &= committed.to(target.device).gather(1, target.clamp(0, committed.shape[1] - 1))
-        home = states[-1].device
         phi = torch.stack([_mean(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
-        return Pooled(phi, plan.active, None if plan.committed is None else plan.committed.sum(1))
+        return Pooled(phi, plan.active, _count(plan.committed))
 
 
 class RunningPooler(Pooler):
@@ -135,12 +138,8 @@ class RunningPooler(Pooler):
 
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
         """Adds this pass to the mean."""
-        positions = _of_requests(plan.positions, plan)
-        wanted = (positions != PADDING) & (positions + (plan.shift if self._ahead else 0) >= 0)
-        home = states[-1].device
-        rows = wanted.sum(1).to(home)
-        added = torch.stack([_sum(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
-        counts = rows > 0 if plan.active is None else (rows > 0) & plan.active.to(home)
+        added, rows = self._added(states, plan)
+        counts = rows > 0 if plan.active is None else (rows > 0) & plan.active.to(rows.device)
         if self._sum is None or self._last is None or self._count is None:
             self._sum, self._last = torch.zeros_like(added), torch.zeros_like(added)
             self._count = torch.zeros_like(rows)
@@ -151,6 +150,17 @@ class RunningPooler(Pooler):
         # The prompt's pass predicts the first token but holds no state of a generated one.
         self._open = self._mean_now(counts) if self._ahead or self._passes else None
         self._passes += 1
+
+    def _added(self, states: list[torch.Tensor], plan: StepPlan) -> tuple[torch.Tensor, torch.Tensor]:
+        """[R, C, D] sum over the rows the profile wants of this pass, and [R] how many they are."""
+        home = states[-1].device
+        if plan.span is not None and self._ahead:
+            added = torch.stack([_span_sum(s, plan).to(home) for s in states], dim=1)
+            return added, torch.full((len(added),), plan.span[1] - plan.span[0], device=home)
+        positions = _of_requests(plan.positions, plan)
+        wanted = (positions != PADDING) & (positions + (plan.shift if self._ahead else 0) >= 0)
+        added = torch.stack([_sum(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
+        return added, wanted.sum(1).to(home)
 
     def settle(self, committed: torch.Tensor | None) -> Pooled | None:
         """The mean after this pass; autoregressive models commit what they predict, so nothing is waited for."""
@@ -178,6 +188,17 @@ class RunningPooler(Pooler):
 def _of_requests(rows: torch.Tensor, plan: StepPlan) -> torch.Tensor:
     """[B, ...] -> [R, ...]: drops unconditional and foreign rows."""
     return rows if plan.rows is None else rows[plan.rows.to(rows.device)]
+
+
+def _span_sum(states: torch.Tensor, plan: StepPlan) -> torch.Tensor:
+    """[B, L, D] -> [R, D] float32: the sum over the rows of the plan's span."""
+    assert plan.span is not None
+    return _of_requests(states[:, plan.span[0] : plan.span[1]], plan).sum(1, dtype=torch.float32)
+
+
+def _count(committed: torch.Tensor | None) -> torch.Tensor | None:
+    """[R, P] bool -> [R] positions that are committed."""
+    return None if committed is None else committed.sum(1)
 
 
 def _sum(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

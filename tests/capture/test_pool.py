@@ -1,5 +1,7 @@
 """Each profile against a float64 mean of the same states, rows chosen by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,22 @@ def test_generated_tokens_have_one_state_fewer_than_tokens() -> None:
     assert out[0] is None and pooler.states_for(4) == 3 and list(pooler.tail(3)) == []
     expected = np.mean([h[0, -1].double().numpy() for h in passes[1:]], axis=0)
     assert np.abs(out[-1].phi[0, 0].numpy() - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_a_span_gives_what_the_positions_give(shift: int) -> None:
+    """A hook's hint must not change the signal: for the canvas, and for the running mean."""
+    plan = canvas_plan(shift, rows=torch.arange(B))
+    for scheme, profile, canvas, end in (
+        ("masked", "response", P, L - shift),
+        ("autoregressive", "predicting", None, L),
+    ):
+        given, sliced = make_pooler(scheme, profile), make_pooler(scheme, profile)
+        for seed in range(3):
+            h = states(seed, batch=2 * B)
+            given.add([h, h + 1], replace(plan, canvas=canvas))
+            sliced.add([h, h + 1], replace(plan, canvas=canvas, span=(3 - shift, end)))
+            assert torch.allclose(given.settle(None).phi, sliced.settle(None).phi, atol=1e-6)
 
 
 def test_a_profile_of_another_scheme_is_refused() -> None:

@@ -71,7 +71,8 @@ class LabDiffusionHook(_LabHook):
         positions = torch.arange(-start, length - start, device=ids.device).expand(batch, length)
         rows = None if requests == batch else torch.arange(requests, device=ids.device)
         return sri_sdk.StepPlan(
-            positions, shift=0, rows=rows, committed=~masked[:requests, start:], canvas=length - start
+            positions, shift=0, rows=rows, committed=~masked[:requests, start:], span=(start, length),
+            canvas=length - start,
         )  # fmt: skip
 
     def _second_half_is_blind(self, masked: torch.Tensor, start: int) -> bool:
@@ -119,7 +120,8 @@ class LabCausalHook(_LabHook):
             memory["next"] = first + length
             ended = torch.isin(ids, memory["ends"]).any(1)
             memory["active"] = memory["active"] & ~ended
-        return sri_sdk.StepPlan(positions, shift=1, active=memory["active"])
+        # The last row of every pass predicts the next token; on the left, prompts may be padded.
+        return sri_sdk.StepPlan(positions, shift=1, active=memory["active"], span=(length - 1, length))
 
 
 def _load(name: str) -> sri_sdk.LoadedModel:
