@@ -4,7 +4,9 @@
     |-- data.py          everything a report shows, as frozen dataclasses
     |-- words.py         verdicts, numbers and the finding, as people read them
     |-- themes.py        colours, light and dark
-    |-- figures.py       the three pictures                                      (imports matplotlib)
+    |-- figures.py       the three pictures, as SVG and PNG                       (imports matplotlib)
+    |   |-- figure_trajectories.py, figure_scores.py, figure_rates.py             (each imports matplotlib)
+    |   `-- drawing.py   what they share: a sheet in inches, text that fits       (imports matplotlib)
     `-- page.py          the page: template.html, page.css and player.js in one   (imports jinja2)
 
 Needs the extra `report`; matplotlib and jinja2 are imported when a report is written, never before.
