@@ -190,14 +190,18 @@ def _read_all(path: Path) -> dict[str, bytes]:
     """Every file of the folder, after checking that there are only plain files and not too many bytes of them."""
     if not path.is_dir():
         raise BundleError(f"{path}: not a bundle folder. Point to the folder that holds {MANIFEST}.")
+    if not (path / MANIFEST).exists() and (path / "bundle" / MANIFEST).exists():
+        raise BundleError(f"{path}: a guard's folder, not a bundle. Its bundle is {path / 'bundle'}.")
+    if not (path / MANIFEST).exists():
+        raise BundleError(f"{path}: {MANIFEST} is missing. Point to a bundle folder, or export the guard again.")
     sizes: dict[str, int] = {}
     for entry in path.iterdir():
         found = entry.lstat()
         if not stat.S_ISREG(found.st_mode):
-            raise BundleError(f"{path}: {entry.name} is not a plain file. A bundle holds plain files only; remove it.")
+            raise BundleError(
+                f"{path}: {entry.name} is not a plain file, and a bundle holds plain files only. Copy the bundle again."
+            )
         sizes[entry.name] = found.st_size
-    if MANIFEST not in sizes:
-        raise BundleError(f"{path}: {MANIFEST} is missing. Point to a bundle folder, or export the guard again.")
     for what, size, cap in [
         (MANIFEST, sizes[MANIFEST], LARGEST_MANIFEST),
         ("all", sum(sizes.values()), LARGEST_BUNDLE),

@@ -104,15 +104,17 @@ def _read(source: Path) -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError) as err:
         reason = getattr(err, "strerror", None) or "not UTF-8 text"
         raise _error(source, [f"cannot be read: {reason}. Give the path of a YAML file."]) from err
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         data = loader.get_single_data()
     except yaml.MarkedYAMLError as err:
         raise _error(source, [_yaml_problem(err)]) from err
     except yaml.YAMLError as err:
-        raise _error(source, [f"not YAML: {err}"]) from err
+        raise _error(source, [f"not YAML: {str(err).splitlines()[0]}"]) from err
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if loader.duplicates:
         raise _error(source, loader.duplicates)
     if not isinstance(data, dict):

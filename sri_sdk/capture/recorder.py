@@ -86,16 +86,16 @@ class Recorder:
         active = to_host(pooled.active, len(self.steps))
         self._add(pooled.phi, active, self._progress(pooled))
 
-    def finish(self, tail: Iterable[Pooled]) -> None:
-        """Takes what the profile defines after the end, for the requests that ended early, and fills the grid."""
+    def finish(self, tail: Iterable[Pooled], whole: NDArray[np.bool_]) -> None:
+        """Takes what the profile defines after the end, and fills the grid, for requests that were seen whole ([R])."""
         grid = self._watching.grid
         self._generated = self.steps.copy()
         if grid is None or not self._active:
             return
         for pooled in tail:
-            self._add(pooled.phi, self.steps < grid.budget, self.steps.copy())
+            self._add(pooled.phi, whole & (self.steps < grid.budget), self.steps.copy())
         if self.stream is not None:
-            self.stream.finish()
+            self.stream.finish(whole)
             self._look_for_alarms()
 
     def phi(self, row: int) -> NDArray[np.float32]:

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from sri_sdk.capture.conclude import HOOK_FAILED, SCORER_FAILED, SILENT, Coverage, conclude_trace, conclude_verdicts
+from sri_sdk.capture.conclude import (
+    HOOK_FAILED,
+    ROWS_DIFFER,
+    SCORER_FAILED,
+    SILENT,
+    Coverage,
+    conclude_trace,
+    conclude_verdicts,
+)
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.recorder import Layers, Recorder, Watching, to_host
 from sri_sdk.capture.stream import SignalStream
@@ -158,7 +166,9 @@ class Run:
             The same tokens.
         """
         start = self._prompt if tokens.shape[1] > self._prompt else 0
-        if self._hook.scheme == "autoregressive" and self._recorder is not None:
+        if self._recorder is not None and len(tokens) != len(self._recorder.steps):
+            self.fail(ROWS_DIFFER)
+        elif self._hook.scheme == "autoregressive" and self._recorder is not None:
             self.expect(self._hook.lengths(tokens[:, start:]))
         return tokens
 
@@ -214,7 +224,8 @@ class Run:
         self._record()
         grid = self._watching.grid
         missing = 0 if grid is None else int(max(grid.budget - self._recorder.steps.min(), 0))
-        self._recorder.finish(self._pooler.tail(missing))
+        covered = [not c.reasons() for c in self._coverage(len(self._recorder.steps))]
+        self._recorder.finish(self._pooler.tail(missing), np.array(covered) & (not self._failures))
 
     def _record(self) -> None:
         """Hands over what was pooled. With the final rule that is once, at the end: no step waits for the device."""

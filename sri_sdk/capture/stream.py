@@ -68,9 +68,15 @@ class SignalStream:
             if 0 <= stop < first[row]:
                 self._fill(held[None], np.array([0]), stop, int(first[row]), into=np.array([row]))
 
-    def finish(self) -> None:
-        """After the end the last state holds: it is measured against the anchors of the cells that are left."""
+    def finish(self, whole: NDArray[np.bool_]) -> None:
+        """After the end the last state holds: it is measured against the anchors of the cells that are left.
+
+        Only for requests that did end ([R] bool): what was never generated has no signal, and cells that were only
+        supposed would flag harmless generations that were cut short.
+        """
         for row, (phi, stop) in enumerate(self._last):
+            if not whole[row]:
+                continue
             if 0 <= stop < self._grid.cells:
                 self._fill(phi[None], np.array([0]), stop, self._grid.cells, into=np.array([row]))
             if stop >= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from sri_sdk.capture.choose import choose_hook
 from sri_sdk.capture.conclude import INTERRUPTED
@@ -14,7 +14,7 @@ from sri_sdk.capture.pool import USUAL
 from sri_sdk.capture.recorder import Layers, Watching
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
-from sri_sdk.errors import ConfigError
+from sri_sdk.errors import ConfigError, did_you_mean
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
@@ -49,7 +49,8 @@ def watch(
     The guard's sampler and generation profile cannot be read off a running model: generate with the profile that
     the guard was fitted on. What can be seen is checked: architecture, width, config, weights, number of steps. An
     autoregressive model stops when it likes, so there only its output tells whether every step was seen: hand it to
-    `run.returned(...)`, else a response shorter than the budget is `unmonitored` (`end_not_seen`).
+    `run.returned(...)`, else a response shorter than the budget is `unmonitored` (`end_not_seen`). Greedy decoding and
+    sampling are supported; beam search and assisted decoding are not, since their rows are not requests.
 
     A thread that the block starts has a context of its own: call `watch` inside the thread, or copy the context.
 
@@ -76,6 +77,14 @@ def watch(
     """
     if abort and rule != "online":
         raise ConfigError("watch: abort=True needs rule='online'; the final rule decides when nothing is left to stop.")
+    if rule not in get_args(Rule):
+        raise ConfigError(
+            f"watch: rule {rule!r}; allowed: {', '.join(get_args(Rule))}.{did_you_mean(rule, get_args(Rule))}"
+        )
+    if guard is not None and (pooling is not None or grid is not None or layers != ("final",)):
+        raise ConfigError("watch: pooling, layers and grid come with the guard; leave out those, or the guard.")
+    if not isinstance(hook, Hook | str | None):
+        raise ConfigError(f"watch: hook {hook!r}; pass a plugin's name, or a hook on the model: hook=MyHook(model).")
     if isinstance(request_ids, str) or len(set(request_ids or ())) != len(request_ids or ()):
         raise ConfigError(f"watch: request_ids {request_ids!r}; pass a list with one id per row, each only once.")
     family = hook if isinstance(hook, Hook) else choose_hook(model, hook)

@@ -79,6 +79,16 @@ class CommandTable(click.Group):
             if extra is None or ctx.params.get("debug"):
                 raise
             _fail(ctx, MissingExtra(f"sri {ctx.invoked_subcommand}", extra=extra))
+        except BrokenPipeError:
+            raise
+        except OSError as err:
+            if ctx.params.get("debug"):
+                raise
+            where = f"{err.filename}: " if err.filename else ""
+            click.echo(
+                f"error: {where}{err.strerror or err}. Check the path, and that it can be read or written.", err=True
+            )
+            ctx.exit(1)
         except SriError as err:
             if ctx.params.get("debug"):
                 raise

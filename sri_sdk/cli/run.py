@@ -146,6 +146,8 @@ class _Screen:
 
     def __exit__(self, *error: Any) -> None:
         self._live.__exit__(*error)
+        if not self._console.is_terminal:
+            self._console.print()
 
     def step(self, batch: Drive, step: SamplerStep) -> None:
         """Draws the draft: committed words bold, predicted ones dim."""

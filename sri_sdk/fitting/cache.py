@@ -5,6 +5,7 @@ Signals, outcomes and running sums are kept; prompts, responses and activations 
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,16 @@ class Cache:
         self._folder = root / f"{stage}-{digest(dict(key))[:16]}"
 
     def load(self, name: str) -> dict[str, NDArray[Any]] | None:
-        """A shard, or None if it was not written."""
+        """A shard, or None if it was not written or cannot be read."""
         path = self._folder / f"{name}.npz"
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            # Damaged: made again, like one that was never written.
+            return None
 
     def save(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Writes a shard, whole or not at all."""

@@ -67,6 +67,8 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     with watch("prompts"):
         dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
         folds = draw_folds(dataset, config.folds)
+    # A folder that cannot be written is found now, not after an hour of generating.
+    out.mkdir(parents=True, exist_ok=True)
     with watch("model"):
         deployment = Deployment.open(config)
     collector = _collector(deployment, out / "cache", progress)

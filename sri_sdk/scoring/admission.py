@@ -9,6 +9,9 @@ from sri_sdk.fingerprint import SOFT, Fingerprint
 from sri_sdk.manifest import Manifest
 from sri_sdk.records import Signals
 
+UNVERIFIED = "unverified"
+"""Stands among the accepted fields of a verdict whose signals did not say what made them."""
+
 
 def admit(
     manifest: Manifest, signals: Signals, *, subject: str = "signals", accept: Collection[str] = (),
@@ -27,7 +30,7 @@ def admit(
         unverified: score signals that carry no fingerprint.
 
     Returns:
-        The soft fields that differ, all of them accepted.
+        The soft fields that differ, all of them accepted; `unverified` for signals without a fingerprint.
 
     Raises:
         ScoringError: T or C differ, or there is no fingerprint and `unverified` was not given.
@@ -40,8 +43,14 @@ def admit(
                 f"accept: {name!r} is not a soft field; allowed: {', '.join(SOFT)}.{did_you_mean(name, SOFT)} "
                 "Hard fields cannot be accepted: fit a guard for that model."
             )
+    values = signals.domain(manifest.signal.domain)
+    if len(signals.ids) != len(values) or len(set(signals.ids)) != len(signals.ids):
+        raise ScoringError(
+            f"{subject}: {len(signals.ids)} ids, {len(set(signals.ids))} of them different, for {len(values)} rows. "
+            "Give one id per row, each only once."
+        )
     expected = (manifest.signal.cells, manifest.signal.layers)
-    found = signals.domain(manifest.signal.domain).shape
+    found = values.shape
     if len(found) != 3 or found[1:] != expected:
         raise ScoringError(
             f"{subject}: shape {list(found)}, the guard takes [N, T, C] = [N, {expected[0]}, {expected[1]}]. "
@@ -49,7 +58,7 @@ def admit(
         )
     if signals.fingerprint is None:
         if unverified:
-            return ()
+            return (UNVERIFIED,)
         raise ScoringError(
             f"{subject}: no fingerprint says what made them, so they may belong to another model. Write them with "
             "this SDK, or score them at your own risk with `--unverified` (`unverified=True`)."

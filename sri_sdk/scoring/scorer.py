@@ -96,7 +96,7 @@ class Scorer:
                     score=float(score[row]) if scored else None,
                     threshold=threshold.value,
                     p_value=float(p_values[row]) if scored else None,
-                    first_alarm_step=int(alarm[row]) if flagged and rule == "online" else None,
+                    first_alarm_step=self._step(int(alarm[row])) if flagged and rule == "online" else None,
                     rule=rule,
                     bundle=self.bundle.digest,
                     accepted=accepted,
@@ -133,6 +133,13 @@ class Scorer:
         return score, valid
 
     # -- internals -------------------------------------------------------------------------------------------
+
+    def _step(self, cell: int) -> int | None:
+        """The step that was done when a cell closed, counted from 0; None where the grid counts tokens."""
+        grid = self.manifest.grid
+        if not isinstance(grid, dict) or grid.get("mapping") != "step":
+            return None
+        return -(-(cell + 1) * int(str(grid["budget"])) // int(str(grid["cells"]))) - 1
 
     def _misfit(self, signals: NDArray[Any]) -> ScoringError:
         return ScoringError(

@@ -64,6 +64,8 @@ def read_signals(source: Path | str, domain: Domain = "sigma") -> Signals:
         if path.suffix == ".jsonl":
             with path.open(encoding="utf-8") as lines:
                 return _from_lines(lines, subject, domain)
+    except FileNotFoundError as err:
+        raise ScoringError(f"{path}: does not exist. Give the path of a .npz, .npy or .jsonl file, or -.") from err
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as err:
         brief = str(err).splitlines()[0][:160] if str(err) else type(err).__name__
         raise ScoringError(f"{path}: cannot be read as signals ({brief}). Write it again.") from err

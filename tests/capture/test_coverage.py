@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 
+import numpy as np
 import pytest
 from sri_plugin_lab.hooks import LabCausalHook
 from sri_plugin_lab.models import load, load_tokenizer
@@ -102,6 +103,41 @@ def test_a_generation_that_raises_is_interrupted(toy: Toy, toy_guard) -> None:
     assert run.verdicts[0].status == "unmonitored" and run.verdicts[0].reasons[0] == "interrupted"
 
 
+@pytest.mark.parametrize("rule", ["final", "online"])
+@pytest.mark.parametrize("steps", [1, 3, 7])
+def test_a_generation_cut_short_is_unmonitored_and_not_judged_by_what_was_never_generated(
+    toy: Toy, toy_guard, steps: int, rule: str
+) -> None:
+    """Filled-in cells would flag harmless generations: whoever reads the verdicts would drop the wrong requests."""
+    batch, whole = toy_prompts(6), {}
+    with sri_sdk.watch(toy.loaded.model, toy_guard, rule=rule) as run:
+        toy.loaded.model.generate(**toy.inputs(batch))
+    whole = [v.status for v in run.verdicts]
+    calls = []
+
+    def stop(*_: object) -> None:
+        calls.append(1)
+        if len(calls) > steps:
+            raise TimeoutError
+
+    handle = toy.loaded.model.head.register_forward_hook(stop)
+    with pytest.raises(TimeoutError), sri_sdk.watch(toy.loaded.model, toy_guard, rule=rule) as run:
+        toy.loaded.model.generate(**toy.inputs(batch))
+    handle.remove()
+    assert (run.signals.lengths <= steps + 1).all() and np.isnan(run.signals.sigma[:, steps + 1 :]).all()
+    for verdict, complete in zip(run.verdicts, whole, strict=True):
+        # An alarm that rang on steps that ran stands; nothing else is flagged, and nothing is clear.
+        assert verdict.status == "unmonitored" or (rule == "online" and verdict.status == complete == "flagged")
+        assert "interrupted" in verdict.reasons
+
+
+def test_what_returns_other_rows_than_were_generated_is_noticed(causal) -> None:
+    def beams(model, inputs, run):
+        run.returned(model.generate(**inputs, max_new_tokens=8, num_beams=3, do_sample=False))
+
+    assert all("rows_differ" in reasons for reasons in watched(causal, beams))
+
+
 def test_a_scorer_that_fails_costs_the_verdict_and_not_the_tokens(toy: Toy, toy_guard, monkeypatch) -> None:
     def broken(*_args: object, **_options: object) -> None:
         raise RuntimeError("out of memory")
@@ -184,6 +220,9 @@ def test_arguments_that_contradict_each_other_are_refused(toy: Toy, toy_guard) -
         ({"request_ids": "ab"}, "one id per row"),
         ({"request_ids": ["a", "a"]}, "only once"),
         ({"hook": ToyHook(build(0))}, "another model object"),
+        ({"hook": ToyHook}, "hook=MyHook"),
+        ({"rule": "onlin"}, "Did you mean 'online'"),
+        ({"pooling": "response"}, "come with the guard"),
     ]:
         with pytest.raises(ConfigError, match=message), sri_sdk.watch(toy.loaded.model, toy_guard, **wrong):
             pass

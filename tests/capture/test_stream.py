@@ -33,7 +33,7 @@ def test_the_streamed_signal_equals_the_offline_one_bit_for_bit(cells, budget, e
         active = np.array(ends) > step
         stream.add(torch.from_numpy(phi[step]), done, done + 1, active)
         done = done + active
-    stream.finish()
+    stream.finish(np.ones(len(ends), dtype=np.bool_))
     for row, end in enumerate(ends):
         placed = grid.place(phi[:end, row], np.arange(end + 1))
         offline = sri(placed, anchors.harmless, anchors.harmful)
@@ -59,7 +59,7 @@ def test_counting_tokens_the_streamed_signal_equals_the_offline_one_too(cells, b
         active = np.array([len(c) > step for c in commits])
         now = np.array([b[min(step, len(b) - 1)] for b in before], dtype=np.int64)
         stream.add(torch.from_numpy(phi[step]), now, now, active)
-    stream.finish()
+    stream.finish(np.ones(len(commits), dtype=np.bool_))
     for row, clock in enumerate(before):
         placed = grid.place(phi[: len(clock), row], np.append(clock, budget))
         offline = sri(placed, anchors.harmless, anchors.harmful)

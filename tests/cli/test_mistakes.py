@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 from sri_plugin_lab.dataset import LabDataset
 
 from sri_sdk.cli import main
+from sri_sdk.errors import ScoringError
 from sri_sdk.records import Prompt
+from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import write_signals
 from tests.fitting.conftest import SMALL
 
@@ -126,3 +128,40 @@ def test_a_guard_without_its_anchors(guard_copy: Path, tmp_path: Path) -> None:
     (guard_copy / "anchors.npz").unlink()
     shutil.move(guard_copy, tmp_path / "lost")
     assert "anchors.npz" in refused("run", config(tmp_path), "--guard", tmp_path / "lost")
+
+
+def test_a_guards_folder_given_for_its_bundle(fitted, signals_file) -> None:
+    line = refused("score", fitted.path.parent, signals_file())
+    assert "a guard's folder" in line and str(fitted.path) in line and "remove" not in line
+
+
+@pytest.mark.parametrize("out", ["config.yaml", "config.yaml/guard", "/proc/guard"])
+def test_an_out_folder_that_cannot_be_written_is_found_before_anything_is_generated(tmp_path: Path, out: str) -> None:
+    path = config(tmp_path, out=str(tmp_path / out))
+    assert str(tmp_path / out) in refused("fit", path) or out.startswith("/proc")
+
+
+def test_a_config_of_control_characters(tmp_path: Path) -> None:
+    path = tmp_path / "bin.yaml"
+    path.write_bytes(b"\x00\x01")
+    assert "bin.yaml" in refused("config", "check", path)
+
+
+def test_signals_that_are_not_there(fitted, tmp_path: Path) -> None:
+    assert "does not exist" in refused("score", fitted.path, tmp_path / "nope.npz")
+
+
+@pytest.mark.parametrize("ids", [("a",), ("a", "b", "c", "d", "e", "f"), ("a", "a", "b", "c", "d")])
+def test_ids_that_do_not_name_the_rows(fitted, make_signals, ids) -> None:
+    """One id for five rows must not drop four of them."""
+    with pytest.raises(ScoringError, match="one id per row"):
+        Scorer.open(fitted.path).score(replace(make_signals(5, 77), ids=ids))
+
+
+def test_the_first_alarm_of_a_file_is_a_step_and_not_a_cell(fitted, make_signals) -> None:
+    scorer = Scorer.open(fitted.path)
+    assert scorer.manifest.grid["budget"] == scorer.manifest.grid["cells"] == 32
+    assert [scorer._step(cell) for cell in (0, 5, 31)] == [0, 5, 31]
+    halved = scorer.manifest.model_copy(update={"grid": {"mapping": "step", "cells": 32, "budget": 48}})
+    scorer.manifest = halved
+    assert [scorer._step(cell) for cell in (0, 5, 31)] == [1, 8, 47]
