@@ -17,7 +17,7 @@ from paired import race
 PER_CLASS, BATCH = 16, 16
 MEMORY = (16, 16, 3)
 """Prompts per class, batch size and rounds of the memory measurement."""
-ROUNDS = {"causal": 5, "diffusion": 4}
+ROUNDS = {"causal": 8, "diffusion": 8}
 
 
 @pytest.mark.parametrize("scheme", ["causal", "diffusion"])

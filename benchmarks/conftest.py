@@ -66,7 +66,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def _number(value: float, unit: str) -> str:
     digits = f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
-    return f"{digits} {unit}" if unit == "%" else f"{digits}{unit}"
+    return f"{digits} {unit}" if unit in ("%", "ms") else f"{digits}{unit}"
 
 
 def _machine() -> str:

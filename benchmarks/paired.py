@@ -44,7 +44,7 @@ class Row:
     measure: str
     spread: Spread
     unit: str
-    """`x` or `%`."""
+    """`x`, `%` or `ms`."""
     note: str = ""
 
 

@@ -26,9 +26,12 @@ PLACES: dict[str, tuple[tuple[Any, str], ...]] = {
     "pooling": tuple((p, name) for p in (CanvasPooler, RunningPooler) for name in ("add", "settle", "tail")),
     "recorder": ((Recorder, "take"), (Recorder, "finish"), (Recorder, "clock"), (Recorder, "phi")),
     "signal": ((SignalStream, "add"), (SignalStream, "finish")),
-    "scoring": ((Scorer, "score_prefix"), (Scorer, "score")),
-    "conclusion": ((Run, "finish"),),
+    "scoring": ((Scorer, "score_prefix"),),
+    "verdict": ((Scorer, "score"),),
+    "conclusion": ((Run, "finish"), (Run, "returned")),
 }
+ONCE = ("choosing the hook", "fingerprint", "enter and leave", "verdict", "conclusion")
+"""Parts that cost once per generation; the others cost in every step."""
 
 
 class Stopwatch:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from sri_sdk.errors import ConfigError
+from sri_sdk.errors import ConfigError, ConformanceError
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.records import Encoded, Fit, ForwardCall, ForwardOutput, LoadedModel, RunView, StepPlan
 
@@ -70,6 +70,20 @@ class Hook(Plugin):
     def expected_steps(self, budget: int) -> int | None:
         """Steps a generation with this step budget must have; None if the family may stop early."""
         return None if self.scheme == "autoregressive" else budget
+
+    # -- for the conformance kit -----------------------------------------------------------------------------
+
+    @classmethod
+    def example(cls) -> Any:
+        """A small model with its own generate call, for the conformance kit: a `sri_sdk.testing.HookCase`.
+
+        Raises:
+            ConformanceError: the family has none.
+        """
+        raise ConformanceError(
+            f"{cls.__name__} has no example() to be checked on. Build a model with few weights there, as config class "
+            "and small sizes, and return a sri_sdk.testing.HookCase."
+        )
 
     # -- for driven sampling ---------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ LAYERS = [
 LAYER_OF = {module: level for level, modules in enumerate(LAYERS) for module in modules.split()}
 
 HEAVY = {"torch", "transformers", "safetensors", "sklearn", "skl2onnx", "onnx", "scipy", "matplotlib", "jinja2", "rich"}
-AT_TOP = {"capture": {"torch"}, "steer": {"torch"}, "report": {"matplotlib", "jinja2"}}
+AT_TOP = {"capture": {"torch"}, "steer": {"torch"}, "testing": {"torch"}, "report": {"matplotlib", "jinja2"}}
 """Folders that are about a heavy package, and are themselves imported only by those who need it."""
 ONLY_IN = {
     "stevedore": "sri_sdk/registry.py",

@@ -46,3 +46,8 @@ def test_types_and_licence_are_inside(contents: list[str]) -> None:
     assert "sri_sdk/py.typed" in contents
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in contents)
     assert any(name.endswith(".dist-info/entry_points.txt") for name in contents)
+
+
+def test_the_texts_of_new_plugins_are_inside(contents: list[str]) -> None:
+    texts = [x.relative_to(ROOT).as_posix() for x in (ROOT / "sri_sdk/cli/scaffold_texts").iterdir()]
+    assert texts and set(texts) <= set(contents)

@@ -49,5 +49,5 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
     looked = "; ".join(f"{n}: {fit.why}" for n, (_, fit) in sorted(fits.items()))
     raise ModelMismatch(
         f"{type(model).__name__}: no installed hook fits ({looked or 'none is installed'}). "
-        "Install the plugin of this family, or write one: see CONTRIBUTING.md."
+        "Install the plugin of this family, or write one: see docs/add-a-model-family.md."
     )

@@ -27,6 +27,8 @@ class Probe:
     """Smallest and largest length of the pooled states."""
     reasons: tuple[str, ...]
     """Why the tap cannot be trusted; empty = it can."""
+    shape: tuple[int, ...]
+    """(S, C, D) of the pooled states."""
 
     def __str__(self) -> str:
         low, high = self.norms
@@ -44,4 +46,5 @@ def probe(hook: Hook, loaded: LoadedModel, sampler: Sampler) -> Probe:
         pass
     (trace,) = batch.run.traces
     lengths = np.sqrt(norm_squared(trace.phi)) if trace.phi.size else np.array([np.nan])
-    return Probe(trace.steps, trace.expected, (float(lengths.min()), float(lengths.max())), trace.reasons)
+    norms = float(lengths.min()), float(lengths.max())
+    return Probe(trace.steps, trace.expected, norms, trace.reasons, trace.phi.shape)

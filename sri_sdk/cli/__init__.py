@@ -21,7 +21,8 @@ COMMANDS = {
     "run": ("run", "Generate, and watch the signal step by step."),
     "score": ("score", "Score signals with a bundle; needs no torch."),
     "bundle": ("bundle", "Say what is in a bundle, and whether it is intact."),
-    "plugins": ("plugins", "List the plugins that are installed."),
+    "plugins": ("plugins", "List the plugins that are installed, or start a new one."),
+    "check": ("check", "Check that a plugin keeps the promises of its interface."),
     "config": ("config", "Check YAML files, or print their schema."),
     "doctor": ("doctor", "Check this environment, its plugins and the embedded models."),
 }

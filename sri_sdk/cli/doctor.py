@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from packaging.requirements import Requirement
@@ -18,11 +18,18 @@ from sri_sdk.cli.output import emit_json, table
 from sri_sdk.errors import SriError
 from sri_sdk.extras import missing_extra
 
+if TYPE_CHECKING:
+    from sri_sdk.capture.probe import Probe
+    from sri_sdk.hook import Hook
+    from sri_sdk.records import LoadedModel
+
 DISTRIBUTION = "sri-sdk"
 LAB_HOOKS = ("lab-diffusion", "lab-causal")
+LEAST_GAP = 0.1
+"""Harmless minus harmful mean sigma below which a quick look calls refusal not separated."""
 
-State = Literal["ok", "absent", "broken"]
-"""`absent` is a choice (an extra that is not installed), `broken` needs mending."""
+State = Literal["ok", "no", "absent", "broken"]
+"""`no` = a hook for another family, `absent` = a choice (an extra that is not installed), `broken` needs mending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +44,19 @@ class Finding:
 
 
 @click.command()
+@click.argument("model", required=False)
+@click.option("--hook", "hook_name", help="With MODEL: try this hook only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
-    """Check this environment, its plugins and the embedded models. Exits with 1 if something is broken."""
-    findings = [*machine(), *packages(), *plugins(), *probe_lab()]
+def command(ctx: click.Context, model: str | None, hook_name: str | None, as_json: bool) -> None:
+    """Check this environment, its plugins and the embedded models; with MODEL, that model instead.
+
+    MODEL is the name of a hook that brings its own model, such as lab-diffusion, or a folder or hub id that
+    transformers can load without code from the checkpoint. Exits with 1 if something is broken.
+    """
+    if hook_name and not model:
+        raise click.UsageError("--hook needs a MODEL to try the hook on.")
+    findings = list(probe_model(model, hook_name)) if model else [*machine(), *packages(), *plugins(), *probe_lab()]
     if as_json:
         emit_json([asdict(finding) for finding in findings])
     else:
@@ -118,12 +133,6 @@ def probe_lab() -> Iterator[Finding]:
         yield _probe(name)
 
 
-_PROBE_SAMPLERS: dict[str, tuple[str, dict[str, int]]] = {
-    "masked": ("low-confidence", {"steps": 4, "tokens": 8}),
-    "autoregressive": ("autoregressive", {"tokens": 4}),
-}
-
-
 def _probe_hook(name: str) -> str:
     hook_class = registry.load("hooks", name)
     loaded = hook_class.load(registry.configure("hooks", name))
@@ -131,9 +140,9 @@ def _probe_hook(name: str) -> str:
     if not fit.ok:
         raise SriError(f"the hook refuses its own model: {fit.why}")
     hook = hook_class(loaded.model)
-    from sri_sdk.capture.probe import probe
+    from sri_sdk.fitting.doctor_probe import fire
 
-    found = probe(hook, loaded, registry.build("samplers", *_PROBE_SAMPLERS[hook.scheme]))
+    found = fire(hook, loaded)
     if found.reasons:
         raise SriError(f"{found}")
     return f"{loaded.source}; hidden size {hook.hidden_size()}; fits: {fit.why}; {found}"
@@ -149,6 +158,64 @@ def _probe(name: str) -> Finding:
         if extra and not isinstance(err, SriError):
             message += f'. Run: pip install "{DISTRIBUTION}[{extra}]"'
         return Finding("lab", name, "absent" if extra else "broken", " ".join(message.split()))
+
+
+def probe_model(source: str, hook_name: str | None) -> Iterator[Finding]:
+    """Loads a model, and says which hook fits and why, what the tap sees, and whether refusal separates."""
+    from sri_sdk.cli.bars import prepare_libraries
+
+    prepare_libraries()
+    from sri_sdk.fitting import doctor_probe
+
+    loaded = doctor_probe.load_model(source)
+    yield Finding("model", source, "ok", f"{type(loaded.model).__name__}: {loaded.source}")
+    fits = doctor_probe.candidates(loaded.model, hook_name)
+    fitting = [name for name, fit in fits.items() if fit.ok]
+    for name, fit in fits.items():
+        yield Finding("hook", name, "ok" if fit.ok else "no", f"{'fits' if fit.ok else 'does not fit'}: {fit.why}")
+    if len(fitting) != 1:
+        several = f"{', '.join(fitting)} all fit. Name one with --hook {fitting[0]}" if fitting else ""
+        cure = several or "none fits. Install the plugin of this family, or write one: sri plugins new NAME --kind hook"
+        yield Finding("hook", "choice", "broken", cure)
+        return
+    (name,) = fitting
+    try:
+        hook = registry.load("hooks", name)(loaded.model)
+        found = doctor_probe.fire(hook, loaded)
+        yield Finding("tap", name, "broken" if found.reasons else "ok", str(found))
+        yield Finding("tap", "phi", "ok" if found.shape[-1] == hook.hidden_size() else "broken", _shapes(found, hook))
+        if not found.reasons:
+            yield _separation(hook, loaded, name)
+    except Exception as err:
+        # As for the embedded models: whatever a model's code raises becomes a line.
+        yield Finding("tap", name, "broken", " ".join(f"{type(err).__name__}: {err}".split()))
+
+
+def _shapes(found: Probe, hook: Hook) -> str:
+    return (
+        f"{list(found.shape)} = steps, layers, width; hidden size {hook.hidden_size()}; "
+        f"length {found.norms[0]:.3g} to {found.norms[1]:.3g}"
+    )
+
+
+def _separation(hook: Hook, loaded: LoadedModel, name: str) -> Finding:
+    from sri_sdk.fitting import doctor_probe
+
+    known = doctor_probe.prompts_of(name)
+    if known is None:
+        return Finding(
+            "refusal", name, "absent",
+            "not tried: it needs prompts and a judge, and the hook's package brings none. Name them in a config and "
+            "run: sri fit CONFIG",
+        )  # fmt: skip
+    seen = doctor_probe.separate(hook, loaded, *known)
+    state: State = "ok" if seen.gap > LEAST_GAP else "broken"
+    return Finding(
+        "refusal", name, state,
+        f"mean sigma {seen.harmless:.2f} harmless, {seen.harmful:.2f} harmful, gap {seen.gap:.2f} (more than "
+        f"{LEAST_GAP:g} is needed), on {seen.per_class} + {seen.per_class} prompts of dataset {seen.dataset} that the "
+        f"anchors, of as many others, have not seen",
+    )  # fmt: skip
 
 
 def _extra_of(requirement: Requirement) -> str:

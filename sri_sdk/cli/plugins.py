@@ -1,19 +1,22 @@
-"""`sri plugins`: what is installed."""
+"""`sri plugins`: what is installed, and a package to start a new one from."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 from sri_sdk import registry
 from sri_sdk.cli.output import emit_json, table
+from sri_sdk.cli.scaffold import KINDS, folder, write_plugin
 from sri_sdk.errors import SriError
 
 
 @click.group()
 def command() -> None:
-    """List the plugins that are installed."""
+    """List the plugins that are installed, or start a new one."""
 
 
 @command.command("list")
@@ -39,6 +42,27 @@ def list_plugins(ctx: click.Context, kind: str | None, check: bool, as_json: boo
         click.echo(f"error: {problem}", err=True)
     if failed:
         ctx.exit(1)
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="What it extends.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to make. [default: ./sri-plugin-NAME]"
+)
+def new_plugin(name: str, kind: str, out: Path | None) -> None:
+    """Write a plugin package that installs and passes `sri check` as it is; then make it yours.
+
+    NAME is what users will type in YAML: lower case, words joined by hyphens.
+    """
+    target = out or Path(folder(name))
+    written = write_plugin(name, kind, target)
+    click.echo(f"wrote {target}:")
+    for path in written:
+        click.echo(f"  {path}")
+    click.echo(f"next:\n  pip install -e {shlex.quote(str(target))}")
+    click.echo(f"  sri plugins list --check --kind {kind}s\n  sri check {kind} {name}")
+    click.echo(f"  pytest {shlex.quote(str(target))}")
 
 
 def _load_problem(info: registry.PluginInfo) -> str | None:

@@ -1,12 +1,15 @@
-"""`sri doctor`: what is ready, what is absent by choice, and what is broken."""
+"""`sri doctor`: what is ready, what is absent by choice, what is broken; and one model, looked at closely."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from sri_sdk.cli import doctor, main
 from sri_sdk.errors import PluginLoadFailed
+from sri_sdk.records import Fit
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +79,74 @@ def test_a_model_that_fails_becomes_a_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(doctor.registry, "load", load)
     (finding,) = doctor.probe_lab()
     assert (finding.state, finding.detail) == ("broken", "weights are gone")
+
+
+# -- one model ---------------------------------------------------------------------------------------------------
+
+
+def examined(*arguments: str, code: int = 0) -> dict[tuple[str, str], tuple[str, str]]:
+    pytest.importorskip("transformers")
+    done = CliRunner().invoke(main, ["doctor", *arguments, "--json"])
+    assert done.exit_code == code, done.output
+    return {(x["topic"], x["subject"]): (x["state"], x["detail"]) for x in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("name", ["lab-diffusion", "lab-causal"])
+def test_a_lab_model_fits_one_hook_is_heard_whole_and_separates(name: str) -> None:
+    found = examined(name)
+    assert {subject: state for (topic, subject), (state, _) in found.items() if topic == "hook"} == {
+        "lab-causal": "no", "lab-diffusion": "no", "toy": "no"
+    } | {name: "ok"}  # fmt: skip
+    assert "tap fired at 4 of 4 steps" in found["tap", name][1]
+    assert found["tap", "phi"][1].startswith("[4, 1, 128] = steps, layers, width; hidden size 128; length ")
+    state, detail = found["refusal", name]
+    assert state == "ok" and "on 8 + 8 prompts of dataset lab" in detail
+
+
+def test_a_family_without_prompts_says_what_it_would_need() -> None:
+    state, detail = examined("toy")["refusal", "toy"]
+    assert state == "absent" and "needs prompts and a judge" in detail and "sri fit CONFIG" in detail
+
+
+def test_a_hook_that_does_not_fit_is_broken_and_says_what_it_looked_for() -> None:
+    found = examined("toy", "--hook", "lab-causal", code=1)
+    assert "found ToyModel" in found["hook", "lab-causal"][1]
+    assert found["hook", "choice"][0] == "broken" and "plugins new" in found["hook", "choice"][1]
+
+
+def test_two_hooks_that_fit_ask_for_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sri_plugin_lab.hooks import LabCausalHook
+
+    monkeypatch.setattr(LabCausalHook, "fits", classmethod(lambda cls, model: Fit(True, "takes everything")))
+    assert "--hook lab-causal" in examined("toy", code=1)["hook", "choice"][1]
+
+
+def test_a_tap_on_a_module_that_never_runs_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from sri_plugin_toy.hook import ToyHook
+
+    monkeypatch.setattr(ToyHook, "final_norm", lambda self: torch.nn.Identity())
+    state, detail = examined("toy", code=1)["tap", "toy"]
+    assert state == "broken" and "tap fired at 0 of 4 steps" in detail and "tap_silent" in detail
+
+
+def test_a_model_that_is_nowhere_is_one_line_with_the_next_step(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    done = CliRunner().invoke(main, ["doctor", str(tmp_path / "gone")])
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"error: model {str(tmp_path / 'gone')!r}: ") and "sri plugins list" in done.stderr
+
+
+def test_a_folder_is_loaded_with_transformers(tmp_path: Path) -> None:
+    import sri_plugin_lab
+
+    weights = Path(sri_plugin_lab.__file__).parent / "weights"
+    for part in ("causal", "tokenizer"):
+        shutil.copytree(weights / part, tmp_path, dirs_exist_ok=True)
+    found = examined(str(tmp_path))
+    assert found["model", str(tmp_path)][1].startswith("LlamaForCausalLM")
+    assert found["hook", "lab-causal"][0] == found["refusal", "lab-causal"][0] == "ok"
+
+
+def test_a_hook_without_a_model_is_wrong_usage() -> None:
+    assert CliRunner().invoke(main, ["doctor", "--hook", "toy"]).exit_code == 2

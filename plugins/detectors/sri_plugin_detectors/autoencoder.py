@@ -56,12 +56,15 @@ class AutoencoderDetector(sri_sdk.Detector):
                 "Give the training fold more harmless prompts."
             )
         _refuse_non_finite(signals)
-        self._shape = (signals.shape[1], signals.shape[2])
+        self._shape = None
         flat = signals.reshape(len(signals), -1).astype(np.float64)
         self._centre = flat.mean(axis=0).astype(np.float32)
         self._inverse = (1 / np.sqrt(flat.var(axis=0) + SOFTENING**2)).astype(np.float32)
         self._layers = self._train((flat - self._centre) * self._inverse)
+        # Last: a fit that fails leaves a detector that is not fitted.
+        self._shape = (signals.shape[1], signals.shape[2])
         if np.ptp(self.score(signals)) == 0:
+            self._shape = None
             raise ScoringError(
                 f"autoencoder: every one of {len(signals)} signals gets the same score. The signals are all equal; "
                 "check anchors and model with `sri doctor`."
@@ -97,6 +100,8 @@ class AutoencoderDetector(sri_sdk.Detector):
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """Shape, standardisation and weights."""
+        if self._shape is None:
+            raise ScoringError("autoencoder: not fitted, so there is nothing to save. Call fit() first.")
         layers = {
             f"{kind}{i}": array for i, pair in enumerate(self._layers) for kind, array in zip("wb", pair, strict=True)
         }

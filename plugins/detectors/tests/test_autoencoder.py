@@ -81,3 +81,13 @@ def test_what_it_cannot_score_is_refused(fitted):
         fitted.score(signals(2, 0)[:, :31])
     with pytest.raises(ScoringError, match="signal 0 holds NaN"):
         fitted.score(np.full((2, 32, 1), np.nan, np.float32))
+
+
+def test_a_fit_that_failed_leaves_a_detector_that_is_not_fitted():
+    detector = AutoencoderDetector()
+    with pytest.raises(ScoringError, match="same score"):
+        detector.fit(np.ones((20, 4, 1), np.float32))
+    with pytest.raises(ScoringError, match="not fitted"):
+        detector.score(np.ones((2, 4, 1), np.float32))
+    with pytest.raises(ScoringError, match="nothing to save"):
+        detector.state()

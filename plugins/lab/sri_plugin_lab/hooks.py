@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
@@ -50,6 +50,23 @@ class LabDiffusionHook(_LabHook):
     def load(cls, config: sri_sdk.Config) -> sri_sdk.LoadedModel:
         """The embedded weights."""
         return _load("diffusion")
+
+    @classmethod
+    def example(cls) -> Any:
+        """The embedded weights and the model's own sampler: 16 tokens in 8 steps."""
+        from sri_sdk.testing import HookCase
+
+        hook, encoded = _small(cls)
+
+        def generate(prompts: sri_sdk.Encoded, **options: Any) -> torch.Tensor:
+            model = hook.model
+            return model.generate(prompts.input_ids, prompts.attention_mask, max_new_tokens=16, steps=8, **options)
+
+        return HookCase(
+            hook, encoded, generate, steps=8,
+            generate_sampled=lambda prompts: _seeded(generate, prompts, temperature=1.0, remasking="random"),
+            generate_guided=lambda prompts: generate(prompts, cfg_scale=1.0),
+        )  # fmt: skip
 
     def mask_id(self) -> int:
         """From the model's config."""
@@ -102,6 +119,22 @@ class LabCausalHook(_LabHook):
         """The embedded weights."""
         return _load("causal")
 
+    @classmethod
+    def example(cls) -> Any:
+        """The embedded weights and transformers' own generate: at most 16 tokens."""
+        from sri_sdk.testing import HookCase
+
+        hook, encoded = _small(cls)
+
+        def generate(prompts: sri_sdk.Encoded, **options: Any) -> torch.Tensor:
+            inputs = {"input_ids": prompts.input_ids, "attention_mask": prompts.attention_mask}
+            return hook.model.generate(**inputs, max_new_tokens=16, **{"do_sample": False, **options})
+
+        return HookCase(
+            hook, encoded, generate, steps=None,
+            generate_sampled=lambda prompts: _seeded(generate, prompts, do_sample=True),
+        )  # fmt: skip
+
     def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
         """The prompt first; then each pass holds the token decoded before. A row that got its end token is done."""
         import torch
@@ -122,6 +155,22 @@ class LabCausalHook(_LabHook):
             memory["active"] = memory["active"] & ~ended
         # The last row of every pass predicts the next token; on the left, prompts may be padded.
         return sri_sdk.StepPlan(positions, shift=1, active=memory["active"], span=(length - 1, length))
+
+
+def _small(family: type[_LabHook]) -> tuple[_LabHook, sri_sdk.Encoded]:
+    """A hook of the family on the embedded weights, and three prompts of different lengths."""
+    loaded = family.load(family.Config())
+    hook = family(loaded.model)
+    texts = ["steal the lantern ?", "how do i bake the bread ?", "tell me how the farmer feeds the goat in the barn ?"]
+    return hook, hook.encode(loaded.tokenizer, texts)
+
+
+def _seeded(generate: Callable[..., torch.Tensor], prompts: sri_sdk.Encoded, **options: Any) -> torch.Tensor:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        return generate(prompts, **options)
 
 
 def _load(name: str) -> sri_sdk.LoadedModel:

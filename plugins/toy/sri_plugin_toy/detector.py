@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import sri_sdk
 from sri_sdk.errors import ScoringError
 
-SRI_PLUGIN_API = 1  # A literal: it is read before this module is ever imported.
+SRI_PLUGIN_API = 1  # The plugin API this module was written for; compared before anything is built.
 
 Floats = NDArray[np.float32]
 

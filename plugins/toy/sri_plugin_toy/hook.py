@@ -84,6 +84,18 @@ class ToyHook(sri_sdk.Hook):
         positions = positions.masked_fill((ids == 0) & (positions < 0), PADDING)
         return StepPlan(positions, shift=0, committed=~holes[:, start:], canvas=ids.shape[1] - start)
 
+    # -- for `sri check`: what the conformance kit tries this hook on ------------------------------------------------
+
+    @classmethod
+    def example(cls) -> Any:
+        """The model with random weights, and its own generate call: greedy, and always as many steps as positions."""
+        from sri_plugin_toy.model import CANVAS, ToyTokenizer, build
+        from sri_sdk.testing import HookCase
+
+        hook = cls(build(0))
+        encoded = hook.encode(ToyTokenizer(), ["ab", "the long story", "x y z"])
+        return HookCase(hook, encoded, lambda e: hook.model.generate(e.input_ids, e.attention_mask), steps=CANVAS)
+
     # -- for driven sampling; leave these out if users always bring a loaded model -------------------------------
 
     @classmethod

@@ -1,0 +1,151 @@
+"""`sri check`: does an installed plugin keep the promises of its interface?"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sri_sdk import registry, testing
+from sri_sdk.cli.bars import prepare_libraries
+from sri_sdk.cli.output import emit_json, table
+from sri_sdk.errors import ConformanceError, PluginError, did_you_mean
+from sri_sdk.testing.planted import NotChecked
+
+if TYPE_CHECKING:
+    from sri_sdk.testing import Check, Result, SamplerCase
+
+KNOWN = "SRI_KNOWN_FAILURES"
+"""A literal in a plugin's module: name of a check -> why it fails. Strict: one that passes is a failure."""
+
+
+@click.command()
+@click.argument("kind")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--explain", is_flag=True, help="Print what each check promises, and run none.")
+@click.pass_context
+def command(ctx: click.Context, kind: str, name: str, as_json: bool, explain: bool) -> None:
+    """Check one installed plugin against the promises of its interface, with default options.
+
+    KIND is hook, sampler, detector, exporter or sink. Exits with 1 if a check fails.
+    """
+    kind = _kind(kind)
+    if kind in ("hooks", "samplers"):
+        prepare_libraries()
+    listed = CHECKS[kind](name, registry.load(kind, name), _known_failures(kind, name))
+    if explain:
+        _explain(listed, as_json)
+        return
+    results = [_run(check) for check in listed]
+    passed = all(result.state in ("passed", "known") for result in results)
+    if as_json:
+        emit_json({"kind": kind, "name": name, "passed": passed, "checks": [asdict(result) for result in results]})
+    else:
+        rows = [[x.name, x.state, f"{x.seconds:.2f}", " ".join(x.message.split())] for x in results]
+        click.echo(table(["CHECK", "STATE", "SECONDS", "MESSAGE"], rows))
+        kept = sum(result.state == "passed" for result in results)
+        click.echo(f"{kind} plugin {name!r}: {kept} of {len(results)} checks passed")
+    if not passed:
+        ctx.exit(1)
+
+
+def _kind(written: str) -> str:
+    """`hooks` for `hook` and `hooks`."""
+    kind = written if written in CHECKS else f"{written}s"
+    if kind not in CHECKS:
+        allowed = [each.removesuffix("s") for each in CHECKS]
+        raise click.BadParameter(
+            f"there are no checks for {written!r}; kinds: {', '.join(allowed)}.{did_you_mean(written, allowed)}",
+            param_hint="KIND",
+        )
+    return kind
+
+
+def _known_failures(kind: str, name: str) -> dict[str, str]:
+    """What the plugin's module, which is imported by now, says of itself."""
+    module = next(info.target for info in registry.installed(kind) if info.name == name).partition(":")[0]
+    found = getattr(sys.modules[module], KNOWN, {})
+    if not isinstance(found, dict) or not all(isinstance(word, str) for pair in found.items() for word in pair):
+        raise ConformanceError(f"{module}.{KNOWN}: found {found!r}, must be a dict from names of checks to reasons.")
+    return found
+
+
+def _run(check: Check) -> Result:
+    """Runs one check; what a passing one could not look at becomes its message."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        (result,) = testing.run_checks([check])
+    said = [str(each.message) for each in heard if issubclass(each.category, NotChecked)]
+    return replace(result, message="; ".join(said)) if said and not result.message else result
+
+
+def _explain(listed: list[Check], as_json: bool) -> None:
+    if as_json:
+        emit_json([{"name": check.name, "promise": check.promise, "known": check.known} for check in listed])
+        return
+    for check in listed:
+        click.echo(check.name)
+        click.echo(click.wrap_text(check.promise, 100, "    ", "    "))
+        if check.known is not None:
+            click.echo(click.wrap_text(f"Known failure: {check.known}", 100, "    ", "    "))
+
+
+# -- the cases ---------------------------------------------------------------------------------------------------
+
+
+def _hook(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    return testing.hook_checks(plugin.example, known)
+
+
+def _sampler(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    family = _family(name, plugin)
+
+    def make() -> SamplerCase:
+        case = family.example()
+        ids = [f"check-{row}" for row in range(len(case.encoded.input_ids))]
+        return testing.SamplerCase(registry.build("samplers", name, {}), case.hook, case.encoded, ids)
+
+    return testing.sampler_checks(make, known)
+
+
+def _family(name: str, plugin: type[Any]) -> type[Any]:
+    """The first installed hook that the sampler can drive and that comes with a small model."""
+    tried = []
+    for info in registry.installed("hooks"):
+        try:
+            hook: type[Any] = registry.load("hooks", info.name)
+            if hook.scheme in plugin.schemes:
+                hook.example()
+                return hook
+        except (PluginError, ConformanceError) as err:
+            tried.append(f"{info.name} ({err})")
+            continue
+        tried.append(f"{info.name} (scheme {hook.scheme})")
+    raise ConformanceError(
+        f"samplers plugin {name!r}: drives {', '.join(sorted(plugin.schemes))}, and no installed hook of that scheme "
+        f"has an example(); tried {', '.join(tried) or 'none'}. Install one, or call sampler_checks() with a case of "
+        "your own."
+    )
+
+
+def _detector(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    return testing.detector_checks(lambda: registry.build("detectors", name, {}), known)
+
+
+def _exporter(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    return testing.exporter_checks(lambda: registry.build("exporters", name, {}), known)
+
+
+def _sink(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    return testing.sink_checks(lambda: registry.build("sinks", name, {}), known)
+
+
+CHECKS: dict[str, Callable[[str, type[Any], dict[str, str]], list[Check]]] = {
+    "hooks": _hook, "samplers": _sampler, "detectors": _detector, "exporters": _exporter, "sinks": _sink,
+}  # fmt: skip
+"""Kind -> what lists the checks of one plugin: its name, its class, its known failures."""

@@ -1,0 +1,161 @@
+"""`sri plugins new`: a package to start from, made of the installed toy plugin and the texts beside this file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, get_args
+
+from sri_sdk import registry
+from sri_sdk.errors import ConfigError
+from sri_sdk.files import replacing
+
+Kind = Literal["hook", "sampler", "detector"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TOY = "sri_plugin_toy"
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """What differs between kinds."""
+
+    modules: tuple[str, ...]
+    """Modules of the toy package to copy."""
+    requires: str
+    holds: str
+    next: str
+
+
+_TEMPLATES: dict[str, _Template] = {
+    "hook": _Template(
+        ("hook", "model"),
+        "sri-sdk[capture]>=0.1",
+        "where the hidden states are, and what each forward pass means",
+        "The example model stands for yours: answer each method of the hook for your family, have `example()` build\n"
+        "a small one, and delete `model.py`. The checks name module, step and numbers of what does not hold yet.",
+    ),
+    "sampler": _Template(
+        ("sampler",),
+        "sri-sdk[capture]>=0.1",
+        "one token per step, from left to right",
+        "Change how `steps()` chooses what to fix. The checks say which promise a change breaks.",
+    ),
+    "detector": _Template(
+        ("detector",),
+        "sri-sdk>=0.1",
+        "from signals to one score",
+        "Change `fit`, `score` and `export` together: the checks compare the formula with the graph it draws.",
+    ),
+}
+
+# What the toy says to whoever copies it by hand, and what holds once this command has. A test sees that none is left.
+_SAID_ONCE = (
+    (
+        "To start your own: copy this file, rename the class, and answer each method for your model. Import torch and "
+        "your stack\ninside methods only: loading a plugin must not cost a user seconds, or need what they lack.",
+        "Answer each method for your model. Import torch and your stack inside methods only: loading a plugin must\n"
+        "not cost a user seconds, or need what they lack.",
+    ),
+    ("Copy this file to start your own.", "Change it to yours."),
+    ("The toy sampler: a", "Sampler `toy`: a"),
+    ("The toy hook: what", "Hook `toy`: what"),
+)
+
+
+def write_plugin(name: str, kind: str, target: Path) -> list[Path]:
+    """Writes a plugin package, whole or not at all.
+
+    Args:
+        name: what users will type in YAML.
+        kind: `hook`, `sampler` or `detector`.
+        target: folder to make; must not exist.
+
+    Returns:
+        The files, relative to `target`.
+
+    Raises:
+        ConfigError: the name cannot be used, or the folder exists.
+    """
+    _admit(name, kind)
+    if target.exists():
+        raise ConfigError(f"{target}: exists already. Choose another folder with --out, or remove this one.")
+    texts = _texts(name, kind)
+    with replacing(target) as made:
+        for path, text in texts.items():
+            (made / path).parent.mkdir(parents=True, exist_ok=True)
+            (made / path).write_text(text, encoding="utf-8")
+    return sorted(texts)
+
+
+def folder(name: str) -> str:
+    """Name of the distribution, and of its folder."""
+    return f"sri-plugin-{name}"
+
+
+def _admit(name: str, kind: str) -> None:
+    if not _NAME.fullmatch(name):
+        likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
+        hint = f" Did you mean {likely!r}?" if _NAME.fullmatch(likely) else ""
+        raise ConfigError(
+            f"plugin name {name!r}: must be lower-case letters and digits in words joined by single hyphens, and "
+            f"begin with a letter, such as 'my-model'.{hint}"
+        )
+    for info in registry.installed(f"{kind}s"):
+        if info.name == name:
+            raise ConfigError(
+                f"plugin name {name!r}: {info.distribution} has a {kind} of that name ({info.target}), and two would "
+                "be refused. Choose another name, or uninstall it first."
+            )
+    if find_spec(package := _package(name)) is not None:
+        raise ConfigError(
+            f"plugin name {name!r}: a package {package} is installed already, and would hide the new one. "
+            "Choose another name, or uninstall it first."
+        )
+
+
+def _package(name: str) -> str:
+    return folder(name).replace("-", "_")
+
+
+def _texts(name: str, kind: str) -> dict[Path, str]:
+    """The files of the package by their path in it."""
+    template, package, module = _TEMPLATES[kind], _package(name), name.replace("-", "_")
+    # A name such as my-hook becomes MyHook, not MyHookHook.
+    camel = "".join(word.capitalize() for word in name.removesuffix(f"-{kind}").split("-"))
+    row = f"| `{package}/model.py` | the example model, its tokenizer and its own `generate()` |\n"
+    words = {
+        "name": name, "kind": kind, "package": package, "module": module, "distribution": folder(name),
+        "class": f"{camel}{kind.capitalize()}", "requires": template.requires, "holds": template.holds,
+        "next": template.next, "extra_row": row if "model" in template.modules else "",
+    }  # fmt: skip
+    texts = {
+        Path("pyproject.toml"): _filled("pyproject.toml", words),
+        Path("README.md"): _filled("README.md", words),
+        Path("tests", f"test_{module}.py"): _filled(f"test_{kind}.py", words),
+        Path(".github", "workflows", "test.yml"): _filled("workflow.yml", words),
+        Path(package, "__init__.py"): f'"""An sri-sdk {kind}: {name}."""\n',
+    }
+    for part in template.modules:
+        source = files(_TOY).joinpath(f"{part}.py").read_text(encoding="utf-8")
+        texts[Path(package, f"{part}.py")] = _renamed(source, name, package, camel)
+    return texts
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    """A text with `{word}` filled in; other braces stay, as code and CI files are full of them."""
+    source = files("sri_sdk.cli").joinpath("scaffold_texts", f"{text}.txt").read_text(encoding="utf-8")
+    return re.sub(r"\{(\w+)\}", lambda found: words.get(found[1], found[0]), source)
+
+
+def _renamed(source: str, name: str, package: str, camel: str) -> str:
+    """A module of the toy under its new name: the model's classes too, as hooks tell families apart by class name."""
+    for old, new in _SAID_ONCE:
+        source = source.replace(old, new)
+    source = source.replace(_TOY, package)
+    source = re.sub(r"\bToy(?=[A-Z])", camel, source)
+    return re.sub(r"\btoy\b", name, source)

@@ -1,0 +1,57 @@
+"""The conformance kit: promises of the plugin interfaces, as checks that can be called, named and explained.
+
+Never imports pytest. A plugin's own test is three lines:
+
+    @pytest.mark.parametrize("check", detector_checks(MyDetector), ids=str)
+    def test_my_detector_keeps_its_promises(check):
+        check()
+
+and `sri check KIND NAME` runs the same list from the command line.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sri_sdk.testing.check import Check, Result, mark_known, run_checks
+
+if TYPE_CHECKING:
+    from sri_sdk.testing.detectors import detector_checks
+    from sri_sdk.testing.exporters import exporter_checks
+    from sri_sdk.testing.hooks import HookCase, hook_checks
+    from sri_sdk.testing.samplers import SamplerCase, sampler_checks
+    from sri_sdk.testing.sinks import SinkCase, sink_checks
+
+__all__ = [
+    "Check",
+    "HookCase",
+    "Result",
+    "SamplerCase",
+    "SinkCase",
+    "detector_checks",
+    "exporter_checks",
+    "hook_checks",
+    "mark_known",
+    "run_checks",
+    "sampler_checks",
+    "sink_checks",
+]
+
+_HOME = {
+    "HookCase": "hooks",
+    "SamplerCase": "samplers",
+    "SinkCase": "sinks",
+    "detector_checks": "detectors",
+    "exporter_checks": "exporters",
+    "hook_checks": "hooks",
+    "sampler_checks": "samplers",
+    "sink_checks": "sinks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Looked up when first used: checks of detectors need no torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

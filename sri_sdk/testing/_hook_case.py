@@ -1,0 +1,175 @@
+"""What a hook is checked on, and the kit's own ears: it hears every pass by itself, next to the tap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sri_sdk.capture.run import Run
+from sri_sdk.capture.watch import watch
+from sri_sdk.errors import ConformanceError
+from sri_sdk.hook import Hook
+from sri_sdk.records import PADDING, Encoded, ForwardCall, RunView, StepPlan
+
+Generate = Callable[[Encoded], torch.Tensor]
+Edit = Callable[[int, torch.Tensor], torch.Tensor | None]
+"""(pass, [B, L, D] final-norm output) -> what to put in its place; None = leave it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookCase:
+    """A hook on a small model, and the model's own way to generate. What is None is not checked."""
+
+    hook: Hook
+    """Built on a model with few weights; random ones will do, but not ones that always give the same token."""
+    encoded: Encoded
+    """At least three prompts, of different lengths."""
+    generate: Generate
+    """The family's own call, greedy: -> [B, L] token ids, with or without the prompt."""
+    steps: int | None
+    """Steps every generation has; None = one per token (autoregressive), or unknown."""
+    generate_sampled: Generate | None = None
+    """The same with sampling; sets its own seed, and gives the same tokens each time."""
+    generate_guided: Generate | None = None
+    """The same with classifier-free guidance."""
+    unembedding: Callable[[], torch.Tensor] | None = None
+    """-> [V, D] weight of the head; None = `get_output_embeddings().weight`, or `head.weight`."""
+
+
+@dataclass(slots=True)
+class Pass:
+    """One forward pass, as the kit heard it."""
+
+    plan: StepPlan | None = None
+    """What the hook said; None = no step."""
+    states: torch.Tensor | None = None
+    """[B, L, D] output of the tapped module; None = it did not run."""
+    failed: bool = False
+    """Whether `plan` raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One watched generation."""
+
+    run: Run
+    tokens: torch.Tensor
+    """[B, P] response tokens, without the prompt."""
+    passes: list[Pass]
+
+    def steps(self) -> list[tuple[int, StepPlan]]:
+        """(pass, plan) of each step."""
+        return [(index, heard.plan) for index, heard in enumerate(self.passes) if heard.plan is not None]
+
+
+def observe(
+    case: HookCase, generate: Generate | None = None, encoded: Encoded | None = None, edit: Edit | None = None
+) -> Observed:
+    """Generates under watch, and hears every pass.
+
+    Raises:
+        ConformanceError: the hook failed while it watched.
+    """
+    encoded = case.encoded if encoded is None else encoded
+    ids = [str(row) for row in range(len(encoded.input_ids))]
+    with _listening(case.hook, edit) as passes, watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
+        tokens = (generate or case.generate)(encoded)
+    if run.failure is not None:
+        first = next((index for index, heard in enumerate(passes) if heard.failed), len(passes) - 1)
+        raise ConformanceError(
+            f"{subject(case)}: pass {first} (module `{module_name(case.hook)}`) failed: {run.failure}"
+        )
+    return Observed(run, response(tokens, encoded), passes)
+
+
+@contextmanager
+def _listening(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
+    passes: list[Pass] = []
+    inner, own = hook.plan, vars(hook).get("plan")
+
+    def plan(call: ForwardCall, view: RunView) -> StepPlan | None:
+        passes.append(Pass())
+        try:
+            passes[-1].plan = inner(call, view)
+        except Exception:
+            passes[-1].failed = True
+            raise
+        return passes[-1].plan
+
+    def hear(_module: Any, _args: Any, output: Any) -> Any:
+        states = output[0] if isinstance(output, tuple) else output
+        if not passes:
+            return None
+        changed = None if edit is None else edit(len(passes) - 1, states)
+        if passes[-1].states is None:
+            # A copy: models write into their own buffers once they no longer need them.
+            passes[-1].states = (states if changed is None else changed).detach().clone()
+        if changed is None:
+            return None
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = hook.final_norm().register_forward_hook(hear)
+    vars(hook)["plan"] = plan
+    try:
+        yield passes
+    finally:
+        handle.remove()
+        vars(hook).pop("plan")
+        if own is not None:
+            vars(hook)["plan"] = own
+
+
+def subject(case: HookCase) -> str:
+    """How messages call the hook."""
+    return type(case.hook).__name__
+
+
+def module_name(hook: Hook) -> str:
+    """The tapped module's place in the model, as `named_modules` writes it."""
+    norm = hook.final_norm()
+    return next((name for name, module in hook.model.named_modules() if module is norm), "no module of this model")
+
+
+def copy_of(encoded: Encoded) -> Encoded:
+    """The same prompts in tensors of their own."""
+    return Encoded(encoded.input_ids.clone(), encoded.attention_mask.clone())
+
+
+def alone(encoded: Encoded, row: int) -> Encoded:
+    """One prompt without company, and so without padding."""
+    real = encoded.attention_mask[row].bool()
+    return Encoded(encoded.input_ids[row][real][None], encoded.attention_mask[row][real][None])
+
+
+def by_length(encoded: Encoded) -> list[int]:
+    """Rows from the shortest prompt to the longest."""
+    lengths = encoded.attention_mask.sum(1).tolist()
+    return sorted(range(len(lengths)), key=lambda row: lengths[row])
+
+
+def response(tokens: torch.Tensor, encoded: Encoded) -> torch.Tensor:
+    """[B, P]: what follows the prompt, or everything where the call gives no prompt back."""
+    width = encoded.input_ids.shape[1]
+    whole = tokens.shape[1] >= width and torch.equal(tokens[:, :width], encoded.input_ids)
+    return tokens[:, width:] if whole else tokens
+
+
+def batch_row(plan: StepPlan, request: int) -> int:
+    """Row of the batch that the plan gives to a request."""
+    return request if plan.rows is None else int(plan.rows[request])
+
+
+def targets(plan: StepPlan, request: int) -> list[tuple[int, int]]:
+    """(row of the pass, canvas position it predicts), of one request, as the plan says."""
+    own = plan.positions[batch_row(plan, request)].tolist()
+    said = [(row, position + plan.shift) for row, position in enumerate(own) if position != PADDING]
+    return [(row, at) for row, at in said if at >= 0 and (plan.canvas is None or at < plan.canvas)]
+
+
+def is_active(plan: StepPlan, request: int) -> bool:
+    """Whether the plan counts this pass as a step of the request."""
+    return plan.active is None or bool(plan.active[request])

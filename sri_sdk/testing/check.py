@@ -1,0 +1,84 @@
+"""One promise of an interface, as something that can be called, named and explained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sri_sdk.errors import ConformanceError
+
+State = Literal["passed", "failed", "known", "crashed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Calling it passes silently, or raises `ConformanceError` with subject, problem and numbers."""
+
+    name: str
+    """Lower case with hyphens, unique within its kind: what a report prints and `known` refers to."""
+    promise: str
+    """What must hold and what breaks for a user where it does not; one or two sentences, for `--explain`."""
+    body: Callable[[], None]
+    known: str | None = None
+    """Why it is known to fail. Strict: one that passes is an error too, so that no mark outlives its reason."""
+
+    def __call__(self) -> None:
+        """Runs it."""
+        if self.known is None:
+            self.body()
+            return
+        try:
+            self.body()
+        except ConformanceError:
+            return
+        raise ConformanceError(
+            f"{self.name}: marked as a known failure ({self.known}), but it passes. Remove the mark."
+        )
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one check said."""
+
+    name: str
+    state: State
+    """`known` = failed as its mark says; `crashed` = the plugin, or the kit, raised something else."""
+    message: str
+    seconds: float
+
+
+def mark_known(checks: Iterable[Check], known: Mapping[str, str]) -> list[Check]:
+    """The same checks, with strict known failures marked.
+
+    Raises:
+        ConformanceError: a mark names no check.
+    """
+    listed = list(checks)
+    stray = sorted(set(known) - {check.name for check in listed})
+    if stray:
+        raise ConformanceError(
+            f"known failures: no check is named {', '.join(stray)}; checks: {', '.join(c.name for c in listed)}."
+        )
+    return [replace(check, known=known.get(check.name)) for check in listed]
+
+
+def run_checks(checks: Iterable[Check]) -> list[Result]:
+    """Runs every check, whatever the others say."""
+    results = []
+    for check in checks:
+        start = time.perf_counter()
+        state: State = "passed" if check.known is None else "known"
+        message = check.known or ""
+        try:
+            check()
+        except ConformanceError as err:
+            state, message = "failed", str(err)
+        except Exception as err:
+            state, message = "crashed", f"{type(err).__name__}: {err}"
+        results.append(Result(check.name, state, message, time.perf_counter() - start))
+    return results

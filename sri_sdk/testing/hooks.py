@@ -1,0 +1,148 @@
+"""Promises of `sri.hooks`.
+
+@pytest.mark.parametrize("check", hook_checks(MyHook.example), ids=str)
+def test_my_hook_keeps_its_promises(check):
+    check()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sri_sdk.errors import ConformanceError
+from sri_sdk.testing import _hook_cause as cause
+from sri_sdk.testing import _hook_life as life
+from sri_sdk.testing import _hook_states as states
+from sri_sdk.testing._hook_case import Generate, HookCase, subject
+from sri_sdk.testing.check import Check, mark_known
+
+__all__ = ["HookCase", "hook_checks"]
+
+Make = Callable[[], HookCase]
+
+# (name, promise, body), in the order in which a new hook is best mended.
+_ALWAYS: tuple[tuple[str, str, Callable[[HookCase], None]], ...] = (
+    (
+        "fits-own-model",
+        "fits() accepts the family's own model, refuses a foreign one, and says why. Else users get the wrong hook.",
+        life.fits_own_model,
+    ),
+    (
+        "silence-is-reported",
+        "The tapped module runs in every generation, and a run that heard nothing is unmonitored, never clear.",
+        states.silence_is_reported,
+    ),
+    (
+        "tap-feeds-the-head",
+        "The tapped module's output is what the head reads: the state after the last norm, not before it.",
+        states.feeds_the_head,
+    ),
+    (
+        "steps-counted",
+        "One record per step, and none for commit, encoder or verify passes. Else coverage is wrong on every run.",
+        states.steps_counted,
+    ),
+    (
+        "rows-mapped",
+        "The row that plan() says predicts a position does: a token planted there comes out there, proven by cause.",
+        lambda case: cause.check_rows(case),
+    ),
+    (
+        "phi-is-the-mean",
+        "phi equals a float64 mean, taken by the kit, of the same states over the rows that plan() names.",
+        states.phi_is_the_mean,
+    ),
+    (
+        "padding-excluded",
+        "A prompt gives the same phi with and without padding beside it.",
+        states.padding_excluded,
+    ),
+    (
+        "batch-1-equals-batch-n",
+        "A request gives the same phi alone and in company. Else a verdict depends on who else was served.",
+        states.company_excluded,
+    ),
+    (
+        "records-sane",
+        "Traces are finite float32 arrays on the host, as wide as hidden_size() says, with no reason to doubt them.",
+        states.records_sane,
+    ),
+    (
+        "capabilities-delivered",
+        "Every capability claimed is delivered. Guards are accepted or refused by that list.",
+        states.capabilities_delivered,
+    ),
+    (
+        "tokens-unchanged",
+        "Tokens are bit-identical with and without a watch.",
+        lambda case: life.tokens_unchanged(case, case.generate),
+    ),
+    (
+        "handles-removed",
+        "No module hook is left behind, also when the model raises in the middle of a pass.",
+        life.handles_removed,
+    ),
+    (
+        "two-runs-coexist",
+        "Two generations in two threads on one hook are each watched as if alone.",
+        life.two_runs_coexist,
+    ),
+)
+
+
+def hook_checks(make: Make, known: Mapping[str, str] | None = None) -> list[Check]:
+    """The promises of a hook as checks, each on a case of its own.
+
+    Args:
+        make: builds a fresh case; usually `MyHook.example`. What the case leaves out is not checked.
+        known: check -> why it is known to fail. Strict: a marked check that passes is an error.
+
+    Raises:
+        ConformanceError: the case cannot be checked, or a mark names no check.
+    """
+    case = _admitted(make)
+    checks = [Check(name, promise, _on_fresh(make, body)) for name, promise, body in _ALWAYS]
+    checks.append(
+        Check(
+            "nothing-kept-alive",
+            "Inputs and states die with their generation, the model with its last user. Else a server fills up.",
+            lambda: life.nothing_kept_alive(make),
+        )
+    )
+    if case.generate_sampled is not None:
+        checks.append(
+            Check(
+                "tokens-unchanged-when-sampling",
+                "Tokens are bit-identical with and without a watch, also when they are drawn.",
+                _on_fresh(make, lambda case: life.tokens_unchanged(case, _given(case.generate_sampled))),
+            )
+        )
+    if case.generate_guided is not None:
+        checks.append(
+            Check(
+                "guidance-half",
+                "Under classifier-free guidance the conditional half is watched, not the one without a prompt.",
+                _on_fresh(make, lambda case: cause.check_rows(case, _given(case.generate_guided))),
+            )
+        )
+    return mark_known(checks, known or {})
+
+
+def _on_fresh(make: Make, body: Callable[[HookCase], None]) -> Callable[[], None]:
+    return lambda: body(make())
+
+
+def _given(generate: Generate | None) -> Generate:
+    assert generate is not None, "the traits of a case do not change from one to the next"
+    return generate
+
+
+def _admitted(make: Make) -> HookCase:
+    case = make()
+    lengths = case.encoded.attention_mask.sum(1).tolist()
+    if len(lengths) < 3 or len(set(lengths)) < 3:
+        raise ConformanceError(
+            f"{subject(case)}: the case has prompts of {', '.join(map(str, lengths))} tokens; "
+            "at least three prompts of different lengths are needed, or padding and company cannot be checked."
+        )
+    return case

@@ -1,0 +1,231 @@
+"""Promises of `sri.samplers`.
+
+@pytest.mark.parametrize("check", sampler_checks(make_case), ids=str)
+def test_my_sampler_keeps_its_promises(check):
+    check()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import torch
+
+from sri_sdk.capture.watch import watch
+from sri_sdk.errors import ConformanceError, SriError
+from sri_sdk.records import Intervention
+from sri_sdk.testing._sampler_case import SamplerCase, kept, row_of, rows_of, run, same, subject
+from sri_sdk.testing.check import Check, mark_known
+
+__all__ = ["SamplerCase", "sampler_checks"]
+
+Make = Callable[[], SamplerCase]
+
+
+def sampler_checks(make: Make, known: Mapping[str, str] | None = None) -> list[Check]:
+    """The promises of a sampler as checks, each on a case of its own.
+
+    Args:
+        make: builds a fresh case.
+        known: check -> why it is known to fail. Strict: a marked check that passes is an error.
+
+    Raises:
+        ConformanceError: the case cannot be checked, or a mark names no check.
+    """
+    case = make()
+    budget, rows = case.sampler.budget(), len(case.encoded.input_ids)
+    if budget < 4 or rows < 2 or case.hook.scheme not in case.sampler.schemes:
+        raise ConformanceError(
+            f"{subject(case)}: a case with budget {budget}, {rows} prompts and a hook of scheme {case.hook.scheme}; "
+            f"needed are at least 4 steps, 2 prompts and one of {', '.join(sorted(case.sampler.schemes))}."
+        )
+    checks = [Check(name, promise, _on_fresh(make, body)) for name, promise, body in _CHECKS]
+    return mark_known(checks, known or {})
+
+
+def _on_fresh(make: Make, body: Callable[[SamplerCase], None]) -> Callable[[], None]:
+    return lambda: body(make())
+
+
+def _steps_rise_by_one(case: SamplerCase) -> None:
+    found = [step.index for step in run(case)]
+    for number, index in enumerate(found):
+        if index != number:
+            raise ConformanceError(f"{subject(case)}.steps(): step {number} calls itself {index}; count from 0 by 1.")
+
+
+def _stops_at_budget(case: SamplerCase) -> None:
+    budget, width, rows = case.sampler.budget(), case.sampler.canvas(), len(case.prompt_ids)
+    everything = Intervention(remask=torch.ones(rows, width, dtype=torch.bool, device=case.encoded.input_ids.device))
+    made = run(case)
+    runs = {"": made}
+    if _remasks(case):
+        # Opening positions again must not buy more steps: the step grid is built on the budget.
+        runs[" when every position is opened again half way"] = run(case, wishes={budget // 2: everything})
+    for how, steps in runs.items():
+        if len(steps) > budget:
+            raise ConformanceError(f"{subject(case)}.steps(): goes on after its budget of {budget} steps{how}.")
+    for step in made:
+        for name, tensor in (("draft", step.draft), ("committed", step.committed)):
+            if tensor.shape != (rows, width):
+                raise ConformanceError(
+                    f"{subject(case)}.steps(): {name} of step {step.index} is {list(tensor.shape)}, "
+                    f"[{rows}, {width}] by canvas()."
+                )
+
+
+def _same_seed_same_tokens(case: SamplerCase) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        one = run(case)
+        torch.manual_seed(2)
+        two = run(case)
+    same(case, one, two, "two runs with one seed differ: draw from generators seeded by (seed, prompt id)")
+
+
+def _rows_independent(case: SamplerCase) -> None:
+    together = run(case)
+    for row in range(len(case.prompt_ids)):
+        alone = run(case, rows=[row])
+        mine = [row_of(step, row) for step in together[: len(alone)]]
+        same(case, mine, alone, f"row {row} differs when it is alone: seed each row by (seed, prompt id)")
+
+
+def _watched_equals_unwatched(case: SamplerCase) -> None:
+    free = run(case)
+    with watch(case.hook.model, hook=case.hook, request_ids=list(case.prompt_ids)) as heard:
+        watched = run(case)
+    same(case, free, watched, "a watch changes the tokens")
+    taken = torch.stack([step.active for step in watched]).sum(0).tolist()
+    counted = [trace.steps for trace in heard.traces]
+    if counted != taken:
+        raise ConformanceError(
+            f"{subject(case)}.steps(): rows were active in {taken} steps, the tap heard {counted}: "
+            "run the model through hook.forward, once per step."
+        )
+
+
+def _committed_is_final(case: SamplerCase) -> None:
+    for before, after in pairwise(run(case)):
+        kept(case, before, after, slice(None), "with nothing opened again")
+
+
+def _honours_abort(case: SamplerCase) -> None:
+    free, row = run(case), len(case.prompt_ids) - 1
+    made = run(case, wishes={1: Intervention(abort=(row,))})
+    for step in made[2:]:
+        if step.active[row]:
+            raise ConformanceError(f"{subject(case)}.steps(): row {row}, aborted after step 1, active at {step.index}.")
+        if not torch.equal(step.committed[row], made[1].committed[row]):
+            raise ConformanceError(
+                f"{subject(case)}.steps(): row {row}, aborted after step 1 with {int(made[1].committed[row].sum())} "
+                f"positions committed, has {int(step.committed[row].sum())} at step {step.index}."
+            )
+        kept(case, made[1], step, slice(row, row + 1), "after an abort")
+    others = [rows_of(step, slice(0, row)) for step in free]
+    needed = sum(bool(step.active.any()) for step in others)
+    if len(made) < needed:
+        raise ConformanceError(
+            f"{subject(case)}.steps(): row {row} aborted after step 1, and all stop after {len(made)} steps; "
+            f"the other rows had something to generate in {needed}."
+        )
+    left = [rows_of(step, slice(0, row)) for step in made]
+    same(case, others[: len(left)], left, "an abort changes other rows")
+    stopped = run(case, wishes={1: Intervention(abort=tuple(range(row + 1)))})
+    if len(stopped) > 2:
+        raise ConformanceError(
+            f"{subject(case)}.steps(): every row aborted after step 1, and {len(stopped) - 2} more steps were run."
+        )
+
+
+def _remasks(case: SamplerCase) -> bool:
+    """Whether the sampler can open positions again; one that cannot says so."""
+    size, device = (len(case.prompt_ids), case.sampler.canvas()), case.encoded.input_ids.device
+    nothing = torch.zeros(size, dtype=torch.bool, device=device)
+    try:
+        run(case, wishes={0: Intervention(remask=nothing)})
+    except SriError:
+        return False
+    return True
+
+
+def _honours_remask(case: SamplerCase) -> None:
+    if not _remasks(case):
+        return
+    free, half = run(case), case.sampler.budget() // 2 - 1
+    half = min(half, len(free) - 2)
+    if half < 0 or free[0].committed.shape[1] != case.sampler.canvas():
+        # Too short to open anything, or of a width that `stops-at-budget` reports.
+        return
+    opened = torch.zeros_like(free[half].committed)
+    opened[0] = free[half].committed[0]
+    made = run(case, wishes={half: Intervention(remask=opened)})
+    count = int(opened.sum())
+    left = int((made[half + 1].committed & opened).sum()) if len(made) > half + 1 else count
+    if count > 1 and left >= count:
+        raise ConformanceError(
+            f"{subject(case)}.steps(): {count} positions of row 0 opened again after step {half}; after the next step "
+            f"{left} of them are committed. Open them, or raise SriError and say that it cannot be done."
+        )
+    # A row opened again may go on longer than any did before.
+    before, after = ([rows_of(step, slice(1, None)) for step in steps[: len(free)]] for steps in (free, made))
+    same(case, before, after, "opening positions of row 0 changes other rows")
+
+
+def _active_is_truthful(case: SamplerCase) -> None:
+    made, ends = run(case), set(case.hook.eos_ids())
+    if not made[0].active.all():
+        raise ConformanceError(f"{subject(case)}.steps(): step 0 has rows that are not active: {made[0].active}.")
+    for before, after in pairwise(made):
+        for row in range(len(case.prompt_ids)):
+            where = f"{subject(case)}.steps(): row {row} at step {after.index}"
+            done = bool(before.committed[row].all())
+            ended = bool(ends & set(before.draft[row][before.committed[row]].tolist()))
+            if after.active[row] and done:
+                raise ConformanceError(f"{where} is active, but all {before.committed.shape[1]} positions were fixed.")
+            if after.active[row] and not before.active[row]:
+                raise ConformanceError(f"{where} is active again, after a step in which it was not.")
+            if not after.active[row] and not (done or ended):
+                raise ConformanceError(
+                    f"{where} is not active, but only {int(before.committed[row].sum())} of "
+                    f"{before.committed.shape[1]} positions were fixed, none of them an end of sequence."
+                )
+
+
+# (name, promise, body), in the order in which a new sampler is best mended.
+_CHECKS: tuple[tuple[str, str, Callable[[SamplerCase], None]], ...] = (
+    ("steps-rise-by-one", "Steps are counted from 0 and rise by one.", _steps_rise_by_one),
+    (
+        "stops-at-budget",
+        "It never takes more steps than budget() says, also when positions are opened again; the canvas is canvas().",
+        _stops_at_budget,
+    ),
+    ("same-seed-same-tokens", "The seed decides, and no other random state does.", _same_seed_same_tokens),
+    (
+        "rows-independent",
+        "A row gives the same tokens alone and in company.",
+        _rows_independent,
+    ),
+    (
+        "watched-equals-unwatched",
+        "A watch changes no token, and hears one pass per step of each row.",
+        _watched_equals_unwatched,
+    ),
+    ("committed-is-final", "What is committed stays, unless somebody asks to open it again.", _committed_is_final),
+    (
+        "honours-abort",
+        "An aborted row stops and keeps its canvas, the others go on as before, and with none left the model rests.",
+        _honours_abort,
+    ),
+    (
+        "honours-remask",
+        "Positions opened again are open at the next step, other rows are untouched; or SriError says it cannot be.",
+        _honours_remask,
+    ),
+    (
+        "active-is-truthful",
+        "`active` names the rows that still had something to generate. Steps are counted and expected by it.",
+        _active_is_truthful,
+    ),
+)

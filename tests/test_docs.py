@@ -1,0 +1,141 @@
+"""What the documentation says: its code runs, its links lead somewhere, and it leaves out no error and no reason."""
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sri_sdk import errors, registry
+from sri_sdk.capture import conclude
+from sri_sdk.scoring import scorer
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\n\Z")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+SMALL = {
+    "version": 1,
+    "model": {"hook": "lab-diffusion"},
+    "sampler": {"name": "low-confidence", "options": {"steps": 8, "tokens": 48}},
+    "tap": {"pooling": "response", "cells": 4},
+    "prompts": {"dataset": "lab"},
+    "judge": {"name": "lab"},
+    "folds": {
+        "anchors": {"split": "fit", "harmless": 12, "harmful": 12},
+        "train": {"split": "fit", "harmless": 20},
+        "reference": {"split": "fit", "harmless": 20},
+        "calibration": {"split": "calibration", "harmless": 19},
+    },
+    "detector": {"name": "autoencoder", "options": {"epochs": 20}},
+    "calibrate": {"alpha": 0.05},
+    "policy": {"rule": "final", "flagged": "report", "unmonitored": "report"},
+    "out": "out/lab-diffusion",
+}
+"""Stands for configs/lab-diffusion.yaml in the reader's folder: the README's code, in seconds instead of a minute."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One ```python block of a page."""
+
+    page: Path
+    line: int
+    """Of its first line of code, counted from 1."""
+    code: str
+    not_run: str | None
+    """Why it must not run; None = it runs."""
+
+    def __str__(self) -> str:
+        return f"{self.page.name}:{self.line}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        why = NOT_RUN.search(text[: match.start()])
+        found.append(Block(page, text.count("\n", 0, match.start(1)) + 1, match[1], why and why[1]))
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+@pytest.mark.parametrize("page", dict.fromkeys(b.page for b in BLOCKS if b.not_run is None), ids=lambda page: page.name)
+def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/lab-diffusion.yaml").write_text(yaml.safe_dump(SMALL))
+    # Every line stays where the page has it, so that a traceback names the page and its line.
+    lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
+    for block in BLOCKS:
+        if block.page == page and block.not_run is None:
+            code = block.code.splitlines()
+            lines[block.line - 1 : block.line - 1 + len(code)] = code
+    (tmp_path / page.name).write_text("\n".join(lines), encoding="utf-8")
+    # A process of its own: pages define classes and tap models, and the next one must not see them.
+    done = subprocess.run(
+        [sys.executable, page.name], cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{page.relative_to(ROOT)}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.not_run is not None], ids=str)
+def test_code_that_does_not_run_is_valid_and_says_why(block: Block) -> None:
+    compile(block.code, str(block), "exec")
+    pytest.skip(f"{block}: {block.not_run}")
+
+
+def test_every_mark_stands_directly_above_a_block() -> None:
+    marks = sum(page.read_text(encoding="utf-8").count("<!-- not run") for page in PAGES)
+    assert marks == sum(block.not_run is not None for block in BLOCKS)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+def test_relative_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
+    dead = []
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        target, _, heading = link.partition("#")
+        if re.match(r"[a-z]+:", link):
+            continue
+        file = (page.parent / target) if target else page
+        if not file.exists() or (heading and heading not in headings(file)):
+            dead.append(link)
+    assert not dead
+
+
+def headings(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_every_error_and_every_reason_has_a_cure() -> None:
+    page = (ROOT / "docs/errors-and-cures.md").read_text(encoding="utf-8")
+    classes = {
+        name for name, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, errors.SriError)
+    }
+    # Codes are the lower-case constants of the two modules that give verdicts their reasons.
+    codes = {
+        value
+        for module in (conclude, scorer)
+        for name, value in vars(module).items()
+        if name.isupper() and not name.startswith("_") and isinstance(value, str) and value.islower()
+    }
+    assert {"ConformanceError", "tap_silent", "score_above_threshold"} <= classes | codes
+    first_cells = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert not (classes | codes) - first_cells
+
+
+def test_the_plugin_api_page_names_every_kind_with_its_version() -> None:
+    page = (ROOT / "docs/plugin-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| `([\w.]+)` \| `sri_sdk\.(\w+)` \| (\d+) \|$", page, re.MULTILINE)
+    assert rows == [(kind, k.group, k.interface.__name__, str(k.api)) for kind, k in registry.KINDS.items()]

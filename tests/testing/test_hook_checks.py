@@ -1,0 +1,292 @@
+"""The kit on hooks with one fault each: every fault is caught, by the check that is for it."""
+
+import gc
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
+from typing import ClassVar
+
+import pytest
+import sri_plugin_lab.models as models
+import torch
+from sri_plugin_lab.hooks import LabCausalHook, LabDiffusionHook
+from sri_plugin_toy.hook import ToyHook
+from sri_plugin_toy.model import MASK, PAD
+
+from sri_sdk import Fit
+from sri_sdk.records import PADDING
+from sri_sdk.testing import hook_checks, run_checks
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_models():
+    """Weights are read once, and what the test run holds anyway is not searched for garbage again and again."""
+    loaded = cache(models.load)
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "load", lambda name: deepcopy(loaded(name)))
+        patch.setattr(models, "load_tokenizer", cache(models.load_tokenizer))
+        yield
+    gc.unfreeze()
+
+
+@cache
+def failures(make) -> dict[str, str]:
+    results = run_checks(hook_checks(make))
+    assert not [r for r in results if r.state == "crashed"]
+    return {r.name: r.message for r in results if r.state == "failed"}
+
+
+def sampled(case):
+    """The toy with drawn tokens: its logits get noise from torch's own generator."""
+
+    def generate(encoded):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(7)
+            handle = case.hook.model.head.register_forward_hook(lambda _m, _a, out: out + torch.randn(out.shape))
+            try:
+                return case.hook.model.generate(encoded.input_ids, encoded.attention_mask)
+            finally:
+                handle.remove()
+
+    return replace(case, generate_sampled=generate)
+
+
+# -- one fault each ----------------------------------------------------------------------------------------------
+
+
+class FitsAll(ToyHook):
+    @classmethod
+    def fits(cls, model):
+        return Fit(True, "looks good")
+
+
+class TapsWhatNeverRuns(ToyHook):
+    def final_norm(self):
+        if not hasattr(self.model, "spare"):
+            self.model.spare = torch.nn.LayerNorm(16)
+        return self.model.spare
+
+
+class TapsTheLastBlock(ToyHook):
+    def final_norm(self):
+        return self.model.blocks[-1]
+
+
+class DropsAStep(ToyHook):
+    def plan(self, call, run):
+        return None if run.forwards == 4 else super().plan(call, run)
+
+
+class CountsTheProofreading(ToyHook):
+    """The family reads its finished text once more, and the hook takes that for a step."""
+
+    @classmethod
+    def example(cls):
+        case = super().example()
+
+        def generate(encoded):
+            tokens = case.hook.model.generate(encoded.input_ids, encoded.attention_mask)
+            case.hook.model(tokens, torch.nn.functional.pad(encoded.attention_mask, (0, 8), value=1))
+            return tokens
+
+        return replace(case, generate=generate)
+
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        if made is None:
+            last = run.memory["last"]
+            return replace(last, committed=torch.ones_like(last.committed))
+        run.memory["last"] = made
+        return made
+
+
+class DropsADecodedToken(LabCausalHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        return None if run.forwards == 3 else made
+
+
+class ShiftedByOne(ToyHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        return made and replace(made, shift=1)
+
+
+class CausalAheadByOne(LabCausalHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        return replace(made, span=None, positions=made.positions + (run.forwards > 1))
+
+
+class ShiftedAndBlindToCommits(ShiftedByOne):
+    """Nobody says which pass decides a position, so the token is planted in all of them."""
+
+    capabilities = frozenset({"phi"})
+
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        return made and replace(made, committed=None)
+
+
+class MixesUpRequests(ToyHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        batch = len(call.input_ids)
+        return made and replace(made, rows=torch.arange(batch).roll(1))
+
+
+class WrongSpan(ToyHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        width = call.input_ids.shape[1]
+        return made and replace(made, span=(width - made.canvas - 1, width - 1))
+
+
+class CountsTheEndByRealTokens(ToyHook):
+    """Forgets that padding shifts the canvas to the right."""
+
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        if made is None:
+            return None
+        real = (call.input_ids != PAD).sum(1, keepdim=True)
+        beyond = torch.arange(call.input_ids.shape[1]) >= real.clamp(min=call.input_ids.shape[1] - 5)
+        return replace(made, positions=made.positions.masked_fill(beyond, PADDING))
+
+
+class LooksAtTheBatch(ToyHook):
+    """In company, drops the last row of the request without padding."""
+
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        if made is None or len(call.input_ids) == 1:
+            return made
+        positions = made.positions.clone()
+        positions[call.input_ids[:, 0] != PAD, -1] = PADDING
+        return replace(made, positions=positions)
+
+
+class WrongWidth(ToyHook):
+    def hidden_size(self):
+        return 15
+
+
+class ClaimsCommits(ToyHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        return made and replace(made, committed=None)
+
+
+class ClaimsABudget(ToyHook):
+    def expected_steps(self, budget):
+        return budget + 1
+
+
+class WritesTokens(ToyHook):
+    """Rewrites a token that the model has already chosen, in its own tensor."""
+
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        if run.forwards == 8:
+            call.input_ids[:, -2] = 5
+        return made
+
+
+class LeavesAHandle(ToyHook):
+    def plan(self, call, run):
+        if run.forwards == 1:
+            self.model.norm.register_forward_hook(lambda *_: None)
+        return super().plan(call, run)
+
+
+class KeepsInputs(ToyHook):
+    def plan(self, call, run):
+        self.last = call
+        return super().plan(call, run)
+
+
+class KeepsItsModel(ToyHook):
+    everyone: ClassVar = []
+
+    def __init__(self, model, config=None):
+        super().__init__(model, config)
+        self.everyone.append(self)
+
+
+class RemembersOnItself(ToyHook):
+    def plan(self, call, run):
+        if run.forwards == 1:
+            self.start = int((call.input_ids == MASK).any(dim=0).nonzero()[0])
+        run.memory["start"] = self.start
+        return super().plan(call, run)
+
+
+class DrawsNumbers(ToyHook):
+    @classmethod
+    def example(cls):
+        return sampled(super().example())
+
+    def plan(self, call, run):
+        torch.rand(1)
+        return super().plan(call, run)
+
+
+class WatchesTheBlindHalf(LabDiffusionHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        return made if made.rows is None else replace(made, rows=made.rows + len(made.rows))
+
+
+# A tap that hears nothing breaks nearly every promise; the first check in the list says why.
+SILENT = {"steps-counted", "rows-mapped", "phi-is-the-mean", "records-sane"}
+
+
+@pytest.mark.parametrize(
+    ("hook", "check", "others"),
+    [
+        (FitsAll, "fits-own-model", set()),
+        (TapsWhatNeverRuns, "silence-is-reported", SILENT),
+        (TapsTheLastBlock, "tap-feeds-the-head", set()),
+        (DropsAStep, "steps-counted", set()),
+        (CountsTheProofreading, "steps-counted", set()),
+        (DropsADecodedToken, "steps-counted", set()),
+        (ShiftedByOne, "rows-mapped", set()),
+        (ShiftedAndBlindToCommits, "rows-mapped", set()),
+        (CausalAheadByOne, "rows-mapped", set()),
+        (MixesUpRequests, "rows-mapped", {"padding-excluded", "batch-1-equals-batch-n"}),
+        (WrongSpan, "phi-is-the-mean", set()),
+        (CountsTheEndByRealTokens, "padding-excluded", set()),
+        (LooksAtTheBatch, "batch-1-equals-batch-n", set()),
+        (WrongWidth, "records-sane", set()),
+        (ClaimsCommits, "capabilities-delivered", set()),
+        (ClaimsABudget, "capabilities-delivered", set()),
+        (WritesTokens, "tokens-unchanged", set()),
+        (LeavesAHandle, "handles-removed", set()),
+        (KeepsInputs, "nothing-kept-alive", set()),
+        (KeepsItsModel, "nothing-kept-alive", set()),
+        (RemembersOnItself, "two-runs-coexist", set()),
+        (DrawsNumbers, "tokens-unchanged-when-sampling", set()),
+        (WatchesTheBlindHalf, "guidance-half", set()),
+    ],
+)
+def test_a_fault_is_caught_by_the_check_that_is_for_it(hook, check, others) -> None:
+    assert set(failures(hook.example)) == {check} | others
+
+
+@pytest.mark.parametrize(
+    ("hook", "check", "words"),
+    [
+        (TapsTheLastBlock, "tap-feeds-the-head", ["`blocks.1`", "step 0", "width 16", "1e-05 allowed"]),
+        (TapsWhatNeverRuns, "silence-is-reported", ["`spare`", "ran 0 times"]),
+        (DropsAStep, "steps-counted", ["`norm`", "7 steps, 8 expected, in 8 passes", "called no step: 3"]),
+        (DropsADecodedToken, "steps-counted", ["`model.norm`", "called no step: 2"]),
+        (CausalAheadByOne, "rows-mapped", ["`model.norm`", "step 2", "predict position 3", "position 2 of", "+1 off"]),
+        (WatchesTheBlindHalf, "guidance-half", ["batch row 3 should", "Planted in batch row 0"]),
+        (ShiftedByOne, "rows-mapped", ["`norm`", "step 0", "row 13 of", "position 0 of", "row 14", "+1 off"]),
+        (MixesUpRequests, "rows-mapped", ["of request 0", "position 0 of request 2", "Planted in batch row 0"]),
+    ],
+)
+def test_a_message_names_module_step_and_numbers(hook, check, words) -> None:
+    message = failures(hook.example)[check]
+    assert [word for word in words if word not in message] == [], message

@@ -1,0 +1,91 @@
+"""The kit on our own hooks, and what it asks of a case."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from sri_plugin_lab.hooks import LabCausalHook, LabDiffusionHook
+from sri_plugin_toy.hook import ToyHook
+from sri_plugin_toy.model import ToyTokenizer
+
+from sri_sdk.errors import ConformanceError
+from sri_sdk.hook import Hook
+from sri_sdk.testing import hook_checks, run_checks
+
+
+def failures(make) -> dict[str, str]:
+    results = run_checks(hook_checks(make))
+    assert not [r for r in results if r.state == "crashed"]
+    return {r.name: r.message for r in results if r.state == "failed"}
+
+
+@pytest.mark.parametrize("hook", [ToyHook, LabDiffusionHook, LabCausalHook])
+def test_our_own_hooks_keep_every_promise(hook) -> None:
+    assert failures(hook.example) == {}
+
+
+def test_traits_select_the_checks() -> None:
+    plain = {check.name for check in hook_checks(ToyHook.example)}
+    assert {check.name for check in hook_checks(LabCausalHook.example)} - plain == {"tokens-unchanged-when-sampling"}
+    assert {check.name for check in hook_checks(LabDiffusionHook.example)} - plain == {
+        "tokens-unchanged-when-sampling",
+        "guidance-half",
+    }
+
+
+def test_a_case_without_prompts_of_three_lengths_is_refused() -> None:
+    def make():
+        case = ToyHook.example()
+        return replace(case, encoded=case.hook.encode(ToyTokenizer(), ["ab", "cd", "efg"]))
+
+    with pytest.raises(ConformanceError, match="2, 2, 3 tokens"):
+        hook_checks(make)
+
+
+def test_a_hook_without_an_example_says_what_to_write() -> None:
+    with pytest.raises(ConformanceError, match=r"no example.*HookCase"):
+        Hook.example()
+
+
+def test_a_plan_that_raises_is_reported_with_pass_and_module() -> None:
+    class Raises(ToyHook):
+        def plan(self, call, run):
+            return super().plan(call, run) if run.forwards < 5 else 1 / 0
+
+    assert "pass 4 (module `norm`) failed: ZeroDivisionError" in failures(Raises.example)["steps-counted"]
+
+
+def test_a_known_failure_that_passes_is_an_error() -> None:
+    (check,) = [c for c in hook_checks(ToyHook.example, {"rows-mapped": "old"}) if c.name == "rows-mapped"]
+    with pytest.raises(ConformanceError, match="Remove the mark"):
+        check()
+
+
+class TiedHead(ToyHook):
+    """The head is no module that is ever called: its weight is used as a matrix."""
+
+    @classmethod
+    def example(cls):
+        case = super().example()
+        head = case.hook.model.head
+        case.hook.model.head = Matrix(head.weight.detach())
+        return replace(case, unembedding=lambda: head.weight)
+
+
+class Matrix(torch.nn.Module):
+    def __init__(self, matrix):
+        super().__init__()
+        self.matrix = matrix
+
+    def forward(self, states):
+        return states @ self.matrix.T
+
+
+class TapsBeforeATiedHead(TiedHead):
+    def final_norm(self):
+        return self.model.blocks[-1]
+
+
+def test_a_tied_head_needs_no_module() -> None:
+    assert failures(TiedHead.example) == {}
+    assert set(failures(TapsBeforeATiedHead.example)) == {"tap-feeds-the-head"}

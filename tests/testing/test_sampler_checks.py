@@ -1,0 +1,191 @@
+"""The kit on our own samplers, and on samplers with one fault each."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from sri_plugin_toy.hook import ToyHook
+from sri_plugin_toy.sampler import ToySampler
+
+from sri_sdk import registry
+from sri_sdk.errors import ConformanceError, SriError
+from sri_sdk.testing import SamplerCase, run_checks, sampler_checks
+
+IDS = ["a", "b", "c"]
+
+
+def on_toy(sampler) -> SamplerCase:
+    example = ToyHook.example()
+    return SamplerCase(sampler, example.hook, example.encoded, IDS)
+
+
+def failures(make) -> dict[str, str]:
+    results = run_checks(sampler_checks(make))
+    assert not [r for r in results if r.state == "crashed"]
+    return {r.name: r.message for r in results if r.state == "failed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "hook"),
+    [
+        ("toy", {}, "toy"),
+        ("low-confidence", {"steps": 8, "tokens": 8, "temperature": 1.0}, "toy"),
+        ("low-confidence", {"steps": 8, "tokens": 16}, "lab-diffusion"),
+        ("low-confidence", {"steps": 8, "tokens": 16, "block": 8, "cfg_scale": 0.5}, "lab-diffusion"),
+        ("autoregressive", {"tokens": 16}, "lab-causal"),
+        ("autoregressive", {"tokens": 16, "temperature": 0.8}, "lab-causal"),
+    ],
+)
+def test_our_own_samplers_keep_every_promise(name, options, hook) -> None:
+    def make() -> SamplerCase:
+        example = registry.load("hooks", hook).example()
+        return SamplerCase(registry.build("samplers", name, options), example.hook, example.encoded, IDS)
+
+    assert failures(make) == {}
+
+
+def test_a_case_of_another_scheme_is_refused() -> None:
+    with pytest.raises(ConformanceError, match="hook of scheme masked"):
+        sampler_checks(lambda: on_toy(registry.build("samplers", "autoregressive", {"tokens": 8})))
+
+
+# -- one fault each ----------------------------------------------------------------------------------------------
+
+
+class Bent(ToySampler):
+    """The toy sampler, with what it yields and what it hears bent on the way."""
+
+    def bend(self, step, seed):
+        return step
+
+    def hear(self, wish):
+        return wish
+
+    def steps(self, hook, prompts, prompt_ids, seed=0):
+        inner, wish = ToySampler().steps(hook, prompts, prompt_ids, seed), None
+        try:
+            while True:
+                wish = yield self.bend(inner.send(wish and self.hear(wish)), seed)
+        except StopIteration:
+            return
+
+
+def turned(step, noise):
+    """Other letters, always the same at the same place."""
+    return replace(step, draft=3 + (step.draft - 3 + noise) % 28)
+
+
+class CountsFromOne(Bent):
+    def bend(self, step, seed):
+        return replace(step, index=step.index + 1)
+
+
+class SaysSeven(Bent):
+    def budget(self):
+        return 7
+
+
+class WidensItsCanvas(Bent):
+    def bend(self, step, seed):
+        draft, committed = (torch.nn.functional.pad(t, (0, 1)) for t in (step.draft, step.committed))
+        return replace(step, draft=draft, committed=committed)
+
+
+class StartsAgainWhenOpened(Bent):
+    def steps(self, hook, prompts, prompt_ids, seed=0):
+        made, wish, first = super().steps(hook, prompts, prompt_ids, seed), None, 0
+        try:
+            while True:
+                step = made.send(wish)
+                wish = yield replace(step, index=first + step.index)
+                if wish is not None and wish.remask is not None and wish.remask.all():
+                    made, wish, first = super().steps(hook, prompts, prompt_ids, seed), None, first + step.index + 1
+        except StopIteration:
+            return
+
+
+class UsesGlobalRandomness(Bent):
+    def bend(self, step, seed):
+        source = torch.Generator().manual_seed(torch.initial_seed())
+        return turned(step, torch.randint(28, (1, 8), generator=source))
+
+
+class SeedsTheBatch(Bent):
+    def bend(self, step, seed):
+        return turned(step, torch.randint(28, tuple(step.draft.shape), generator=torch.Generator().manual_seed(seed)))
+
+
+class RunsTheModelTwice(Bent):
+    def steps(self, hook, prompts, prompt_ids, seed=0):
+        class Twice(ToyHook):
+            def forward(self, *args, **options):
+                super().forward(*args, **options)
+                return super().forward(*args, **options)
+
+        yield from ToySampler.steps(self, Twice(hook.model), prompts, prompt_ids, seed)
+
+
+class RewritesTheFirstToken(Bent):
+    def bend(self, step, seed):
+        draft = step.draft.clone()
+        draft[:, 0] += ((step.index == 7) & step.active).int()
+        return replace(step, draft=draft)
+
+
+class GoesOnAfterAnAbort(Bent):
+    def hear(self, wish):
+        return wish and replace(wish, abort=())
+
+
+class StopsEveryRow(Bent):
+    def hear(self, wish):
+        return replace(wish, abort=(0, 1, 2)) if wish and wish.abort else wish
+
+
+class KeepsWhatShouldOpen(Bent):
+    def hear(self, wish):
+        return wish and replace(wish, remask=None)
+
+
+class OpensEveryRow(Bent):
+    def hear(self, wish):
+        return replace(wish, remask=wish.remask.any(0).expand(3, -1)) if wish and wish.remask is not None else wish
+
+
+class SaysItIsDone(Bent):
+    def bend(self, step, seed):
+        active = step.active.clone()
+        active[0] &= step.index < 6
+        return replace(step, active=active)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "check", "others"),
+    [
+        (CountsFromOne, "steps-rise-by-one", set()),
+        (SaysSeven, "stops-at-budget", set()),
+        (WidensItsCanvas, "stops-at-budget", set()),
+        (StartsAgainWhenOpened, "stops-at-budget", set()),
+        (UsesGlobalRandomness, "same-seed-same-tokens", set()),
+        (SeedsTheBatch, "rows-independent", set()),
+        (RunsTheModelTwice, "watched-equals-unwatched", set()),
+        (RewritesTheFirstToken, "committed-is-final", set()),
+        (GoesOnAfterAnAbort, "honours-abort", set()),
+        (StopsEveryRow, "honours-abort", set()),
+        (KeepsWhatShouldOpen, "honours-remask", set()),
+        (OpensEveryRow, "honours-remask", set()),
+        (SaysItIsDone, "active-is-truthful", {"watched-equals-unwatched"}),
+    ],
+)
+def test_a_fault_is_caught_by_the_check_that_is_for_it(sampler, check, others) -> None:
+    assert set(failures(lambda: on_toy(sampler()))) == {check} | others
+
+
+def test_a_sampler_that_says_it_cannot_open_positions_passes() -> None:
+    class Refuses(Bent):
+        def hear(self, wish):
+            if wish is not None and wish.remask is not None:
+                raise SriError("sampler bent: a token cannot be opened again. Abort the row instead.")
+            return wish
+
+    assert failures(lambda: on_toy(Refuses())) == {}
