@@ -202,7 +202,12 @@ class _Checks(DetectorCase):
     def no_pickle(self) -> None:
         """The detector's module imports no pickle, joblib or the like, and allows none to be loaded. A guard that
         unpickles runs a stranger's code."""  # fmt: skip
-        path = inspect.getsourcefile(type(self.make()))
+        try:
+            path = inspect.getsourcefile(type(self.make()))
+        except (OSError, TypeError):
+            # A class of a module without a file, such as one typed into a console.
+            warnings.warn("source not read: the class has no file", NotChecked, stacklevel=2)
+            return
         if path is None:
             self.fail("fit(): its source cannot be read, so nobody can say what it executes; ship it as source")
         for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):

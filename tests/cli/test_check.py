@@ -63,7 +63,7 @@ def test_a_known_failure_counts_as_passed_and_keeps_its_reason(monkeypatch: pyte
     known = {"direction": "upside down, see the tracker"}
     monkeypatch.setattr(sri_plugin_toy.detector, "SRI_KNOWN_FAILURES", known, raising=False)
     done = check("detector", "toy")
-    assert done.exit_code == 0
+    assert done.exit_code == 0, done.output
     assert "known   " in done.stdout and "upside down, see the tracker" in done.stdout
     assert "14 of 15 checks passed" in done.stdout
 
