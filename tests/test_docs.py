@@ -14,6 +14,7 @@ import yaml
 from sri_sdk import errors, registry
 from sri_sdk.capture import conclude
 from sri_sdk.scoring import scorer
+from tests.fitting.conftest import SMALL
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -21,24 +22,7 @@ FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\n\Z")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
-SMALL = {
-    "version": 1,
-    "model": {"hook": "lab-diffusion"},
-    "sampler": {"name": "low-confidence", "options": {"steps": 8, "tokens": 48}},
-    "tap": {"pooling": "response", "cells": 4},
-    "prompts": {"dataset": "lab"},
-    "judge": {"name": "lab"},
-    "folds": {
-        "anchors": {"split": "fit", "harmless": 12, "harmful": 12},
-        "train": {"split": "fit", "harmless": 20},
-        "reference": {"split": "fit", "harmless": 20},
-        "calibration": {"split": "calibration", "harmless": 19},
-    },
-    "detector": {"name": "autoencoder", "options": {"epochs": 20}},
-    "calibrate": {"alpha": 0.05},
-    "policy": {"rule": "final", "flagged": "report", "unmonitored": "report"},
-    "out": "out/lab-diffusion",
-}
+README_CONFIG = {**SMALL, "out": "out/lab-diffusion"}
 """Stands for configs/lab-diffusion.yaml in the reader's folder: the README's code, in seconds instead of a minute."""
 
 
@@ -72,7 +56,7 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 @pytest.mark.parametrize("page", dict.fromkeys(b.page for b in BLOCKS if b.not_run is None), ids=lambda page: page.name)
 def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
     (tmp_path / "configs").mkdir()
-    (tmp_path / "configs/lab-diffusion.yaml").write_text(yaml.safe_dump(SMALL))
+    (tmp_path / "configs/lab-diffusion.yaml").write_text(yaml.safe_dump(README_CONFIG))
     # Every line stays where the page has it, so that a traceback names the page and its line.
     lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
     for block in BLOCKS:
