@@ -31,7 +31,9 @@ PLUGINS = {
 }
 """Section that names a plugin -> the key it does so with, and the kind."""
 
-_POOLINGS = {"autoregressive": ("predicting", "generated"), "masked": ("response", "generated")}
+_POOLINGS = {
+    "autoregressive": ("predicting", "generated"), "masked": ("response", "generated"), "canvas": ("response",),
+}  # fmt: skip
 """Scheme of the hook -> the pooling profiles that make sense for it."""
 
 

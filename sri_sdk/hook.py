@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sri_sdk.errors import ConfigError, ConformanceError
@@ -13,7 +13,9 @@ from sri_sdk.records import Encoded, Fit, ForwardCall, ForwardOutput, LoadedMode
 if TYPE_CHECKING:
     import torch
 
-Scheme = Literal["autoregressive", "masked"]
+Scheme = Literal["autoregressive", "masked", "canvas"]
+"""Autoregressive: one token after the other. Masked: holes are filled in. Canvas: every token of a block may change at
+every step, and none is a hole."""
 Capability = Literal["phi", "input_ids", "committed", "draft", "clock", "budget"]
 
 
@@ -29,6 +31,9 @@ class Hook(Plugin):
     """How the family generates; decides which pooling profiles make sense."""
     capabilities: ClassVar[frozenset[Capability]] = frozenset({"phi"})
     """What the family can deliver. A guard that needs more is refused when its config is checked."""
+    calls: ClassVar[tuple[str, ...]] = ("generate",)
+    """Methods of the model that generate. A watch sees their arguments before they run and the tokens they return;
+    names the model lacks are passed over. Functions that take the model as an argument are not seen."""
 
     def __init__(self, model: Any, config: Any = None) -> None:
         """Takes a loaded model; `config` holds the options, None = defaults."""
@@ -67,9 +72,16 @@ class Hook(Plugin):
         Raise on a pass that fits nothing, such as the prompt of a second generation: the run becomes `unmonitored`.
         """
 
+    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+        """Looks at the arguments of one of `calls` before it runs, and notes in `run.memory` what passes do not show.
+
+        Raises:
+            SriError: what was asked for cannot be watched (beam search, speculation). Nothing is generated then.
+        """
+
     def expected_steps(self, budget: int) -> int | None:
         """Steps a generation with this step budget must have; None if the family may stop early."""
-        return None if self.scheme == "autoregressive" else budget
+        return budget if self.scheme == "masked" else None
 
     # -- for the conformance kit -----------------------------------------------------------------------------
 
@@ -113,9 +125,12 @@ class Hook(Plugin):
         texts: list[str] = tokenizer.batch_decode(rows, skip_special_tokens=True)
         return texts
 
-    def lengths(self, tokens: torch.Tensor) -> list[int]:
-        """Tokens of each response [B, P] up to its end-of-sequence token, that one included; P where it has none."""
-        ends = set(self.eos_ids())
+    def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
+        """Tokens of each response [B, P] up to its end-of-sequence token, that one included; P where it has none.
+
+        End tokens that only the call was given count too, where `admit` noted them in `run.memory["eos_ids"]`.
+        """
+        ends = {*self.eos_ids(), *(() if run is None else run.memory.get("eos_ids", ()))}
         rows = tokens.tolist()
         return [next((i + 1 for i, token in enumerate(row) if token in ends), len(row)) for row in rows]
 
@@ -138,6 +153,11 @@ class Hook(Plugin):
             options.update(attention_mask=attention_mask, position_ids=positions)
         output = self.model(input_ids=input_ids, **options)
         return ForwardOutput(output.logits, getattr(output, "past_key_values", None))
+
+    def block_length(self) -> int | None:
+        """Tokens per block of a block-causal family, counted from the first prompt token; a pass must not show what
+        lies behind the block in work. None = every pass sees the whole canvas."""
+        return None
 
     def shift(self) -> int:
         """1 where the logits of row i predict the next token, 0 where they predict token i itself."""

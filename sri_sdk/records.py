@@ -93,6 +93,9 @@ class RunView:
     """Forward passes seen so far, steps or not."""
     steps: int = 0
     """Steps seen so far."""
+    prompt: int | None = None
+    """Columns of the prompt, which many calls return before the response; the hook sets it with its first step. None =
+    the prompt's pass is the first step (autoregressive), or its length differs from request to request."""
     memory: dict[str, Any] = field(default_factory=dict)
     """The hook's own notes, from one forward to the next (prompt length, rows that have ended)."""
 

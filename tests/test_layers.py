@@ -22,9 +22,9 @@ CORE = sorted((ROOT / "sri_sdk").rglob("*.py"))
 PLUGINS = sorted(file for kind in ("plugins", "exporters") for file in ROOT.glob(f"{kind}/*/sri_*/**/*.py"))
 
 LAYERS = [
-    "records errors extras plugin files _version",
-    "hook sampler detector exporter sink judge dataset signal grid graph signal_graph fingerprint",
-    "anchors options config_model config registry manifest bundle golden guard_graphs calibrate",
+    "records errors extras plugin files _version structure",
+    "canvas hook sampler detector exporter sink judge dataset signal grid graph signal_graph fingerprint",
+    "anchors checkpoint options config_model config registry manifest bundle golden guard_graphs calibrate",
     "scoring",
     "capture steer evaluate monitor report testing",
     "fitting",
@@ -43,8 +43,9 @@ ONLY_IN = {
 """Package -> the one file that may know it."""
 EXECUTES_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 
-PLUGINS_MAY_IMPORT = {"errors", "records", "testing"}
-"""Beside the public names: errors to raise, the constants and words of the records, and the conformance kit."""
+PLUGINS_MAY_IMPORT = {"errors", "records", "testing", "structure", "canvas", "checkpoint"}
+"""Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
+share: finding modules, keeping track of a canvas, loading weights."""
 EXPORTERS_MAY_IMPORT = {"bundle", "manifest", "guard_graphs", "graph"}
 """Exporters also see the artefact they write, and the nodes of a drawing."""
 

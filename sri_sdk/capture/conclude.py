@@ -45,11 +45,14 @@ class Coverage:
         """Why the coverage is not whole; empty = it is."""
         if not self.seen:
             return [SILENT]
-        if self.expected is not None:
-            return [] if self.seen == self.expected else [INCOMPLETE]
-        if self.budget is None or (self.ended and self.seen <= self.budget):
+        if self.expected is not None and self.seen != self.expected:
+            return [INCOMPLETE]
+        if self.budget is None:
             return []
-        return [OVER_BUDGET] if self.seen > self.budget else [] if self.seen == self.budget else [END_NOT_SEEN]
+        if self.seen > self.budget:
+            return [OVER_BUDGET]
+        whole = self.expected is not None or self.ended or self.seen == self.budget
+        return [] if whole else [END_NOT_SEEN]
 
 
 def conclude_trace(recorder: Recorder, row: int, request_id: str, coverage: Coverage, failures: Sequence[str]) -> Trace:

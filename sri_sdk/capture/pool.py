@@ -6,6 +6,7 @@ Which rows count differs between paper and published code, so it is a named, rec
 |---|---|---|---|
 | `generated` | masked | states of positions committed after the update of step t | arXiv 2602.02600, 3.1 |
 | `response` | masked | states of every canvas position, masked ones too | the authors' LLaDA wrapper |
+| `response` | canvas | states of every canvas position of the block in work | as above |
 | `predicting` | autoregressive | states that predicted each token so far, the last prompt token first | authors' code |
 | `generated` | autoregressive | states of the generated tokens so far; one fewer than tokens | arXiv 2602.02600, 3.1 |
 
@@ -27,8 +28,9 @@ from sri_sdk.records import PADDING, StepPlan
 PROFILES: dict[Scheme, tuple[str, ...]] = {
     "masked": ("generated", "response"),
     "autoregressive": ("predicting", "generated"),
+    "canvas": ("response",),
 }
-USUAL: dict[Scheme, str] = {"masked": "response", "autoregressive": "predicting"}
+USUAL: dict[Scheme, str] = {"masked": "response", "autoregressive": "predicting", "canvas": "response"}
 """What the authors' code does."""
 
 
@@ -78,7 +80,7 @@ def make_pooler(scheme: Scheme, profile: str) -> Pooler:
         raise ConfigError(
             f"pooling {profile!r} is not defined for {scheme} models; allowed: {', '.join(PROFILES[scheme])}."
         )
-    if scheme == "masked":
+    if scheme != "autoregressive":
         return CanvasPooler(only_committed=profile == "generated")
     return RunningPooler(ahead=profile == "predicting")
 

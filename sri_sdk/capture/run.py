@@ -24,7 +24,7 @@ from sri_sdk.capture.recorder import Layers, Recorder, Watching, to_host
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted
 from sri_sdk.hook import Hook
-from sri_sdk.records import ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
+from sri_sdk.records import PADDING, ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
 
@@ -53,9 +53,11 @@ class Run:
         self._states: dict[str | int, torch.Tensor] = {}
         self._waiting: list[Pooled] = []
         self._seen: list[torch.Tensor | None] = []
-        self._canvas: int | None = None
-        self._prompt = 0
+        self._first: StepPlan | None = None
+        self._last: StepPlan | None = None
         self._expected: tuple[int, ...] | None = None
+        self._ended: tuple[bool, ...] | None = None
+        self._calling = False
         self.failure: str | None = None
         self._failures: list[str] = []
         self._finished = False
@@ -70,6 +72,11 @@ class Run:
     def layers(self) -> Layers:
         """What the tap must read."""
         return self._watching.layers
+
+    @property
+    def why(self) -> str:
+        """Which hook watches, and why it fits."""
+        return f"{type(self._hook).__name__}: {type(self._hook).fits(self._hook.model).why}"
 
     @property
     def live(self) -> SignalStream | None:
@@ -114,7 +121,7 @@ class Run:
             return
         self._admit(plan)
         self.settle(plan.committed)
-        self._plan = plan
+        self._plan = self._last = plan
         self._view.steps += 1
 
     def state(self, layer: str | int, output: Any) -> None:
@@ -165,12 +172,47 @@ class Run:
         Returns:
             The same tokens.
         """
-        start = self._prompt if tokens.shape[1] > self._prompt else 0
-        if self._recorder is not None and len(tokens) != len(self._recorder.steps):
+        if self._recorder is None or self._first is None or self._last is None:
+            return tokens
+        if len(tokens) != len(self._recorder.steps):
             self.fail(ROWS_DIFFER)
-        elif self._hook.scheme == "autoregressive" and self._recorder is not None:
-            self.expect(self._hook.lengths(tokens[:, start:]))
+            return tokens
+        prompt = self._view.prompt
+        if prompt is None:
+            prompt = self._first.positions.shape[1] if self._hook.scheme == "autoregressive" else 0
+        lengths = self._hook.lengths(tokens[:, prompt if tokens.shape[1] > prompt else 0 :], self._view)
+        if self._hook.scheme == "autoregressive":
+            self.expect(lengths)
+        else:
+            # Some positions behind the last pass's rows would mean passes that nobody heard.
+            reach = _reach(self._last)
+            self._ended = tuple(length <= far for length, far in zip(lengths, reach, strict=True))
         return tokens
+
+    def enter_call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """One of the model's own generation methods is about to run.
+
+        Returns:
+            Whether it is the outermost one: what it calls in turn is its own affair.
+
+        Raises:
+            SriError: it cannot be watched.
+        """
+        if self._calling or self._finished:
+            return False
+        self._hook.admit(name, args, kwargs, self._view)
+        self._calling = True
+        return True
+
+    def leave_call(self, result: Any) -> None:
+        """The outermost generation method ends; `result` is what it returned, None if it raised."""
+        self._calling = False
+        tokens = _tokens(result)
+        try:
+            if tokens is not None and self._expected is None and self._ended is None:
+                self.returned(tokens)
+        except Exception as err:
+            self._isolate(err)
 
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""
@@ -204,7 +246,7 @@ class Run:
             )
             self.signals = self._signals(ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
-        self._states, self._waiting, self._seen = {}, [], []
+        self._states, self._waiting, self._seen, self._first, self._last = {}, [], [], None, None
         try:
             self.verdicts = conclude_verdicts(self._watching, self._recorder, self.signals, self.traces)
         except Exception as err:
@@ -217,9 +259,9 @@ class Run:
             self.fail(SILENT)
         if self._recorder is None:
             return
-        if committed is None and self._canvas is not None:
-            device = next(self._hook.model.parameters()).device
-            committed = torch.ones(len(self._recorder.steps), self._canvas, dtype=torch.bool, device=device)
+        if committed is None and self._last is not None and self._hook.scheme != "autoregressive":
+            width = self._last.canvas or max([*_reach(self._last), 1])
+            committed = torch.ones(len(self._recorder.steps), width, dtype=torch.bool)
         self.settle(committed)
         self._record()
         grid = self._watching.grid
@@ -251,7 +293,8 @@ class Run:
         budget = self._watching.budget
         usual = None if budget is None else self._hook.expected_steps(budget)
         expected = [usual] * requests if self._expected is None else list(self._expected)
-        return [Coverage(int(seen[r]), expected[r], budget, ended=not going[r]) for r in range(requests)]
+        ended = [not on for on in going] if self._ended is None else self._ended
+        return [Coverage(int(seen[r]), expected[r], budget, ended=bool(ended[r])) for r in range(requests)]
 
     # -- the first step, and failures ------------------------------------------------------------------------
 
@@ -267,7 +310,7 @@ class Run:
                 f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
                 "pass one id per prompt, in the order of the batch"
             )
-        self._view.requests, self._canvas, self._prompt = requests, plan.canvas, plan.positions.shape[1]
+        self._view.requests, self._first = requests, plan
         self._recorder = Recorder(self._watching, requests)
 
     def _isolate(self, err: Exception, reason: str = HOOK_FAILED) -> None:
@@ -277,6 +320,22 @@ class Run:
             self.failure = f"{type(err).__name__}: {err}"
             log.warning("%s: %s: the run is unmonitored: %s", type(self._hook).__name__, reason, self.failure)
         self.fail(reason)
+
+
+def _reach(plan: StepPlan) -> list[int]:
+    """Per request: how many response positions lie before the end of this pass."""
+    positions = plan.positions if plan.rows is None else plan.positions[plan.rows]
+    shifted = torch.where(positions == PADDING, positions, positions + plan.shift)
+    reach: list[int] = (shifted.amax(1) + 1).tolist()
+    return reach
+
+
+def _tokens(result: Any) -> torch.Tensor | None:
+    """The token ids a generation method returns: a tensor, an output with `sequences`, or a pair with a count."""
+    if isinstance(result, tuple) and not hasattr(result, "sequences"):
+        result = result[0] if result else None
+    found = getattr(result, "sequences", result)
+    return found if isinstance(found, torch.Tensor) and found.dim() == 2 else None
 
 
 def _nothing(request_id: str, reasons: tuple[str, ...]) -> Trace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections import Counter
@@ -32,7 +33,7 @@ class Tap:
 
     def __init__(self) -> None:
         self.unowned = 0
-        self._handles: dict[Any, torch.utils.hooks.RemovableHandle] = {}
+        self._handles: dict[Any, Any] = {}
         self._users: Counter[Any] = Counter()
 
     @contextmanager
@@ -65,6 +66,9 @@ class Tap:
             "root": (hook.model, "_on_root"),
             "embedding": (hook.embedding(), "_on_embedding"),
         }
+        for call in hook.calls:
+            if callable(getattr(hook.model, call, None)):
+                places[f"call {call}"] = (hook.model, call)
         for layer in (*run.layers, "final"):
             if layer != "final" and not 0 <= int(layer) < len(blocks):
                 raise ConfigError(
@@ -78,7 +82,10 @@ class Tap:
         self._users[name] += 1
         if name in self._handles:
             return
-        if install == "_on_root":
+        handle: Any
+        if name == f"call {install}":
+            handle = _Wrapped(module, install, self)
+        elif install == "_on_root":
             handle = module.register_forward_pre_hook(self._on_root, with_kwargs=True)
         elif install == "_on_embedding":
             handle = module.register_forward_hook(self._on_embedding, with_kwargs=True)
@@ -92,22 +99,56 @@ class Tap:
             if not self._users[name]:
                 self._handles.pop(name).remove()
 
-    def _owner(self) -> Run | None:
+    def owner(self) -> Run | None:
+        """The run that owns the forward passes of this thread or task."""
         return _owners.get().get(id(self))
 
     def _on_root(self, _module: torch.nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
-        if (run := self._owner()) is not None:
+        if (run := self.owner()) is not None:
             run.enter_forward(kwargs)
 
     def _on_embedding(self, _module: torch.nn.Module, args: Any, kwargs: dict[str, Any], _output: Any) -> None:
-        if (run := self._owner()) is not None:
+        if (run := self.owner()) is not None:
             run.begin(args[0] if args else next(iter(kwargs.values()), None))
         else:
             self.unowned += 1
 
     def _on_state(self, layer: Any, output: Any) -> None:
-        if (run := self._owner()) is not None:
+        if (run := self.owner()) is not None:
             run.state(layer, output)
+
+
+class _Wrapped:
+    """One generation method of a model while it is watched: arguments are looked at, the result is handed over.
+
+    It lies on the object, not on its class, and passes everything through: same arguments, same result, same errors.
+    """
+
+    def __init__(self, model: Any, name: str, tap: Tap) -> None:
+        self._model, self._name = model, name
+        self._had = name in vars(model)
+        self._original = original = getattr(model, name)
+
+        @functools.wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            run = tap.owner()
+            if run is None or not run.enter_call(name, args, kwargs):
+                return original(*args, **kwargs)
+            result = None
+            try:
+                result = original(*args, **kwargs)
+            finally:
+                run.leave_call(result)
+            return result
+
+        vars(model)[name] = call
+
+    def remove(self) -> None:
+        """Puts back what was there."""
+        if self._had:
+            vars(self._model)[self._name] = self._original
+        else:
+            vars(self._model).pop(self._name, None)
 
 
 def tap_of(model: Any) -> Tap:

@@ -59,13 +59,18 @@ def watched(causal, action, *, budget: int = 48, rows: int = 2):
     return [list(trace.reasons) for trace in run.traces]
 
 
-def test_an_end_that_shows_only_in_the_output_must_be_told(causal) -> None:
-    def silent(model, inputs, run):
+def test_an_end_that_shows_only_in_the_output_is_read_off_generate_or_must_be_told(causal) -> None:
+    def own(model, inputs, run):
         model.generate(**inputs, max_new_tokens=48, do_sample=False)
 
-    def told(model, inputs, run):
-        run.returned(model.generate(**inputs, max_new_tokens=48, do_sample=False))
+    def silent(model, inputs, run):
+        # A loop of one's own, which no watch can see the end of.
+        type(model).generate(model, **inputs, max_new_tokens=48, do_sample=False)
 
+    def told(model, inputs, run):
+        run.returned(type(model).generate(model, **inputs, max_new_tokens=48, do_sample=False))
+
+    assert watched(causal, own) == [[], []]
     # The refusal ends while the answer goes on, so its end is seen; the answer ends with the batch.
     assert watched(causal, silent) == [["end_not_seen"], []]
     assert watched(causal, told) == [[], []]

@@ -1,0 +1,1 @@
+"""Plugin for any causal language model of transformers."""

@@ -1,0 +1,1 @@
+"""Plugin for Dream, DiffuCoder and Dream-Coder."""

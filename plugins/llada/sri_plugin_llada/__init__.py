@@ -1,0 +1,1 @@
+"""Plugin for LLaDA, LLaDA-1.5, iLLaDA, LLaDA-MoE and MMaDA."""

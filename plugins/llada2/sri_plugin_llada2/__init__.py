@@ -1,0 +1,1 @@
+"""Plugin for LLaDA2.0 and LLaDA2.1."""

@@ -1,0 +1,1 @@
+"""Plugin for masked language models, used as masked diffusion models."""

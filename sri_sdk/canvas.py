@@ -1,0 +1,175 @@
+"""The canvas of a masked generation, for hooks: which rows of a pass are which response positions, what is filled in.
+
+A masked family shows its canvas in many ways: whole, in a window that grows, one block at a time beside a cache. What
+they share is a sequence of columns, the prompt first and the response behind it. A hook says at which column a pass
+begins; the canvas does the rest:
+
+    def plan(self, call, run):
+        canvas = Canvas.of(run)
+        if canvas is None:
+            canvas = Canvas.find(call.input_ids, self.mask_id()).remember(run)
+        if not canvas.open(call.input_ids):
+            return None  # nothing left to fill: somebody reads the finished text
+        return canvas.plan(call.input_ids)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from sri_sdk.records import PADDING, RunView, StepPlan
+
+if TYPE_CHECKING:
+    import torch
+
+_NOTE = "canvas"
+
+
+class Canvas:
+    """Where each request's response lies in the columns of its generation, and which positions are filled in.
+
+    One per generation: it lives in `RunView.memory`. Nothing leaves the device but one look at the first pass.
+
+    Attributes:
+        starts: [R] int64 tensor, column of each request's first response position.
+        start: the same as a number where all requests share it, as with prompts padded on the left; else None.
+        size: P, response positions, where the first pass showed them all; None = the canvas grows.
+        requests: R.
+        committed: [R, P so far] bool tensor, positions that held no mask when they were last seen.
+    """
+
+    def __init__(self, starts: torch.Tensor, size: int | None, mask_id: int, *, batch: int | None = None) -> None:
+        import torch
+
+        self.starts, self.size, self.requests = starts, size, len(starts)
+        first = int(starts[0])
+        self.start = first if bool((starts == first).all()) else None
+        self.committed = torch.zeros(self.requests, size or 0, dtype=torch.bool, device=starts.device)
+        self._mask_id = mask_id
+        self._batch = self.requests if batch is None else batch
+
+    @classmethod
+    def find(cls, input_ids: torch.Tensor, mask_id: int, *, pad_id: int | None = None) -> Self:
+        """From a first pass that shows prompt and canvas whole: the canvas is the last unbroken run of masks of a row.
+
+        Earlier masks belong to the prompt. Under classifier-free guidance the batch is doubled and the second half has
+        its prompt masked; it is no request.
+
+        Args:
+            input_ids: [B, L] int64 tensor.
+            mask_id: id of the mask token.
+            pad_id: id that may stand behind a canvas, where shorter rows are filled up on the right; None = none does.
+        """
+        masked = input_ids == mask_id
+        batch, length = input_ids.shape
+        ends = masked.new_tensor([0]).long().expand(batch)
+        if pad_id is not None:
+            ends = (input_ids == pad_id).flip(1).long().cumprod(1).sum(1)
+        # Behind its end a row is no canvas, whatever stands there: count masks back from the end.
+        from_end = length - 1 - ends[:, None] - _arange(length, input_ids)
+        behind = from_end.clamp(min=0)
+        run = (masked.gather(1, behind) & (from_end >= 0)).long().cumprod(1).sum(1)
+        starts = length - ends - run
+        requests = batch // 2 if _second_half_is_blind(run) else batch
+        starts, run = starts[:requests], run[:requests]
+        return cls(starts, int(run.max()), mask_id, batch=batch)
+
+    @classmethod
+    def of(cls, run: RunView) -> Self | None:
+        """The canvas of this generation; None = it has none yet."""
+        found: Self | None = run.memory.get(_NOTE)
+        return found
+
+    def remember(self, run: RunView) -> Self:
+        """Keeps it for the passes that follow, and tells the run how long the prompt is."""
+        run.memory[_NOTE] = self
+        run.prompt = self.start
+        return self
+
+    @property
+    def rows(self) -> torch.Tensor | None:
+        """[R] int64 tensor, batch row of each request; None = all rows are requests."""
+        return None if self._batch == self.requests else _arange(self.requests, self.starts)
+
+    def open(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """[] bool tensor: whether any row that is a request still holds a mask."""
+        return (input_ids[: self.requests] == self._mask_id).any()
+
+    def see(self, input_ids: torch.Tensor, first: int = 0, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Takes note of what a pass shows: what is filled in, and positions that are new.
+
+        Args:
+            input_ids: [B, L] int64 tensor.
+            first: column of the pass's first row.
+            positions: [R, L] where the rows are, if they are not one column after the other.
+
+        Returns:
+            [R, L] int64 tensor: canvas position of each row's own token; `PADDING` behind the canvas.
+        """
+        import torch
+
+        ids = input_ids[: self.requests]
+        if positions is None:
+            positions = first + _arange(ids.shape[1], ids) - self.starts[:, None]
+        if self.size is not None:
+            positions = positions.masked_fill(positions >= self.size, PADDING)
+        else:
+            # One number per pass leaves the device, and only in families whose canvas grows and whose rows may differ.
+            reach = first + ids.shape[1] - self.start if self.start is not None else int(positions.max()) + 1
+            if reach > self.committed.shape[1]:
+                more = self.committed.new_zeros(self.requests, reach - self.committed.shape[1])
+                self.committed = torch.cat([self.committed, more], dim=1)
+        on = positions >= 0
+        # A new tensor each time: the plans of earlier steps still hold the old one. Rows off the canvas write into a
+        # column that is cut off again.
+        width = self.committed.shape[1]
+        wider = torch.cat([self.committed, self.committed[:, :1] if width else self.committed.new_zeros(len(on), 1)], 1)
+        where = torch.where(on, positions, width)
+        self.committed = wider.scatter(1, where, ids != self._mask_id)[:, :width]
+        return positions
+
+    def plan(
+        self, input_ids: torch.Tensor, first: int = 0, *, shift: int = 0, active: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
+    ) -> StepPlan:  # fmt: skip
+        """The plan of a pass that is a step.
+
+        Args:
+            input_ids: [B, L] int64 tensor.
+            first: column of the pass's first row.
+            shift: 1 where a row predicts the token behind it.
+            active: [R] bool tensor, requests still generating; None = those with a position to fill.
+            positions: [R, L] where the rows are, if they are not one column after the other.
+        """
+        plain = positions is None
+        where = self.see(input_ids, first, positions)
+        if self._batch > self.requests:
+            import torch
+
+            foreign = where.new_full((self._batch - self.requests, where.shape[1]), PADDING)
+            where = torch.cat([where, foreign])
+        return StepPlan(
+            where, shift=shift, rows=self.rows, committed=self.committed,
+            active=~self.committed.all(1) if active is None else active,
+            span=self._span(first, input_ids.shape[1], shift) if plain else None, canvas=self.size,
+        )  # fmt: skip
+
+    def _span(self, first: int, length: int, shift: int) -> tuple[int, int] | None:
+        """Rows that predict canvas positions, where they are the same for all requests."""
+        if self.start is None:
+            return None
+        begin = max(self.start - shift - first, 0)
+        end = length if self.size is None else min(self.start + self.size - shift - first, length)
+        return (begin, end) if begin < end else None
+
+
+def _arange(length: int, like: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.arange(length, device=like.device)
+
+
+def _second_half_is_blind(run: torch.Tensor) -> bool:
+    """Whether the rows of the second half have no prompt, which makes their run of masks longer than their twin's."""
+    half, odd = divmod(len(run), 2)
+    return not odd and bool((run[half:] > run[:half]).all())
