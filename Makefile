@@ -4,11 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Model families live on releases of transformers that do not go together: one environment per release, each with
+# everything else as constraints.txt has it.
+OTHERS := 4.57.6 4.52.4
+FAMILY_TESTS := plugins tests/capture tests/test_canvas.py tests/test_checkpoint.py tests/test_structure.py
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench clean
+.PHONY: help setup demo test lint types bench clean test-transformers-4 real-code
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 setup: $(READY)  ## make .venv with everything in it
 
@@ -17,12 +22,28 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[capture,train,report,dev]"
 	touch $@
 
+.venv-transformers-%/.ready: pyproject.toml constraints.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	grep -v '^transformers==' constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet -c $(@D)/constraints.txt -e ".[capture,train,dev]" transformers==$*
+	touch $@
+
 demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
 	$(BIN)/sri demo
 
 # Two workers with one thread each: torch's own threads in both would wait for each other most of the time.
 test: $(READY)  ## all tests; ARGS="-k word" for some
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+test-transformers-4: .venv-transformers-4.57.6/.ready  ## the families' tests on the last transformers 4; ARGS as above
+	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist worksteal $(FAMILY_TESTS) $(ARGS)
+
+# Opt-in: needs copies of the families' public repositories; plugins/*/README.md says which, and in what folders.
+real-code: $(READY) $(OTHERS:%=.venv-transformers-%/.ready)  ## the families' real code, tiny weights; MODEL_CODE=folder
+	test -d "$(MODEL_CODE)" || { echo "make real-code MODEL_CODE=folder: no such folder; see plugins/*/README.md"; exit 2; }
+	for bin in $(BIN) $(OTHERS:%=.venv-transformers-%/bin); do \
+	    SRI_MODEL_CODE=$(abspath $(MODEL_CODE)) $$bin/python -m pytest -rs -s plugins -k real_code $(ARGS) || exit 1; \
+	done
 
 lint: $(READY)  ## style and formatting
 	$(BIN)/ruff check .
@@ -35,5 +56,5 @@ bench: $(READY)  ## benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
+	rm -rf .venv .venv-transformers-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -46,6 +46,7 @@ class Canvas:
         self.start = first if bool((starts == first).all()) else None
         self.committed = torch.zeros(self.requests, size or 0, dtype=torch.bool, device=starts.device)
         self._mask_id = mask_id
+        self._places: tuple[tuple[int, int], torch.Tensor] | None = None
         self._batch = self.requests if batch is None else batch
 
     @classmethod
@@ -110,7 +111,13 @@ class Canvas:
 
         ids = input_ids[: self.requests]
         if positions is None:
-            positions = first + _arange(ids.shape[1], ids) - self.starts[:, None]
+            positions = self._plain_positions(first, ids.shape[1])
+            if self.start is not None and self.size is not None and first <= self.start:
+                begin = self.start - first
+                if begin + self.size <= ids.shape[1]:
+                    # The whole canvas in one slice, as most families show it in every pass.
+                    self.committed = ids[:, begin : begin + self.size] != self._mask_id
+                    return positions
         if self.size is not None:
             positions = positions.masked_fill(positions >= self.size, PADDING)
         else:
@@ -153,6 +160,15 @@ class Canvas:
             active=~self.committed.all(1) if active is None else active,
             span=self._span(first, input_ids.shape[1], shift) if plain else None, canvas=self.size,
         )  # fmt: skip
+
+    def _plain_positions(self, first: int, length: int) -> torch.Tensor:
+        """[R, L]: one column after the other. Kept, since most passes of a generation have the same shape."""
+        if self._places is None or self._places[0] != (first, length):
+            positions = first + _arange(length, self.starts) - self.starts[:, None]
+            if self.size is not None:
+                positions = positions.masked_fill(positions >= self.size, PADDING)
+            self._places = (first, length), positions
+        return self._places[1]
 
     def _span(self, first: int, length: int, shift: int) -> tuple[int, int] | None:
         """Rows that predict canvas positions, where they are the same for all requests."""

@@ -6,8 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from sri_plugin_lab.hooks import LabCausalHook
 from sri_plugin_lab.models import load, load_tokenizer
+from sri_plugin_toy.hook import ToyHook
 
 import sri_sdk
 from sri_sdk.capture.conclude import Coverage
@@ -31,6 +33,7 @@ from .conftest import Toy, toy_prompts
         (Coverage(5, None, 8, ended=True), []),
         (Coverage(5, None, 8, ended=False), ["end_not_seen"]),
         (Coverage(9, None, 8, ended=True), ["over_budget"]),
+        (Coverage(9, 9, 8, ended=True), ["over_budget"]),
         (Coverage(5, None, None, ended=False), []),
     ],
 )
@@ -233,3 +236,36 @@ def test_arguments_that_contradict_each_other_are_refused(toy: Toy, toy_guard) -
             pass
     with pytest.raises(ConfigError, match="blocks 0 to 1"), sri_sdk.watch(toy.loaded.model, layers=(7,)):
         pass
+
+
+class EarlyToy(ToyHook):
+    """A family that stops when it likes."""
+
+    def expected_steps(self, budget: int) -> int | None:
+        return None
+
+
+def early(toy: Toy, guard, *, steps: int, told: int | None):
+    """Reasons after a loop that fills the canvas in fewer steps; `told` = response tokens it says it returned."""
+    model, inputs = toy.loaded.model, toy.inputs(toy_prompts(2))
+    with sri_sdk.watch(model, guard, hook=EarlyToy(model)) as run:
+        canvas = torch.full((2, 8), model.config.mask_token_id)
+        ids = torch.cat([inputs["input_ids"], canvas], dim=1)
+        mask = torch.cat([inputs["attention_mask"], torch.ones_like(canvas)], dim=1)
+        for step in range(steps):
+            many = -(-8 // steps)
+            guess = model(ids, mask).logits.argmax(-1)
+            start = ids.shape[1] - 8 + step * many
+            ids[:, start : start + many] = guess[:, start : start + many]
+        if told is not None:
+            run.returned(torch.cat([ids, ids[:, -8:]], dim=1)[:, : ids.shape[1] - 8 + told])
+    return [list(trace.reasons) for trace in run.traces]
+
+
+def test_a_family_that_stops_when_it_likes_is_whole_once_its_output_was_seen(toy: Toy, toy_guard) -> None:
+    assert early(toy, toy_guard, steps=4, told=8) == [[], []]
+    assert early(toy, toy_guard, steps=4, told=None) == [["end_not_seen"]] * 2
+
+
+def test_an_output_longer_than_what_any_pass_showed_was_not_watched_whole(toy: Toy, toy_guard) -> None:
+    assert early(toy, toy_guard, steps=4, told=12) == [["end_not_seen"]] * 2

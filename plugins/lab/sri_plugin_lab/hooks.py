@@ -83,6 +83,7 @@ class LabDiffusionHook(_LabHook):
             # With guidance the batch doubles and the second half's prompt is masked: the first row is conditional
             # in both layouts, and rows share their prompt length since they are padded on the left.
             memory["start"] = int(length - masked[0].flip(0).int().cumprod(0).sum())
+            run.prompt = memory["start"]
             memory["requests"] = batch // 2 if self._second_half_is_blind(masked, memory["start"]) else batch
         start, requests = memory["start"], memory["requests"]
         positions = torch.arange(-start, length - start, device=ids.device).expand(batch, length)

@@ -79,6 +79,8 @@ class ToyHook(sri_sdk.Hook):
         if "start" not in run.memory:
             # Prompts are padded on the left, so the canvas begins in the same column for all of them.
             run.memory["start"] = int(holes.any(dim=0).nonzero()[0])
+            # The call returns the prompt before the response: whoever reads its tokens must know where one ends.
+            run.prompt = run.memory["start"]
         start = run.memory["start"]
         positions = (torch.arange(ids.shape[1], device=ids.device) - start).expand_as(ids)
         positions = positions.masked_fill((ids == 0) & (positions < 0), PADDING)
