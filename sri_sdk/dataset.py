@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from sri_sdk.plugin import Plugin
 from sri_sdk.records import Label, Prompt
@@ -24,10 +25,18 @@ class Dataset(Plugin):
     def prompts(self, split: str, label: Label, count: int, *, attack: str | None = None) -> list[Prompt]:
         """The first `count` prompts of a split; `attack` names a transform, None = plain requests.
 
+        Ids are unique in the whole dataset, and no text stands twice. An attacked prompt keeps the label of the plain
+        request it was made of, and names it in `base`.
+
         Raises:
-            ConfigError: the split, label or attack is unknown, or holds fewer prompts.
+            ConfigError: the split, label or attack is unknown, or holds fewer prompts; then it says how many.
         """
 
     def attacks(self) -> Sequence[str]:
         """Names of the attack transforms it knows; empty = none."""
         return ()
+
+    @classmethod
+    def example(cls) -> Any:
+        """A fresh dataset with a few prompts, for the conformance kit; the default is one with default options."""
+        return cls()

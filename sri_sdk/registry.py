@@ -2,14 +2,15 @@
 
 A plugin is an entry point of the group `sri.<kind>`; its name is what users write in YAML and its target is a class.
 Looking at what is installed imports nothing, and loading one plugin imports no other. The checks before a plugin is
-used, in this order: one target per name, the target imports, its module was written for this plugin API, the class
-implements the interface completely.
+used, in this order: one target per name, the target imports, its module was written for a plugin API that is accepted,
+the class implements the interface completely.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -45,18 +46,25 @@ class Kind:
     """Entry-point group."""
     interface: type[Plugin]
     """The ABC a plugin must implement."""
-    api: int
-    """Version of that ABC; a plugin's module says which one it was written for."""
+    apis: tuple[int, ...]
+    """Versions of that ABC a plugin may be written for, the current one last; an older one loads with a warning."""
+
+    @property
+    def api(self) -> int:
+        """The current version: what a new plugin is written for."""
+        return self.apis[-1]
 
 
+# A new version is added behind the one before, which goes in the minor release after: `(1,)`, `(1, 2)`, `(2,)`.
+# Whoever adds one also lets the SDK treat a class of the version before as the new interface wants it.
 KINDS: dict[str, Kind] = {
-    "hooks": Kind("sri.hooks", Hook, 1),
-    "samplers": Kind("sri.samplers", Sampler, 1),
-    "detectors": Kind("sri.detectors", Detector, 1),
-    "exporters": Kind("sri.exporters", Exporter, 1),
-    "sinks": Kind("sri.sinks", Sink, 1),
-    "judges": Kind("sri.judges", Judge, 1),
-    "datasets": Kind("sri.datasets", Dataset, 1),
+    "hooks": Kind("sri.hooks", Hook, (1,)),
+    "samplers": Kind("sri.samplers", Sampler, (1,)),
+    "detectors": Kind("sri.detectors", Detector, (1,)),
+    "exporters": Kind("sri.exporters", Exporter, (1,)),
+    "sinks": Kind("sri.sinks", Sink, (1,)),
+    "judges": Kind("sri.judges", Judge, (1,)),
+    "datasets": Kind("sri.datasets", Dataset, (1,)),
 }
 
 
@@ -220,16 +228,28 @@ def _refuse_import(point: EntryPoint, subject: str, err: Exception, doing: str =
 
 
 def _refuse_other_api(kind: str, point: EntryPoint, subject: str) -> None:
-    expected = KINDS[kind].api
+    current, accepted = KINDS[kind].api, KINDS[kind].apis
     found = getattr(sys.modules[point.module], "SRI_PLUGIN_API", None)
-    if found == expected:
+    # `True` equals 1, and is no version.
+    if type(found) is int and found in accepted:
+        if found != current:
+            warnings.warn(
+                f"{subject}: written for version {found} of the plugin API of {kind}, the current one is {current}; "
+                f"this is the last minor release of sri-sdk that accepts {found}. Install the plugin's release for "
+                f"version {current}, or tell whoever maintains it.",
+                FutureWarning,
+                stacklevel=3,
+            )
         return
     if found is None:
         raise PluginWrongApi(
-            f"{subject}: does not say which plugin API it was written for; this SDK has version {expected} of {kind}. "
-            f"Add the line `SRI_PLUGIN_API = {expected}` to {point.module}."
+            f"{subject}: does not say which plugin API it was written for; this SDK has version {current} of {kind}. "
+            f"Add the line `SRI_PLUGIN_API = {current}` to {point.module}."
         )
+    also = "".join(f", and still accepts {older}" for older in accepted[:-1])
+    newer = type(found) is int and found > current
+    cure = "Upgrade sri-sdk" if newer else "Install the plugin's release for this SDK"
     raise PluginWrongApi(
-        f"{subject}: written for version {found!r} of the plugin API, this SDK has version {expected} of {kind}. "
-        "Install the plugin's release for this SDK, or another release of sri-sdk."
+        f"{subject}: written for version {found!r} of the plugin API, this SDK has version {current} of {kind}{also}. "
+        f"{cure}, or install another release of {'the plugin' if newer else 'sri-sdk'}."
     )

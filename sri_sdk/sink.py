@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 from sri_sdk.plugin import Plugin
 from sri_sdk.records import Verdict
@@ -17,3 +18,12 @@ class Sink(Plugin):
 
     def close(self) -> None:
         """Delivers what was accepted and lets go of everything; calling it twice is fine."""
+
+    @classmethod
+    def example(cls) -> Any:
+        """A fresh sink for the conformance kit, or a `sri_sdk.testing.SinkCase` around one.
+
+        The default is a sink with default options, of which nobody can tell what arrived. A case also says what has
+        been delivered, and gives a sink whose endpoint is down.
+        """
+        return cls()

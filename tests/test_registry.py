@@ -85,6 +85,46 @@ def test_another_plugin_api_is_refused_before_anything_is_built(install: Install
         registry.build("sinks", "files")
 
 
+@pytest.fixture
+def two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release that brings API 2 of sinks."""
+    monkeypatch.setitem(registry.KINDS, "sinks", registry.Kind("sri.sinks", registry.Sink, (1, 2)))
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_while_two_versions_are_accepted_the_older_one_works_with_a_warning_that_says_what_ends(
+    install: Install, recwarn: pytest.WarningsRecorder
+) -> None:
+    install("files")
+    assert registry.build("sinks", "files").config.size == 4
+    (heard,) = {str(warning.message) for warning in recwarn}
+    assert "from fake-dist 2.5" in heard and "version 1 of the plugin API of sinks" in heard and "last minor" in heard
+
+
+@pytest.mark.usefixtures("two_versions")
+def test_while_two_versions_are_accepted_the_newer_one_works_without_a_word(
+    install: Install, recwarn: pytest.WarningsRecorder
+) -> None:
+    install("files", SINK.replace("SRI_PLUGIN_API = 1", "SRI_PLUGIN_API = 2"))
+    assert registry.build("sinks", "files").config.size == 4
+    assert not recwarn.list
+
+
+@pytest.mark.usefixtures("two_versions")
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [("3", "version 2 of sinks, and still accepts 1. Upgrade sri-sdk"), ("0", "Install the plugin's"), ("'1'", "'1'")],
+)
+def test_a_third_version_is_refused_with_those_that_are_accepted(install: Install, found: str, message: str) -> None:
+    install("files", SINK.replace("SRI_PLUGIN_API = 1", f"SRI_PLUGIN_API = {found}"))
+    with pytest.raises(PluginWrongApi, match=message):
+        registry.load("sinks", "files")
+
+
+def test_every_kind_is_at_version_1_and_accepts_nothing_else() -> None:
+    assert {kind: k.apis for kind, k in registry.KINDS.items()} == dict.fromkeys(registry.KINDS, (1,))
+
+
 def test_a_failing_import_names_distribution_target_and_error(install: Install) -> None:
     target = install("files", "raise RuntimeError('no licence key')")
     with pytest.raises(PluginLoadFailed, match=f"{target}, from fake-dist 2.5.*RuntimeError: no licence key"):

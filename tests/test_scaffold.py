@@ -15,7 +15,14 @@ import yaml
 from click.testing import CliRunner
 
 from sri_sdk.cli import main
-from sri_sdk.cli.scaffold import KINDS, write_plugin
+from sri_sdk.cli.scaffold import KINDS, SCHEMES, write_plugin
+
+CHOICES = [(kind, ()) for kind in KINDS if kind != "hook"] + [("hook", ("--scheme", scheme)) for scheme in SCHEMES]
+"""Every kind, and the options that choose what is written for it."""
+
+
+def named(choice: tuple[str, tuple[str, ...]]) -> str:
+    return " ".join([choice[0], *choice[1][1:]])
 
 
 def new(*arguments: str, code: int = 0) -> str:
@@ -24,10 +31,11 @@ def new(*arguments: str, code: int = 0) -> str:
     return done.stdout if code == 0 else done.stderr
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=CHOICES, ids=named)
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
-    new("acme-nine", "--kind", request.param, "--out", str(tmp_path / "made"))
-    return request.param, tmp_path / "made"
+    kind, options = request.param
+    new("acme-nine", "--kind", kind, *options, "--out", str(tmp_path / "made"))
+    return kind, tmp_path / "made"
 
 
 def test_the_entry_point_leads_to_a_class_that_is_there(made: tuple[str, Path]) -> None:
@@ -46,7 +54,22 @@ def test_nothing_speaks_of_the_toy_or_of_copying_or_is_left_to_fill_in(made: tup
         text = file.read_text().lower()
         assert "copy this" not in text, file
         assert "toy" not in text or (kind == "sampler" and file.parent.name == "tests"), file
-        assert "{kind}" not in text and "{name}" not in text, file
+        assert not [word for word in ("{kind}", "{name}", "{camel}", "{class}", "{package}") if word in text], file
+
+
+def test_the_scheme_decides_which_hook_is_written_and_masked_is_the_default(tmp_path: Path) -> None:
+    for scheme, options in [("masked", []), ("masked", ["--scheme", "masked"]), ("autoregressive", None)]:
+        folder = tmp_path / f"{scheme}-{options}"
+        options = ["--scheme", scheme] if options is None else options
+        new("acme", "--kind", "hook", *options, "--out", str(folder))
+        assert f'scheme = "{scheme}"' in (folder / "sri_plugin_acme" / "hook.py").read_text()
+    assert "new acme --kind hook --scheme autoregressive`" in (folder / "README.md").read_text()
+
+
+def test_a_scheme_for_another_kind_is_wrong_usage(tmp_path: Path) -> None:
+    said = new("acme", "--kind", "sampler", "--scheme", "masked", "--out", str(tmp_path / "made"), code=2)
+    assert "--scheme is for --kind hook" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_ci_file_is_yaml_and_runs_the_kit(made: tuple[str, Path]) -> None:
@@ -122,11 +145,13 @@ class Fresh:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="environments are laid out differently")
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_new_plugin_installs_passes_and_leaves_the_rest_unharmed(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "options"), CHOICES, ids=map(named, CHOICES))
+def test_a_new_plugin_installs_passes_and_leaves_the_rest_unharmed(
+    tmp_path: Path, kind: str, options: tuple[str, ...]
+) -> None:
     fresh = Fresh(tmp_path)
     before = fresh.plugins()
-    fresh("sri_sdk.cli", "plugins", "new", "acme-nine", "--kind", kind, "--out", "made")
+    fresh("sri_sdk.cli", "plugins", "new", "acme-nine", "--kind", kind, *options, "--out", "made")
     fresh("pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "./made")
     assert (f"{kind}s", "acme-nine") in fresh.plugins()
     fresh("sri_sdk.cli", "plugins", "list", "--check")

@@ -13,7 +13,7 @@ import click
 from sri_sdk import registry, testing
 from sri_sdk.cli.bars import prepare_libraries
 from sri_sdk.cli.output import emit_json, table
-from sri_sdk.errors import ConformanceError, PluginError, did_you_mean
+from sri_sdk.errors import ConfigError, ConformanceError, PluginError, did_you_mean
 from sri_sdk.testing.planted import NotChecked
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 KNOWN = "SRI_KNOWN_FAILURES"
 """A literal in a plugin's module: name of a check -> why it fails. Strict: one that passes is a failure."""
+
+
+OWN_HOOKS = ("lab-causal", "toy")
+"""Hooks of this distribution on small models, one per scheme."""
 
 
 @click.command()
@@ -32,7 +36,7 @@ KNOWN = "SRI_KNOWN_FAILURES"
 def command(ctx: click.Context, kind: str, name: str, as_json: bool, explain: bool) -> None:
     """Check one installed plugin against the promises of its interface, with default options.
 
-    KIND is hook, sampler, detector, exporter or sink. Exits with 1 if a check fails.
+    KIND is hook, sampler, detector, exporter, sink, judge or dataset. Exits with 1 if a check fails.
     """
     kind = _kind(kind)
     if kind in ("hooks", "samplers"):
@@ -116,7 +120,8 @@ def _sampler(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]
 def _family(name: str, plugin: type[Any]) -> type[Any]:
     """The first installed hook that the sampler can drive and that comes with a small model."""
     tried = []
-    for info in registry.installed("hooks"):
+    # Ours first: what else is installed should not decide what a sampler is tried on.
+    for info in sorted(registry.installed("hooks"), key=lambda info: info.name not in OWN_HOOKS):
         try:
             hook: type[Any] = registry.load("hooks", info.name)
             if hook.scheme in plugin.schemes:
@@ -124,6 +129,10 @@ def _family(name: str, plugin: type[Any]) -> type[Any]:
                 return hook
         except (PluginError, ConformanceError) as err:
             tried.append(f"{info.name} ({err})")
+            continue
+        except Exception as err:
+            # A fault of that hook's example is not the sampler's; `sri check hook` shows it.
+            tried.append(f"{info.name} ({type(err).__name__}: {err})")
             continue
         tried.append(f"{info.name} (scheme {hook.scheme})")
     raise ConformanceError(
@@ -142,10 +151,38 @@ def _exporter(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check
 
 
 def _sink(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
-    return testing.sink_checks(lambda: registry.build("sinks", name, {}), known)
+    return testing.sink_checks(_example("sinks", name, plugin), known)
+
+
+def _judge(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    return testing.judge_checks(_example("judges", name, plugin), known)
+
+
+def _dataset(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    return testing.dataset_checks(_example("datasets", name, plugin), known)
+
+
+def _example(kind: str, name: str, plugin: type[Any]) -> Callable[[], Any]:
+    """The plugin's own example(), or one with default options, built so that options without a default are named."""
+    own: Callable[[], Any] = plugin.example
+    if own.__func__ is not registry.KINDS[kind].interface.example.__func__:  # type: ignore[attr-defined]
+        return own
+
+    def make() -> Any:
+        try:
+            return registry.build(kind, name, {})
+        except ConfigError as err:
+            raise ConformanceError(
+                f"{str(err).rstrip('.')}. {plugin.__name__} needs options to be built: give it a classmethod `example` "
+                "that returns one to check."
+            ) from err
+
+    make()  # What fails here would fail in every check.
+    return make
 
 
 CHECKS: dict[str, Callable[[str, type[Any], dict[str, str]], list[Check]]] = {
     "hooks": _hook, "samplers": _sampler, "detectors": _detector, "exporters": _exporter, "sinks": _sink,
+    "judges": _judge, "datasets": _dataset,
 }  # fmt: skip
 """Kind -> what lists the checks of one plugin: its name, its class, its known failures."""

@@ -10,7 +10,7 @@ import click
 
 from sri_sdk import registry
 from sri_sdk.cli.output import emit_json, table
-from sri_sdk.cli.scaffold import KINDS, folder, write_plugin
+from sri_sdk.cli.scaffold import KINDS, SCHEMES, folder, write_plugin
 from sri_sdk.errors import SriError
 
 
@@ -48,15 +48,20 @@ def list_plugins(ctx: click.Context, kind: str | None, check: bool, as_json: boo
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), required=True, help="What it extends.")
 @click.option(
+    "--scheme", type=click.Choice(SCHEMES), help="With --kind hook: how the model generates. [default: masked]"
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Folder to make. [default: ./sri-plugin-NAME]"
 )
-def new_plugin(name: str, kind: str, out: Path | None) -> None:
+def new_plugin(name: str, kind: str, scheme: str | None, out: Path | None) -> None:
     """Write a plugin package that installs and passes `sri check` as it is; then make it yours.
 
     NAME is what users will type in YAML: lower case, words joined by hyphens.
     """
+    if scheme and kind != "hook":
+        raise click.UsageError(f"--scheme is for --kind hook; a {kind} has none to choose.")
     target = out or Path(folder(name))
-    written = write_plugin(name, kind, target)
+    written = write_plugin(name, kind, target, scheme or SCHEMES[0])
     click.echo(f"wrote {target}:")
     for path in written:
         click.echo(f"  {path}")

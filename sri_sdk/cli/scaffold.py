@@ -1,4 +1,4 @@
-"""`sri plugins new`: a package to start from, made of the installed toy plugin and the texts beside this file."""
+"""`sri plugins new`: a package to start from, made of the installed toy plugin and the texts in the folder beside."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from sri_sdk.files import replacing
 
 Kind = Literal["hook", "sampler", "detector"]
 KINDS: tuple[str, ...] = get_args(Kind)
+Scheme = Literal["masked", "autoregressive"]
+SCHEMES: tuple[str, ...] = get_args(Scheme)
+"""How a new hook's model generates."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _TOY = "sri_plugin_toy"
@@ -25,7 +28,7 @@ class _Template:
     """What differs between kinds."""
 
     modules: tuple[str, ...]
-    """Modules of the toy package to copy."""
+    """Modules of the package: copied from the toy, which is masked, or texts of this folder for another scheme."""
     requires: str
     holds: str
     next: str
@@ -67,13 +70,14 @@ _SAID_ONCE = (
 )
 
 
-def write_plugin(name: str, kind: str, target: Path) -> list[Path]:
+def write_plugin(name: str, kind: str, target: Path, scheme: str = "masked") -> list[Path]:
     """Writes a plugin package, whole or not at all.
 
     Args:
         name: what users will type in YAML.
         kind: `hook`, `sampler` or `detector`.
         target: folder to make; must not exist.
+        scheme: of a hook's model: `masked` or `autoregressive`.
 
     Returns:
         The files, relative to `target`.
@@ -84,7 +88,7 @@ def write_plugin(name: str, kind: str, target: Path) -> list[Path]:
     _admit(name, kind)
     if target.exists():
         raise ConfigError(f"{target}: exists already. Choose another folder with --out, or remove this one.")
-    texts = _texts(name, kind)
+    texts = _texts(name, kind, scheme)
     with replacing(target) as made:
         for path, text in texts.items():
             (made / path).parent.mkdir(parents=True, exist_ok=True)
@@ -122,16 +126,17 @@ def _package(name: str) -> str:
     return folder(name).replace("-", "_")
 
 
-def _texts(name: str, kind: str) -> dict[Path, str]:
+def _texts(name: str, kind: str, scheme: str) -> dict[Path, str]:
     """The files of the package by their path in it."""
     template, package, module = _TEMPLATES[kind], _package(name), name.replace("-", "_")
     # A name such as my-hook becomes MyHook, not MyHookHook.
     camel = "".join(word.capitalize() for word in name.removesuffix(f"-{kind}").split("-"))
+    options = f"--kind {kind}" if scheme == "masked" else f"--kind {kind} --scheme {scheme}"
     row = f"| `{package}/model.py` | the example model, its tokenizer and its own `generate()` |\n"
     words = {
         "name": name, "kind": kind, "package": package, "module": module, "distribution": folder(name),
-        "class": f"{camel}{kind.capitalize()}", "requires": template.requires, "holds": template.holds,
-        "next": template.next, "extra_row": row if "model" in template.modules else "",
+        "camel": camel, "class": f"{camel}{kind.capitalize()}", "requires": template.requires, "holds": template.holds,
+        "next": template.next, "options": options, "extra_row": row if "model" in template.modules else "",
     }  # fmt: skip
     texts = {
         Path("pyproject.toml"): _filled("pyproject.toml", words),
@@ -141,6 +146,9 @@ def _texts(name: str, kind: str) -> dict[Path, str]:
         Path(package, "__init__.py"): f'"""An sri-sdk {kind}: {name}."""\n',
     }
     for part in template.modules:
+        if scheme != "masked":
+            texts[Path(package, f"{part}.py")] = _filled(f"{part}_{scheme}.py", words)
+            continue
         source = files(_TOY).joinpath(f"{part}.py").read_text(encoding="utf-8")
         texts[Path(package, f"{part}.py")] = _renamed(source, name, package, camel)
     return texts

@@ -61,21 +61,48 @@ def load_model(source: str) -> LoadedModel:
         loaded: LoadedModel = registry.load("hooks", source).load(registry.configure("hooks", source))
         return loaded
     try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoConfig, AutoModelForCausalLM
     except ImportError as err:
         raise MissingExtra("Loading a model", extra="capture") from err
     try:
         # Code from a checkpoint is never run just to look at it.
+        AutoConfig.from_pretrained(source, trust_remote_code=False)
+        # Before the weights, which may take minutes.
+        tokenizer = _tokenizer(source)
         model = AutoModelForCausalLM.from_pretrained(source, trust_remote_code=False).eval()
-        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as err:
         reason = " ".join(str(err).split())
         raise ConfigError(
-            f"model {source!r}: transformers cannot load model and tokenizer: {reason[:300].rstrip('. ')}. Pass the "
+            f"model {source!r}: transformers cannot load it: {reason[:300].rstrip('. ')}. Pass the "
             "name of an installed hook (`sri plugins list --kind hooks`), a folder or a hub id; a model with code of "
             "its own needs a hook whose `load` brings it."
         ) from err
     return LoadedModel(model, tokenizer, source)
+
+
+def _tokenizer(source: str) -> Any:
+    """The tokenizer that lies with a model.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    problem: Exception | None = None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        # Where its files are missing, some releases of transformers make one that knows no word, and say nothing.
+        if set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids):
+            return tokenizer
+    except Exception as err:
+        # What is raised depends on the family, the release, and which packages are installed.
+        problem = err
+    found = "" if problem is None else f" ({type(problem).__name__}; `sri --debug doctor {source}` shows it)"
+    raise ConfigError(
+        f"model {source!r}: no tokenizer lies with it, or none that can be read{found}, and prompts need one. Save the "
+        f"one it was trained with beside it, tokenizer.save_pretrained({source!r}), or watch the model from Python: "
+        "sri_sdk.watch() needs no tokenizer."
+    ) from problem
 
 
 def candidates(model: Any, only: str | None = None) -> dict[str, Fit]:
@@ -92,7 +119,16 @@ def candidates(model: Any, only: str | None = None) -> dict[str, Fit]:
 
 
 def fire(hook: Hook, loaded: LoadedModel) -> Probe:
-    """One short generation under the tap."""
+    """One short generation under the tap.
+
+    Raises:
+        ConfigError: no sampler of ours drives the hook's scheme.
+    """
+    if hook.scheme not in SHORT:
+        raise ConfigError(
+            f"scheme {hook.scheme}: no sampler here drives it, so its model is not tried. Generate with the model's "
+            "own call under sri_sdk.watch(), or run: sri check hook NAME"
+        )
     return probe(hook, loaded, registry.build("samplers", *SHORT[hook.scheme]))
 
 

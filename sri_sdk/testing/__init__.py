@@ -17,21 +17,26 @@ from typing import TYPE_CHECKING, Any
 from sri_sdk.testing.check import Check, Result, mark_known, run_checks
 
 if TYPE_CHECKING:
+    from sri_sdk.testing.datasets import dataset_checks
     from sri_sdk.testing.detectors import detector_checks
     from sri_sdk.testing.exporters import exporter_checks
     from sri_sdk.testing.hooks import HookCase, hook_checks
+    from sri_sdk.testing.judges import JudgeCase, judge_checks
     from sri_sdk.testing.samplers import SamplerCase, sampler_checks
     from sri_sdk.testing.sinks import SinkCase, sink_checks
 
 __all__ = [
     "Check",
     "HookCase",
+    "JudgeCase",
     "Result",
     "SamplerCase",
     "SinkCase",
+    "dataset_checks",
     "detector_checks",
     "exporter_checks",
     "hook_checks",
+    "judge_checks",
     "mark_known",
     "run_checks",
     "sampler_checks",
@@ -40,11 +45,14 @@ __all__ = [
 
 _HOME = {
     "HookCase": "hooks",
+    "JudgeCase": "judges",
     "SamplerCase": "samplers",
     "SinkCase": "sinks",
+    "dataset_checks": "datasets",
     "detector_checks": "detectors",
     "exporter_checks": "exporters",
     "hook_checks": "hooks",
+    "judge_checks": "judges",
     "sampler_checks": "samplers",
     "sink_checks": "sinks",
 }

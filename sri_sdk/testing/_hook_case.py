@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +29,18 @@ class HookCase:
     encoded: Encoded
     """At least three prompts, of different lengths."""
     generate: Generate
-    """The family's own call, greedy: -> [B, L] token ids, with or without the prompt."""
-    steps: int | None
-    """Steps every generation has; None = one per token (autoregressive), or unknown."""
+    """The family's own call, greedy: -> [B, L] token ids, with or without the prompt. Autoregressive: one response ends
+    before another, or nobody sees whether the hook notices."""
+    steps: int | Sequence[int] | None
+    """Steps every generation has, or one number per request of `encoded` where a family stops when it likes; None = one
+    per token (autoregressive), or unknown."""
     generate_sampled: Generate | None = None
     """The same with sampling; sets its own seed, and gives the same tokens each time."""
     generate_guided: Generate | None = None
     """The same with classifier-free guidance."""
+    batched: bool = True
+    """False = the family's own call takes one prompt at a time: `encoded` holds one, company and padding go
+    unchecked."""
     unembedding: Callable[[], torch.Tensor] | None = None
     """-> [V, D] weight of the head; None = `get_output_embeddings().weight`, or `head.weight`."""
 
@@ -44,8 +49,12 @@ class HookCase:
 class Pass:
     """One forward pass, as the kit heard it."""
 
+    view: RunView
+    """What the hook was told."""
     plan: StepPlan | None = None
     """What the hook said; None = no step."""
+    active: torch.Tensor | None = None
+    """`plan.active` as it was when plan() returned it: a hook may have written into it since."""
     states: torch.Tensor | None = None
     """[B, L, D] output of the tapped module; None = it did not run."""
     failed: bool = False
@@ -60,6 +69,12 @@ class Observed:
     tokens: torch.Tensor
     """[B, P] response tokens, without the prompt."""
     passes: list[Pass]
+    view: RunView | None
+    """What the hook was told and noted; None = plan() was never called."""
+
+    def lengths(self, hook: Hook) -> list[int]:
+        """Tokens of each response up to the one that ended it, also where only the call named that one."""
+        return hook.lengths(self.tokens, self.view)
 
     def steps(self) -> list[tuple[int, StepPlan]]:
         """(pass, plan) of each step."""
@@ -83,7 +98,7 @@ def observe(
         raise ConformanceError(
             f"{subject(case)}: pass {first} (module `{module_name(case.hook)}`) failed: {run.failure}"
         )
-    return Observed(run, response(tokens, encoded), passes)
+    return Observed(run, response(tokens, encoded), passes, passes[0].view if passes else None)
 
 
 @contextmanager
@@ -92,13 +107,15 @@ def _listening(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
     inner, own = hook.plan, vars(hook).get("plan")
 
     def plan(call: ForwardCall, view: RunView) -> StepPlan | None:
-        passes.append(Pass())
+        passes.append(Pass(view))
         try:
-            passes[-1].plan = inner(call, view)
+            said = inner(call, view)
         except Exception:
             passes[-1].failed = True
             raise
-        return passes[-1].plan
+        passes[-1].plan = said
+        passes[-1].active = None if said is None or said.active is None else said.active.clone()
+        return said
 
     def hear(_module: Any, _args: Any, output: Any) -> Any:
         states = output[0] if isinstance(output, tuple) else output

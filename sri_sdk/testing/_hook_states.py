@@ -33,31 +33,12 @@ COMPANY = 1e-3
 """Relative: kernels round otherwise for another batch size or width."""
 
 
-def steps_counted(case: HookCase) -> None:
-    """One record per step."""
-    seen = observe(case)
-    expected: list[int] | None = None
-    if case.steps is not None:
-        expected = [case.steps] * len(seen.run.traces)
-    elif case.hook.scheme == "autoregressive":
-        expected = case.hook.lengths(seen.tokens)
-    for row, trace in enumerate(seen.run.traces):
-        if trace.steps and (expected is None or trace.steps == expected[row]):
-            continue
-        no_step = [index for index, heard in enumerate(seen.passes) if heard.plan is None]
-        idle = [index for index, plan in seen.steps() if not is_active(plan, row)]
-        silent = [index for index, heard in enumerate(seen.passes) if heard.states is None]
-        raise ConformanceError(
-            f"{subject(case)}.plan(): module `{module_name(case.hook)}`: request {row} has {trace.steps} steps, "
-            f"{'at least 1' if expected is None else expected[row]} expected, in {len(seen.passes)} passes "
-            f"(counted from 0); passes called no step: {_listed(no_step)}; steps of others only: {_listed(idle)}; "
-            f"passes in which the module did not run: {_listed(silent)}."
-        )
-
-
 def feeds_the_head(case: HookCase) -> None:
     """The head reads what the tap reads."""
     head = head_of(case)
+    if isinstance(head, torch.nn.Embedding):
+        # A tied head that a model names so: its weight is read, and what it is called with are token ids.
+        head = None
     read: list[torch.Tensor] = []
 
     def hear(_module: Any, args: Any, kwargs: Any) -> None:
@@ -133,6 +114,14 @@ def phi_is_the_mean(case: HookCase) -> None:
                 )
 
 
+def phi_against_mean(case: HookCase, seen: Observed, request: int) -> list[float]:
+    """Per step of a request: how far phi is from the mean, relative. Infinite where one has no counterpart."""
+    wanted, phi = _means(case, seen, request), seen.run.traces[request].phi
+    if len(wanted) != len(phi):
+        return [float("inf")]
+    return [relative(found, mean) for found, mean in zip(phi[:, 0], wanted, strict=True)]
+
+
 def _means(case: HookCase, seen: Observed, request: int) -> list[NDArray[np.float64]]:
     """One [D] per step of a request: the mean of one pass, or of all passes so far where tokens come one by one."""
     made: list[NDArray[np.float64]] = []
@@ -202,7 +191,7 @@ def capabilities_delivered(case: HookCase) -> None:
                 f"{where}: plan.committed of step {step} is {given.dtype} {list(given.shape)}; "
                 f"bool [{requests}, {plan.canvas}] is needed."
             )
-    if "budget" in claimed and case.steps is not None and case.hook.expected_steps(case.steps) != case.steps:
+    if "budget" in claimed and isinstance(case.steps, int) and case.hook.expected_steps(case.steps) != case.steps:
         raise ConformanceError(
             f"{where}: `budget` is claimed, but expected_steps({case.steps}) is {case.hook.expected_steps(case.steps)}."
         )
@@ -236,8 +225,3 @@ def silence_is_reported(case: HookCase) -> None:
 def relative(found: NDArray[Any], wanted: NDArray[Any]) -> float:
     """Largest difference, in units of the largest number wanted."""
     return float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
-
-
-def _listed(numbers: list[int]) -> str:
-    shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
-    return shown or "none"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from sri_sdk.errors import ConformanceError
 from sri_sdk.testing import _hook_cause as cause
+from sri_sdk.testing import _hook_count as count
 from sri_sdk.testing import _hook_life as life
 from sri_sdk.testing import _hook_states as states
 from sri_sdk.testing._hook_case import Generate, HookCase, subject
@@ -40,7 +41,7 @@ _ALWAYS: tuple[tuple[str, str, Callable[[HookCase], None]], ...] = (
     (
         "steps-counted",
         "One record per step, and none for commit, encoder or verify passes. Else coverage is wrong on every run.",
-        states.steps_counted,
+        count.steps_counted,
     ),
     (
         "rows-mapped",
@@ -90,6 +91,10 @@ _ALWAYS: tuple[tuple[str, str, Callable[[HookCase], None]], ...] = (
 )
 
 
+_OF_BATCHES = {"padding-excluded", "batch-1-equals-batch-n"}
+"""Checks that need a family whose own call takes several prompts."""
+
+
 def hook_checks(make: Make, known: Mapping[str, str] | None = None) -> list[Check]:
     """The promises of a hook as checks, each on a case of its own.
 
@@ -101,7 +106,20 @@ def hook_checks(make: Make, known: Mapping[str, str] | None = None) -> list[Chec
         ConformanceError: the case cannot be checked, or a mark names no check.
     """
     case = _admitted(make)
-    checks = [Check(name, promise, _on_fresh(make, body)) for name, promise, body in _ALWAYS]
+    checks = [
+        Check(name, promise, _on_fresh(make, body))
+        for name, promise, body in _ALWAYS
+        if case.batched or name not in _OF_BATCHES
+    ]
+    if case.hook.scheme == "autoregressive" and case.batched:
+        checks.append(
+            Check(
+                "a-row-ends-early",
+                "In the example one response ends before another. Else a hook that never ends a row passes, and pools "
+                "padding.",
+                _on_fresh(make, count.a_row_ends_early),
+            )
+        )
     checks.append(
         Check(
             "nothing-kept-alive",
@@ -140,6 +158,8 @@ def _given(generate: Generate | None) -> Generate:
 def _admitted(make: Make) -> HookCase:
     case = make()
     lengths = case.encoded.attention_mask.sum(1).tolist()
+    if not case.batched and len(lengths) == 1:
+        return case
     if len(lengths) < 3 or len(set(lengths)) < 3:
         raise ConformanceError(
             f"{subject(case)}: the case has prompts of {', '.join(map(str, lengths))} tokens; "

@@ -9,7 +9,9 @@ from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk import registry
 from sri_sdk.cli import main
+from sri_sdk.plugin import Config
 from sri_sdk.sink import Sink
+from sri_sdk.testing import SinkCase
 
 
 def check(*arguments: str):
@@ -18,7 +20,15 @@ def check(*arguments: str):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("detector", "toy"), ("detectors", "autoencoder"), ("exporter", "onnx"), ("hook", "toy"), ("sampler", "toy")],
+    [
+        ("detector", "toy"),
+        ("detectors", "autoencoder"),
+        ("exporter", "onnx"),
+        ("hook", "toy"),
+        ("sampler", "toy"),
+        ("judge", "lab"),
+        ("dataset", "lab"),
+    ],
 )
 def test_a_first_party_plugin_passes(kind: str, name: str) -> None:
     done = check(kind, name)
@@ -106,10 +116,57 @@ def test_a_sink_is_built_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "LoudSink.emit(): a verdict 'clear' of 'clear-0' raises OSError: disk full." in done.stdout
 
 
+class PortSink(Sink):
+    """Delivers to a list, which stands for a port."""
+
+    class Config(Config):
+        port: int
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.arrived = []
+
+    def emit(self, verdict):
+        if not self.config.port:
+            raise ConnectionRefusedError("port 0")
+        self.arrived.append(verdict.request_id)
+
+
+class TriedSink(PortSink):
+    @classmethod
+    def example(cls):
+        sink = cls(cls.Config(port=9))
+        return SinkCase(sink, delivered=lambda: sink.arrived, dead=lambda: cls(cls.Config(port=0)))
+
+
+def checked_sink(monkeypatch: pytest.MonkeyPatch, sink: type[Sink]):
+    info = registry.PluginInfo("sinks", "port", f"{__name__}:{sink.__name__}", "made-up", "1")
+    monkeypatch.setattr(registry, "installed", lambda kind: [info])
+    monkeypatch.setattr(registry, "load", lambda kind, name: sink)
+    return check("sink", "port")
+
+
+def test_the_example_of_a_sink_says_what_arrived_and_brings_a_dead_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = checked_sink(monkeypatch, TriedSink)
+    states = {row.split()[0]: row.split()[1] for row in done.stdout.splitlines()[1:-1]}
+    assert states == dict.fromkeys(list(states)[:4], "passed") | {"a-dead-endpoint-does-not-raise": "failed"}
+    assert "raises ConnectionRefusedError: port 0" in done.stdout
+
+
+def test_a_plugin_that_needs_options_and_has_no_example_is_one_line_with_the_cure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done = checked_sink(monkeypatch, PortSink)
+    assert done.exit_code == 1 and done.stdout == ""
+    assert "'port': port: required" in done.stderr and "give it a classmethod `example`" in done.stderr
+
+
 def test_an_unknown_kind_and_an_unknown_name_are_answered_with_what_there_is() -> None:
     done = check("detektor", "toy")
     assert done.exit_code == 2
-    assert "kinds: hook, sampler, detector, exporter, sink. Did you mean 'detector'?" in " ".join(done.stderr.split())
+    assert "kinds: hook, sampler, detector, exporter, sink, judge, dataset. Did you mean 'detector'?" in " ".join(
+        done.stderr.split()
+    )
     done = check("detector", "tiy")
     assert done.exit_code == 1
     assert "Did you mean 'toy'?" in done.stderr

@@ -107,6 +107,35 @@ class DropsADecodedToken(LabCausalHook):
         return None if run.forwards == 3 else made
 
 
+class NeverEndsARow(LabCausalHook):
+    def plan(self, call, run):
+        return replace(super().plan(call, run), active=None)
+
+
+class WritesIntoActive(LabCausalHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        active = run.memory.setdefault("own", made.active.clone())
+        active &= made.active
+        return replace(made, active=active)
+
+
+class EndsARowTooSoon(LabCausalHook):
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        return replace(made, active=made.active & (torch.arange(len(made.active)) > (run.forwards > 5) - 1))
+
+
+class HasNoEndToSee(NeverEndsARow):
+    """The same fault, and an example in which no row ends: nothing else could notice."""
+
+    @classmethod
+    def example(cls):
+        case = super().example()
+        case.hook.model.generation_config.eos_token_id = None
+        return case
+
+
 class ShiftedByOne(ToyHook):
     def plan(self, call, run):
         made = super().plan(call, run)
@@ -241,6 +270,9 @@ class WatchesTheBlindHalf(LabDiffusionHook):
 # A tap that hears nothing breaks nearly every promise; the first check in the list says why.
 SILENT = {"steps-counted", "rows-mapped", "phi-is-the-mean", "records-sane"}
 
+# A model whose own generate() returns the tokens tells the run how many steps there should have been.
+UNCOVERED = {"records-sane"}
+
 
 @pytest.mark.parametrize(
     ("hook", "check", "others"),
@@ -250,7 +282,11 @@ SILENT = {"steps-counted", "rows-mapped", "phi-is-the-mean", "records-sane"}
         (TapsTheLastBlock, "tap-feeds-the-head", set()),
         (DropsAStep, "steps-counted", set()),
         (CountsTheProofreading, "steps-counted", set()),
-        (DropsADecodedToken, "steps-counted", set()),
+        (DropsADecodedToken, "steps-counted", UNCOVERED),
+        (NeverEndsARow, "steps-counted", UNCOVERED | {"rows-mapped"}),
+        (WritesIntoActive, "steps-counted", UNCOVERED | {"phi-is-the-mean"}),
+        (EndsARowTooSoon, "steps-counted", UNCOVERED | {"batch-1-equals-batch-n"}),
+        (HasNoEndToSee, "a-row-ends-early", set()),
         (ShiftedByOne, "rows-mapped", set()),
         (ShiftedAndBlindToCommits, "rows-mapped", set()),
         (CausalAheadByOne, "rows-mapped", set()),
@@ -279,8 +315,17 @@ def test_a_fault_is_caught_by_the_check_that_is_for_it(hook, check, others) -> N
     [
         (TapsTheLastBlock, "tap-feeds-the-head", ["`blocks.1`", "step 0", "width 16", "1e-05 allowed"]),
         (TapsWhatNeverRuns, "silence-is-reported", ["`spare`", "ran 0 times"]),
-        (DropsAStep, "steps-counted", ["`norm`", "7 steps, 8 expected, in 8 passes", "called no step: 3"]),
-        (DropsADecodedToken, "steps-counted", ["`model.norm`", "called no step: 2"]),
+        (DropsAStep, "steps-counted", ["`norm`", "7 steps, 8 expected, in 8 passes", "StepPlan for pass 3."]),
+        (DropsADecodedToken, "steps-counted", ["`model.norm`", "called no step: 2", "Return a StepPlan for pass 2."]),
+        (CountsTheProofreading, "steps-counted", ["9 steps, 8 expected", "Return None for a pass", "look at pass 8."]),
+        (
+            NeverEndsARow,
+            "steps-counted",
+            ["request 1 has 16 steps, 6 expected", "before pass 6: let `active` be False"],
+        ),
+        (WritesIntoActive, "steps-counted", ["Was `active` changed in place? That of pass 0, 1, 2, 3, 4, 5 is not"]),
+        (EndsARowTooSoon, "steps-counted", ["Let `active` be True for request 0 in pass 5, 6", "it has not ended"]),
+        (HasNoEndToSee, "a-row-ends-early", ["`model.norm`", "16, 16, 16 steps", "eos_ids(): none", "eos_token_id`"]),
         (CausalAheadByOne, "rows-mapped", ["`model.norm`", "step 2", "predict position 3", "position 2 of", "+1 off"]),
         (WatchesTheBlindHalf, "guidance-half", ["batch row 3 should", "Planted in batch row 0"]),
         (ShiftedByOne, "rows-mapped", ["`norm`", "step 0", "row 13 of", "position 0 of", "row 14", "+1 off"]),

@@ -26,7 +26,10 @@ def test_our_own_hooks_keep_every_promise(hook) -> None:
 
 def test_traits_select_the_checks() -> None:
     plain = {check.name for check in hook_checks(ToyHook.example)}
-    assert {check.name for check in hook_checks(LabCausalHook.example)} - plain == {"tokens-unchanged-when-sampling"}
+    assert {check.name for check in hook_checks(LabCausalHook.example)} - plain == {
+        "a-row-ends-early",
+        "tokens-unchanged-when-sampling",
+    }
     assert {check.name for check in hook_checks(LabDiffusionHook.example)} - plain == {
         "tokens-unchanged-when-sampling",
         "guidance-half",
