@@ -1,0 +1,58 @@
+"""Where the two layouts of the family keep their modules. LLaDA's own, and that of LLaDA-MoE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sri_sdk.structure import class_names, first_path, missing_paths
+
+CLASSES = ("LLaDAModelLM", "LLaDAMoEModelLM", "FastdLLMLLaDAModelLM")
+"""The family's classes. MMaDA's is a subclass of the first; the last is Fast-dLLM's in the dllm repository."""
+FOREIGN = ("EditFlowLLaDAModel",)
+"""Subclasses that generate otherwise: EditFlow inserts and deletes tokens, so a row is no fixed position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Dotted paths inside the model that the user holds."""
+
+    embedding: str
+    norm: str
+    blocks: tuple[str, ...]
+    """Where the blocks may be; the first that exists counts."""
+
+
+LAYOUTS = (
+    # With block_group_size above 1 there is no `blocks`: groups of blocks take its place. Each block has a child of its
+    # own called ff_out, like the head beside them, and a tied head is no module at all: the head is not looked for.
+    Layout(
+        "model.transformer.wte",
+        "model.transformer.ln_f",
+        ("model.transformer.blocks", "model.transformer.block_groups"),
+    ),
+    Layout("model.embed_tokens", "model.norm", ("model.layers",)),
+)
+
+
+def layout_of(model: Any) -> Layout | None:
+    """The layout the model has; None = none of them."""
+    return next((layout for layout in LAYOUTS if not _missing(model, layout)), None)
+
+
+def problem_of(model: Any) -> str | None:
+    """Why the model is not of the family; None = it is."""
+    names = class_names(model)
+    if foreign := next((name for name in names if name in FOREIGN), None):
+        return f"class {foreign} edits its text, which this hook cannot follow"
+    if not any(name in CLASSES for name in names):
+        return f"looked for class {' or '.join(CLASSES)}, found {names[0]}"
+    if layout_of(model) is None:
+        wanted = " or ".join(f"{', '.join(_missing(model, layout))}" for layout in LAYOUTS)
+        return f"class {names[0]} lacks {wanted}"
+    return None
+
+
+def _missing(model: Any, layout: Layout) -> list[str]:
+    absent = missing_paths(model, [layout.embedding, layout.norm])
+    return absent if first_path(model, layout.blocks) else [*absent, layout.blocks[0]]
