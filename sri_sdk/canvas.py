@@ -71,7 +71,7 @@ class Canvas:
         behind = from_end.clamp(min=0)
         run = (masked.gather(1, behind) & (from_end >= 0)).long().cumprod(1).sum(1)
         starts = length - ends - run
-        requests = batch // 2 if _second_half_is_blind(run) else batch
+        requests = batch // 2 if _second_half_is_blind(input_ids, masked, run) else batch
         starts, run = starts[:requests], run[:requests]
         return cls(starts, int(run.max()), mask_id, batch=batch)
 
@@ -185,7 +185,13 @@ def _arange(length: int, like: torch.Tensor) -> torch.Tensor:
     return torch.arange(length, device=like.device)
 
 
-def _second_half_is_blind(run: torch.Tensor) -> bool:
-    """Whether the rows of the second half have no prompt, which makes their run of masks longer than their twin's."""
+def _second_half_is_blind(input_ids: torch.Tensor, masked: torch.Tensor, run: torch.Tensor) -> bool:
+    """Whether each row of the second half is its twin of the first with the prompt masked, and so holds a longer run.
+
+    A longer run alone says nothing: it may be another request, with a shorter prompt.
+    """
     half, odd = divmod(len(run), 2)
-    return not odd and bool((run[half:] > run[:half]).all())
+    if odd or not half:
+        return False
+    same = masked[half:] | (input_ids[half:] == input_ids[:half])
+    return bool((same.all(1) & (run[half:] > run[:half])).all())

@@ -1,36 +1,239 @@
-"""Stub."""
+"""Hook `dream`: Dream, DiffuCoder and Dream-Coder, masked models made from an autoregressive one (Qwen2.5).
+
+What is special, and where it shows below: the row of a token predicts the token behind it (`shift`), so the last prompt
+row predicts the first response token; the sampler is a method, `diffusion_generate`, which always runs exactly `steps`
+passes; Fast-dLLM puts another forward and another sampler on the same weights, and those stop when they like.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
+from sri_sdk import Encoded, Fit, ForwardCall, LoadedModel, RunView, StepPlan
+from sri_sdk.canvas import Canvas
+from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
+from sri_sdk.records import ForwardOutput
+from sri_sdk.structure import class_names, missing_paths, unwrapped
+
+if TYPE_CHECKING:
+    import torch
 
 SRI_PLUGIN_API = 1
 
+PARTS = ("model.embed_tokens", "model.layers", "model.norm", "lm_head")
+
+
+@dataclass
+class _Call:
+    """One `diffusion_generate`, and how far it is. Lives in the run's memory."""
+
+    prompt: int
+    """Columns of the prompt."""
+    mask_id: int
+    left: int | None
+    """Passes still to come; None = it runs until nothing is open."""
+    dual: bool
+    """Fast-dLLM: whether the passes between two whole ones show one block, or that and everything behind it."""
+    width: int | None = None
+    """Columns of prompt and canvas; None before the first pass."""
+    whole: int = 0
+    """Passes so far that showed all columns: with a cache, each begins a block."""
+
 
 class DreamHook(sri_sdk.Hook):
-    """Stub."""
+    """Dream, DiffuCoder, Dream-Coder: class DreamModel, with its own sampler or Fast-dLLM's."""
 
-    scheme = "masked"
+    scheme: ClassVar = "masked"
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "budget"})
+    calls: ClassVar = ("diffusion_generate",)
+
+    class Config(CheckpointConfig):
+        """What an operator may write under `model.options`."""
+
+    # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> sri_sdk.Fit:
-        """Stub."""
-        return sri_sdk.Fit(False, "being written")
+    def fits(cls, model: Any) -> Fit:
+        """By class name, structure and a mask token."""
+        if "DreamModel" not in class_names(model):
+            return Fit(False, f"looked for class DreamModel, found {type(unwrapped(model)).__name__}")
+        if missing := missing_paths(model, PARTS):
+            return Fit(False, f"a DreamModel without {', '.join(missing)}")
+        if _mask_id(model) is None:
+            return Fit(False, "a DreamModel without mask_token_id in its config")
+        return Fit(True, "class DreamModel with a mask token, final norm at model.norm")
 
-    def final_norm(self) -> Any:
-        """Stub."""
+    def final_norm(self) -> torch.nn.Module:
+        """The last RMS norm."""
+        return unwrapped(self.model).model.norm
 
-    def layers(self) -> Any:
-        """Stub."""
+    def layers(self) -> Sequence[torch.nn.Module]:
+        """The residual blocks; each returns a tuple, states first."""
+        return unwrapped(self.model).model.layers
 
-    def embedding(self) -> Any:
-        """Stub."""
+    def embedding(self) -> torch.nn.Module:
+        """The token embedding."""
+        return unwrapped(self.model).model.embed_tokens
 
     def hidden_size(self) -> int:
-        """Stub."""
-        return 0
+        """Width of the residual stream."""
+        return int(unwrapped(self.model).config.hidden_size)
 
-    def plan(self, call: Any, run: Any) -> Any:
-        """Stub."""
+    # -- what one forward pass means -------------------------------------------------------------------------
+
+    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+        """Notes what the call asks for: only it knows where the canvas begins and how many passes there will be.
+
+        A user's function may write into the canvas before the first pass, and a prompt may hold masks of its own.
+        """
+        prompts = args[0] if args else kwargs.get("inputs")
+        if prompts is None:
+            return  # The model says so itself.
+        asked = self._settings(args, kwargs)
+        mask = getattr(asked, "mask_token_id", None)
+        ends = getattr(asked, "eos_token_id", None)
+        if ends is not None:
+            run.memory["eos_ids"] = tuple(ends) if isinstance(ends, list | tuple) else (int(ends),)
+        run.memory["call"] = _Call(
+            prompt=prompts.shape[-1],
+            mask_id=int(self.mask_id() if mask is None else mask),
+            left=None if self._stops_early() else getattr(asked, "steps", None),
+            dual=bool(kwargs.get("dual_cache", False)),
+        )
+
+    def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
+        """Every pass of a `diffusion_generate` is a step; outside of one, every pass with something left to fill."""
+        ids, asked = call.input_ids, run.memory.get("call")
+        if asked is not None:
+            return self._plan_called(ids, asked, run)
+        # A sampler outside the model: ours, or a user's loop. What is left to fill is all there is to go by.
+        canvas = Canvas.of(run)
+        if canvas is None:
+            if not (ids == self.mask_id()).any():
+                return None
+            canvas = Canvas.find(ids, self.mask_id()).remember(run)
+        return canvas.plan(ids, shift=1) if canvas.open(ids) else None
+
+    def _plan_called(self, ids: torch.Tensor, asked: _Call, run: RunView) -> StepPlan | None:
+        canvas = Canvas.of(run)
+        if asked.width is None:
+            if canvas is not None:
+                raise sri_sdk.SriError("a second generation in one watch; watch one generation at a time")
+            asked.width = ids.shape[1]
+            starts = ids.new_full((len(ids),), asked.prompt)
+            canvas = Canvas(starts, asked.width - asked.prompt, asked.mask_id).remember(run)
+        if not asked.left and not canvas.open(ids):
+            return None  # Somebody reads the finished text. While steps are due, none is asked what it holds.
+        if asked.left == 0:
+            raise sri_sdk.SriError(
+                "passes go on over open positions after all steps of the call: a function given to it runs the model "
+                "too, or a second generation has begun; which passes are steps cannot be told"
+            )
+        length, windows = ids.shape[1], asked.left is None
+        if len(ids) != canvas.requests or length > asked.width or (length < asked.width and not windows):
+            raise sri_sdk.SriError(
+                f"a pass of {list(ids.shape)} tokens in a generation of {[canvas.requests, asked.width]}; every pass "
+                "of Dream's sampler shows prompt and canvas whole"
+            )
+        if asked.left is None:
+            return canvas.plan(ids, self._first_column(length, asked), shift=1)
+        asked.left -= 1
+        # All rows are active until the last pass: the model computes every row in every pass, and a row that chance
+        # filled early (`origin`) has as many steps as the others, or its coverage would differ from run to run.
+        return replace(canvas.plan(ids, shift=1), active=None)
+
+    @staticmethod
+    def _first_column(length: int, asked: _Call) -> int:
+        """Column of a pass's first row, under Fast-dLLM's caches; read off lengths, as wrappers hide arguments."""
+        assert asked.width is not None
+        if length == asked.width:
+            asked.whole += 1
+            return 0
+        return asked.prompt + (asked.whole - 1) * length if asked.dual else asked.width - length
+
+    def expected_steps(self, budget: int) -> int | None:
+        """Dream's own sampler takes all of them; Fast-dLLM's stops when nothing is left."""
+        return None if self._stops_early() else budget
+
+    def _stops_early(self) -> bool:
+        """Whether this is Fast-dLLM's model, whose forward takes its caches."""
+        return "dual_cache" in inspect.signature(type(unwrapped(self.model)).forward).parameters
+
+    def _settings(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What the call asks for, resolved the way the model itself does it: defaults are nobody's guess."""
+        given = args[1] if len(args) > 1 else kwargs.get("generation_config")
+        rest = {name: value for name, value in kwargs.items() if name not in ("inputs", "generation_config")}
+        prepare = getattr(unwrapped(self.model), "_prepare_generation_config", None)
+        return (
+            SimpleNamespace(**{**vars(given or SimpleNamespace()), **rest})
+            if prepare is None
+            else prepare(given, **rest)
+        )
+
+    # -- for the conformance kit -----------------------------------------------------------------------------
+
+    @classmethod
+    def example(cls) -> Any:
+        """The structural double and its own sampler: 12 tokens in 6 steps."""
+        import torch
+
+        from sri_plugin_dream.model import build
+        from sri_sdk.testing import HookCase
+
+        hook = cls(build(0))
+        prompts = [[0, 0, 0, 5, 6], [0, 11, 12, 13, 14], [21, 22, 23, 24, 25]]
+        ids = torch.tensor(prompts)
+
+        def generate(prompts: Encoded, **options: Any) -> torch.Tensor:
+            options = {"max_new_tokens": 12, "steps": 6, "alg": "entropy", **options}
+            return hook.model.diffusion_generate(prompts.input_ids, attention_mask=prompts.attention_mask, **options)
+
+        def sample(prompts: Encoded) -> torch.Tensor:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(7)
+                return generate(prompts, alg="origin", temperature=1.0)
+
+        return HookCase(hook, Encoded(ids, (ids != 0).long()), generate, steps=6, generate_sampled=sample)
+
+    # -- for driven sampling ---------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, config: sri_sdk.Config) -> LoadedModel:
+        """From a checkpoint, with the code that comes with it."""
+        return load_checkpoint(
+            config, family="dream", works_with="transformers>=4.46,<5", auto="AutoModel", own_code=True
+        )
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """One pass as Dream's sampler makes it: padding neither sees nor is seen, and counts no place. No cache."""
+        if attention_mask is None or bool(attention_mask.all()):
+            return ForwardOutput(self.model(input_ids=input_ids, attention_mask="full").logits)
+        real = attention_mask.bool()
+        places = (attention_mask.long().cumsum(-1) - 1).masked_fill(~real, 1)
+        allowed = real[:, None, None, :] & real[:, None, :, None]
+        return ForwardOutput(self.model(input_ids=input_ids, attention_mask=allowed, position_ids=places).logits)
+
+    def shift(self) -> int:
+        """The row of a token predicts the token behind it."""
+        return 1
+
+    def mask_id(self) -> int | None:
+        """From the config."""
+        return _mask_id(self.model)
+
+
+def _mask_id(model: Any) -> int | None:
+    inner = unwrapped(model)
+    for config in (inner.config, getattr(inner, "generation_config", None)):
+        found = getattr(config, "mask_token_id", None)
+        if found is not None:
+            return int(found)
+    return None
