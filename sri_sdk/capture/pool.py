@@ -122,6 +122,8 @@ class CanvasPooler(Pooler):
                     "pooling `generated` needs to know which positions were committed; this hook cannot tell. "
                     "Use pooling `response`."
                 )
+            # A last block may reach beyond the response: nothing there counts as committed.
+            wanted &= target < committed.shape[1]
             wanted &= committed.to(target.device).gather(1, target.clamp(0, committed.shape[1] - 1))
         phi = torch.stack([_mean(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
         return Pooled(phi, plan.active, _count(plan.committed))

@@ -49,6 +49,14 @@ def test_generated_is_the_mean_over_what_is_committed_after_the_step(shift: int)
         assert np.abs(pooled.phi[request, 0].numpy() - float64_mean(h[request], rows)).max() < 1e-6
 
 
+def test_what_a_last_block_shows_beyond_the_response_is_never_committed() -> None:
+    pooler, h = make_pooler("masked", "generated"), states(1)
+    pooler.add([h], replace(canvas_plan(), canvas=None))
+    pooled = pooler.settle(torch.tensor([[True, False, True], [False, False, True]]))
+    for request, rows in enumerate([[3, 5], [5]]):
+        assert np.abs(pooled.phi[request, 0].numpy() - float64_mean(h[request], rows)).max() < 1e-6
+
+
 def test_unconditional_rows_do_not_count() -> None:
     h = states(2, batch=2 * B)
     pooler = make_pooler("masked", "response")

@@ -88,8 +88,9 @@ class LabDiffusionHook(_LabHook):
         start, requests = memory["start"], memory["requests"]
         positions = torch.arange(-start, length - start, device=ids.device).expand(batch, length)
         rows = None if requests == batch else torch.arange(requests, device=ids.device)
+        holes = masked[:requests, start:]
         return sri_sdk.StepPlan(
-            positions, shift=0, rows=rows, committed=~masked[:requests, start:], span=(start, length),
+            positions, shift=0, rows=rows, committed=~holes, active=holes.any(1), span=(start, length),
             canvas=length - start,
         )  # fmt: skip
 
