@@ -1,36 +1,216 @@
-"""Stub."""
+"""Hook `llada2`: LLaDA2.0 and LLaDA2.1, masked mixture-of-experts models that attend and generate in blocks.
+
+What is special, and where it shows below: the model's own `generate` calls `self.forward`, so that nobody sees what it
+passes on; a pass shows the sequence up to the end of the block in work, and blocks are counted from the first prompt
+token; the loop leaves a block once it is filled; LLaDA2.1 edits what it has filled in, in up to 16 more passes.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
 
 import sri_sdk
+from sri_plugin_llada2.window import Window
+from sri_sdk import Fit, ForwardCall, LoadedModel, RunView, StepPlan
+from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
+from sri_sdk.records import ForwardOutput
+from sri_sdk.structure import class_names, missing_paths, unwrapped
+
+if TYPE_CHECKING:
+    import torch
 
 SRI_PLUGIN_API = 1
 
+NAME = "LLaDA2MoeModelLM"
+PARTS = ("model.word_embeddings", "model.layers", "model.norm", "lm_head")
+
+
+@dataclass(slots=True)
+class _Call:
+    """One `generate` of the model's own. Lives in the run's memory."""
+
+    mask_id: int | None
+    sweeps: int
+    """Most passes over a block without masks: 0 in LLaDA2.0, which has none."""
+
 
 class Llada2Hook(sri_sdk.Hook):
-    """Stub."""
+    """LLaDA2.0 and 2.1: class LLaDA2MoeModelLM, with its own `generate`, dllm's samplers or diffusers' pipeline."""
 
-    scheme = "masked"
+    scheme: ClassVar = "masked"
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock"})
+
+    class Config(CheckpointConfig):
+        """What an operator may write under `model.options`."""
+
+        block_length: int | None = Field(
+            default=None, ge=1, description="Tokens per block; null = what the model's own code says, which is 32."
+        )
+
+    # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> sri_sdk.Fit:
-        """Stub."""
-        return sri_sdk.Fit(False, "being written")
+    def fits(cls, model: Any) -> Fit:
+        """By class name and structure; LLaDA2.2 has both, and is told by what its sampler can do."""
+        if NAME not in class_names(model):
+            return Fit(False, f"looked for class {NAME}, found {type(unwrapped(model)).__name__}")
+        if missing := missing_paths(model, PARTS):
+            return Fit(False, f"a {NAME} without {', '.join(missing)}")
+        if moves := _moves_rows(model):
+            return Fit(
+                False, f"a {NAME} that inserts and deletes tokens ({', '.join(moves)}), as LLaDA2.2: not supported"
+            )
+        return Fit(True, f"class {NAME}, final norm at model.norm")
 
-    def final_norm(self) -> Any:
-        """Stub."""
+    def final_norm(self) -> torch.nn.Module:
+        """The last RMS norm. `generate` goes around the root, never around this."""
+        return unwrapped(self.model).model.norm
 
-    def layers(self) -> Any:
-        """Stub."""
+    def layers(self) -> Sequence[torch.nn.Module]:
+        """The decoder layers; each returns a tuple, states first."""
+        return unwrapped(self.model).model.layers
 
-    def embedding(self) -> Any:
-        """Stub."""
+    def embedding(self) -> torch.nn.Module:
+        """The token embedding."""
+        return unwrapped(self.model).model.word_embeddings
 
     def hidden_size(self) -> int:
-        """Stub."""
-        return 0
+        """Width of the residual stream."""
+        return int(unwrapped(self.model).config.hidden_size)
 
-    def plan(self, call: Any, run: Any) -> Any:
-        """Stub."""
+    # -- what one forward pass means -------------------------------------------------------------------------
+
+    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+        """Notes what the call asks for: its passes do not show it."""
+        if "call" in run.memory:
+            run.memory["again"] = True  # Its first pass fails the run; the generation goes on.
+        own = _own_generate(self.model)
+        try:
+            bound = inspect.signature(own).bind(unwrapped(self.model), *args, **kwargs)
+        except TypeError:
+            return  # The model says so itself.
+        bound.apply_defaults()
+        asked = bound.arguments
+        if asked.get("eos_id") is not None:
+            run.memory["eos_ids"] = (int(asked["eos_id"]),)
+        run.memory["call"] = _Call(asked.get("mask_id"), asked.get("max_post_steps", 0))
+
+    def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
+        """Every pass with a mask is a step, and so is every pass of LLaDA2.1 that edits a block without any."""
+        if "again" in run.memory:
+            raise sri_sdk.SriError("a second generation in one watch; watch one generation at a time")
+        ids, asked = call.input_ids, run.memory.get("call")
+        mask_id = self.mask_id() if asked is None or asked.mask_id is None else asked.mask_id
+        if mask_id is None:
+            raise sri_sdk.SriError(f"neither config nor generate of this {NAME} names its mask token")
+        window = Window.of(run)
+        if window is None:
+            if not bool((ids == mask_id).any()):
+                return None  # Somebody reads a text.
+            window = Window(ids, mask_id).remember(run)
+        # Samplers outside the model state positions in every pass; who only reads a text leaves them out.
+        sweeps = asked.sweeps if asked is not None else None if "position_ids" in call.kwargs else 0
+        if not window.is_step(ids, self.eos_ids(), sweeps, fixed=asked is not None):
+            return None
+        return window.plan(ids, call.kwargs, self.block_length)
+
+    def expected_steps(self, budget: int) -> int | None:
+        """Not known: a block is left as soon as it is filled."""
+        return None
+
+    def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
+        """Tokens of each response up to its end, where a prompt in front of it is left out.
+
+        dllm's samplers return it, and so does LLaDA2.0's own `generate` as first published, but only if it stops early.
+        """
+        window = None if run is None else Window.of(run)
+        if window is not None:
+            prompt = window.prompt.to(tokens.device)
+            width = prompt.shape[1]
+            if tokens.shape[1] > width and bool((tokens[:, :width] == prompt).all()):
+                tokens = tokens[:, width:]
+        return super().lengths(tokens, run)
+
+    # -- for the conformance kit -----------------------------------------------------------------------------
+
+    @classmethod
+    def example(cls) -> Any:
+        """The structural double of LLaDA2.1 and its `generate`, which takes one prompt: 20 tokens in blocks of 8."""
+        from sri_plugin_llada2.model import example
+
+        return example(cls)
+
+    # -- for driven sampling ---------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, config: sri_sdk.Config) -> LoadedModel:
+        """From a checkpoint, with the code that comes with it."""
+        return load_checkpoint(config, family="llada2", works_with="transformers>=4.57,<5", own_code=True)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """One pass as the model's own `generate` makes it: blocks see themselves and what is before them. No cache."""
+        import torch
+
+        if use_cache or cache is not None:
+            raise sri_sdk.SriError("hook llada2: forward keeps no cache, as the model's own generate; leave it out.")
+        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        # Padding on the left counts no place: the first block begins with the first real token of each row.
+        places = (real.cumsum(-1) - 1).clamp(min=0)
+        number = places // self.block_length()
+        allowed = (number[:, None, :] <= number[:, :, None]) & real.bool()[:, None, :]
+        # Padding sees itself alone: a row that sees nothing is NaN.
+        allowed = allowed | torch.eye(input_ids.shape[1], dtype=torch.bool, device=input_ids.device)
+        mask = torch.zeros(allowed.shape, dtype=self.embedding().weight.dtype, device=input_ids.device)
+        mask = mask.masked_fill(~allowed, float("-inf"))[:, None]
+        output = self.model(input_ids=input_ids, attention_mask=mask, position_ids=places, use_cache=False)
+        return ForwardOutput(output.logits)
+
+    def block_length(self) -> int:
+        """From the options, or else the default of the model's own `generate`."""
+        found = getattr(self.config, "block_length", None) or _default(self.model, "block_length")
+        if found is None:
+            raise sri_sdk.SriError(f"generate of this {NAME} names no block_length; set model.options.block_length")
+        return int(found)
+
+    def mask_id(self) -> int | None:
+        """From the config, or else the default of the model's own `generate`: published configs leave it out."""
+        found = getattr(unwrapped(self.model).config, "mask_token_id", None)
+        return _default(self.model, "mask_id") if found is None else int(found)
+
+    def eos_ids(self) -> tuple[int, ...]:
+        """From the configs, or else the default of the model's own `generate`."""
+        inner = unwrapped(self.model)
+        for config in (getattr(inner, "generation_config", None), inner.config):
+            found = getattr(config, "eos_token_id", None)
+            if found is not None:
+                return tuple(found) if isinstance(found, list | tuple) else (int(found),)
+        own = _default(self.model, "eos_id")
+        return () if own is None else (own,)
+
+
+def _own_generate(model: Any) -> Any:
+    """The function itself, not what a watch has laid over it."""
+    return type(unwrapped(model)).generate
+
+
+def _default(model: Any, name: str) -> int | None:
+    """Default of a parameter of the model's own `generate`."""
+    found = inspect.signature(_own_generate(model)).parameters.get(name)
+    return found.default if found is not None and isinstance(found.default, int) else None
+
+
+def _moves_rows(model: Any) -> list[str]:
+    """Names in config and `generate` that speak of inserting or deleting tokens."""
+    config = unwrapped(model).config
+    named = config.to_dict() if hasattr(config, "to_dict") else vars(config)
+    names: Iterable[str] = [*named, *inspect.signature(_own_generate(model)).parameters]
+    kinds = ("delete", "deletion", "insert", "indel", "split_id", "split_token")
+    return sorted({name for name in names if any(kind in name.lower() for kind in kinds)})

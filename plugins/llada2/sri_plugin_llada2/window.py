@@ -1,0 +1,192 @@
+"""What a LLaDA2 pass shows: the sequence up to the end of the block in work, a window that grows block by block.
+
+Which passes are steps cannot be told from masks alone: LLaDA2.1 goes on over a block without any, to edit it, and
+whoever reads the finished text shows the model the very same thing. What tells them apart is that an editing loop stops
+at the first such pass that changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from sri_sdk import SriError, StepPlan
+from sri_sdk.canvas import Canvas
+from sri_sdk.records import PADDING, RunView
+
+if TYPE_CHECKING:
+    import torch
+
+_NOTE = "window"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What leaves the device of one pass, all at once. The family's samplers wait for the device here themselves."""
+
+    open: bool
+    """Some position holds a mask."""
+    blank: bool
+    """All of them do."""
+    prompt: bool
+    """The prompt is another one."""
+    changed: bool
+    """Some token is another one than in the pass before; among the columns both show."""
+    reopened: bool
+    """Some position holds a mask that held none in the pass before."""
+
+
+class Window:
+    """One generation. It lives in `RunView.memory`.
+
+    Attributes:
+        canvas: which positions are filled in.
+        prompt: [B, N] int64 tensor, the columns before the response.
+    """
+
+    def __init__(self, input_ids: torch.Tensor, mask_id: int) -> None:
+        found = Canvas.find(input_ids, mask_id)
+        if found.start is None or not found.size:
+            raise SriError(
+                "the first pass has masks that are not its last columns, the same number in every row: filling holes "
+                "inside a text is not watched, only responses behind a prompt"
+            )
+        self.canvas = Canvas(found.starts, None, mask_id)
+        self.prompt = input_ids[:, : found.start].clone()
+        self._start, self._mask_id = found.start, mask_id
+        self._before = input_ids.clone()
+        self._was_open, self._begun, self._sweeps = True, False, 0
+        self._changed = self._frozen = input_ids.new_zeros(len(input_ids)).bool()
+
+    @classmethod
+    def of(cls, run: RunView) -> Self | None:
+        """That of this generation; None = it has none yet."""
+        found: Self | None = run.memory.get(_NOTE)
+        return found
+
+    def remember(self, run: RunView) -> Self:
+        """Keeps it for the passes that follow."""
+        run.memory[_NOTE] = self
+        # Whether a call returns the prompt depends on how it ended; `Llada2Hook.lengths` knows it when it sees it.
+        run.prompt = 0
+        return self
+
+    def is_step(
+        self, input_ids: torch.Tensor, ends: tuple[int, ...], most_sweeps: int | None, *, fixed: bool
+    ) -> bool:  # fmt: skip
+        """Whether a pass goes on with this generation.
+
+        Args:
+            input_ids: [B, L] int64 tensor.
+            ends: ids that end a response.
+            most_sweeps: passes over a block without masks that may follow each other; None = any number.
+            fixed: whether a position that was filled in never holds a mask again.
+
+        Raises:
+            SriError: the pass belongs to another generation, or to a family whose rows move.
+        """
+        if len(input_ids) != len(self._before) or input_ids.shape[1] <= self._start:
+            if bool((input_ids == self._mask_id).any()):
+                raise _second()
+            return False
+        look = self._look(input_ids)
+        if not look.open:
+            same = input_ids.shape == self._before.shape and not look.prompt
+            if not same or not look.changed or (most_sweeps is not None and self._sweeps >= most_sweeps):
+                return False  # Somebody reads the finished text.
+            self._sweeps += 1
+        else:
+            if look.prompt or (look.blank and self._begun):
+                raise _second()
+            if look.reopened and fixed:
+                raise SriError(
+                    "a position that was filled in holds a mask again: rows move, as in LLaDA2.2, whose tokens are "
+                    "inserted and deleted. This hook is for LLaDA2.0 and 2.1"
+                )
+            self._sweeps = 0
+        self._begun = self._begun or not look.blank
+        if len(input_ids) > 1:
+            width = min(input_ids.shape[1], self._before.shape[1])
+            new = input_ids[:, :width] != self._before[:, :width]
+            self._changed, self._frozen = new.any(1), self._frozen | self._ended(input_ids, new, ends)
+        self._was_open, self._before = look.open, input_ids.clone()
+        return True
+
+    def plan(self, input_ids: torch.Tensor, kwargs: Mapping[str, Any], block: Callable[[], int]) -> StepPlan:
+        """The plan of a pass that is a step.
+
+        Args:
+            input_ids: [B, L] int64 tensor.
+            kwargs: those of the model's forward, where they could be seen.
+            block: says how many tokens a block has; asked only where rows have blocks of their own.
+        """
+        import torch
+
+        rows, length = input_ids.shape
+        mask, places = kwargs.get("attention_mask"), kwargs.get("position_ids")
+        holes = input_ids[:, self._start :] == self._mask_id
+        # A row that has filled its block waits for the others, and nothing is done to it.
+        active = holes.any(1) if self._was_open else holes.new_ones(rows)
+        if mask is None or (mask.dim() == 4 and (len(mask) == 1 or places is None or len(places) != rows)):
+            return self.canvas.plan(input_ids, active=active)  # All rows are in the same columns of the same block.
+        columns = torch.arange(length, device=input_ids.device) - self._start
+        if mask.dim() == 4:
+            positions = self._own_blocks(columns, holes, places, block())
+        else:
+            # What the mask leaves out is padding of the prompt, or lies behind the response in its last block.
+            positions = columns.masked_fill(mask == 0, PADDING) if mask.shape == input_ids.shape else columns
+            if rows > 1:
+                # The pipeline goes over a filled row once more, and again if that changed a token. What it does beyond
+                # that, for others, changes nothing: the same tokens give the same predictions.
+                active = (holes.any(1) | self._changed) & ~self._frozen
+        return self.canvas.plan(input_ids, active=active, positions=positions.expand(rows, length))
+
+    def _look(self, ids: torch.Tensor) -> _Look:
+        import torch
+
+        start, holes = self._start, ids == self._mask_id
+        width = min(ids.shape[1], self._before.shape[1])
+        now, before = ids[:, :width], self._before[:, :width]
+        differs = now != before
+        found = torch.stack(
+            [
+                holes[:, start:].any(),
+                holes[:, start:].all(),
+                differs[:, :start].any(),
+                differs.any(),
+                (holes[:, :width] & (before != self._mask_id)).any(),
+            ]
+        )
+        return _Look(*found.tolist())
+
+    def _own_blocks(self, columns: torch.Tensor, holes: torch.Tensor, places: torch.Tensor, block: int) -> torch.Tensor:
+        """[B, L] positions where padding gives each row blocks of its own: behind the one it works on is nothing yet.
+
+        The window ends where the furthest row's block does; a row works on the block of its leftmost mask.
+        """
+        import torch
+
+        prompts = places[:, self._start, None]
+        number = (prompts + columns.clamp(min=0)) // block
+        leftmost = number[:, self._start :].gather(1, holes.int().argmax(1, keepdim=True))
+        current = torch.where(holes.any(1, keepdim=True), leftmost, number[:, -1:])
+        nothing = ((number > current) & (columns >= 0)) | (columns < -prompts)
+        return columns.expand_as(number).masked_fill(nothing, PADDING)
+
+    def _ended(self, ids: torch.Tensor, new: torch.Tensor, ends: tuple[int, ...]) -> torch.Tensor:
+        """[B] bool: rows that diffusers' pipeline leaves as they are from now on, while its batch goes on.
+
+        By its own rule: the step before wrote an end token, and there is one with no mask before it. A prompt that
+        holds that token, as padding, keeps its row from ever ending. `new` [B, up to L] says what the step wrote.
+        """
+        import torch
+
+        at = torch.isin(ids, torch.tensor(ends, dtype=torch.long, device=ids.device))
+        whole = (ids[:, self._start :] == self._mask_id).long().cumsum(1) == 0
+        wrote = (at[:, : new.shape[1]] & new).any(1)
+        return ~at[:, : self._start].any(1) & wrote & (at[:, self._start :] & whole).any(1)
+
+
+def _second() -> SriError:
+    return SriError("a second generation in one watch; watch one generation at a time")
