@@ -35,9 +35,15 @@ class Hook(Plugin):
     """Methods of the model that generate. A watch sees their arguments before they run and the tokens they return;
     names the model lacks are passed over. Functions that take the model as an argument are not seen."""
 
+    hears: ClassVar[tuple[str, ...]] = ()
+    """Methods that a generation of the family goes through in eager code, such as one denoising step, and whose results
+    tell what passes do not. A watch gives them to `heard`; names the model lacks are passed over."""
+
     def __init__(self, model: Any, config: Any = None) -> None:
         """Takes a loaded model; `config` holds the options, None = defaults."""
-        super().__init__(config)
+        # A live model needs none of the options that load one: those without a default, as a checkpoint's `source`,
+        # are left out.
+        super().__init__(type(self).Config.model_construct() if config is None else config)
         self.model = model
 
     # -- which models, and where to look ---------------------------------------------------------------------
@@ -78,6 +84,9 @@ class Hook(Plugin):
         Raises:
             SriError: what was asked for cannot be watched (beam search, speculation). Nothing is generated then.
         """
+
+    def heard(self, call: str, result: Any, run: RunView) -> None:
+        """Takes note of what one of `hears` returned, and neither changes nor keeps it: models reuse their tensors."""
 
     def expected_steps(self, budget: int) -> int | None:
         """Steps a generation with this step budget must have; None if the family may stop early."""

@@ -96,6 +96,9 @@ class RunView:
     prompt: int | None = None
     """Columns of the prompt, which many calls return before the response; the hook sets it with its first step. None =
     the prompt's pass is the first step (autoregressive), or its length differs from request to request."""
+    taken: torch.Tensor | None = None
+    """[R] int64 tensor: steps of each request as the family's own loop takes them, whether or not the tap hears them.
+    The hook counts them where it can, and coverage is measured by it. None = nobody counts."""
     memory: dict[str, Any] = field(default_factory=dict)
     """The hook's own notes, from one forward to the next (prompt length, rows that have ended)."""
 

@@ -15,6 +15,7 @@ from sri_sdk.files import digest
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
+from sri_sdk.structure import unwrapped
 
 SAMPLES_PER_TENSOR = 64
 _VOLATILE = {
@@ -28,7 +29,7 @@ def model_facts(hook: Hook) -> dict[str, Any]:
     """Hard facts a live model shows by itself, whatever the tap and the generation profile are."""
     model = hook.model
     return {
-        "architecture": type(_without_wrapper(model)).__name__,
+        "architecture": type(unwrapped(model)).__name__,
         "hidden_size": hook.hidden_size(),
         "config_digest": _config_digest(model),
         "weights_digest": weights_digest(model),
@@ -96,6 +97,9 @@ def _digest_of(model: Any, *, adapters: bool) -> str:
         # Tensors on the meta device are offloaded: their values are elsewhere.
         if _is_adapter(name) != adapters or not torch.is_tensor(tensor) or tensor.is_meta or not tensor.numel():
             continue
+        if "._orig_mod." in name:
+            # Models that compile parts of themselves keep them as modules of their own: the same weights again.
+            continue
         hasher.update(_plain_name(name).encode() + str(tuple(tensor.shape)).encode())
         sample = tensor.detach().reshape(-1)[_places(tensor.numel(), tensor.device)]
         samples.append(
@@ -146,11 +150,6 @@ def _is_json(value: Any) -> bool:
     return value is None or isinstance(value, str | int | bool) or (isinstance(value, float) and math.isfinite(value))
 
 
-def _without_wrapper(model: Any) -> Any:
-    base = getattr(model, "get_base_model", None)
-    return base() if callable(base) else model
-
-
 def _plain_name(name: str) -> str:
-    """Parameter name without what a LoRA wrapper adds to it."""
-    return name.removeprefix("base_model.model.").replace(".base_layer", "")
+    """Parameter name without what a LoRA wrapper or `torch.compile` adds to it."""
+    return name.removeprefix("_orig_mod.").removeprefix("base_model.model.").replace(".base_layer", "")

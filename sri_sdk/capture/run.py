@@ -132,6 +132,11 @@ class Run:
         self._states[layer] = output[0] if isinstance(output, tuple) else output
         if layer != "final":
             return
+        if any(name not in self._states for name in self.layers):
+            # A block that is not heard although it ran: the model was compiled before somebody asked for this block.
+            self._plan = None
+            self.fail(SILENT)
+            return
         try:
             plan, self._plan = self._plan, None
             self._pooler.add([self._states[name].detach() for name in self.layers], plan)
@@ -214,6 +219,15 @@ class Run:
         except Exception as err:
             self._isolate(err)
 
+    def hear(self, name: str, result: Any) -> None:
+        """The generation came to the end of one of the methods that the hook listens to."""
+        if self._finished:
+            return
+        try:
+            self._hook.heard(name, result, self._view)
+        except Exception as err:
+            self._isolate(err)
+
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""
         if reason not in self._failures:
@@ -293,6 +307,9 @@ class Run:
         budget = self._watching.budget
         usual = None if budget is None else self._hook.expected_steps(budget)
         expected = [usual] * requests if self._expected is None else list(self._expected)
+        taken = self._view.taken
+        if self._expected is None and taken is not None and len(taken) == requests:
+            expected = taken.tolist()
         ended = [not on for on in going] if self._ended is None else self._ended
         return [Coverage(int(seen[r]), expected[r], budget, ended=bool(ended[r])) for r in range(requests)]
 

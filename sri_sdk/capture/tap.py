@@ -6,16 +6,20 @@ import functools
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import torch
 
+from sri_sdk.capture.compiled import EMBEDDING, ROOT, STATE, Places, is_recorded
+from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.run import Run
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
+from sri_sdk.structure import unwrapped
 
 # Which runs own the forward passes of this thread or task, by tap: concurrent requests on one shared model never
 # hear each other, because each thread and each asyncio task sees its own value.
@@ -35,15 +39,16 @@ class Tap:
         self.unowned = 0
         self._handles: dict[Any, Any] = {}
         self._users: Counter[Any] = Counter()
+        self._places = Places(self)
 
     @contextmanager
     def installed(self, hook: Hook, run: Run) -> Iterator[None]:
         """Has module hooks on everything `run` needs, as long as the block lasts."""
-        places = self._places(hook, run)
+        wanted = {**self._modules(hook, run), **self._methods(hook)}
         with ExitStack() as stack:
             with _lock:
-                for name, (module, install) in places.items():
-                    self._install(name, module, install)
+                for name, put in wanted.items():
+                    self._put(name, put)
                     stack.callback(self._release, name)
             yield
 
@@ -60,38 +65,41 @@ class Tap:
                 # The block ends in another context than it began in, as in an async generator.
                 _owners.set({tap: owner for tap, owner in _owners.get().items() if owner is not run})
 
-    def _places(self, hook: Hook, run: Run) -> dict[Any, tuple[torch.nn.Module, str]]:
-        blocks = hook.layers()
-        places: dict[Any, tuple[torch.nn.Module, str]] = {
-            "root": (hook.model, "_on_root"),
-            "embedding": (hook.embedding(), "_on_embedding"),
+    def _modules(self, hook: Hook, run: Run) -> dict[Any, Callable[[], Any]]:
+        """Place -> what puts a module hook there."""
+        put, blocks = self._places.put, hook.layers()
+        wanted: dict[Any, Callable[[], Any]] = {
+            ROOT: partial(put, ROOT, ROOT, hook.model),
+            EMBEDDING: partial(put, EMBEDDING, EMBEDDING, hook.embedding()),
         }
-        for call in hook.calls:
-            if callable(getattr(hook.model, call, None)):
-                places[f"call {call}"] = (hook.model, call)
         for layer in (*run.layers, "final"):
             if layer != "final" and not 0 <= int(layer) < len(blocks):
                 raise ConfigError(
                     f"tap.layers: {layer}; {type(hook).__name__} has blocks 0 to {len(blocks) - 1}, "
                     "and `final` for the states after the last norm."
                 )
-            places[layer] = (hook.final_norm() if layer == "final" else blocks[int(layer)], "_on_state")
-        return places
+            module = hook.final_norm() if layer == "final" else blocks[int(layer)]
+            wanted[layer] = partial(put, layer, STATE, module)
+        return wanted
 
-    def _install(self, name: Any, module: torch.nn.Module, install: str) -> None:
+    def _methods(self, hook: Hook) -> dict[Any, Callable[[], Any]]:
+        """Method -> what wraps it."""
+        inner = unwrapped(hook.model)
+        wanted: dict[Any, Callable[[], Any]] = {
+            f"call {name}": partial(_Wrapped, hook.model, name, self._called)
+            for name in hook.calls
+            if callable(getattr(hook.model, name, None))
+        }
+        for name in hook.hears:
+            # Called by the model itself, so it must lie on the model and not on what it is wrapped in.
+            if callable(getattr(inner, name, None)):
+                wanted[f"hears {name}"] = partial(_Wrapped, inner, name, self._heard)
+        return wanted
+
+    def _put(self, name: Any, put: Callable[[], Any]) -> None:
+        if name not in self._handles:
+            self._handles[name] = put()
         self._users[name] += 1
-        if name in self._handles:
-            return
-        handle: Any
-        if name == f"call {install}":
-            handle = _Wrapped(module, install, self)
-        elif install == "_on_root":
-            handle = module.register_forward_pre_hook(self._on_root, with_kwargs=True)
-        elif install == "_on_embedding":
-            handle = module.register_forward_hook(self._on_embedding, with_kwargs=True)
-        else:
-            handle = module.register_forward_hook(lambda _m, _a, output: self._on_state(name, output))
-        self._handles[name] = handle
 
     def _release(self, name: Any) -> None:
         with _lock:
@@ -103,43 +111,62 @@ class Tap:
         """The run that owns the forward passes of this thread or task."""
         return _owners.get().get(id(self))
 
-    def _on_root(self, _module: torch.nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
+    def on_root(self, kwargs: Mapping[str, Any]) -> None:
+        """The model's own forward begins."""
         if (run := self.owner()) is not None:
             run.enter_forward(kwargs)
 
-    def _on_embedding(self, _module: torch.nn.Module, args: Any, kwargs: dict[str, Any], _output: Any) -> None:
-        if (run := self.owner()) is not None:
-            run.begin(args[0] if args else next(iter(kwargs.values()), None))
-        else:
+    def on_embedding(self, input_ids: Any) -> None:
+        """The token embedding ran: a forward pass has begun."""
+        if (run := self.owner()) is None:
             self.unowned += 1
+            return
+        if is_recorded(input_ids):
+            run.fail(SILENT)
+        run.begin(input_ids)
 
-    def _on_state(self, layer: Any, output: Any) -> None:
+    def on_state(self, layer: Any, output: Any) -> None:
+        """A tapped module ran."""
         if (run := self.owner()) is not None:
             run.state(layer, output)
 
+    def _called(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """One generation method: its arguments are looked at, its result is handed over."""
+        run = self.owner()
+        if run is None or not run.enter_call(name, args, kwargs):
+            return original(*args, **kwargs)
+        result = None
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            run.leave_call(result)
+        return result
+
+    def _heard(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """One step of a generation, as its own loop takes it: the hook is told what came of it."""
+        result = original(*args, **kwargs)
+        if (run := self.owner()) is not None:
+            run.hear(name, result)
+        return result
+
 
 class _Wrapped:
-    """One generation method of a model while it is watched: arguments are looked at, the result is handed over.
+    """One method of a model while it is watched.
 
     It lies on the object, not on its class, and passes everything through: same arguments, same result, same errors.
     """
 
-    def __init__(self, model: Any, name: str, tap: Tap) -> None:
+    def __init__(self, model: Any, name: str, around: Callable[..., Any]) -> None:
         self._model, self._name = model, name
         self._had = name in vars(model)
         self._original = original = getattr(model, name)
 
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
-            run = tap.owner()
-            if run is None or not run.enter_call(name, args, kwargs):
+            # Who listens is no question that a compiler can answer.
+            if torch.compiler.is_compiling():
                 return original(*args, **kwargs)
-            result = None
-            try:
-                result = original(*args, **kwargs)
-            finally:
-                run.leave_call(result)
-            return result
+            return around(name, original, args, kwargs)
 
         vars(model)[name] = call
 

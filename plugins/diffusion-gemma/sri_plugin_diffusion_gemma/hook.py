@@ -1,36 +1,196 @@
-"""Stub."""
+"""Hook `diffusion-gemma`: DiffusionGemma, which denoises one canvas of random tokens after the other."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
+from sri_plugin_diffusion_gemma.rows import told
+from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
+from sri_sdk.errors import ConformanceError, SriError
+from sri_sdk.structure import class_names, missing_paths, submodule, unwrapped
+
+if TYPE_CHECKING:
+    import torch
+
+    from sri_sdk.records import ForwardOutput
 
 SRI_PLUGIN_API = 1
 
+WORKS_WITH = "transformers>=5.11"
+FAMILY = "DiffusionGemmaForBlockDiffusion"
+DECODER = "model.decoder"
+PLACES = (f"{DECODER}.norm", f"{DECODER}.embed_tokens", f"{DECODER}.layers", "model.encoder")
+METHODS = ("generate", "_prepare_generation_config", "_prepare_generated_length", "_denoising_step", "_finalize_canvas")
+"""What the hook asks of the model's generation. A release that lacks one is refused by `fits` and not misread."""
+GENERATE = ("input_ids", "past_key_values", "streamer", "generation_config", "logits_processor", "stopping_criteria")
+"""Arguments of `generate` in their order."""
+
 
 class DiffusionGemmaHook(sri_sdk.Hook):
-    """Stub."""
+    """Every decoder pass is one denoising step of one canvas; encoder passes are none.
 
-    scheme = "canvas"
+    Encoder and decoder share their weights and are separate modules: the decoder's norm and its embedding run once per
+    decoder pass, the encoder's on the prompt and on each finished canvas. Nothing on a canvas is a hole, so nothing is
+    `committed`.
+    """
+
+    scheme: ClassVar = "canvas"
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "clock"})
+    hears: ClassVar = ("_denoising_step", "_finalize_canvas")
+
+    class Config(CheckpointConfig):
+        """Where the weights are."""
+
+    # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
     def fits(cls, model: Any) -> sri_sdk.Fit:
-        """Stub."""
-        return sri_sdk.Fit(False, "being written")
+        """By class name, structure, and the methods that its generation is made of."""
+        looked, found = f"looked for a {FAMILY} ({WORKS_WITH})", type(unwrapped(model)).__name__
+        if FAMILY not in class_names(model):
+            return sri_sdk.Fit(False, f"{looked}, found {found}")
+        missing = missing_paths(model, PLACES)
+        missing += [name for name in METHODS if not callable(getattr(unwrapped(model), name, None))]
+        if missing:
+            return sri_sdk.Fit(False, f"{looked}, found {found} without {', '.join(missing)}")
+        return sri_sdk.Fit(True, f"class {found}, final norm of the decoder at {PLACES[0]}")
 
-    def final_norm(self) -> Any:
-        """Stub."""
+    def final_norm(self) -> torch.nn.Module:
+        """The decoder's; the encoder's runs on the prompt and on finished canvases."""
+        return submodule(self.model, PLACES[0])
 
-    def layers(self) -> Any:
-        """Stub."""
+    def layers(self) -> Sequence[torch.nn.Module]:
+        """The decoder's blocks."""
+        return submodule(self.model, PLACES[2])
 
-    def embedding(self) -> Any:
-        """Stub."""
+    def embedding(self) -> torch.nn.Module:
+        """The decoder's: it receives the canvas alone. Self-conditioning reads its weight and does not call it."""
+        return submodule(self.model, PLACES[1])
 
     def hidden_size(self) -> int:
-        """Stub."""
-        return 0
+        """Width of the text model."""
+        return int(unwrapped(self.model).config.get_text_config().hidden_size)
 
-    def plan(self, call: Any, run: Any) -> Any:
-        """Stub."""
+    def block_length(self) -> int:
+        """Tokens of a canvas."""
+        return int(unwrapped(self.model).config.canvas_length)
+
+    # -- what one forward pass means -------------------------------------------------------------------------
+
+    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: sri_sdk.RunView) -> None:
+        """Notes what passes do not show: the prompt's length, the most canvases, what ends a response."""
+        given = {**dict(zip(GENERATE, args, strict=False)), **kwargs}
+        ids = given.get("input_ids")
+        if ids is None:
+            return  # The model itself says that it cannot do without.
+        # A second one must not be refused, only told apart: the first one's run is what suffers.
+        run.memory["again"] = "size" in run.memory
+        model, cached = unwrapped(self.model), given.get("past_key_values")
+        before = ids.shape[1] + (0 if cached is None else cached.get_seq_length())
+        others = {name: value for name, value in given.items() if name not in GENERATE}
+        config, _ = model._prepare_generation_config(given.get("generation_config"), **others)
+        _, tokens = model._prepare_generated_length(config, before)
+        run.prompt = ids.shape[1]
+        run.memory["size"] = math.ceil(tokens / self.block_length()) * self.block_length()
+        run.memory["eos_ids"] = _tuple(config.eos_token_id)
+
+    def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
+        """All rows of a pass are the canvas in work; rows that are done with it are forwarded, and frozen."""
+        import torch
+
+        ids, memory, ours = call.input_ids, run.memory, told()
+        if memory.get("again"):
+            raise SriError("a second generation in one watch; watch one generation at a time")
+        batch, length = ids.shape
+        if ours is not None:
+            canvas, active = ours.canvas, ours.active
+        elif memory.get("unheard"):
+            canvas, active = self._in_a_strange_loop(call, memory), None
+        else:
+            canvas, active = memory.get("canvas", 0), memory.get("active")
+        memory["unheard"] = ours is None
+        positions = (canvas * length + torch.arange(length, device=ids.device)).expand(batch, length)
+        return sri_sdk.StepPlan(positions, shift=0, active=active, span=(0, length), canvas=memory.get("size"))
+
+    def heard(self, call: str, result: Any, run: sri_sdk.RunView) -> None:
+        """The loop's own account: rows that are done with their canvas, or their response. Nothing is waited for."""
+        import torch
+
+        memory = run.memory
+        if call == "_finalize_canvas":
+            memory["done"] = result[1].clone()
+            memory["active"] = ~memory["done"]
+            memory["canvas"] = memory.get("canvas", 0) + 1
+            return
+        # A copy: the model goes on writing into this tensor.
+        finished = result[3].clone()
+        active = memory.get("active")
+        steps = torch.ones_like(finished, dtype=torch.int64) if active is None else active.long()
+        run.taken = steps if run.taken is None else run.taken + steps
+        memory["active"] = ~finished if memory.get("done") is None else ~(finished | memory["done"])
+        memory["unheard"] = False
+
+    def _in_a_strange_loop(self, call: sri_sdk.ForwardCall, memory: dict[str, Any]) -> Any:
+        """Number of finished canvases, read off the cache, in a loop that is neither the model's nor ours."""
+        if len(call.input_ids) > 1:
+            raise SriError(
+                "decoder passes outside the model's own generate(): nothing says which rows of the batch are done with "
+                "their canvas. Generate with generate(), or one prompt at a time"
+            )
+        cache = call.kwargs.get("past_key_values")
+        cached = 0 if cache is None else cache.get_seq_length()
+        return (cached - memory.setdefault("cached", cached)) // self.block_length()
+
+    def expected_steps(self, budget: int) -> int | None:
+        """Unknown in advance: a canvas is left as soon as it is stable and the model sure of it."""
+        return None
+
+    # -- for the conformance kit -----------------------------------------------------------------------------
+
+    @classmethod
+    def example(cls) -> Any:
+        """transformers' own class with random weights: rows that leave their canvas early, one response that ends.
+
+        Raises:
+            ConformanceError: the transformers that is installed has no DiffusionGemma.
+        """
+        from importlib import metadata
+
+        from packaging.requirements import Requirement
+
+        found = metadata.version("transformers")
+        if found not in Requirement(WORKS_WITH).specifier:
+            raise ConformanceError(f"hook diffusion-gemma needs {WORKS_WITH}, transformers {found} is installed.")
+        from sri_plugin_diffusion_gemma.model import example
+
+        return example(cls)
+
+    # -- for driven sampling ---------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, config: Any) -> sri_sdk.LoadedModel:
+        """The checkpoint, with transformers' own class; text only, images need the processor and generate()."""
+        return load_checkpoint(config, family="diffusion-gemma", works_with=WORKS_WITH, auto=f"transformers:{FAMILY}")
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """There is no such pass: a step sees a canvas, the cache of what came before it, and its own last guess."""
+        raise SriError(
+            "DiffusionGemma cannot be run on tokens alone: a pass takes canvas, encoder cache and last guess. Use the "
+            "sampler diffusion-gemma, or the model's own generate()."
+        )
+
+    def eos_ids(self) -> tuple[int, ...]:
+        """Ids that end a response, as generate() finds them: some releases have defaults of their own."""
+        config = unwrapped(self.model).generation_config
+        defaults = getattr(config, "_get_default_generation_params", dict)()
+        return _tuple(config.eos_token_id if config.eos_token_id is not None else defaults.get("eos_token_id"))
+
+
+def _tuple(ids: Any) -> tuple[int, ...]:
+    return () if ids is None else (int(ids),) if isinstance(ids, int) else tuple(int(token) for token in ids)

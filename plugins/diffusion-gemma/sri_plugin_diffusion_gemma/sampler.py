@@ -1,26 +1,134 @@
-"""Stub."""
+"""Sampler `diffusion-gemma`: the model's own sampling, one denoising step at a time, with a random stream per row."""
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+from collections.abc import Generator, Sequence
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
 
 import sri_sdk
+from sri_plugin_diffusion_gemma.rows import Rows, announced
+from sri_sdk.errors import ConfigError, SriError
+from sri_sdk.structure import unwrapped
 
 SRI_PLUGIN_API = 1
 
 
 class DiffusionGemmaSampler(sri_sdk.Sampler):
-    """Stub."""
+    """Accept what is sure, put noise where it is not, until the canvas is stable; then the next canvas.
 
-    schemes = frozenset({"canvas"})
+    A row draws from a stream of its own: what it generates is what `generate` does with that prompt alone, after
+    `torch.manual_seed(row_seed(seed, prompt_id))` on the same device, up to the rounding of another batch.
+    """
+
+    schemes: ClassVar = frozenset({"canvas"})
+
+    class Config(sri_sdk.Config):
+        """The generation profile; the defaults are those of transformers."""
+
+        canvases: int = Field(1, ge=1, description="Most canvases; a response ends earlier with its end token.")
+        canvas_length: int = Field(256, ge=1, description="Tokens of a canvas; must be the model's.")
+        steps: int = Field(48, ge=1, description="Most denoising steps of a canvas.")
+        entropy_bound: float = Field(0.1, gt=0, description="How much doubt, in nats, may be accepted in one step.")
+        t_min: float = Field(0.4, ge=0, description="Temperature of the last step.")
+        t_max: float = Field(0.8, gt=0, description="Temperature of the first step.")
+        stability_threshold: int = Field(
+            1, ge=0, description="Steps the best guess must stay the same before a canvas is left."
+        )
+        confidence_threshold: float = Field(
+            0.005, gt=0, description="Mean doubt per token, in nats, below which a stable canvas is left."
+        )
+
+        @model_validator(mode="after")
+        def _cools(self) -> Self:
+            if self.t_max <= self.t_min:
+                raise ValueError(f"t_max {self.t_max} must be above t_min {self.t_min}: the temperature falls")
+            return self
+
+    config: Config
+
+    @classmethod
+    def example(cls) -> Any:
+        """A small model of the family, and a profile that suits it.
+
+        Raises:
+            ConformanceError: the transformers that is installed has no DiffusionGemma.
+        """
+        from sri_plugin_diffusion_gemma.hook import DiffusionGemmaHook
+        from sri_sdk.testing import SamplerCase
+
+        case = DiffusionGemmaHook.example()
+        from sri_plugin_diffusion_gemma.model import CANVAS, GREEDY
+
+        sampler = cls(cls.Config(canvas_length=CANVAS, steps=12, **GREEDY))
+        return SamplerCase(sampler, case.hook, case.encoded, ["first", "second", "third"])
 
     def budget(self) -> int:
-        """Stub."""
-        return 1
+        """Denoising steps, if no canvas is left early."""
+        return self.config.canvases * self.config.steps
 
     def canvas(self) -> int:
-        """Stub."""
-        return 1
+        """Response tokens of all canvases."""
+        return self.config.canvases * self.config.canvas_length
 
-    def steps(self, *args: Any, **kwargs: Any) -> Any:
-        """Stub."""
+    def steps(
+        self, hook: sri_sdk.Hook, prompts: sri_sdk.Encoded, prompt_ids: Sequence[str], seed: int = 0
+    ) -> Generator[sri_sdk.SamplerStep, sri_sdk.Intervention | None, None]:
+        """Denoises a batch. A row that is done with its canvas waits for the others, not active until the next one."""
+        import torch
+
+        self._check(hook)
+        from sri_plugin_diffusion_gemma.loop import Loop
+
+        loop = Loop(hook, self.config, prompts, [row_seed(seed, prompt_id) for prompt_id in prompt_ids])
+        batch, size, index = len(prompt_ids), self.config.canvas_length, 0
+        draft = prompts.input_ids.new_full((batch, self.canvas()), loop.filler)
+        committed = torch.zeros(draft.shape, dtype=torch.bool, device=draft.device)
+        ended = committed.new_zeros(batch)
+        for canvas in range(self.config.canvases):
+            place = slice(canvas * size, (canvas + 1) * size)
+            loop.begin(ended)
+            while bool((active := ~(ended | loop.finished)).any()) and loop.left:
+                with announced(Rows(canvas, active)):
+                    loop.step(active)
+                fixed = active & (loop.finished if loop.left else True)
+                draft, committed = draft.clone(), committed.clone()
+                guess, over = loop.ending(loop.guess)
+                draft[active, place] = torch.where(fixed[:, None], guess, loop.guess)[active]
+                committed[fixed, place] = True
+                ended = ended | (fixed & over)
+                wish = yield sri_sdk.SamplerStep(index, draft, committed, active)
+                index += 1
+                if wish is not None:
+                    if wish.remask is not None:
+                        raise SriError(
+                            "sampler diffusion-gemma: nothing on a canvas is fixed before all of it is, so nothing can "
+                            "be opened again. Abort the row instead."
+                        )
+                    ended = ended.clone()
+                    ended[list(wish.abort)] = True
+            if bool(ended.all()):
+                return
+            loop.commit(draft[:, place])
+
+    def _check(self, hook: sri_sdk.Hook) -> None:
+        from sri_plugin_diffusion_gemma.hook import DiffusionGemmaHook
+
+        if not isinstance(hook, DiffusionGemmaHook):
+            raise ConfigError(
+                f"sampler diffusion-gemma drives DiffusionGemma only, this is {type(hook).__name__} on "
+                f"{type(unwrapped(hook.model)).__name__}. Use a sampler of its family."
+            )
+        if hook.block_length() != self.config.canvas_length:
+            raise ConfigError(
+                f"sampler.options.canvas_length: {self.config.canvas_length}, and the model's canvas has "
+                f"{hook.block_length()} tokens. Write that number."
+            )
+
+
+def row_seed(seed: int, prompt_id: str) -> int:
+    """Seed of one row's stream."""
+    # hash() differs between processes; a resumed run must draw the same numbers.
+    return int.from_bytes(hashlib.sha256(f"{seed}:{prompt_id}".encode()).digest()[:7], "little")

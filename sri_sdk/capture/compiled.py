@@ -1,0 +1,208 @@
+"""The tap inside compiled code.
+
+`torch.compile` traces a module hook like any other code. What the hook is to do at run time must then be an operator,
+or it happens once, while the model is compiled, or not at all. `sri_sdk::hear` is that operator. To the compiler it is
+a closed box that writes into a counter; at run time its body is Python again, and hands copies of the tensors to
+whoever listens.
+
+A model is compiled twice at most for our sake, once to be watched and once to be left alone, whatever comes first:
+`Placed` tells the compiler which is which. A second watch compiles nothing: the hook functions of a tap are the same
+objects each time, they lie under the same keys of the module, and all that changes from one watch to the next (which
+run listens, whether any does) is looked up in the body.
+
+CUDA graphs replay kernels and run no Python. The operator is tagged as unsafe for them, so Inductor leaves it out of
+the graphs it records (`mode="reduce-overhead"`): what lies around it is replayed, the operator is called. A graph that
+somebody records by hand (`torch.cuda.graph`) is not heard when it is replayed, and coverage shows that; recording one
+under watch is noticed at once, see `is_recorded`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+
+ROOT, EMBEDDING, STATE = "root", "embedding", "state"
+
+
+class Listener(Protocol):
+    """What hears: the tap of one model."""
+
+    def on_root(self, kwargs: Mapping[str, Any]) -> None:
+        """The model's own forward begins."""
+
+    def on_embedding(self, input_ids: Any) -> None:
+        """The token embedding ran on these ids."""
+
+    def on_state(self, layer: Any, output: Any) -> None:
+        """A tapped module ran."""
+
+
+_numbers = itertools.count(1)
+_places: weakref.WeakValueDictionary[int, Places] = weakref.WeakValueDictionary()
+"""Number of a tap -> its places. Compiled code outlives watches and models: it knows a number and nothing else."""
+
+
+class Places:
+    """The module hooks of one tap, made once per place and put on modules again and again.
+
+    Attributes:
+        number: the tap, as compiled code knows it.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self.number = next(_numbers)
+        self._listener = weakref.ref(listener)
+        self._names: list[Any] = []
+        self._hooks: dict[Any, Callable[..., None]] = {}
+        self._counter = torch.zeros(1, dtype=torch.int64)
+        _places[self.number] = self
+
+    def put(self, name: Any, kind: str, module: torch.nn.Module) -> Placed:
+        """Has the hook of a place on its module, until `remove`."""
+        if kind == ROOT:
+            self._follow(module)
+        if name not in self._names:
+            # Only ever longer: code compiled earlier knows its places by number.
+            self._names.append(name)
+        place = self._names.index(name)
+        if name not in self._hooks:
+            self._hooks[name] = self._made(kind, name, place)
+        # Keys of torch's own handles count up from 0; ours are negative, and no two taps share one.
+        return Placed(module, kind, self._hooks[name], -(self.number << 16) - place - 1)
+
+    def listener(self) -> Listener | None:
+        """The tap; None = its model is gone."""
+        return self._listener()
+
+    def heard(self, place: int, names: str, tensors: Sequence[torch.Tensor]) -> None:
+        """Compiled code came by a place."""
+        name, listener = self._names[place], self._listener()
+        if listener is None:
+            return
+        # Copies: compiled code uses its memory again as soon as it can.
+        copies = [tensor.clone() for tensor in tensors]
+        if name == ROOT:
+            listener.on_root(dict(zip(names.split(",") if names else (), copies, strict=True)))
+        elif name == EMBEDDING:
+            listener.on_embedding(copies[0])
+        else:
+            listener.on_state(name, copies[0])
+
+    def _follow(self, model: torch.nn.Module) -> None:
+        """Has the counter where the model is: one elsewhere would keep Inductor from using CUDA graphs at all."""
+        device = next((p.device for p in model.parameters() if not p.is_meta), self._counter.device)
+        if device == self._counter.device:
+            return
+        self._counter = torch.zeros(1, dtype=torch.int64, device=device)
+        self._hooks.clear()
+        if device.type == "cuda":
+            # Else Inductor takes it for an input that may lie elsewhere next time, and refuses to record what writes.
+            torch._dynamo.mark_static_address(self._counter, guard=False)
+
+    def _made(self, kind: str, name: Any, place: int) -> Callable[..., None]:
+        # What compiled code keeps of these functions: two numbers and the counter.
+        number, counter = self.number, self._counter
+
+        def on_root(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+            if torch.compiler.is_compiling():
+                # Only tensors get into compiled code: a cache, a flag or a config is not seen there.
+                given = {key: value for key, value in kwargs.items() if isinstance(value, torch.Tensor)}
+                _hear(counter, list(given.values()), ",".join(given), number, place)
+            elif (listener := _listener(number)) is not None:
+                listener.on_root(kwargs)
+
+        def on_embedding(_module: Any, args: Any, kwargs: dict[str, Any], _output: Any) -> None:
+            ids = args[0] if args else next(iter(kwargs.values()), None)
+            if torch.compiler.is_compiling():
+                _hear(counter, [ids], "", number, place)
+            elif (listener := _listener(number)) is not None:
+                listener.on_embedding(ids)
+
+        def on_state(_module: Any, _args: Any, output: Any) -> None:
+            # Some blocks return (states, cache), some norms (states, residual): the states come first.
+            states = output[0] if isinstance(output, tuple) else output
+            if torch.compiler.is_compiling():
+                _hear(counter, [states], "", number, place)
+            elif (listener := _listener(number)) is not None:
+                listener.on_state(name, states)
+
+        made: dict[str, Callable[..., None]] = {ROOT: on_root, EMBEDDING: on_embedding, STATE: on_state}
+        return made[kind]
+
+
+class Placed:
+    """One module hook where it lies.
+
+    It is put into the module's own table rather than through `register_forward_hook`, which gives it another key each
+    time: compiled code may be guarded by keys. What compiled code is *not* guarded by, as torch comes, is a table of
+    hooks that was empty when it was compiled. It is guarded by whether the module has a `forward` of its own, so the
+    module gets one that is the same as its class's: what was compiled without us is left alone while we listen, and
+    comes back into use afterwards.
+    """
+
+    def __init__(self, module: torch.nn.Module, kind: str, hook: Callable[..., None], key: int) -> None:
+        self._module, self._key = module, key
+        # Not on the root, which may be replaced while we listen; whatever runs the model runs one of the other places.
+        self._marks = kind != ROOT
+        self._tables: list[Any] = [module._forward_pre_hooks if kind == ROOT else module._forward_hooks]
+        self._tables[0][key] = hook
+        if kind != STATE:
+            before, after = module._forward_pre_hooks_with_kwargs, module._forward_hooks_with_kwargs
+            self._tables.append(before if kind == ROOT else after)
+            self._tables[1][key] = True
+        if self._marks:
+            _mark(module, 1)
+
+    def remove(self) -> None:
+        """Takes it off again."""
+        for table in self._tables:
+            table.pop(self._key, None)
+        if self._marks:
+            _mark(self._module, -1)
+
+
+_marked: weakref.WeakKeyDictionary[torch.nn.Module, tuple[Any, int]] = weakref.WeakKeyDictionary()
+"""Module -> the `forward` we gave it, and how many hooks of ours it has: several roots, each tapped, may share it."""
+
+
+def _mark(module: torch.nn.Module, more: int) -> None:
+    """Gives the module a `forward` of its own with the first hook, and takes it away with the last."""
+    if module not in _marked and "forward" in vars(module):
+        return  # Somebody else's, such as accelerate's: it stays as it is.
+    own, count = _marked.pop(module, (module.forward, 0))
+    if count + more > 0:
+        _marked[module] = own, count + more
+        vars(module)["forward"] = own
+    elif vars(module).get("forward") is own:
+        del vars(module)["forward"]
+
+
+def is_recorded(tensor: Any) -> bool:
+    """Whether this pass is being recorded into a CUDA graph: when it is replayed, nobody will hear it."""
+    return isinstance(tensor, torch.Tensor) and tensor.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def _listener(number: int) -> Listener | None:
+    places = _places.get(number)
+    return None if places is None else places.listener()
+
+
+def _body(counter: torch.Tensor, tensors: list[torch.Tensor], names: str, tap: int, place: int) -> None:
+    """Called by compiled code. The counter is for the compiler: a call that writes is neither dropped nor moved."""
+    counter.add_(1)
+    places = _places.get(tap)
+    if places is not None:
+        places.heard(place, names, tensors)
+
+
+_unsafe = getattr(torch.Tag, "cudagraph_unsafe", None)
+_options: dict[str, Any] = {} if _unsafe is None else {"tags": (_unsafe,)}
+torch.library.custom_op(
+    "sri_sdk::hear", _body, mutates_args=("counter",), **_options,
+    schema="(Tensor(a!) counter, Tensor[] tensors, str names, SymInt tap, SymInt place) -> ()",
+).register_fake(lambda counter, tensors, names, tap, place: None)  # fmt: skip
+_hear = torch.ops.sri_sdk.hear
