@@ -1,0 +1,166 @@
+"""What a Fast-dLLM v2 generation has shown so far: where the block in work is, and which rows are still there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import sri_sdk
+from sri_sdk.canvas import Canvas
+from sri_sdk.records import PADDING, RunView, StepPlan
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Blocks:
+    """The notes of one generation. One small tensor per pass goes to the host; the samplers do so several times.
+
+    Args of the constructor that are None were not seen, as when a sampler is called as a function.
+
+    Attributes:
+        mask: id of the mask token.
+        column: columns in the cache, which is where the block in work begins.
+    """
+
+    def __init__(
+        self, mask: int, lengths: torch.Tensor | None, stop: int | None, block: int | None, small: int | None
+    ) -> None:
+        self.mask, self.column = mask, 0
+        self._lengths, self._stop, self._block, self._small = lengths, stop, block, small
+        self._canvas: Canvas | None = None
+        self._earliest = 0
+        self._requests: list[int] = []
+        self._holes: torch.Tensor | None = None
+        self._opened: torch.Tensor | None = None
+        self._leaving: list[int] = []
+
+    def plan(self, ids: torch.Tensor, run: RunView) -> StepPlan | None:
+        """The plan of a pass over [b, L] ids, b the requests that are still in the batch."""
+        self._follow(len(ids))
+        holes = (ids == self.mask).cpu()
+        if not holes.any():
+            self._stored(ids)
+            return None
+        at = self._place(holes)
+        if self._canvas is None:
+            self._canvas = self._begin(holes, ids).remember(run)
+        return self._step(self._canvas, ids, at)
+
+    # -- rows ------------------------------------------------------------------------------------------------
+
+    def _follow(self, batch: int) -> None:
+        """Rows that have ended leave the batch behind the pass that stores their last block."""
+        if not self._requests:
+            self._requests = list(range(batch))
+        gone = len(self._requests) - batch
+        if not gone:
+            self._leaving = []
+            return
+        if gone != len(self._leaving):
+            raise sri_sdk.SriError(
+                f"a pass of {batch} rows after one of {len(self._requests)}, of which {len(self._leaving)} had ended: "
+                "which request is which cannot be told; watch one generation at a time"
+            )
+        keep = [row for row in range(len(self._requests)) if row not in self._leaving]
+        self._requests, self._leaving = [self._requests[row] for row in keep], []
+
+    def _stored(self, ids: torch.Tensor) -> None:
+        """The prompt's whole blocks, or a block that is done."""
+        if self._canvas is not None and ids.shape[1] != self._block:
+            raise sri_sdk.SriError(
+                f"a pass of {ids.shape[1]} tokens without a hole, in blocks of {self._block}: watch one generation at "
+                "a time"
+            )
+        if self._canvas is not None:
+            self._see(self._canvas, ids, self.column)  # What the block's last step filled in shows nowhere else.
+        self.column += ids.shape[1]
+        if self._opened is not None and self._stop is not None:
+            ended = ((ids == self._stop).cpu() & self._opened).any(1)
+            self._leaving = ended.nonzero()[:, 0].tolist()
+        self._holes = self._opened = None
+
+    # -- places ----------------------------------------------------------------------------------------------
+
+    def _place(self, holes: torch.Tensor) -> int:
+        """Where in the block the rows of this pass stand; takes note of the holes they show."""
+        width = holes.shape[1]
+        if self._block is None:
+            self._block = width  # The first step of a generation shows its block whole.
+        if width == self._block:
+            self._holes = holes
+            if self._opened is None or len(self._opened) != len(holes):
+                self._opened = holes
+            return 0
+        if self._holes is None:
+            # A block cache not emptied behind the last block: of this one nothing but its first token is known.
+            self._holes = holes.new_ones(len(holes), self._block)
+            self._opened = self._holes
+        if self._block % width or (self._small or width) != width:
+            raise sri_sdk.SriError(f"a pass of {width} tokens in blocks of {self._block}: neither a block nor a part")
+        at = int(self._holes.any(0).long().argmax()) // width * width
+        seen = self._holes.clone()
+        seen[:, at : at + width] = holes
+        if bool((seen & ~self._holes).any()):
+            raise sri_sdk.SriError(f"a pass of {width} tokens opens what was filled in: its place cannot be told")
+        self._holes = seen
+        return at
+
+    def _begin(self, holes: torch.Tensor, ids: torch.Tensor) -> Canvas:
+        """Where the responses begin: as the call said, else behind what the first step shows of a single prompt."""
+        lengths = self._lengths
+        if lengths is None:
+            tail = int((~holes[0]).long().cumprod(0).sum())
+            if len(ids) > 1 or (tail == 1 and self.column):
+                raise sri_sdk.SriError(
+                    "where the responses begin cannot be told: the first token of this block may end the prompt or "
+                    "come from the pass before, or rows may begin later. Call the sampler as a method of the model, "
+                    "as model.generate(...) or model.mdm_sample(...)."
+                )
+            lengths = ids.new_full((1,), self.column + tail)
+        self._earliest = int(lengths.min())
+        return Canvas(lengths.to(ids.device), None, self.mask)
+
+    def _step(self, canvas: Canvas, ids: torch.Tensor, at: int) -> StepPlan:
+        """A request takes part if the sub-block in work has a hole in its row; other rows wait, or have gone."""
+        import torch
+
+        assert self._holes is not None and self._block is not None
+        small = self._small or self._block
+        start = int(self._holes.any(0).long().argmax()) // small * small
+        on = self._holes[:, start : start + small].any(1).to(ids.device)
+        positions = self._see(canvas, ids, self.column + at)
+        # What the last row of a block predicts is asked of the pass that stores the block.
+        last = torch.arange(at, at + ids.shape[1], device=ids.device) == self._block - 1
+        positions = positions.masked_fill(last, PADDING)
+        if len(ids) == canvas.requests:
+            return StepPlan(positions, shift=1, committed=canvas.committed, active=on)
+        here = torch.tensor(self._requests, device=ids.device)
+        rows = torch.zeros(canvas.requests, dtype=torch.int64, device=ids.device)
+        rows[here] = torch.arange(len(here), device=ids.device)
+        active = torch.zeros(canvas.requests, dtype=torch.bool, device=ids.device)
+        active[here] = on
+        return StepPlan(positions, shift=1, rows=rows, committed=canvas.committed, active=active)
+
+    def _see(self, canvas: Canvas, ids: torch.Tensor, first: int) -> torch.Tensor:
+        """[b, L] int64 tensor: canvas position of each row; takes note of what is filled in, of those still there."""
+        import torch
+
+        assert self._block is not None
+        here = torch.tensor(self._requests, device=ids.device)
+        positions = first + torch.arange(ids.shape[1], device=ids.device) - canvas.starts[here][:, None]
+        shown = ids.new_full((canvas.requests, ids.shape[1]), self.mask)
+        places = torch.full_like(shown, PADDING)
+        shown[here], places[here] = ids, positions
+        canvas.see(shown, first, places)
+        # A pass over a part of a block has rows whose predictions lie behind what it shows.
+        missing = self.column + self._block - self._earliest - canvas.committed.shape[1]
+        if missing > 0:
+            canvas.committed = torch.nn.functional.pad(canvas.committed, (0, missing))
+        return positions
+
+    def heard(self, request: int, length: int) -> int:
+        """Tokens of a response that steps account for: the one behind the last stored block came with its storing."""
+        if self._canvas is None:
+            return length
+        stored = self.column - int(self._canvas.starts[request])
+        return length - 1 if length == stored + 1 else length

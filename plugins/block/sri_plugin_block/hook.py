@@ -1,0 +1,129 @@
+"""What the block diffusion families share: where their states are, and passes that show everything without a cache."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import sri_sdk
+from sri_plugin_block.aligned import Aligned, driven, passing
+from sri_sdk.canvas import Canvas
+from sri_sdk.errors import ConfigError
+from sri_sdk.records import PADDING, Fit, ForwardCall, ForwardOutput, RunView, StepPlan
+from sri_sdk.structure import class_names, missing_paths, submodule, unwrapped
+
+if TYPE_CHECKING:
+    import torch
+
+PLACES = ("model.embed_tokens", "model.layers", "model.norm", "lm_head")
+
+
+class BlockHook(sri_sdk.Hook):
+    """A model that fills in one block after the other, beside a key-value cache of what lies before.
+
+    phi is the mean over the rows of the block in work, with a cache and without: so a guard that was fitted on driven
+    passes, which show everything, fits the family's own sampler, which shows one block.
+    """
+
+    scheme: ClassVar = "masked"
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock"})
+    CLASSES: ClassVar[tuple[str, ...]]
+    """Class names of the family's models."""
+
+    # -- which models, and where to look ---------------------------------------------------------------------
+
+    @classmethod
+    def fits(cls, model: Any) -> Fit:
+        """By class name and structure."""
+        names = class_names(model)
+        if not set(cls.CLASSES) & set(names):
+            return Fit(False, f"looked for class {' or '.join(cls.CLASSES)}, found {names[0]}")
+        missing = missing_paths(model, PLACES)
+        if missing:
+            return Fit(False, f"a {names[0]} without {', '.join(missing)}")
+        return Fit(True, f"class {names[0]}, final norm at model.norm")
+
+    def final_norm(self) -> torch.nn.Module:
+        """The norm before the head."""
+        return self._at("model.norm")
+
+    def layers(self) -> Sequence[torch.nn.Module]:
+        """The residual blocks, first to last."""
+        return list(self._at("model.layers"))
+
+    def embedding(self) -> torch.nn.Module:
+        """The token embedding."""
+        return self._at("model.embed_tokens")
+
+    def hidden_size(self) -> int:
+        """D."""
+        return int(unwrapped(self.model).config.hidden_size)
+
+    def _at(self, path: str) -> Any:
+        return submodule(self.model, path)
+
+    # -- passes that show prompt and canvas whole ------------------------------------------------------------
+
+    def _shows_all(self, call: ForwardCall) -> bool:
+        """Whether this pass works without a cache: a driven one, or one of a loop of the user's own."""
+        if driven() is not None:
+            return True
+        said = call.kwargs
+        return bool(said) and said.get("past_key_values") is None and not said.get("use_cache")
+
+    def _plan_of_all(self, call: ForwardCall, run: RunView) -> StepPlan | None:
+        """Only the rows of each request's current block count: that of its leftmost open position."""
+        import torch
+
+        ids, aligned, mask, block = call.input_ids, driven(), self.mask_id(), self.block_length()
+        assert mask is not None and block is not None
+        columns = torch.arange(ids.shape[1], device=ids.device)[None]
+        real = columns < (ids.shape[1] if aligned is None else aligned.lengths.to(ids.device)[:, None])
+        canvas = Canvas.of(run)
+        if canvas is None:
+            behind = (ids == mask).flip(1).long().cumprod(1).sum(1)
+            canvas = Canvas(ids.shape[1] - behind, None, mask).remember(run)
+        elif len(ids) != canvas.requests:
+            raise sri_sdk.SriError(
+                f"a pass of {len(ids)} rows after one of {canvas.requests}: watch one generation at a time"
+            )
+        positions = canvas.see(ids, positions=(columns - canvas.starts[:, None]).masked_fill(~real, PADDING))
+        open_ = (ids == mask) & (positions >= 0)
+        active = open_.any(1)
+        if not bool(active.any()):
+            return None  # Somebody reads a finished text.
+        leftmost = open_.long().argmax(1, keepdim=True)
+        first = leftmost // block * block
+        # Rows that predict the block's positions, but for its first where it is known: a cached pass has no row for it.
+        begin = torch.where(leftmost == first, first - self.shift(), first)
+        shown = (columns >= begin) & (columns < first + block - self.shift())
+        positions = positions.masked_fill(~(shown & active[:, None]), PADDING)
+        return StepPlan(positions, shift=self.shift(), committed=canvas.committed, active=active)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """One pass without a cache, block-causal by the real position of each token: padding changes nothing.
+
+        Where the canvas ends within a block, the rest of that block is shown as masks.
+        """
+        if use_cache or cache is not None:
+            raise ConfigError(f"{type(self).__name__}.forward(): driven passes keep no cache; leave out use_cache.")
+        block, mask = self.block_length(), self.mask_id()
+        assert mask is not None and block is not None
+        aligned = Aligned.of(input_ids, attention_mask, block, mask)
+        with passing(aligned):
+            logits = self._logits(aligned.ids, block)
+        return ForwardOutput(aligned.back(logits))
+
+    @abstractmethod
+    def _logits(self, ids: torch.Tensor, block: int) -> torch.Tensor:
+        """[B, W] ids whose columns are their positions -> [B, W, V], with block-causal attention."""
+
+
+def length_of(kwargs: Mapping[str, Any]) -> int | None:
+    """Columns in the cache that a pass is given; None = it has none, or nobody saw its arguments."""
+    past = kwargs.get("past_key_values")
+    return None if past is None else int(past.get_seq_length())
