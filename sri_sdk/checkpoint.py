@@ -14,7 +14,7 @@ too. A missing stack, another release of transformers, a checkpoint that is not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,9 +22,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sri_sdk.errors import ConfigError, MissingExtra
+from sri_sdk.errors import ConfigError, MissingExtra, SriError
 from sri_sdk.plugin import Config
 from sri_sdk.records import LoadedModel
+
+_SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Words of `device_map` with which accelerate spreads a model over devices."""
 
 
 class CheckpointConfig(Config):
@@ -40,6 +43,10 @@ class CheckpointConfig(Config):
         description="Run the Python code that comes with the checkpoint. Needed by families that transformers does not "
         "have; read that code first, and state its revision.",
     )
+    code_revision: str | None = Field(
+        default=None, min_length=1,
+        description="Commit of the code where a checkpoint takes it from another repository than its own.",
+    )  # fmt: skip
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Number format of the weights in memory; auto = as they were saved."
     )
@@ -47,6 +54,7 @@ class CheckpointConfig(Config):
         default=None,
         description="Where the weights go: null = one GPU if there is one, else the CPU; cpu, cuda:0; auto = spread "
         "over all GPUs; or module -> device. auto and a mapping need the package accelerate.",
+        examples=[None, "cuda:0", "auto", {"": "cpu"}],
     )
     quantization: Literal["8bit", "4bit"] | None = Field(
         default=None, description="Load the weights in 8 or 4 bits; needs the package bitsandbytes. null = no."
@@ -119,7 +127,8 @@ def _check_stack(family: str, works_with: str, needs: Sequence[str]) -> None:
         except metadata.PackageNotFoundError:
             problems.append(f"{requirement.name} is not installed")
             continue
-        if found not in requirement.specifier:
+        # A release candidate or a build from source counts as the release it becomes.
+        if not requirement.specifier.contains(found, prereleases=True):
             problems.append(f"{requirement.name} {found} is installed")
     if problems:
         wanted = ", ".join(str(Requirement(text)) for text in (works_with, *needs))
@@ -132,7 +141,7 @@ def _check_stack(family: str, works_with: str, needs: Sequence[str]) -> None:
 def _packages_for(config: Any) -> list[str]:
     """Packages that the options themselves ask for."""
     packages = []
-    if isinstance(config.device_map, dict) or config.device_map == "auto" or config.quantization is not None:
+    if isinstance(config.device_map, dict) or config.device_map in _SPREAD or config.quantization is not None:
         packages.append("accelerate")
     if config.quantization is not None:
         packages.append("bitsandbytes")
@@ -147,24 +156,73 @@ def _load(config: Any, family: str, works_with: str, autos: Sequence[str]) -> tu
         "trust_remote_code": config.trust_remote_code,
         "local_files_only": config.offline,
     }
-    options = {**shared, **_model_options(config)}
+    if config.code_revision is not None:
+        shared["code_revision"] = config.code_revision
+    device = _device(config)
     try:
+        if config.trust_remote_code and config.code_revision is None:
+            _refuse_code_from_elsewhere(config, shared)
+        options = {**shared, **_model_options(config)}
         tokenizer = transformers.AutoTokenizer.from_pretrained(config.source, **shared)
         failures = []
         for auto in autos:
             try:
-                model = _class(auto).from_pretrained(config.source, **options)
+                model, report = _class(auto).from_pretrained(config.source, output_loading_info=True, **options)
                 break
             except ValueError as err:
                 # "Unrecognized configuration class": the next one may know it.
                 failures.append(err)
         else:
             raise failures[0]
-    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as err:
+    except SriError:
+        raise
+    except Exception as err:
+        # Whatever it is: hub, files, packages, code that came with the checkpoint. The cause stays attached.
         raise _not_loaded(config, family, works_with, err) from err
-    if config.device_map is None:
-        model = model.to(_device())
+    _refuse_random_weights(config, family, model, report)
+    # transformers places quantised weights itself, and they cannot be moved.
+    if device is not None and getattr(model, "hf_quantizer", None) is None:
+        try:
+            model = model.to(device)
+        except (RuntimeError, AssertionError) as err:
+            reason = " ".join(str(err).split())[:300].rstrip(". ")
+            raise ConfigError(
+                f"model.options.device_map: the weights of {_named(config)} do not go to {device}: {reason}. Choose "
+                "another device, auto to spread them, or quantization to make them smaller."
+            ) from err
     return model.eval(), tokenizer
+
+
+def _refuse_code_from_elsewhere(config: Any, shared: dict[str, Any]) -> None:
+    """A checkpoint may name code of another repository, which its own revision does not pin."""
+    from transformers import PretrainedConfig
+
+    facts, _ = PretrainedConfig.get_config_dict(config.source, **shared)
+    named = [x for found in facts.get("auto_map", {}).values() for x in (found if isinstance(found, list) else [found])]
+    elsewhere = sorted({x.partition("--")[0] for x in named if isinstance(x, str) and "--" in x} - {config.source})
+    if elsewhere:
+        raise ConfigError(
+            f"model.options.code_revision: {_named(config)} takes its code from {', '.join(elsewhere)}, which "
+            "`revision` does not pin. Read that code, then set code_revision: the commit you have read."
+        )
+
+
+def _refuse_random_weights(config: Any, family: str, model: Any, report: Mapping[str, Any]) -> None:
+    """What a checkpoint lacks is filled with random numbers and a warning; no signal may be made of that."""
+    if config.quantization is not None:
+        # Quantised weights go by other names.
+        return
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    lacking = set(report["missing_keys"]) & set(weights)
+    # A head that shares the embedding's numbers is missing from a file by right.
+    shared = {id(weight) for name, weight in weights.items() if name not in lacking}
+    random = sorted(name for name in lacking if id(weights[name]) not in shared)
+    if random:
+        raise ConfigError(
+            f"hook {family}: {_named(config)} has no weights for {len(random)} of the model's {len(weights)} parts, "
+            f"such as {random[0]}: they would be random. It was saved from another kind of model than "
+            f"{type(model).__name__}; name the hook of its family: `sri plugins list --kind hooks`."
+        )
 
 
 def _class(auto: str) -> Any:
@@ -181,8 +239,10 @@ def _model_options(config: Any) -> dict[str, Any]:
     # transformers 4.56 renamed it; both names are understood for a while, on different sides.
     name = "dtype" if int(transformers.__version__.split(".")[0]) >= 5 else "torch_dtype"
     options: dict[str, Any] = {name: "auto" if config.dtype == "auto" else getattr(torch, config.dtype)}
-    if config.device_map is not None:
+    if isinstance(config.device_map, dict) or config.device_map in _SPREAD:
         options["device_map"] = config.device_map
+    elif config.quantization is not None and config.device_map is not None:
+        options["device_map"] = {"": config.device_map}
     if config.attention is not None:
         options["attn_implementation"] = config.attention
     if config.quantization is not None:
@@ -191,10 +251,21 @@ def _model_options(config: Any) -> dict[str, Any]:
     return options
 
 
-def _device() -> str:
+def _device(config: Any) -> Any:
+    """Where the whole model goes; None = transformers spreads it."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if isinstance(config.device_map, dict) or config.device_map in _SPREAD:
+        return None
+    if config.device_map is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(config.device_map)
+    except RuntimeError as err:
+        raise ConfigError(
+            f"model.options.device_map: found {config.device_map!r}, allowed: null, a device such as cpu or cuda:0, "
+            f"{', '.join(_SPREAD)}, or module -> device."
+        ) from err
 
 
 def _named(config: Any) -> str:
@@ -207,15 +278,20 @@ def _not_loaded(config: Any, family: str, works_with: str, err: Exception) -> Co
     """One sentence for what failed and one for what to do."""
     import transformers
 
-    reason = " ".join(str(err).split())[:300].rstrip(". ")
-    if "trust_remote_code" in reason:
+    whole = " ".join(str(err).split())
+    reason = whole[:300].rstrip(". ")
+    # A path that is not there is no valid name on the hub either.
+    unfound = isinstance(err, OSError) or type(err).__name__ == "HFValidationError"
+    if "trust_remote_code" in whole:
         cure = (
             "This checkpoint brings its own code; read it, then set trust_remote_code: true and revision: the commit "
             "you have read."
         )
-    elif config.offline and isinstance(err, OSError):
+    elif config.offline and unfound:
         cure = "offline is true, and this is neither a folder nor downloaded before. Download it, or set it to false."
-    elif isinstance(err, OSError):
+    elif config.attention is not None and "attention" in whole.lower():
+        cure = "Leave model.options.attention out, or name one that this model and this machine have: eager, sdpa."
+    elif unfound:
         cure = "Give a folder with config.json, weights and tokenizer, or a hub id; a gated one needs `hf auth login`."
     else:
         cure = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sri_sdk.hook import Hook, Scheme
 from sri_sdk.plugin import Plugin
@@ -23,6 +23,15 @@ class Sampler(Plugin):
 
     schemes: ClassVar[frozenset[Scheme]]
     """The schemes of the hooks it can drive."""
+
+    @classmethod
+    def example(cls) -> Any:
+        """What the conformance kit tries it on: a `sri_sdk.testing.SamplerCase`.
+
+        Only needed by a sampler that its default options do not suit, or that drives one family alone; the default, None,
+        has the kit take the small model of an installed hook.
+        """
+        return None
 
     @abstractmethod
     def budget(self) -> int:

@@ -107,6 +107,8 @@ def _hook(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
 
 
 def _sampler(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    if plugin.example() is not None:
+        return testing.sampler_checks(plugin.example, known)
     family = _family(name, plugin)
 
     def make() -> SamplerCase:

@@ -114,7 +114,9 @@ def _aims(seen: Observed) -> list[Aim]:
                     fixed = torch.ones_like(plan.committed[request])
                     if after is not None and after.committed is not None:
                         fixed = after.committed[request]
-                    if position >= len(fixed) or plan.committed[request, position] or not fixed[position]:
+                    # A canvas that grows: what lay beyond it before this pass was open.
+                    before = position < plan.committed.shape[1] and bool(plan.committed[request, position])
+                    if position >= len(fixed) or before or not fixed[position]:
                         continue
                     decided = tuple(p for p in fixed.nonzero()[:, 0].tolist() if p != position)
                 elif plan.canvas is not None:
