@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -16,26 +17,38 @@ from sri_sdk.errors import ConfigError, did_you_mean
 SRI_PLUGIN_API = 1
 
 LABELS = ("harmless", "harmful")
-FORM = '{"text": "...", "label": "harmless" or "harmful"}, and if you like "id", "attack" and "base"'
+KEYS = ("id", "text", "label", "attack", "base")
+FORM = (
+    '{"text": "...", "label": "harmless" or "harmful"}, if you like with "id", and with "attack" and "base" where it '
+    "is made of another one"
+)
 
 
 class JsonlDataset(sri_sdk.Dataset):
     """Your own prompts. A file is read when its first prompt is needed, and every bad line is reported at once.
 
-    Lines are shuffled by a hash of their text: folds are slices, and must not follow the order of a file.
+    Lines are shuffled by a hash of their id, or of their text where they have none: folds are slices, and must not
+    follow the order of a file.
     """
 
     class Config(sri_sdk.Config):
         """Which files hold which split."""
 
         files: Annotated[dict[str, Path], Field(min_length=1)] = Field(
-            description="Split -> file with one JSON object per line: text, label (harmless or harmful), and optionally "
-            "id, attack (the transform that made it) and base (id of the plain request it was made of)."
+            description="Split -> file with one JSON object per line: text, label (harmless or harmful), and "
+            "optionally id, attack (the transform that made it) and base (id of the plain request it was made of)."
         )
         attacks: tuple[str, ...] = Field(default=(), description="Values of `attack` that the files hold.")
 
     config: Config
-    _seen: ClassVar[dict[tuple[Path, int], list[sri_sdk.Prompt]]] = {}
+    _seen: ClassVar[dict[tuple[Path, int, int], list[sri_sdk.Prompt]]] = {}
+    """What was read, by file, time of its last change, and size."""
+
+    @classmethod
+    def example(cls) -> Any:
+        """The few lines that come with this package; they show the form."""
+        file = Path(__file__).with_name("example.jsonl")
+        return cls(cls.Config(files={"fit": file}, attacks=("role",)))
 
     def splits(self) -> Sequence[str]:
         """Those the options name."""
@@ -54,6 +67,12 @@ class JsonlDataset(sri_sdk.Dataset):
                 f"dataset jsonl: unknown split {split!r}; options.files has: {', '.join(self.config.files)}."
                 f"{did_you_mean(split, self.config.files)}"
             )
+        for what, name, known in (("label", label, LABELS), ("attack", attack, self.config.attacks)):
+            if name is not None and name not in known:
+                raise ConfigError(
+                    f"dataset jsonl: unknown {what} {name!r}; allowed: "
+                    f"{', '.join(known) or 'none, see options.attacks'}.{did_you_mean(name, known)}"
+                )
         file = self.config.files[split]
         found = [p for p in self._read(file) if p.label == label and p.attack == attack]
         if len(found) < count:
@@ -66,9 +85,11 @@ class JsonlDataset(sri_sdk.Dataset):
 
     def _read(self, file: Path) -> list[sri_sdk.Prompt]:
         try:
-            key = (file.resolve(), file.stat().st_mtime_ns)
+            facts = file.stat()
+            key = (file.resolve(), facts.st_mtime_ns, facts.st_size)
             if key not in self._seen:
-                self._seen[key] = _parse(file, file.read_text(encoding="utf-8"))
+                # With or without the mark that some editors put in front.
+                self._seen[key] = _parse(file, file.read_text(encoding="utf-8-sig"))
         except OSError as err:
             raise ConfigError(
                 f"{file}: cannot be read: {err.strerror}. Write one JSON object per line there: {FORM}."
@@ -80,19 +101,22 @@ class JsonlDataset(sri_sdk.Dataset):
 
 def _parse(file: Path, text: str) -> list[sri_sdk.Prompt]:
     prompts: dict[str, sri_sdk.Prompt] = {}
+    first: dict[str, int] = {}
     problems: list[str] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines(): a text may hold other characters that end a line, and JSON lets it.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            prompt = _prompt(json.loads(line))
+            prompt = _prompt(json.loads(line, object_pairs_hook=_each_key_once))
+            for what, sign in (("text", f"text {_normal(prompt.text)}"), (f"id {prompt.id!r}", f"id {prompt.id}")):
+                if first.setdefault(sign, number) != number:
+                    raise ValueError(f"{what}: the same as on line {first[sign]}; every prompt once")
         except ValueError as err:
             reason = f"not JSON ({err.msg})" if isinstance(err, json.JSONDecodeError) else str(err)
             problems.append(f"{file}: line {number}: {reason}")
             continue
-        if prompt.id in prompts:
-            problems.append(f"{file}: line {number}: id {prompt.id!r} is there before; every id once")
-        prompts.setdefault(prompt.id, prompt)
+        prompts[prompt.id] = prompt
     if problems:
         shown = "\n".join(problems[:20]) + (f"\n... and {len(problems) - 20} more" if len(problems) > 20 else "")
         raise ConfigError(f"{shown}\nA line reads {FORM}.", problems)
@@ -101,19 +125,48 @@ def _parse(file: Path, text: str) -> list[sri_sdk.Prompt]:
 
 
 def _prompt(data: Any) -> sri_sdk.Prompt:
+    """One line.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
     if not isinstance(data, dict):
         raise ValueError(f"must be an object, found {type(data).__name__}")
-    stray = sorted(set(data) - {"id", "text", "label", "attack", "base"})
+    stray = sorted(set(data) - set(KEYS))
     if stray:
-        raise ValueError(f"unknown keys {', '.join(stray)}; allowed: id, text, label, attack, base")
+        raise ValueError(f"unknown keys {', '.join(stray)}; allowed: {', '.join(KEYS)}.{did_you_mean(stray[0], KEYS)}")
     text, label = data.get("text"), data.get("label")
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"text: must be a text that is not empty, found {text!r}")
     if label not in LABELS:
         raise ValueError(f"label: found {label!r}, allowed: {', '.join(LABELS)}.{did_you_mean(str(label), LABELS)}")
     for key in ("id", "attack", "base"):
-        if data.get(key) is not None and not isinstance(data[key], str):
-            raise ValueError(f"{key}: must be a text or left out, found {data[key]!r}")
+        found = data.get(key)
+        if found is not None and (not isinstance(found, str) or not found.strip()):
+            raise ValueError(f"{key}: must be a text that is not empty, or left out; found {found!r}")
+    if data.get("attack") is not None and data.get("base") in (None, data.get("id")):
+        raise ValueError(
+            "base: missing, and there is an attack; give the id of the plain request it was made of, so that both fall "
+            "into one fold"
+        )
+    try:
+        "".join(data.get(key) or "" for key in KEYS).encode()
+    except UnicodeEncodeError as err:
+        raise ValueError(f"holds half a character ({err.object[err.start]!a}), which no file can hold") from err
     # Without an id the text is its own: the same line is the same prompt wherever it stands.
     name = data.get("id") or hashlib.sha256(text.encode()).hexdigest()[:16]
     return sri_sdk.Prompt(name, text, label, data.get("attack"), data.get("base"))
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice!r} is written twice")
+    return found
+
+
+def _normal(text: str) -> str:
+    """As folds compare texts: without case, width and spacing."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
