@@ -22,7 +22,7 @@ from sri_sdk.records import PADDING, RunView, StepPlan
 if TYPE_CHECKING:
     import torch
 
-_NOTE = "canvas"
+_NOTE = "sri_sdk.canvas"
 
 
 class Canvas:
@@ -38,7 +38,19 @@ class Canvas:
         committed: [R, P so far] bool tensor, positions that held no mask when they were last seen.
     """
 
-    def __init__(self, starts: torch.Tensor, size: int | None, mask_id: int, *, batch: int | None = None) -> None:
+    def __init__(
+        self, starts: torch.Tensor, size: int | None, mask_id: int, *, batch: int | None = None, reopens: bool = False
+    ) -> None:
+        """A canvas whose place is known; see `find` for one that is not.
+
+        Args:
+            starts: [R] int64 tensor, column of each request's first response position.
+            size: P; None = the canvas grows.
+            mask_id: id of the mask token.
+            batch: rows of a pass, requests first; None = every row is a request.
+            reopens: whether a sampler may open all of it again, or write into the prompt. Where it may not, a pass that
+                shows that belongs to another generation, and the run is not trusted.
+        """
         import torch
 
         self.starts, self.size, self.requests = starts, size, len(starts)
@@ -46,15 +58,19 @@ class Canvas:
         self.start = first if bool((starts == first).all()) else None
         self.committed = torch.zeros(self.requests, size or 0, dtype=torch.bool, device=starts.device)
         self._mask_id = mask_id
+        self._reopens = reopens
+        self._prompt: torch.Tensor | None = None
+        self._moved: torch.Tensor | None = None
         self._places: tuple[tuple[int, int], torch.Tensor] | None = None
         self._batch = self.requests if batch is None else batch
 
     @classmethod
     def find(cls, input_ids: torch.Tensor, mask_id: int, *, pad_id: int | None = None) -> Self:
-        """From a first pass that shows prompt and canvas whole: the canvas is the last unbroken run of masks of a row.
+        """From a first pass that shows prompt and canvas whole: the canvas is the run of masks at the end of a row.
 
-        Earlier masks belong to the prompt. Under classifier-free guidance the batch is doubled and the second half has
-        its prompt masked; it is no request.
+        It touches the last column, or nothing but `pad_id` stands behind it; where masks end earlier, `size` is 0.
+        Masks before that run belong to the prompt. Under classifier-free guidance the batch is doubled and the second
+        half has its prompt masked; it is no request.
 
         Args:
             input_ids: [B, L] int64 tensor.
@@ -116,7 +132,10 @@ class Canvas:
                 begin = self.start - first
                 if begin + self.size <= ids.shape[1]:
                     # The whole canvas in one slice, as most families show it in every pass.
-                    self.committed = ids[:, begin : begin + self.size] != self._mask_id
+                    committed = ids[:, begin : begin + self.size] != self._mask_id
+                    if first == 0 and not self._reopens:
+                        self._compare(ids[:, :begin], committed)
+                    self.committed = committed
                     return positions
         if self.size is not None:
             positions = positions.masked_fill(positions >= self.size, PADDING)
@@ -160,6 +179,18 @@ class Canvas:
             active=~self.committed.all(1) if active is None else active,
             span=self._span(first, input_ids.shape[1], shift) if plain else None, canvas=self.size,
         )  # fmt: skip
+
+    def _compare(self, prompt: torch.Tensor, committed: torch.Tensor) -> None:
+        """Notes, on the device, whether a pass belongs to another generation: other prompts, or all open again."""
+        if self._prompt is None:
+            self._prompt = prompt.clone()
+            return
+        new = (prompt != self._prompt).any() | (self.committed.any() & ~committed.any())
+        self._moved = new if self._moved is None else self._moved | new
+
+    def moved(self) -> bool:
+        """Whether some pass belonged to another generation. Waits for the device: ask once, at the end."""
+        return self._moved is not None and bool(self._moved)
 
     def _plain_positions(self, first: int, length: int) -> torch.Tensor:
         """[R, L]: one column after the other. Kept, since most passes of a generation have the same shape."""

@@ -103,6 +103,11 @@ def load_checkpoint(
     """
     if find_spec("torch") is None or find_spec("transformers") is None:
         raise MissingExtra(f"Loading a {family} model", extra="capture")
+    if config.source.startswith((".", "/", "~")) and not Path(config.source).is_dir():
+        raise ConfigError(
+            f"model.options.source: folder {config.source} does not exist, seen from {Path.cwd()}. Give a folder with "
+            "config.json, weights and tokenizer, or a hub id such as organisation/name."
+        )
     _check_stack(family, works_with, [*needs, *_packages_for(config)])
     if own_code and not config.trust_remote_code:
         raise ConfigError(
@@ -196,9 +201,13 @@ def _load(config: Any, family: str, works_with: str, autos: Sequence[str]) -> tu
 def _refuse_code_from_elsewhere(config: Any, shared: dict[str, Any]) -> None:
     """A checkpoint may name code of another repository, which its own revision does not pin."""
     from transformers import PretrainedConfig
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     facts, _ = PretrainedConfig.get_config_dict(config.source, **shared)
-    named = [x for found in facts.get("auto_map", {}).values() for x in (found if isinstance(found, list) else [found])]
+    # The tokenizer has a file and a map of its own.
+    maps = [facts.get("auto_map") or {}, get_tokenizer_config(config.source, **shared).get("auto_map") or {}]
+    entries = [found for map_ in maps for found in (map_.values() if isinstance(map_, dict) else [map_])]
+    named = [x for found in entries for x in (found if isinstance(found, list) else [found])]
     elsewhere = sorted({x.partition("--")[0] for x in named if isinstance(x, str) and "--" in x} - {config.source})
     if elsewhere:
         raise ConfigError(

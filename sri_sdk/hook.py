@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sri_sdk.errors import ConfigError, ConformanceError
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.records import Encoded, Fit, ForwardCall, ForwardOutput, LoadedModel, RunView, StepPlan
+from sri_sdk.structure import unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -137,9 +138,9 @@ class Hook(Plugin):
     def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
         """Tokens of each response [B, P] up to its end-of-sequence token, that one included; P where it has none.
 
-        End tokens that only the call was given count too, where `admit` noted them in `run.memory["eos_ids"]`.
+        End tokens that only the call was given count too, where `admit` noted them in `run.eos_ids`.
         """
-        ends = {*self.eos_ids(), *(() if run is None else run.memory.get("eos_ids", ()))}
+        ends = {*self.eos_ids(), *((run.eos_ids if run else None) or ())}
         rows = tokens.tolist()
         return [next((i + 1 for i, token in enumerate(row) if token in ends), len(row)) for row in rows]
 
@@ -178,6 +179,7 @@ class Hook(Plugin):
 
     def eos_ids(self) -> tuple[int, ...]:
         """Ids that end a response."""
-        config = getattr(self.model, "generation_config", None) or self.model.config
+        model = unwrapped(self.model)
+        config = getattr(model, "generation_config", None) or model.config
         eos = getattr(config, "eos_token_id", None)
         return () if eos is None else tuple(eos) if isinstance(eos, list | tuple) else (int(eos),)

@@ -96,6 +96,8 @@ class RunView:
     prompt: int | None = None
     """Columns of the prompt, which many calls return before the response; the hook sets it with its first step. None =
     the prompt's pass is the first step (autoregressive), or its length differs from request to request."""
+    eos_ids: tuple[int, ...] | None = None
+    """End tokens that the watched call was given; the hook's `admit` sets it. None = the model's own."""
     taken: torch.Tensor | None = None
     """[R] int64 tensor: steps of each request as the family's own loop takes them, whether or not the tap hears them.
     The hook counts them where it can, and coverage is measured by it. None = nobody counts."""

@@ -28,14 +28,18 @@ class Sampler(Plugin):
     def example(cls) -> Any:
         """What the conformance kit tries it on: a `sri_sdk.testing.SamplerCase`.
 
-        Only needed by a sampler that its default options do not suit, or that drives one family alone; the default, None,
-        has the kit take the small model of an installed hook.
+        Only needed by a sampler that its default options do not suit, or that drives one family alone. The default,
+        None, has the kit take the small model of an installed hook.
         """
         return None
 
     @abstractmethod
     def budget(self) -> int:
         """Most steps one generation can take."""
+
+    def is_fixed(self) -> bool:
+        """Whether every generation takes exactly `budget()` steps; False where one may end earlier."""
+        return False
 
     @abstractmethod
     def canvas(self) -> int:

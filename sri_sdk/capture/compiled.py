@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import torch
 
 ROOT, EMBEDDING, STATE = "root", "embedding", "state"
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Listener(Protocol):
@@ -107,7 +108,9 @@ class Places:
         # What compiled code keeps of these functions: two numbers and the counter.
         number, counter = self.number, self._counter
 
-        def on_root(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+        # Keyword arguments come only while the module's table says so, and a watch that ends in another thread may take
+        # that word away between the two looks that torch takes at it.
+        def on_root(_module: Any, _args: Any, kwargs: Mapping[str, Any] = _NOTHING) -> None:
             if torch.compiler.is_compiling():
                 # Only tensors get into compiled code: a cache, a flag or a config is not seen there.
                 given = {key: value for key, value in kwargs.items() if isinstance(value, torch.Tensor)}
@@ -115,7 +118,8 @@ class Places:
             elif (listener := _listener(number)) is not None:
                 listener.on_root(kwargs)
 
-        def on_embedding(_module: Any, args: Any, kwargs: dict[str, Any], _output: Any) -> None:
+        def on_embedding(_module: Any, args: Any, *rest: Any) -> None:
+            kwargs = rest[0] if len(rest) == 2 else {}
             ids = args[0] if args else next(iter(kwargs.values()), None)
             if torch.compiler.is_compiling():
                 _hear(counter, [ids], "", number, place)

@@ -40,6 +40,8 @@ class Coverage:
     """Most steps of the guard's profile; None = no guard."""
     ended: bool
     """Whether its end was seen."""
+    cut: bool = False
+    """Whether the call stopped it where the model would have gone on."""
 
     def reasons(self) -> list[str]:
         """Why the coverage is not whole; empty = it is."""
@@ -51,7 +53,8 @@ class Coverage:
             return []
         if self.seen > self.budget:
             return [OVER_BUDGET]
-        whole = self.expected is not None or self.ended or self.seen == self.budget
+        # Cut short of the profile, a generation has no signal for the cells that are left, whatever its last state was.
+        whole = (self.expected is not None and not self.cut) or self.ended or self.seen == self.budget
         return [] if whole else [END_NOT_SEEN]
 
 

@@ -35,6 +35,10 @@ class Watching:
     """None = traces only."""
     budget: int | None = None
     """Most steps of one generation; None = not known, and then coverage is not checked."""
+    fixed: bool = False
+    """Whether a generation of the guard's profile has exactly `budget` steps: fewer mean some were not heard."""
+    canvas: int | None = None
+    """Response positions of the guard's profile, where its family fixes them; None = not compared."""
     anchors: Anchors | None = None
     scorer: Scorer | None = None
     fingerprint: Fingerprint | None = None

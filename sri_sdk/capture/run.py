@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
     HOOK_FAILED,
+    INCOMPLETE,
+    INTERRUPTED,
     ROWS_DIFFER,
     SCORER_FAILED,
     SILENT,
@@ -22,7 +25,7 @@ from sri_sdk.capture.conclude import (
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.recorder import Layers, Recorder, Watching, to_host
 from sri_sdk.capture.stream import SignalStream
-from sri_sdk.errors import CaptureError, GenerationAborted
+from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
 from sri_sdk.records import PADDING, ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
 
@@ -55,9 +58,17 @@ class Run:
         self._seen: list[torch.Tensor | None] = []
         self._first: StepPlan | None = None
         self._last: StepPlan | None = None
+        self._shapes: dict[int, StepPlan] = {}
+        self._width = 0
+        self._prompt: torch.Tensor | None = None
         self._expected: tuple[int, ...] | None = None
-        self._ended: tuple[bool, ...] | None = None
-        self._calling = False
+        self._lengths: tuple[int, ...] | None = None
+        self._cut: tuple[bool, ...] = ()
+        self._said: int | None = None
+        self._called = 0
+        self._strangers = 0
+        self._ended: tuple[bool, ...] = ()
+        self._calling: int | None = None
         self.failure: str | None = None
         self._failures: list[str] = []
         self._finished = False
@@ -72,6 +83,11 @@ class Run:
     def layers(self) -> Layers:
         """What the tap must read."""
         return self._watching.layers
+
+    @property
+    def finished(self) -> bool:
+        """Whether the generation has ended and nothing more is heard."""
+        return self._finished
 
     @property
     def why(self) -> str:
@@ -119,9 +135,10 @@ class Run:
         plan = self._hook.plan(call, self._view)
         if plan is None:
             return
-        self._admit(plan)
+        self._admit(plan, input_ids)
         self.settle(plan.committed)
         self._plan = self._last = plan
+        self._shapes.setdefault(plan.positions.shape[1], plan)
         self._view.steps += 1
 
     def state(self, layer: str | int, output: Any) -> None:
@@ -165,14 +182,19 @@ class Run:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
         self._expected = tuple(steps)
 
-    def returned(self, tokens: torch.Tensor) -> torch.Tensor:
+    def returned(self, tokens: torch.Tensor, passes: int | None = None) -> torch.Tensor:
         """Says what the watched call returned, so that coverage can be checked where a family stops when it likes.
 
             with sri_sdk.watch(model, guard) as run:
-                tokens = run.returned(model.generate(**inputs))
+                tokens, count = generate(model, ids, threshold=0.9)
+                run.returned(tokens, passes=count)
+
+        The model's own methods are read by themselves. Passes settle what tokens cannot: where every pass shows the
+        whole canvas, a generation that ended early and a tap that fell silent return alike.
 
         Args:
             tokens: [R, L] token ids, with or without the prompt.
+            passes: forward passes the call made, where it says so; None = not known.
 
         Returns:
             The same tokens.
@@ -182,17 +204,25 @@ class Run:
         if len(tokens) != len(self._recorder.steps):
             self.fail(ROWS_DIFFER)
             return tokens
-        prompt = self._view.prompt
-        if prompt is None:
-            prompt = self._first.positions.shape[1] if self._hook.scheme == "autoregressive" else 0
-        lengths = self._hook.lengths(tokens[:, prompt if tokens.shape[1] > prompt else 0 :], self._view)
+        if passes is not None and passes != self._view.forwards:
+            self.fail(INCOMPLETE)
+        self._said = passes
+        self._lengths = tuple(self._hook.lengths(tokens[:, self._prompt_of(tokens) :], self._view))
         if self._hook.scheme == "autoregressive":
-            self.expect(lengths)
-        else:
-            # Some positions behind the last pass's rows would mean passes that nobody heard.
-            reach = _reach(self._last)
-            self._ended = tuple(length <= far for length, far in zip(lengths, reach, strict=True))
+            self.expect(self._lengths)
+            ends = set(self._hook.eos_ids() if self._view.eos_ids is None else self._view.eos_ids)
+            # As long as it could get, and without an end: the call stopped it, not the model.
+            self._cut = tuple(int(row[-1]) not in ends for row in tokens)
         return tokens
+
+    def _prompt_of(self, tokens: torch.Tensor) -> int:
+        """Columns of the prompt that these tokens begin with; 0 = they are the response alone."""
+        width, prompt = self._width, self._prompt
+        if tokens.shape[1] <= width:
+            return 0
+        if prompt is None:
+            return width
+        return width if torch.equal(tokens[:, :width].to(prompt), prompt) else 0
 
     def enter_call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """One of the model's own generation methods is about to run.
@@ -203,18 +233,30 @@ class Run:
         Raises:
             SriError: it cannot be watched.
         """
-        if self._calling or self._finished:
+        if self._calling is not None or self._finished:
             return False
-        self._hook.admit(name, args, kwargs, self._view)
-        self._calling = True
+        try:
+            self._hook.admit(name, args, kwargs, self._view)
+        except SriError:
+            raise
+        except Exception as err:
+            self._isolate(err)
+        if self._view.steps:
+            self._isolate(CaptureError("a second generation in one watch; watch one generation at a time"))
+        self._calling = self._view.forwards
         return True
 
-    def leave_call(self, result: Any) -> None:
-        """The outermost generation method ends; `result` is what it returned, None if it raised."""
-        self._calling = False
+    def leave_call(self, result: Any, *, raised: bool = False) -> None:
+        """The outermost generation method ends; `result` is what it returned."""
+        before, self._calling = self._calling, None
+        if raised:
+            # Whoever catches the error inside the block goes on, but not this generation.
+            if self._view.forwards != before:
+                self.fail(INTERRUPTED)
+            return
         tokens = _tokens(result)
         try:
-            if tokens is not None and self._expected is None and self._ended is None:
+            if tokens is not None and self._expected is None and self._lengths is None:
                 self.returned(tokens)
         except Exception as err:
             self._isolate(err)
@@ -227,6 +269,15 @@ class Run:
             self._hook.heard(name, result, self._view)
         except Exception as err:
             self._isolate(err)
+
+    def called(self) -> None:
+        """The model's own forward was called, whatever of it is heard."""
+        if not self._finished:
+            self._called += 1
+
+    def strangers(self, passes: int) -> None:
+        """Says how many passes of this model ran meanwhile that no run owns."""
+        self._strangers = passes
 
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""
@@ -260,7 +311,9 @@ class Run:
             )
             self.signals = self._signals(ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
-        self._states, self._waiting, self._seen, self._first, self._last = {}, [], [], None, None
+        self._states, self._waiting, self._seen, self._prompt = {}, [], [], None
+        self._first = self._last = self._view.taken = None
+        self._view.memory, self._shapes = {}, {}
         try:
             self.verdicts = conclude_verdicts(self._watching, self._recorder, self.signals, self.traces)
         except Exception as err:
@@ -271,6 +324,14 @@ class Run:
     def _finish(self, committed: torch.Tensor | None) -> None:
         if self._plan is not None:
             self.fail(SILENT)
+        if self._called > self._view.forwards:
+            # Code that was exported or recorded without the tap: the model was called, and nothing was heard.
+            self.fail(INCOMPLETE if self._view.forwards else SILENT)
+        if self._calling is not None:
+            # The block ends while the generation goes on, as in another thread.
+            self.fail(INTERRUPTED)
+        if (canvas := Canvas.of(self._view)) is not None and canvas.moved():
+            self._isolate(CaptureError("another prompt, or a canvas begun anew: watch one generation at a time"))
         if self._recorder is None:
             return
         if committed is None and self._last is not None and self._hook.scheme != "autoregressive":
@@ -305,17 +366,42 @@ class Run:
         seen = sum(steps, np.zeros(requests, dtype=np.int64))
         going = steps[-1] if steps else np.zeros(requests, dtype=np.bool_)
         budget = self._watching.budget
-        usual = None if budget is None else self._hook.expected_steps(budget)
+        usual = None if budget is None else budget if self._watching.fixed else self._hook.expected_steps(budget)
         expected = [usual] * requests if self._expected is None else list(self._expected)
         taken = self._view.taken
         if self._expected is None and taken is not None and len(taken) == requests:
             expected = taken.tolist()
-        ended = [not on for on in going] if self._ended is None else self._ended
-        return [Coverage(int(seen[r]), expected[r], budget, ended=bool(ended[r])) for r in range(requests)]
+        self._ended = self._ends([not on for on in going])
+        cut = self._cut or (False,) * requests
+        return [Coverage(int(seen[r]), expected[r], budget, ended=self._ended[r], cut=cut[r]) for r in range(requests)]
+
+    def _ends(self, idle: Sequence[bool]) -> tuple[bool, ...]:
+        """Per request: whether its end was seen, where nobody knows how many steps there should be.
+
+        `idle`: whether the last step had nothing to do for it. Else what was returned decides: positions behind the
+        last pass's rows would mean passes that nobody heard.
+        """
+        if self._lengths is None or self._last is None or self._hook.scheme == "autoregressive":
+            return tuple(map(bool, idle))
+        whole = self._all_heard()
+        return tuple(whole and length <= far for length, far in zip(self._lengths, _reach(self._last), strict=True))
+
+    def _all_heard(self) -> bool:
+        """Whether something but the tap itself says that no pass was missed."""
+        if self._said is not None or self._strangers:
+            # Passes that nobody owns may be ours, run in a thread that the watch does not reach.
+            return self._said is not None
+        if self._called == self._view.forwards:
+            return True
+        # Compiled: nobody counts the calls. A window that moved with the tokens is as good; a canvas that every
+        # pass shows whole tells nothing.
+        assert self._last is not None and self._first is not None
+        last = _reach(self._last)
+        return any(_reach(plan) != last for plan in (self._first, *self._shapes.values()))
 
     # -- the first step, and failures ------------------------------------------------------------------------
 
-    def _admit(self, plan: StepPlan) -> None:
+    def _admit(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
         """The first step tells how many requests there are."""
         if self._recorder is not None:
             return
@@ -327,7 +413,21 @@ class Run:
                 f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
                 "pass one id per prompt, in the order of the batch"
             )
+        wanted = self._watching.canvas
+        if None not in (wanted, plan.canvas) and plan.canvas != wanted and self._hook.block_length() is None:
+            raise CaptureError(
+                f"the response has {plan.canvas} positions, the guard's profile {wanted}: generate as the guard "
+                "was fitted, or fit one for this length"
+            )
         self._view.requests, self._first = requests, plan
+        width = self._view.prompt
+        if width is None:
+            width = input_ids.shape[1] if self._hook.scheme == "autoregressive" else 0
+        self._width = width
+        # Behind a cache the first step shows a block, and not where the prompt begins.
+        if self._hook.scheme == "autoregressive" or int(plan.positions[0, 0]) == -width:
+            rows = input_ids if plan.rows is None else input_ids[plan.rows]
+            self._prompt = rows[:, :width].clone()
         self._recorder = Recorder(self._watching, requests)
 
     def _isolate(self, err: Exception, reason: str = HOOK_FAILED) -> None:

@@ -39,13 +39,15 @@ class Tap:
         self.unowned = 0
         self._handles: dict[Any, Any] = {}
         self._users: Counter[Any] = Counter()
+        self._where: dict[Any, torch.nn.Module | None] = {}
         self._places = Places(self)
 
     @contextmanager
     def installed(self, hook: Hook, run: Run) -> Iterator[None]:
         """Has module hooks on everything `run` needs, as long as the block lasts."""
-        wanted = {**self._modules(hook, run), **self._methods(hook)}
+        wanted, before = {**self._modules(hook, run), **self._methods(hook)}, self.unowned
         with ExitStack() as stack:
+            stack.callback(lambda: run.strangers(self.unowned - before))
             with _lock:
                 for name, put in wanted.items():
                     self._put(name, put)
@@ -55,20 +57,21 @@ class Tap:
     @contextmanager
     def owned_by(self, run: Run) -> Iterator[None]:
         """Routes the forward passes of this thread or task to `run`, as long as the block lasts."""
-        token = _owners.set({**_owners.get(), id(self): run})
+        before = self.owner()
+        _owners.set({**_owners.get(), id(self): run})
         try:
             yield
         finally:
-            try:
-                _owners.reset(token)
-            except ValueError:
-                # The block ends in another context than it began in, as in an async generator.
-                _owners.set({tap: owner for tap, owner in _owners.get().items() if owner is not run})
+            # Blocks need not end in the order they began in, nor in the context they began in (async generators): give
+            # back only what is still ours, and only to a run that goes on.
+            if self.owner() is run:
+                others = {tap: owner for tap, owner in _owners.get().items() if tap != id(self)}
+                _owners.set(others if before is None or before.finished else {**others, id(self): before})
 
-    def _modules(self, hook: Hook, run: Run) -> dict[Any, Callable[[], Any]]:
+    def _modules(self, hook: Hook, run: Run) -> dict[Any, partial[Any]]:
         """Place -> what puts a module hook there."""
         put, blocks = self._places.put, hook.layers()
-        wanted: dict[Any, Callable[[], Any]] = {
+        wanted: dict[Any, partial[Any]] = {
             ROOT: partial(put, ROOT, ROOT, hook.model),
             EMBEDDING: partial(put, EMBEDDING, EMBEDDING, hook.embedding()),
         }
@@ -82,29 +85,40 @@ class Tap:
             wanted[layer] = partial(put, layer, STATE, module)
         return wanted
 
-    def _methods(self, hook: Hook) -> dict[Any, Callable[[], Any]]:
+    def _methods(self, hook: Hook) -> dict[Any, partial[Any]]:
         """Method -> what wraps it."""
         inner = unwrapped(hook.model)
-        wanted: dict[Any, Callable[[], Any]] = {
+        wanted: dict[Any, partial[Any]] = {
             f"call {name}": partial(_Wrapped, hook.model, name, self._called)
             for name in hook.calls
             if callable(getattr(hook.model, name, None))
         }
+        if hook.scheme == "masked" and getattr(inner, "_compiled_call_impl", None) is None and inner is hook.model:
+            # Not under a compiler, to which a new function each time is new code each time.
+            wanted["passes"] = partial(_Wrapped, inner, "forward", self._passed)
         for name in hook.hears:
             # Called by the model itself, so it must lie on the model and not on what it is wrapped in.
             if callable(getattr(inner, name, None)):
                 wanted[f"hears {name}"] = partial(_Wrapped, inner, name, self._heard)
         return wanted
 
-    def _put(self, name: Any, put: Callable[[], Any]) -> None:
+    def _put(self, name: Any, put: partial[Any]) -> None:
+        """Has a place in use once more. Two runs on one model share its places, so they must mean the same ones."""
+        module = put.args[-1] if isinstance(put.args[-1], torch.nn.Module) else None
         if name not in self._handles:
-            self._handles[name] = put()
+            self._handles[name], self._where[name] = put(), module
+        elif self._where[name] is not module:
+            raise ConfigError(
+                f"watch: this model is watched already, by a hook that reads {name!r} from another module. Watch "
+                "with the same hook, or after the other watch has ended."
+            )
         self._users[name] += 1
 
     def _release(self, name: Any) -> None:
         with _lock:
             self._users[name] -= 1
             if not self._users[name]:
+                self._where.pop(name)
                 self._handles.pop(name).remove()
 
     def owner(self) -> Run | None:
@@ -135,12 +149,19 @@ class Tap:
         run = self.owner()
         if run is None or not run.enter_call(name, args, kwargs):
             return original(*args, **kwargs)
-        result = None
         try:
             result = original(*args, **kwargs)
-        finally:
-            run.leave_call(result)
+        except BaseException:
+            run.leave_call(None, raised=True)
+            raise
+        run.leave_call(result)
         return result
+
+    def _passed(self, _name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """One forward pass as the generation calls it: counted, so that one of which nothing is heard is noticed."""
+        if (run := self.owner()) is not None:
+            run.called()
+        return original(*args, **kwargs)
 
     def _heard(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One step of a generation, as its own loop takes it: the hook is told what came of it."""
@@ -161,19 +182,28 @@ class _Wrapped:
         self._had = name in vars(model)
         self._original = original = getattr(model, name)
 
+        self._removed = False
+
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
             # Who listens is no question that a compiler can answer.
-            if torch.compiler.is_compiling():
+            if self._removed or torch.compiler.is_compiling():
                 return original(*args, **kwargs)
             return around(name, original, args, kwargs)
 
-        vars(model)[name] = call
+        call.wrapped_by = self  # type: ignore[attr-defined]
+        self._call = vars(model)[name] = call
 
     def remove(self) -> None:
-        """Puts back what was there."""
-        if self._had:
-            vars(self._model)[self._name] = self._original
+        """Puts back what was there. Under a wrapper that came later it only stops listening, and goes with that one."""
+        self._removed = True
+        if vars(self._model).get(self._name) is not self._call:
+            return
+        below: _Wrapped = self
+        while (inner := getattr(below._original, "wrapped_by", None)) is not None and inner._removed:
+            below = inner
+        if below._had:
+            vars(self._model)[self._name] = below._original
         else:
             vars(self._model).pop(self._name, None)
 

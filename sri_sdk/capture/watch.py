@@ -47,10 +47,11 @@ def watch(
     heard. A run whose tap never fired is `unmonitored`, never `clear`.
 
     The guard's sampler and generation profile cannot be read off a running model: generate with the profile that
-    the guard was fitted on. What can be seen is checked: architecture, width, config, weights, number of steps. An
-    autoregressive model stops when it likes, so there only its output tells whether every step was seen: hand it to
-    `run.returned(...)`, else a response shorter than the budget is `unmonitored` (`end_not_seen`). Greedy decoding and
-    sampling are supported; beam search and assisted decoding are not, since their rows are not requests.
+    the guard was fitted on. What can be seen is checked: architecture, width, config, weights, number of steps. Where a
+    family stops when it likes, only its output tells whether every step was seen. A watch reads it off the model's own
+    methods; what a function returned that takes the model is handed to `run.returned(...)`, else a generation shorter
+    than the budget is `unmonitored` (`end_not_seen`). Greedy decoding and sampling are supported; beam search and
+    assisted decoding are not, since their rows are not requests.
 
     A thread that the block starts has a context of its own: call `watch` inside the thread, or copy the context.
 
@@ -87,6 +88,11 @@ def watch(
         raise ConfigError(f"watch: hook {hook!r}; pass a plugin's name, or a hook on the model: hook=MyHook(model).")
     if isinstance(request_ids, str) or len(set(request_ids or ())) != len(request_ids or ()):
         raise ConfigError(f"watch: request_ids {request_ids!r}; pass a list with one id per row, each only once.")
+    if type(model).__name__ == "DataParallel":
+        raise ConfigError(
+            "watch: DataParallel runs copies of the model in threads of its own, which no watch hears. Spread the model "
+            "over GPUs with a device_map, or use DistributedDataParallel, and watch in each process."
+        )
     family = hook if isinstance(hook, Hook) else choose_hook(model, hook)
     if family.model is not model:
         raise ConfigError("watch: the hook was built on another model object, and would hear nothing of this one.")
@@ -136,6 +142,9 @@ def with_guard(
         layers=tuple(expected.hard["layers"]),
         grid=grid,
         budget=expected.hard["sampler"].get("budget", grid.budget if grid.mapping == "step" else None),
+        # A block-causal family fills its last block beyond the response, so its own loop may take more steps than ours.
+        canvas=expected.hard["sampler"].get("canvas") if hook.scheme == "masked" else None,
+        fixed=bool(expected.hard["sampler"].get("fixed")) and hook.block_length() is None,
         anchors=loaded.anchors,
         scorer=loaded.scorer,
         fingerprint=found,

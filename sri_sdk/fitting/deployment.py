@@ -10,6 +10,7 @@ from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import make_pooler
 from sri_sdk.capture.recorder import Watching
 from sri_sdk.config_model import FitConfig
+from sri_sdk.errors import ModelMismatch
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
@@ -35,12 +36,20 @@ class Deployment:
         hook_class = registry.load("hooks", config.model.hook)
         options = hook_class.Config(**config.model.options)
         loaded = hook_class.load(options)
+        fit = hook_class.fits(loaded.model)
+        if not fit.ok:
+            raise ModelMismatch(
+                f"hook {config.model.hook!r} does not fit {loaded.source}: {fit.why}. Name the hook of its family "
+                "under model.hook; `sri doctor FOLDER` says which fits."
+            )
         hook: Hook = hook_class(loaded.model, options)
         sampler: Sampler = registry.build("samplers", config.sampler.name, config.sampler.options)
         grid = _grid(config, hook, sampler)
         watching = Watching(config.tap.pooling, tuple(config.tap.layers), grid, sampler.budget())
         profile: dict[str, Any] = {
-            "name": config.sampler.name, "budget": sampler.budget(), **sampler.config.model_dump(mode="json")
+            "name": config.sampler.name, "budget": sampler.budget(), "canvas": sampler.canvas(),
+            "fixed": sampler.is_fixed(),
+            **sampler.config.model_dump(mode="json"),
         }  # fmt: skip
         printed = fingerprint(
             hook, pooling=watching.pooling, layers=watching.layers, grid=grid, sampler=profile,

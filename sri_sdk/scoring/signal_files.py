@@ -33,8 +33,15 @@ _HEAD = {"sri_signals", "fingerprint"}
 Floats = NDArray[np.float32]
 
 
-def write_signals(target: Path, signals: Signals) -> None:
-    """Writes an .npz without pickle, whole or not at all; `read_signals` gives it back bit for bit."""
+def write_signals(target: Path | str, signals: Signals) -> None:
+    """Writes an .npz without pickle, whole or not at all; `read_signals` gives it back bit for bit.
+
+    Raises:
+        ScoringError: the name does not end in .npz, by which readers know the form.
+    """
+    target = Path(target)
+    if target.suffix != ".npz":
+        raise ScoringError(f"{target}: signals are written as .npz. Name the file {target.with_suffix('.npz').name}.")
     head = {"sri_signals": SIGNALS_FORMAT, "fingerprint": signals.fingerprint and dict(signals.fingerprint)}
     arrays: dict[str, NDArray[Any]] = {"ids": np.array(signals.ids, dtype=np.str_), "head": json_to_array(head)}
     if signals.lengths is not None:

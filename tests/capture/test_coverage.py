@@ -245,7 +245,7 @@ class EarlyToy(ToyHook):
         return None
 
 
-def early(toy: Toy, guard, *, steps: int, told: int | None):
+def early(toy: Toy, guard, *, steps: int, told: int | None, passes: int | None = None):
     """Reasons after a loop that fills the canvas in fewer steps; `told` = response tokens it says it returned."""
     model, inputs = toy.loaded.model, toy.inputs(toy_prompts(2))
     with sri_sdk.watch(model, guard, hook=EarlyToy(model)) as run:
@@ -258,14 +258,114 @@ def early(toy: Toy, guard, *, steps: int, told: int | None):
             start = ids.shape[1] - 8 + step * many
             ids[:, start : start + many] = guess[:, start : start + many]
         if told is not None:
-            run.returned(torch.cat([ids, ids[:, -8:]], dim=1)[:, : ids.shape[1] - 8 + told])
+            run.returned(torch.cat([ids, ids[:, -8:]], dim=1)[:, : ids.shape[1] - 8 + told], passes)
     return [list(trace.reasons) for trace in run.traces]
 
 
-def test_a_family_that_stops_when_it_likes_is_whole_once_its_output_was_seen(toy: Toy, toy_guard) -> None:
+def test_an_early_end_is_whole_once_its_output_was_seen_and_every_call_of_the_model_was_heard(
+    toy: Toy, toy_guard
+) -> None:
     assert early(toy, toy_guard, steps=4, told=8) == [[], []]
     assert early(toy, toy_guard, steps=4, told=None) == [["end_not_seen"]] * 2
 
 
+def test_passes_that_run_where_the_watch_does_not_reach_keep_an_early_end_from_being_whole(toy: Toy, toy_guard) -> None:
+    model, inputs = toy.loaded.model, toy.inputs(toy_prompts(1))
+
+    def heard(passes: int | None, *, elsewhere: bool) -> list[str]:
+        with sri_sdk.watch(model, toy_guard, hook=EarlyToy(model)) as run:
+            canvas = torch.full((1, 8), model.config.mask_token_id)
+            ids = torch.cat([inputs["input_ids"], canvas], dim=1)
+            model(ids)
+            if elsewhere:
+                thread = threading.Thread(target=model, args=(ids,))
+                thread.start()
+                thread.join()
+            run.returned(torch.cat([inputs["input_ids"], torch.zeros_like(canvas)], dim=1), passes)
+        return list(run.traces[0].reasons)
+
+    assert heard(None, elsewhere=False) == []
+    assert heard(None, elsewhere=True) == ["end_not_seen"]
+    assert heard(2, elsewhere=True) == ["incomplete_coverage"]
+
+
+def test_calls_of_the_model_that_nothing_was_heard_of_are_noticed(toy: Toy, toy_guard) -> None:
+    model, inputs = toy.loaded.model, toy.inputs(toy_prompts(1))
+    whole = model.generate(**inputs)
+    recorded, calls = model.forward, []
+
+    def replayed(*args: object, **kwargs: object) -> object:
+        # As a graph would be: the first calls run the modules, later ones give back what was recorded.
+        if len(calls) < 2:
+            calls.append(recorded(*args, **kwargs))
+        return calls[-1]
+
+    model.forward = replayed
+    with sri_sdk.watch(model, toy_guard, hook=EarlyToy(model)) as run:
+        model.generate(**inputs)
+    assert run.traces[0].steps == 2 and run.traces[0].reasons[0] == "incomplete_coverage"
+    assert vars(model)["forward"] is replayed and len(whole) == 1
+
+
+def test_a_call_that_cuts_a_response_short_of_the_profile_is_no_whole_generation(causal) -> None:
+    def short(model, inputs, run):
+        model.generate(**inputs, max_new_tokens=5, do_sample=False)
+
+    assert watched(causal, short) == [["end_not_seen"]] * 2
+
+
+def test_passes_that_the_caller_counted_and_nobody_heard_are_noticed(toy: Toy, toy_guard) -> None:
+    assert early(toy, toy_guard, steps=4, told=8, passes=5) == [["incomplete_coverage"]] * 2
+
+
 def test_an_output_longer_than_what_any_pass_showed_was_not_watched_whole(toy: Toy, toy_guard) -> None:
-    assert early(toy, toy_guard, steps=4, told=12) == [["end_not_seen"]] * 2
+    assert early(toy, toy_guard, steps=4, told=12, passes=4) == [["end_not_seen"]] * 2
+
+
+def test_a_profile_with_a_fixed_number_of_steps_counts_them_whatever_was_returned(toy: Toy) -> None:
+    model, inputs = toy.loaded.model, toy.inputs(toy_prompts(2))
+    run = Run(EarlyToy(model), Watching("response", grid=StepGrid(8, "step", 8), budget=8, fixed=True))
+    calls = []
+    honest = run.begin
+    run.begin = lambda ids: honest(ids) if len(calls) < 3 and not calls.append(1) else None
+    with tap_of(model).installed(EarlyToy(model), run), tap_of(model).owned_by(run):
+        run.returned(model.generate(**inputs), passes=None)
+    run.finish()
+    assert [list(trace.reasons) for trace in run.traces] == [["incomplete_coverage"]] * 2
+
+
+def test_a_generation_that_raises_half_way_is_interrupted_also_if_somebody_catches_it(toy: Toy, toy_guard) -> None:
+    model, inputs = toy.loaded.model, toy.inputs(toy_prompts(1))
+    passes = []
+
+    def stop(*_: object) -> None:
+        passes.append(1)
+        if len(passes) == 3:
+            raise KeyError
+
+    handle = model.head.register_forward_pre_hook(stop)
+    with sri_sdk.watch(model, toy_guard) as run, pytest.raises(KeyError):
+        model.generate(**inputs)
+    handle.remove()
+    assert run.verdicts[0].status == "unmonitored" and run.verdicts[0].reasons[0] == "interrupted"
+
+
+def test_a_second_call_of_the_models_own_method_is_noticed(toy: Toy) -> None:
+    model, inputs = toy.loaded.model, toy.inputs(toy_prompts(1))
+    with sri_sdk.watch(model) as run:
+        model.generate(**inputs)
+        model.generate(**inputs)
+    assert "hook_failed" in run.traces[0].reasons and "second generation" in (run.failure or "")
+
+
+def test_watches_that_end_in_the_order_they_began_each_hear_their_own(toy: Toy) -> None:
+    model, inputs = toy.loaded.model, toy.inputs(toy_prompts(1))
+    one, two = sri_sdk.watch(model), sri_sdk.watch(model)
+    first = one.__enter__()
+    model.generate(**inputs)
+    second = two.__enter__()
+    one.__exit__(None, None, None)
+    model.generate(**inputs)
+    two.__exit__(None, None, None)
+    assert [run.traces[0].steps for run in (first, second)] == [8, 8]
+    assert "generate" not in vars(model) and tap_of(model).owner() is None

@@ -226,3 +226,11 @@ def test_without_a_guard_the_traces_hold_the_states(toy: Toy) -> None:
         toy.loaded.model.generate(**toy.inputs(toy_prompts(2)))
     assert [t.phi.shape for t in run.traces] == [(8, 1, 16)] * 2
     assert run.verdicts == () and run.signals is None
+
+
+def test_a_model_that_runs_in_threads_of_its_own_is_refused(toy: Toy) -> None:
+    with (
+        pytest.raises(ConfigError, match="DataParallel runs copies"),
+        sri_sdk.watch(torch.nn.DataParallel(toy.loaded.model)),
+    ):
+        pass

@@ -105,3 +105,12 @@ def test_empty_and_inconsistent_files_are_refused(tmp_path):
     np.savez(tmp_path / "s.npz", sigma=np.zeros((2, 3)), ids=np.array(["a"]))
     with pytest.raises(ScoringError, match="ids has"):
         read_signals(tmp_path / "s.npz")
+
+
+def test_signals_are_written_under_a_name_that_readers_know(tmp_path, make_signals):
+    signals = make_signals(3, 1)
+    write_signals(str(tmp_path / "s.npz"), signals)
+    assert np.array_equal(read_signals(tmp_path / "s.npz").sigma, signals.sigma)
+    with pytest.raises(ScoringError, match=r"written as \.npz\. Name the file s\.npz"):
+        write_signals(tmp_path / "s.jsonl", signals)
+    assert not (tmp_path / "s.jsonl").exists()

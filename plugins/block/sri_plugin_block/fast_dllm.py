@@ -57,7 +57,7 @@ class FastDllmHook(BlockHook):
             said.get("block_size"), said.get("small_block_size"),
         )  # fmt: skip
         if stop is not None:
-            run.memory["eos_ids"] = (stop,)
+            run.eos_ids = (stop,)
 
     def _arguments(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name, defaults included."""

@@ -96,7 +96,7 @@ class CausalHook(sri_sdk.Hook):
         refuse_what_cannot_be_watched(asked, self.model)
         # A second one must not be refused, only told apart: the first one's run is what suffers.
         run.memory["again"] = "next" in run.memory
-        run.memory["eos_ids"] = asked.eos_ids()
+        run.eos_ids = asked.eos_ids()
         mask, prompt = asked.given.get("attention_mask"), asked.prompt()
         if mask is None and prompt is not None and asked.value("pad_token_id") not in (None, *asked.eos_ids()):
             # As generate() itself guesses it, from the padding token.
@@ -115,7 +115,8 @@ class CausalHook(sri_sdk.Hook):
             positions = self._prompt(call, memory)
             memory["next"] = 0
             memory["active"] = torch.ones(rows, dtype=torch.bool, device=ids.device)
-            memory["ends"] = torch.tensor(memory.get("eos_ids", self.eos_ids()), dtype=torch.long, device=ids.device)
+            ends = self.eos_ids() if run.eos_ids is None else run.eos_ids
+            memory["ends"] = torch.tensor(ends, dtype=torch.long, device=ids.device)
         else:
             if length != 1 or rows != len(memory["active"]) or _begins_anew(call, memory):
                 raise SriError(
@@ -151,7 +152,7 @@ class CausalHook(sri_sdk.Hook):
 
     def lengths(self, tokens: torch.Tensor, run: sri_sdk.RunView | None = None) -> list[int]:
         """Tokens up to the one that ended each response, by the end tokens of the call where there was one."""
-        ends = set(self.eos_ids() if run is None else run.memory.get("eos_ids", self.eos_ids()))
+        ends = set(self.eos_ids() if run is None or run.eos_ids is None else run.eos_ids)
         return [next((i + 1 for i, t in enumerate(row) if t in ends), len(row)) for row in tokens.tolist()]
 
     # -- for driven sampling, and for the conformance kit ------------------------------------------------------

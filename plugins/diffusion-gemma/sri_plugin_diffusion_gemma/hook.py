@@ -95,7 +95,7 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         _, tokens = model._prepare_generated_length(config, before)
         run.prompt = ids.shape[1]
         run.memory["size"] = math.ceil(tokens / self.block_length()) * self.block_length()
-        run.memory["eos_ids"] = _tuple(config.eos_token_id)
+        run.eos_ids = _tuple(config.eos_token_id)
 
     def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
         """All rows of a pass are the canvas in work; rows that are done with it are forwarded, and frozen."""

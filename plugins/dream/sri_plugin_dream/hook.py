@@ -98,7 +98,7 @@ class DreamHook(sri_sdk.Hook):
         mask = getattr(asked, "mask_token_id", None)
         ends = getattr(asked, "eos_token_id", None)
         if ends is not None:
-            run.memory["eos_ids"] = tuple(ends) if isinstance(ends, list | tuple) else (int(ends),)
+            run.eos_ids = tuple(ends) if isinstance(ends, list | tuple) else (int(ends),)
         run.memory["call"] = _Call(
             prompt=prompts.shape[-1],
             mask_id=int(self.mask_id() if mask is None else mask),
@@ -126,7 +126,7 @@ class DreamHook(sri_sdk.Hook):
                 raise sri_sdk.SriError("a second generation in one watch; watch one generation at a time")
             asked.width = ids.shape[1]
             starts = ids.new_full((len(ids),), asked.prompt)
-            canvas = Canvas(starts, asked.width - asked.prompt, asked.mask_id).remember(run)
+            canvas = Canvas(starts, asked.width - asked.prompt, asked.mask_id, reopens=True).remember(run)
         if not asked.left and not canvas.open(ids):
             return None  # Somebody reads the finished text. While steps are due, none is asked what it holds.
         if asked.left == 0:

@@ -185,12 +185,12 @@ def test_a_response_that_ends_in_the_middle_is_watched_to_the_end_of_the_canvas(
     seen = watched(model)
     lengths = DreamHook(model).lengths(seen.output[:, IDS.shape[1] :], seen.run._view)
     assert lengths[0] < lengths[2] == TOKENS
-    assert seen.run._ended == (True,) * 3 and seen.steps == [STEPS] * 3 and not seen.reasons
+    assert seen.steps == [STEPS] * 3 and not seen.reasons
 
 
 def test_an_output_with_a_history_is_understood(model: DreamModel) -> None:
     seen = watched(model, output_history=True, return_dict_in_generate=True)
-    assert len(seen.output.history) == STEPS and seen.run._ended == (True,) * 3 and not seen.reasons
+    assert len(seen.output.history) == STEPS and not seen.reasons
 
 
 def test_a_model_that_resolves_no_settings_is_watched_by_what_the_call_says(model: DreamModel) -> None:
@@ -242,7 +242,7 @@ def test_a_loop_outside_the_model_is_watched_by_what_is_left_to_fill(model: Drea
         model(ids)
         run.returned(ids)
     assert [trace.steps for trace in run.traces] == [4] * 3 and run.failure is None
-    assert END not in ids[:, 5:] and run._ended == (True,) * 3
+    assert END not in ids[:, 5:]
 
 
 def test_the_blind_half_of_guidance_is_no_request(model: DreamModel) -> None:

@@ -165,7 +165,7 @@ class LladaHook(sri_sdk.Hook):
                 "generate). Leave the picture out of the watch."
             )
         if (end := kwargs.get("eot_token")) is not None:
-            run.memory["eos_ids"] = (int(end),)
+            run.eos_ids = (int(end),)
 
     def expected_steps(self, budget: int) -> int | None:
         """None: with a threshold a generation ends when it is done, and a pass does not say which sampler is at work.

@@ -97,7 +97,7 @@ class Llada2Hook(sri_sdk.Hook):
         bound.apply_defaults()
         asked = bound.arguments
         if asked.get("eos_id") is not None:
-            run.memory["eos_ids"] = (int(asked["eos_id"]),)
+            run.eos_ids = (int(asked["eos_id"]),)
         run.memory["call"] = _Call(asked.get("mask_id"), asked.get("max_post_steps", 0))
 
     def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:

@@ -251,8 +251,9 @@ def test_a_driven_sampler_stops_where_the_official_response_ends(width):
     for row in rows:
         call = {**OFFICIAL, "eos_id": end, "eos_early_stop": True}
         tokens, run = watched(hook, lambda row=row, call=call: model.generate(row, **call))
-        length = hook.lengths(tokens, run._view)[0]
-        official.append((tokens[0, -length:].tolist(), run.traces[0].steps))
+        said = tokens[0].tolist()
+        said = said[row.shape[1] :] if said[: row.shape[1]] == row[0].tolist() else said
+        official.append((said[: said.index(end) + 1 if end in said else None], run.traces[0].steps))
     tokens, run = watched(hook, lambda: driven(hook, padded(rows), stop_at_end=True))
     for row, (wanted, steps) in enumerate(official):
         assert tokens[row, : len(wanted)].tolist() == wanted

@@ -84,6 +84,10 @@ class MaskedSampler(sri_sdk.Sampler):
         """Denoising steps; rows that are done earlier stop earlier."""
         return self.config.steps
 
+    def is_fixed(self) -> bool:
+        """Unless rows end by chance or by what they say."""
+        return self.config.schedule != "binomial" and not self.config.stop_at_end
+
     def canvas(self) -> int:
         """Response tokens."""
         return self.config.tokens
@@ -254,6 +258,10 @@ class ConfidenceSampler(MaskedSampler):
         )
 
     config: Config
+
+    def is_fixed(self) -> bool:
+        """Not with a threshold, which fills the canvas when it can."""
+        return self.config.threshold is None and super().is_fixed()
 
     def _score(self, confidence: torch.Tensor, random: RowRandom) -> torch.Tensor:
         if self.config.order_temperature <= 0:

@@ -31,6 +31,10 @@ class ToySampler(sri_sdk.Sampler):
         """Most steps one generation can take."""
         return STEPS
 
+    def is_fixed(self) -> bool:
+        """It always takes as many steps as there are tokens, and a watch that hears fewer has missed some."""
+        return True
+
     def canvas(self) -> int:
         """Most response tokens one generation can have."""
         return STEPS

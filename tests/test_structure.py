@@ -1,0 +1,102 @@
+"""Finding modules inside whatever a model is wrapped in."""
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from sri_sdk.structure import class_names, first_path, missing_paths, submodule, unwrapped
+
+
+@pytest.fixture
+def model() -> Any:
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=16, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+        )
+    )
+
+
+def lora(model: Any) -> Any:
+    peft = pytest.importorskip("peft")
+    return peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"]))
+
+
+def lora_of_a_task(model: Any) -> Any:
+    peft = pytest.importorskip("peft")
+    return peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+
+
+WRAPPERS = {
+    "nothing": lambda model: model,
+    "LoRA": lora,
+    "LoRA of a task": lora_of_a_task,
+    "DataParallel": lambda model: nn.DataParallel(model),
+    "torch.compile": lambda model: torch.compile(model),
+    "compiled LoRA": lambda model: torch.compile(lora(model)),
+    "LoRA in DataParallel": lambda model: nn.DataParallel(lora(model)),
+    "compiled DataParallel": lambda model: torch.compile(nn.DataParallel(model)),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_model_is_found_inside_its_wrapper(model: Any, wrap: Any) -> None:
+    norm, layers = model.model.norm, model.model.layers
+    wrapped = wrap(model)
+    assert unwrapped(wrapped) is model
+    assert submodule(wrapped, "model.norm") is norm
+    assert submodule(wrapped, "model.layers") is layers
+    assert class_names(wrapped)[0] == "LlamaForCausalLM"
+
+
+def test_distributed_wrappers_are_known_by_name(model: Any) -> None:
+    class DistributedDataParallel(nn.Module):
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    assert unwrapped(DistributedDataParallel(model)) is model
+
+
+def test_something_that_is_no_module_is_itself() -> None:
+    thing = object()
+    assert unwrapped(thing) is thing
+    assert class_names(thing) == ("object",)
+    assert submodule(thing, "model.norm") is None
+
+
+def test_a_wrapper_that_holds_itself_ends() -> None:
+    class Odd:
+        def get_base_model(self) -> "Odd":
+            return self
+
+    odd = Odd()
+    assert unwrapped(odd) is odd
+
+
+def test_a_subclass_still_is_one_of_its_family(model: Any) -> None:
+    class MyLlama(transformers.LlamaForCausalLM):
+        pass
+
+    names = class_names(MyLlama(model.config))
+    assert names.index("MyLlama") < names.index("LlamaForCausalLM")
+
+
+def test_a_path_that_leads_to_no_module_is_none(model: Any) -> None:
+    # A parameter, a method, a config and nothing at all.
+    for path in ("model.norm.weight", "model.forward", "config", "model.norms", "nothing.at.all"):
+        assert submodule(model, path) is None, path
+
+
+def test_paths_count_their_way_through_lists(model: Any) -> None:
+    assert submodule(model, "model.layers.0.mlp") is model.model.layers[0].mlp
+    assert submodule(model, "model.layers.7") is None
+
+
+def test_the_first_path_and_the_missing_ones_keep_their_order(model: Any) -> None:
+    paths = ["transformer.ln_f", "model.norm", "lm_head", "head"]
+    assert first_path(model, paths) == "model.norm"
+    assert first_path(model, ["a", "b"]) is None
+    assert missing_paths(model, paths) == ["transformer.ln_f", "head"]
