@@ -230,8 +230,9 @@ def test_fewer_bits_need_a_package(tiny: Path, bits: Any, monkeypatch: pytest.Mo
 
 
 def test_a_folder_that_is_not_there_says_what_to_give(tmp_path: Path) -> None:
-    message = refused(tmp_path / "nothing", offline=True)
-    assert "neither a folder nor downloaded before" in message
+    message = refused(tmp_path / "nothing")
+    assert "does not exist" in message and "Give a folder with config.json" in message
+    assert "neither a folder nor downloaded before" in refused("nobody/nothing", offline=True)
     (tmp_path / "empty").mkdir()
     assert re.search(r"Give a folder with config.json|known to work", refused(tmp_path / "empty"))
 

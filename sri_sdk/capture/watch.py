@@ -90,8 +90,8 @@ def watch(
         raise ConfigError(f"watch: request_ids {request_ids!r}; pass a list with one id per row, each only once.")
     if type(model).__name__ == "DataParallel":
         raise ConfigError(
-            "watch: DataParallel runs copies of the model in threads of its own, which no watch hears. Spread the model "
-            "over GPUs with a device_map, or use DistributedDataParallel, and watch in each process."
+            "watch: DataParallel runs copies of the model in threads of its own, which no watch hears. Spread the "
+            "model over GPUs with a device_map, or use DistributedDataParallel, and watch in each process."
         )
     family = hook if isinstance(hook, Hook) else choose_hook(model, hook)
     if family.model is not model:

@@ -163,7 +163,7 @@ def _admitted(make: Make) -> HookCase:
     if len(lengths) < 3 or len(set(lengths)) < 3:
         raise ConformanceError(
             f"{subject(case)}: the case has prompts of {', '.join(map(str, lengths))} tokens; "
-            "at least three prompts of different lengths are needed, or padding and company cannot be checked. A family "
-            "whose call takes one prompt at a time: one prompt, and batched=False."
+            "at least three prompts of different lengths are needed, or padding and company cannot be checked. A "
+            "family whose call takes one prompt at a time: one prompt, and batched=False."
         )
     return case
