@@ -28,7 +28,7 @@ def test_code_from_a_checkpoint_runs_only_where_somebody_said_so() -> None:
 
 @pytest.mark.skipif(MODERN, reason="transformers 5 is refused before")
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path) -> None:
-    with pytest.raises(ConfigError, match=r"hook dream: .* cannot be loaded"):
+    with pytest.raises(ConfigError, match="does not exist"):
         DreamHook.load(
             DreamHook.Config(source=str(tmp_path / "nothing"), revision="main", offline=True, trust_remote_code=True)
         )
