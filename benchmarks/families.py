@@ -145,7 +145,8 @@ def family(name: str, folder: Path) -> Subject:
 
     hook = registry.load("hooks", name)(model)
     # Families that stop when they like get room; the others must take their steps exactly.
-    budget = STEPS if hook.expected_steps(STEPS) == STEPS else 2 * TOKENS
+    fixed = hook.scheme == "autoregressive" or hook.expected_steps(STEPS) == STEPS
+    budget = STEPS if fixed else 2 * TOKENS
     printed = fingerprint(
         hook, pooling=USUAL[hook.scheme], layers=("final",), grid=StepGrid(CELLS, "step", budget),
         sampler={"name": "made-up", "budget": budget},
