@@ -172,7 +172,7 @@ def _load(config: Any, family: str, works_with: str, autos: Sequence[str]) -> tu
         failures = []
         for auto in autos:
             try:
-                model, report = _class(auto).from_pretrained(config.source, output_loading_info=True, **options)
+                model, report = _with_report(_class(auto), config.source, options)
                 break
             except ValueError as err:
                 # "Unrecognized configuration class": the next one may know it.
@@ -214,6 +214,18 @@ def _refuse_code_from_elsewhere(config: Any, shared: dict[str, Any]) -> None:
             f"model.options.code_revision: {_named(config)} takes its code from {', '.join(elsewhere)}, which "
             "`revision` does not pin. Read that code, then set code_revision: the commit you have read."
         )
+
+
+def _with_report(auto: Any, source: str, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """The model, and what its checkpoint lacked."""
+    try:
+        model, report = auto.from_pretrained(source, output_loading_info=True, **options)
+        return model, report
+    except AttributeError as err:
+        if "'tuple' object" not in str(err):
+            raise
+    # A class that goes on working with what it loaded, as Dream's does, cannot bear a pair: no report then.
+    return auto.from_pretrained(source, **options), {"missing_keys": ()}
 
 
 def _refuse_random_weights(config: Any, family: str, model: Any, report: Mapping[str, Any]) -> None:
