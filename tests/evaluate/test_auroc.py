@@ -1,0 +1,118 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from sri_sdk.evaluate import auroc as module
+from sri_sdk.evaluate.auroc import auroc, auroc_by_attack
+
+SCORES = st.lists(st.integers(-5, 5), min_size=1, max_size=25).map(np.array)
+
+
+def sklearns(positives, negatives):
+    return roc_auc_score(np.r_[np.ones(len(positives)), np.zeros(len(negatives))], np.r_[positives, negatives])
+
+
+def alone(scores, side):
+    return [f"{side}{i}" for i in range(len(scores))]
+
+
+def ties(seed):
+    """Scores with many ties, on both sides, several per base prompt."""
+    rng = np.random.default_rng(seed)
+    positives, negatives = np.round(rng.normal(1, 1, 60), 1), np.round(rng.normal(size=80), 1)
+    return positives, negatives, ([f"a{i // 3}" for i in range(60)], [f"b{i % 30}" for i in range(80)])
+
+
+@given(SCORES, SCORES)
+def test_the_area_is_scikit_learns_also_with_ties(positives, negatives):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "RESAMPLES", 3)
+        found = auroc(positives, negatives, (alone(positives, "a"), alone(negatives, "b")))
+    assert found.value == pytest.approx(sklearns(positives, negatives), abs=1e-12)
+    assert 0 <= found.low <= found.high <= 1
+
+
+def test_a_few_scores_by_hand():
+    found = auroc(np.array([2.0, 1.0]), np.array([1.0, 0.0]), (["a", "b"], ["c", "d"]))
+    assert (found.value, found.positives, found.negatives) == (0.875, 2, 2)
+
+
+def test_the_interval_equals_the_one_that_copies_rows_and_asks_scikit_learn_for_every_draw(monkeypatch):
+    monkeypatch.setattr(module, "RESAMPLES", 60)
+    positives, negatives, clusters = ties(0)
+    groups = [
+        [scores[np.array(names) == name] for name in dict.fromkeys(names)]
+        for scores, names in zip((positives, negatives), clusters, strict=True)
+    ]
+    random, draws = np.random.default_rng(5), []
+    for _ in range(60):
+        drawn = [np.concatenate([g[i] for i in random.integers(len(g), size=len(g))]) for g in groups]
+        draws.append(sklearns(*drawn))
+    found = auroc(positives, negatives, clusters, seed=5)
+    assert (found.low, found.high) == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=1e-12)
+
+
+def test_swapping_the_sides_mirrors_the_area():
+    positives, negatives, clusters = ties(1)
+    there, back = auroc(positives, negatives, clusters), auroc(negatives, positives, clusters[::-1])
+    assert there.value == pytest.approx(1 - back.value)
+
+
+@given(st.sampled_from([np.exp, np.arctan, lambda x: 3 * x - 7]))
+def test_only_the_order_of_scores_counts(transform):
+    positives, negatives, clusters = ties(2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "RESAMPLES", 20)
+        assert auroc(transform(positives), transform(negatives), clusters) == auroc(positives, negatives, clusters)
+
+
+def test_attacks_of_one_request_do_not_shorten_the_interval():
+    positives, negatives, _ = ties(3)
+    apart = (alone(positives, "a"), alone(negatives, "b"))
+    once = auroc(positives, negatives, apart)
+    repeated = auroc(np.tile(positives, 5), negatives, (apart[0] * 5, apart[1]))
+    assert repeated.high - repeated.low == pytest.approx(once.high - once.low, rel=1e-9)
+
+
+def test_an_empty_side_has_no_area_and_nan_is_refused():
+    assert auroc(np.array([]), np.ones(2), ([], ["a", "b"])) is None
+    with pytest.raises(ValueError, match="1 of 2 positives and 0 of 1 negatives are NaN"):
+        auroc(np.array([1, np.nan]), np.ones(1), (["a", "b"], ["c"]))
+
+
+def test_each_attack_is_measured_alone_and_counts_the_same_in_the_mean():
+    negatives = np.arange(10.0)
+    positives = np.r_[np.full(30, 99.0), 4.5, -1.0]  # Thirty easy successes, and two others.
+    attacks = ["easy"] * 30 + ["half", "none"]
+    found = auroc_by_attack(positives, negatives, attacks, (alone(positives, "a"), alone(negatives, "b")))
+    assert {name: area.value for name, area in found.by_attack.items()} == {"easy": 1.0, "half": 0.5, "none": 0.0}
+    assert (found.macro.value, found.macro.attacks) == (0.5, 3)
+    pooled = auroc(positives, negatives, (alone(positives, "a"), alone(negatives, "b")))
+    assert pooled.value > 0.9
+    assert json.loads(json.dumps(found.to_dict()))["by_attack"]["half"]["value"] == 0.5
+
+
+def test_the_mean_over_one_attack_has_the_interval_of_that_attack():
+    positives, negatives, clusters = ties(4)
+    found = auroc_by_attack(positives, negatives, ["only"] * len(positives), clusters, seed=7)
+    macro, single = found.macro, found.by_attack["only"]
+    assert (macro.value, macro.low, macro.high) == pytest.approx((single.value, single.low, single.high), abs=1e-12)
+
+
+def test_the_interval_of_the_mean_draws_a_request_for_all_its_attacks_at_once():
+    positives, negatives, clusters = ties(6)
+    twice = auroc_by_attack(
+        np.tile(positives, 2), negatives, ["one"] * 60 + ["two"] * 60, (clusters[0] * 2, clusters[1])
+    )
+    once = auroc(positives, negatives, clusters)
+    assert (twice.macro.low, twice.macro.high) == pytest.approx((once.low, once.high), abs=1e-12)
+
+
+def test_without_successes_there_is_no_mean_and_every_success_needs_its_attack():
+    assert auroc_by_attack(np.array([]), np.ones(1), [], ([], ["a"])).macro is None
+    with pytest.raises(ValueError, match="name one for each"):
+        auroc_by_attack(np.ones(2), np.ones(1), ["x"], (["a", "b"], ["c"]))
