@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import sri_sdk
+from sri_plugin_detectors.finite import refuse_non_finite
 from sri_sdk.errors import MissingExtra, ScoringError
 
 SRI_PLUGIN_API = 1
@@ -57,7 +58,7 @@ class AutoencoderDetector(sri_sdk.Detector):
                 f"autoencoder: {len(signals)} signals, at least {FEWEST} are needed and a few hundred are better. "
                 "Give the training fold more harmless prompts."
             )
-        _refuse_non_finite(signals)
+        refuse_non_finite("autoencoder", signals)
         self._shape = None
         flat = signals.reshape(len(signals), -1).astype(np.float64)
         self._centre = flat.mean(axis=0).astype(np.float32)
@@ -83,7 +84,7 @@ class AutoencoderDetector(sri_sdk.Detector):
             raise ScoringError(
                 f"autoencoder: signals {list(signals.shape)}, fitted on [N, {self._shape[0]}, {self._shape[1]}]."
             )
-        _refuse_non_finite(signals)
+        refuse_non_finite("autoencoder", signals)
         x = (signals.reshape(len(signals), -1).astype(np.float32, copy=False) - self._centre) * self._inverse
         rebuilt = x
         for weight, bias in self._layers[:-1]:
@@ -137,12 +138,3 @@ class AutoencoderDetector(sri_sdk.Detector):
             network.fit(x, x)
         pairs = zip(network.coefs_, network.intercepts_, strict=True)
         return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in pairs]
-
-
-def _refuse_non_finite(signals: Floats) -> None:
-    good: NDArray[np.bool_] = np.asarray(np.isfinite(signals).reshape(len(signals), -1).all(axis=1))
-    if not good.all():
-        raise ScoringError(
-            f"autoencoder: signal {int(np.argmin(good))} holds NaN or infinity ({int((~good).sum())} of {len(good)}). "
-            "Compute it again, or leave the prompt out."
-        )
