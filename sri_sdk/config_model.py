@@ -5,6 +5,7 @@ The descriptions are the documentation of the format; `sri config schema` prints
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -141,6 +142,15 @@ class CalibrateSection(Config):
         description="null = alpha holds on average over calibration sets; else it holds for the set at hand with "
         "probability 1 - delta, which takes more prompts.",
     )
+
+
+def smallest_calibration(calibrate: CalibrateSection) -> int:
+    """Fewest calibration prompts with which alpha, and delta if there is one, can be met."""
+    needed = math.ceil(1 / calibrate.alpha - 1e-9) - 1
+    if calibrate.delta is not None:
+        # Even the largest calibration score is exceeded more often than alpha with probability (1 - alpha)^n.
+        needed = max(needed, math.ceil(math.log(calibrate.delta) / math.log1p(-calibrate.alpha) - 1e-9))
+    return needed
 
 
 class PolicySection(Config):

@@ -36,6 +36,14 @@ class Dataset(Plugin):
         """Names of the attack transforms it knows; empty = none."""
         return ()
 
+    def about_attack(self, name: str) -> tuple[str, str]:
+        """Family and source of one of `attacks()`: what kind of trick it is, and who published it.
+
+        Attacks of one family are left out together where a guard is tried on attacks it never saw. The default: a
+        family of its own, source unknown.
+        """
+        return name, ""
+
     @classmethod
     def example(cls) -> Any:
         """A fresh dataset with a few prompts, for the conformance kit; the default is one with default options."""

@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 from stevedore.driver import DriverManager
 
+from sri_sdk.attack import Attack
+from sri_sdk.baseline import Baseline
 from sri_sdk.dataset import Dataset
 from sri_sdk.detector import Detector
 from sri_sdk.errors import (
@@ -65,6 +67,8 @@ KINDS: dict[str, Kind] = {
     "sinks": Kind("sri.sinks", Sink, (1,)),
     "judges": Kind("sri.judges", Judge, (1,)),
     "datasets": Kind("sri.datasets", Dataset, (1,)),
+    "attacks": Kind("sri.attacks", Attack, (1,)),
+    "baselines": Kind("sri.baselines", Baseline, (1,)),
 }
 
 

@@ -1,7 +1,8 @@
 """Who may import whom, read from the source itself.
 
     records errors plugin files  <-  extension points, signal, grid, graph, fingerprint  <-  anchors, config, registry,
-    bundle, calibrate  <-  scoring  <-  capture, steer, evaluate, monitor, report, testing  <-  fitting  <-  cli
+    bundle, calibrate  <-  scoring  <-  capture, steer, evaluate, monitor, report, testing  <-  fitting  <-  experiment
+    <-  cli
 
 A module imports from its own layer or from lower ones, also inside functions. Plugins stand outside: they see what a
 vendor sees.
@@ -23,11 +24,14 @@ PLUGINS = sorted(file for kind in ("plugins", "exporters") for file in ROOT.glob
 
 LAYERS = [
     "records errors extras plugin files _version structure",
-    "canvas hook sampler detector exporter sink judge dataset signal grid graph signal_graph fingerprint",
-    "anchors checkpoint options config_model config registry manifest bundle golden guard_graphs calibrate",
+    "canvas hook sampler detector exporter sink judge dataset target attack baseline prefill "
+    "signal grid graph signal_graph fingerprint",
+    "anchors checkpoint options config_model evaluation_model config_check evaluation_check config registry "
+    "manifest bundle golden guard_graphs calibrate",
     "scoring",
     "capture steer evaluate monitor report testing",
     "fitting",
+    "experiment",
     "cli",
 ]
 LAYER_OF = {module: level for level, modules in enumerate(LAYERS) for module in modules.split()}
@@ -43,7 +47,9 @@ ONLY_IN = {
 """Package -> the one file that may know it."""
 EXECUTES_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 
-PLUGINS_MAY_IMPORT = {"errors", "records", "testing", "structure", "canvas", "checkpoint"}
+PLUGINS_MAY_IMPORT = {
+    "errors", "records", "testing", "structure", "canvas", "checkpoint", "attack", "baseline", "target", "prefill",
+}  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
 share: finding modules, keeping track of a canvas, loading weights."""
 EXPORTERS_MAY_IMPORT = {"bundle", "manifest", "guard_graphs", "graph"}

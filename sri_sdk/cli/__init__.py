@@ -18,6 +18,7 @@ from sri_sdk.extras import missing_extra
 COMMANDS = {
     "demo": ("demo", "Fit, attack and catch an embedded model, with pictures at the end."),
     "fit": ("fit", "Anchors, signals, detector, thresholds and bundle from one YAML file."),
+    "eval": ("eval", "Attacks, metrics and guards side by side, from one YAML file to a report."),
     "run": ("run", "Generate, and watch the signal step by step."),
     "score": ("score", "Score signals with a bundle; needs no torch."),
     "bundle": ("bundle", "Say what is in a bundle, and whether it is intact."),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sri_sdk.cli.output import emit_json
-from sri_sdk.config import load_config, schema
+from sri_sdk.config import load_any, schema
 from sri_sdk.errors import ConfigError
 
 
@@ -42,7 +42,7 @@ def print_schema() -> None:
 
 def _problems(file: Path) -> list[str]:
     try:
-        load_config(file)
+        load_any(file)
     except ConfigError as err:
         return list(err.problems)
     return []

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.capture.drive import Drive, drive
@@ -18,6 +19,7 @@ from sri_sdk.errors import CaptureError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.fitting.cache import Cache
+from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
@@ -56,6 +58,24 @@ class Collector:
     system_prompt: str | None
     progress: Progress
 
+    @classmethod
+    def of(cls, deployment: Deployment, cache: Path, progress: Progress) -> Self:
+        """The collector of a deployment.
+
+        Args:
+            deployment: model, sampler and tap.
+            cache: folder of what an interrupted run continues from.
+            progress: called as generations are done.
+        """
+        config = deployment.config
+        judge: Judge = registry.build("judges", config.judge.name, config.judge.options)
+        return cls(
+            hook=deployment.hook, loaded=deployment.loaded, sampler=deployment.sampler, judge=judge,
+            judge_name=config.judge.name, fingerprint=deployment.fingerprint, watching=deployment.watching,
+            cache=cache, seed=config.seed, batch_size=config.batch_size, system_prompt=config.model.system_prompt,
+            progress=progress,
+        )  # fmt: skip
+
     def anchors(self, prompts: Sequence[Prompt]) -> Anchors:
         """Streams both means over the anchor fold.
 
@@ -63,7 +83,7 @@ class Collector:
             CaptureError: a generation could not be watched whole, or a state is not usable.
             ConfigError: a class has no usable generation.
         """
-        key = self._key(prompts)
+        key = self.key(prompts)
         cache = Cache(self.cache, "anchors", key)
         grid = self._grid()
         builder = AnchorBuilder((grid.cells, len(self.watching.layers), self.hook.hidden_size()))
@@ -75,7 +95,7 @@ class Collector:
         for start in range(done, len(prompts), self.batch_size):
             self.progress("anchors", start, len(prompts))
             batch = prompts[start : start + self.batch_size]
-            driven, outcomes = self._generate(batch, watching)
+            driven, outcomes = self.generate(batch, watching)
             for prompt, trace, outcome in zip(batch, driven.run.traces, outcomes, strict=True):
                 builder.add(prompt.label, outcome, grid.place(trace.phi, trace.clock), prompt_id=prompt.id)
             cache.save("sums", {**builder.state(), "done": np.array(start + len(batch))})
@@ -93,7 +113,7 @@ class Collector:
         Raises:
             CaptureError: a generation could not be watched whole, or a state is not usable.
         """
-        cache = Cache(self.cache, stage, {**self._key(prompts), "anchors": anchors.digest})
+        cache = Cache(self.cache, stage, {**self.key(prompts), "anchors": anchors.digest})
         watching = replace(self.watching, anchors=anchors, fingerprint=self.fingerprint)
         shards: list[dict[str, NDArray[Any]]] = []
         for start in range(0, len(prompts), self.batch_size):
@@ -101,7 +121,7 @@ class Collector:
             name = f"{start:08d}"
             shard = cache.load(name)
             if shard is None:
-                driven, outcomes = self._generate(prompts[start : start + self.batch_size], watching)
+                driven, outcomes = self.generate(prompts[start : start + self.batch_size], watching)
                 signals = driven.run.signals
                 assert signals is not None
                 shard = {"sigma": signals.sigma, "logit": signals.logit, "outcomes": np.array(outcomes, dtype="U8")}
@@ -115,16 +135,32 @@ class Collector:
         made = Signals(ids, joined["sigma"], joined["logit"], printed)
         return Collected(tuple(prompts), made, tuple(joined["outcomes"].tolist()))
 
-    def _generate(self, prompts: Sequence[Prompt], watching: Watching) -> tuple[Drive, list[Outcome]]:
+    def generate(self, prompts: Sequence[Prompt], watching: Watching) -> tuple[Drive, list[Outcome]]:
+        """Generates one batch under watch and judges it.
+
+        Raises:
+            CaptureError: see `run`.
+        """
+        driven = self.run(prompts, watching)
+        return driven, self.judge.judge(prompts, driven.texts)
+
+    def run(
+        self, prompts: Sequence[Prompt], watching: Watching, each_step: Callable[[Drive], None] = lambda _: None
+    ) -> Drive:
+        """Generates one batch under watch; `each_step` may look on after every step.
+
+        Raises:
+            CaptureError: a generation could not be watched whole, or a state is not usable.
+        """
         driven = drive(
             self.hook, self.loaded, self.sampler, prompts, watching, seed=self.seed, system_prompt=self.system_prompt
         )
         for _ in driven:
-            pass
+            each_step(driven)
         for trace in driven.run.traces:
             if trace.reasons:
                 raise CaptureError(self._refusal(trace.request_id, trace.reasons, driven))
-        return driven, self.judge.judge(prompts, driven.texts)
+        return driven
 
     def _refusal(self, prompt_id: str, reasons: tuple[str, ...], driven: Drive) -> str:
         where = ""
@@ -142,10 +178,10 @@ class Collector:
         assert self.watching.grid is not None
         return self.watching.grid
 
-    def _key(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
-        """What a cached result depends on. The batch size is in it because shards are batches."""
+    def key(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
+        """What a stored result depends on. The batch size is in it because shards are batches."""
         # To the letter, unlike the check for overlaps: a model answers capitals differently.
-        texts = digest([[p.id, p.label, sha256(p.text.encode())] for p in prompts])
+        texts = digest([[p.id, p.label, sha256(p.text.encode()), p.prefill or ""] for p in prompts])
         return {
             "fingerprint": self.fingerprint.to_dict(),
             "prompts": texts,

@@ -25,7 +25,6 @@ from sri_sdk.fitting.artefacts import restore_detector, write_guard
 from sri_sdk.fitting.collect import Collected, Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
-from sri_sdk.judge import Judge
 from sri_sdk.manifest import Rate
 from sri_sdk.records import Rule, Verdict
 from sri_sdk.scoring.build import calibrate_guard, export_guard
@@ -71,7 +70,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     out.mkdir(parents=True, exist_ok=True)
     with watch("model"):
         deployment = Deployment.open(config)
-    collector = _collector(deployment, out / "cache", progress)
+    collector = Collector.of(deployment, out / "cache", progress)
     with watch("anchors"):
         anchors = _old_anchors(out, deployment) if recalibrate else collector.anchors(folds.anchors)
     collected = {}
@@ -100,16 +99,6 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         guard = write_guard(out, parts, exporter)
     parity = _parity(parts, guard.scorer, collected["calibration"])
     return Fitted(guard, deployment, collected, results, parity, watch.seconds)
-
-
-def _collector(deployment: Deployment, cache: Path, progress: Progress) -> Collector:
-    config = deployment.config
-    judge: Judge = registry.build("judges", config.judge.name, config.judge.options)
-    return Collector(
-        hook=deployment.hook, loaded=deployment.loaded, sampler=deployment.sampler, judge=judge,
-        judge_name=config.judge.name, fingerprint=deployment.fingerprint, watching=deployment.watching, cache=cache,
-        seed=config.seed, batch_size=config.batch_size, system_prompt=config.model.system_prompt, progress=progress,
-    )  # fmt: skip
 
 
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:

@@ -1,0 +1,260 @@
+"""`sri eval`: from the config of an evaluation to its results. What lies under `out`:
+
+store/<model>/      generations, batch by batch, and anchors: what an interrupted run continues from
+report.html         everything, as one page
+results.json        everything, as numbers
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sri_sdk import registry
+from sri_sdk._version import __version__
+from sri_sdk.dataset import Dataset
+from sri_sdk.evaluate.results import Evaluation, Example, GuardResult, ModelResult
+from sri_sdk.evaluation_model import EvaluationConfig
+from sri_sdk.experiment import measure
+from sri_sdk.experiment.attacks import AttackFacts, attacked_prompts
+from sri_sdk.experiment.examples import pick_examples
+from sri_sdk.experiment.generations import Generations, Generator
+from sri_sdk.experiment.groups import Groups, draw_groups
+from sri_sdk.experiment.guards import GuardScores, baseline_guard, detector_guard
+from sri_sdk.experiment.measure import HARMFUL, HARMLESS, attack_group, set_group
+from sri_sdk.experiment.overhead import Overhead, measure_overhead
+from sri_sdk.experiment.separate import separations, unseen_families
+from sri_sdk.experiment.store import Store
+from sri_sdk.experiment.surrogate import surrogate_result
+from sri_sdk.files import digest
+from sri_sdk.fitting.collect import Collector, Progress
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.judge import Judge
+
+STORE = "store"
+READ_BY_GUARDS = ("train", "reference", "calibration")
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One model with all that was generated and scored on it."""
+
+    result: ModelResult
+    found: Mapping[str, Generations]
+    """Group -> generations."""
+    guards: tuple[GuardScores, ...]
+
+
+def evaluate(config: EvaluationConfig, progress: Progress = lambda *_: None, *, limit: int | None = None) -> Evaluation:
+    """Runs an evaluation, or continues one that was interrupted.
+
+    Args:
+        config: a checked config.
+        progress: called as generations are done.
+        limit: most prompts per group, for a quick look.
+
+    Raises:
+        ConfigError: prompts overlap or are too few, or a plugin refuses its options.
+        CaptureError: a generation could not be watched whole.
+        ScoringError, BundleError: a guard of ours could not be fitted.
+    """
+    if limit is not None:
+        config = config.limited(limit)
+    seconds: dict[str, float] = {}
+    dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+    groups = draw_groups(dataset, config)
+    Path(config.out).mkdir(parents=True, exist_ok=True)
+    done: dict[str, Evaluated] = {}
+    examples: tuple[Example, ...] = ()
+    for name in config.models:
+        with _timed(seconds, name):
+            run = _Run.open(config, name, groups, progress)
+            done[name] = run.evaluated()
+            if config.keep_texts and len(done) == 1:
+                examples = pick_examples(name, done[name], run.collector)
+    return Evaluation(
+        title=config.title,
+        models=tuple(each.result for each in done.values()),
+        surrogates=tuple(surrogate_result(pair, done) for pair in config.surrogates),
+        examples=examples,
+        alpha=config.calibrate.alpha,
+        facts=_facts(config, limit),
+        seconds=seconds,
+        limit=limit,
+    )
+
+
+class _Run:
+    """One model's turn."""
+
+    def __init__(
+        self, config: EvaluationConfig, name: str, groups: Groups, deployment: Deployment, collector: Collector,
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self._config, self._name, self._groups, self._progress = config, name, groups, progress
+        self._dataset: Dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+        self._deployment, self.collector = deployment, collector
+
+    @classmethod
+    def open(cls, config: EvaluationConfig, name: str, groups: Groups, progress: Progress) -> _Run:
+        """Loads the model."""
+        deployment = Deployment.open(config.fit_config(name))
+
+        def advance(stage: str, made: int, total: int) -> None:
+            progress(f"{name}: {stage}", made, total)
+
+        store = Path(config.out) / STORE / name
+        collector = Collector.of(deployment, store, advance)
+        scaled = groups.scaled(config.models[name].scale, config.calibrate)
+        return cls(config, name, scaled, deployment, collector, advance)
+
+    def evaluated(self) -> Evaluated:
+        """Generates, scores and measures."""
+        config, groups = self._config, self._groups
+        anchors = self.collector.anchors(groups.anchors)
+        judge: Judge | None = None
+        if config.draft_judge is not None:
+            judge = registry.build("judges", config.draft_judge.name, config.draft_judge.options)
+        generator = Generator(
+            self.collector, anchors, judge, config.draft_judge.name if config.draft_judge else None,
+            config.keep_texts, self._progress,
+        )  # fmt: skip
+        found = {name: generator.group(name, getattr(groups, name)) for name in READ_BY_GUARDS}
+        found[HARMLESS] = generator.group(HARMLESS, groups.harmless)
+        found[HARMFUL] = generator.group(HARMFUL, groups.harmful)
+        facts: dict[str, AttackFacts] = {}
+        for attack in attacked_prompts(config, self._name, groups, self._dataset, self.collector):
+            facts[attack.name] = attack.facts
+            if attack.prompts:
+                group = attack_group(attack.name)
+                found[group] = generator.group(group, attack.prompts)
+        for name, prompts in groups.harmless_sets.items():
+            found[set_group(name)] = generator.group(set_group(name), prompts)
+        overhead = self._overhead(generator) if config.models[self._name].guards and config.guards else None
+        guards = self._guards(generator, found) if config.models[self._name].guards else ()
+        return Evaluated(self._result(found, facts, guards, overhead), found, guards)
+
+    def _overhead(self, generator: Generator) -> Overhead:
+        """Measured once; a continued run reads what the first one measured."""
+        key = {**self.collector.key(self._groups.harmless), "pairs": self._config.overhead_batches}
+        store = Store(self.collector.cache, "overhead", key)
+        saved = store.load_notes("overhead")
+        if saved is None:
+            self._progress("overhead", 0, 1)
+            made = measure_overhead(
+                self.collector, generator.anchors, self._groups.harmless, self._config.overhead_batches
+            )
+            saved = {field: getattr(made, field) for field in made.__slots__}
+            store.save_notes("overhead", saved)
+            self._progress("overhead", 1, 1)
+        return Overhead(**saved)
+
+    def _guards(self, generator: Generator, found: Mapping[str, Generations]) -> tuple[GuardScores, ...]:
+        made = []
+        for name, entry in self._config.guards.items():
+            self._progress(f"guard {name}", 0, 1)
+            if entry.detector is not None:
+                made.append(detector_guard(name, entry, found, generator.anchors, self._config.calibrate))
+            else:
+                scored = {group: part for group, part in found.items() if group not in ("train", "reference")}
+                made.append(baseline_guard(name, entry, scored, self.collector, self._config.calibrate))
+            self._progress(f"guard {name}", 1, 1)
+        return tuple(made)
+
+    def _result(
+        self, found: Mapping[str, Generations], facts: Mapping[str, AttackFacts], guards: tuple[GuardScores, ...],
+        overhead: Overhead | None,
+    ) -> ModelResult:  # fmt: skip
+        config, deployment = self._config, self._deployment
+        run = [name for name in facts if attack_group(name) in found]
+        attacked = Generations.joined([found[attack_group(name)] for name in run]) if run else None
+        everything = Generations.joined(
+            [found[HARMLESS], found[HARMFUL], *(found[attack_group(name)] for name in run)]
+        )  # fmt: skip
+        ours = next((guard for guard in guards if guard.tapped), None)
+        irr, incomplete = measure.signal_recovery(attacked, everything)
+        sets = list(self._groups.harmless_sets)
+        budget = deployment.sampler.budget()
+        rows: list[GuardResult] = [
+            measure.guard_result(guard, found, run, sets, overhead, budget) for guard in guards
+        ]  # fmt: skip
+        section = deployment.config.detector
+        labelled = config.unseen_attacks
+        grid = deployment.watching.grid
+        assert grid is not None
+        plain = found[HARMFUL]
+        return ModelResult(
+            name=self._name,
+            describes=_describe(deployment),
+            scheme=deployment.hook.scheme,
+            budget=budget,
+            counts={group: len(part) for group, part in found.items()},
+            refused_harmless=measure.outcome_rate("refused:harmless", found[HARMLESS], "refusal"),
+            refused_harmful=measure.outcome_rate("refused:harmful", plain, "refusal"),
+            plain_success=measure.outcome_rate("success:plain", plain, "harmful"),
+            attacks=measure.attack_results(found, facts, ours),
+            success=None if attacked is None else measure.outcome_rate("success:all", attacked, "harmful"),
+            harmless_sets=measure.set_results(found, sets, ours),
+            recovery=measure.text_recovery(attacked),
+            internal_recovery=irr,
+            incomplete_recovery=incomplete,
+            bands=measure.class_bands(everything),
+            projections=measure.maps(everything, config.seed),
+            separations=separations(
+                section, found["train"], found[HARMLESS], attacked, deployment.watching.layers, grid
+            ),
+            guards=tuple(rows),
+            unseen=()
+            if labelled is None
+            else unseen_families(
+                labelled, found["train"], found[HARMLESS], {name: found[attack_group(name)] for name in run},
+                {name: facts[name].family for name in run},
+            ),
+            seconds_per_generation=None if overhead is None else overhead.seconds,
+        )  # fmt: skip
+
+
+def _describe(deployment: Deployment) -> str:
+    config, sampler = deployment.config, deployment.sampler
+    layers = ", ".join(str(layer) for layer in config.tap.layers)
+    return (
+        f"{deployment.loaded.source}; {config.sampler.name}, {sampler.budget()} steps, {sampler.canvas()} tokens; "
+        f"pooling {config.tap.pooling}, layers {layers}"
+    )
+
+
+def _facts(config: EvaluationConfig, limit: int | None) -> dict[str, str]:
+    judge = registry.build("judges", config.judge.name, config.judge.options)
+    facts = {
+        "Dataset": config.prompts.dataset,
+        "Judge": f"{config.judge.name}, version {judge.version}",
+        "Judge of drafts": config.draft_judge.name if config.draft_judge else "none: drafts were not judged",
+        "False-alarm limit": f"{100 * config.calibrate.alpha:g} % of harmless generations, split conformal",
+        "Seed": str(config.seed),
+        "Config digest": digest(config.model_dump(mode="json"))[:16],
+        "sri-sdk": __version__,
+    }
+    for package in ("torch", "transformers", "numpy", "onnxruntime"):
+        facts[package] = _version(package)
+    if limit is not None:
+        facts["Quick look"] = f"at most {limit} prompts per group"
+    return facts
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - start, 1)

@@ -1,0 +1,31 @@
+"""The model under evaluation as attacks and baselines see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sri_sdk.fitting.collect import Collector
+from sri_sdk.records import Outcome, Prompt
+from sri_sdk.target import Target
+
+
+class LiveTarget(Target):
+    """Generates with the collector's model and sampler, in its batches."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self.scheme = collector.hook.scheme
+
+    def respond(self, prompts: Sequence[Prompt]) -> list[str]:
+        """One response per prompt."""
+        watching = replace(self._collector.watching, anchors=None)
+        texts: list[str] = []
+        for start in range(0, len(prompts), self._collector.batch_size):
+            batch = prompts[start : start + self._collector.batch_size]
+            texts += self._collector.run(batch, watching).texts
+        return texts
+
+    def outcomes(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:
+        """What the judge of the evaluation says."""
+        return self._collector.judge.judge(prompts, responses)
