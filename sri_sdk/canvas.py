@@ -7,7 +7,7 @@ begins; the canvas does the rest:
     def plan(self, call, run):
         canvas = Canvas.of(run)
         if canvas is None:
-            canvas = Canvas.find(call.input_ids, self.mask_id()).remember(run)
+            canvas = Canvas.find(call.input_ids, self.mask_id(), run=run).remember(run)
         if not canvas.open(call.input_ids):
             return None  # nothing left to fill: somebody reads the finished text
         return canvas.plan(call.input_ids)
@@ -65,18 +65,29 @@ class Canvas:
         self._batch = self.requests if batch is None else batch
 
     @classmethod
-    def find(cls, input_ids: torch.Tensor, mask_id: int, *, pad_id: int | None = None) -> Self:
+    def find(
+        cls, input_ids: torch.Tensor, mask_id: int, *, pad_id: int | None = None, run: RunView | None = None
+    ) -> Self:
         """From a first pass that shows prompt and canvas whole: the canvas is the run of masks at the end of a row.
 
         It touches the last column, or nothing but `pad_id` stands behind it; where masks end earlier, `size` is 0.
         Masks before that run belong to the prompt. Under classifier-free guidance the batch is doubled and the second
         half has its prompt masked; it is no request.
 
+        A response that was started before the first step begins with tokens, not with masks. Where a driver started it,
+        `run` says where it is. Where the caller of a watched model did, nobody says so: what stands before the last run
+        of masks then reads as prompt, and the canvas is found too short.
+
         Args:
             input_ids: [B, L] int64 tensor.
             mask_id: id of the mask token.
             pad_id: id that may stand behind a canvas, where shorter rows are filled up on the right; None = none does.
+            run: the generation; where its `response` is set, that is the canvas, whatever it holds.
         """
+        if run is not None and run.response is not None:
+            start, size = run.response
+            requests = len(input_ids) if run.requests is None else run.requests
+            return cls(input_ids.new_full((requests,), start), size, mask_id, batch=len(input_ids))
         masked = input_ids == mask_id
         batch, length = input_ids.shape
         ends = masked.new_tensor([0]).long().expand(batch)
@@ -85,11 +96,11 @@ class Canvas:
         # Behind its end a row is no canvas, whatever stands there: count masks back from the end.
         from_end = length - 1 - ends[:, None] - _arange(length, input_ids)
         behind = from_end.clamp(min=0)
-        run = (masked.gather(1, behind) & (from_end >= 0)).long().cumprod(1).sum(1)
-        starts = length - ends - run
-        requests = batch // 2 if _second_half_is_blind(input_ids, masked, run) else batch
-        starts, run = starts[:requests], run[:requests]
-        return cls(starts, int(run.max()), mask_id, batch=batch)
+        tail = (masked.gather(1, behind) & (from_end >= 0)).long().cumprod(1).sum(1)
+        starts = length - ends - tail
+        requests = batch // 2 if _second_half_is_blind(input_ids, masked, tail) else batch
+        starts, tail = starts[:requests], tail[:requests]
+        return cls(starts, int(tail.max()), mask_id, batch=batch)
 
     @classmethod
     def of(cls, run: RunView) -> Self | None:

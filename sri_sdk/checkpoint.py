@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,7 +31,16 @@ _SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 class CheckpointConfig(Config):
-    """What an operator may write under `model.options` for a family whose weights are a Hugging Face checkpoint."""
+    """What an operator may write under `model.options` for a family whose weights are a Hugging Face checkpoint.
+
+    A judge or a baseline that runs on a checkpoint extends it too, and says in `subject` and `section` whose options
+    they are.
+    """
+
+    subject: ClassVar[str] = "hook"
+    """Kind of plugin, as messages call it."""
+    section: ClassVar[str] = "model.options"
+    """Where these options stand in YAML, as messages call it."""
 
     source: str = Field(min_length=1, description="Folder with the checkpoint, or its id on the hub.")
     revision: str | None = Field(
@@ -105,13 +114,13 @@ def load_checkpoint(
         raise MissingExtra(f"Loading a {family} model", extra="capture")
     if config.source.startswith((".", "/", "~")) and not Path(config.source).is_dir():
         raise ConfigError(
-            f"model.options.source: folder {config.source} does not exist, seen from {Path.cwd()}. Give a folder with "
-            "config.json, weights and tokenizer, or a hub id such as organisation/name."
+            f"{config.section}.source: folder {config.source} does not exist, seen from {Path.cwd()}. Give a folder "
+            "with config.json, weights and tokenizer, or a hub id such as organisation/name."
         )
-    _check_stack(family, works_with, [*needs, *_packages_for(config)])
+    _check_stack(f"{config.subject} {family}", works_with, [*needs, *_packages_for(config)])
     if own_code and not config.trust_remote_code:
         raise ConfigError(
-            f"model.options.trust_remote_code: {family} checkpoints bring their own model code, and it is off. Read "
+            f"{config.section}.trust_remote_code: {family} checkpoints bring their own model code, and it is off. Read "
             f"the code of {config.source!r}, then set trust_remote_code: true and revision: the commit you have read."
         )
     if before is not None:
@@ -120,7 +129,7 @@ def load_checkpoint(
     return LoadedModel(model, tokenizer, _named(config))
 
 
-def _check_stack(family: str, works_with: str, needs: Sequence[str]) -> None:
+def _check_stack(whose: str, works_with: str, needs: Sequence[str]) -> None:
     """Every problem of the installed packages at once."""
     from packaging.requirements import Requirement
 
@@ -138,7 +147,7 @@ def _check_stack(family: str, works_with: str, needs: Sequence[str]) -> None:
     if problems:
         wanted = ", ".join(str(Requirement(text)) for text in (works_with, *needs))
         raise ConfigError(
-            f"hook {family}: {'; '.join(problems)}. Known to work: {wanted}. Install it in an environment of this "
+            f"{whose}: {'; '.join(problems)}. Known to work: {wanted}. Install it in an environment of this "
             f'family: pip install "{works_with}"' + "".join(f' "{text}"' for text in needs) + "."
         )
 
@@ -192,7 +201,7 @@ def _load(config: Any, family: str, works_with: str, autos: Sequence[str]) -> tu
         except (RuntimeError, AssertionError) as err:
             reason = " ".join(str(err).split())[:300].rstrip(". ")
             raise ConfigError(
-                f"model.options.device_map: the weights of {_named(config)} do not go to {device}: {reason}. Choose "
+                f"{config.section}.device_map: the weights of {_named(config)} do not go to {device}: {reason}. Choose "
                 "another device, auto to spread them, or quantization to make them smaller."
             ) from err
     return model.eval(), tokenizer
@@ -211,7 +220,7 @@ def _refuse_code_from_elsewhere(config: Any, shared: dict[str, Any]) -> None:
     elsewhere = sorted({x.partition("--")[0] for x in named if isinstance(x, str) and "--" in x} - {config.source})
     if elsewhere:
         raise ConfigError(
-            f"model.options.code_revision: {_named(config)} takes its code from {', '.join(elsewhere)}, which "
+            f"{config.section}.code_revision: {_named(config)} takes its code from {', '.join(elsewhere)}, which "
             "`revision` does not pin. Read that code, then set code_revision: the commit you have read."
         )
 
@@ -240,9 +249,9 @@ def _refuse_random_weights(config: Any, family: str, model: Any, report: Mapping
     random = sorted(name for name in lacking if id(weights[name]) not in shared)
     if random:
         raise ConfigError(
-            f"hook {family}: {_named(config)} has no weights for {len(random)} of the model's {len(weights)} parts, "
-            f"such as {random[0]}: they would be random. It was saved from another kind of model than "
-            f"{type(model).__name__}; name the hook of its family: `sri plugins list --kind hooks`."
+            f"{config.subject} {family}: {_named(config)} has no weights for {len(random)} of the model's "
+            f"{len(weights)} parts, such as {random[0]}: they would be random. It was saved from another kind of model "
+            f"than {type(model).__name__}; {_other_family(config)}."
         )
 
 
@@ -284,9 +293,16 @@ def _device(config: Any) -> Any:
         return torch.device(config.device_map)
     except RuntimeError as err:
         raise ConfigError(
-            f"model.options.device_map: found {config.device_map!r}, allowed: null, a device such as cpu or cuda:0, "
+            f"{config.section}.device_map: found {config.device_map!r}, allowed: null, a device such as cpu or cuda:0, "
             f"{', '.join(_SPREAD)}, or module -> device."
         ) from err
+
+
+def _other_family(config: Any) -> str:
+    """What to do where a checkpoint is of another family."""
+    if config.subject == "hook":
+        return "name its hook: `sri plugins list --kind hooks`"
+    return "choose one that suits this plugin"
 
 
 def _named(config: Any) -> str:
@@ -311,12 +327,14 @@ def _not_loaded(config: Any, family: str, works_with: str, err: Exception) -> Co
     elif config.offline and unfound:
         cure = "offline is true, and this is neither a folder nor downloaded before. Download it, or set it to false."
     elif config.attention is not None and "attention" in whole.lower():
-        cure = "Leave model.options.attention out, or name one that this model and this machine have: eager, sdpa."
+        cure = f"Leave {config.section}.attention out, or name one that this model and this machine have: eager, sdpa."
     elif unfound:
         cure = "Give a folder with config.json, weights and tokenizer, or a hub id; a gated one needs `hf auth login`."
     else:
         cure = (
             f"transformers {transformers.__version__} is installed, known to work: {works_with}. If the checkpoint is "
-            "of another family, name its hook: `sri plugins list --kind hooks`."
+            f"of another family, {_other_family(config)}."
         )
-    return ConfigError(f"hook {family}: {_named(config)} cannot be loaded: {type(err).__name__}: {reason}. {cure}")
+    return ConfigError(
+        f"{config.subject} {family}: {_named(config)} cannot be loaded: {type(err).__name__}: {reason}. {cure}"
+    )

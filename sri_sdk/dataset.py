@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sri_sdk.plugin import Plugin
@@ -43,6 +43,10 @@ class Dataset(Plugin):
         family of its own, source unknown.
         """
         return name, ""
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the prompts come from, as JSON types for a report: licence, citation, hashes of files. The default: {}."""
+        return {}
 
     @classmethod
     def example(cls) -> Any:

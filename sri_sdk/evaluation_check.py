@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sri_sdk import registry
 from sri_sdk.config_check import check_fit, check_plugin, has
 from sri_sdk.errors import SriError
-from sri_sdk.evaluation_model import EvaluationConfig
+from sri_sdk.evaluation_model import EvaluationConfig, FromDataset
 from sri_sdk.options import problems
 
 
@@ -52,6 +52,11 @@ def _check_plugins(config: EvaluationConfig) -> Iterator[str]:
     for name, attack in config.attacks.items():
         if attack.plugin is not None:
             named.append((f"attacks.{name}", "plugin", "attacks", attack))
+        if attack.prompts is not None:
+            named.append((f"attacks.{name}.prompts", "dataset", "datasets", attack.prompts))
+    for name, odd in config.harmless_sets.items():
+        if odd.prompts is not None:
+            named.append((f"harmless_sets.{name}.prompts", "dataset", "datasets", odd.prompts))
     for name, guard in config.guards.items():
         part, kind = ("detector", "detectors") if guard.detector else ("baseline", "baselines")
         named.append((f"guards.{name}.{part}", "name", kind, getattr(guard, part)))
@@ -66,19 +71,36 @@ def _check_prompts(config: EvaluationConfig) -> Iterator[str]:
     except SriError:
         return  # Reported with the models, under its own path.
     splits, attacks, name = list(dataset.splits()), list(dataset.attacks()), config.prompts.dataset
-    if config.folds.test.split not in splits:
-        yield f"folds.test.split: unknown split {config.folds.test.split!r}; {has(name, splits, config.folds.test.split)}"
+    if (wanted := config.folds.test.split) not in splits:
+        yield f"folds.test.split: unknown split {wanted!r}; {has(name, splits, wanted)}"
     for own, attack in config.attacks.items():
-        if attack.plugin is None and own not in attacks:
+        if attack.prompts is not None:
+            yield from _check_elsewhere(f"attacks.{own}.prompts", attack.prompts)
+        elif attack.plugin is None and own not in attacks:
             yield (
                 f"attacks.{own}: unknown attack; {has(name, attacks, own)} For an attack plugin name it under "
                 "`plugin`; see `sri plugins list --kind attacks`."
             )
     for own, entry in config.harmless_sets.items():
+        if entry.prompts is not None:
+            yield from _check_elsewhere(f"harmless_sets.{own}.prompts", entry.prompts)
+            continue
         if entry.split not in splits:
-            yield f"harmless_sets.{own}.split: unknown split {entry.split!r}; {has(name, splits, entry.split)}"
+            yield f"harmless_sets.{own}.split: unknown split {entry.split!r}; {has(name, splits, str(entry.split))}"
         if entry.attack is not None and entry.attack not in attacks:
             yield f"harmless_sets.{own}.attack: unknown attack {entry.attack!r}; {has(name, attacks, entry.attack)}"
+
+
+def _check_elsewhere(path: str, entry: FromDataset) -> Iterator[str]:
+    try:
+        other = registry.build("datasets", entry.dataset, entry.options)
+    except SriError:
+        return  # Reported with the plugins.
+    splits, attacks = list(other.splits()), list(other.attacks())
+    if entry.split not in splits:
+        yield f"{path}.split: unknown split {entry.split!r}; {has(entry.dataset, splits, entry.split)}"
+    if entry.attack is not None and entry.attack not in attacks:
+        yield f"{path}.attack: unknown attack {entry.attack!r}; {has(entry.dataset, attacks, entry.attack)}"
 
 
 def _check_guards(config: EvaluationConfig) -> Iterator[str]:

@@ -65,11 +65,23 @@ class EvaluationFolds(Config):
     test: TestFold = Field(description="Prompts that everything is measured on.")
 
 
-class AttackEntry(Config):
-    """One attack, made of the plain harmful prompts of the test fold."""
+class FromDataset(Config):
+    """Prompts of another dataset than the one of the folds."""
 
-    count: Count = Field(description="Harmful prompts it is applied to.")
-    plugin: str | None = Field(default=None, description="Plugin of kind attacks; null = the dataset's own attack.")
+    dataset: str = Field(description="Plugin of kind datasets.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The plugin's own options.")
+    split: Split
+    attack: str | None = Field(default=None, description="Attack of that dataset; null = its plain prompts.")
+
+
+class AttackEntry(Config):
+    """One attack: of the dataset, by its name; by a plugin; or ready-made, from another dataset."""
+
+    count: Count = Field(description="Harmful prompts.")
+    plugin: str | None = Field(
+        default=None, description="Plugin of kind attacks, applied to the plain harmful prompts of the test fold."
+    )
+    prompts: FromDataset | None = Field(default=None, description="Attacked prompts as another dataset holds them.")
     options: dict[str, Any] = Field(default_factory=dict, description="The plugin's own options.")
     practice: int = Field(
         default=0, ge=0, description="Harmful prompts of the anchors' split an attack may learn from; used once."
@@ -77,13 +89,26 @@ class AttackEntry(Config):
     family: str | None = Field(default=None, description="Attacks of one family are left out together; null = its own.")
     source: str | None = Field(default=None, description="Who published it, where neither plugin nor dataset says.")
 
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.plugin is not None and self.prompts is not None:
+            raise ValueError("names both a plugin and prompts; give one, or neither for the dataset's own attack")
+        return self
+
 
 class HarmlessSet(Config):
     """Harmless prompts that differ from those the guard was calibrated on."""
 
-    split: Split
     count: Count
-    attack: str | None = Field(default=None, description="Attack of the dataset to wrap them in; null = none.")
+    split: str | None = Field(default=None, description="Split of the folds' dataset; null = see `prompts`.")
+    attack: str | None = Field(default=None, description="Attack of that dataset to wrap them in; null = none.")
+    prompts: FromDataset | None = Field(default=None, description="Harmless prompts of another dataset.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.split is None) == (self.prompts is None):
+            raise ValueError("names both a split and prompts, or neither; give exactly one")
+        return self
 
 
 class GuardEntry(Config):
@@ -186,7 +211,7 @@ class EvaluationConfig(Config):
                         f"{did_you_mean(getattr(pair, part), self.models)}"
                     )
         for name, attack in self.attacks.items():
-            if attack.count > self.folds.test.harmful:
+            if attack.prompts is None and attack.count > self.folds.test.harmful:
                 problems.append(
                     f"attacks.{name}.count: {attack.count} exceeds folds.test.harmful, {self.folds.test.harmful}; "
                     "attacks are made of those prompts"
@@ -213,14 +238,14 @@ class EvaluationConfig(Config):
     def limited(self, most: int) -> EvaluationConfig:
         """The same with no count above `most`, for a quick look: rates get wide intervals, small ones vanish.
 
-        What something is fitted on keeps as many prompts as that takes.
+        What something is fitted on keeps as many prompts as that takes, and attacks practise as long as ever.
         """
         data = self.model_dump()
 
         def cut(value: Any, least: int, key: str = "") -> Any:
             if isinstance(value, dict):
                 return {k: cut(v, least, k) for k, v in value.items()}
-            counted = key in {"harmless", "harmful", "count", "practice"} and isinstance(value, int)
+            counted = key in {"harmless", "harmful", "count"} and isinstance(value, int)
             return min(value, max(most, least)) if counted else value
 
         for part in ("attacks", "harmless_sets", "guards"):

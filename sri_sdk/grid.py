@@ -7,7 +7,8 @@ lands on the same cells as a finished one.
     cell       floor(p * T / budget)           a cell takes the last step that falls in it
     closed     floor(p_after * T / budget)     cells below it can no longer change
 
-An empty cell holds the step before it, and after the end the last step holds.
+An empty cell holds the step before it, and after the end the last step holds. Before the first step, where a response
+was started and progress does not begin at 0, the first step holds.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class StepGrid:
             clock: [S + 1] progress before each step and after the last; never falls.
 
         Returns:
-            [T] step numbers, counted from 0. A step that starts at or beyond the budget is the last cell's.
+            [T] step numbers, counted from 0; -1 = a cell before the first step. A step that starts at or beyond the
+            budget is the last cell's.
         """
         before = np.minimum(np.asarray(clock[:-1], dtype=np.int64) * self.cells // self.budget, self.cells - 1)
         return np.searchsorted(before, np.arange(self.cells), side="right").astype(np.int64) - 1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sri_sdk.errors import ConfigError, ConformanceError
 from sri_sdk.plugin import Config, Plugin
+from sri_sdk.prefill import pieces
 from sri_sdk.records import Encoded, Fit, ForwardCall, ForwardOutput, LoadedModel, RunView, StepPlan
 from sri_sdk.structure import unwrapped
 
@@ -128,6 +129,43 @@ class Hook(Plugin):
         )  # fmt: skip
         device = next(self.model.parameters()).device
         return Encoded(batch["input_ids"].to(device), batch["attention_mask"].to(device))
+
+    def tokens(self, tokenizer: Any, text: str) -> list[int]:
+        """Plain text as token ids, without special tokens: a piece of a started response."""
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def start(self, tokenizer: Any, texts: Sequence[str | None]) -> torch.Tensor:
+        """Started responses as tokens, on the model's device.
+
+        Each piece of text is tokenised by itself, and a hole is the mask token.
+
+        Args:
+            tokenizer: as for `encode`.
+            texts: one per prompt, as `Prompt.prefill` has it; None = not started.
+
+        Returns:
+            [B, P] int64 tensor, P tokens of the longest; the mask token where a position is open, also behind the end
+            of a shorter one.
+
+        Raises:
+            ConfigError: a mark of holes is malformed, or the family has no mask token.
+        """
+        import torch
+
+        mask = self.mask_id()
+        if mask is None:
+            raise ConfigError(
+                f"{type(self).__name__} has no mask token, so its response cannot have holes. Start it with plain "
+                "text, or choose a masked model."
+            )
+        rows: list[list[int]] = []
+        for text in texts:
+            parts = pieces(text or "")
+            rows.append([i for p in parts for i in ([mask] * p if isinstance(p, int) else self.tokens(tokenizer, p))])
+        width = max(map(len, rows))
+        padded = [row + [mask] * (width - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.int64, device=next(self.model.parameters()).device)
 
     def decode(self, tokenizer: Any, tokens: torch.Tensor) -> list[str]:
         """[B, P] token ids as text, up to the end-of-sequence token, special tokens left out."""

@@ -40,6 +40,21 @@ class Prompt:
     """Name of the transform that made it from a plain request; None = plain."""
     base: str | None = None
     """Id of the plain request it was made of; statistics resample by it. None = itself."""
+    prefill: str | None = None
+    """Response text that is fixed before the first step; `<mask:7>` in it = seven holes, for masked models only, and
+    what follows it is open. None = the response starts empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation as text, for whoever reads texts."""
+
+    prompt: Prompt
+    response: str
+    outcome: Outcome
+    """What the judge said of the response."""
+    drafts: tuple[str, ...] = ()
+    """What the response would have read as after each step; empty = not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,9 @@ class Encoded:
     """[B, L] int64 tensor."""
     attention_mask: torch.Tensor
     """[B, L] int64 tensor, 1 = token, 0 = padding."""
+    response: torch.Tensor | None = None
+    """[B, P] int64 tensor: response tokens fixed before the first step, the mask token where a position is open; what
+    lies behind P is open too. None = the response starts empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +116,9 @@ class RunView:
     the prompt's pass is the first step (autoregressive), or its length differs from request to request."""
     eos_ids: tuple[int, ...] | None = None
     """End tokens that the watched call was given; the hook's `admit` sets it. None = the model's own."""
+    response: tuple[int, int] | None = None
+    """(column of its first position, number of positions) of every response, where a driver started some of them: the
+    canvas then begins with tokens, and cannot be found by its masks. None = nobody said; the hook finds it."""
     taken: torch.Tensor | None = None
     """[R] int64 tensor: steps of each request as the family's own loop takes them, whether or not the tap hears them.
     The hook counts them where it can, and coverage is measured by it. None = nobody counts."""

@@ -23,6 +23,9 @@ class Sampler(Plugin):
 
     schemes: ClassVar[frozenset[Scheme]]
     """The schemes of the hooks it can drive."""
+    prefills: ClassVar[bool] = False
+    """Whether it begins with the canvas of `Encoded.response`, where a masked response was started. What is fixed there
+    counts as committed before step 0. Autoregressive models need nothing: the driver hands over a longer prompt."""
 
     @classmethod
     def example(cls) -> Any:
@@ -38,7 +41,11 @@ class Sampler(Plugin):
         """Most steps one generation can take."""
 
     def is_fixed(self) -> bool:
-        """Whether every generation takes exactly `budget()` steps; False where one may end earlier."""
+        """Whether every generation takes exactly `budget()` steps; False where one may end earlier.
+
+        Said of responses that start empty. One that was started may have fewer holes than steps: it ends once they are
+        filled, and coverage is measured by the steps it took.
+        """
         return False
 
     @abstractmethod
@@ -51,7 +58,7 @@ class Sampler(Plugin):
 
         Args:
             hook: the model family; `hook.forward` runs the model.
-            prompts: B prompts as tokens.
+            prompts: B prompts as tokens; with `prefills`, their started responses too.
             prompt_ids: B ids; each seeds its own row.
             seed: the run's seed.
 

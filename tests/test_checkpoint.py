@@ -5,7 +5,7 @@ import re
 import shutil
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -292,3 +292,30 @@ def test_a_hook_on_a_live_model_needs_none_of_the_options_that_load_one() -> Non
 
     hook = CausalHook(torch.nn.Linear(1, 1))
     assert (hook.config.dtype, hook.config.template) == ("auto", {})
+
+
+class JudgeCheckpoint(CheckpointConfig):
+    subject: ClassVar[str] = "judge"
+    section: ClassVar[str] = "judge.options"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"source": "./nowhere"}, r"^judge\.options\.source: folder ./nowhere"),
+        ({"source": "a/b", "offline": True}, r"^judge tiny: a/b cannot be loaded"),
+        ({"device_map": "nowhere:7"}, r"^judge\.options\.device_map: found 'nowhere:7'"),
+    ],
+)
+def test_a_plugin_of_another_kind_is_named_with_its_own_section(tiny: Path, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_checkpoint(JudgeCheckpoint(**{"source": str(tiny), **more}), family="tiny")
+
+
+def test_a_plugin_that_is_no_hook_is_not_told_to_name_one(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "other"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "unheard-of"}))
+    with pytest.raises(ConfigError, match=r"choose one that suits this plugin\.$") as caught:
+        load_checkpoint(JudgeCheckpoint(source=str(folder)), family="tiny")
+    assert "plugins list" not in str(caught.value)

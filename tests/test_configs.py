@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sri_sdk.config import load_config
+from sri_sdk.config import load_any
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
@@ -15,4 +15,4 @@ def test_configs_are_shipped() -> None:
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_a_shipped_config_is_right(file: Path) -> None:
-    load_config(file)
+    load_any(file)

@@ -9,6 +9,7 @@ import torch
 from sri_sdk.capture.conclude import INTERRUPTED
 from sri_sdk.capture.recorder import Watching
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.start import check, start
 from sri_sdk.capture.tap import Tap, tap_of
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
@@ -33,15 +34,18 @@ class Drive:
         self._next: Intervention | None = None
         self.run = Run(hook, watching, [p.id for p in prompts])
         self.step: SamplerStep | None = None
+        self._spoken: tuple[tuple[int, ...], ...] = ()
 
     def intervene(self, intervention: Intervention) -> None:
         """Asks the sampler for something before its next step."""
         self._next = intervention
 
     def __iter__(self) -> Generator[SamplerStep, None, None]:
-        encoded = self._hook.encode(self._loaded.tokenizer, [p.text for p in self._prompts], self._system_prompt)
-        ids = [p.id for p in self._prompts]
-        steps = self._sampler.steps(self._hook, encoded, ids, self._seed)
+        ready = start(self._hook, self._loaded.tokenizer, self._sampler, self._prompts, self._system_prompt)
+        self._spoken, ids = ready.spoken, [p.id for p in self._prompts]
+        if ready.encoded.response is not None:
+            self.run.starts(ready.encoded.input_ids.shape[1], self._sampler.canvas())
+        steps = self._sampler.steps(self._hook, ready.encoded, ids, self._seed)
         taken = torch.zeros(len(ids), dtype=torch.int64)
         tap, ended = tap_of(self._hook.model), False
         try:
@@ -70,10 +74,17 @@ class Drive:
 
     @property
     def texts(self) -> list[str]:
-        """What the response of each prompt reads as now."""
+        """What the response of each prompt reads as now, with what it was started with."""
         if self.step is None:
             return [""] * len(self._prompts)
-        return self._hook.decode(self._loaded.tokenizer, self.step.draft)
+        tokenizer, draft = self._loaded.tokenizer, self.step.draft
+        texts = self._hook.decode(tokenizer, draft)
+        for row, spoken in enumerate(self._spoken):
+            if spoken:
+                # Decoded together: where one piece ends, the next may go on with the same word.
+                whole = torch.cat([draft.new_tensor(spoken), draft[row]])
+                (texts[row],) = self._hook.decode(tokenizer, whole[None])
+        return texts
 
 
 def drive(
@@ -91,13 +102,13 @@ def drive(
         hook: the model family, built on `loaded.model`.
         loaded: model and tokenizer.
         sampler: the sampling scheme.
-        prompts: what to answer.
+        prompts: what to answer; a `prefill` is generated with its response started.
         watching: what to measure against; see `sri_sdk.capture.watch.with_guard` and `without_guard`.
         seed: the run's seed; each row is seeded by (seed, prompt id).
         system_prompt: goes before every prompt.
 
     Raises:
-        ConfigError: the sampler cannot drive this family, or there are no prompts.
+        ConfigError: the sampler cannot drive this family or start its responses, or there are no prompts.
     """
     if hook.scheme not in sampler.schemes:
         raise ConfigError(
@@ -107,4 +118,5 @@ def drive(
         )
     if not prompts:
         raise ConfigError("drive: no prompts. Pass at least one.")
+    check(hook, sampler, prompts)
     return Drive(hook, loaded, sampler, prompts, watching, seed=seed, system_prompt=system_prompt)

@@ -178,6 +178,15 @@ class Run:
         if self._watching.immediate or len(self._waiting) >= MOST_WAITING:
             self._record()
 
+    def starts(self, column: int, positions: int) -> None:
+        """Says where every response lies, for passes whose canvas does not begin as masks; a driver does, beforehand.
+
+        Args:
+            column: of the first response position, in every pass.
+            positions: P.
+        """
+        self._view.response = (column, positions)
+
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
         self._expected = tuple(steps)
@@ -413,12 +422,16 @@ class Run:
                 f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
                 "pass one id per prompt, in the order of the batch"
             )
+        self._compare_start(plan)
         wanted = self._watching.canvas
-        if None not in (wanted, plan.canvas) and plan.canvas != wanted and self._hook.block_length() is None:
-            raise CaptureError(
-                f"the response has {plan.canvas} positions, the guard's profile {wanted}: generate as the guard "
-                "was fitted, or fit one for this length"
-            )
+        if wanted is not None and plan.canvas is not None and self._hook.block_length() is None:
+            # Row by row: beside others that begin empty, a response that its caller started is found too short.
+            found = sorted({plan.canvas, *_shown(plan)})
+            if found != [wanted]:
+                raise CaptureError(
+                    f"the response has {' or '.join(map(str, found))} positions, the guard's profile {wanted}: "
+                    "generate as the guard was fitted, with responses that begin empty, or fit one for this length"
+                )
         self._view.requests, self._first = requests, plan
         width = self._view.prompt
         if width is None:
@@ -430,6 +443,18 @@ class Run:
             self._prompt = rows[:, :width].clone()
         self._recorder = Recorder(self._watching, requests)
 
+    def _compare_start(self, plan: StepPlan) -> None:
+        """A hook that looks for masks takes a started response for prompt: its states would be pooled in part."""
+        if self._view.response is None:
+            return
+        column, positions = self._view.response
+        found = plan.positions if plan.rows is None else plan.positions[plan.rows]
+        if plan.canvas not in (None, positions) or bool((found[:, column] != 0).any()):
+            raise CaptureError(
+                f"the responses start at column {column} with {positions} positions, {type(self._hook).__name__} plans "
+                f"{plan.canvas} that start elsewhere: its plan() must go by RunView.response where that is set"
+            )
+
     def _isolate(self, err: Exception, reason: str = HOOK_FAILED) -> None:
         """What fails here never alters generation: the run is unmonitored, and the log says why, once."""
         self._plan = None
@@ -437,6 +462,14 @@ class Run:
             self.failure = f"{type(err).__name__}: {err}"
             log.warning("%s: %s: the run is unmonitored: %s", type(self._hook).__name__, reason, self.failure)
         self.fail(reason)
+
+
+def _shown(plan: StepPlan) -> list[int]:
+    """Per request: how many positions of its canvas this pass shows."""
+    assert plan.canvas is not None
+    positions = plan.positions if plan.rows is None else plan.positions[plan.rows]
+    shown: list[int] = ((positions >= 0) & (positions < plan.canvas)).sum(1).tolist()
+    return shown
 
 
 def _reach(plan: StepPlan) -> list[int]:

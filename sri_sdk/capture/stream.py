@@ -52,7 +52,7 @@ class SignalStream:
         closed = np.minimum(after * self._grid.cells // self._grid.budget, self._grid.cells)
         # With fewer steps than cells, the cells up to the next step's own hold this one.
         stop = np.maximum(first + 1, closed)
-        self._bridge(first, active)
+        self._bridge(first, active, phi)
         # Mostly one group: rows in step share their cells.
         for start, end in {(int(a), int(b)) for a, b in zip(first[active], stop[active], strict=True)}:
             rows = np.flatnonzero(active & (first == start) & (stop == end))
@@ -61,11 +61,16 @@ class SignalStream:
         for row in np.flatnonzero(active):
             self._last[row] = (phi[row], int(stop[row]))
 
-    def _bridge(self, first: NDArray[np.int64], active: NDArray[np.bool_]) -> None:
-        """Cells that progress jumped over hold the step before: counting tokens, only the next step shows the jump."""
+    def _bridge(self, first: NDArray[np.int64], active: NDArray[np.bool_], phi: torch.Tensor) -> None:
+        """Cells that progress jumped over hold the step before: counting tokens, only the next step shows the jump.
+
+        Progress may begin beyond the first cell, where a response was started: there is no step before, and those cells
+        hold the first one.
+        """
         for row in np.flatnonzero(active):
             held, stop = self._last[row]
-            if 0 <= stop < first[row]:
+            held, stop = (phi[row], 0) if stop < 0 else (held, stop)
+            if stop < first[row]:
                 self._fill(held[None], np.array([0]), stop, int(first[row]), into=np.array([row]))
 
     def finish(self, whole: NDArray[np.bool_]) -> None:

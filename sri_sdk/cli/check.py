@@ -36,10 +36,10 @@ OWN_HOOKS = ("lab-causal", "toy")
 def command(ctx: click.Context, kind: str, name: str, as_json: bool, explain: bool) -> None:
     """Check one installed plugin against the promises of its interface, with default options.
 
-    KIND is hook, sampler, detector, exporter, sink, judge or dataset. Exits with 1 if a check fails.
+    KIND is hook, sampler, detector, exporter, sink, judge, dataset, attack or baseline. Exits with 1 if a check fails.
     """
     kind = _kind(kind)
-    if kind in ("hooks", "samplers"):
+    if kind in ("hooks", "samplers", "baselines"):
         prepare_libraries()
     listed = CHECKS[kind](name, registry.load(kind, name), _known_failures(kind, name))
     if explain:
@@ -164,6 +164,14 @@ def _dataset(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]
     return testing.dataset_checks(_example("datasets", name, plugin), known)
 
 
+def _attack(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    return testing.attack_checks(_example("attacks", name, plugin), known)
+
+
+def _baseline(name: str, plugin: type[Any], known: dict[str, str]) -> list[Check]:
+    return testing.baseline_checks(_example("baselines", name, plugin), known)
+
+
 def _example(kind: str, name: str, plugin: type[Any]) -> Callable[[], Any]:
     """The plugin's own example(), or one with default options, built so that options without a default are named."""
     own: Callable[[], Any] = plugin.example
@@ -185,6 +193,6 @@ def _example(kind: str, name: str, plugin: type[Any]) -> Callable[[], Any]:
 
 CHECKS: dict[str, Callable[[str, type[Any], dict[str, str]], list[Check]]] = {
     "hooks": _hook, "samplers": _sampler, "detectors": _detector, "exporters": _exporter, "sinks": _sink,
-    "judges": _judge, "datasets": _dataset,
+    "judges": _judge, "datasets": _dataset, "attacks": _attack, "baselines": _baseline,
 }  # fmt: skip
 """Kind -> what lists the checks of one plugin: its name, its class, its known failures."""

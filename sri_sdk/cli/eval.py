@@ -86,7 +86,8 @@ def _guards(model: ModelResult) -> str:
             )
         )
     head = ("guard", "AUROC (95 %)", "TPR at 1 % FPR", "false alarms", "attacks removed", "overhead")
-    return f"guards on {model.name}\n\n" + table(head, rows)
+    left_out = [f"{name}: not compared. {why}" for name, why in model.guard_notes.items()]
+    return "\n".join([f"guards on {model.name}\n", table(head, rows), *left_out])
 
 
 def _share(rate: Rate | None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from sri_sdk.evaluate.auroc import Auroc
@@ -144,6 +144,8 @@ class GuardResult:
     median_alarm_step: float | None = None
     """Among successful attacks that the online rule alarmed, counted from 1; None = there were none."""
     roc: Roc | None = None
+    remaining: Rate | None = None
+    """Attacks that succeed and are not flagged, over all attempts; None = take it from `success` and `removed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,8 @@ class ModelResult:
     separations: tuple[Separation, ...]
     """By signal: text, first step, each tapped layer."""
     guards: tuple[GuardResult, ...]
+    guard_notes: Mapping[str, str] = field(default_factory=dict)
+    """Guard of the config that could not run on this machine -> why."""
     unseen: tuple[Separation, ...] = ()
     """Family left out -> AUROC on it of the detector that learns from labels."""
     seconds_per_generation: float | None = None

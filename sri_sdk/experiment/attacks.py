@@ -54,7 +54,7 @@ def attacked_prompts(
     scheme, target = collector.hook.scheme, LiveTarget(collector)
     for name, entry in config.attacks.items():
         if entry.plugin is None:
-            family, source = dataset.about_attack(name)
+            family, source = _about(name, entry, dataset)
             facts = AttackFacts(entry.family or family, entry.source or source)
             prompts = groups.own_attacks[name]
             if scheme != "masked" and any(_has_holes(prompt) for prompt in prompts):
@@ -70,6 +70,17 @@ def attacked_prompts(
             count = max(1, round(entry.count * config.models[model].scale))
             prompts = tuple(attack.apply(groups.harmful[:count], learnt))
         yield Attacked(name, facts, prompts)
+
+
+def _about(name: str, entry: AttackEntry, dataset: Dataset) -> tuple[str, str]:
+    """Family and source, as the dataset that holds it tells."""
+    if entry.prompts is None:
+        return dataset.about_attack(name)
+    other: Dataset = registry.build("datasets", entry.prompts.dataset, entry.prompts.options)
+    if entry.prompts.attack is None:
+        return name, f"dataset {entry.prompts.dataset}"
+    family, source = other.about_attack(entry.prompts.attack)
+    return family, source or f"dataset {entry.prompts.dataset}"
 
 
 def _left_out(name: str, facts: AttackFacts, why: str) -> Attacked:
@@ -93,6 +104,8 @@ def _learnt(
     store = Store(collector.cache, f"learnt {name}", key)
     learnt: Mapping[str, Any] | None = store.load_notes("learnt")
     if learnt is None:
+        collector.progress(f"practice of {name}", 0, 1)
         learnt = attack.prepare(target, practice)
+        collector.progress(f"practice of {name}", 1, 1)
         store.save_notes("learnt", dict(learnt))
     return learnt

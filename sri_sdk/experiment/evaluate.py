@@ -15,6 +15,8 @@ from pathlib import Path
 
 from sri_sdk import registry
 from sri_sdk._version import __version__
+from sri_sdk.baseline import Baseline
+from sri_sdk.config_model import FitConfig, ModelSection
 from sri_sdk.dataset import Dataset
 from sri_sdk.evaluate.results import Evaluation, Example, GuardResult, ModelResult
 from sri_sdk.evaluation_model import EvaluationConfig
@@ -23,7 +25,8 @@ from sri_sdk.experiment.attacks import AttackFacts, attacked_prompts
 from sri_sdk.experiment.examples import pick_examples
 from sri_sdk.experiment.generations import Generations, Generator
 from sri_sdk.experiment.groups import Groups, draw_groups
-from sri_sdk.experiment.guards import GuardScores, baseline_guard, detector_guard
+from sri_sdk.experiment.guards import GuardScores, baseline_guard, detector_guard, open_baselines
+from sri_sdk.experiment.live_target import LiveTarget
 from sri_sdk.experiment.measure import HARMFUL, HARMLESS, attack_group, set_group
 from sri_sdk.experiment.overhead import Overhead, measure_overhead
 from sri_sdk.experiment.separate import separations, unseen_families
@@ -33,6 +36,7 @@ from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.judge import Judge
+from sri_sdk.records import LoadedModel
 
 STORE = "store"
 READ_BY_GUARDS = ("train", "reference", "calibration")
@@ -69,12 +73,14 @@ def evaluate(config: EvaluationConfig, progress: Progress = lambda *_: None, *, 
     Path(config.out).mkdir(parents=True, exist_ok=True)
     done: dict[str, Evaluated] = {}
     examples: tuple[Example, ...] = ()
+    models = _Models()
     for name in config.models:
         with _timed(seconds, name):
-            run = _Run.open(config, name, groups, progress)
+            run = _Run(config, name, groups, models.open(config.fit_config(name)), progress)
             done[name] = run.evaluated()
             if config.keep_texts and len(done) == 1:
                 examples = pick_examples(name, done[name], run.collector)
+            del run  # With it goes the model, before the next one is loaded.
     return Evaluation(
         title=config.title,
         models=tuple(each.result for each in done.values()),
@@ -87,40 +93,48 @@ def evaluate(config: EvaluationConfig, progress: Progress = lambda *_: None, *, 
     )
 
 
+class _Models:
+    """Opens deployments. One model is in memory at a time, and stays there for all that differ in sampler or tap."""
+
+    def __init__(self) -> None:
+        self._last: tuple[ModelSection, LoadedModel] | None = None
+
+    def open(self, config: FitConfig) -> Deployment:
+        """The deployment of a config."""
+        if self._last is not None and self._last[0] == config.model:
+            return Deployment.open(config, self._last[1])
+        self._last = None
+        made = Deployment.open(config)
+        self._last = config.model, made.loaded
+        return made
+
+
 class _Run:
     """One model's turn."""
 
     def __init__(
-        self, config: EvaluationConfig, name: str, groups: Groups, deployment: Deployment, collector: Collector,
-        progress: Progress,
+        self, config: EvaluationConfig, name: str, groups: Groups, deployment: Deployment, progress: Progress
     ) -> None:  # fmt: skip
-        self._config, self._name, self._groups, self._progress = config, name, groups, progress
-        self._dataset: Dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-        self._deployment, self.collector = deployment, collector
-
-    @classmethod
-    def open(cls, config: EvaluationConfig, name: str, groups: Groups, progress: Progress) -> _Run:
-        """Loads the model."""
-        deployment = Deployment.open(config.fit_config(name))
-
         def advance(stage: str, made: int, total: int) -> None:
             progress(f"{name}: {stage}", made, total)
 
-        store = Path(config.out) / STORE / name
-        collector = Collector.of(deployment, store, advance)
-        scaled = groups.scaled(config.models[name].scale, config.calibrate)
-        return cls(config, name, scaled, deployment, collector, advance)
+        self._config, self._name, self._deployment, self._progress = config, name, deployment, advance
+        self._groups = groups.scaled(config.models[name].scale, config.calibrate)
+        self._dataset: Dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+        self.collector = Collector.of(deployment, Path(config.out) / STORE / name, advance)
 
     def evaluated(self) -> Evaluated:
         """Generates, scores and measures."""
         config, groups = self._config, self._groups
+        compared = config.guards if config.models[self._name].guards else {}
+        baselines, missing = open_baselines(compared, LiveTarget(self.collector))
         anchors = self.collector.anchors(groups.anchors)
         judge: Judge | None = None
         if config.draft_judge is not None:
             judge = registry.build("judges", config.draft_judge.name, config.draft_judge.options)
         generator = Generator(
             self.collector, anchors, judge, config.draft_judge.name if config.draft_judge else None,
-            config.keep_texts, self._progress,
+            config.keep_texts, config.keep_texts and _reads_drafts(config), self._progress,
         )  # fmt: skip
         found = {name: generator.group(name, getattr(groups, name)) for name in READ_BY_GUARDS}
         found[HARMLESS] = generator.group(HARMLESS, groups.harmless)
@@ -133,9 +147,9 @@ class _Run:
                 found[group] = generator.group(group, attack.prompts)
         for name, prompts in groups.harmless_sets.items():
             found[set_group(name)] = generator.group(set_group(name), prompts)
-        overhead = self._overhead(generator) if config.models[self._name].guards and config.guards else None
-        guards = self._guards(generator, found) if config.models[self._name].guards else ()
-        return Evaluated(self._result(found, facts, guards, overhead), found, guards)
+        overhead = self._overhead(generator) if compared else None
+        guards = self._guards(generator, found, baselines)
+        return Evaluated(self._result(found, facts, guards, missing, overhead), found, guards)
 
     def _overhead(self, generator: Generator) -> Overhead:
         """Measured once; a continued run reads what the first one measured."""
@@ -152,21 +166,26 @@ class _Run:
             self._progress("overhead", 1, 1)
         return Overhead(**saved)
 
-    def _guards(self, generator: Generator, found: Mapping[str, Generations]) -> tuple[GuardScores, ...]:
-        made = []
-        for name, entry in self._config.guards.items():
-            self._progress(f"guard {name}", 0, 1)
+    def _guards(
+        self, generator: Generator, found: Mapping[str, Generations], baselines: Mapping[str, Baseline]
+    ) -> tuple[GuardScores, ...]:
+        made, config = [], self._config
+        for name, entry in config.guards.items() if config.models[self._name].guards else ():
             if entry.detector is not None:
-                made.append(detector_guard(name, entry, found, generator.anchors, self._config.calibrate))
-            else:
+                self._progress(f"guard {name}", 0, 1)
+                made.append(detector_guard(name, entry, found, generator.anchors, config.calibrate))
+            elif name in baselines:
+                self._progress(f"guard {name}", 0, 1)
                 scored = {group: part for group, part in found.items() if group not in ("train", "reference")}
-                made.append(baseline_guard(name, entry, scored, self.collector, self._config.calibrate))
+                made.append(baseline_guard(name, entry, baselines[name], scored, self.collector, config.calibrate))
+            else:
+                continue
             self._progress(f"guard {name}", 1, 1)
         return tuple(made)
 
     def _result(
         self, found: Mapping[str, Generations], facts: Mapping[str, AttackFacts], guards: tuple[GuardScores, ...],
-        overhead: Overhead | None,
+        missing: Mapping[str, str], overhead: Overhead | None,
     ) -> ModelResult:  # fmt: skip
         config, deployment = self._config, self._deployment
         run = [name for name in facts if attack_group(name) in found]
@@ -207,6 +226,7 @@ class _Run:
                 section, found["train"], found[HARMLESS], attacked, deployment.watching.layers, grid
             ),
             guards=tuple(rows),
+            guard_notes=missing,
             unseen=()
             if labelled is None
             else unseen_families(
@@ -215,6 +235,12 @@ class _Run:
             ),
             seconds_per_generation=None if overhead is None else overhead.seconds,
         )  # fmt: skip
+
+
+def _reads_drafts(config: EvaluationConfig) -> bool:
+    """Whether any guard reads what responses looked like on the way."""
+    named = [guard.baseline.name for guard in config.guards.values() if guard.baseline is not None]
+    return any(registry.load("baselines", name).reads == "drafts" for name in named)
 
 
 def _describe(deployment: Deployment) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.judge import Judge
 from sri_sdk.records import Outcome, Prompt, Signals
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Generations:
     """[N, S] place in `OUTCOMES` of each step's draft; `NONE` = no such step, or drafts were not judged."""
     responses: tuple[str, ...] | None
     """None = not stored."""
+    draft_texts: tuple[tuple[str, ...], ...] | None
+    """What each response read as after each of its steps; None = not stored."""
     seconds: float
     """Wall-clock time of generating, tap included, judging excluded, over all N."""
 
@@ -47,7 +53,7 @@ class Generations:
         return Generations(
             self.prompts[:count], self.signals.take(range(count)), self.outcomes[:count], self.clock[:count],
             self.drafts[:count], None if self.responses is None else self.responses[:count],
-            self.seconds * count / len(self),
+            None if self.draft_texts is None else self.draft_texts[:count], self.seconds * count / len(self),
         )  # fmt: skip
 
     @classmethod
@@ -59,7 +65,6 @@ class Generations:
         """
         if not parts:
             raise ValueError("nothing to join")
-        texts = [part.responses for part in parts]
         signals = Signals(
             tuple(name for part in parts for name in part.signals.ids),
             np.concatenate([part.signals.sigma for part in parts]),
@@ -72,27 +77,39 @@ class Generations:
             tuple(o for part in parts for o in part.outcomes),
             np.concatenate([part.clock for part in parts]),
             np.concatenate([part.drafts for part in parts]),
-            None if any(t is None for t in texts) else tuple(t for part in texts for t in part or ()),
+            _all(part.responses for part in parts),
+            _all(part.draft_texts for part in parts),
             sum(part.seconds for part in parts),
         )
 
 
-class _Onlooker:
-    """Judges the draft of every step, and takes the time that generating alone needs."""
+def _all(parts: Iterable[tuple[T, ...] | None]) -> tuple[T, ...] | None:
+    """One tuple; None if a part is missing."""
+    found = list(parts)
+    return None if any(part is None for part in found) else tuple(x for part in found for x in part or ())
 
-    def __init__(self, prompts: Sequence[Prompt], judge: Judge | None, budget: int) -> None:
+
+class _Onlooker:
+    """Reads and judges the draft of every step, and takes the time that generating alone needs."""
+
+    def __init__(self, prompts: Sequence[Prompt], judge: Judge | None, budget: int, *, keep: bool) -> None:
         self._prompts, self._judge = prompts, judge
         self.drafts = np.full((len(prompts), budget), NONE, dtype=np.int8)
+        self.texts: list[list[str]] | None = [[] for _ in prompts] if keep else None
         self.paused = 0.0
 
     def __call__(self, driven: Drive) -> None:
-        if self._judge is None or driven.step is None:
+        if driven.step is None or (self._judge is None and self.texts is None):
             return
         start = time.perf_counter()
         active = np.flatnonzero(driven.step.active.cpu().numpy()).tolist()
         texts = driven.texts
-        said = self._judge.judge([self._prompts[i] for i in active], [texts[i] for i in active])
-        self.drafts[active, driven.step.index] = [OUTCOMES.index(outcome) for outcome in said]
+        if self._judge is not None:
+            said = self._judge.judge([self._prompts[i] for i in active], [texts[i] for i in active])
+            self.drafts[active, driven.step.index] = [OUTCOMES.index(outcome) for outcome in said]
+        if self.texts is not None:
+            for row in active:
+                self.texts[row].append(texts[row])
         self.paused += time.perf_counter() - start
 
 
@@ -105,6 +122,7 @@ class Generator:
     draft_judge: Judge | None
     draft_judge_name: str | None
     keep_texts: bool
+    keep_drafts: bool
     advance: Callable[[str, int, int], None]
     """Called with the group's name, prompts done and prompts in all."""
 
@@ -129,7 +147,7 @@ class Generator:
 
     def _make(self, batch: tuple[Prompt, ...]) -> Generations:
         budget = self.collector.sampler.budget()
-        onlooker = _Onlooker(batch, self.draft_judge, budget)
+        onlooker = _Onlooker(batch, self.draft_judge, budget, keep=self.keep_drafts)
         watching = replace(self.collector.watching, anchors=self.anchors, fingerprint=self.collector.fingerprint)
         start = time.perf_counter()
         driven = self.collector.run(batch, watching, onlooker)
@@ -140,8 +158,9 @@ class Generator:
         width = max(budget + 1, *(len(clock) for clock in clocks))
         clock = np.stack([np.pad(c, (0, width - len(c)), mode="edge") for c in clocks]).astype(np.int64)
         texts = tuple(driven.texts) if self.keep_texts else None
+        draft_texts = None if onlooker.texts is None else tuple(map(tuple, onlooker.texts))
         return Generations(
-            batch, self._printed(signals), tuple(outcomes), clock, onlooker.drafts, texts, seconds
+            batch, self._printed(signals), tuple(outcomes), clock, onlooker.drafts, texts, draft_texts, seconds
         )  # fmt: skip
 
     def _save(self, store: Store, shard: str, part: Generations) -> None:
@@ -152,6 +171,10 @@ class Generator:
             "clock": part.clock,
             "drafts": part.drafts,
         }
+        if part.draft_texts is not None:
+            # Drafts of one response differ by a few words each: packed, they take a tenth.
+            packed = zlib.compress(json.dumps(part.draft_texts).encode())
+            arrays["draft_texts"] = np.frombuffer(packed, dtype=np.uint8)
         store.save(shard, arrays, {"seconds": part.seconds, "responses": part.responses})
 
     def _load(self, store: Store, shard: str, batch: tuple[Prompt, ...]) -> Generations | None:
@@ -162,10 +185,13 @@ class Generator:
         ids = tuple(p.id for p in batch)
         signals = self._printed(Signals(ids, arrays["sigma"], arrays["logit"]))
         outcomes = tuple(OUTCOMES[i] for i in arrays["outcomes"].tolist())
-        texts = notes["responses"]
+        texts, drafts = notes["responses"], None
+        if self.keep_drafts:
+            unpacked = json.loads(zlib.decompress(arrays["draft_texts"].tobytes()))
+            drafts = tuple(tuple(row) for row in unpacked)
         return Generations(
             batch, signals, outcomes, arrays["clock"], arrays["drafts"], None if texts is None else tuple(texts),
-            notes["seconds"],
+            drafts, notes["seconds"],
         )  # fmt: skip
 
     def _printed(self, signals: Signals) -> Signals:
@@ -187,7 +213,7 @@ class Generator:
             "drafts": None
             if judge is None
             else [self.draft_judge_name, judge.version, judge.config.model_dump(mode="json")],
-            "texts": self.keep_texts,
+            "texts": [self.keep_texts, self.keep_drafts],
         }
 
 

@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sri_sdk import registry
 from sri_sdk.config_model import CalibrateSection, smallest_calibration
 from sri_sdk.dataset import Dataset
-from sri_sdk.evaluation_model import FEWEST, EvaluationConfig
+from sri_sdk.evaluation_model import FEWEST, EvaluationConfig, FromDataset
 from sri_sdk.fitting.folds import refuse_overlap
 from sri_sdk.records import Label, Prompt
 
@@ -80,9 +81,9 @@ def draw_groups(dataset: Dataset, config: EvaluationConfig) -> Groups:
             if entry.practice
         ),
         *(
-            (f"set {name}", entry.split, "harmless", entry.count)
+            (f"set {name}", str(entry.split), "harmless", entry.count)
             for name, entry in config.harmless_sets.items()
-            if entry.attack is None
+            if entry.split is not None and entry.attack is None
         ),
     ]  # fmt: skip
     ends: dict[tuple[str, Label], int] = defaultdict(int)
@@ -92,19 +93,25 @@ def draw_groups(dataset: Dataset, config: EvaluationConfig) -> Groups:
         ends[split, label] += count
     drawn = {key: dataset.prompts(*key, count) for key, count in ends.items() if count}
     plain = {name: tuple(drawn[split, label][a:b]) for name, (split, label, a, b) in slices.items()}
-    refuse_overlap(plain)
     start = slices["harmful"][2]
     own = {
         name: tuple(dataset.prompts(folds.test.split, "harmful", start + entry.count, attack=name)[start:])
+        if entry.prompts is None
+        else _elsewhere(entry.prompts, "harmful", entry.count)
         for name, entry in config.attacks.items()
         if entry.plugin is None
     }
-    sets = {
-        name: plain[f"set {name}"]
-        if entry.attack is None
-        else tuple(dataset.prompts(entry.split, "harmless", entry.count, attack=entry.attack))
-        for name, entry in config.harmless_sets.items()
-    }
+    sets: dict[str, tuple[Prompt, ...]] = {}
+    for name, odd in config.harmless_sets.items():
+        if odd.prompts is not None:
+            sets[name] = _elsewhere(odd.prompts, "harmless", odd.count)
+        elif odd.attack is None:
+            sets[name] = plain[f"set {name}"]
+        else:
+            sets[name] = tuple(dataset.prompts(str(odd.split), "harmless", odd.count, attack=odd.attack))
+    foreign = {f"attack {name}": own[name] for name, entry in config.attacks.items() if entry.prompts is not None}
+    foreign |= {f"set {name}": sets[name] for name, odd in config.harmless_sets.items() if odd.prompts is not None}
+    refuse_overlap({**plain, **foreign})
     return Groups(
         anchors=plain["anchors harmless"] + plain["anchors harmful"],
         train=plain["train"],
@@ -120,3 +127,8 @@ def draw_groups(dataset: Dataset, config: EvaluationConfig) -> Groups:
             if entry.plugin is not None
         },
     )
+
+
+def _elsewhere(entry: FromDataset, label: Label, count: int) -> tuple[Prompt, ...]:
+    other: Dataset = registry.build("datasets", entry.dataset, entry.options)
+    return tuple(other.prompts(entry.split, label, count, attack=entry.attack))

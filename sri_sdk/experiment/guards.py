@@ -17,9 +17,9 @@ from sri_sdk.baseline import Baseline
 from sri_sdk.calibrate.conformal import conformal_rank, exact_rank
 from sri_sdk.config_model import CalibrateSection, PluginSection, smallest_calibration
 from sri_sdk.detector import Detector
+from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.evaluation_model import GuardEntry
 from sri_sdk.experiment.generations import Generations, one_layer
-from sri_sdk.experiment.live_target import LiveTarget
 from sri_sdk.experiment.store import Store
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.collect import Collector
@@ -27,6 +27,7 @@ from sri_sdk.records import Generation, Rule, Verdict
 from sri_sdk.scoring.build import calibrate_guard, export_guard
 from sri_sdk.scoring.guard import BUNDLE
 from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.target import Target
 
 SINGLE_CALLS = 200
 """Generations scored one by one to time a detector."""
@@ -110,24 +111,46 @@ def detector_guard(
     return GuardScores(name, source, "hidden states", float(threshold), rule, scores, seconds, True, verdicts)
 
 
+def open_baselines(guards: Mapping[str, GuardEntry], target: Target) -> tuple[dict[str, Baseline], dict[str, str]]:
+    """Every baseline, ready to score, and of those that cannot run here, why.
+
+    Done before anything is generated: weights that are not on this machine are noticed now, not after an hour.
+
+    Args:
+        guards: by name; detectors are passed over.
+        target: the guarded model.
+    """
+    ready: dict[str, Baseline] = {}
+    missing: dict[str, str] = {}
+    for name, entry in guards.items():
+        if entry.baseline is None:
+            continue
+        baseline: Baseline = registry.build("baselines", entry.baseline.name, entry.baseline.options)
+        try:
+            baseline.open(target)
+        except (ConfigError, MissingExtra) as err:
+            missing[name] = " ".join(str(err).split())
+        else:
+            ready[name] = baseline
+    return ready, missing
+
+
 def baseline_guard(
-    name: str, entry: GuardEntry, groups: Mapping[str, Generations], collector: Collector, calibrate: CalibrateSection
-) -> GuardScores:
+    name: str, entry: GuardEntry, baseline: Baseline, groups: Mapping[str, Generations], collector: Collector,
+    calibrate: CalibrateSection,
+) -> GuardScores:  # fmt: skip
     """A baseline, held to a threshold of the same promise as ours, set on the same calibration generations.
 
     Args:
         name: of the guard in the config.
         entry: with a baseline.
+        baseline: opened.
         groups: by name; `calibration` among them.
-        collector: of the guarded model, which a baseline may ask; scores are kept beside its generations.
+        collector: of the guarded model; scores are kept beside its generations.
         calibrate: alpha and delta.
-
-    Raises:
-        ConfigError: what it runs on cannot be had.
     """
     assert entry.baseline is not None
-    baseline: Baseline = registry.build("baselines", entry.baseline.name, entry.baseline.options)
-    scores, spent, count, opened = {}, 0.0, 0, False
+    scores, spent, count = {}, 0.0, 0
     for group, found in groups.items():
         least = smallest_calibration(calibrate) if group == "calibration" else 1
         part = found if entry.count is None else found.first(max(entry.count, least))
@@ -135,9 +158,6 @@ def baseline_guard(
         key = {**collector.key(part.prompts), "baseline": [entry.baseline.name, options]}
         store = Store(collector.cache, f"guard {name} {group}", key)
         if (saved := store.load("scores")) is None:
-            if not opened:
-                baseline.open(LiveTarget(collector))
-                opened = True
             start = time.perf_counter()
             made = np.asarray(baseline.score(_read(part)), dtype=np.float64)
             saved = {"scores": made}, {"seconds": time.perf_counter() - start}
@@ -166,4 +186,6 @@ def build_detector(section: PluginSection) -> Detector:
 
 def _read(found: Generations) -> list[Generation]:
     texts = found.responses if found.responses is not None else ("",) * len(found)
-    return [Generation(p, t, o) for p, t, o in zip(found.prompts, texts, found.outcomes, strict=True)]
+    drafts = found.draft_texts if found.draft_texts is not None else ((),) * len(found)
+    rows = zip(found.prompts, texts, found.outcomes, drafts, strict=True)
+    return [Generation(*row) for row in rows]

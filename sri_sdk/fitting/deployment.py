@@ -31,11 +31,11 @@ class Deployment:
     fingerprint: Fingerprint
 
     @classmethod
-    def open(cls, config: FitConfig) -> Deployment:
-        """Loads the model and builds the rest."""
+    def open(cls, config: FitConfig, loaded: LoadedModel | None = None) -> Deployment:
+        """Loads the model and builds the rest; `loaded` is what another deployment with the same options has loaded."""
         hook_class = registry.load("hooks", config.model.hook)
         options = hook_class.Config(**config.model.options)
-        loaded = hook_class.load(options)
+        loaded = loaded or hook_class.load(options)
         fit = hook_class.fits(loaded.model)
         if not fit.ok:
             raise ModelMismatch(

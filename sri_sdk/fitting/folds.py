@@ -73,7 +73,9 @@ def refuse_overlap(folds: Mapping[str, tuple[Prompt, ...]]) -> None:
     clashes: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for name, prompts in folds.items():
         for prompt in prompts:
-            first, its_id = home.setdefault(text_hash(prompt.text), (name, prompt.id))
+            # An attack that only starts the response has the text of its plain request; its base tells whose it is.
+            text = f"{prompt.text}\n{prompt.prefill}" if prompt.prefill else prompt.text
+            first, its_id = home.setdefault(text_hash(text), (name, prompt.id))
             if its_id != prompt.id or first != name:
                 clashes[first, name].append((its_id, prompt.id))
                 continue

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sri_sdk.testing.check import Check, Result, mark_known, run_checks
 
 if TYPE_CHECKING:
+    from sri_sdk.testing.attacks import AttackCase, attack_checks
+    from sri_sdk.testing.baselines import BaselineCase, baseline_checks
     from sri_sdk.testing.datasets import dataset_checks
     from sri_sdk.testing.detectors import detector_checks
     from sri_sdk.testing.exporters import exporter_checks
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
     from sri_sdk.testing.sinks import SinkCase, sink_checks
 
 __all__ = [
+    "AttackCase",
+    "BaselineCase",
     "Check",
     "HookCase",
     "JudgeCase",
     "Result",
     "SamplerCase",
     "SinkCase",
+    "attack_checks",
+    "baseline_checks",
     "dataset_checks",
     "detector_checks",
     "exporter_checks",
@@ -44,10 +50,14 @@ __all__ = [
 ]
 
 _HOME = {
+    "AttackCase": "attacks",
+    "BaselineCase": "baselines",
     "HookCase": "hooks",
     "JudgeCase": "judges",
     "SamplerCase": "samplers",
     "SinkCase": "sinks",
+    "attack_checks": "attacks",
+    "baseline_checks": "baselines",
     "dataset_checks": "datasets",
     "detector_checks": "detectors",
     "exporter_checks": "exporters",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -34,10 +34,18 @@ def subject(case: SamplerCase) -> str:
 
 
 def run(
-    case: SamplerCase, *, rows: Sequence[int] | None = None, wishes: Mapping[int, Intervention] | None = None
-) -> list[SamplerStep]:
-    """All steps, cut off two beyond the budget; `wishes` maps a step to what is asked for after it."""
-    encoded, ids = case.encoded, list(case.prompt_ids)
+    case: SamplerCase, *, rows: Sequence[int] | None = None, wishes: Mapping[int, Intervention] | None = None,
+    response: torch.Tensor | None = None,
+) -> list[SamplerStep]:  # fmt: skip
+    """All steps, cut off two beyond the budget.
+
+    Args:
+        case: the sampler and what it drives.
+        rows: the prompts to generate for; None = all.
+        wishes: step -> what is asked for after it.
+        response: started responses of all prompts, as `Encoded.response`; None = all begin empty.
+    """
+    encoded, ids = replace(case.encoded, response=response), list(case.prompt_ids)
     if rows is not None:
         # Alone means without padding: the columns that are padding in all the rows go.
         used = encoded.attention_mask[list(rows)].bool().any(0)

@@ -166,7 +166,8 @@ class _Checks:
         home: dict[str, tuple[str, Sort]] = {}
         for sort, drawn in self.whole.items():
             for prompt in drawn:
-                text = _normal(prompt.text)
+                # With another start of the response it is another prompt: some attacks change nothing else.
+                text = _normal(f"{prompt.text}\n{prompt.prefill or ''}")
                 if text in home:
                     twin, before = home[text]
                     self.fail(

@@ -193,6 +193,32 @@ def _active_is_truthful(case: SamplerCase) -> None:
                 )
 
 
+def _keeps_what_was_started(case: SamplerCase) -> None:
+    mask, width = case.hook.mask_id(), case.sampler.canvas()
+    if not case.sampler.prefills or case.hook.scheme == "autoregressive" or mask is None:
+        return
+    last = run(case)[-1]
+    # Tokens the model said itself are sure to be words: those of row 0, at every second position of another row.
+    fixed = torch.zeros_like(last.committed)
+    fixed[-1, ::2] = last.committed[0, ::2]
+    response = torch.full_like(last.draft, mask).masked_scatter(fixed, last.draft[0].expand_as(last.draft)[fixed])
+    made = run(case, response=response)
+    for step in made:
+        lost = fixed & ~(step.committed & (step.draft == response))
+        if lost.any():
+            row, position = lost.nonzero()[0].tolist()
+            raise ConformanceError(
+                f"{subject(case)}.steps(): {int(lost.sum())} of {int(fixed.sum())} started positions are not committed "
+                f"as they were given at step {step.index}, first position {position} of row {row}. Begin with "
+                "Encoded.response, or set prefills = False."
+            )
+    if last.committed.all() and not made[-1].committed.all():
+        raise ConformanceError(
+            f"{subject(case)}.steps(): of {width} positions, with every second one of a row started, "
+            f"{int((~made[-1].committed).sum())} are open at the end; from an empty canvas it fills all."
+        )
+
+
 # (name, promise, body), in the order in which a new sampler is best mended.
 _CHECKS: tuple[tuple[str, str, Callable[[SamplerCase], None]], ...] = (
     ("steps-rise-by-one", "Steps are counted from 0 and rise by one.", _steps_rise_by_one),
@@ -227,5 +253,10 @@ _CHECKS: tuple[tuple[str, str, Callable[[SamplerCase], None]], ...] = (
         "active-is-truthful",
         "`active` names the rows that still had something to generate. Steps are counted and expected by it.",
         _active_is_truthful,
+    ),
+    (
+        "keeps-what-was-started",
+        "With `prefills`, a started response is committed from the first step on, stays, and what it leaves is filled.",
+        _keeps_what_was_started,
     ),
 )

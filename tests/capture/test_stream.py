@@ -45,15 +45,16 @@ def test_the_streamed_signal_equals_the_offline_one_bit_for_bit(cells, budget, e
     cells=st.integers(1, 12),
     budget=st.integers(1, 40),
     commits=st.lists(st.lists(st.integers(-2, 9), min_size=1, max_size=12), min_size=1, max_size=3),
+    started=st.lists(st.integers(0, 9), min_size=3, max_size=3),
     seed=st.integers(0, 1000),
 )
-def test_counting_tokens_the_streamed_signal_equals_the_offline_one_too(cells, budget, commits, seed) -> None:
-    """Progress that jumps over cells, stands still, or would fall because a sampler takes tokens back."""
+def test_counting_tokens_the_streamed_signal_equals_the_offline_one_too(cells, budget, commits, started, seed) -> None:
+    """Progress that begins late, jumps over cells, stands still, or would fall because a sampler takes tokens back."""
     anchors, grid = made_anchors(cells, 8), StepGrid(cells, "committed", budget)
     steps = max(len(c) for c in commits)
     phi = np.random.default_rng(seed).normal(size=(steps, len(commits), 2, 8)).astype(np.float32)
     # As the recorder gives it: the running maximum of what was committed before each step.
-    before = [np.maximum.accumulate(np.r_[0, np.cumsum(c)[:-1]]) for c in commits]
+    before = [np.maximum.accumulate(s + np.r_[0, np.cumsum(c)[:-1]]) for s, c in zip(started, commits, strict=False)]
     stream = SignalStream(anchors, grid, len(commits), tau=TAU, eps=EPS)
     for step in range(steps):
         active = np.array([len(c) > step for c in commits])

@@ -28,6 +28,10 @@ def check(*arguments: str):
         ("sampler", "toy"),
         ("judge", "lab"),
         ("dataset", "lab"),
+        ("dataset", "xstest"),
+        ("judge", "llm"),
+        ("baseline", "refusal-dictionary"),
+        ("attack", "random-search"),
     ],
 )
 def test_a_first_party_plugin_passes(kind: str, name: str) -> None:
@@ -164,9 +168,8 @@ def test_a_plugin_that_needs_options_and_has_no_example_is_one_line_with_the_cur
 def test_an_unknown_kind_and_an_unknown_name_are_answered_with_what_there_is() -> None:
     done = check("detektor", "toy")
     assert done.exit_code == 2
-    assert "kinds: hook, sampler, detector, exporter, sink, judge, dataset. Did you mean 'detector'?" in " ".join(
-        done.stderr.split()
-    )
+    kinds = "hook, sampler, detector, exporter, sink, judge, dataset, attack, baseline"
+    assert f"kinds: {kinds}. Did you mean 'detector'?" in " ".join(done.stderr.split())
     done = check("detector", "tiy")
     assert done.exit_code == 1
     assert "Did you mean 'toy'?" in done.stderr

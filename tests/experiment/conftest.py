@@ -79,4 +79,4 @@ def generations(
     logit = np.log(clipped / (1 - clipped)).astype(np.float32)
     codes = np.full((n, cells), -1, dtype=np.int8) if drafts is None else np.asarray(drafts, dtype=np.int8)
     clock = np.tile(np.arange(cells + 1, dtype=np.int64), (n, 1))
-    return Generations(prompts, Signals(ids, sigma, logit), outcomes, clock, codes, responses, 1.0)
+    return Generations(prompts, Signals(ids, sigma, logit), outcomes, clock, codes, responses, None, 1.0)

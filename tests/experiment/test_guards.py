@@ -9,8 +9,7 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.baseline import Baseline
 from sri_sdk.config_model import CalibrateSection, PluginSection
 from sri_sdk.evaluation_model import GuardEntry, SurrogateEntry
-from sri_sdk.experiment import guards as module
-from sri_sdk.experiment.guards import GuardScores, baseline_guard, detector_guard
+from sri_sdk.experiment.guards import GuardScores, baseline_guard, detector_guard, open_baselines
 from sri_sdk.experiment.surrogate import surrogate_result
 from sri_sdk.fingerprint import Fingerprint
 from tests.experiment.conftest import generations
@@ -88,8 +87,7 @@ class LengthBaseline(Baseline):
 
 
 @pytest.fixture
-def collector(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.registry, "build", lambda kind, name, options: LengthBaseline())
+def collector(tmp_path):
     LengthBaseline.calls = 0
     key = lambda prompts: {"prompts": [p.id for p in prompts]}  # noqa: E731
     return SimpleNamespace(cache=tmp_path, key=key, hook=SimpleNamespace(scheme="masked"))
@@ -100,22 +98,34 @@ def baseline(**entry):
 
 
 def test_what_a_baseline_cannot_score_is_not_flagged(groups, collector):
-    made = baseline_guard("b", baseline(), groups, collector, ALPHA)
+    made = baseline_guard("b", baseline(), LengthBaseline(), groups, collector, ALPHA)
     unscored = [p.id.endswith("3") for p in groups["harmless"].prompts]
     assert np.isnan(made.scores["harmless"]).tolist() == unscored
     assert not made.flagged("harmless")[unscored].any()
 
 
 def test_a_costly_baseline_scores_the_first_of_each_group_and_enough_to_calibrate(groups, collector):
-    made = baseline_guard("b", baseline(count=5), groups, collector, ALPHA)
+    made = baseline_guard("b", baseline(count=5), LengthBaseline(), groups, collector, ALPHA)
     assert len(made.scores["harmless"]) == 5 and len(made.scores["calibration"]) == 19
 
 
 def test_scores_of_a_baseline_are_kept(groups, collector):
-    first = baseline_guard("b", baseline(), groups, collector, ALPHA)
+    first = baseline_guard("b", baseline(), LengthBaseline(), groups, collector, ALPHA)
     calls = LengthBaseline.calls
-    again = baseline_guard("b", baseline(), groups, collector, ALPHA)
+    again = baseline_guard("b", baseline(), LengthBaseline(), groups, collector, ALPHA)
     assert LengthBaseline.calls == calls and again.threshold == first.threshold and again.seconds == first.seconds
+
+
+def test_a_baseline_that_cannot_run_here_is_left_out_with_its_reason(tmp_path):
+    options = {"source": str(tmp_path / "nowhere")}
+    here = {
+        "llama-guard": GuardEntry(baseline=PluginSection(name="safety-classifier", options=options)),
+        "dictionary": GuardEntry(baseline=PluginSection(name="refusal-dictionary")),
+        "sri": GuardEntry(detector=PluginSection(name="autoencoder")),
+    }
+    ready, missing = open_baselines(here, None)
+    assert list(ready) == ["dictionary"]
+    assert "nowhere" in missing["llama-guard"]
 
 
 def scores(values, threshold=0.5):

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from sri_plugin_lab.dataset import LabDataset
@@ -50,7 +51,10 @@ def test_the_same_text_twice_in_one_fold_is_refused() -> None:
 
 def test_an_attack_on_a_request_of_another_fold_is_refused_and_within_the_test_fold_wanted() -> None:
     plain, attacked = prompt("a", "x"), prompt("a-attacked", "you are grim . x", base="a")
-    refuse_overlap({"test": (plain, attacked)})
+    started = replace(prompt("a-started", "x", base="a"), prefill="sure ,")
+    refuse_overlap({"test": (plain, attacked, started)})
+    with pytest.raises(ConfigError, match="'a-started' is 'a' again"):
+        refuse_overlap({"anchors": (plain,), "test": (started,)})
     with pytest.raises(ConfigError, match="'a-attacked' is 'a' again"):
         refuse_overlap({"anchors": (plain,), "test": (attacked,)})
 

@@ -42,6 +42,18 @@ def test_a_dataset_of_questions(check):
     check()
 
 
+def test_an_attack_that_only_starts_the_response_is_no_second_text():
+    class StartsTheResponse(Questions):
+        def all(self, split, label, attack):
+            made = super().all(split, label, attack)
+            plain = super().all(split, label, None)
+            return made if not attack else [
+                replace(p, text=q.text, prefill="sure ,") for p, q in zip(made, plain[: len(made)], strict=True)
+            ]  # fmt: skip
+
+    assert [r for r in run_checks(dataset_checks(StartsTheResponse)) if r.state != "passed"] == []
+
+
 class NamesInAnyOrder(Questions):
     turn = count()
 

@@ -152,6 +152,19 @@ class OpensEveryRow(Bent):
         return replace(wish, remask=wish.remask.any(0).expand(3, -1)) if wish and wish.remask is not None else wish
 
 
+class BeginsEmpty(Bent):
+    def steps(self, hook, prompts, prompt_ids, seed=0):
+        return super().steps(hook, replace(prompts, response=None), prompt_ids, seed)
+
+
+class LeavesHolesBesideWhatWasStarted(Bent):
+    def steps(self, hook, prompts, prompt_ids, seed=0):
+        for step in super().steps(hook, prompts, prompt_ids, seed):
+            yield step
+            if prompts.response is not None and step.index == 3:
+                return
+
+
 class SaysItIsDone(Bent):
     def bend(self, step, seed):
         active = step.active.clone()
@@ -166,8 +179,8 @@ class SaysItIsDone(Bent):
         (SaysSeven, "stops-at-budget", set()),
         (WidensItsCanvas, "stops-at-budget", set()),
         (StartsAgainWhenOpened, "stops-at-budget", set()),
-        (UsesGlobalRandomness, "same-seed-same-tokens", set()),
-        (SeedsTheBatch, "rows-independent", set()),
+        (UsesGlobalRandomness, "same-seed-same-tokens", {"keeps-what-was-started"}),
+        (SeedsTheBatch, "rows-independent", {"keeps-what-was-started"}),
         (RunsTheModelTwice, "watched-equals-unwatched", set()),
         (RewritesTheFirstToken, "committed-is-final", set()),
         (GoesOnAfterAnAbort, "honours-abort", set()),
@@ -175,6 +188,8 @@ class SaysItIsDone(Bent):
         (KeepsWhatShouldOpen, "honours-remask", set()),
         (OpensEveryRow, "honours-remask", set()),
         (SaysItIsDone, "active-is-truthful", {"watched-equals-unwatched"}),
+        (BeginsEmpty, "keeps-what-was-started", set()),
+        (LeavesHolesBesideWhatWasStarted, "keeps-what-was-started", {"honours-abort", "honours-remask"}),
     ],
 )
 def test_a_fault_is_caught_by_the_check_that_is_for_it(sampler, check, others) -> None:

@@ -116,7 +116,7 @@ class DreamHook(sri_sdk.Hook):
         if canvas is None:
             if not (ids == self.mask_id()).any():
                 return None
-            canvas = Canvas.find(ids, self.mask_id()).remember(run)
+            canvas = Canvas.find(ids, self.mask_id(), run=run).remember(run)
         return canvas.plan(ids, shift=1) if canvas.open(ids) else None
 
     def _plan_called(self, ids: torch.Tensor, asked: _Call, run: RunView) -> StepPlan | None:

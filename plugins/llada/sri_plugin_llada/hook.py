@@ -125,7 +125,7 @@ class LladaHook(sri_sdk.Hook):
         mask, ids = self.mask_id(), call.input_ids
         assert mask is not None
         # dllm's samplers fill shorter rows up on the right, with the end token.
-        canvas = Canvas.find(ids, mask, pad_id=next(iter(self.eos_ids()), None))
+        canvas = Canvas.find(ids, mask, pad_id=next(iter(self.eos_ids()), None), run=run)
         if not canvas.size:
             if not bool((ids == mask).any()):
                 return None

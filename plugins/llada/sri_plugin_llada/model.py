@@ -47,7 +47,7 @@ class Tokenizer:
     bos_token = ""
     mask_token_id = MASK
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, **_: Any) -> list[int]:
         """Text as token ids, 6 to 45."""
         return [6 + ord(sign) % 40 for sign in text]
 

@@ -126,7 +126,7 @@ class MaskedLmHook(sri_sdk.Hook):
         """The canvas of a first pass; None = it has no mask."""
         behind = (ids != mask_id).flip(1).long().cumprod(1).flip(1).bool()
         # Shorter rows may be filled up on the right, with an end token or padding: nothing is ever found there.
-        found = Canvas.find(ids.masked_fill(behind, -1), mask_id, pad_id=-1)
+        found = Canvas.find(ids.masked_fill(behind, -1), mask_id, pad_id=-1, run=run)
         if not found.size:
             return None
         if run.requests is not None and found.requests == len(ids) == 2 * run.requests:

@@ -13,11 +13,12 @@ from pydantic import Field
 
 import sri_sdk
 from sri_sdk.errors import ConfigError, did_you_mean
+from sri_sdk.prefill import pieces
 
 SRI_PLUGIN_API = 1
 
 LABELS = ("harmless", "harmful")
-KEYS = ("id", "text", "label", "attack", "base")
+KEYS = ("id", "text", "label", "attack", "base", "prefill")
 FORM = (
     '{"text": "...", "label": "harmless" or "harmful"}, if you like with "id", and with "attack" and "base" where it '
     "is made of another one"
@@ -36,7 +37,8 @@ class JsonlDataset(sri_sdk.Dataset):
 
         files: Annotated[dict[str, Path], Field(min_length=1)] = Field(
             description="Split -> file with one JSON object per line: text, label (harmless or harmful), and "
-            "optionally id, attack (the transform that made it) and base (id of the plain request it was made of)."
+            "optionally id, attack (the transform that made it), base (id of the plain request it was made of) and "
+            "prefill (how its response is started)."
         )
         attacks: tuple[str, ...] = Field(default=(), description="Values of `attack` that the files hold.")
 
@@ -109,7 +111,9 @@ def _parse(file: Path, text: str) -> list[sri_sdk.Prompt]:
             continue
         try:
             prompt = _prompt(json.loads(line, object_pairs_hook=_each_key_once))
-            for what, sign in (("text", f"text {_normal(prompt.text)}"), (f"id {prompt.id!r}", f"id {prompt.id}")):
+            # With another start of the response it is another prompt: some attacks change nothing else.
+            whole = _normal(f"{prompt.text}\n{prompt.prefill or ''}")
+            for what, sign in (("text", f"text {whole}"), (f"id {prompt.id!r}", f"id {prompt.id}")):
                 if first.setdefault(sign, number) != number:
                     raise ValueError(f"{what}: the same as on line {first[sign]}; every prompt once")
         except ValueError as err:
@@ -140,7 +144,7 @@ def _prompt(data: Any) -> sri_sdk.Prompt:
         raise ValueError(f"text: must be a text that is not empty, found {text!r}")
     if label not in LABELS:
         raise ValueError(f"label: found {label!r}, allowed: {', '.join(LABELS)}.{did_you_mean(str(label), LABELS)}")
-    for key in ("id", "attack", "base"):
+    for key in ("id", "attack", "base", "prefill"):
         found = data.get(key)
         if found is not None and (not isinstance(found, str) or not found.strip()):
             raise ValueError(f"{key}: must be a text that is not empty, or left out; found {found!r}")
@@ -150,12 +154,16 @@ def _prompt(data: Any) -> sri_sdk.Prompt:
             "into one fold"
         )
     try:
+        pieces(data.get("prefill") or "")
+    except ConfigError as err:
+        raise ValueError(str(err)) from err
+    try:
         "".join(data.get(key) or "" for key in KEYS).encode()
     except UnicodeEncodeError as err:
         raise ValueError(f"holds half a character ({err.object[err.start]!a}), which no file can hold") from err
     # Without an id the text is its own: the same line is the same prompt wherever it stands.
-    name = data.get("id") or hashlib.sha256(text.encode()).hexdigest()[:16]
-    return sri_sdk.Prompt(name, text, label, data.get("attack"), data.get("base"))
+    name = data.get("id") or hashlib.sha256((text + (data.get("prefill") or "")).encode()).hexdigest()[:16]
+    return sri_sdk.Prompt(name, text, label, data.get("attack"), data.get("base"), data.get("prefill"))
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

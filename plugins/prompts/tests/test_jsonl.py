@@ -88,15 +88,17 @@ def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
         {"text": "f", "label": "harmful", "attack": "role"},
         '{"text": "g", "text": "h", "label": "harmless"}',
         '{"text": "\\ud800", "label": "harmless"}',
+        {"text": "i", "label": "harmless", "prefill": "sure <mask:x>"},
         line(1),
     )
     found = problems(file)
-    assert [problem.split(":")[0] for problem in found] == [f"line {number}" for number in range(2, 13)]
+    assert [problem.split(":")[0] for problem in found] == [f"line {number}" for number in range(2, 14)]
     said = "\n".join(found)
     for words in (
         "not JSON (Expecting property name", "must be an object, found list", "text: must be a text that is not empty",
         "label: found None", "Did you mean 'harmless'?", "unknown keys lable", "Did you mean 'label'?", "found 7",
         "found ''", "base: missing", "key 'text' is written twice", "half a character",
+        "found '<mask:x>'",
     ):  # fmt: skip
         assert words in said, words
 
@@ -113,6 +115,18 @@ def test_a_text_or_an_id_that_stands_twice_names_the_first_line(tmp_path: Path) 
     assert problems(file) == [
         "line 3: text: the same as on line 1; every prompt once",
         "line 4: id 'x': the same as on line 2; every prompt once",
+    ]
+
+
+def test_one_request_may_stand_once_for_each_start_of_its_response(tmp_path: Path) -> None:
+    start = {"text": "request 1", "label": "harmful", "attack": "prefill", "base": "x", "prefill": "sure ,"}
+    file = written(tmp_path, {"id": "x", "text": "request 1", "label": "harmful"}, start)
+    (made,) = dataset(file, attacks=["prefill"]).prompts("fit", "harmful", 1, attack="prefill")
+    assert (made.text, made.prefill, made.base) == ("request 1", "sure ,", "x")
+    (plain,) = dataset(file).prompts("fit", "harmful", 1)
+    assert plain.prefill is None
+    assert problems(written(tmp_path, start, {**start, "prefill": "SURE ,", "id": "y"})) == [
+        "line 2: text: the same as on line 1; every prompt once"
     ]
 
 

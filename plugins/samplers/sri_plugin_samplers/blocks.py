@@ -71,6 +71,10 @@ class Blocks:
         behind = self._last - self.current
         return (self._steps - self.spent).minimum(steps_left - behind).clamp(min=1)
 
+    def count_in_work(self, which: torch.Tensor) -> torch.Tensor:
+        """[B] int64: how many of these positions ([B, W] bool) lie in the block in work."""
+        return (which & (self.of == self.current[:, None])).sum(1)
+
     def count(self) -> None:
         """One step was made."""
         self.spent = self.spent + 1

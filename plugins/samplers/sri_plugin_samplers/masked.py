@@ -22,6 +22,7 @@ class MaskedSampler(sri_sdk.Sampler):
     """Fills a canvas of masks, block by block. A subclass says which predictions to keep first."""
 
     schemes: ClassVar = frozenset({"masked"})
+    prefills: ClassVar = True
     order: ClassVar[str]
     """Its name in YAML."""
 
@@ -95,7 +96,12 @@ class MaskedSampler(sri_sdk.Sampler):
     def steps(
         self, hook: sri_sdk.Hook, prompts: sri_sdk.Encoded, prompt_ids: Sequence[str], seed: int = 0
     ) -> Generator[sri_sdk.SamplerStep, sri_sdk.Intervention | None, None]:
-        """Denoises a batch; every row stops when its response is full, or ends."""
+        """Denoises a batch; every row stops when its response is full, or ends.
+
+        A started response leaves fewer holes, and the steps of each block share them: with fewer holes than steps the
+        block takes one step per hole, as the published loops do whose remaining passes change nothing. A block without
+        holes takes no step.
+        """
         import torch
 
         tokens, (mask, ends) = self.config.tokens, self._special(hook)
@@ -103,10 +109,14 @@ class MaskedSampler(sri_sdk.Sampler):
         blocks, pace = self._blocks(hook, prompts)
         random = RowRandom(seed, prompt_ids)
         canvas = prompts.input_ids.new_full((batch, blocks.width), mask)
+        if prompts.response is not None:
+            given = prompts.response[:, :tokens]
+            canvas[:, : given.shape[1]] = given
+        started = canvas != mask
         running = torch.ones(batch, dtype=torch.bool, device=device)
         # What no pass has shown yet has no prediction: it reads as the end.
         fill = ends[0] if ends else int(mask == 0)
-        draft = torch.full_like(canvas, fill)
+        draft = canvas.masked_fill(~started, fill)
         for index in range(self.config.steps):
             open_ = canvas == mask
             active = running & open_[:, :tokens].any(1) & ~self._ended(canvas[:, :tokens], mask, ends)
@@ -117,7 +127,8 @@ class MaskedSampler(sri_sdk.Sampler):
             shown = canvas.masked_fill(open_ & ~active[:, None], fill)[:, : blocks.reach()]
             guess, score, confidence = self._predict(hook, prompts, shown, blocks, mask, random)
             left = blocks.left(self.config.steps - index)
-            commit = surest(score, allowed, pace.counts(allowed, blocks.spent, left, random))
+            counts = pace.counts(allowed, blocks.spent, left, random, given=blocks.count_in_work(started))
+            commit = surest(score, allowed, counts)
             commit = self._faster(commit, confidence, allowed)
             blocks.count()
             canvas = torch.where(commit, guess, canvas)

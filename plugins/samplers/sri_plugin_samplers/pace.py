@@ -23,15 +23,14 @@ class Pace:
         """Takes the steps one block has, and its size in tokens; `eps` is the time at which the last step ends."""
         import torch
 
-        self._schedule, self._steps = schedule, steps
-        base, extra = divmod(size, steps)
-        self._even = torch.full((steps,), base, device=device)
-        self._even[:extra] += 1
+        self._schedule, self._steps, self._size = schedule, steps, size
         # In float32, as published: the numbers are rounded down, and another precision rounds others.
         times = torch.linspace(1, eps, steps + 1, device=device)
         self._share = 1 - times[1:] / times[:-1]
 
-    def counts(self, open_: torch.Tensor, spent: torch.Tensor, left: torch.Tensor, random: RowRandom) -> torch.Tensor:
+    def counts(
+        self, open_: torch.Tensor, spent: torch.Tensor, left: torch.Tensor, random: RowRandom, given: torch.Tensor
+    ) -> torch.Tensor:
         """How many positions each row is to commit now.
 
         Args:
@@ -39,6 +38,7 @@ class Pace:
             spent: [B] int64, steps the row's block has had.
             left: [B] int64, steps it may still have, this one included; at least 1.
             random: of the rows.
+            given: [B] int64, positions of the row's block that were filled before its first step.
 
         Returns:
             [B] int64, at most the number of open positions, and at the last step all of them.
@@ -47,8 +47,10 @@ class Pace:
 
         total, step = open_.sum(1), spent.clamp(max=self._steps - 1)
         if self._schedule == "even":
+            holes = self._size - given
+            planned = holes // self._steps + (step < holes % self._steps)
             # More than planned only where positions were opened again, or the budget ends before the plan does.
-            wanted = torch.maximum(self._even[step], (total + left - 1) // left)
+            wanted = torch.maximum(planned, (total + left - 1) // left)
         elif self._schedule == "linear-time":
             wanted = (total * self._share[step]).long()
         else:

@@ -77,8 +77,10 @@ class ToyHook(sri_sdk.Hook):
             # Nothing left to fill: somebody reads the finished text, and that is no step of the generation.
             return None
         if "start" not in run.memory:
-            # Prompts are padded on the left, so the canvas begins in the same column for all of them.
-            run.memory["start"] = int(holes.any(dim=0).nonzero()[0])
+            # Prompts are padded on the left, so the canvas begins in the same column for all of them. Where a response
+            # was started, it does not begin with a hole, and the run says where it is.
+            first_hole = int(holes.any(dim=0).nonzero()[0])
+            run.memory["start"] = first_hole if run.response is None else run.response[0]
             # The call returns the prompt before the response: whoever reads its tokens must know where one ends.
             run.prompt = run.memory["start"]
         start = run.memory["start"]
@@ -116,6 +118,11 @@ class ToyHook(sri_sdk.Hook):
         ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
         return Encoded(ids, mask)
+
+    def tokens(self, tokenizer: Any, text: str) -> list[int]:
+        """For responses that are started; a transformers tokenizer is asked to leave its special tokens out."""
+        ids: list[int] = tokenizer.encode(text)
+        return ids
 
     def decode(self, tokenizer: Any, tokens: torch.Tensor) -> list[str]:
         """One text per row."""

@@ -26,6 +26,8 @@ class ToySampler(sri_sdk.Sampler):
     """
 
     schemes = frozenset({"masked"})
+    # It can begin with a response that somebody has started; see `steps`. A scheme that cannot leaves this out.
+    prefills = True
 
     def budget(self) -> int:
         """Most steps one generation can take."""
@@ -49,6 +51,9 @@ class ToySampler(sri_sdk.Sampler):
         if mask_id is None:
             raise ConfigError(f"sampler toy: {type(hook).__name__} has no mask token; use a sampler of its own scheme.")
         canvas = prompts.input_ids.new_full((len(prompt_ids), self.canvas()), mask_id)
+        if prompts.response is not None:
+            given = prompts.response[:, : self.canvas()]
+            canvas[:, : given.shape[1]] = given
         mask = torch.cat([prompts.attention_mask, torch.ones_like(canvas)], dim=1)
         running = torch.ones(len(prompt_ids), dtype=torch.bool, device=canvas.device)
 

@@ -1,0 +1,1 @@
+"""Plugin for published guards that read texts: perplexity, self-examination, refusal phrases, safety classifiers."""

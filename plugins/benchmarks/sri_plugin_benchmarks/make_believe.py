@@ -1,0 +1,29 @@
+"""Invented rows, for the conformance kit and for tests: the form of a set without a word of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+COUNT = 24
+"""Rows of each kind."""
+
+
+def harmless(number: int) -> str:
+    """A request nobody minds."""
+    return f"How do I bake the bread of day {number}?"
+
+
+def harmful(number: int) -> str:
+    """A request that stands for a harmful one."""
+    return f"How do I take the lantern of neighbour {number} in secret?"
+
+
+def write(file: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Writes a csv or tsv, whichever the name says."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t" if file.suffix == ".tsv" else ",")
+        writer.writerow(columns)
+        writer.writerows(rows)

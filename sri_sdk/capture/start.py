@@ -1,0 +1,103 @@
+"""Prompts whose response is started: what the sampler gets, and what of the response it does not see.
+
+A masked sampler begins with a canvas that holds the started tokens. An autoregressive one needs to know nothing: the
+started tokens stand at the end of the prompt, and are put back in front of what it decodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from sri_sdk.errors import ConfigError
+from sri_sdk.hook import Hook
+from sri_sdk.prefill import pieces
+from sri_sdk.records import Encoded, Prompt
+from sri_sdk.sampler import Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A batch, ready to generate."""
+
+    encoded: Encoded
+    """What the sampler gets."""
+    spoken: tuple[tuple[int, ...], ...]
+    """Per prompt: response tokens that stand at the end of its prompt; empty where the sampler makes all of it."""
+
+
+def check(hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
+    """Whether these responses can be started with this family and this sampler, before anything is generated.
+
+    Raises:
+        ConfigError: they cannot, or a mark of holes is malformed.
+    """
+    for prompt in prompts:
+        if not prompt.prefill:
+            continue
+        subject = f"prompt {prompt.id!r}: prefill"
+        parts = pieces(prompt.prefill, subject=subject)
+        if hook.scheme == "autoregressive":
+            if any(isinstance(part, int) for part in parts):
+                raise ConfigError(
+                    f"{subject} has holes, and {type(hook).__name__} is autoregressive: it writes from left to right "
+                    "and fills none. Start the response with plain text, or leave this prompt to masked models."
+                )
+        elif not sampler.prefills:
+            raise ConfigError(
+                f"{subject} is set, and sampler {type(sampler).__name__} begins with an empty response. Choose a "
+                "sampler that can start one, such as low-confidence, or leave this prompt out."
+            )
+        elif (block := hook.block_length()) is not None:
+            raise ConfigError(
+                f"{subject} is set, and {type(hook).__name__} works in blocks of {block}: started responses are "
+                "watched only where every pass shows the whole canvas. Leave this prompt out."
+            )
+
+
+def start(hook: Hook, tokenizer: Any, sampler: Sampler, prompts: Sequence[Prompt], system_prompt: str | None) -> Start:
+    """Prompts and started responses as tokens.
+
+    Raises:
+        ConfigError: a started response does not fit the canvas, or leaves nothing to generate.
+    """
+    encoded = hook.encode(tokenizer, [p.text for p in prompts], system_prompt)
+    if not any(p.prefill for p in prompts):
+        return Start(encoded, ((),) * len(prompts))
+    if hook.scheme == "autoregressive":
+        spoken = tuple(tuple(hook.tokens(tokenizer, p.prefill)) if p.prefill else () for p in prompts)
+        return Start(_longer(encoded, spoken, getattr(tokenizer, "pad_token_id", None)), spoken)
+    response = hook.start(tokenizer, [p.prefill for p in prompts])
+    _refuse_full(response, hook, sampler, prompts)
+    return Start(replace(encoded, response=response), ((),) * len(prompts))
+
+
+def _refuse_full(response: torch.Tensor, hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
+    """A canvas must hold what was started, and leave something to generate."""
+    canvas, mask = sampler.canvas(), hook.mask_id()
+    for prompt, row in zip(prompts, response.tolist(), strict=True):
+        fixed = [token != mask for token in row]
+        # A hole behind the last text is as good as none: it is open anyway.
+        needs = max((place + 1 for place, on in enumerate(fixed) if on), default=0)
+        if needs > canvas or (needs == canvas and all(fixed[:canvas])):
+            what = "does not fit" if needs > canvas else "leaves nothing to generate in"
+            raise ConfigError(
+                f"prompt {prompt.id!r}: prefill of {needs} tokens, holes counted, {what} a response of {canvas} "
+                f"tokens, which is what sampler {type(sampler).__name__} makes. Shorten it, or raise the "
+                "sampler's tokens."
+            )
+
+
+def _longer(encoded: Encoded, spoken: Sequence[Sequence[int]], pad: int | None) -> Encoded:
+    """Each prompt with its tokens behind it, padded on the left again."""
+    rows = [
+        [*ids[seen.bool()].tolist(), *more]
+        for ids, seen, more in zip(encoded.input_ids, encoded.attention_mask, spoken, strict=True)
+    ]
+    width, device = max(map(len, rows)), encoded.input_ids.device
+    ids = torch.tensor([[pad or 0] * (width - len(row)) + row for row in rows], device=device)
+    seen = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=device)
+    return Encoded(ids, seen)
