@@ -10,7 +10,7 @@ OTHERS := 4.57.6 4.52.4
 FAMILY_TESTS := plugins tests/capture tests/test_canvas.py tests/test_checkpoint.py tests/test_structure.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench clean test-transformers-4 real-code
+.PHONY: help setup demo eval eval-quick test lint types bench clean test-transformers-4 real-code
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -30,6 +30,12 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
 	$(BIN)/sri demo
+
+eval-quick: $(READY)  ## the whole evaluation of the embedded models on a few prompts, minutes; out/lab-quick
+	$(BIN)/sri eval configs/lab.yaml --limit 8 --out out/lab-quick
+
+eval: $(READY)  ## the same at full size, about an hour; out/lab, continues where it stopped
+	$(BIN)/sri eval configs/lab.yaml
 
 # Two workers with one thread each: torch's own threads in both would wait for each other most of the time.
 test: $(READY)  ## all tests; ARGS="-k word" for some

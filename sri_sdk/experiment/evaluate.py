@@ -19,7 +19,7 @@ from sri_sdk.baseline import Baseline
 from sri_sdk.config_model import FitConfig, ModelSection
 from sri_sdk.dataset import Dataset
 from sri_sdk.evaluate.results import Evaluation, Example, GuardResult, ModelResult
-from sri_sdk.evaluation_model import EvaluationConfig
+from sri_sdk.evaluation_model import AttackEntry, EvaluationConfig, HarmlessSet
 from sri_sdk.experiment import measure
 from sri_sdk.experiment.attacks import AttackFacts, attacked_prompts
 from sri_sdk.experiment.examples import pick_examples
@@ -263,11 +263,23 @@ def _facts(config: EvaluationConfig, limit: int | None) -> dict[str, str]:
         "Config digest": digest(config.model_dump(mode="json"))[:16],
         "sri-sdk": __version__,
     }
+    for name, dataset in _datasets(config).items():
+        if found := dataset.provenance():
+            files = ", ".join(f"{file['file']} {str(file['sha256'])[:12]}" for file in found.get("files", ()))
+            facts[f"Source of {name}"] = f"{found.get('set', name)}; {found.get('licence', 'licence unknown')}; {files}"
     for package in ("torch", "transformers", "numpy", "onnxruntime"):
         facts[package] = _version(package)
     if limit is not None:
         facts["Quick look"] = f"at most {limit} prompts per group"
     return facts
+
+
+def _datasets(config: EvaluationConfig) -> dict[str, Dataset]:
+    """Every dataset the config takes prompts from."""
+    named = [(config.prompts.dataset, config.prompts.options)]
+    entries: list[AttackEntry | HarmlessSet] = [*config.attacks.values(), *config.harmless_sets.values()]
+    named += [(entry.prompts.dataset, entry.prompts.options) for entry in entries if entry.prompts is not None]
+    return {name: registry.build("datasets", name, options) for name, options in named}
 
 
 def _version(package: str) -> str:

@@ -171,14 +171,21 @@ def guard_result(
     }
     benign = guard.flagged(HARMLESS)
     removed_by, hits, bases = {}, [np.empty(0, dtype=bool)], []
+    left, tried = [np.empty(0, dtype=bool)], []
     for name in attacks:
         group = attack_group(name)
         won = np.flatnonzero(classes_of(found[group])[: len(guard.scores[group])] == "successful_attack")
         hit = guard.flagged(group)[won]
         removed_by[name] = exact_rate(f"removed:{name}", int(hit.sum()), len(hit))
         hits.append(hit)
+        scored = len(guard.scores[group])
+        won_at = np.zeros(scored, dtype=bool)
+        won_at[won] = True
+        left.append(won_at & ~guard.flagged(group))
+        tried += [p.base or p.id for p in found[group].prompts[:scored]]
         bases += [found[group].prompts[i].base or found[group].prompts[i].id for i in won]
     removed = clustered_rate("removed", np.concatenate(hits), bases)
+    after = clustered_rate("remaining", np.concatenate(left), tried) if tried else None
     tpr, notes, curve = _operating(guard, found, attacks)
     alarm = _alarms(guard, found, attacks, budget)
     share, how = _cost(guard, overhead)
@@ -194,6 +201,7 @@ def guard_result(
         false_alarm=exact_rate("false_alarm", int(benign.sum()), len(benign)),
         flagged=flagged,
         removed=replace(removed.rate, low=removed.low, high=removed.high),
+        remaining=None if after is None else replace(after.rate, low=after.low, high=after.high),
         removed_by_attack=removed_by,
         harmless_sets={
             name: exact_rate(

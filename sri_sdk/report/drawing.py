@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ Width = Literal["wide", "narrow"]
 WIDTHS: tuple[Width, ...] = ("wide", "narrow")
 
 INCHES = {"wide": 10.0, "narrow": 4.3}
+MOST = 400
+"""Characters of a label: none needs more, and measuring a whole prompt would take longer than drawing the figure."""
 _MEASURE = TextToPath()
 
 
@@ -31,7 +34,8 @@ class Sheet:
         self.theme = theme
         self.figure = Figure(figsize=(self.width, self.height))
         if title:
-            self.figure.text(0.2 / self.width, 1 - 0.2 / self.height, title, size=12.5, weight="bold", va="top")
+            shown = fitted(title, self.width - 0.4, 12.5, bold=True)
+            self.figure.text(0.2 / self.width, 1 - 0.2 / self.height, shown, size=12.5, weight="bold", va="top")
 
     def axes(self, left: float, top: float, right: float, height: float) -> Any:
         """Axes between two margins, `top` inches below the title."""
@@ -57,16 +61,21 @@ class Sheet:
         self.figure.add_artist(Line2D(x, [y] * 3, transform=self.figure.transFigure, markevery=[1], **style))
 
 
+@lru_cache(maxsize=8192)  # The same names stand in every figure, theme and width.
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """Inches that one line of text takes; of a very long one, its beginning."""
+    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
+    width, _, _ = _MEASURE.get_text_width_height_descent(words.printable(text[:MOST]), font, ismath=False)
+    return float(width) / 72
+
+
 def fitted(text: str, inches: float, size: float, *, bold: bool = False, lines: int = 1) -> str:
     """As much of the text as these lines hold, broken between words where possible, with an ellipsis for the rest."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight="bold" if bold else "normal")
 
     def room(shown: str) -> bool:
-        width, _, _ = _MEASURE.get_text_width_height_descent(shown, font, ismath=False)
-        return bool(width <= inches * 72)
+        return text_width(shown, size, bold=bold) <= inches
 
-    # No label needs more, and measuring a whole prompt would take longer than drawing the figure.
-    rest = " ".join(words.printable(text[:400]).split())
+    rest = " ".join(words.printable(text[:MOST]).split())
     made: list[str] = []
     while rest and len(made) < lines:
         most = next((n for n in range(1, len(rest) + 1) if not room(rest[:n])), len(rest) + 1) - 1

@@ -22,4 +22,8 @@ for (const card of document.querySelectorAll("[data-frames]")) {
   part("controls").hidden = false;
   show();
 }
+/* Paper has nothing to click on. */
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+});
 document.documentElement.dataset.player = "ready";

@@ -51,6 +51,7 @@ def test_flags_per_class_are_counted_over_all_groups(found, guard):
 def test_removed_counts_successful_attacks_only(found, guard):
     row = measure.guard_result(guard, found, ["x", "y"], [], None, CELLS)
     assert (row.removed.k, row.removed.n) == (2, 3)
+    assert (row.remaining.k, row.remaining.n) == (1, 8), "of all attempts"
     assert {k: (r.k, r.n) for k, r in row.removed_by_attack.items()} == {"x": (1, 2), "y": (1, 1)}
 
 

@@ -1,4 +1,9 @@
-"""A report like a real one, and one with everything a report can get wrong."""
+"""A report like a real one, one with everything a report can get wrong, and a browser to open pages with."""
+
+import os
+import shutil
+import subprocess
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -12,6 +17,11 @@ CELLS = 32
 OWNED = "document.documentElement.dataset.owned='yes'"
 NASTY = f"""\"><script>{OWNED}</script> 'single' & </script><!-- {{{{ 7*7 }}}} $x_1^2$ <img src=x onerror="{OWNED}"> """
 NASTY += "\u202eright to left\u202c 漢字 🙂 \x00\x07 \ud800"
+
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=2000"
+).split()
 
 
 def drafts(text):
@@ -163,3 +173,55 @@ def nasty():
         parity=float("nan"),
         facts={NASTY: NASTY},
     )
+
+
+class Elements(HTMLParser):
+    """Every element of a page, with its attributes, and the text of its scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.scripts, self._script = [], [], False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        self._script = tag == "script"
+        if self._script:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self._script = False
+
+    def handle_data(self, data):
+        if self._script:
+            self.scripts[-1] += data
+
+    def all(self, tag):
+        return [attrs for found, attrs in self.found if found == tag]
+
+
+@pytest.fixture(scope="session")
+def elements():
+    return Elements
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Runs a headless browser on a file: options, then the file; gives the finished process."""
+    command = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if command is None:
+        pytest.skip("no chromium or chrome on PATH to open the page with")
+
+    def run(*options):
+        *flags, target = options
+        return subprocess.run(
+            [command, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", *flags, target.as_uri()],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+            check=True,
+            env={**os.environ, "LANG": "C.UTF-8"},
+        )
+
+    return run

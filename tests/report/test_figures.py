@@ -56,7 +56,7 @@ def test_drawing_leaves_matplotlib_as_it_was(report):
 @pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
 def test_every_colour_that_carries_text_has_enough_contrast(theme):
     paper = luminance(theme.paper)
-    for colour in (theme.ink, theme.quiet, theme.accent, *theme.tones.values()):
+    for colour in (theme.ink, theme.quiet, theme.accent, *theme.tones.values(), *theme.series):
         dark, light = sorted((luminance(colour), paper))
         assert (light + 0.05) / (dark + 0.05) >= 4.5, colour
 

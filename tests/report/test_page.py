@@ -1,12 +1,9 @@
 """The page: whole, self-contained, and deaf to what prompts and responses ask of it."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-from html.parser import HTMLParser
 
 import pytest
 
@@ -15,37 +12,6 @@ pytest.importorskip("jinja2")
 
 from sri_sdk.errors import MissingExtra
 from sri_sdk.report import write_report
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-QUIET = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --enable-logging=stderr --virtual-time-budget=2000"
-).split()
-
-
-class Elements(HTMLParser):
-    """Every element of a page, with its attributes, and the text of its scripts."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.found, self.scripts, self._script = [], [], False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        self._script = tag == "script"
-        if self._script:
-            self.scripts.append("")
-
-    def handle_endtag(self, tag):
-        self._script = False
-
-    def handle_data(self, data):
-        if self._script:
-            self.scripts[-1] += data
-
-    def all(self, tag):
-        return [attrs for found, attrs in self.found if found == tag]
 
 
 @pytest.fixture(scope="module")
@@ -94,33 +60,33 @@ def test_the_paths_come_back_with_the_page_first(report, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("which", ["page", "nasty_page"])
-def test_the_page_asks_for_nothing_outside_itself(which, request):
-    elements = Elements(request.getfixturevalue(which))
-    for tag, attrs in elements.found:
+def test_the_page_asks_for_nothing_outside_itself(which, request, elements):
+    found = elements(request.getfixturevalue(which))
+    for tag, attrs in found.found:
         for name in ("src", "srcset", "href", "action", "data", "poster"):
             assert attrs.get(name, "#").startswith(("data:image/svg+xml;base64,", "#")), (tag, name)
         assert tag not in {"link", "iframe", "object", "embed", "base", "form", "a"}
         assert not any(name.startswith("on") or name == "style" for name in attrs), (tag, attrs)
 
 
-def test_text_of_prompts_and_responses_never_becomes_markup(nasty_page):
-    elements = Elements(nasty_page)
-    kinds = [attrs.get("type") for attrs in elements.all("script")]
+def test_text_of_prompts_and_responses_never_becomes_markup(nasty_page, elements):
+    found = elements(nasty_page)
+    kinds = [attrs.get("type") for attrs in found.all("script")]
     assert kinds == ["application/json", "application/json", None]
-    assert len(elements.all("img")) == 6, "one per figure and theme"
+    assert len(found.all("img")) == 6, "one per figure and theme"
     assert "{{" in nasty_page and "&lt;script&gt;" in nasty_page and "&lt;img src=x" in nasty_page
 
 
-def test_the_step_player_holds_every_draft(report, page):
-    held = [json.loads(text) for text in Elements(page).scripts[:-1]]
+def test_the_step_player_holds_every_draft(report, page, elements):
+    held = [json.loads(text) for text in elements(page).scripts[:-1]]
     assert [[frame["text"] for frame in frames] for frames in held] == [
         [draft.text for draft in item.drafts] for item in report.trajectories
     ]
     assert held[2][9]["alarm"] and not held[2][8]["alarm"]
 
 
-def test_only_our_script_and_our_style_may_run(page):
-    policy = next(m["content"] for m in Elements(page).all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+def test_only_our_script_and_our_style_may_run(page, elements):
+    policy = next(m["content"] for m in elements(page).all("meta") if m.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
     assert "unsafe" not in policy and "http" not in policy
 
@@ -131,13 +97,13 @@ def test_both_themes_and_both_widths_are_there(page):
     assert "prefers-color-scheme: dark" in page and "@media print" in page
 
 
-def test_figures_have_words_and_tables_have_headers(page):
-    elements = Elements(page)
-    assert all(len(attrs["alt"]) > 20 for attrs in elements.all("img"))
-    assert all(attrs.get("scope") in {"col", "row"} for attrs in elements.all("th"))
-    ids = [attrs["id"] for _, attrs in elements.found if "id" in attrs]
+def test_figures_have_words_and_tables_have_headers(page, elements):
+    found = elements(page)
+    assert all(len(attrs["alt"]) > 20 for attrs in found.all("img"))
+    assert all(attrs.get("scope") in {"col", "row"} for attrs in found.all("th"))
+    ids = [attrs["id"] for _, attrs in found.found if "id" in attrs]
     assert len(ids) == len(set(ids))
-    assert all(attrs["for"] in ids for attrs in elements.all("label"))
+    assert all(attrs["for"] in ids for attrs in found.all("label"))
 
 
 def test_what_was_not_measured_is_a_dash_and_never_nan(nasty_page):
@@ -154,7 +120,7 @@ def test_the_same_report_gives_the_same_page(report, page):
 
 def test_a_missing_package_names_the_extra(report, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in ("figures", "page"):
+    for name in ("figures", "page", "rendering"):
         monkeypatch.delitem(sys.modules, f"sri_sdk.report.{name}", raising=False)
         monkeypatch.delattr(f"sri_sdk.report.{name}", raising=False)
     with pytest.raises(MissingExtra, match=r"sri-sdk\[report\]"):
@@ -167,20 +133,9 @@ def test_importing_the_package_needs_neither_matplotlib_nor_jinja2():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium or chrome on PATH to open the page with")
 @pytest.mark.parametrize("which", ["folder", "nasty_folder"])
-def test_a_browser_runs_the_player_and_no_one_elses_script(which, request, tmp_path):
-    target = request.getfixturevalue(which) / "report.html"
-    profile = tmp_path / "profile"
-    done = subprocess.run(
-        [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "--dump-dom", target.as_uri()],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-        check=True,
-        env={**os.environ, "LANG": "C.UTF-8"},
-    )
+def test_a_browser_runs_the_player_and_no_one_elses_script(which, request, browse):
+    done = browse("--dump-dom", request.getfixturevalue(which) / "report.html")
     assert re.search(r'<html[^>]*data-player="ready"', done.stdout)
     assert not re.search(r"<html[^>]*data-owned", done.stdout)
     assert "Content Security Policy" not in done.stderr and "CONSOLE" not in done.stderr

@@ -1,0 +1,132 @@
+"""One generation as a card of a page: what was asked and written, the verdict, and a player of its drafts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sri_sdk.report import words
+from sri_sdk.report.data import Tone, Trajectory
+
+PLOT_WIDTH, PLOT_HEIGHT = 320, 72
+"""Of the small plot in the player, in its own units."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One position of the step player."""
+
+    step: int
+    """Counted from 1."""
+    sigma: str
+    x: float
+    """In units of the small plot."""
+    y: float | None
+    """None = no signal at this step."""
+    score: str
+    """Of the online rule, once this step is done; empty = not computed."""
+    alarm: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One generation."""
+
+    trajectory: Trajectory
+    tone: Tone
+    verdict: str
+    reasons: tuple[str, ...]
+    last: str
+    """Sigma of the last cell with a signal."""
+    facts: tuple[tuple[str, str], ...]
+    frames: tuple[Frame, ...]
+    steps: int
+    """Steps of the whole generation."""
+    paths: tuple[str, ...]
+    """The signal in the small plot, as SVG points; one run of seen cells each."""
+    alarm_x: float | None
+    online_threshold: str
+    middle_y: float
+
+
+def card(
+    item: Trajectory,
+    tone: Tone,
+    online_threshold: float | None = None,
+    facts: tuple[tuple[str, str], ...] | None = None,
+) -> Card:
+    """A generation, ready to be shown.
+
+    Args:
+        item: the generation.
+        tone: what it is about.
+        online_threshold: where the online rule alarms, in the unit of its score; None = not shown.
+        facts: name and value of what to show below the texts; None = what the verdict holds.
+    """
+    seen = np.flatnonzero(np.isfinite(item.sigma))
+    steps = item.budget or item.verdict.steps_expected or len(item.sigma)
+    alarm = item.verdict.first_alarm_step
+    return Card(
+        trajectory=item,
+        tone=tone,
+        verdict=words.STATUS[item.verdict.status],
+        reasons=tuple(words.reason(code) for code in item.verdict.reasons),
+        last=last_sigma(item),
+        facts=_facts(item, steps) if facts is None else facts,
+        frames=tuple(_frame(item, draft.step, draft.text, alarm) for draft in item.drafts),
+        steps=steps,
+        paths=_paths(item, seen),
+        alarm_x=None if alarm is None or not len(item.sigma) else _x(item, item.cell(alarm)),
+        online_threshold=words.number(online_threshold) if online_threshold is not None else "",
+        middle_y=_y(0.5),
+    )
+
+
+def last_sigma(item: Trajectory) -> str:
+    """Sigma of the last cell with a signal, or a dash."""
+    seen = item.sigma[np.isfinite(item.sigma)]
+    return f"{seen[-1]:.2f}" if len(seen) else words.DASH
+
+
+def _facts(item: Trajectory, steps: int) -> tuple[tuple[str, str], ...]:
+    verdict = item.verdict
+    return (
+        ("Judge says", words.OUTCOME[item.outcome]),
+        ("Score", words.number(verdict.score)),
+        ("Threshold", words.number(verdict.threshold)),
+        ("p-value", words.number(verdict.p_value, 2)),
+        ("Rule", "at every step" if verdict.rule == "online" else "at the end"),
+        ("Steps seen", f"{verdict.steps_seen if verdict.steps_seen is not None else words.DASH} of {steps}"),
+    )
+
+
+def _frame(item: Trajectory, step: int, text: str, alarm: int | None) -> Frame:
+    cell = item.cell(step)
+    sigma = float(item.sigma[cell]) if len(item.sigma) else float("nan")
+    known = bool(np.isfinite(sigma))
+    score = "" if item.online_score is None else words.number(float(item.online_score[cell]))
+    return Frame(
+        step=step + 1,
+        sigma=f"{sigma:.2f}" if known else words.DASH,
+        x=_x(item, cell),
+        y=_y(sigma) if known else None,
+        score=score,
+        alarm=alarm is not None and step >= alarm,
+        text=words.printable(text),
+    )
+
+
+def _x(item: Trajectory, cell: int) -> float:
+    return round(6 + (PLOT_WIDTH - 12) * cell / max(len(item.sigma) - 1, 1), 1)
+
+
+def _y(sigma: float) -> float:
+    return round(6 + (PLOT_HEIGHT - 12) * (1 - sigma), 1)
+
+
+def _paths(item: Trajectory, seen: np.ndarray[Any, Any]) -> tuple[str, ...]:
+    runs = np.split(seen, np.flatnonzero(np.diff(seen) > 1) + 1)
+    return tuple(" ".join(f"{_x(item, c)},{_y(float(item.sigma[c]))}" for c in run) for run in runs if len(run))

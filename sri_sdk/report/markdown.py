@@ -1,0 +1,47 @@
+"""The tables of an evaluation as Markdown, for a README: models, attacks, guards, signals."""
+
+from __future__ import annotations
+
+import re
+
+from sri_sdk.evaluate.results import Evaluation
+from sri_sdk.report import evaluation_tables as made
+from sri_sdk.report import words
+from sri_sdk.report.evaluation_words import limited
+from sri_sdk.report.tables import Cell, Table
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
+
+
+def tables(evaluation: Evaluation) -> str:
+    """Models by RR, ASR, HRR, FRR and IRR; attacks by model; guards side by side; AUROC by signal.
+
+    Each share and area stands with its 95 % interval and n. Names are untrusted: they are escaped. Tables without a
+    row are left out.
+    """
+    shown = [made.models(evaluation), made.attacks(evaluation), made.remains(evaluation)]
+    shown += [made.guards(model) for model in evaluation.models if model.guards]
+    shown += [made.signals(evaluation), made.unseen(evaluation)]
+    parts = [_table(table) for table in shown if table.rows and len(table.columns) > 1]
+    if limited(evaluation):
+        parts.insert(0, limited(evaluation) + "\n")
+    return "\n".join(parts)
+
+
+def _table(table: Table) -> str:
+    rule = ["---", *("---" if at in table.texts else "---:" for at in range(1, len(table.columns)))]
+    lines = [f"**{_text(table.title)}**", "", _row([_text(column) for column in table.columns]), _row(rule)]
+    lines += [_row([_cell(cell) for cell in row]) for row in table.rows]
+    return "\n".join([*lines, *(["", _text(table.note)] if table.note else [])]) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    return f"{_text(cell.value)} ({_text(cell.detail)})" if cell.detail else _text(cell.value)
+
+
+def _text(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", " ".join(words.printable(text).split()))
