@@ -45,7 +45,7 @@ class Dataset(Plugin):
         return name, ""
 
     def provenance(self) -> Mapping[str, Any]:
-        """Where the prompts come from, as JSON types for a report: licence, citation, hashes of files. The default: {}."""
+        """Where the prompts come from, as JSON types: licence, citation, hashes of files; the default knows nothing."""
         return {}
 
     @classmethod

@@ -91,6 +91,7 @@ def guards(model: ModelResult, name: str = "guards") -> Table:
     """Guards side by side on one model: one guard a column, ours first."""
     levels = sorted(keys((*guard.tpr, *guard.tpr_notes) for guard in model.guards), key=_level, reverse=True)
     sets = keys(guard.harmless_sets for guard in model.guards)
+    mine = ours(model)
     rows: list[tuple[str, Callable[[GuardResult], Cell]]] = [
         ("Reads", lambda g: Cell(g.reads or words.DASH, note=g.source)),
         ("AUROC", lambda g: area_cell(g.auroc)),
@@ -99,6 +100,7 @@ def guards(model: ModelResult, name: str = "guards") -> Table:
         ("False alarms", lambda g: rate_cell(g.false_alarm)),
         *((f"False alarms, {which}", partial(_set_cell, which)) for which in sets),
         ("Overhead", lambda g: Cell(overhead(g), note=g.overhead_note)),
+        ("Overhead against ours", lambda g: Cell(_times_ours(g, mine))),
         ("Median alarm step", lambda g: Cell(_step(g))),
         ("Threshold", lambda g: Cell(g.threshold_rule or words.DASH)),
         ("Not scored", lambda g: Cell(f"{g.unscored:,}")),
@@ -112,6 +114,14 @@ def guards(model: ModelResult, name: str = "guards") -> Table:
         note = f"{note} {unguarded(model)}"
     columns = ("", *(called(guard.name) for guard in ordered(model)))
     return Table(name, f"Guards side by side: {called(model.name)}", columns, made, note)
+
+
+def _times_ours(guard: GuardResult, mine: GuardResult | None) -> str:
+    """How many times as long as our guard it takes, measured on the same machine in the same run."""
+    if mine is None or not mine.overhead or guard.overhead is None:
+        return words.DASH
+    ratio = guard.overhead / mine.overhead
+    return f"{ratio:.2g} times" if ratio < 10 else f"{ratio:,.0f} times"
 
 
 def flags(evaluation: Evaluation) -> Table:

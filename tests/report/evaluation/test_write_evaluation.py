@@ -53,7 +53,7 @@ def measured(browse, path, page, width, *flags):
 
 
 def test_a_report_is_the_page_the_numbers_and_every_picture(folder):
-    names = {"report.html", "results.json", *(f"{name}.png" for name in evaluation_figures.NAMES)}
+    names = {"report.html", "results.json", "tables.md", *(f"{name}.png" for name in evaluation_figures.NAMES)}
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "report.html").read_bytes().rstrip().endswith(b"</html>")
     assert all((folder / f"{name}.png").read_bytes().endswith(b"IEND\xaeB`\x82") for name in evaluation_figures.NAMES)
@@ -77,8 +77,8 @@ def test_an_older_picture_does_not_stay_beside_a_new_page(evaluation, bare, tmp_
     write_evaluation(evaluation, tmp_path)
     (tmp_path / "notes.png").write_bytes(b"mine")
     paths = write_evaluation(bare, tmp_path)
-    assert [path.name for path in paths] == ["report.html", "results.json"]
-    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "results.json", "notes.png"}
+    assert [path.name for path in paths] == ["report.html", "results.json", "tables.md"]
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "results.json", "tables.md", "notes.png"}
 
 
 def test_nothing_is_replaced_when_a_picture_fails(evaluation, tmp_path, undrawn, monkeypatch):
