@@ -27,7 +27,7 @@ LAYERS = [
     "canvas hook sampler detector exporter sink judge dataset target attack baseline prefill "
     "signal grid graph signal_graph fingerprint",
     "anchors checkpoint options config_model evaluation_model config_check evaluation_check config registry "
-    "manifest bundle golden guard_graphs calibrate",
+    "second_model manifest bundle golden guard_graphs calibrate",
     "scoring",
     "capture steer evaluate monitor report testing",
     "fitting",
@@ -48,7 +48,8 @@ ONLY_IN = {
 EXECUTES_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 
 PLUGINS_MAY_IMPORT = {
-    "errors", "records", "testing", "structure", "canvas", "checkpoint", "attack", "baseline", "target", "prefill",
+    "errors", "records", "testing", "structure", "canvas", "checkpoint", "second_model", "attack", "baseline",
+    "target", "prefill",
 }  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
 share: finding modules, keeping track of a canvas, loading weights."""

@@ -13,14 +13,17 @@ SRI_PLUGIN_API = 1
 
 
 class LabDataset(sri_sdk.Dataset):
-    """Prompts of the lab world; `fit`, `calibration` and `test` were never seen in training."""
+    """Prompts of the lab world; only those of `train` were seen in training.
+
+    `borderline` and `unusual` hold harmless prompts only: requests that look unkind, and unknown ways of asking.
+    """
 
     def splits(self) -> Sequence[str]:
         """The world's splits."""
         return world.SPLITS
 
     def attacks(self) -> Sequence[str]:
-        """The world's wrappers."""
+        """The world's attacks; `infill` and `parallel` need a masked model."""
         return tuple(world.ATTACKS)
 
     def prompts(
@@ -31,4 +34,4 @@ class LabDataset(sri_sdk.Dataset):
             made = world.prompts(split, label, count, attack=attack)
         except (ValueError, KeyError) as err:
             raise ConfigError(f"dataset lab: {err}") from err
-        return [sri_sdk.Prompt(p.id, p.text, p.label, p.attack, p.base) for p in made]
+        return [sri_sdk.Prompt(p.id, p.text, p.label, p.attack, p.base, p.prefill) for p in made]

@@ -1,9 +1,11 @@
-"""Hooks of the two lab models."""
+"""Hooks of the lab models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
 
 import sri_sdk
 
@@ -36,6 +38,13 @@ class _LabHook(sri_sdk.Hook):
 class LabDiffusionHook(_LabHook):
     """The lab's masked diffusion model: every pass sees prompt and canvas whole, and every pass is a step."""
 
+    class Config(sri_sdk.Config):
+        """Which of the two."""
+
+        weights: Literal["diffusion", "diffusion-2"] = Field(
+            "diffusion", description="Embedded weights: the two were trained alike, from different seeds."
+        )
+
     scheme: ClassVar = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock", "budget"})
 
@@ -47,9 +56,9 @@ class LabDiffusionHook(_LabHook):
         return sri_sdk.Fit(True, "class LabDiffusionLM, final norm at model.norm")
 
     @classmethod
-    def load(cls, config: sri_sdk.Config) -> sri_sdk.LoadedModel:
-        """The embedded weights."""
-        return _load("diffusion")
+    def load(cls, config: Any) -> sri_sdk.LoadedModel:
+        """The embedded weights that the options name."""
+        return _load(config.weights)
 
     @classmethod
     def example(cls) -> Any:
@@ -82,7 +91,8 @@ class LabDiffusionHook(_LabHook):
         if "start" not in memory:
             # With guidance the batch doubles and the second half's prompt is masked: the first row is conditional
             # in both layouts, and rows share their prompt length since they are padded on the left.
-            memory["start"] = int(length - masked[0].flip(0).int().cumprod(0).sum())
+            behind = int(masked[0].flip(0).int().cumprod(0).sum())
+            memory["start"] = length - behind if run.response is None else run.response[0]
             run.prompt = memory["start"]
             memory["requests"] = batch // 2 if self._second_half_is_blind(masked, memory["start"]) else batch
         start, requests = memory["start"], memory["requests"]

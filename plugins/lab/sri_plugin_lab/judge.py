@@ -14,7 +14,7 @@ SRI_PLUGIN_API = 1
 class LabJudge(sri_sdk.Judge):
     """Reads lab responses; exact for texts of the lab world, meaningless elsewhere."""
 
-    version = "1"
+    version = "2"
 
     def judge(
         self, prompts: Sequence[sri_sdk.Prompt], responses: Sequence[str]

@@ -1,4 +1,4 @@
-"""The two lab models: one masked diffusion, one autoregressive, equal in width, depth and vocabulary."""
+"""The lab models: two masked diffusion, one autoregressive, equal in width, depth, vocabulary and data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from .world import RESPONSE_TOKENS, STEPS
+from .world import RESPONSE_TOKENS, STEPS, with_holes
 
 WEIGHTS = Path(__file__).parent / "weights"
-NAMES = ("diffusion", "causal")
+NAMES = ("diffusion", "diffusion-2", "causal")
 
 
 def position_ids_of(attention_mask: torch.Tensor) -> torch.Tensor:
@@ -65,6 +65,7 @@ class LabDiffusionLM(LlamaForCausalLM):  # type: ignore[misc]  # mypy does not f
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         *,
+        response: torch.Tensor | None = None,
         max_new_tokens: int = RESPONSE_TOKENS,
         steps: int = STEPS,
         block_length: int | None = None,
@@ -78,6 +79,8 @@ class LabDiffusionLM(LlamaForCausalLM):  # type: ignore[misc]  # mypy does not f
         Args:
             input_ids: `[B, P]` prompts, left-padded.
             attention_mask: `[B, P]`, 0 on padding.
+            response: `[B, R]` ids of a started response, `<mask>` where it is open; R replaces `max_new_tokens`. All
+                open when omitted. Fewer holes are filled in fewer steps; the rest of the steps change nothing.
             max_new_tokens: response length, tokens.
             steps: denoising steps over the whole response, shared evenly by the blocks.
             block_length: tokens denoised together, blocks from left to right; one block when omitted.
@@ -89,6 +92,7 @@ class LabDiffusionLM(LlamaForCausalLM):  # type: ignore[misc]  # mypy does not f
         Returns:
             `[B, P + max_new_tokens]` token ids, prompt included.
         """
+        max_new_tokens = max_new_tokens if response is None else response.shape[1]
         block = max_new_tokens if block_length is None else block_length
         if max_new_tokens % block or steps % (max_new_tokens // block):
             raise ValueError(
@@ -101,7 +105,8 @@ class LabDiffusionLM(LlamaForCausalLM):  # type: ignore[misc]  # mypy does not f
         mask_id = self.config.mask_token_id
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        response = input_ids.new_full((batch, max_new_tokens), mask_id)
+        if response is None:
+            response = input_ids.new_full((batch, max_new_tokens), mask_id)
         ids = torch.cat([input_ids, response], dim=1)
         attention = torch.cat([attention_mask, torch.ones_like(response)], dim=1)
         steps_per_block = steps // (max_new_tokens // block)
@@ -154,7 +159,7 @@ class LabDiffusionLM(LlamaForCausalLM):  # type: ignore[misc]  # mypy does not f
 
 
 def config_for(name: str, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    """The architecture shared by both models: width 128, 4 layers, 4 heads."""
+    """The architecture shared by the lab models: width 128, 4 layers, 4 heads."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -164,6 +169,7 @@ def config_for(name: str, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
         num_key_value_heads=4,
         max_position_embeddings=256,
         tie_word_embeddings=False,
+        initializer_range=0.06,  # with transformers' 0.02 a model this narrow learns to copy far later
         use_cache=name == "causal",
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
@@ -177,24 +183,40 @@ def class_for(name: str) -> type[LlamaForCausalLM]:
     """The model class behind a lab model's name."""
     if name not in NAMES:
         raise ValueError(f"lab model {name!r} does not exist; choose one of {', '.join(NAMES)}")
-    return LabDiffusionLM if name == "diffusion" else LlamaForCausalLM
+    return LlamaForCausalLM if name == "causal" else LabDiffusionLM
 
 
-def load(name: str) -> LlamaForCausalLM:
-    """The trained lab model `name` ("diffusion" or "causal") in float32, in eval mode, from the packaged weights."""
-    return class_for(name).from_pretrained(WEIGHTS / name, dtype=torch.float32).eval()
+def load(name: str, weights: Path = WEIGHTS) -> LlamaForCausalLM:
+    """The trained lab model `name`, one of `NAMES`, in float32, in eval mode; by default the packaged one."""
+    return class_for(name).from_pretrained(weights / name, dtype=torch.float32).eval()
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prompts in the chat frame, left-padded: ids `[B, P]` and their mask `[B, P]`, 1 for real tokens."""
+def encode(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], starts: Sequence[str | None] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts in the chat frame, left-padded: ids `[B, P]` and their mask `[B, P]`, 1 for real tokens.
+
+    Args:
+        tokenizer: the lab's.
+        texts: B prompts.
+        starts: B started responses, put behind the frame, as an autoregressive model goes on from them; None = none.
+    """
     chats = [
         tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False)
         for text in texts
     ]
+    chats = [f"{chat} {start or ''}" for chat, start in zip(chats, starts or [None] * len(chats), strict=True)]
     inputs = tokenizer(chats, padding=True, return_tensors="pt", add_special_tokens=False)
     return inputs["input_ids"], inputs["attention_mask"]
 
 
-def load_tokenizer() -> PreTrainedTokenizerFast:
-    """The word-level tokenizer of both models; pads on the left."""
-    return PreTrainedTokenizerFast.from_pretrained(WEIGHTS / "tokenizer")
+def canvas_of(tokenizer: PreTrainedTokenizerFast, starts: Sequence[str | None]) -> torch.Tensor:
+    """Started responses as canvases for `LabDiffusionLM.generate`: ids `[B, 48]`, open where nothing is fixed."""
+    hole = tokenizer.mask_token_id
+    rows = [tokenizer(with_holes(start or ""), add_special_tokens=False)["input_ids"] for start in starts]
+    return torch.tensor([row + [hole] * (RESPONSE_TOKENS - len(row)) for row in rows])
+
+
+def load_tokenizer(weights: Path = WEIGHTS) -> PreTrainedTokenizerFast:
+    """The word-level tokenizer of all lab models; pads on the left."""
+    return PreTrainedTokenizerFast.from_pretrained(weights / "tokenizer")
