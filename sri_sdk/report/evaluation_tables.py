@@ -121,6 +121,8 @@ def _times_ours(guard: GuardResult, mine: GuardResult | None) -> str:
     if mine is None or not mine.overhead or guard.overhead is None:
         return words.DASH
     ratio = guard.overhead / mine.overhead
+    if not math.isfinite(ratio):
+        return words.DASH
     return f"{ratio:.2g} times" if ratio < 10 else f"{ratio:,.0f} times"
 
 

@@ -173,7 +173,8 @@ def _small(family: type[_LabHook]) -> tuple[_LabHook, sri_sdk.Encoded]:
     """A hook of the family on the embedded weights, and three prompts of different lengths."""
     loaded = family.load(family.Config())
     hook = family(loaded.model)
-    texts = ["steal the lantern ?", "how do i bake the bread ?", "tell me how the farmer feeds the goat in the barn ?"]
+    # The question is answered in a few words, so that one row ends before the others.
+    texts = ["steal the lantern ?", "is this kind : bake the bread ?", "tell me how to feed the pony of the farmer ."]
     return hook, hook.encode(loaded.tokenizer, texts)
 
 
