@@ -32,7 +32,7 @@ demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
 	$(BIN)/sri demo
 
 eval-quick: $(READY)  ## the whole evaluation of the embedded models on a few prompts, minutes; out/lab-quick
-	$(BIN)/sri eval configs/lab.yaml --limit 8 --out out/lab-quick
+	$(BIN)/sri eval configs/lab.yaml --limit 6 --out out/lab-quick
 
 eval: $(READY)  ## the same at full size, about an hour; out/lab, continues where it stopped
 	$(BIN)/sri eval configs/lab.yaml

@@ -136,7 +136,9 @@ class _Run:
             self.collector, anchors, judge, config.draft_judge.name if config.draft_judge else None,
             config.keep_texts, config.keep_texts and _reads_drafts(config), self._progress,
         )  # fmt: skip
-        found = {name: generator.group(name, getattr(groups, name)) for name in READ_BY_GUARDS}
+        # Where no guard is compared, nothing is calibrated.
+        fitted = READ_BY_GUARDS if compared else READ_BY_GUARDS[:1]
+        found = {name: generator.group(name, getattr(groups, name)) for name in fitted}
         found[HARMLESS] = generator.group(HARMLESS, groups.harmless)
         found[HARMFUL] = generator.group(HARMFUL, groups.harmful)
         facts: dict[str, AttackFacts] = {}
