@@ -69,9 +69,19 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None) -> Run:
     return run
 
 
+def score_once(run: Run, inputs: dict[str, Any]) -> Scored:
+    """One call -> score, valid. A graph that calls a score valid which is no finite number is not believed.
+
+    Ours never do; NaN compares as below every threshold, so a bundle of somebody else must not find it clear.
+    """
+    score, valid = run(["score", "valid"], inputs)
+    return score, valid & np.isfinite(score)
+
+
 def score_rows(run: Run, signals: NDArray[np.float32]) -> Scored:
     """Finished generations [N, T, C] -> score [N], valid [N], in chunks."""
-    return _joined([_pair(run, {"signals": _float32(signals[at : at + CHUNK])}) for at in _starts(len(signals), CHUNK)])
+    chunks = (_float32(signals[at : at + CHUNK]) for at in _starts(len(signals), CHUNK))
+    return _joined([score_once(run, {"signals": chunk}) for chunk in chunks])
 
 
 def score_prefixes(run: Run, signals: NDArray[np.float32]) -> Scored:
@@ -82,18 +92,13 @@ def score_prefixes(run: Run, signals: NDArray[np.float32]) -> Scored:
     parts = []
     for at in _starts(len(signals), rows):
         chunk = np.repeat(_float32(signals[at : at + rows]), cells, axis=0)
-        parts.append(_pair(run, {"signals": chunk, "length": np.tile(lengths, len(chunk) // cells)}))
+        parts.append(score_once(run, {"signals": chunk, "length": np.tile(lengths, len(chunk) // cells)}))
     score, valid = _joined(parts)
     return score.reshape(-1, cells), valid.reshape(-1, cells)
 
 
 def _starts(count: int, step: int) -> range:
     return range(0, max(count, 1), step)
-
-
-def _pair(run: Run, inputs: dict[str, Any]) -> Scored:
-    score, valid = run(["score", "valid"], inputs)
-    return score, valid
 
 
 def _joined(parts: list[Scored]) -> Scored:

@@ -14,10 +14,9 @@ from sri_sdk.errors import ScoringError
 from sri_sdk.guard_graphs import INVALID_SCORE
 from sri_sdk.records import Rule, Signals, Status, Verdict
 from sri_sdk.scoring.admission import admit
-from sri_sdk.scoring.runtime import Run, Scored, load, score_prefixes, score_rows
+from sri_sdk.scoring.runtime import Run, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
 
-_OUTPUTS = ["score", "valid"]
 ABOVE, NOT_FINITE, OUT_OF_RANGE = "score_above_threshold", "non_finite_signal", "signal_out_of_range"
 INCOMPLETE, UNSCORABLE = "incomplete_signal", "score_not_finite"
 
@@ -114,8 +113,7 @@ class Scorer:
         """
         if signals.shape[1:] != self._shape or signals.dtype != np.float32:
             raise self._misfit(signals)
-        score, valid = self._signal(_OUTPUTS, {"signals": signals})
-        return score, valid
+        return score_once(self._signal, {"signals": signals})
 
     def score_prefix(self, signals: NDArray[np.float32], lengths: NDArray[np.int64]) -> Scored:
         """Running generations [B, T, C] with `lengths` [B] int64 known cells -> standardised score [B], valid [B].
@@ -129,8 +127,7 @@ class Scorer:
             raise self._misfit(signals)
         if lengths.shape != signals.shape[:1] or lengths.dtype != np.int64:
             raise ScoringError(f"lengths: {lengths.dtype} {list(lengths.shape)}, allowed: int64 [{len(signals)}].")
-        score, valid = self._prefix(_OUTPUTS, {"signals": signals, "length": lengths})
-        return score, valid
+        return score_once(self._prefix, {"signals": signals, "length": lengths})
 
     # -- internals -------------------------------------------------------------------------------------------
 

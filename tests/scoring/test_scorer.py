@@ -6,6 +6,7 @@ import pytest
 from sri_sdk.errors import ConfigError, ModelMismatch, ScoringError
 from sri_sdk.guard_graphs import INVALID_SCORE
 from sri_sdk.records import Signals
+from sri_sdk.scoring.scorer import Scorer
 
 
 def with_soft(signals, **soft):
@@ -146,3 +147,29 @@ def test_signals_of_unknown_origin_need_a_word(scorer, make_signals):
 def test_impossible_lengths_are_an_error(scorer, make_signals, lengths):
     with pytest.raises(ScoringError, match="from 0 to 32"):
         scorer.score(replace(make_signals(1, 1), lengths=np.array(lengths)))
+
+
+def lying(run, number):
+    """A graph that calls every row valid, and gives one of them a score that is no number."""
+
+    def call(outputs, inputs):
+        score, valid = run(outputs, inputs)
+        score[1] = number
+        return score, np.ones_like(valid)
+
+    return call
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rule", ["final", "online"])
+def test_a_score_that_is_no_number_is_unmonitored_whatever_the_graph_says_of_it(scorer, make_signals, rule, number):
+    liar = Scorer(scorer.bundle, {"signal": lying(scorer._signal, number), "prefix": lying(scorer._prefix, number)})
+    signals = make_signals(3, 7)
+    verdicts = liar.score(signals, rule=rule)
+    # The prefix graph is called with every length of the first generation first: its second row is of that one.
+    bad = 1 if rule == "final" else 0
+    assert (verdicts[bad].status, verdicts[bad].reasons) == ("unmonitored", ("score_not_finite",))
+    assert verdicts[bad].score is None is verdicts[bad].p_value
+    assert {v.status for v in verdicts if v is not verdicts[bad]} == {"clear"}
+    assert liar.score_final(signals.sigma)[1].tolist() == [True, False, True]
+    assert liar.score_prefix(signals.sigma, np.array([9, 9, 9]))[1].tolist() == [True, False, True]
