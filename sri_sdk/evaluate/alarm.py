@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.evaluate.bootstrap import RESAMPLES, Clusters, percentiles
-from sri_sdk.evaluate.classes import rows_of
 from sri_sdk.evaluate.rates import Rate, exact_rate
 
 
@@ -82,31 +81,6 @@ def alarm_times(
         int((steps >= budget).sum()),
         _median(steps, Clusters.of(mine, len(steps)), seed) if len(steps) else None,
     )
-
-
-def alarm_times_by_class(
-    classes: Sequence[str | None],
-    first_alarms: Sequence[int | None],
-    budget: int,
-    bases: Sequence[str],
-    *,
-    seed: int = 0,
-) -> dict[str, AlarmTimes]:
-    """`alarm_times` of each class; rows of class None or `""` are left out.
-
-    Raises:
-        ValueError: lengths differ, and as `alarm_times`.
-        MissingExtra: scipy is not installed.
-    """
-    if not len(classes) == len(first_alarms) == len(bases):
-        raise ValueError(
-            f"alarms: {len(classes)} classes, {len(first_alarms)} first alarms, {len(bases)} base prompts; one of each "
-            "per generation"
-        )
-    return {
-        name: alarm_times(name, [first_alarms[i] for i in rows], budget, [bases[i] for i in rows], seed=seed)
-        for name, rows in rows_of(classes).items()
-    }
 
 
 def _median(steps: NDArray[np.int64], clusters: Clusters, seed: int) -> MedianStep:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.evaluate.bootstrap import RESAMPLES, Clusters, percentiles
-from sri_sdk.evaluate.classes import rows_of
 
 Floats = NDArray[np.float64]
 
@@ -26,35 +25,6 @@ class Auroc:
     """Upper end."""
     positives: int
     negatives: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class MacroAuroc:
-    """Mean of the AUROCs of several attacks: each attack counts the same, however often it succeeded."""
-
-    value: float
-    low: float
-    """Lower end of the 95 % interval."""
-    high: float
-    """Upper end."""
-    attacks: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class AurocByAttack:
-    """AUROC of each attack against the same harmless generations, and their mean."""
-
-    by_attack: dict[str, Auroc]
-    macro: MacroAuroc | None
-    """None = no attack succeeded, or there is no harmless generation."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -90,55 +60,6 @@ def auroc(
 
     low, high = percentiles(draws())
     return Auroc(float(ranks.beaten().mean()), low, high, len(positives), len(negatives))
-
-
-def auroc_by_attack(
-    positives: NDArray[Any],
-    negatives: NDArray[Any],
-    attacks: Sequence[str],
-    clusters: tuple[Sequence[str], Sequence[str]],
-    *,
-    seed: int = 0,
-) -> AurocByAttack:
-    """AUROC of each attack, and the macro mean over attacks.
-
-    The interval of the mean draws base prompts for all attacks at once, since one request may have become several
-    attacks; an attack that a draw leaves without a success does not count in that draw.
-
-    Args:
-        positives: [P] scores of successful attacks, higher = more suspicious.
-        negatives: [N] scores of harmless generations, the same for all attacks.
-        attacks: [P] name of the attack of each positive.
-        clusters: base prompt of each positive, and of each negative.
-        seed: of the resampling.
-
-    Raises:
-        ValueError: a score is NaN, a positive has no attack, or the lengths differ.
-    """
-    if len(attacks) != len(positives) or not all(attacks):
-        raise ValueError(f"auroc_by_attack: {len(attacks)} attacks for {len(positives)} positives; name one for each")
-    groups = rows_of(attacks)
-    if not groups or not len(negatives):
-        return AurocByAttack({}, None)
-    scores, bases = np.asarray(positives), np.asarray(clusters[0], dtype=object)
-    by_attack = {
-        name: found
-        for name, rows in groups.items()
-        if (found := auroc(scores[rows], negatives, (bases[rows].tolist(), clusters[1]), seed=seed)) is not None
-    }
-    ranks = _Ranks.of(positives, negatives)
-    number = {name: place for place, name in enumerate(groups)}
-    of = np.array([number[attack] for attack in attacks])
-
-    def draws() -> Iterator[float]:
-        for weights, harmless in _draws(_sides(ranks, clusters), seed):
-            total = np.bincount(of, weights, minlength=len(groups))
-            won = np.bincount(of, weights * ranks.beaten(harmless), minlength=len(groups))
-            yield float((won[total > 0] / total[total > 0]).mean())
-
-    low, high = percentiles(draws())
-    mean = float(np.mean([area.value for area in by_attack.values()]))
-    return AurocByAttack(by_attack, MacroAuroc(mean, low, high, len(groups)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,6 @@ it does, in the direction of sigma, so that any detector runs on it unchanged.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 
 from sri_sdk.evaluate.outcomes import NONE, REFUSAL, Codes, codes
 from sri_sdk.grid import StepGrid
-from sri_sdk.records import Signals
-from sri_sdk.signal import EPS, TAU
 
 Floats = NDArray[np.float32]
 
@@ -62,22 +59,6 @@ def text_signal(
             )
         signal[number] = grid.place(_held(row, len(clock) - 1), clock)
     return signal
-
-
-def as_signals(ids: Sequence[str], sigma: Floats) -> Signals:
-    """[N, T] text signal -> `Signals` of one layer, for a detector.
-
-    The logit is what the formula of the signal gives at distances 0 and 1 from the anchors, about +-184: its sigmoid in
-    float32 is exactly 1 and 0.
-
-    Raises:
-        ValueError: not one id per row.
-    """
-    if len(ids) != len(sigma):
-        raise ValueError(f"text signal: {len(ids)} ids for {len(sigma)} rows; one id per row")
-    largest = math.log((1 + EPS) / EPS) / TAU
-    values = sigma[..., None]
-    return Signals(tuple(ids), values, (np.float32(largest) * (2 * values - 1)).astype(np.float32))
 
 
 def _held(row: Codes, steps: int) -> Floats:

@@ -1,12 +1,10 @@
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sri_sdk.evaluate import alarm
-from sri_sdk.evaluate.alarm import alarm_times, alarm_times_by_class
+from sri_sdk.evaluate.alarm import alarm_times
 from sri_sdk.evaluate.rates import exact_rate
 
 
@@ -58,14 +56,6 @@ def test_attacks_of_one_request_do_not_shorten_the_interval_of_the_median():
     assert (repeated.low, repeated.high, repeated.clusters) == (once.low, once.high, 40)
 
 
-def test_each_class_has_its_own_curve_and_no_class_is_left_out():
-    found = alarm_times_by_class(["a", "b", None, "a"], [0, None, 0, 3], 4, ["p", "q", "r", "s"])
-    assert {name: [rate.k for rate in item.by_step] for name, item in found.items()} == {
-        "a": [1, 1, 1, 2], "b": [0, 0, 0, 0]
-    }  # fmt: skip
-    assert json.loads(json.dumps(found["a"].to_dict()))["by_step"][3]["name"] == "alarmed_by:3:a"
-
-
 def test_impossible_steps_and_lengths_are_named():
     with pytest.raises(ValueError, match="earliest step -1"):
         times([-1])
@@ -73,5 +63,3 @@ def test_impossible_steps_and_lengths_are_named():
         times([0], budget=0)
     with pytest.raises(ValueError, match="1 first alarms and 2 base prompts"):
         times([0], bases=["a", "b"])
-    with pytest.raises(ValueError, match="1 classes, 2 first alarms"):
-        alarm_times_by_class(["a"], [0, 1], 4, ["p", "q"])

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from sri_sdk.evaluate import auroc as module
-from sri_sdk.evaluate.auroc import auroc, auroc_by_attack
+from sri_sdk.evaluate.auroc import auroc
 
 SCORES = st.lists(st.integers(-5, 5), min_size=1, max_size=25).map(np.array)
 
@@ -82,37 +80,3 @@ def test_an_empty_side_has_no_area_and_nan_is_refused():
     assert auroc(np.array([]), np.ones(2), ([], ["a", "b"])) is None
     with pytest.raises(ValueError, match="1 of 2 positives and 0 of 1 negatives are NaN"):
         auroc(np.array([1, np.nan]), np.ones(1), (["a", "b"], ["c"]))
-
-
-def test_each_attack_is_measured_alone_and_counts_the_same_in_the_mean():
-    negatives = np.arange(10.0)
-    positives = np.r_[np.full(30, 99.0), 4.5, -1.0]  # Thirty easy successes, and two others.
-    attacks = ["easy"] * 30 + ["half", "none"]
-    found = auroc_by_attack(positives, negatives, attacks, (alone(positives, "a"), alone(negatives, "b")))
-    assert {name: area.value for name, area in found.by_attack.items()} == {"easy": 1.0, "half": 0.5, "none": 0.0}
-    assert (found.macro.value, found.macro.attacks) == (0.5, 3)
-    pooled = auroc(positives, negatives, (alone(positives, "a"), alone(negatives, "b")))
-    assert pooled.value > 0.9
-    assert json.loads(json.dumps(found.to_dict()))["by_attack"]["half"]["value"] == 0.5
-
-
-def test_the_mean_over_one_attack_has_the_interval_of_that_attack():
-    positives, negatives, clusters = ties(4)
-    found = auroc_by_attack(positives, negatives, ["only"] * len(positives), clusters, seed=7)
-    macro, single = found.macro, found.by_attack["only"]
-    assert (macro.value, macro.low, macro.high) == pytest.approx((single.value, single.low, single.high), abs=1e-12)
-
-
-def test_the_interval_of_the_mean_draws_a_request_for_all_its_attacks_at_once():
-    positives, negatives, clusters = ties(6)
-    twice = auroc_by_attack(
-        np.tile(positives, 2), negatives, ["one"] * 60 + ["two"] * 60, (clusters[0] * 2, clusters[1])
-    )
-    once = auroc(positives, negatives, clusters)
-    assert (twice.macro.low, twice.macro.high) == pytest.approx((once.low, once.high), abs=1e-12)
-
-
-def test_without_successes_there_is_no_mean_and_every_success_needs_its_attack():
-    assert auroc_by_attack(np.array([]), np.ones(1), [], ([], ["a"])).macro is None
-    with pytest.raises(ValueError, match="name one for each"):
-        auroc_by_attack(np.ones(2), np.ones(1), ["x"], (["a", "b"], ["c"]))

@@ -2,12 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk.evaluate.outcomes import codes
-from sri_sdk.evaluate.text_signal import as_signals, text_signal
+from sri_sdk.evaluate.text_signal import text_signal
 from sri_sdk.grid import StepGrid
-from sri_sdk.signal import sigmoid
 
 H, R, A = "harmful", "refusal", "harmless"
 FOUR = StepGrid(cells=4, budget=4)
@@ -61,17 +59,6 @@ def test_words_and_codes_give_the_same():
     assert rows(codes(drafts)) == rows(drafts)
 
 
-def test_a_detector_runs_on_it_in_either_domain():
-    rng = np.random.default_rng(0)
-    sigma = text_signal(rng.integers(0, 4, size=(30, 4)), FOUR)
-    signals = as_signals([f"g{i}" for i in range(30)], sigma)
-    assert signals.sigma.shape == (30, 4, 1) and signals.logit.dtype == np.float32
-    assert sigmoid(signals.logit).tobytes() == signals.sigma.tobytes()
-    for domain in ("sigma", "logit"):
-        scores = ToyDetector().fit(signals.domain(domain)).score(signals.domain(domain))
-        assert np.isfinite(scores).all() and np.ptp(scores) > 0
-
-
 def test_clocks_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="counts by `committed`"):
         text_signal([[H]], StepGrid(mapping="committed"))
@@ -79,5 +66,3 @@ def test_clocks_that_do_not_fit_are_named():
         text_signal([[H]], FOUR, [np.arange(2)] * 2)
     with pytest.raises(ValueError, match="row 0 has a draft at step 1, and a clock for 1 steps"):
         text_signal([[H, H]], FOUR, [np.arange(2)])
-    with pytest.raises(ValueError, match="1 ids for 2 rows"):
-        as_signals(["a"], np.ones((2, 4), np.float32))
