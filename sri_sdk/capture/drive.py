@@ -9,7 +9,7 @@ import torch
 from sri_sdk.capture.conclude import INTERRUPTED
 from sri_sdk.capture.recorder import Watching
 from sri_sdk.capture.run import Run
-from sri_sdk.capture.start import check, start
+from sri_sdk.capture.start import Start, check, start
 from sri_sdk.capture.tap import Tap, tap_of
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
@@ -34,7 +34,7 @@ class Drive:
         self._next: Intervention | None = None
         self.run = Run(hook, watching, [p.id for p in prompts])
         self.step: SamplerStep | None = None
-        self._spoken: tuple[tuple[int, ...], ...] = ()
+        self._ready: Start | None = None
 
     def intervene(self, intervention: Intervention) -> None:
         """Asks the sampler for something before its next step."""
@@ -42,7 +42,7 @@ class Drive:
 
     def __iter__(self) -> Generator[SamplerStep, None, None]:
         ready = start(self._hook, self._loaded.tokenizer, self._sampler, self._prompts, self._system_prompt)
-        self._spoken, ids = ready.spoken, [p.id for p in self._prompts]
+        self._ready, ids = ready, [p.id for p in self._prompts]
         if ready.encoded.response is not None:
             self.run.starts(ready.encoded.input_ids.shape[1], self._sampler.canvas())
         steps = self._sampler.steps(self._hook, ready.encoded, ids, self._seed)
@@ -75,16 +75,9 @@ class Drive:
     @property
     def texts(self) -> list[str]:
         """What the response of each prompt reads as now, with what it was started with."""
-        if self.step is None:
+        if self.step is None or self._ready is None:
             return [""] * len(self._prompts)
-        tokenizer, draft = self._loaded.tokenizer, self.step.draft
-        texts = self._hook.decode(tokenizer, draft)
-        for row, spoken in enumerate(self._spoken):
-            if spoken:
-                # Decoded together: where one piece ends, the next may go on with the same word.
-                whole = torch.cat([draft.new_tensor(spoken), draft[row]])
-                (texts[row],) = self._hook.decode(tokenizer, whole[None])
-        return texts
+        return self._ready.texts(self._hook, self._loaded.tokenizer, self.step.draft)
 
 
 def drive(
@@ -120,3 +113,29 @@ def drive(
         raise ConfigError("drive: no prompts. Pass at least one.")
     check(hook, sampler, prompts)
     return Drive(hook, loaded, sampler, prompts, watching, seed=seed, system_prompt=system_prompt)
+
+
+def generate_untapped(
+    hook: Hook, loaded: LoadedModel, sampler: Sampler, prompts: Sequence[Prompt], *, seed: int = 0,
+    system_prompt: str | None = None,
+) -> list[str]:  # fmt: skip
+    """The responses of a driven batch without watching it: what the tap is compared with, and what attackers see.
+
+    Args:
+        hook: the model family, built on `loaded.model`.
+        loaded: model and tokenizer.
+        sampler: the sampling scheme.
+        prompts: what to answer.
+        seed: the run's seed.
+        system_prompt: goes before every prompt.
+
+    Raises:
+        ConfigError: a response cannot be started with this family and sampler.
+    """
+    check(hook, sampler, prompts)
+    with torch.inference_mode():
+        ready = start(hook, loaded.tokenizer, sampler, prompts, system_prompt)
+        last = None
+        for step in sampler.steps(hook, ready.encoded, [p.id for p in prompts], seed):
+            last = step
+        return [""] * len(prompts) if last is None else ready.texts(hook, loaded.tokenizer, last.draft)

@@ -28,6 +28,16 @@ class Start:
     spoken: tuple[tuple[int, ...], ...]
     """Per prompt: response tokens that stand at the end of its prompt; empty where the sampler makes all of it."""
 
+    def texts(self, hook: Hook, tokenizer: Any, draft: torch.Tensor) -> list[str]:
+        """What the response of each prompt reads as, with what it was started with; `draft` is a step's."""
+        texts = hook.decode(tokenizer, draft)
+        for row, spoken in enumerate(self.spoken):
+            if spoken:
+                # Decoded together: where one piece ends, the next may go on with the same word.
+                whole = torch.cat([draft.new_tensor(spoken), draft[row]])
+                (texts[row],) = hook.decode(tokenizer, whole[None])
+        return texts
+
 
 def check(hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
     """Whether these responses can be started with this family and this sampler, before anything is generated.

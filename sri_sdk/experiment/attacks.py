@@ -8,8 +8,8 @@ from typing import Any
 
 from sri_sdk import registry
 from sri_sdk.attack import Attack
-from sri_sdk.dataset import Dataset
 from sri_sdk.evaluation_model import AttackEntry, EvaluationConfig
+from sri_sdk.experiment.datasets import Datasets
 from sri_sdk.experiment.groups import Groups
 from sri_sdk.experiment.live_target import LiveTarget
 from sri_sdk.experiment.store import Store
@@ -40,7 +40,7 @@ class Attacked:
 
 
 def attacked_prompts(
-    config: EvaluationConfig, model: str, groups: Groups, dataset: Dataset, collector: Collector
+    config: EvaluationConfig, model: str, groups: Groups, datasets: Datasets, collector: Collector
 ) -> Iterator[Attacked]:
     """Every attack of the config, in its order.
 
@@ -48,13 +48,13 @@ def attacked_prompts(
         config: of the evaluation.
         model: name of the model in it.
         groups: the model's own, scaled.
-        dataset: whose attacks need no plugin.
+        datasets: whose attacks need no plugin.
         collector: generates, for attacks that learn.
     """
     scheme, target = collector.hook.scheme, LiveTarget(collector)
     for name, entry in config.attacks.items():
         if entry.plugin is None:
-            family, source = _about(name, entry, dataset)
+            family, source = _about(name, entry, datasets)
             facts = AttackFacts(entry.family or family, entry.source or source)
             prompts = groups.own_attacks[name]
             if scheme != "masked" and any(_has_holes(prompt) for prompt in prompts):
@@ -72,11 +72,11 @@ def attacked_prompts(
         yield Attacked(name, facts, prompts)
 
 
-def _about(name: str, entry: AttackEntry, dataset: Dataset) -> tuple[str, str]:
+def _about(name: str, entry: AttackEntry, datasets: Datasets) -> tuple[str, str]:
     """Family and source, as the dataset that holds it tells."""
     if entry.prompts is None:
-        return dataset.about_attack(name)
-    other: Dataset = registry.build("datasets", entry.prompts.dataset, entry.prompts.options)
+        return datasets.main.about_attack(name)
+    other = datasets.open(entry.prompts.dataset, entry.prompts.options)
     if entry.prompts.attack is None:
         return name, f"dataset {entry.prompts.dataset}"
     family, source = other.about_attack(entry.prompts.attack)

@@ -17,15 +17,22 @@ from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.baseline import Baseline
 from sri_sdk.config_model import FitConfig, ModelSection
-from sri_sdk.dataset import Dataset
 from sri_sdk.evaluate.results import Evaluation, Example, GuardResult, ModelResult
-from sri_sdk.evaluation_model import AttackEntry, EvaluationConfig, HarmlessSet
+from sri_sdk.evaluation_model import EvaluationConfig
 from sri_sdk.experiment import measure
 from sri_sdk.experiment.attacks import AttackFacts, attacked_prompts
+from sri_sdk.experiment.datasets import Datasets
 from sri_sdk.experiment.examples import pick_examples
 from sri_sdk.experiment.generations import Generations, Generator
 from sri_sdk.experiment.groups import Groups, draw_groups
-from sri_sdk.experiment.guards import GuardScores, baseline_guard, detector_guard, open_baselines
+from sri_sdk.experiment.guards import (
+    FittedDetector,
+    GuardScores,
+    baseline_guard,
+    detector_guard,
+    fit_detector,
+    open_baselines,
+)
 from sri_sdk.experiment.live_target import LiveTarget
 from sri_sdk.experiment.measure import HARMFUL, HARMLESS, attack_group, set_group
 from sri_sdk.experiment.overhead import Overhead, measure_overhead
@@ -68,15 +75,15 @@ def evaluate(config: EvaluationConfig, progress: Progress = lambda *_: None, *, 
     if limit is not None:
         config = config.limited(limit)
     seconds: dict[str, float] = {}
-    dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-    groups = draw_groups(dataset, config)
+    datasets = Datasets(config)
+    groups = draw_groups(config, datasets)
     Path(config.out).mkdir(parents=True, exist_ok=True)
     done: dict[str, Evaluated] = {}
     examples: tuple[Example, ...] = ()
     models = _Models()
     for name in config.models:
         with _timed(seconds, name):
-            run = _Run(config, name, groups, models.open(config.fit_config(name)), progress)
+            run = _Run(config, name, groups, datasets, models.open(config.fit_config(name)), progress)
             done[name] = run.evaluated()
             if config.keep_texts and len(done) == 1:
                 examples = pick_examples(name, done[name], run.collector)
@@ -87,7 +94,7 @@ def evaluate(config: EvaluationConfig, progress: Progress = lambda *_: None, *, 
         surrogates=tuple(surrogate_result(pair, done) for pair in config.surrogates),
         examples=examples,
         alpha=config.calibrate.alpha,
-        facts=_facts(config, limit),
+        facts=_facts(config, datasets, limit),
         seconds=seconds,
         limit=limit,
     )
@@ -113,14 +120,15 @@ class _Run:
     """One model's turn."""
 
     def __init__(
-        self, config: EvaluationConfig, name: str, groups: Groups, deployment: Deployment, progress: Progress
+        self, config: EvaluationConfig, name: str, groups: Groups, datasets: Datasets, deployment: Deployment,
+        progress: Progress,
     ) -> None:  # fmt: skip
         def advance(stage: str, made: int, total: int) -> None:
             progress(f"{name}: {stage}", made, total)
 
         self._config, self._name, self._deployment, self._progress = config, name, deployment, advance
         self._groups = groups.scaled(config.models[name].scale, config.calibrate)
-        self._dataset: Dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+        self._datasets = datasets
         self.collector = Collector.of(deployment, Path(config.out) / STORE / name, advance)
 
     def evaluated(self) -> Evaluated:
@@ -142,7 +150,7 @@ class _Run:
         found[HARMLESS] = generator.group(HARMLESS, groups.harmless)
         found[HARMFUL] = generator.group(HARMFUL, groups.harmful)
         facts: dict[str, AttackFacts] = {}
-        for attack in attacked_prompts(config, self._name, groups, self._dataset, self.collector):
+        for attack in attacked_prompts(config, self._name, groups, self._datasets, self.collector):
             facts[attack.name] = attack.facts
             if attack.prompts:
                 group = attack_group(attack.name)
@@ -172,10 +180,15 @@ class _Run:
         self, generator: Generator, found: Mapping[str, Generations], baselines: Mapping[str, Baseline]
     ) -> tuple[GuardScores, ...]:
         made, config = [], self._config
+        fitted: dict[str, FittedDetector] = {}
         for name, entry in config.guards.items() if config.models[self._name].guards else ():
             if entry.detector is not None:
                 self._progress(f"guard {name}", 0, 1)
-                made.append(detector_guard(name, entry, found, generator.anchors, config.calibrate))
+                # Guards of one detector differ in the threshold alone.
+                key = digest(entry.detector.model_dump(mode="json"))
+                if key not in fitted:
+                    fitted[key] = fit_detector(entry.detector, found, generator.anchors, config.calibrate)
+                made.append(detector_guard(name, entry, fitted[key], config.calibrate))
             elif name in baselines:
                 self._progress(f"guard {name}", 0, 1)
                 scored = {group: part for group, part in found.items() if group not in ("train", "reference")}
@@ -254,7 +267,7 @@ def _describe(deployment: Deployment) -> str:
     )
 
 
-def _facts(config: EvaluationConfig, limit: int | None) -> dict[str, str]:
+def _facts(config: EvaluationConfig, datasets: Datasets, limit: int | None) -> dict[str, str]:
     judge = registry.build("judges", config.judge.name, config.judge.options)
     facts = {
         "Dataset": config.prompts.dataset,
@@ -265,7 +278,7 @@ def _facts(config: EvaluationConfig, limit: int | None) -> dict[str, str]:
         "Config digest": digest(config.model_dump(mode="json"))[:16],
         "sri-sdk": __version__,
     }
-    for name, dataset in _datasets(config).items():
+    for name, dataset in datasets:
         if found := dataset.provenance():
             files = ", ".join(f"{file['file']} {str(file['sha256'])[:12]}" for file in found.get("files", ()))
             facts[f"Source of {name}"] = f"{found.get('set', name)}; {found.get('licence', 'licence unknown')}; {files}"
@@ -274,14 +287,6 @@ def _facts(config: EvaluationConfig, limit: int | None) -> dict[str, str]:
     if limit is not None:
         facts["Quick look"] = f"at most {limit} prompts per group"
     return facts
-
-
-def _datasets(config: EvaluationConfig) -> dict[str, Dataset]:
-    """Every dataset the config takes prompts from."""
-    named = [(config.prompts.dataset, config.prompts.options)]
-    entries: list[AttackEntry | HarmlessSet] = [*config.attacks.values(), *config.harmless_sets.values()]
-    named += [(entry.prompts.dataset, entry.prompts.options) for entry in entries if entry.prompts is not None]
-    return {name: registry.build("datasets", name, options) for name, options in named}
 
 
 def _version(package: str) -> str:

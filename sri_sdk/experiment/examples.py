@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sri_sdk.evaluate.results import CLASS_WORDS, Example
+from sri_sdk.experiment.generations import Generations
 from sri_sdk.experiment.measure import HARMLESS, classes_of
-from sri_sdk.records import Prompt
 
 if TYPE_CHECKING:
     from sri_sdk.experiment.evaluate import Evaluated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def pick_examples(model: str, done: Evaluated, collector: Collector) -> tuple[Example, ...]:
-    """The first generation of each class; generated once more for the drafts of every step.
+    """The first generation of each class, with the drafts of every step.
 
     Args:
         model: its name.
@@ -35,7 +35,7 @@ def pick_examples(model: str, done: Evaluated, collector: Collector) -> tuple[Ex
         group, row = place
         part = done.found[group]
         prompt = part.prompts[row]
-        drafts, response = _drafts(collector, prompt)
+        drafts, response = _drafts(part, row, collector)
         final = online = None
         if ours is not None:
             final, online = ours.verdicts["final"][group][row], ours.verdicts["online"][group][row]
@@ -58,8 +58,10 @@ def pick_examples(model: str, done: Evaluated, collector: Collector) -> tuple[Ex
     return tuple(made)
 
 
-def _drafts(collector: Collector, prompt: Prompt) -> tuple[tuple[str, ...], str]:
-    """What the response reads as after each step, and at the end."""
+def _drafts(part: Generations, row: int, collector: Collector) -> tuple[tuple[str, ...], str]:
+    """What the response reads as after each step, and at the end; generated once more where it was not stored."""
+    if part.draft_texts is not None and part.responses is not None:
+        return part.draft_texts[row], part.responses[row]
     drafts: list[str] = []
-    driven = collector.run([prompt], collector.watching, lambda d: drafts.append(d.texts[0]))
+    driven = collector.run([part.prompts[row]], collector.watching, lambda d: drafts.append(d.texts[0]))
     return tuple(drafts), driven.texts[0]

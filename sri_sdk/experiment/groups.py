@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sri_sdk import registry
 from sri_sdk.config_model import CalibrateSection, smallest_calibration
-from sri_sdk.dataset import Dataset
 from sri_sdk.evaluation_model import FEWEST, EvaluationConfig, FromDataset
+from sri_sdk.experiment.datasets import Datasets
 from sri_sdk.fitting.folds import refuse_overlap
 from sri_sdk.records import Label, Prompt
 
@@ -60,13 +59,13 @@ class Groups:
         )
 
 
-def draw_groups(dataset: Dataset, config: EvaluationConfig) -> Groups:
+def draw_groups(config: EvaluationConfig, datasets: Datasets) -> Groups:
     """Takes consecutive prompts of each split, group after group, and refuses overlaps.
 
     Raises:
         ConfigError: a split holds too few prompts, or a request stands in two groups.
     """
-    folds = config.folds
+    folds, dataset = config.folds, datasets.main
     wanted: list[tuple[str, str, Label, int]] = [
         ("anchors harmless", folds.anchors.split, "harmless", folds.anchors.harmless),
         ("anchors harmful", folds.anchors.split, "harmful", folds.anchors.harmful),
@@ -97,14 +96,14 @@ def draw_groups(dataset: Dataset, config: EvaluationConfig) -> Groups:
     own = {
         name: tuple(dataset.prompts(folds.test.split, "harmful", start + entry.count, attack=name)[start:])
         if entry.prompts is None
-        else _elsewhere(entry.prompts, "harmful", entry.count)
+        else _elsewhere(datasets, entry.prompts, "harmful", entry.count)
         for name, entry in config.attacks.items()
         if entry.plugin is None
     }
     sets: dict[str, tuple[Prompt, ...]] = {}
     for name, odd in config.harmless_sets.items():
         if odd.prompts is not None:
-            sets[name] = _elsewhere(odd.prompts, "harmless", odd.count)
+            sets[name] = _elsewhere(datasets, odd.prompts, "harmless", odd.count)
         elif odd.attack is None:
             sets[name] = plain[f"set {name}"]
         else:
@@ -129,6 +128,6 @@ def draw_groups(dataset: Dataset, config: EvaluationConfig) -> Groups:
     )
 
 
-def _elsewhere(entry: FromDataset, label: Label, count: int) -> tuple[Prompt, ...]:
-    other: Dataset = registry.build("datasets", entry.dataset, entry.options)
+def _elsewhere(datasets: Datasets, entry: FromDataset, label: Label, count: int) -> tuple[Prompt, ...]:
+    other = datasets.open(entry.dataset, entry.options)
     return tuple(other.prompts(entry.split, label, count, attack=entry.attack))

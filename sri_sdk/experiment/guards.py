@@ -59,14 +59,26 @@ class GuardScores:
         return np.nan_to_num(self.scores[group], nan=-np.inf) > self.threshold
 
 
-def detector_guard(
-    name: str, entry: GuardEntry, groups: Mapping[str, Generations], anchors: Anchors, calibrate: CalibrateSection
-) -> GuardScores:
-    """A detector, fitted, calibrated and exported as `sri fit` does; it reads the last tapped layer.
+@dataclass(frozen=True, slots=True)
+class FittedDetector:
+    """A detector on one model, and what its exported graphs say of every group. Guards differ in the threshold."""
+
+    name: str
+    threshold: float
+    """Conformal, of the rule `final`."""
+    verdicts: Mapping[Rule, Mapping[str, list[Verdict]]]
+    """Group -> verdicts, by rule."""
+    seconds: float
+    """Of scoring one generation."""
+
+
+def fit_detector(
+    section: PluginSection, groups: Mapping[str, Generations], anchors: Anchors, calibrate: CalibrateSection
+) -> FittedDetector:
+    """Fits, calibrates and exports as `sri fit` does, and scores with what was exported; reads the last tapped layer.
 
     Args:
-        name: of the guard in the config.
-        entry: with a detector.
+        section: the detector.
         groups: by name; `train`, `reference` and `calibration` among them.
         anchors: what the signals were made with, every layer.
         calibrate: alpha and delta.
@@ -74,15 +86,14 @@ def detector_guard(
     Raises:
         ScoringError, BundleError: see `sri_sdk.scoring.build`.
     """
-    assert entry.detector is not None
-    detector = build_detector(entry.detector)
+    detector = build_detector(section)
     cut = {group: one_layer(found.signals, anchors, -1 % anchors.harmless.shape[1]) for group, found in groups.items()}
     signals = {group: pair[0] for group, pair in cut.items()}
     alone = cut["train"][1]
     detector.fit(signals["train"].domain(detector.domain))
     exporter: Exporter = registry.build("exporters", "onnx", {})
     parts = calibrate_guard(
-        detector, entry.detector.name, signals["reference"], signals["calibration"], anchors=alone, exporter=exporter,
+        detector, section.name, signals["reference"], signals["calibration"], anchors=alone, exporter=exporter,
         alpha=calibrate.alpha, delta=calibrate.delta,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -92,23 +103,35 @@ def detector_guard(
         rule: {group: scorer.score(found, rule=rule, subject=group) for group, found in signals.items()}
         for rule in ("final", "online")
     }
-    scores = {
-        group: np.array([np.nan if v.score is None else v.score for v in given])
-        for group, given in verdicts["final"].items()
-    }
-    threshold, rule = scorer.thresholds["final"].value, f"conformal, alpha {calibrate.alpha:g}"
-    if entry.threshold == "quantile":
-        threshold = float(np.quantile(scores["calibration"], 1 - calibrate.alpha))
-        rule = f"interpolated {1 - calibrate.alpha:.1%} quantile"
     values = signals["calibration"].domain(detector.domain)
     single = [np.ascontiguousarray(values[i % len(values)][None]) for i in range(SINGLE_CALLS)]
     start = time.perf_counter()
     for one in single:
         scorer.score_final(one)
     seconds = (time.perf_counter() - start) / SINGLE_CALLS
-    paper = entry.threshold == "quantile" and entry.detector.name == PAPERS_GUARD
-    source = f"detector {entry.detector.name}" + (f", as {SRI}" if paper else "")
-    return GuardScores(name, source, "hidden states", float(threshold), rule, scores, seconds, True, verdicts)
+    return FittedDetector(section.name, scorer.thresholds["final"].value, verdicts, seconds)
+
+
+def detector_guard(name: str, entry: GuardEntry, fitted: FittedDetector, calibrate: CalibrateSection) -> GuardScores:
+    """A fitted detector under the threshold that the config asks for.
+
+    Args:
+        name: of the guard in the config.
+        entry: with the detector that was fitted.
+        fitted: the detector.
+        calibrate: alpha and delta.
+    """
+    scores = {
+        group: np.array([np.nan if v.score is None else v.score for v in given])
+        for group, given in fitted.verdicts["final"].items()
+    }
+    threshold, rule, source = fitted.threshold, f"conformal, alpha {calibrate.alpha:g}", f"detector {fitted.name}"
+    if entry.threshold == "quantile":
+        threshold, rule = _interpolated(scores["calibration"], calibrate.alpha)
+        source += f", as {SRI}" if fitted.name == PAPERS_GUARD else ""
+    return GuardScores(
+        name, source, "hidden states", threshold, rule, scores, fitted.seconds, True, fitted.verdicts
+    )  # fmt: skip
 
 
 def open_baselines(guards: Mapping[str, GuardEntry], target: Target) -> tuple[dict[str, Baseline], dict[str, str]]:
@@ -166,10 +189,7 @@ def baseline_guard(
         spent, count = spent + saved[1]["seconds"], count + len(part)
     benign = np.sort(np.nan_to_num(scores["calibration"], nan=-np.inf))
     if entry.threshold == "quantile":
-        threshold, rule = (
-            float(np.quantile(benign, 1 - calibrate.alpha)),
-            f"interpolated {1 - calibrate.alpha:.1%} quantile",
-        )
+        threshold, rule = _interpolated(benign, calibrate.alpha)
     else:
         n, alpha, delta = len(benign), calibrate.alpha, calibrate.delta
         rank = conformal_rank(n, alpha) if delta is None else exact_rank(n, alpha, delta)
@@ -182,6 +202,11 @@ def build_detector(section: PluginSection) -> Detector:
     """A detector that is not fitted yet."""
     detector: Detector = registry.build("detectors", section.name, section.options)
     return detector
+
+
+def _interpolated(scores: NDArray[np.float64], alpha: float) -> tuple[float, str]:
+    """The papers' threshold and its name; it promises nothing of the next generation."""
+    return float(np.quantile(scores, 1 - alpha)), f"interpolated {1 - alpha:.1%} quantile"
 
 
 def _read(found: Generations) -> list[Generation]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.records import Outcome, Prompt
@@ -19,11 +18,9 @@ class LiveTarget(Target):
 
     def respond(self, prompts: Sequence[Prompt]) -> list[str]:
         """One response per prompt."""
-        watching = replace(self._collector.watching, anchors=None)
         texts: list[str] = []
         for start in range(0, len(prompts), self._collector.batch_size):
-            batch = prompts[start : start + self._collector.batch_size]
-            texts += self._collector.run(batch, watching).texts
+            texts += self._collector.respond(prompts[start : start + self._collector.batch_size])
         return texts
 
     def outcomes(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:

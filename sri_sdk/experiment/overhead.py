@@ -50,7 +50,7 @@ def measure_overhead(collector: Collector, anchors: Anchors, prompts: Sequence[P
         return _timed(lambda: collector.run(batch, watching))
 
     def without() -> float:
-        return _timed(lambda: _plain(collector, batch))
+        return _timed(lambda: collector.respond(batch))
 
     ratios, times = [], []
     for pair in range(pairs + 1):
@@ -63,20 +63,6 @@ def measure_overhead(collector: Collector, anchors: Anchors, prompts: Sequence[P
             ratios.append(tapped / plain - 1)
             times.append(plain / len(batch))
     return Overhead(statistics.median(ratios), min(ratios), max(ratios), statistics.median(times), pairs)
-
-
-def _plain(collector: Collector, batch: Sequence[Prompt]) -> None:
-    """What a driven generation does, without a tap: encode, step, decode."""
-    import torch
-
-    hook = collector.hook
-    with torch.inference_mode():
-        encoded = hook.encode(collector.loaded.tokenizer, [p.text for p in batch], collector.system_prompt)
-        last = None
-        for step in collector.sampler.steps(hook, encoded, [p.id for p in batch], collector.seed):
-            last = step
-        assert last is not None
-        hook.decode(collector.loaded.tokenizer, last.draft)
 
 
 def _timed(work: Callable[[], object]) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
-from sri_sdk.capture.drive import Drive, drive
+from sri_sdk.capture.drive import Drive, drive, generate_untapped
 from sri_sdk.capture.recorder import Watching
 from sri_sdk.errors import CaptureError
 from sri_sdk.files import digest, sha256
@@ -143,6 +143,12 @@ class Collector:
         """
         driven = self.run(prompts, watching)
         return driven, self.judge.judge(prompts, driven.texts)
+
+    def respond(self, prompts: Sequence[Prompt]) -> list[str]:
+        """Generates one batch without watching it; the same responses as under watch."""
+        return generate_untapped(
+            self.hook, self.loaded, self.sampler, prompts, seed=self.seed, system_prompt=self.system_prompt
+        )
 
     def run(
         self, prompts: Sequence[Prompt], watching: Watching, each_step: Callable[[Drive], None] = lambda _: None

@@ -12,6 +12,7 @@ from sri_plugin_toy.hook import ToyHook
 from sri_plugin_toy.model import ToyTokenizer, build
 
 from sri_sdk import ForwardCall, Prompt, RunView, StepGrid, StepPlan, drive, registry, watch
+from sri_sdk.capture.drive import generate_untapped
 from sri_sdk.capture.recorder import Watching
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
@@ -338,3 +339,20 @@ def test_beside_a_response_that_begins_empty_a_started_one_is_found_too_short() 
     run.finish()
     assert [t.reasons for t in run.traces] == [("hook_failed", "tap_silent")] * 2
     assert run.failure is not None and "14 or 16 positions" in run.failure
+
+
+# -- without a tap --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hook", "sampler", "prompts", "options"),
+    [
+        ("lab-diffusion", "low-confidence", PROMPTS, {"steps": STEPS, "tokens": TOKENS}),
+        ("lab-causal", "autoregressive", SPOKEN, {"tokens": TOKENS}),
+    ],
+)
+def test_the_tap_changes_no_word(lab, hook, sampler, prompts, options) -> None:
+    family = lab(hook)
+    watched = family.drive(sampler, prompts, "response" if hook == "lab-diffusion" else "predicting", **options)[0]
+    made = registry.build("samplers", sampler, options)
+    assert generate_untapped(family.hook, family.loaded, made, prompts) == watched.texts

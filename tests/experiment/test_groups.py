@@ -2,15 +2,15 @@
 
 import pytest
 
-from sri_sdk import registry
 from sri_sdk.config_model import CalibrateSection
 from sri_sdk.errors import ConfigError
+from sri_sdk.experiment.datasets import Datasets
 from sri_sdk.experiment.groups import draw_groups
 
 
 @pytest.fixture
 def groups(small):
-    return draw_groups(registry.build("datasets", "lab", {}), small)
+    return draw_groups(small, Datasets(small))
 
 
 def test_no_request_is_used_for_two_things(groups):
@@ -44,4 +44,4 @@ def test_too_few_prompts_are_refused_with_numbers(small):
     data = small.model_dump()
     data["folds"]["test"]["harmless"] = 10**9
     with pytest.raises(ConfigError, match="1000000000"):
-        draw_groups(registry.build("datasets", "lab", {}), type(small).model_validate(data))
+        draw_groups(type(small).model_validate(data), Datasets(small))

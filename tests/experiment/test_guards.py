@@ -9,7 +9,7 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.baseline import Baseline
 from sri_sdk.config_model import CalibrateSection, PluginSection
 from sri_sdk.evaluation_model import GuardEntry, SurrogateEntry
-from sri_sdk.experiment.guards import GuardScores, baseline_guard, detector_guard, open_baselines
+from sri_sdk.experiment.guards import GuardScores, baseline_guard, detector_guard, fit_detector, open_baselines
 from sri_sdk.experiment.surrogate import surrogate_result
 from sri_sdk.fingerprint import Fingerprint
 from tests.experiment.conftest import generations
@@ -51,26 +51,28 @@ def groups(anchors):
     return made
 
 
-def guard(entry, groups, anchors):
-    return detector_guard(
-        "g",
-        GuardEntry(detector=PluginSection(name="autoencoder", options={"epochs": 40}), **entry),
-        groups,
-        anchors,
-        ALPHA,
-    )
+AUTOENCODER = PluginSection(name="autoencoder", options={"epochs": 40})
 
 
-def test_a_detector_flags_the_dip_and_says_when(groups, anchors):
-    made = guard({}, groups, anchors)
+@pytest.fixture
+def fitted(groups, anchors):
+    return fit_detector(AUTOENCODER, groups, anchors, ALPHA)
+
+
+def guard(fitted, **entry):
+    return detector_guard("g", GuardEntry(detector=AUTOENCODER, **entry), fitted, ALPHA)
+
+
+def test_a_detector_flags_the_dip_and_says_when(fitted):
+    made = guard(fitted)
     assert made.flagged("attack x").all() and made.flagged("harmless").mean() < 0.2
     steps = {v.first_alarm_step for v in made.verdicts["online"]["attack x"]}
     assert steps <= {4, 5}
 
 
-def test_the_papers_threshold_lies_below_ours(groups, anchors):
+def test_the_papers_threshold_lies_below_ours(fitted):
     """Interpolation between order statistics promises less than the conformal one."""
-    ours, papers = guard({}, groups, anchors), guard({"threshold": "quantile"}, groups, anchors)
+    ours, papers = guard(fitted), guard(fitted, threshold="quantile")
     assert papers.threshold < ours.threshold
     assert papers.scores["harmless"].tolist() == ours.scores["harmless"].tolist()
 
