@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -42,8 +43,9 @@ class _RefusalBaseline(Baseline):
         """[N], see the class; NaN where there is no text to read."""
         return np.array([self._one(generation) for generation in generations], dtype=np.float64)
 
+    @abstractmethod
     def _one(self, generation: Generation) -> float:
-        raise NotImplementedError
+        """The score of one generation."""
 
 
 class RefusalDictionaryBaseline(_RefusalBaseline):
