@@ -10,7 +10,7 @@ OTHERS := 4.57.6 4.52.4
 FAMILY_TESTS := plugins tests/capture tests/test_canvas.py tests/test_checkpoint.py tests/test_structure.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo eval eval-quick test lint types bench clean test-transformers-4 real-code
+.PHONY: help setup demo eval eval-quick test lint types bench clean test-transformers-4 real-code fuzz
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -19,13 +19,13 @@ setup: $(READY)  ## make .venv with everything in it
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[capture,train,report,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[capture,train,report,sign,dev]"
 	touch $@
 
 .venv-transformers-%/.ready: pyproject.toml constraints.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	grep -v '^transformers==' constraints.txt > $(@D)/constraints.txt
-	$(@D)/bin/python -m pip install --quiet -c $(@D)/constraints.txt -e ".[capture,train,dev]" transformers==$*
+	$(@D)/bin/python -m pip install --quiet -c $(@D)/constraints.txt -e ".[capture,train,sign,dev]" transformers==$*
 	touch $@
 
 demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
@@ -50,6 +50,14 @@ real-code: $(READY) $(OTHERS:%=.venv-transformers-%/.ready)  ## the families' re
 	for bin in $(BIN) $(OTHERS:%=.venv-transformers-%/bin); do \
 	    SRI_MODEL_CODE=$(abspath $(MODEL_CODE)) $$bin/python -m pytest -rs -s plugins -k real_code $(ARGS) || exit 1; \
 	done
+
+MUTANTS := 100000
+SEED := 0
+
+# Opt-in: some ten minutes. A normal test run does a few hundred of each.
+fuzz: $(READY)  ## break bundles at random and load what is left; MUTANTS=100000 SEED=0
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scoring.fuzz --flips
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scoring.fuzz --count $(MUTANTS) --seed $(SEED)
 
 lint: $(READY)  ## style and formatting
 	$(BIN)/ruff check .

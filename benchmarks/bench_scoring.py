@@ -1,11 +1,16 @@
-"""What a verdict costs beside the bare call into onnxruntime, and what numpy alone would take."""
+"""What a verdict costs beside the bare call into onnxruntime, what numpy alone would take, and what beginning costs."""
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from guards import CELLS, made_up_fingerprint, made_up_guard, made_up_signals
 from paired import race
 
+from sri_sdk.bundle import Bundle
 from sri_sdk.records import Signals
+from sri_sdk.scoring.inspector import inspect
 from sri_sdk.scoring.scorer import Scorer, load_graphs
 
 WIDTH = 128
@@ -51,3 +56,67 @@ def bench_scoring(benchmark, report, guard, batch):
         f"B={batch}: Scorer.score, online rule / bare call", seconds["verdicts online"] / prefix,
         note=f"scores {CELLS} lengths per row; the bare call scores one",
     )  # fmt: skip
+
+
+# -- beginning -------------------------------------------------------------------------------------------------
+
+SPENT = """
+import time
+print(next(int(x.split()[1]) / 1024 for x in open("/proc/self/status") if x.startswith("VmHWM")), time.process_time())
+"""
+BARE = """
+import sys, numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+options.enable_cpu_mem_arena = False
+onnxruntime.InferenceSession(open(sys.argv[1] + "/signal.onnx", "rb").read(), options, ["CPUExecutionProvider"])
+"""
+SCORER = """
+import sys
+from sri_sdk.scoring.scorer import Scorer
+Scorer.open(sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
+def bench_beginning(benchmark, report, guard):
+    """A new process, up to a scorer that is ready; the bare one imports numpy and onnxruntime and opens one graph."""
+    spent: dict[str, list[tuple[float, float]]] = {"bare": [], "scorer": []}
+
+    def begin(name: str, program: str) -> None:
+        command = [sys.executable, "-c", program + SPENT, str(guard[0].path)]
+        megabytes, seconds = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        spent[name].append((float(megabytes), float(seconds)))
+
+    seconds = race(
+        benchmark, {"scorer": lambda: begin("scorer", SCORER), "bare": lambda: begin("bare", BARE)}, rounds=12
+    )
+    report("process to a ready scorer / bare process", seconds["scorer"] / seconds["bare"])
+    report("process to a ready scorer", 1000 * seconds["scorer"], unit="ms", note="aim: below 600 ms")
+    for name, pairs in spent.items():
+        memory, processor = np.array(pairs).T
+        report(f"{name}: memory", memory, unit=" MB", note="aim for the scorer: below 100 MB")
+        report(f"{name}: processor time", 1000 * processor, unit="ms", note="what a busy machine changes least")
+
+
+def bench_opening(benchmark, report, guard):
+    """Parts of `Scorer.open` in a process that has imported everything."""
+    bundle, _ = guard
+    subject, tier = "bench", bundle.manifest.detector.tier
+    seconds = race(
+        benchmark,
+        {
+            "open": lambda: Scorer.open(bundle.path),
+            "read": lambda: Bundle.read(bundle.path),
+            "graphs": lambda: load_graphs(bundle, ("signal", "prefix")),
+            "inspect signal": lambda: inspect(bundle.graph("signal"), subject, bundle.manifest.graphs["signal"], tier),
+            "inspect prefix": lambda: inspect(bundle.graph("prefix"), subject, bundle.manifest.graphs["prefix"], tier),
+        },
+        rounds=60,
+    )
+    both = seconds["inspect signal"] + seconds["inspect prefix"]
+    report("reading and hashing / opening", seconds["read"] / seconds["open"])
+    report("inspecting both graphs / opening", both / seconds["open"])
+    report("inspecting both graphs / inspecting and loading them", both / seconds["graphs"])
+    report("inspecting the graph `signal`", 1000 * seconds["inspect signal"], unit="ms", note="aim: below 1 ms")
+    report("opening", 1000 * seconds["open"], unit="ms")

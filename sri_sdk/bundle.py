@@ -1,14 +1,17 @@
 """The exported artefact: a folder that executes nothing. Write it whole or not at all; read it or refuse it.
 
     <bundle>/manifest.json    see `manifest.py`
-    <bundle>/signal.onnx      one file per graph the manifest lists, and nothing else
+    <bundle>/signal.onnx      one file per graph the manifest lists
+    <bundle>/manifest.sig     if it was signed, see `signature.py`; and nothing else
 
-Every hash here guards against damage, not against tampering: who can change a graph can change the manifest.
+A zip of these files is the same bundle, see `stored_zip.py`. Hashes guard against damage, not against tampering: who
+can change a graph can change the manifest. Only a signature, or a digest kept where nobody else can write, guards
+against that.
 """
 
 from __future__ import annotations
 
-import stat
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,36 +21,34 @@ from typing import Self
 
 from sri_sdk._version import __version__
 from sri_sdk.anchors import Anchors
+from sri_sdk.bundle_files import MANIFEST as MANIFEST
+from sri_sdk.bundle_files import SIGNATURE, UNLISTED, read_files, write_files
 from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.calibrate.prefix import PrefixScale
 from sri_sdk.detector import Detector
-from sri_sdk.errors import BundleError
-from sri_sdk.files import replacing, sha256
+from sri_sdk.errors import BundleError, ConfigError
+from sri_sdk.files import sha256
 from sri_sdk.golden import Golden
 from sri_sdk.graph import Graph
 from sri_sdk.guard_graphs import INVALID_SCORE, RANGE
 from sri_sdk.manifest import (
     MANIFEST_FORMAT,
     NO_DIGEST,
+    SENSITIVE,
     AnchorsEntry,
     DetectorEntry,
     FileEntry,
     GoldenEntry,
     GraphEntry,
     Manifest,
-    PackedArray,
     Rate,
     RuleEntry,
     SignalEntry,
     TensorEntry,
 )  # fmt: skip
+from sri_sdk.packed_array import PackedArray
 from sri_sdk.signal import EPS, TAU
-
-MANIFEST = "manifest.json"
-LARGEST_MANIFEST = 64 * 2**20
-"""Bytes. A million calibration scores are 5 MiB."""
-LARGEST_BUNDLE = 2**30
-"""Bytes of all files. Read into memory, so a wrong path must not fill it."""
+from sri_sdk.signature import KeyFile, verify
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class GuardParts:
     final: Threshold
     online: Threshold
     golden: Mapping[str, Golden]
-    """Per graph: `signal`, `prefix`, `full`."""
+    """Per graph: `signal`, `prefix`, `full`, `step`."""
     rates: tuple[Rate, ...] = ()
     tau: float = TAU
     eps: float = EPS
@@ -89,6 +90,11 @@ class Bundle:
     path: Path
     manifest: Manifest
     files: Mapping[str, bytes]
+    """The graphs, by file name."""
+    unlisted: Mapping[str, bytes]
+    """The manifest's own bytes, and signatures, by file name."""
+    signed_by: str | None = None
+    """Id of the key whose signature was checked; None = no key was given."""
 
     @property
     def digest(self) -> str:
@@ -108,36 +114,90 @@ class Bundle:
             )
         return self.files[self.manifest.graphs[name].file]
 
+    @property
+    def members(self) -> dict[str, bytes]:
+        """Every file of the bundle, by name."""
+        return {**self.unlisted, **self.files}
+
     @classmethod
-    def read(cls, path: str | PathLike[str]) -> Self:
-        """Reads a bundle folder into memory.
+    def read(
+        cls, path: str | PathLike[str], *, public_key: KeyFile | None = None, digest: str | None = None
+    ) -> Self:  # fmt: skip
+        """Reads a bundle, a folder or a zip, into memory.
 
         Only then is anything parsed, so a file that changes meanwhile cannot be half old and half new.
 
+        Args:
+            path: the folder or zip file.
+            public_key: PEM file of who must have signed it, or the file's bytes; None = any or no signature.
+            digest: the digest it must have, as hex; None = any.
+
         Raises:
-            BundleError: missing, too large, not as listed, damaged, or of another format.
+            BundleError: missing, too large, not as listed, damaged, of another format, or not the one that was asked
+                for.
+            ConfigError: `public_key` or `digest` is none.
+            MissingExtra: `public_key` was given and cryptography is not installed.
         """
-        path = Path(path)
-        contents = _read_all(path)
-        manifest = Manifest.from_bytes(contents.pop(MANIFEST), f"{path}/{MANIFEST}")
-        for name in sorted(manifest.files.keys() ^ contents.keys()):
+        return cls.of(Path(path), read_files(Path(path)), public_key=public_key, digest=digest)
+
+    @classmethod
+    def of(
+        cls, path: Path, members: Mapping[str, bytes], *, public_key: KeyFile | None = None, digest: str | None = None
+    ) -> Self:
+        """A bundle from its files in memory; see `read`. `path` is for messages."""
+        if MANIFEST not in members:
+            raise BundleError(f"{path}: {MANIFEST} is missing. Point to a bundle folder, or export the guard again.")
+        content, signed_by = members[MANIFEST], None
+        # Before a byte is parsed: who signed must not have to trust our parsers with what they did not sign.
+        if digest is not None:
+            _check_digest(path, content, digest)
+        if public_key is not None:
+            if SIGNATURE not in members:
+                raise BundleError(
+                    f"{path}: not signed ({SIGNATURE} is missing), and a public key was given. Get the signed bundle, "
+                    "or sign it with `sri bundle sign`."
+                )
+            signed_by = verify(content, members[SIGNATURE], public_key, str(path))
+        manifest = Manifest.from_bytes(content, f"{path}/{MANIFEST}")
+        files = {name: found for name, found in members.items() if name not in UNLISTED}
+        for name in sorted(manifest.files.keys() ^ files.keys()):
             problem = "is missing" if name in manifest.files else "is not listed in the manifest"
             raise BundleError(f"{path}: {name} {problem}. Copy the bundle again, or export the guard again.")
         for name, entry in manifest.files.items():
-            if len(contents[name]) != entry.size or sha256(contents[name]) != entry.sha256:
+            if len(files[name]) != entry.size or sha256(files[name]) != entry.sha256:
                 raise BundleError(f"{path}: {name} does not match its digest. Copy the bundle again.")
-        return cls(path, manifest, contents)
+        unlisted = {name: members[name] for name in UNLISTED if name in members}
+        return cls(path, manifest, files, unlisted, signed_by)
 
 
-def write_bundle(target: Path, parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes]) -> Path:
-    """Writes a bundle for drawn `graphs` and their compiled `files` (both by graph name); an old one is replaced."""
-    manifest = _manifest(parts, graphs, {f"{name}.onnx": content for name, content in files.items()})
-    with replacing(target) as made:
-        made.mkdir()
-        for name, content in files.items():
-            (made / f"{name}.onnx").write_bytes(content)
-        (made / MANIFEST).write_bytes(manifest.to_bytes())
-    return target
+def write_bundle(
+    target: Path, parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes], *, zipped: bool = False
+) -> Path:
+    """Writes a bundle for drawn `graphs` and their compiled `files` (both by graph name); an old one is replaced.
+
+    Args:
+        target: folder, or zip file if `zipped`.
+        parts: the guard.
+        graphs: what was drawn.
+        files: what became of it, as ONNX.
+        zipped: write one stored zip.
+    """
+    named = {f"{name}.onnx": content for name, content in files.items()}
+    return write_files(target, {**named, MANIFEST: _manifest(parts, graphs, named).to_bytes()}, zipped=zipped)
+
+
+def _check_digest(path: Path, content: bytes, wanted: str) -> None:
+    wanted = wanted.strip().lower()
+    if not re.fullmatch("[0-9a-f]{64}", wanted):
+        raise ConfigError(
+            f"digest: {wanted[:80]!r} is not a SHA-256 in hex, 64 characters. `sri bundle inspect` prints a bundle's."
+        )
+    own = wanted.encode()
+    if content.count(own) != 1 or sha256(content.replace(own, NO_DIGEST.encode())) != wanted:
+        raise BundleError(
+            f"{path}: not the bundle with digest {wanted[:12]}..., which was asked for. Get that one, or ask for the "
+            "digest of this one if you know why it changed."
+        )
 
 
 def _manifest(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes]) -> Manifest:
@@ -149,7 +209,7 @@ def _manifest(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str
         digest=NO_DIGEST,
         files={name: FileEntry(sha256=sha256(content), size=len(content)) for name, content in files.items()},
         graphs={name: _graph_entry(graph) for name, graph in graphs.items()},
-        sensitive="full" in graphs,
+        sensitive=not SENSITIVE.isdisjoint(graphs),
         signal=SignalEntry(
             cells=cells, layers=layers, hidden_size=width, domain=detector.domain, low=low, high=high
         ),
@@ -184,31 +244,3 @@ def _golden_entry(golden: Golden) -> GoldenEntry:
         valid=PackedArray.pack(golden.valid),
         tolerance=PackedArray.pack(golden.tolerance),
     )
-
-
-def _read_all(path: Path) -> dict[str, bytes]:
-    """Every file of the folder, after checking that there are only plain files and not too many bytes of them."""
-    if not path.is_dir():
-        raise BundleError(f"{path}: not a bundle folder. Point to the folder that holds {MANIFEST}.")
-    if not (path / MANIFEST).exists() and (path / "bundle" / MANIFEST).exists():
-        raise BundleError(f"{path}: a guard's folder, not a bundle. Its bundle is {path / 'bundle'}.")
-    if not (path / MANIFEST).exists():
-        raise BundleError(f"{path}: {MANIFEST} is missing. Point to a bundle folder, or export the guard again.")
-    sizes: dict[str, int] = {}
-    for entry in path.iterdir():
-        found = entry.lstat()
-        if not stat.S_ISREG(found.st_mode):
-            raise BundleError(
-                f"{path}: {entry.name} is not a plain file, and a bundle holds plain files only. Copy the bundle again."
-            )
-        sizes[entry.name] = found.st_size
-    for what, size, cap in [
-        (MANIFEST, sizes[MANIFEST], LARGEST_MANIFEST),
-        ("all", sum(sizes.values()), LARGEST_BUNDLE),
-    ]:
-        if size > cap:
-            raise BundleError(f"{path}: {what} has {size} bytes, allowed are {cap}. This is not a bundle of this SDK.")
-    try:
-        return {name: (path / name).read_bytes() for name in sizes}
-    except OSError as err:
-        raise BundleError(f"{path}: cannot be read ({err.strerror}). Check who may read its files.") from err

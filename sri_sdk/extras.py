@@ -6,6 +6,7 @@ EXTRA_WITH = {
     **dict.fromkeys(("torch", "transformers", "safetensors", "rich"), "capture"),
     **dict.fromkeys(("sklearn", "skl2onnx", "onnx", "scipy", "google"), "train"),
     **dict.fromkeys(("matplotlib", "jinja2"), "report"),
+    "cryptography": "sign",
 }
 """Import name -> extra. `google` is protobuf."""
 

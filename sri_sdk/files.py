@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ def replacing(target: Path) -> Iterator[Path]:
     try:
         made = scratch / target.name
         yield made
-        if made.is_dir() and target.exists():
-            # A folder cannot replace a full folder in one rename: park the old one first, so nothing is lost.
+        if target.exists() and (made.is_dir() or target.is_dir()):
+            # A full folder cannot be replaced in one rename: park the old one first, so nothing is lost.
             target.rename(scratch / "previous")
         try:
             made.replace(target)
@@ -45,6 +46,17 @@ def write_text(target: Path, text: str) -> None:
     """Writes a text file atomically."""
     with replacing(target) as made:
         made.write_text(text, encoding="utf-8")
+
+
+def write_new(target: Path, content: bytes, *, mode: int) -> None:
+    """Writes a file that must not exist yet, with these permissions from its first moment.
+
+    Raises:
+        FileExistsError: it exists, even as a link to nowhere.
+    """
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
 
 
 def canonical_json(value: Any) -> bytes:

@@ -58,16 +58,26 @@ def golden_prefixes(signals: NDArray[np.float32]) -> tuple[NDArray[np.float32], 
     return rows, lengths
 
 
-def probe(shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Golden activations [4, T, C, D] of the `full` graph, by rule: stored ones would be large and reveal the model.
+def golden_steps(signals: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """[G, T, C] golden signals -> `step` and `state` of the `step` graph: those of `golden_prefixes` at their last
+    cell, which `phi` overwrites, then one more step before the first, one that overflows, and two for unusable states.
+    """  # fmt: skip
+    state, lengths = golden_prefixes(signals)
+    steps = np.concatenate([lengths - 1, [-1, 2**62, 0, 0]])
+    return steps, np.concatenate([state, state[:4]])
 
-    Value i of a row r, counted over the flattened [T, C, D], is (((i * 7919 + r * 104729) mod 2001) - 1000) / 1000 in
-    float32. Row 2 starts with NaN, row 3 is all zeros: both are invalid.
+
+def probe(shape: tuple[int, ...], count: int = PROBE_ROWS) -> NDArray[np.float32]:
+    """Golden hidden states [count, *shape], by rule: stored ones would be large and reveal the model.
+
+    The graph `full` takes 4 rows of [T, C, D], the graph `step` as many rows of [C, D] as it has golden steps. Value i
+    of row r, counted over the flattened row, is (((i * 7919 + r * 104729) mod 2001) - 1000) / 1000 in float32. The
+    second but last row starts with NaN and the last is all zeros: both are invalid.
     """
-    size = int(np.prod(shape))
-    index = np.arange(size, dtype=np.int64) * 7919
-    rows = np.stack([(index + row * 104729) % 2001 - 1000 for row in range(PROBE_ROWS)])
-    values = rows.astype(np.float32) / np.float32(1000)
-    values[2, 0] = np.nan
-    values[3] = 0
-    return values.reshape(PROBE_ROWS, *shape)
+    index = np.arange(int(np.prod(shape)), dtype=np.int64) * 7919
+    values = np.empty((count, len(index)), dtype=np.float32)
+    for row in range(count):
+        values[row] = ((index + row * 104729) % 2001 - 1000).astype(np.float32) / np.float32(1000)
+    values[-2, 0] = np.nan
+    values[-1] = 0
+    return values.reshape(count, *shape)

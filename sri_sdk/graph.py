@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sri_sdk.tree_ensemble import Attribute, tree_attributes
+
 Dtype = Literal["float32", "int64", "bool"]
 
 OPERATORS = frozenset(
@@ -20,6 +22,8 @@ OPERATORS = frozenset(
     "Equal Less Greater Cast".split()
 )
 """The allow-list of the portable tier."""
+ML_OPERATORS = frozenset({"TreeEnsembleRegressor"})
+"""Also on it, from the domain ai.onnx.ml: every build of onnxruntime has it, OpenVINO does not."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +63,7 @@ class Node:
     op: str
     inputs: tuple[str, ...]
     output: str
-    attributes: Mapping[str, float | int]
+    attributes: Mapping[str, Attribute]
 
 
 @dataclass(slots=True)
@@ -93,15 +97,16 @@ class Graph:
 
     # -- operators -------------------------------------------------------------------------------------------
 
-    def node(self, op: str, *operands: Any, dtype: Dtype | None = None, **attributes: float | int) -> Value:
+    def node(self, op: str, *operands: Any, dtype: Dtype | None = None, **attributes: Attribute) -> Value:
         """Draws one operator; plain numbers and arrays become constants of the first tensor's dtype.
 
         Raises:
             ValueError: the operator is not on the allow-list.
         """
-        if op not in OPERATORS:
+        if op not in OPERATORS | ML_OPERATORS:
             raise ValueError(
-                f"graph {self.name}: operator {op} is not portable; allowed: {', '.join(sorted(OPERATORS))}"
+                f"graph {self.name}: operator {op} is not portable; allowed: "
+                f"{', '.join(sorted(OPERATORS | ML_OPERATORS))}"
             )
         first: Dtype = next((x.dtype for x in operands if isinstance(x, Value) and x.dtype != "bool"), "float32")
         values = [x if isinstance(x, Value) else self.constant(x, first) for x in operands]
@@ -168,6 +173,30 @@ class Graph:
     def equal(self, x: Value, other: Value | float) -> Value:
         """Elementwise equality."""
         return self.node("Equal", x, other, dtype="bool")
+
+    def tree_ensemble(
+        self, x: Value, *, tree: ArrayLike, feature: ArrayLike, threshold: ArrayLike, left: ArrayLike,
+        right: ArrayLike, value: ArrayLike,
+    ) -> Value:  # fmt: skip
+        """The sum over trees of the value of the leaf in which a row ends: [B, F] -> [B].
+
+        The nodes of all trees stand in six arrays [K], tree after tree, a tree's root first and every child after its
+        parent, as in scikit-learn's `tree_`.
+
+        Args:
+            x: [B, F] float32.
+            tree: which tree a node belongs to, counted from 0.
+            feature: column an inner node looks at.
+            threshold: `x[feature] <= threshold` goes left. Rounded down to float32, which changes no decision.
+            left: number of the left child, counted within its tree; -1 = the node is a leaf.
+            right: the same for the right child.
+            value: what a leaf adds; in float32.
+
+        Raises:
+            ValueError: the arrays are not the nodes of trees.
+        """
+        attributes: dict[str, Any] = {**tree_attributes(tree, feature, threshold, left, right, value)}
+        return self.squeeze(self.node("TreeEnsembleRegressor", x, **attributes), [1])
 
     def cast(self, x: Value, dtype: Dtype) -> Value:
         """Another dtype."""

@@ -3,6 +3,8 @@
     signal    signals [B, T, C]                  -> score [B], valid [B]      a finished generation
     prefix    signals [B, T, C], length [B]      -> score [B], valid [B]      a running one, standardised per length
     full      activations [B, T, C, D]           -> score, valid, sigma, logit   anchors inside: sensitive
+    step      phi [B, C, D], step [B],           -> score, valid, sigma [B, C], state_out [B, T, C]   sensitive as well
+              state [B, T, C]                       one more step of a running one
 
 `signals` are in the detector's domain. `valid` is true only where every cell that counts is finite and in range; the
 comparisons are drawn so that NaN is never in range. An invalid row scores `INVALID_SCORE`, above any threshold: a
@@ -46,19 +48,44 @@ def prefix_graph(detector: Detector, cells: int, layers: int, scale: PrefixScale
     graph = Graph("prefix")
     signals = graph.input("signals", "float32", ("B", cells, layers))
     length = graph.input("length", "int64", ("B",))
-    seen = graph.unsqueeze(graph.unsqueeze(length, [1]) > np.arange(cells), [2])
-    newest = graph.unsqueeze(
-        graph.equal(graph.unsqueeze(length - 1, [1]), graph.constant(np.arange(cells), "int64")), [2]
-    )
-    held = graph.reduce_sum(graph.where(newest, signals, 0.0), [1], keepdims=True)
-    filled = graph.where(seen, signals, held)
-    score = detector.export(graph, filled)
     possible = graph.cast(length > 0, "float32") * graph.cast(length < cells + 1, "float32")
-    if scale is not None:
-        # A length outside 1..T reads row 0 of the tables (Gather fails or wraps on a bad index) and is invalid anyway.
-        index = graph.where(possible > 0.5, length - 1, 0)
-        score = (score - graph.gather(scale.middle, index)) / graph.gather(scale.spread, index)
-    _finish(graph, score, _in_range(graph, filled, detector.domain), cells * layers, possible)
+    # A length outside 1..T stands for one cell (Gather fails or wraps on a bad index), and is invalid anyway.
+    last = graph.where(possible > 0.5, length - 1, 0)
+    score, good = _running(graph, detector, signals, last, cells, scale)
+    _finish(graph, score, good, cells * layers, possible)
+    return graph
+
+
+def step_graph(
+    detector: Detector, anchors: Anchors, scale: PrefixScale, *, tau: float = TAU, eps: float = EPS
+) -> Graph:
+    """One step of a running generation: `phi` [B, C, D], `step` [B] int64 and `state` [B, T, C] -> `score`, `valid`,
+    `sigma` [B, C], `state_out` [B, T, C].
+
+    `step` is the cell that is filled now, counted from 0. `state` holds the signal of the cells before it, in the
+    detector's domain, and NaN elsewhere; begin with NaN everywhere, and pass `state_out` on. A `phi` that cannot be
+    used writes NaN, so neither it nor a cell that was left out is forgotten later. A step that does not exist changes
+    nothing and is invalid. The score is that of the graph `prefix`. The anchors are inside, as in `full`.
+    """
+    cells, layers, width = anchors.harmless.shape
+    graph = Graph("step")
+    phi = graph.input("phi", "float32", ("B", layers, width))
+    step = graph.input("step", "int64", ("B",))
+    state = graph.input("state", "float32", ("B", cells, layers))
+    possible = graph.cast(step > -1, "float32") * graph.cast(step < cells, "float32")
+    cell = graph.where(possible > 0.5, step, 0)
+    sigma, logit, usable = draw_signal(
+        graph, graph.unsqueeze(phi, [1]), anchors.harmless, anchors.harmful, tau=tau, eps=eps, cell=cell
+    )
+    fine = usable * graph.unsqueeze(possible, [1, 2]) > 0.5
+    now = graph.where(fine, logit if detector.domain == "logit" else sigma, np.nan)
+    # Not `cell`: a step that does not exist must not be written into cell 0.
+    here = graph.equal(graph.unsqueeze(step, [1]), graph.constant(np.arange(cells), "int64"))
+    filled = graph.where(graph.unsqueeze(here, [2]), now, state)
+    score, good = _running(graph, detector, filled, cell, cells, scale)
+    _finish(graph, score, good, cells * layers, possible)
+    graph.output("sigma", graph.squeeze(graph.where(fine, sigma, np.nan), [1]), ("B", layers))
+    graph.output("state_out", filled, ("B", cells, layers))
     return graph
 
 
@@ -77,6 +104,21 @@ def full_graph(detector: Detector, anchors: Anchors, *, tau: float = TAU, eps: f
     graph.output("sigma", sigma, ("B", cells, layers))
     graph.output("logit", logit, ("B", cells, layers))
     return graph
+
+
+def _running(
+    graph: Graph, detector: Detector, signals: Value, last: Value, cells: int, scale: PrefixScale | None
+) -> tuple[Value, Value]:
+    """Score [B] and 1.0 per good cell [B, T, C] of [B, T, C], where `last` [B], in 0..T-1, is the newest known cell."""
+    at = graph.unsqueeze(last, [1])
+    seen = graph.unsqueeze(at > np.arange(cells) - 1, [2])
+    newest = graph.unsqueeze(graph.equal(at, graph.constant(np.arange(cells), "int64")), [2])
+    held = graph.reduce_sum(graph.where(newest, signals, 0.0), [1], keepdims=True)
+    filled = graph.where(seen, signals, held)
+    score = detector.export(graph, filled)
+    if scale is not None:
+        score = (score - graph.gather(scale.middle, last)) / graph.gather(scale.spread, last)
+    return score, _in_range(graph, filled, detector.domain)
 
 
 def _in_range(graph: Graph, signals: Value, domain: Domain) -> Value:

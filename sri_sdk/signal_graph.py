@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,35 +16,40 @@ LARGEST = 3e38
 
 def draw_signal(
     graph: Graph, phi: Value, harmless: NDArray[np.float32], harmful: NDArray[np.float32],
-    *, tau: float = TAU, eps: float = EPS,
+    *, tau: float = TAU, eps: float = EPS, cell: Value | None = None,
 ) -> tuple[Value, Value, Value]:  # fmt: skip
     """Draws sigma, logit and validity of pooled states.
 
     Args:
         graph: what to draw into.
-        phi: [B, T, C, D] float32.
+        phi: [B, T, C, D] float32; with `cell`, [B, 1, C, D].
         harmless: [T, C, D] anchor, baked in as unit vectors.
         harmful: [T, C, D] anchor, baked in as unit vectors.
         tau: temperature.
         eps: keeps the logarithm finite.
+        cell: [B] int64 in 0..T-1: the one cell that each row of `phi` is; None = all of them.
 
     Returns:
-        sigma [B, T, C], logit [B, T, C], and 1.0 per usable cell [B, T, C], else 0.0.
+        sigma [B, T, C], logit [B, T, C], and 1.0 per usable cell [B, T, C], else 0.0; with `cell`, 1 instead of T.
     """
     width = harmless.shape[-1]
+    anchors = [unit(anchor) for anchor in (harmful, harmless)]
+    towards = [
+        graph.constant(anchor) if cell is None else graph.unsqueeze(graph.gather(anchor, cell), [1])
+        for anchor in anchors
+    ]
     squared = _sum_over_width(graph, phi * phi, width)
     small, large = squared > SMALLEST_NORM_SQUARED, squared < LARGEST
     usable = graph.cast(small, "float32") * graph.cast(large, "float32")
     length = graph.sqrt(graph.maximum(squared, SMALLEST_NORM_SQUARED))
     direction = phi / graph.unsqueeze(length, [3])
-    refusal = _distance(graph, direction, harmful, width)
-    answer = _distance(graph, direction, harmless, width)
+    refusal, answer = (_distance(graph, direction, anchor, width) for anchor in towards)
     logit = graph.log((refusal + eps) / (answer + eps)) * (1.0 / tau)
     return graph.sigmoid(logit), logit, usable
 
 
-def _distance(graph: Graph, direction: Value, anchor: NDArray[Any], width: int) -> Value:
-    gap = direction - graph.constant(unit(anchor))
+def _distance(graph: Graph, direction: Value, anchor: Value, width: int) -> Value:
+    gap = direction - anchor
     return _sum_over_width(graph, gap * gap, width) * 0.5
 
 

@@ -7,13 +7,17 @@ import pytest
 from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_toy.detector import ToyDetector
 
-from sri_sdk import bundle as bundle_module
+from sri_sdk import bundle_files
 from sri_sdk.bundle import Bundle
+from sri_sdk.bundle_files import put_file, write_files
 from sri_sdk.errors import BundleError
 from sri_sdk.files import sha256
-from sri_sdk.manifest import NO_DIGEST, PackedArray
+from sri_sdk.manifest import NO_DIGEST
+from sri_sdk.packed_array import PackedArray
 from sri_sdk.scoring.build import fit_guard
+from sri_sdk.scoring.guard import Guard
 from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.stored_zip import pack
 
 
 def rewritten(folder, change):
@@ -25,6 +29,15 @@ def rewritten(folder, change):
     text = json.dumps(value, sort_keys=True, indent=1) + "\n"
     path.write_text(text.replace(f'\n "digest": "{NO_DIGEST}"', f'\n "digest": "{sha256(text.encode())}"'))
     return folder
+
+
+def rename(value, key):
+    value["other"] = value.pop(key)
+
+
+def packed(values):
+    array = np.array(values)
+    return json.loads(PackedArray.pack(array.astype(np.float32) if array.dtype != bool else array).model_dump_json())
 
 
 @pytest.fixture
@@ -80,10 +93,105 @@ def test_a_pipe_does_not_hang_the_reader(folder):
         Bundle.read(folder)
 
 
+def test_neither_a_pipe_nor_an_endless_device_is_read_as_a_zip(tmp_path):
+    os.mkfifo(tmp_path / "pipe.zip")
+    for path in (tmp_path / "pipe.zip", "/dev/zero"):
+        with pytest.raises(BundleError, match="not a plain file"):
+            Bundle.read(path)
+
+
 def test_too_many_bytes_are_refused_before_they_are_read(folder, monkeypatch):
-    monkeypatch.setattr(bundle_module, "LARGEST_BUNDLE", 1000)
+    monkeypatch.setattr(bundle_files, "LARGEST_BUNDLE", 1000)
     with pytest.raises(BundleError, match="allowed are 1000"):
         Bundle.read(folder)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "-rf", "ünïcode", "with space", "back\\slash", "x" * 101])
+def test_a_name_that_is_more_than_a_name_is_refused(folder, name):
+    (folder / name).write_text("x")
+    with pytest.raises(BundleError, match="allowed are letters, digits"):
+        Bundle.read(folder)
+
+
+def test_a_file_that_becomes_a_link_while_it_is_read_is_refused(folder, monkeypatch):
+    """lstat saw a plain file; what is opened is a link to one elsewhere."""
+    (folder / "signal.onnx").rename(folder.parent / "elsewhere")
+    (folder / "signal.onnx").symlink_to(folder.parent / "elsewhere")
+    monkeypatch.setattr(type(folder), "lstat", type(folder).stat)
+    with pytest.raises(BundleError, match="cannot be read"):
+        Bundle.read(folder)
+
+
+def test_a_folder_of_a_thousand_files_is_refused_unread(folder):
+    for number in range(1000):
+        (folder / f"{number}").touch()
+    with pytest.raises(BundleError, match="more than 16 files"):
+        Bundle.read(folder)
+
+
+# -- zip -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def zipped(fitted, tmp_path):
+    return write_files(tmp_path / "guard.zip", fitted.members, zipped=True)
+
+
+def test_a_zip_is_the_same_bundle(fitted, zipped, make_signals):
+    again = Bundle.read(zipped)
+    assert (again.digest, again.files, again.members) == (fitted.digest, fitted.files, fitted.members)
+    signals = make_signals(5, 4)
+    assert Scorer.open(zipped).score(signals) == Scorer.open(fitted.path).score(signals)
+
+
+@pytest.mark.parametrize(
+    "name", ["../evil.onnx", "/etc/passwd", "..\\evil.onnx", "a/b", ".hidden", "C:evil", "con\x00"]
+)
+def test_a_member_cannot_leave_the_zip(fitted, tmp_path, name):
+    path = tmp_path / "guard.zip"
+    path.write_bytes(pack({**fitted.members, name: b"x"}))
+    with pytest.raises(BundleError, match="allowed are letters, digits"):
+        Bundle.read(path)
+    assert [x.name for x in tmp_path.iterdir()] == ["guard.zip"]
+
+
+def test_members_that_are_missing_or_too_many_are_named(fitted, tmp_path):
+    path = tmp_path / "guard.zip"
+    for members, problem in [
+        ({**fitted.members, "extra.bin": b""}, r"extra\.bin is not listed"),
+        ({n: c for n, c in fitted.members.items() if n != "prefix.onnx"}, r"prefix\.onnx is missing"),
+        (fitted.files, r"manifest\.json is missing"),
+    ]:
+        path.write_bytes(pack(members))
+        with pytest.raises(BundleError, match=problem):
+            Bundle.read(path)
+
+
+def test_a_file_is_added_to_either_form_without_a_trace(folder, zipped):
+    before = sorted(x.name for x in folder.parent.iterdir())
+    for path in (folder, zipped):
+        put_file(path, "model.sig", b"{}")
+        assert Bundle.read(path).unlisted["model.sig"] == b"{}"
+    assert sorted(x.name for x in folder.parent.iterdir()) == before
+
+
+def test_a_guard_whose_bundle_is_a_zip_loads(guard_copy, fitted):
+    write_files(guard_copy / "bundle", fitted.members, zipped=True)
+    for path in (guard_copy, guard_copy / "bundle"):
+        assert Guard.load(path, digest=fitted.digest).scorer.bundle.digest == fitted.digest
+
+
+def test_two_zips_of_the_same_guard_are_the_same_bytes(tmp_path, anchors, make_signals):
+    exporter = OnnxExporter(OnnxExporter.Config(zip=True))
+    folds = make_signals(50, 1), make_signals(50, 2), make_signals(99, 3)
+    made = [
+        fit_guard(ToyDetector(), "toy", *folds, anchors=anchors, exporter=exporter, alpha=0.05, target=tmp_path / name)
+        for name in "ab"
+    ]
+    assert made[0].path.read_bytes() == made[1].path.read_bytes() == pack(made[0].members)
+
+
+# -- manifests -------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_folder_and_a_folder_without_manifest_say_what_to_do(tmp_path):
@@ -97,12 +205,33 @@ def test_a_missing_folder_and_a_folder_without_manifest_say_what_to_do(tmp_path)
     ("change", "message"),
     [
         (lambda m: m.update(format=2), "format 2, this SDK reads 1"),
+        (lambda m: m.update(format=True), "format True, this SDK reads 1"),
+        (lambda m: m.update(format=1.0), "format 1.0, this SDK reads 1"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m["signal"].update(cells=31), "has another shape"),
         (lambda m: m["rules"].pop("online"), "rules must be final and online"),
         (lambda m: m["rules"]["final"].update(value="high"), "rules.final.value"),
         (lambda m: m["graphs"].pop("prefix"), "must be there"),
         (lambda m: m["rules"]["final"]["scores"].update(base64="AAAA"), "scores"),
+        (lambda m: m["rules"]["final"]["scores"].update(shape=[-1, -399]), "rules.final.scores.shape"),
+        (lambda m: m["rules"]["final"].update(n=398), "scores are not n numbers"),
+        (lambda m: m["rules"]["final"].update(rank=1000), "scores are not n numbers"),
+        (lambda m: m["rules"]["final"].update(value=1e39), "a threshold is above invalid_score"),
+        (lambda m: m.update(invalid_score=0.0), r"invalid_score must be 3\.0000000054977558e"),
+        (lambda m: m.update(sensitive=True), "sensitive must say"),
+        (lambda m: m["graphs"].update(extra=m["graphs"]["signal"]), "graph"),
+        (lambda m: m["graphs"]["signal"]["outputs"].pop("valid"), "other edges"),
+        (lambda m: m["graphs"]["signal"].update(file="prefix.onnx"), "files and graphs differ"),
+        (lambda m: m["golden"]["signal"]["inputs"].clear(), "golden inputs of graph signal do not fit"),
+        (lambda m: m["golden"]["prefix"]["inputs"].pop("length"), "golden inputs of graph prefix do not fit"),
+        (lambda m: rename(m["golden"]["signal"]["inputs"], "signals"), "golden inputs of graph signal do not fit"),
+        (lambda m: rename(m["golden"], "signal"), "every graph needs golden vectors"),
+        (lambda m: rename(m["graphs"], "signal"), "graph 'other' is unknown; allowed: signal"),
+        (lambda m: m["golden"]["signal"].update(valid=m["golden"]["prefix"]["valid"]), "one number per row"),
+        (lambda m: m["golden"]["signal"].update(tolerance=packed([np.inf] * 13)), "a tolerance is no number"),
+        (lambda m: m["golden"]["signal"].update(valid=packed([True] * 13)), "all valid"),
+        (lambda m: m["signal"].update(high=-1.0), "signal.low is not below"),
+        (lambda m: m["files"]["signal.onnx"].update(sha256="x" * 64), "files.signal.onnx.sha256"),
     ],
 )
 def test_a_manifest_that_makes_no_sense_is_refused_in_one_line(folder, change, message):
@@ -129,8 +258,26 @@ def test_a_graph_with_other_edges_than_promised_is_refused(folder):
         outputs = manifest["graphs"]["signal"]["outputs"]
         outputs["verdict"] = outputs.pop("score")
 
-    with pytest.raises(BundleError, match="the manifest promises"):
+    with pytest.raises(BundleError, match="graph signal has another shape, other edges"):
         Scorer.open(rewritten(folder, rename))
+
+
+def test_a_key_that_is_there_twice_is_refused(folder):
+    path = folder / "manifest.json"
+    text = path.read_text().replace('\n "eps"', '\n "tau": 1.0,\n "eps"', 1)
+    digest = json.loads(text)["digest"]
+    blank = text.replace(digest, NO_DIGEST)
+    path.write_text(blank.replace(NO_DIGEST, sha256(blank.encode()), 1))
+    with pytest.raises(BundleError, match="a key is there twice"):
+        Bundle.read(folder)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"format": NaN}', b"\xff", b"null", b"9" * 10_000, b""])
+def test_what_is_no_manifest_is_refused_in_one_line(folder, content):
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"manifest\.json") as caught:
+        Bundle.read(folder)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("full", [False, True])

@@ -23,11 +23,11 @@ CORE = sorted((ROOT / "sri_sdk").rglob("*.py"))
 PLUGINS = sorted(file for kind in ("plugins", "exporters") for file in ROOT.glob(f"{kind}/*/sri_*/**/*.py"))
 
 LAYERS = [
-    "records errors extras plugin files _version structure",
+    "records errors extras plugin files _version structure stored_zip signature bundle_files tree_ensemble",
     "canvas hook sampler detector exporter sink judge dataset target attack baseline prefill "
     "signal grid graph signal_graph fingerprint",
     "anchors checkpoint options config_model evaluation_model config_check evaluation_check config registry "
-    "second_model manifest bundle golden guard_graphs calibrate",
+    "second_model manifest bundle golden packed_array guard_graphs calibrate",
     "scoring",
     "capture steer evaluate monitor report testing",
     "fitting",

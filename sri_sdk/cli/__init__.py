@@ -21,7 +21,7 @@ COMMANDS = {
     "eval": ("eval", "Attacks, metrics and guards side by side, from one YAML file to a report."),
     "run": ("run", "Generate, and watch the signal step by step."),
     "score": ("score", "Score signals with a bundle; needs no torch."),
-    "bundle": ("bundle", "Say what is in a bundle, and whether it is intact."),
+    "bundle": ("bundle", "Look into a bundle, verify it, sign it, pack it."),
     "plugins": ("plugins", "List the plugins that are installed, or start a new one."),
     "check": ("check", "Check that a plugin keeps the promises of its interface."),
     "config": ("config", "Check YAML files, or print their schema."),

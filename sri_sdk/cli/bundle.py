@@ -1,4 +1,4 @@
-"""`sri bundle`: what is in a bundle, and is it intact."""
+"""`sri bundle`: what is in a bundle, is it intact, and is it ours."""
 
 from __future__ import annotations
 
@@ -8,28 +8,39 @@ from typing import Any
 import click
 
 from sri_sdk.bundle import Bundle
+from sri_sdk.bundle_files import SIGNATURE, put_file, write_files
 from sri_sdk.cli.output import emit_json, table
+from sri_sdk.errors import ConfigError
+from sri_sdk.files import write_new
 from sri_sdk.manifest import Manifest
+from sri_sdk.signature import key_id, new_keys, sign, signer_of
 
 LONG = {"base64"}
 """Keys whose values are for machines: `inspect --json` leaves them out."""
 
+a_bundle = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+replace_option = click.option("--replace", is_flag=True, help="Replace what is there already.")
+
 
 @click.group()
 def command() -> None:
-    """Say what is in a bundle, and whether it is intact."""
+    """Say what is in a bundle, whether it is intact, and whose it is. BUNDLE is a folder, or its zip."""
 
 
 @command.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@a_bundle
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON, without the bytes of its arrays.")
 def inspect(path: Path, as_json: bool) -> None:
-    """Say what is in the bundle folder PATH; checks hashes and runs nothing."""
-    manifest = Bundle.read(path).manifest
+    """Say what is in BUNDLE; checks hashes and runs nothing."""
+    bundle = Bundle.read(path)
+    manifest = bundle.manifest
     if as_json:
         emit_json(_brief(manifest.model_dump(mode="json")))
         return
-    click.echo(table(["FIELD", "VALUE"], _fields(manifest)))
+    signature = bundle.unlisted.get(SIGNATURE)
+    signed = f"names key {signer_of(signature, str(path))}; `sri bundle verify` checks it" if signature else "none"
+    click.echo(table(["FIELD", "VALUE"], [["digest", manifest.digest], ["signature", signed], *_fields(manifest)]))
     click.echo("\n" + table(["GRAPH", "FILE", "BYTES", "INPUTS", "OUTPUTS"], _graphs(manifest)))
     click.echo("\n" + table(["RULE", "THRESHOLD", "ALPHA", "DELTA", "N", "RANK"], _rules(manifest)))
     if manifest.rates:
@@ -38,31 +49,82 @@ def inspect(path: Path, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(path: Path, as_json: bool) -> None:
-    """Check the hashes of the bundle folder PATH and run its golden vectors; exit with 1 if anything is off.
+@a_bundle
+@click.option("--public-key", type=click.Path(path_type=Path), help="PEM file of who must have signed it.")
+@click.option("--digest", metavar="HEX", help="The digest it must have.")
+@as_json_option
+def verify(path: Path, public_key: Path | None, digest: str | None, as_json: bool) -> None:
+    """Check signature or digest if given, then hashes, graphs and golden vectors; exit with 1 if anything is off.
 
-    Hashes find damage, not tampering: compare the digest with the one you were given.
+    Hashes find damage, not tampering: whoever can change a file can change its hash. Give the public key of who made
+    the bundle, or the digest you were told.
     """
     from sri_sdk.scoring.scorer import load_graphs
     from sri_sdk.scoring.self_test import self_test
 
-    bundle = Bundle.read(path)
+    bundle = Bundle.read(path, public_key=public_key, digest=digest)
     used = self_test(bundle, load_graphs(bundle, tuple(bundle.manifest.graphs)))
+    checked = {"signed_by": bundle.signed_by, "digest_given": digest is not None}
     if as_json:
-        emit_json({"path": str(path), "ok": True, "digest": bundle.digest, "tolerance_used": used})
+        emit_json({"path": str(path), "ok": True, "digest": bundle.digest, **checked, "tolerance_used": used})
         return
     for name, share in used.items():
         click.echo(f"graph {name}: golden vectors agree, largest difference {share:.2%} of the tolerance")
-    click.echo(f"{path}: intact, digest {bundle.digest}")
+    click.echo(f"{path}: intact, digest {bundle.digest}{' as given' if digest else ''}")
+    if bundle.signed_by:
+        click.echo(f"{path}: signed by key {bundle.signed_by}")
+    elif not digest:
+        click.echo(f"{path}: whose it is was not checked; give --public-key or --digest")
+
+
+@command.command()
+@click.argument("path", metavar="KEY", type=click.Path(path_type=Path))
+def keygen(path: Path) -> None:
+    """Make a key to sign bundles with: the private one in KEY, the public one in KEY.pub. Neither may exist."""
+    public_path = path.with_name(f"{path.name}.pub")
+    for each in (path, public_path):
+        if each.exists() or each.is_symlink():
+            raise ConfigError(f"{each}: is there already, and keys are never overwritten. Choose another name.")
+    private, public = new_keys()
+    write_new(path, private, mode=0o600)
+    write_new(public_path, public, mode=0o644)
+    click.echo(f"{path}: private key, readable by you alone; keep it from everybody else")
+    click.echo(f"{public_path}: public key {key_id(public)}; give it to whoever loads your bundles")
+
+
+@command.command(name="sign")
+@a_bundle
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="Private key, as `keygen` writes it.")
+@replace_option
+def sign_command(path: Path, key: Path, replace: bool) -> None:
+    """Sign BUNDLE: write manifest.sig into it. Verify what you sign first."""
+    bundle = Bundle.read(path)
+    if SIGNATURE in bundle.unlisted and not replace:
+        raise ConfigError(f"{path}: is signed already. Give --replace to sign it anew.")
+    signature = sign(bundle.unlisted["manifest.json"], key)
+    put_file(path, SIGNATURE, signature)
+    click.echo(f"{path}: signed with key {signer_of(signature, str(path))}, digest {bundle.digest}")
+
+
+@command.command()
+@a_bundle
+@click.argument("target", metavar="FILE.zip", type=click.Path(path_type=Path))
+@replace_option
+def pack(path: Path, target: Path, replace: bool) -> None:
+    """Write BUNDLE as one zip file. The same bundle gives the same bytes, and no other zip of it is read."""
+    bundle = Bundle.read(path)
+    if target.exists() and not replace:
+        raise ConfigError(f"{target}: is there already. Give --replace, or choose another name.")
+    if target.is_dir():
+        raise ConfigError(f"{target}: is a folder. Name a file.")
+    write_files(target, bundle.members, zipped=True)
+    click.echo(f"{target}: {target.stat().st_size} bytes, digest {bundle.digest}")
 
 
 def _fields(manifest: Manifest) -> list[list[Any]]:
     signal = manifest.signal
     hard, soft = manifest.fingerprint["hard"], manifest.fingerprint["soft"]
     return [
-        ["digest", manifest.digest],
         ["detector", f"{manifest.detector.name} ({manifest.detector.tier})"],
         [
             "signal",

@@ -32,6 +32,12 @@ FAIL_CODES = {"flagged": 10, "unmonitored": 11}
 @click.option("--all", "show_all", is_flag=True, help="List clear generations too.")
 @click.option("--accept", multiple=True, metavar="FIELD", help="Soft fingerprint field that may differ; repeatable.")
 @click.option("--unverified", is_flag=True, help="Score signals that do not say which model made them.")
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path),
+    help="PEM file of who must have signed BUNDLE. Without it or --digest, a bundle that was swapped is not noticed.",
+)
+@click.option("--digest", metavar="HEX", help="The digest BUNDLE must have, as `sri bundle inspect` prints it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the verdicts to this file, as JSON lines.")
 @click.option(
     "--fail-on",
@@ -42,10 +48,11 @@ FAIL_CODES = {"flagged": 10, "unmonitored": 11}
 @click.pass_context
 def command(
     ctx: click.Context, bundle: Path, signals: str, rule: Rule, as_json: bool, show_all: bool,
-    accept: tuple[str, ...], unverified: bool, out: Path | None, fail_on: tuple[str, ...],
+    accept: tuple[str, ...], unverified: bool, public_key: Path | None, digest: str | None, out: Path | None,
+    fail_on: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Score SIGNALS (.npz, .npy, .jsonl, or - for JSON lines on stdin) with BUNDLE, a bundle folder."""
-    scorer = Scorer.open(bundle)
+    """Score SIGNALS (.npz, .npy, .jsonl, or - for JSON lines on stdin) with BUNDLE, a bundle folder or its zip."""
+    scorer = Scorer.open(bundle, public_key=public_key, digest=digest)
     read = read_signals(signals, scorer.manifest.signal.domain)
     subject = "standard input" if signals == "-" else signals
     verdicts = scorer.score(read, rule=rule, accept=accept, unverified=unverified, subject=subject)

@@ -9,7 +9,7 @@ No prompt is in two folds. Thresholds are set on onnxruntime's own scores of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,8 @@ from sri_sdk.errors import BundleError, ScoringError
 from sri_sdk.exporter import Exporter
 from sri_sdk.files import replacing
 from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.golden import Golden, golden_prefixes, golden_signals, probe
-from sri_sdk.guard_graphs import full_graph, prefix_graph, signal_graph
+from sri_sdk.golden import Golden, golden_prefixes, golden_signals, golden_steps, probe
+from sri_sdk.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
 from sri_sdk.manifest import Rate
 from sri_sdk.records import Signals
 from sri_sdk.scoring.runtime import Run, Scored, load, score_prefixes, score_rows
@@ -106,11 +106,15 @@ def calibrate_guard(
     rows = golden_signals(values, scores, detector.domain)
     cut, lengths = golden_prefixes(rows)
     full = load(exporter.compile(full_graph(detector, anchors, tau=tau, eps=eps)), "graph full")
+    step = load(exporter.compile(step_graph(detector, anchors, scale, tau=tau, eps=eps)), "graph step")
+    steps, state = golden_steps(rows)
     golden = {
         "signal": _golden(signal, {"signals": rows}, final),
         "prefix": _golden(prefix, {"signals": cut, "length": lengths}, online),
-        # Its inputs follow a rule and are not stored.
-        "full": _golden(full, {"activations": probe(anchors.harmless.shape)}, final, stored=False),
+        "full": _golden(full, {}, final, {"activations": probe(anchors.harmless.shape)}),
+        "step": _golden(
+            step, {"step": steps, "state": state}, online, {"phi": probe(anchors.harmless.shape[1:], len(steps))}
+        ),
     }
     return GuardParts(
         detector=detector, detector_name=detector_name, anchors=anchors, scale=scale,
@@ -176,8 +180,12 @@ def _same(graph: str, own: Floats, exported: Floats, threshold: Threshold) -> No
 
 
 def _golden(
-    run: Run, inputs: dict[str, Floats | NDArray[np.int64]], threshold: Threshold, stored: bool = True
+    run: Run,
+    stored: dict[str, Floats | NDArray[np.int64]],
+    threshold: Threshold,
+    by_rule: Mapping[str, Floats] = {},
 ) -> Golden:
-    score, valid = run(["score", "valid"], dict(inputs))
+    """`by_rule` are inputs that a reader makes anew, and that the bundle does not hold."""
+    score, valid = run(["score", "valid"], {**stored, **by_rule})
     tolerance = np.where(valid, threshold.allowed(score), 0).astype(np.float32)
-    return Golden(inputs if stored else {}, score, valid, tolerance)
+    return Golden(stored, score, valid, tolerance)

@@ -1,7 +1,7 @@
 """A guard on disk, as `sri fit` writes it: what makes signals, and what judges them.
 
 <folder>/anchors.npz    private: makes signals from hidden states
-<folder>/bundle/        what a scoring process receives
+<folder>/bundle         what a scoring process receives: a folder, or the same as one zip file
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sri_sdk.bundle import MANIFEST
 from sri_sdk.errors import ModelMismatch
 from sri_sdk.manifest import Manifest
 from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.signature import KeyFile
 
 ANCHORS = "anchors.npz"
 BUNDLE = "bundle"
@@ -34,16 +35,27 @@ class Guard:
         return self.scorer.manifest
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, verify: bool = True) -> Self:
-        """Loads the folder `sri fit` wrote, or the bundle in it.
+    def load(
+        cls, path: str | PathLike[str], *, verify: bool = True, public_key: KeyFile | None = None,
+        digest: str | None = None,
+    ) -> Self:  # fmt: skip
+        """Loads the folder `sri fit` wrote, or the bundle in it, which may be a folder or a zip.
+
+        Args:
+            path: the guard's folder or its bundle.
+            verify: see `Scorer.open`.
+            public_key: see `Scorer.open`. It covers the anchors too: the manifest holds their digest.
+            digest: see `Scorer.open`.
 
         Raises:
-            BundleError: the bundle is missing or damaged, or this runtime computes something else.
+            BundleError: see `Scorer.open`.
+            ConfigError: see `Scorer.open`.
             ModelMismatch: the anchors are missing, damaged, or not the ones the bundle was calibrated with.
         """
         path = Path(path).resolve()
-        folder = path.parent if (path / MANIFEST).exists() else path
-        scorer = Scorer.open(path if folder != path else folder / BUNDLE, verify=verify)
+        folder = path.parent if (path / MANIFEST).exists() or path.is_file() else path
+        bundle = path if folder != path else folder / BUNDLE
+        scorer = Scorer.open(bundle, verify=verify, public_key=public_key, digest=digest)
         anchors = Anchors.load(folder / ANCHORS)
         expected = scorer.manifest.anchors.sha256
         if anchors.digest != expected:

@@ -1,21 +1,26 @@
 """onnxruntime, and nothing else: the only file that imports it.
 
-Models are loaded from bytes with every door closed that a file could open: no external data, no folding of huge
-constants, no session options from the model's own metadata, one thread, no arena that keeps memory.
+Models are inspected first, then loaded from bytes with every door closed that a file could open: no external data, no
+folding of huge constants, no session options from the model's own metadata, one thread, no arena that keeps memory.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sri_sdk.detector import Tier
 from sri_sdk.errors import BundleError
 from sri_sdk.manifest import GraphEntry
+from sri_sdk.scoring.inspector import inspect
 
+OLDEST = (1, 27)
+"""Of onnxruntime, as the base install has it."""
 CHUNK = 4096
 """Rows per call: keeps the temporaries of a large batch at a few MiB."""
 
@@ -34,19 +39,22 @@ _OPTIONS = {
 }
 
 
-def load(content: bytes, subject: str, entry: GraphEntry | None = None) -> Run:
-    """A model from bytes, ready to run.
+def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Tier = "portable") -> Run:
+    """A model from bytes, inspected and ready to run.
 
     Args:
         content: serialised ONNX.
         subject: for the message.
         entry: the edges the manifest promises; None = whatever the model has.
+        tier: which operators it may use.
 
     Raises:
-        BundleError: onnxruntime refuses it, or its edges differ.
+        BundleError: the inspector or onnxruntime refuses it, its edges differ, or this onnxruntime is too old.
     """
+    inspect(content, subject, entry, tier)
     import onnxruntime
 
+    _new_enough(onnxruntime.__version__)
     if os.environ.get("ORT_LOAD_CONFIG_FROM_MODEL", "0") != "0":
         raise BundleError(
             f"{subject}: ORT_LOAD_CONFIG_FROM_MODEL is set, so a model could set session options. Unset it."
@@ -54,7 +62,7 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # What goes wrong is in the exception.
     for key, value in _OPTIONS.items():
         options.add_session_config_entry(key, value)
     try:
@@ -107,6 +115,19 @@ def _joined(parts: list[Scored]) -> Scored:
 
 def _float32(array: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _new_enough(found: str) -> None:
+    """Older releases follow references to other files, and allocate gigabytes for a file of 168 bytes.
+
+    Every bundle counts as foreign: nothing in a file can prove where it comes from.
+    """
+    if tuple(int(part) for part in re.findall(r"\d+", found)[:2]) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise BundleError(
+            f"onnxruntime {found} is installed, and graphs may only be loaded by {oldest} or later, which checks where "
+            f"their data lies and how much they allocate. Run: pip install 'onnxruntime>={oldest}'"
+        )
 
 
 def _compare(session: Any, subject: str, entry: GraphEntry) -> None:

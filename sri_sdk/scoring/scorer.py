@@ -16,6 +16,7 @@ from sri_sdk.records import Rule, Signals, Status, Verdict
 from sri_sdk.scoring.admission import admit
 from sri_sdk.scoring.runtime import Run, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
+from sri_sdk.signature import KeyFile
 
 ABOVE, NOT_FINITE, OUT_OF_RANGE = "score_above_threshold", "non_finite_signal", "signal_out_of_range"
 INCOMPLETE, UNSCORABLE = "incomplete_signal", "score_not_finite"
@@ -33,17 +34,28 @@ class Scorer:
         self._shape = (self.manifest.signal.cells, self.manifest.signal.layers)
 
     @classmethod
-    def open(cls, path: str | PathLike[str], *, verify: bool = True) -> Self:
-        """Reads a bundle folder and makes it ready.
+    def open(
+        cls, path: str | PathLike[str], *, verify: bool = True, public_key: KeyFile | None = None,
+        digest: str | None = None,
+    ) -> Self:  # fmt: skip
+        """Reads a bundle and makes it ready.
+
+        Without `public_key` or `digest`, what is checked guards against damage and against files that attack the
+        process, but not against somebody who swaps the bundle for one that finds everything clear.
 
         Args:
-            path: the bundle folder.
-            verify: also run the golden self-test. Hashes and edges are always checked.
+            path: the bundle folder, or its zip.
+            verify: also run the golden self-test. Hashes, graphs and edges are always checked.
+            public_key: PEM file of who must have signed the bundle, or the file's bytes.
+            digest: the digest the bundle must have, as hex.
 
         Raises:
-            BundleError: missing, damaged, of another format, or this runtime computes something else.
+            BundleError: missing, damaged, of another format, signed by somebody else, another bundle, a graph that is
+                not allowed, or this runtime computes something else.
+            ConfigError: `public_key` or `digest` is none.
+            MissingExtra: `public_key` was given and cryptography is not installed.
         """
-        bundle = Bundle.read(path)
+        bundle = Bundle.read(path, public_key=public_key, digest=digest)
         runs = load_graphs(bundle, ("signal", "prefix"))
         if verify:
             self_test(bundle, runs)
@@ -136,7 +148,9 @@ class Scorer:
         grid = self.manifest.grid
         if not isinstance(grid, dict) or grid.get("mapping") != "step":
             return None
-        return -(-(cell + 1) * int(str(grid["budget"])) // int(str(grid["cells"]))) - 1
+        budget, cells = grid["budget"], grid["cells"]
+        assert isinstance(budget, int) and isinstance(cells, int)  # As the manifest was checked.
+        return -(-(cell + 1) * budget // cells) - 1
 
     def _misfit(self, signals: NDArray[Any]) -> ScoringError:
         return ScoringError(
@@ -184,6 +198,8 @@ class Scorer:
 
 def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, Run]:
     """Sessions of the named graphs, with the edges the manifest promises."""
+    tier = bundle.manifest.detector.tier
     return {
-        name: load(bundle.graph(name), f"{bundle.path}/{name}.onnx", bundle.manifest.graphs[name]) for name in names
+        name: load(bundle.graph(name), f"{bundle.path}/{name}.onnx", bundle.manifest.graphs[name], tier)
+        for name in names
     }

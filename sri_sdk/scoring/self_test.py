@@ -24,7 +24,9 @@ def self_test(bundle: Bundle, runs: Mapping[str, Run]) -> dict[str, float]:
         golden = bundle.manifest.golden[name]
         inputs = {key: packed.unpack() for key, packed in golden.inputs.items()}
         if name == "full":
-            inputs = {"activations": probe((signal.cells, signal.layers, signal.hidden_size))}
+            inputs["activations"] = probe((signal.cells, signal.layers, signal.hidden_size), len(golden.score.unpack()))
+        if name == "step":
+            inputs["phi"] = probe((signal.layers, signal.hidden_size), len(golden.score.unpack()))
         expected, tolerance = golden.score.unpack(), golden.tolerance.unpack().astype(np.float64)
         try:
             score, valid = run(["score", "valid"], inputs)

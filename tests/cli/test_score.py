@@ -65,3 +65,16 @@ def test_a_mistake_is_one_line(sri, tmp_path):
     done = sri(str(tmp_path / "nothing.npz"))
     assert done.exit_code == 1
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_bundle_can_be_pinned(sri, signals, fitted):
+    assert sri(signals, "--digest", fitted.digest).exit_code == 0
+    done = sri(signals, "--digest", "ab" * 32)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "not the bundle with digest abab" in done.stderr
+
+
+def test_the_bundle_must_be_signed_where_a_key_is_given(sri, signals, tmp_path):
+    pytest.importorskip("cryptography")
+    CliRunner().invoke(main, ["bundle", "keygen", str(tmp_path / "key")])
+    assert "not signed" in sri(signals, "--public-key", str(tmp_path / "key.pub")).stderr

@@ -112,6 +112,15 @@ def test_the_full_graph_is_self_tested_too(fit):
     assert golden.inputs == {}
 
 
+def test_the_step_graph_is_self_tested_at_steps_that_exist_and_at_others(fit):
+    bundle = fit(exporter=OnnxExporter(OnnxExporter.Config(step=True)))
+    assert bundle.manifest.sensitive
+    golden = bundle.manifest.golden["step"]
+    assert golden.inputs.keys() == {"step", "state"}
+    assert golden.inputs["step"].unpack().tolist()[-6:] == [-2, 32, -1, 2**62, 0, 0]
+    assert golden.valid.unpack().tolist() == [True] * 9 + [False] * 10
+
+
 def test_signals_that_saturate_are_fitted_with_room_for_rounding(anchors, make_signals, tmp_path):
     """Harmless cells differ from 1 by a few last bits: scores differ by rounding more than from each other."""
     folds = [make_signals(100, seed) for seed in (1, 2, 3)]
@@ -124,3 +133,12 @@ def test_signals_that_saturate_are_fitted_with_room_for_rounding(anchors, make_s
     assert rule.tolerance > 1e-4 * (np.quantile(rule.scores, 0.99) - np.median(rule.scores))
     verdicts = Scorer.open(tmp_path / "bundle").score(folds[2])
     assert sum(v.status == "flagged" for v in verdicts) <= 5
+
+
+def test_a_zip_replaces_a_folder_and_a_folder_a_zip(fit):
+    zipped = OnnxExporter(OnnxExporter.Config(zip=True))
+    digest = fit().digest
+    for exporter, is_file in [(zipped, True), (OnnxExporter(), False)]:
+        bundle = fit(exporter=exporter)
+        assert (bundle.digest, bundle.path.is_file()) == (digest, is_file)
+        assert [x.name for x in bundle.path.parent.iterdir()] == ["bundle"]

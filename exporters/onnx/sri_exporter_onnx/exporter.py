@@ -10,7 +10,7 @@ from pydantic import Field
 import sri_sdk
 from sri_sdk.bundle import GuardParts, write_bundle
 from sri_sdk.graph import Graph
-from sri_sdk.guard_graphs import full_graph, prefix_graph, signal_graph
+from sri_sdk.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
 
 from .to_onnx import onnx_version, to_onnx
 
@@ -18,7 +18,7 @@ SRI_PLUGIN_API = 1
 
 
 class OnnxExporter(sri_sdk.Exporter):
-    """Writes the graphs `signal` and `prefix`, and on request `full`, as a bundle folder."""
+    """Writes the graphs `signal` and `prefix`, on request `full` and `step`, as a bundle folder or zip."""
 
     class Config(sri_sdk.Config):
         """Options."""
@@ -28,13 +28,23 @@ class OnnxExporter(sri_sdk.Exporter):
             description="Add the graph that takes activations. It holds the anchors, whose difference is close to the "
             "model's refusal direction: treat such a bundle as a secret.",
         )
+        step: bool = Field(
+            False,
+            description="Add the graph that takes one hidden state per step and carries the signal along, for services "
+            "that score while they generate. It holds the anchors too: a secret, as `full` is.",
+        )
+        zip: bool = Field(
+            False,
+            description="Write the bundle as one stored zip file instead of a folder. The same guard gives the same "
+            "bytes, and every reader takes both.",
+        )
 
     def compile(self, graph: Graph) -> bytes:
         """One drawing as ONNX bytes, without metadata."""
         return to_onnx(graph)
 
     def export(self, parts: GuardParts, target: Path) -> Path:
-        """Writes the bundle folder; an older one of that name is replaced."""
+        """Writes the bundle; an older one of that name is replaced."""
         cells, layers, _ = parts.anchors.harmless.shape
         drawn = [
             signal_graph(parts.detector, cells, layers),
@@ -42,7 +52,9 @@ class OnnxExporter(sri_sdk.Exporter):
         ]
         if self.config.full:
             drawn.append(full_graph(parts.detector, parts.anchors, tau=parts.tau, eps=parts.eps))
+        if self.config.step:
+            drawn.append(step_graph(parts.detector, parts.anchors, parts.scale, tau=parts.tau, eps=parts.eps))
         graphs = {graph.name: graph for graph in drawn}
         files = {name: to_onnx(graph, {"kind": name, **parts.facts()}) for name, graph in graphs.items()}
         parts = replace(parts, producer={**parts.producer, "onnx": onnx_version()})
-        return write_bundle(target, parts, graphs, files)
+        return write_bundle(target, parts, graphs, files, zipped=self.config.zip)

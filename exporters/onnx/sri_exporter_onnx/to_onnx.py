@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sri_sdk.errors import MissingExtra
-from sri_sdk.graph import OPERATORS, Graph
+from sri_sdk.graph import ML_OPERATORS, OPERATORS, Graph
 
+ML, ML_OPSET = "ai.onnx.ml", 3
 OPSET, IR = 17, 8
 """The oldest pair whose readers are all still in use: onnxruntime 1.15 and later, wasm, OpenVINO, OpenCV. onnx itself
 would stamp the newest, which older runtimes refuse."""
@@ -36,10 +37,14 @@ def to_onnx(graph: Graph, facts: Mapping[str, str] | None = None) -> bytes:
 
     # Unused constants make runtimes print warnings.
     used = {name for node in graph.nodes for name in node.inputs}
+    sets = {"": OPSET, ML: ML_OPSET} if ML_OPERATORS & {node.op for node in graph.nodes} else {"": OPSET}
     model = helper.make_model(
         helper.make_graph(
             [
-                helper.make_node(node.op, [named(x) for x in node.inputs], [named(node.output)], **node.attributes)
+                helper.make_node(
+                    node.op, [named(x) for x in node.inputs], [named(node.output)],
+                    domain=ML if node.op in ML_OPERATORS else None, **node.attributes,
+                )
                 for node in graph.nodes
             ],
             graph.name,
@@ -48,7 +53,7 @@ def to_onnx(graph: Graph, facts: Mapping[str, str] | None = None) -> bytes:
             [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items() if name in used],
         ),
         producer_name="sri-sdk",
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in sets.items()],
         ir_version=IR,
     )  # fmt: skip
     helper.set_model_props(model, dict(sorted((facts or {}).items())))
@@ -64,7 +69,7 @@ def onnx_version() -> str:
 
 def _public_names(graph: Graph) -> dict[str, str]:
     """Tensor name -> public output name: outputs are renamed at their node, since Identity is not on the allow-list."""
-    unknown = {node.op for node in graph.nodes} - OPERATORS
+    unknown = {node.op for node in graph.nodes} - OPERATORS - ML_OPERATORS
     if unknown:
         raise ValueError(f"graph {graph.name}: operators {sorted(unknown)} are not portable")
     made = {node.output for node in graph.nodes}

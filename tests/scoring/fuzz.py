@@ -1,0 +1,287 @@
+"""Breaks bundles at random and loads what is left, in a process that may not grow or hang.
+
+    python -m tests.scoring.fuzz [--count 100000] [--seed 0]     mutations; half of them with hashes that fit again
+    python -m tests.scoring.fuzz --flips                         every changed byte of one bundle
+
+Refused with a `BundleError` and accepted are both fine; anything else is a finding: another exception, a crash, a
+mutant that takes longer than ten seconds or more memory than the limit. Mutant i of a seed is always the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "exporters/onnx/runtimes/vectors"
+MEMORY = 3 * 2**30
+"""Bytes of address space: an empty process with onnxruntime takes a third of it."""
+SECONDS = 10
+BATCH = 2000
+FLIPPED = "python-only"
+"""The smallest bundle: of this one every byte is changed."""
+
+NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
+VALUES = (
+    None, True, -1, 0, 0.5, 2**31, 2**63, 10**30, -1e308, 1e308, "", "x", "B", "NaN", "../x", "x" * 5000, [], {}, [[]],
+    [-1, -1], [2**40, 2**40], {"dtype": "float32", "shape": [0], "base64": ""},
+)  # fmt: skip
+
+
+# -- mutations -------------------------------------------------------------------------------------------------
+
+
+def mutant(bundle: dict[str, bytes], rng: random.Random) -> tuple[str, dict[str, bytes] | bytes]:
+    """What was done, and the members or the zip that came of it."""
+    from sri_sdk.stored_zip import pack
+
+    kind = rng.choice(["zip", "member", "members", "hashed", "hashed", "hashed", "hashed", "manifest", "manifest"])
+    if kind == "zip":
+        return kind, broken(pack(bundle), rng)
+    name = rng.choice(sorted(bundle))
+    if kind == "member":
+        return kind, {**bundle, name: broken(bundle[name], rng)}
+    if kind == "members":
+        other = rng.choice([*sorted(bundle), "extra.onnx", "../evil", ".hidden"])
+        return kind, {**{n: c for n, c in bundle.items() if n != name}, other: bundle[name]}
+    value = json.loads(bundle["manifest.json"])
+    if kind == "manifest":
+        for _ in range(rng.randint(1, 2)):
+            change(value, rng)
+        return kind, {**bundle, "manifest.json": with_digest(value)}
+    graph = rng.choice(sorted(n for n in bundle if n.endswith(".onnx")))
+    change_graph = rng.choice([broken, flipped])
+    return kind, hashed({**bundle, graph: change_graph(bundle[graph], rng)}, value)
+
+
+def hashed(members: dict[str, bytes], manifest: dict) -> dict[str, bytes]:
+    """Members with a manifest whose hashes fit them, as somebody who means harm would write it."""
+    from sri_sdk.files import sha256
+
+    for name, entry in manifest["files"].items():
+        entry |= {"sha256": sha256(members[name]), "size": len(members[name])}
+    return {**members, "manifest.json": with_digest(manifest)}
+
+
+def with_digest(manifest: dict) -> bytes:
+    from sri_sdk.files import sha256
+    from sri_sdk.manifest import NO_DIGEST
+
+    text = json.dumps({**manifest, "digest": NO_DIGEST}, sort_keys=True, indent=1) + "\n"
+    return text.replace(f'"digest": "{NO_DIGEST}"', f'"digest": "{sha256(text.encode())}"', 1).encode()
+
+
+def broken(data: bytes, rng: random.Random) -> bytes:
+    """One to four changes at random places."""
+    made = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(made) + 1)
+        size = rng.choice([1, 1, 2, 4, 8, 64, 1000])
+        match rng.randrange(7):
+            case 0 if at < len(made):
+                made[at] ^= 1 << rng.randrange(8)
+            case 1 if at < len(made):
+                made[at] = rng.randrange(256)
+            case 2:
+                del made[at : at + size]
+            case 3:
+                made[at:at] = rng.randbytes(size)
+            case 4:
+                made[at:at] = made[at : at + size]
+            case 5:
+                number = rng.choice(NUMBERS)
+                made[at : at + 1] = varint(number) if rng.random() < 0.7 else number.to_bytes(8, "little")
+            case 6:
+                del made[at:]
+        if not made:
+            break
+    return bytes(made)
+
+
+def flipped(data: bytes, rng: random.Random) -> bytes:
+    """One bit: what is left is often still a graph, with another number in it."""
+    made = bytearray(data)
+    made[rng.randrange(len(made))] ^= 1 << rng.randrange(8)
+    return bytes(made)
+
+
+def varint(number: int) -> bytes:
+    parts = []
+    while number > 0x7F:
+        parts.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*parts, number])
+
+
+def change(value: object, rng: random.Random) -> None:
+    """Replaces, removes or adds something at a random place of a JSON value."""
+    while True:
+        keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+        if not keys:
+            return
+        key = rng.choice(keys)
+        if isinstance(value[key], dict | list) and rng.random() < 0.8:
+            value = value[key]
+            continue
+        match rng.randrange(4):
+            case 0:
+                del value[key]
+            case 1 if isinstance(value, dict):
+                value[rng.choice(["extra", "signal", "shape", "full"])] = deepcopy(value[key])
+            case _:
+                value[key] = deepcopy(rng.choice(VALUES))
+        return
+
+
+# -- the process that loads them -------------------------------------------------------------------------------
+
+
+def work(seed: int, numbers: range, progress: Path) -> Counter[str]:
+    """Loads mutants, and counts how each of them ended."""
+    import resource
+    import signal
+
+    from sri_sdk.stored_zip import pack
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    bundles = sources()
+    ends: Counter[str] = Counter()
+    with progress.open("r+b", buffering=0) as stream:
+        for number in numbers:
+            stream.seek(0)
+            stream.write(b"%12d" % number)
+            signal.setitimer(signal.ITIMER_REAL, SECONDS)  # Its default action ends the process.
+            rng = random.Random(f"{seed}-{number}")
+            bundle = rng.choice(bundles)
+            kind, made = mutant(bundle, rng)
+            ends["unchanged" if made in (bundle, pack(bundle)) else f"{kind}: {end_of(made)}"] += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return ends
+
+
+def end_of(made: dict[str, bytes] | bytes) -> str:
+    """How loading and scoring ended."""
+    import numpy as np
+
+    from sri_sdk.bundle import Bundle
+    from sri_sdk.errors import BundleError
+    from sri_sdk.records import Signals
+    from sri_sdk.scoring.scorer import Scorer, load_graphs
+    from sri_sdk.scoring.self_test import self_test
+    from sri_sdk.stored_zip import unpack
+
+    path = Path("mutant")
+    try:
+        bundle = Bundle.of(path, unpack(made, "mutant") if isinstance(made, bytes) else made)
+    except BundleError:
+        return "refused by the reader"
+    try:
+        runs = load_graphs(bundle, tuple(bundle.manifest.graphs))
+    except BundleError as err:
+        return "refused by onnxruntime" if "onnxruntime cannot load" in str(err) else "refused by the inspector"
+    try:
+        self_test(bundle, runs)
+    except BundleError:
+        return "refused by the self-test"
+    cells, layers = bundle.manifest.signal.cells, bundle.manifest.signal.layers
+    values = np.full((3, cells, layers), 0.9, np.float32)
+    values[1, 0], values[2] = np.nan, 0
+    signals = Signals(("a", "b", "c"), values, values)
+    for rule in ("final", "online"):
+        verdicts = Scorer(bundle, runs).score(signals, rule=rule, unverified=True)
+        assert verdicts[1].status != "clear", "NaN was called clear"
+    return "accepted"
+
+
+def sources() -> list[dict[str, bytes]]:
+    """The members of the bundles that are broken. Without signatures: nobody checks them here."""
+    from sri_sdk.bundle import Bundle
+
+    found = [Bundle.read(path).members for path in sorted(SOURCES.glob("*/bundle"))]
+    return [{name: content for name, content in members.items() if name != "manifest.sig"} for members in found]
+
+
+# -- the process that watches ----------------------------------------------------------------------------------
+
+
+def run(count: int, seed: int, first: int = 0) -> tuple[Counter[str], list[str]]:
+    """How `count` mutants ended, and the findings."""
+    ends: Counter[str] = Counter()
+    findings = []
+    todo = range(first, first + count)
+    while todo:
+        with tempfile.NamedTemporaryFile(prefix="fuzz-") as progress:
+            Path(progress.name).write_bytes(b"%12d" % todo.start)
+            batch = todo[:BATCH]
+            command = [
+                sys.executable, "-m", "tests.scoring.fuzz", "--seed", str(seed), "--first", str(batch.start),
+                "--count", str(len(batch)), "--worker", progress.name,
+            ]  # fmt: skip
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                ends.update(json.loads(done.stdout))
+                todo = todo[len(batch) :]
+                continue
+            number = int(Path(progress.name).read_bytes())
+            last = (done.stderr.strip().splitlines() or [""])[-1]
+            findings.append(f"mutant {number} of seed {seed}: exit {done.returncode} {last}")
+            todo = range(number + 1, todo.stop)
+    return ends, findings
+
+
+def flips(step: int = 1) -> Iterator[tuple[str, int, int]]:
+    """Changed bytes of one bundle that were *not* refused: file, offset, what was flipped. Every `step`th is tried."""
+    from sri_sdk.bundle import Bundle
+    from sri_sdk.errors import BundleError
+
+    members = Bundle.read(SOURCES / FLIPPED / "bundle").members
+    members.pop("manifest.sig")
+    count = 0
+    for name, whole in members.items():
+        for at in range(len(whole)):
+            for flip in (1, 2, 4, 8, 16, 32, 64, 128, 255):
+                count += 1
+                if count % step:
+                    continue
+                changed = whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :]
+                try:
+                    Bundle.of(Path("flipped"), {**members, name: changed})
+                except BundleError:
+                    continue
+                yield name, at, flip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--worker", type=Path)
+    parser.add_argument("--flips", action="store_true")
+    options = parser.parse_args()
+    if options.worker:
+        numbers = range(options.first, options.first + options.count)
+        print(json.dumps(work(options.seed, numbers, options.worker)))
+        return
+    if options.flips:
+        accepted = list(flips())
+        print(f"changed bytes that were not refused: {accepted or 'none'}")
+        sys.exit(bool(accepted))
+    ends, findings = run(options.count, options.seed, options.first)
+    for end, number in sorted(ends.items()):
+        print(f"{number:8d}  {end}")
+    print(*findings or ["no findings"], sep="\n")
+    sys.exit(bool(findings))
+
+
+if __name__ == "__main__":
+    main()
