@@ -1,0 +1,62 @@
+/* The parts of a manifest that scoring does not use, but that belong to the format. */
+#ifndef SRI_OTHER_PARTS_H
+#define SRI_OTHER_PARTS_H
+
+#include <float.h>
+
+#include "reader.h"
+
+enum { MOST_CELLS = 4096, MOST_LAYERS = 1024, WIDEST = 1 << 20, MOST_COUNTED = 1 << 30 };
+
+/* What a graph answers where `valid` is false; every threshold is below it. */
+#define INVALID_SCORE 3e38f
+
+static void read_rates(struct reader *r) {
+    uint32_t rates = value_of(r, 0, "", "rates", JSON_ARRAY);
+    for (uint32_t at = rates + 1; !r->refused && at < r->json->nodes[rates].next; at = r->json->nodes[at].next) {
+        exactly(r, at, "rates", "high k low n name");
+        number_of(r, at, "rates", "high");
+        number_of(r, at, "rates", "low");
+        value_of(r, at, "rates", "name", JSON_TEXT);
+        whole_of(r, value_of(r, at, "rates", "k", JSON_NUMBER), "rates", MOST_COUNTED);
+        check(r, whole_of(r, value_of(r, at, "rates", "n", JSON_NUMBER), "rates", MOST_COUNTED) > 0, "rates",
+              "of nothing");
+    }
+}
+
+static void read_rest(struct reader *r) {
+    uint32_t anchors = value_of(r, 0, "", "anchors", JSON_OBJECT);
+    exactly(r, anchors, "anchors", "provenance sha256");
+    value_of(r, anchors, "anchors", "provenance", JSON_OBJECT);
+    uint32_t hash = value_of(r, anchors, "anchors", "sha256", JSON_TEXT);
+    check(r, r->refused || is_hex(r->json, hash), "anchors.sha256", "not a SHA-256");
+    uint32_t fingerprint = value_of(r, 0, "", "fingerprint", JSON_OBJECT);
+    exactly(r, fingerprint, "fingerprint", "hard soft");
+    value_of(r, fingerprint, "fingerprint", "hard", JSON_OBJECT);
+    value_of(r, fingerprint, "fingerprint", "soft", JSON_OBJECT);
+    uint32_t print_digest = value_of(r, 0, "", "fingerprint_digest", JSON_TEXT);
+    check(r, r->refused || is_hex(r->json, print_digest), "fingerprint_digest", "not a SHA-256");
+    read_rates(r);
+    uint32_t producer = value_of(r, 0, "", "producer", JSON_OBJECT);
+    for (uint32_t at = producer + 1; !r->refused && at < r->json->nodes[producer].next;
+         at = r->json->nodes[at + 1].next)
+        check(r, r->json->nodes[at + 1].kind == JSON_TEXT, "producer", "not a text");
+    value_of(r, 0, "", "pooling", JSON_ANY);
+    number_of(r, 0, "", "tau");
+    number_of(r, 0, "", "eps");
+    double invalid = number_of(r, 0, "", "invalid_score");
+    check(r, fabs(invalid) < (double)FLT_MAX && (float)invalid == INVALID_SCORE, "invalid_score", "must be 3e38");
+    uint32_t detector = value_of(r, 0, "", "detector", JSON_OBJECT);
+    exactly(r, detector, "detector", "config name tier");
+    value_of(r, detector, "detector", "config", JSON_OBJECT);
+    value_of(r, detector, "detector", "name", JSON_TEXT);
+    uint32_t tier = value_of(r, detector, "detector", "tier", JSON_TEXT);
+    if (r->refused || json_is(r->json, tier, "portable")) return;
+    r->refused = true;
+    fail(r->error,
+         "%s: detector.tier: this detector runs in Python only, allowed here: portable. Score it with "
+         "`sri score`.",
+         r->source);
+}
+
+#endif

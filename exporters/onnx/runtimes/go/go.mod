@@ -1,0 +1,3 @@
+module sri-sdk/guard
+
+go 1.18

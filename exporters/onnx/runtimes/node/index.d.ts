@@ -1,0 +1,230 @@
+/** Score bundles of sri-sdk: load a guard, hand it signals, read verdicts. */
+
+/** `clear` was judged and not suspicious; `unmonitored` could not be judged, and is never `clear`. */
+export type Status = "clear" | "flagged" | "unmonitored";
+/** `final` judges a finished generation once, `online` every length of a running one. */
+export type Rule = "final" | "online";
+/** `sigma` in [0, 1]: 1 = internally compliant, 0 = refusal-aligned; `logit` is unbounded. */
+export type Domain = "sigma" | "logit";
+
+/** What a guard says of one generation, in the schema that every runtime of the SDK shares. */
+export interface Verdict {
+  readonly request_id: string;
+  readonly status: Status;
+  /** Codes, most important first: `score_above_threshold`, `non_finite_signal`, `signal_out_of_range`,
+   * `incomplete_signal`, `score_not_finite`. */
+  readonly reasons: readonly string[];
+  /** Higher = more suspicious, in the detector's own unit; null where nothing could be scored. */
+  readonly score: number | null;
+  /** Flagged when score > threshold. */
+  readonly threshold: number;
+  /** Share of calibration generations at least as suspicious, counting this one; small = suspicious. */
+  readonly p_value: number | null;
+  /** Step that was done when the online rule first alarmed, counted from 0. */
+  readonly first_alarm_step: number | null;
+  readonly steps_seen: null;
+  readonly steps_expected: null;
+  readonly rule: Rule;
+  /** Digest of the bundle. */
+  readonly bundle: string;
+  /** Soft fields of the fingerprint that differ and were accepted; `unverified` = there was no fingerprint. */
+  readonly accepted: readonly string[];
+  readonly schema: 1;
+}
+
+/** N lists of T numbers (one tapped layer), or of T lists of C numbers; null = not finite. */
+export type Cells = readonly (ArrayLike<number> | readonly (number | null)[] | readonly (readonly (number | null)[])[])[];
+
+/** Signals as plain lists. One of `sigma` and `logit` must be there. */
+export interface SignalLists {
+  sigma?: Cells;
+  logit?: Cells;
+  /** One per generation, all different; left out = "0", "1", ... */
+  ids?: readonly string[] | null;
+  /** Cells filled so far, per generation, 0 to T; left out = all. */
+  lengths?: readonly number[] | null;
+  /** What made them, as the SDK writes it; left out = scored only with `unverified: true`. */
+  fingerprint?: Record<string, unknown> | null;
+}
+
+/** Signals, checked. */
+export class Signals {
+  readonly ids: string[];
+  /** [N, T, C]. */
+  readonly shape: [number, number, number];
+  /** [N, T, C] row by row. */
+  readonly sigma: Float32Array | null;
+  readonly logit: Float32Array | null;
+  readonly lengths: number[] | null;
+  readonly fingerprint: Record<string, unknown> | null;
+  /** N. */
+  readonly length: number;
+  /** The array a detector reads. @throws ScoringError logits are needed and cannot be had from sigma */
+  in(domain: Domain, subject: string): Float32Array;
+  /** @throws ScoringError the lists do not fit together */
+  static from(lists: SignalLists, subject?: string): Signals;
+}
+
+/** Reads a .npz, .npy, .jsonl or .json file; its name says which. @throws ScoringError unreadable */
+export function readSignals(name: string, content: Uint8Array, domain?: Domain): Promise<Signals>;
+
+export interface ScoreOptions {
+  /** Default: `final`. */
+  rule?: Rule;
+  /** Soft fields of the fingerprint that may differ. */
+  accept?: readonly string[];
+  /** Score signals that do not say what made them. */
+  unverified?: boolean;
+  /** What the signals are, for messages. */
+  subject?: string;
+}
+
+/** How suspicious a running generation is after its newest cell. */
+export interface Prefix {
+  /** Cells so far. */
+  length: number;
+  /** Standardised for this length, to compare with `thresholds.online`; null = cannot be scored. */
+  score: number | null;
+  /** Whether the online rule alarms at this length. */
+  alarm: boolean;
+}
+
+export interface Stream {
+  /** Cells so far. */
+  readonly length: number;
+  /** Takes the next cell: one number, or one per tapped layer, in the domain `manifest.signal.domain`. */
+  push(cell: number | null | readonly (number | null)[]): Promise<Prefix>;
+  /** The online rule's verdict on what was seen so far. */
+  verdict(): Verdict;
+}
+
+export interface Scored {
+  score: Float32Array;
+  valid: boolean[];
+}
+
+/** A bundle, loaded and self-tested. Calls may overlap. */
+export interface Guard {
+  readonly manifest: Manifest;
+  /** Names this very bundle. */
+  readonly digest: string;
+  /** Id of the key whose signature was checked; null = no key was given. */
+  readonly signedBy: string | null;
+  readonly thresholds: { readonly final: number; readonly online: number };
+  /** Largest share of its tolerance that a golden vector used, per graph: 1 would be the limit. */
+  readonly parity: Record<string, number>;
+  /** One verdict per generation, in order. @throws ScoringError, ModelMismatch, ConfigError */
+  score(signals: Signals | SignalLists, options?: ScoreOptions): Promise<Verdict[]>;
+  /** The same with the online rule. */
+  scoreOnline(signals: Signals | SignalLists, options?: Omit<ScoreOptions, "rule">): Promise<Verdict[]>;
+  /** A generation that is still running. @throws ScoringError, ModelMismatch */
+  stream(
+    id?: string,
+    options?: { fingerprint?: Record<string, unknown> | null; accept?: readonly string[]; unverified?: boolean },
+  ): Stream;
+  /** [B, T, C] finished generations, unchecked -> scores and whether they count. */
+  scoreFinal(signals: Float32Array): Promise<Scored>;
+  /** [B, T, C] running generations with B lengths -> standardised scores and whether they count. */
+  scorePrefix(signals: Float32Array, lengths: ArrayLike<number>): Promise<Scored>;
+  /** Frees the runtime's memory. */
+  dispose(): Promise<void>;
+}
+
+export interface LoadOptions {
+  /** Who must have signed the bundle: an Ed25519 public key as PEM text, or its bytes. */
+  publicKey?: string | Uint8Array;
+  /** The digest the bundle must have, as hex. */
+  digest?: string;
+  /** Node: `native` (onnxruntime-node, the default), `wasm` (onnxruntime-web), or such a module. */
+  backend?: "native" | "wasm" | object;
+  /** What the bundle is, for messages. */
+  subject?: string;
+}
+
+/** Where a bundle may come from: a path (Node only), the bytes of a zip, or the files by name. */
+export type BundleSource = string | URL | Uint8Array | ArrayBuffer | Map<string, Uint8Array>;
+
+/** Loads a bundle: checked, inspected, self-tested. @throws BundleError, ConfigError, MissingRuntime */
+export function loadGuard(source: BundleSource, options?: LoadOptions): Promise<Guard>;
+
+/** What can be said of a bundle without a runtime: everything up to the hashes. @throws BundleError, ConfigError */
+export function checkBundle(
+  source: BundleSource,
+  options?: LoadOptions,
+): Promise<{ subject: string; manifest: Manifest; files: Map<string, Uint8Array>; signedBy: string | null }>;
+
+/** Refuses an ONNX file that no portable bundle may hold. @throws BundleError */
+export function inspect(content: Uint8Array, subject: string, entry?: GraphEntry): void;
+
+/** Anything a user can mend. */
+export class SriError extends Error {}
+export class ConfigError extends SriError {}
+export class MissingRuntime extends SriError {}
+export class ModelMismatch extends SriError {}
+export class BundleError extends SriError {}
+export class ScoringError extends SriError {}
+
+export interface PackedArray {
+  readonly dtype: "float32" | "int64" | "bool";
+  readonly shape: readonly number[];
+  readonly base64: string;
+}
+export interface TensorEntry {
+  readonly dtype: "float32" | "int64" | "bool";
+  readonly shape: readonly (number | string)[];
+}
+export interface GraphEntry {
+  readonly file: string;
+  readonly inputs: Record<string, TensorEntry>;
+  readonly outputs: Record<string, TensorEntry>;
+}
+export interface RuleEntry {
+  readonly value: number;
+  readonly alpha: number;
+  readonly delta: number | null;
+  readonly n: number;
+  readonly rank: number;
+  readonly tolerance: number;
+  readonly scores: PackedArray;
+}
+export interface Fingerprint {
+  readonly hard: Record<string, unknown>;
+  readonly soft: Record<string, unknown>;
+}
+
+/** `manifest.json` of a bundle, format 1. */
+export interface Manifest {
+  readonly format: 1;
+  readonly digest: string;
+  readonly files: Record<string, { readonly sha256: string; readonly size: number }>;
+  readonly graphs: Record<string, GraphEntry>;
+  readonly sensitive: boolean;
+  readonly signal: {
+    readonly cells: number;
+    readonly layers: number;
+    readonly hidden_size: number;
+    readonly domain: Domain;
+    readonly low: number;
+    readonly high: number;
+  };
+  readonly tau: number;
+  readonly eps: number;
+  readonly pooling: unknown;
+  readonly grid: unknown;
+  readonly fingerprint: Fingerprint;
+  readonly fingerprint_digest: string;
+  readonly anchors: { readonly sha256: string; readonly provenance: Record<string, unknown> };
+  readonly detector: {
+    readonly name: string;
+    readonly config: Record<string, unknown>;
+    readonly tier: "portable" | "python";
+  };
+  readonly rules: { readonly final: RuleEntry; readonly online: RuleEntry };
+  readonly invalid_score: number;
+  readonly rates: readonly { name: string; k: number; n: number; low: number; high: number }[];
+  readonly golden: Record<
+    string,
+    { inputs: Record<string, PackedArray>; score: PackedArray; valid: PackedArray; tolerance: PackedArray }
+  >;
+  readonly producer: Record<string, string>;
+}

@@ -1,0 +1,219 @@
+/**
+ * Reads an ONNX file and refuses it, or lets onnxruntime have it. Nothing in it is executed, and nothing is believed.
+ *
+ * A runtime follows references to other files, runs loops that never end and allocates what a file of 168 bytes asks
+ * for. So every graph is first read here, byte by byte: only fields of ONNX that a bundle needs, only operators and
+ * attributes of the tier `portable`, no subgraphs, no functions, no data elsewhere, constants exactly as large as their
+ * shape says, every name defined once and before it is used, inputs and outputs as the manifest promises them, and
+ * every tensor of a shape that is known and small. Whatever goes wrong in here is a reason to refuse.
+ *
+ * The Python SDK has the same checks (`sri_sdk/scoring/inspector.py`); a test holds both against the same damaged files.
+ */
+
+import { brief, BundleError } from "../errors.js";
+import { svmWidth, treesWidth } from "./learned.js";
+import * as onnx from "./messages.js";
+import { allowed, attributeField, BOOL, FLOAT, INT64, IR, OPSETS, SVM, TREES } from "./operators.js";
+import { BATCH, Shapes } from "./shapes.js";
+import { number, sizes, span, spans, Tensors } from "./tensors.js";
+import { asSigned, read, Refused, text } from "./wire.js";
+
+/** Bytes of one file. */
+const LARGEST_GRAPH = 512 * 2 ** 20;
+/** Metadata with which a model may set options of onnxruntime. */
+const CONFIGURES_RUNTIME = "ort_config";
+const TYPE_NUMBER = { float32: FLOAT, int64: INT64, bool: BOOL };
+
+/** @typedef {import("./wire.js").Fields} Fields */
+/** @typedef {import("./tensors.js").Edge} Edge */
+/** @typedef {{ field: string, value: import("./wire.js").Value[] }} Attribute */
+
+/**
+ * Refuses a graph that is not one a portable bundle may hold.
+ * @param {Uint8Array} content  the ONNX file
+ * @param {string} subject  what it is, for the message
+ * @param {import("../../index.js").GraphEntry} [entry]  the edges the manifest promises; none = any
+ * @throws {BundleError} refused; the message says why
+ */
+export function inspect(content, subject, entry) {
+  try {
+    if (content.length > LARGEST_GRAPH) throw new Refused(`${content.length} bytes, allowed are ${LARGEST_GRAPH}`);
+    new Inspection(content).model(entry);
+  } catch (err) {
+    const why = err instanceof Refused ? err.message : `not a readable ONNX file (${brief(err)})`;
+    throw new BundleError(
+      `${subject}: not a graph of tier portable: ${why}. It was not loaded; export the guard again, ` +
+        "and load bundles only from whom you trust.",
+      err,
+    );
+  }
+}
+
+class Inspection extends Tensors {
+  /** @param {Uint8Array} data */
+  constructor(data) {
+    super(data);
+    /** @type {Set<string>} */
+    this.opsets = new Set();
+  }
+
+  /** @param {import("../../index.js").GraphEntry} [entry] */
+  model(entry) {
+    const found = read(this.data, [0, this.data.length], onnx.MODEL);
+    const ir = number(found, "ir_version");
+    const graph = span(found, "graph");
+    if (ir !== IR) throw new Refused(`IR version ${ir}, allowed: ${IR}`);
+    for (const one of spans(found, "opset_import")) this.opset(read(this.data, one, onnx.OPSET));
+    for (const one of spans(found, "metadata_props")) {
+      if (this.text(read(this.data, one, onnx.PROPERTY), "key") === CONFIGURES_RUNTIME) {
+        throw new Refused(`its metadata "${CONFIGURES_RUNTIME}" would configure the runtime`);
+      }
+    }
+    this.graph(read(this.data, graph, onnx.GRAPH), entry);
+  }
+
+  /** @param {Fields} found */
+  opset(found) {
+    const domain = this.text(found, "domain");
+    const version = number(found, "version");
+    const name = JSON.stringify(domain || "ai.onnx");
+    if (!OPSETS.has(domain) || this.opsets.has(domain)) {
+      throw new Refused(`operator set ${name} is unknown, or imported twice`);
+    }
+    if (version !== OPSETS.get(domain)) {
+      throw new Refused(`version ${version} of operator set ${name}, allowed: ${OPSETS.get(domain)}`);
+    }
+    this.opsets.add(domain);
+  }
+
+  /**
+   * @param {Fields} found
+   * @param {import("../../index.js").GraphEntry} [entry]
+   */
+  graph(found, entry) {
+    const inputs = this.edges(found, "input");
+    const outputs = this.edges(found, "output");
+    if (entry !== undefined) {
+      promised("inputs", inputs, entry.inputs);
+      promised("outputs", outputs, entry.outputs);
+    }
+    for (const one of spans(found, "initializer")) {
+      const [name, constant] = this.constant(one);
+      if (!name || this.constants.has(name) || inputs.has(name)) {
+        throw new Refused(`constant ${JSON.stringify(name)} has no name of its own`);
+      }
+      this.constants.set(name, constant);
+    }
+    const shapes = this.shapes(inputs);
+    for (const one of spans(found, "node")) this.node(read(this.data, one, onnx.NODE), shapes);
+    for (const [name, { shape }] of outputs) {
+      const known = shapes.known.get(name);
+      if (known === undefined || inputs.has(name) || this.constants.has(name)) {
+        throw new Refused(`output ${JSON.stringify(name)} is not the result of a node`);
+      }
+      if (known.join() !== sizes(shape).join()) {
+        throw new Refused(`output ${JSON.stringify(name)} has another shape than it says, [${shape.join(", ")}]`);
+      }
+    }
+  }
+
+  /** @param {Map<string, Edge>} inputs */
+  shapes(inputs) {
+    const known = new Map([...inputs].map(([name, { shape }]) => [name, /** @type {readonly number[]} */ (sizes(shape))]));
+    const first = new Set([...inputs.values()].map(({ shape }) => shape[0]));
+    if (first.size > 1 || [...known.values()].some((shape) => shape[0] !== BATCH)) {
+      throw new Refused("the first dimension of every input must be the free one, under one name");
+    }
+    const shapes = new Shapes(known, (name) => this.values(name));
+    // Constants come after the limit, which follows from the inputs: they are held in check by their own.
+    for (const [name, constant] of this.constants) known.set(name, constant.shape);
+    return shapes;
+  }
+
+  /**
+   * @param {Fields} found
+   * @param {Shapes} shapes
+   */
+  node(found, shapes) {
+    const domain = this.text(found, "domain");
+    const op = this.text(found, "op_type");
+    if (!allowed(domain, op)) {
+      throw new Refused(`operator ${JSON.stringify(op)}${domain && ` of ${JSON.stringify(domain)}`} is not allowed`);
+    }
+    if (!this.opsets.has(domain)) {
+      throw new Refused(`operator ${JSON.stringify(op)} comes from a set that is not imported`);
+    }
+    const inputs = spans(found, "input").map((one) => text(this.data, one));
+    const outputs = spans(found, "output").map((one) => text(this.data, one));
+    for (const name of inputs) {
+      if (!shapes.known.has(name)) throw new Refused(`${op} reads ${JSON.stringify(name)}, which nothing before it makes`);
+    }
+    const [output] = outputs;
+    if (outputs.length !== 1 || output === undefined) throw new Refused(`${op} has ${outputs.length} results, allowed is one`);
+    if (shapes.known.has(output) || !output) throw new Refused(`${op} makes ${JSON.stringify(output)}, which is no new name`);
+    const attributes = this.attributes(found, op);
+    const whole = [...attributes].filter(([, { field }]) => field === "i");
+    shapes.add({
+      op,
+      inputs,
+      output,
+      attributes: new Map(whole.map(([name, { value }]) => [name, asSigned(value[0] ?? 0)])),
+      width: this.width(op, attributes),
+    });
+  }
+
+  /**
+   * By name. Their fields and types must be the ones this operator has.
+   * @param {Fields} found
+   * @param {string} op
+   */
+  attributes(found, op) {
+    /** @type {Map<string, Attribute>} */
+    const attributes = new Map();
+    for (const one of spans(found, "attribute")) {
+      const holds = read(this.data, one, onnx.ATTRIBUTE);
+      const name = this.text(holds, "name");
+      const kind = number(holds, "type");
+      const fields = [...onnx.ATTRIBUTE_TYPES.keys()].filter((key) => holds.has(key));
+      const field = fields[0] ?? onnx.EMPTY.get(kind) ?? "";
+      if (fields.length > 1 || onnx.ATTRIBUTE_TYPES.get(field) !== kind || attributes.has(name)) {
+        throw new Refused(`attribute ${JSON.stringify(name)} of ${op} is not one value of its type`);
+      }
+      if (attributeField(op, name) !== field) {
+        throw new Refused(`attribute ${JSON.stringify(name)} of ${op} is not allowed, or not of this type`);
+      }
+      attributes.set(name, { field, value: holds.get(field) ?? [] });
+    }
+    return attributes;
+  }
+
+  /**
+   * @param {string} op
+   * @param {Map<string, Attribute>} attributes
+   */
+  width(op, attributes) {
+    if (op !== TREES && op !== SVM) return 0;
+    const values = new Map([...attributes].map(([name, { value }]) => [name, value]));
+    return (op === TREES ? treesWidth : svmWidth)(this.data, values);
+  }
+}
+
+/**
+ * @param {string} what
+ * @param {Map<string, Edge>} found
+ * @param {Record<string, import("../../index.js").TensorEntry>} entries
+ */
+function promised(what, found, entries) {
+  const wanted = new Map(
+    Object.entries(entries).map(([name, { dtype, shape }]) => [name, { dtype: TYPE_NUMBER[dtype], shape: [...shape] }]),
+  );
+  if (described(found) !== described(wanted)) {
+    throw new Refused(`its ${what} are ${described(found)}, the manifest promises ${described(wanted)}`);
+  }
+}
+
+/** @param {Map<string, Edge>} edges */
+function described(edges) {
+  const each = [...edges].map(([name, edge]) => JSON.stringify([name, edge.dtype, edge.shape]));
+  return each.sort().join(" ");
+}

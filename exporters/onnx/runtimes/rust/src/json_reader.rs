@@ -1,0 +1,210 @@
+//! A small strict JSON reader. Of a manifest it wants ASCII, and keys in order, as its writer sorts them.
+
+use std::collections::BTreeMap;
+
+use crate::json::Json;
+
+const DEPTH: usize = 64;
+const MOST_VALUES: usize = 1 << 20;
+const MOST_DIGITS: usize = 63;
+
+/// See [`Json::read`].
+pub fn read(text: &str, loose: bool) -> Result<Json, &'static str> {
+    if !loose && !text.is_ascii() {
+        return Err("a byte that is not ASCII");
+    }
+    let mut reader = Reader { text, at: 0, loose, values: 0 };
+    let value = reader.value(0)?;
+    reader.blanks();
+    if reader.at < text.len() {
+        return Err("something behind the end");
+    }
+    Ok(value)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    loose: bool,
+    values: usize,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> u8 {
+        *self.text.as_bytes().get(self.at).unwrap_or(&0)
+    }
+
+    fn eat(&mut self, c: u8) -> bool {
+        let found = self.at < self.text.len() && self.peek() == c;
+        self.at += usize::from(found);
+        found
+    }
+
+    fn word(&mut self, word: &str) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        self.at += if found { word.len() } else { 0 };
+        found
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.peek(), b' ' | b'\t' | b'\r' | b'\n') {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json, &'static str> {
+        self.values += 1;
+        if self.values > MOST_VALUES {
+            return Err("too many values");
+        }
+        if depth > DEPTH {
+            return Err("too many levels");
+        }
+        self.blanks();
+        match self.peek() {
+            b'"' => Ok(Json::Text(self.string()?)),
+            b'[' => self.array(depth),
+            b'{' => self.object(depth),
+            _ if self.word("null") => Ok(Json::Null),
+            _ if self.word("true") => Ok(Json::Bool(true)),
+            _ if self.word("false") => Ok(Json::Bool(false)),
+            _ => self.number(),
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Json, &'static str> {
+        let mut items = Vec::new();
+        self.at += 1;
+        self.blanks();
+        while !self.eat(b']') {
+            if !items.is_empty() && !self.eat(b',') {
+                return Err("no comma between two values");
+            }
+            items.push(self.value(depth + 1)?);
+            self.blanks();
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Json, &'static str> {
+        let mut members: BTreeMap<String, Json> = BTreeMap::new();
+        self.at += 1;
+        self.blanks();
+        while !self.eat(b'}') {
+            if !members.is_empty() && !self.eat(b',') {
+                return Err("no comma between two values");
+            }
+            self.blanks();
+            let key = self.string()?;
+            let in_order = match members.last_key_value() {
+                Some((last, _)) if !self.loose => *last < key,
+                _ => !members.contains_key(&key),
+            };
+            if !in_order {
+                return Err("a key that is there twice, or out of order");
+            }
+            self.blanks();
+            if !self.eat(b':') {
+                return Err("no colon behind a key");
+            }
+            let value = self.value(depth + 1)?;
+            members.insert(key, value);
+            self.blanks();
+        }
+        Ok(Json::Object(members))
+    }
+
+    fn digits(&mut self) -> usize {
+        let from = self.at;
+        while self.peek().is_ascii_digit() {
+            self.at += 1;
+        }
+        self.at - from
+    }
+
+    fn number(&mut self) -> Result<Json, &'static str> {
+        let from = self.at;
+        if self.loose && self.word("NaN") {
+            return Ok(Json::Number("NaN".into()));
+        }
+        self.eat(b'-');
+        if !(self.loose && self.word("Infinity")) {
+            let zero = self.peek() == b'0';
+            let digits = self.digits();
+            if digits == 0 || (zero && digits > 1) {
+                return Err(if self.at < self.text.len() { "not a value" } else { "it ends too early" });
+            }
+            if self.eat(b'.') && self.digits() == 0 {
+                return Err("a number without digits");
+            }
+            if self.eat(b'e') || self.eat(b'E') {
+                if !self.eat(b'-') {
+                    self.eat(b'+');
+                }
+                if self.digits() == 0 {
+                    return Err("a number without digits");
+                }
+            }
+        }
+        if self.at - from > MOST_DIGITS {
+            return Err("a number with too many digits");
+        }
+        Ok(Json::Number(self.text[from..self.at].to_string()))
+    }
+
+    fn string(&mut self) -> Result<String, &'static str> {
+        if !self.eat(b'"') {
+            return Err("no text where one must be");
+        }
+        let mut out = String::new();
+        loop {
+            let from = self.at;
+            while !matches!(self.peek(), b'"' | b'\\' | 0..=31) {
+                self.at += 1;
+            }
+            out.push_str(&self.text[from..self.at]);
+            match self.peek() {
+                b'"' => break,
+                b'\\' => out.push(self.escape()?),
+                _ if self.at == self.text.len() => return Err("a text without an end"),
+                _ => return Err("a control character in a text"),
+            }
+        }
+        self.at += 1;
+        Ok(out)
+    }
+
+    fn escape(&mut self) -> Result<char, &'static str> {
+        self.at += 1;
+        let c = self.peek();
+        self.at += 1;
+        Ok(match c {
+            b'"' | b'\\' | b'/' => char::from(c),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let mut code = self.hex()?;
+                if (0xd800..0xdc00).contains(&code) && self.word("\\u") {
+                    let low = self.hex()?;
+                    if !(0xdc00..0xe000).contains(&low) {
+                        return Err("half a surrogate pair");
+                    }
+                    code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+                }
+                char::from_u32(code).ok_or("half a surrogate pair")?
+            }
+            _ => return Err("an unknown escape"),
+        })
+    }
+
+    fn hex(&mut self) -> Result<u32, &'static str> {
+        let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or("an unknown escape")?;
+        self.at += 4;
+        digits.iter().try_fold(0, |code, digit| {
+            char::from(*digit).to_digit(16).map(|value| code * 16 + value).ok_or("an unknown escape")
+        })
+    }
+}

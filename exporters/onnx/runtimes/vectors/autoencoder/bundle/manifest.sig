@@ -1,0 +1,4 @@
+sri-signature 1
+algorithm ed25519
+key 54e00bea2134eaa2
+signature m3rXWHzSA2IGt6No36e2DyBcLK4Rq38Oa3/ZNCT1GGi4yK0m+O5xVM7i2/C+WzAGSxrhL8fl42hXqpTPHVZdAA==

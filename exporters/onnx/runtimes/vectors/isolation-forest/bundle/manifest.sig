@@ -1,0 +1,4 @@
+sri-signature 1
+algorithm ed25519
+key 54e00bea2134eaa2
+signature Nlb9IwhIJTxkfmPXu/hex/Ju2MJtFR1jS1oYKo2O5E9yLMhCqWQx2JlUCrQ1xAcbps8DLYVs0LyhKH9U6BB0Ag==

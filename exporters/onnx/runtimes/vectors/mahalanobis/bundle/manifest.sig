@@ -1,0 +1,4 @@
+sri-signature 1
+algorithm ed25519
+key 54e00bea2134eaa2
+signature Yt6PB3LK12XKTBIN5/MjnPGPXCa7nxtt1sDabV0gyCHCo5JhxFwWPXr+eAvVRgRERtdr8/QXkSGY1TyIA05bBw==

@@ -1,0 +1,4 @@
+sri-signature 1
+algorithm ed25519
+key 54e00bea2134eaa2
+signature O016Cz+WlQn3Fbsa6uuWDB35AlmiCa/9h70dbn9uz39ZdbcanhANMhOwWIx+xLeq8obRrOd5UMZwRXk6N69FBA==

@@ -1,0 +1,238 @@
+/** The page: files in, verdicts and drawings out. What was chosen is kept here; everything shown follows from it. */
+
+import { checkBundle, loadGuard, readSignals } from "../sri-guard/browser.js";
+import { SOFT } from "../sri-guard/admission.js";
+import { looksLikeZip } from "../sri-guard/zip.js";
+import * as ort from "../ort/ort.mjs";
+import { Course, Paths } from "./charts.js";
+import { acceptDrops, contentOf, ignoreOtherDrops } from "./drop.js";
+import { fetchAndLock } from "./lock.js";
+import { bundleFacts, element, facts, find, finding, keys, legend, problem, signalFacts, table } from "./view.js";
+
+/** Lines of a drawing, and rows that a table begins with. More would neither be seen nor be quick. */
+const MOST_LINES = 300;
+const MOST_ROWS = 50;
+
+const state = {
+  /** @type {Map<string, Uint8Array> | null} */ bundle: null,
+  /** @type {{ name: string, content: Uint8Array } | null} */ file: null,
+  /** @type {any} */ guard: null,
+  /** @type {any} */ signals: null,
+  /** @type {any[]} */ verdicts: [],
+  /** @type {number | null} */ chosen: null,
+  rows: MOST_ROWS,
+};
+
+const paths = new Paths(find("paths"), choose);
+const course = new Course(find("course"));
+/** Steps follow each other even if files come faster than they are read. */
+let turn = Promise.resolve();
+const next = (step) => {
+  turn = turn.then(step).catch((err) => {
+    find("finding").textContent = "Something went wrong.";
+    problem("signals-problem", err);
+    throw err;
+  });
+  return turn;
+};
+
+// -- what is chosen ------------------------------------------------------------------------------------------
+
+async function takeBundle(files) {
+  state.bundle = await contentOf(files);
+  await openBundle();
+}
+
+async function openBundle() {
+  if (state.bundle === null) return;
+  const publicKey = find("public-key").value.trim();
+  const digest = find("digest").value.trim();
+  const wanted = { ...(publicKey && { publicKey }), ...(digest && { digest }) };
+  const [only] = state.bundle.size === 1 ? [...state.bundle] : [];
+  const source = only && looksLikeZip(only[1]) ? only[1] : state.bundle;
+  const subject = only ? only[0] : "bundle";
+  await state.guard?.dispose();
+  state.guard = null;
+  problem("bundle-problem");
+  facts("bundle-facts", []);
+  try {
+    await checkBundle(source, { subject, ...wanted });
+    state.guard = await loadGuard(source, { subject, backend: ort, ...wanted });
+    facts("bundle-facts", bundleFacts(state.guard, Boolean(digest)));
+  } catch (err) {
+    problem("bundle-problem", err);
+  }
+  await readFile();
+}
+
+async function takeSignals(files) {
+  const [name, content] = [...await contentOf(files)][0] ?? ["", new Uint8Array()];
+  state.file = { name, content };
+  await readFile();
+}
+
+/** What a bare array means, the bundle says. */
+async function readFile() {
+  state.signals = null;
+  problem("signals-problem");
+  facts("signals-facts", []);
+  if (state.file !== null) {
+    try {
+      const domain = state.guard?.manifest.signal.domain ?? "sigma";
+      state.signals = await readSignals(state.file.name, state.file.content, domain);
+      facts("signals-facts", signalFacts(state.signals));
+    } catch (err) {
+      problem("signals-problem", err);
+    }
+  }
+  await score();
+}
+
+const chosenRule = () => document.querySelector('input[name="rule"]:checked').value;
+const chosenFilter = () => document.querySelector('input[name="filter"]:checked').value;
+
+async function score() {
+  state.verdicts = [];
+  state.chosen = null;
+  state.rows = MOST_ROWS;
+  if (state.guard !== null && state.signals !== null) {
+    const accept = SOFT.filter((name) => find(`soft-${name}`).checked);
+    problem("signals-problem");
+    try {
+      state.verdicts = await state.guard.score(state.signals, {
+        rule: chosenRule(), accept, unverified: find("unverified").checked, subject: state.file.name,
+      });
+    } catch (err) {
+      problem("signals-problem", err);
+      find("admission").open ||= ["ModelMismatch", "ScoringError"].includes(err?.name);
+    }
+  }
+  show();
+}
+
+// -- what is shown -------------------------------------------------------------------------------------------
+
+function show() {
+  const { guard, signals, verdicts } = state;
+  find("results").hidden = !verdicts.length;
+  find("finding").textContent = verdicts.length ? finding(verdicts) : waitingFor();
+  if (!verdicts.length) return;
+  keys(verdicts, guard.manifest.rules[chosenRule()]);
+  showLayers(signals.shape[2]);
+  showPaths();
+  showTable();
+  find("one").hidden = true;
+  const worst = byPValue()[0];
+  if (worst?.verdict.status === "flagged") choose(worst.row);
+}
+
+function waitingFor() {
+  if (state.guard === null) return state.file === null ? "Drop a bundle and a file of signals." : "Drop the bundle that judges them.";
+  return state.file === null ? "Drop a file of signals." : "These signals are not scored.";
+}
+
+function showLayers(layers) {
+  find("layers").hidden = layers === 1;
+  const select = find("layer");
+  if (select.options.length === layers) return;
+  select.replaceChildren(...Array.from({ length: layers }, (_, c) => element("option", { value: String(c) }, String(c))));
+}
+
+/** Suspicious ones are drawn last, so that they lie on top. */
+function showPaths() {
+  const { signals, verdicts, chosen } = state;
+  const { domain, low, high } = state.guard.manifest.signal;
+  const values = signals.in(domain, "signals");
+  const [, cells, layers] = signals.shape;
+  const layer = Number(find("layer").value) || 0;
+  const shown = byPValue().slice(0, MOST_LINES).reverse();
+  const lines = shown.map(({ row, verdict }) => ({
+    row,
+    status: verdict.status,
+    values: Array.from({ length: cells }, (_, t) => {
+      const value = values[(row * cells + t) * layers + layer];
+      // What the guard cannot read leaves a gap.
+      return t < (signals.lengths?.[row] ?? cells) && value > low && value < high ? value : null;
+    }),
+  }));
+  paths.update(lines, chosen, domain);
+  const what = domain === "sigma" ? "1 is compliant inside, 0 is refusing inside" : "high is compliant inside, low is refusing inside";
+  const some = verdicts.length > MOST_LINES ? ` The ${MOST_LINES} most suspicious of ${verdicts.length} are drawn.` : "";
+  find("paths-note").textContent = `One line per generation: ${what}.${some} Click one to look closer.`;
+  legend("paths-legend", ["flagged", "unmonitored", "clear"].filter((x) => verdicts.some((v) => v.status === x)).map((x) => [x, x]));
+}
+
+/** Rows with their verdicts, most suspicious first; what could not be judged follows what was flagged. */
+function byPValue() {
+  const order = { flagged: 0, unmonitored: 1, clear: 2 };
+  return state.verdicts
+    .map((verdict, row) => ({ verdict, row }))
+    .sort((a, b) => order[a.verdict.status] - order[b.verdict.status] || (b.verdict.score ?? 0) - (a.verdict.score ?? 0));
+}
+
+function showTable() {
+  const filter = chosenFilter();
+  const all = byPValue().filter(({ verdict }) => filter === "all" || verdict.status === filter);
+  table(all.slice(0, state.rows), state.chosen, choose);
+  find("more").hidden = all.length <= state.rows;
+  find("more").textContent = `Show more (${all.length - state.rows})`;
+}
+
+async function choose(row) {
+  state.chosen = row;
+  showPaths();
+  showTable();
+  const { guard, signals, verdicts } = state;
+  const [, cells, layers] = signals.shape;
+  const size = cells * layers;
+  const own = signals.in(guard.manifest.signal.domain, "signals").subarray(row * size, (row + 1) * size);
+  const repeated = new Float32Array(cells * size);
+  for (let t = 0; t < cells; t += 1) repeated.set(own, t * size);
+  const { score: scores, valid } = await guard.scorePrefix(repeated, Array.from({ length: cells }, (_, t) => t + 1));
+  if (state.chosen !== row || state.guard !== guard) return;
+  const length = signals.lengths?.[row] ?? cells;
+  find("one").hidden = false;
+  find("one-title").textContent = `Generation ${verdicts[row].request_id}`;
+  course.update(Array.from(scores, (score, t) => (valid[t] && t < length ? score : null)), guard.thresholds.online);
+  legend("course-legend", [["score", "score after this cell"], ["above", "online threshold"]]);
+}
+
+function save() {
+  const lines = state.verdicts.map((verdict) => `${JSON.stringify(verdict)}\n`);
+  const link = element("a", { href: URL.createObjectURL(new Blob(lines, { type: "application/x-ndjson" })), download: "verdicts.jsonl" });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+// -- the wiring ----------------------------------------------------------------------------------------------
+
+find("soft").append(...SOFT.map((name) =>
+  element("label", {}, element("input", { type: "checkbox", id: `soft-${name}` }), ` ${name}`)));
+for (const [id, take] of [["bundle-files", takeBundle], ["bundle-folder", takeBundle], ["signals-file", takeSignals]]) {
+  const input = find(id);
+  input.addEventListener("change", () => {
+    const files = [...input.files];
+    // So that the same file can be chosen again after it changed.
+    input.value = "";
+    if (files.length) next(() => take(files));
+  });
+}
+acceptDrops(find("bundle"), (files) => next(() => takeBundle(files)));
+acceptDrops(find("signals"), (files) => next(() => takeSignals(files)));
+ignoreOtherDrops();
+for (const id of ["public-key", "digest"]) find(id).addEventListener("change", () => next(openBundle));
+for (const id of ["unverified", ...SOFT.map((name) => `soft-${name}`)]) find(id).addEventListener("change", () => next(score));
+find("rule").addEventListener("change", () => next(score));
+find("filter").addEventListener("change", showTable);
+find("layer").addEventListener("change", showPaths);
+find("more").addEventListener("click", () => {
+  state.rows += 10 * MOST_ROWS;
+  showTable();
+});
+find("save").addEventListener("click", save);
+
+await next(async () => {
+  ort.env.wasm.numThreads = 1;
+  ort.env.wasm.wasmBinary = await fetchAndLock();
+  document.documentElement.dataset.ready = "yes";
+});

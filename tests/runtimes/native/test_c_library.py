@@ -1,0 +1,41 @@
+"""The C library itself: its own copy of onnxruntime's API, and what a program may do with it."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+RUNTIMES = HERE.parents[2] / "exporters/onnx/runtimes"
+
+
+def test_the_small_table_of_the_api_is_that_of_the_real_header(tmp_path):
+    """SRI_ORT_INCLUDE: a folder with onnxruntime_c_api.h, which the wheel does not have."""
+    places = [os.environ.get("SRI_ORT_INCLUDE", ""), "/usr/include/onnxruntime", "/usr/local/include/onnxruntime"]
+    include = next((place for place in places if place and (Path(place) / "onnxruntime_c_api.h").exists()), None)
+    if include is None or shutil.which("gcc") is None:
+        pytest.skip("no gcc, or SRI_ORT_INCLUDE does not name a folder with onnxruntime_c_api.h")
+    command = ["gcc", "-c", HERE / "ort_api_check.c", "-I", include, "-I", RUNTIMES / "c", "-o", tmp_path / "check.o"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_function_of_the_small_table_is_compared():
+    used = re.findall(r"\(\*([A-Z]\w+)\)\(", (RUNTIMES / "c/src/ort_api.h").read_text())
+    table = [name for name in used if name not in ("GetApi", "GetVersionString")]
+    assert table == re.findall(r"^SAME\((\w+)\)", (HERE / "ort_api_check.c").read_text(), re.MULTILINE)
+
+
+def test_threads_locales_short_buffers_and_streaming(compile_c, tmp_path):
+    if shutil.which("localedef") is None:
+        pytest.skip("no localedef on PATH")
+    subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"], capture_output=True)
+    if not (tmp_path / "de_DE.UTF-8").exists():
+        pytest.skip("localedef cannot make a locale that writes a comma in numbers")
+    compile_c(tmp_path / "check", HERE / "library_check.c")
+    command = [tmp_path / "check", RUNTIMES / "vectors/autoencoder/bundle", "de_DE.UTF-8"]
+    done = subprocess.run(command, env=os.environ | {"LOCPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
