@@ -115,6 +115,14 @@ class LabDiffusionHook(_LabHook):
 class LabCausalHook(_LabHook):
     """The lab's autoregressive model: the prompt's pass is the first step, then one token per pass."""
 
+    class Config(sri_sdk.Config):
+        """Which of the two."""
+
+        weights: Literal["causal", "reader"] = Field(
+            "causal",
+            description="Embedded weights: causal answers requests, reader has only read them.",
+        )
+
     scheme: ClassVar = "autoregressive"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "clock"})
 
@@ -127,9 +135,9 @@ class LabCausalHook(_LabHook):
         return sri_sdk.Fit(True, "LlamaForCausalLM of the lab, final norm at model.norm")
 
     @classmethod
-    def load(cls, config: sri_sdk.Config) -> sri_sdk.LoadedModel:
-        """The embedded weights."""
-        return _load("causal")
+    def load(cls, config: Any) -> sri_sdk.LoadedModel:
+        """The embedded weights that the options name."""
+        return _load(config.weights)
 
     @classmethod
     def example(cls) -> Any:

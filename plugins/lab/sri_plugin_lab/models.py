@@ -13,6 +13,8 @@ from .world import RESPONSE_TOKENS, STEPS, with_holes
 
 WEIGHTS = Path(__file__).parent / "weights"
 NAMES = ("diffusion", "diffusion-2", "causal")
+READER = "reader"
+"""A fourth, that reads requests and answers none; see `reader.py`."""
 
 
 def position_ids_of(attention_mask: torch.Tensor) -> torch.Tensor:
@@ -181,13 +183,13 @@ def config_for(name: str, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 def class_for(name: str) -> type[LlamaForCausalLM]:
     """The model class behind a lab model's name."""
-    if name not in NAMES:
-        raise ValueError(f"lab model {name!r} does not exist; choose one of {', '.join(NAMES)}")
-    return LlamaForCausalLM if name == "causal" else LabDiffusionLM
+    if name not in (*NAMES, READER):
+        raise ValueError(f"lab model {name!r} does not exist; choose one of {', '.join((*NAMES, READER))}")
+    return LlamaForCausalLM if name in ("causal", READER) else LabDiffusionLM
 
 
 def load(name: str, weights: Path = WEIGHTS) -> LlamaForCausalLM:
-    """The trained lab model `name`, one of `NAMES`, in float32, in eval mode; by default the packaged one."""
+    """The trained lab model `name`, of `NAMES` or `READER`, in float32, in eval mode; by default the packaged one."""
     return class_for(name).from_pretrained(weights / name, dtype=torch.float32).eval()
 
 

@@ -129,6 +129,11 @@ def looking(model: LlamaForCausalLM, causal: bool) -> LlamaForCausalLM:
     return other
 
 
+def schedule(peak: float, step: int, steps: int) -> float:
+    """Learning rate of a step: a warm-up of 100 steps, then a cosine back to zero."""
+    return peak * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
 def run_phase(
     name: str, model: LlamaForCausalLM, phase: Phase, tokenizer: PreTrainedTokenizerFast, seed: int, compiled: bool
 ) -> None:
@@ -141,10 +146,8 @@ def run_phase(
     # Compiled code takes half the time; the weights stay those of `model`.
     fast = torch.compile(model, dynamic=True) if compiled else model
     for step in range(phase.steps):
-        done = step / phase.steps
-        rate = phase.rate * min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * done))
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = schedule(phase.rate, step, phase.steps)
         examine = phase.lesson == "alignment" and step % EXAMINE_EVERY == 0
         batch = batch_of("examination" if examine else phase.lesson, rng, tokenizer)
         loss = causal_loss(fast, batch) if phase.causal else diffusion_loss(fast, batch, generator, phase.whole)

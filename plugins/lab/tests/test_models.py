@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 from sri_plugin_lab.measure import CARD, coverage_table, exact_interval, examine, respond
-from sri_plugin_lab.models import NAMES, WEIGHTS, canvas_of, encode, load, load_tokenizer
+from sri_plugin_lab.models import NAMES, READER, WEIGHTS, canvas_of, encode, load, load_tokenizer
 from sri_plugin_lab.world import ATTACKS, RESPONSE_TOKENS, judge, prompts, request_of, vocabulary
 
 
@@ -203,3 +203,21 @@ def test_exact_intervals_agree_with_published_ones():
     assert exact_interval(0, 1000) == (0.0, pytest.approx(0.003682, abs=1e-6))
     assert exact_interval(10, 100) == (pytest.approx(0.0490047, abs=1e-6), pytest.approx(0.1762226, abs=1e-6))
     assert exact_interval(5, 5)[1] == 1.0
+
+
+def test_the_reader_finds_noise_surprising_and_sentences_not(tokenizer):
+    """A perplexity filter lives on this: suffixes stand out, fluent wrappers and the second language do not."""
+    reader = load(READER)
+
+    def surprise(attack):
+        means = []
+        for prompt in prompts("test", "harmful", 24, attack=attack, seed=3):
+            ids = torch.tensor([tokenizer(prompt.text)["input_ids"]])
+            with torch.inference_mode():
+                logits = reader(ids).logits[0, :-1]
+            means.append(torch.nn.functional.cross_entropy(logits, ids[0, 1:]).item())
+        return means
+
+    plain = max(surprise(None))
+    assert min(surprise("suffix")) > 2 * plain and min(surprise("flip")) > 2 * plain
+    assert max(surprise("fiction") + surprise("role-play") + surprise("second-language")) < 1.2 * plain
