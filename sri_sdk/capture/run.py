@@ -13,21 +13,19 @@ import torch
 from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
     HOOK_FAILED,
-    INCOMPLETE,
     INTERRUPTED,
-    ROWS_DIFFER,
     SCORER_FAILED,
     SILENT,
-    Coverage,
     conclude_trace,
     conclude_verdicts,
 )
+from sri_sdk.capture.evidence import Evidence
 from sri_sdk.capture.pool import Pooled, make_pooler
-from sri_sdk.capture.recorder import Layers, Recorder, Watching, to_host
+from sri_sdk.capture.recorder import Layers, Recorder, Watching
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
-from sri_sdk.records import PADDING, ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
+from sri_sdk.records import ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
 
@@ -55,19 +53,7 @@ class Run:
         self._kwargs: Mapping[str, Any] = {}
         self._states: dict[str | int, torch.Tensor] = {}
         self._waiting: list[Pooled] = []
-        self._seen: list[torch.Tensor | None] = []
-        self._first: StepPlan | None = None
-        self._last: StepPlan | None = None
-        self._shapes: dict[int, StepPlan] = {}
-        self._width = 0
-        self._prompt: torch.Tensor | None = None
-        self._expected: tuple[int, ...] | None = None
-        self._lengths: tuple[int, ...] | None = None
-        self._cut: tuple[bool, ...] = ()
-        self._said: int | None = None
-        self._called = 0
-        self._strangers = 0
-        self._ended: tuple[bool, ...] = ()
+        self._evidence = Evidence(hook, self._view, watching.budget, fixed=watching.fixed)
         self._calling: int | None = None
         self.failure: str | None = None
         self._failures: list[str] = []
@@ -137,8 +123,8 @@ class Run:
             return
         self._admit(plan, input_ids)
         self.settle(plan.committed)
-        self._plan = self._last = plan
-        self._shapes.setdefault(plan.positions.shape[1], plan)
+        self._plan = plan
+        self._evidence.planned(plan)
         self._view.steps += 1
 
     def state(self, layer: str | int, output: Any) -> None:
@@ -157,7 +143,7 @@ class Run:
         try:
             plan, self._plan = self._plan, None
             self._pooler.add([self._states[name].detach() for name in self.layers], plan)
-            self._seen.append(plan.active)
+            self._evidence.seen.append(plan.active)
         except Exception as err:
             self._isolate(err)
 
@@ -173,7 +159,7 @@ class Run:
             return
         if active is not None:
             both = active if pooled.active is None else pooled.active & active.to(pooled.active.device)
-            pooled, self._seen[-1] = replace(pooled, active=both), both
+            pooled, self._evidence.seen[-1] = replace(pooled, active=both), both
         self._waiting.append(pooled)
         if self._watching.immediate or len(self._waiting) >= MOST_WAITING:
             self._record()
@@ -189,7 +175,7 @@ class Run:
 
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
-        self._expected = tuple(steps)
+        self._evidence.expected = tuple(steps)
 
     def returned(self, tokens: torch.Tensor, passes: int | None = None) -> torch.Tensor:
         """Says what the watched call returned, so that coverage can be checked where a family stops when it likes.
@@ -208,30 +194,9 @@ class Run:
         Returns:
             The same tokens.
         """
-        if self._recorder is None or self._first is None or self._last is None:
-            return tokens
-        if len(tokens) != len(self._recorder.steps):
-            self.fail(ROWS_DIFFER)
-            return tokens
-        if passes is not None and passes != self._view.forwards:
-            self.fail(INCOMPLETE)
-        self._said = passes
-        self._lengths = tuple(self._hook.lengths(tokens[:, self._prompt_of(tokens) :], self._view))
-        if self._hook.scheme == "autoregressive":
-            self.expect(self._lengths)
-            ends = set(self._hook.eos_ids() if self._view.eos_ids is None else self._view.eos_ids)
-            # As long as it could get, and without an end: the call stopped it, not the model.
-            self._cut = tuple(int(row[-1]) not in ends for row in tokens)
+        if self._recorder is not None and (reason := self._evidence.returned(tokens, passes)) is not None:
+            self.fail(reason)
         return tokens
-
-    def _prompt_of(self, tokens: torch.Tensor) -> int:
-        """Columns of the prompt that these tokens begin with; 0 = they are the response alone."""
-        width, prompt = self._width, self._prompt
-        if tokens.shape[1] <= width:
-            return 0
-        if prompt is None:
-            return width
-        return width if torch.equal(tokens[:, :width].to(prompt), prompt) else 0
 
     def enter_call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
         """One of the model's own generation methods is about to run.
@@ -265,7 +230,7 @@ class Run:
             return
         tokens = _tokens(result)
         try:
-            if tokens is not None and self._expected is None and self._lengths is None:
+            if tokens is not None and not self._evidence.told:
                 self.returned(tokens)
         except Exception as err:
             self._isolate(err)
@@ -282,11 +247,11 @@ class Run:
     def called(self) -> None:
         """The model's own forward was called, whatever of it is heard."""
         if not self._finished:
-            self._called += 1
+            self._evidence.called += 1
 
     def strangers(self, passes: int) -> None:
         """Says how many passes of this model ran meanwhile that no run owns."""
-        self._strangers = passes
+        self._evidence.strangers = passes
 
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""
@@ -314,15 +279,14 @@ class Run:
             self.fail(SILENT)
             self.traces = tuple(_nothing(i, tuple(self._failures)) for i in ids)
         else:
-            coverage = self._coverage(len(ids))
+            coverage = self._evidence.coverage(len(ids))
             self.traces = tuple(
                 conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
             )
             self.signals = self._signals(ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
-        self._states, self._waiting, self._seen, self._prompt = {}, [], [], None
-        self._first = self._last = self._view.taken = None
-        self._view.memory, self._shapes = {}, {}
+        self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
+        self._evidence.forget()
         try:
             self.verdicts = conclude_verdicts(self._watching, self._recorder, self.signals, self.traces)
         except Exception as err:
@@ -333,9 +297,8 @@ class Run:
     def _finish(self, committed: torch.Tensor | None) -> None:
         if self._plan is not None:
             self.fail(SILENT)
-        if self._called > self._view.forwards:
-            # Code that was exported or recorded without the tap: the model was called, and nothing was heard.
-            self.fail(INCOMPLETE if self._view.forwards else SILENT)
+        if (reason := self._evidence.unheard()) is not None:
+            self.fail(reason)
         if self._calling is not None:
             # The block ends while the generation goes on, as in another thread.
             self.fail(INTERRUPTED)
@@ -343,14 +306,13 @@ class Run:
             self._isolate(CaptureError("another prompt, or a canvas begun anew: watch one generation at a time"))
         if self._recorder is None:
             return
-        if committed is None and self._last is not None and self._hook.scheme != "autoregressive":
-            width = self._last.canvas or max([*_reach(self._last), 1])
-            committed = torch.ones(len(self._recorder.steps), width, dtype=torch.bool)
+        if committed is None and self._hook.scheme != "autoregressive":
+            committed = torch.ones(len(self._recorder.steps), self._evidence.width_of_canvas(), dtype=torch.bool)
         self.settle(committed)
         self._record()
         grid = self._watching.grid
         missing = 0 if grid is None else int(max(grid.budget - self._recorder.steps.min(), 0))
-        covered = [not c.reasons() for c in self._coverage(len(self._recorder.steps))]
+        covered = [not c.reasons() for c in self._evidence.coverage(len(self._recorder.steps))]
         self._recorder.finish(self._pooler.tail(missing), np.array(covered) & (not self._failures))
 
     def _record(self) -> None:
@@ -368,45 +330,6 @@ class Run:
             made_by = {"anchors": watching.anchors.digest, "tau": watching.tau, "eps": watching.eps}
             printed = {**watching.fingerprint.to_dict(), **made_by}
         return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
-
-    def _coverage(self, requests: int) -> list[Coverage]:
-        """Per request: steps seen, against what is known of how many there were."""
-        steps = [to_host(active, requests) for active in self._seen]
-        seen = sum(steps, np.zeros(requests, dtype=np.int64))
-        going = steps[-1] if steps else np.zeros(requests, dtype=np.bool_)
-        budget = self._watching.budget
-        usual = None if budget is None else budget if self._watching.fixed else self._hook.expected_steps(budget)
-        expected = [usual] * requests if self._expected is None else list(self._expected)
-        taken = self._view.taken
-        if self._expected is None and taken is not None and len(taken) == requests:
-            expected = taken.tolist()
-        self._ended = self._ends([not on for on in going])
-        cut = self._cut or (False,) * requests
-        return [Coverage(int(seen[r]), expected[r], budget, ended=self._ended[r], cut=cut[r]) for r in range(requests)]
-
-    def _ends(self, idle: Sequence[bool]) -> tuple[bool, ...]:
-        """Per request: whether its end was seen, where nobody knows how many steps there should be.
-
-        `idle`: whether the last step had nothing to do for it. Else what was returned decides: positions behind the
-        last pass's rows would mean passes that nobody heard.
-        """
-        if self._lengths is None or self._last is None or self._hook.scheme == "autoregressive":
-            return tuple(map(bool, idle))
-        whole = self._all_heard()
-        return tuple(whole and length <= far for length, far in zip(self._lengths, _reach(self._last), strict=True))
-
-    def _all_heard(self) -> bool:
-        """Whether something but the tap itself says that no pass was missed."""
-        if self._said is not None or self._strangers:
-            # Passes that nobody owns may be ours, run in a thread that the watch does not reach.
-            return self._said is not None
-        if self._called == self._view.forwards:
-            return True
-        # Compiled: nobody counts the calls. A window that moved with the tokens is as good; a canvas that every
-        # pass shows whole tells nothing.
-        assert self._last is not None and self._first is not None
-        last = _reach(self._last)
-        return any(_reach(plan) != last for plan in (self._first, *self._shapes.values()))
 
     # -- the first step, and failures ------------------------------------------------------------------------
 
@@ -432,15 +355,8 @@ class Run:
                     f"the response has {' or '.join(map(str, found))} positions, the guard's profile {wanted}: "
                     "generate as the guard was fitted, with responses that begin empty, or fit one for this length"
                 )
-        self._view.requests, self._first = requests, plan
-        width = self._view.prompt
-        if width is None:
-            width = input_ids.shape[1] if self._hook.scheme == "autoregressive" else 0
-        self._width = width
-        # Behind a cache the first step shows a block, and not where the prompt begins.
-        if self._hook.scheme == "autoregressive" or int(plan.positions[0, 0]) == -width:
-            rows = input_ids if plan.rows is None else input_ids[plan.rows]
-            self._prompt = rows[:, :width].clone()
+        self._view.requests = requests
+        self._evidence.began(plan, input_ids)
         self._recorder = Recorder(self._watching, requests)
 
     def _compare_start(self, plan: StepPlan) -> None:
@@ -470,14 +386,6 @@ def _shown(plan: StepPlan) -> list[int]:
     positions = plan.positions if plan.rows is None else plan.positions[plan.rows]
     shown: list[int] = ((positions >= 0) & (positions < plan.canvas)).sum(1).tolist()
     return shown
-
-
-def _reach(plan: StepPlan) -> list[int]:
-    """Per request: how many response positions lie before the end of this pass."""
-    positions = plan.positions if plan.rows is None else plan.positions[plan.rows]
-    shifted = torch.where(positions == PADDING, positions, positions + plan.shift)
-    reach: list[int] = (shifted.amax(1) + 1).tolist()
-    return reach
 
 
 def _tokens(result: Any) -> torch.Tensor | None:
