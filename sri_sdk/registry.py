@@ -135,14 +135,14 @@ def load(kind: str, name: str) -> type[Any]:
     interface = KINDS[kind].interface
     if not (inspect.isclass(target) and issubclass(target, interface)):
         raise PluginLoadFailed(
-            f"{subject}: {target!r} is not a subclass of sri_sdk.{interface.__name__}. "
+            f"{subject}: {target!r} is not a subclass of {_called(interface)}. "
             "Point the entry point at the plugin's class."
         )
     missing = sorted([*target.__abstractmethods__, *_undeclared(interface, target)])
     if missing:
         raise PluginLoadFailed(
             f"{subject}: {target.__name__} lacks {', '.join(missing)}, which every {interface.__name__} must have; "
-            f"see the docstrings of sri_sdk.{interface.__name__}."
+            f"see the docstrings of {_called(interface)}."
         )
     return target
 
@@ -176,6 +176,14 @@ def build(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any
     except Exception as err:
         point = _the_only(kind, name)
         _refuse_import(point, _subject(kind, point), err, doing="building")
+
+
+def _called(interface: type[Plugin]) -> str:
+    """Where a vendor imports it from."""
+    import sri_sdk
+
+    public = interface.__name__ in sri_sdk.__all__
+    return f"{'sri_sdk' if public else interface.__module__}.{interface.__name__}"
 
 
 def _undeclared(interface: type[Plugin], target: type[Plugin]) -> list[str]:

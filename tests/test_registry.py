@@ -153,6 +153,12 @@ def test_a_class_of_another_kind_is_refused(install: Install) -> None:
         registry.load("judges", "files")
 
 
+def test_the_interface_is_named_as_a_vendor_imports_it(install: Install) -> None:
+    install("files", kind="attacks")
+    with pytest.raises(PluginLoadFailed, match=r"not a subclass of sri_sdk\.attack\.Attack"):
+        registry.load("attacks", "files")
+
+
 def test_a_class_that_leaves_promises_open_is_refused_by_their_names(install: Install) -> None:
     install("files", SINK.replace("def emit", "def omit"))
     with pytest.raises(PluginLoadFailed, match="FakeSink lacks emit"):

@@ -99,22 +99,9 @@ class Benchmark(sri_sdk.Dataset):
         self, split: str, label: Literal["harmless", "harmful"], count: int, *, attack: str | None = None
     ) -> list[sri_sdk.Prompt]:
         """The first `count` prompts of a split, in an order that does not follow the files."""
-        for what, name, known in (
-            ("split", split, self.splits()), ("label", label, LABELS), ("attack", attack, self.attacks()),
-        ):  # fmt: skip
-            if name is not None and name not in known:
-                raise ConfigError(
-                    f"dataset {self.manifest.name}: unknown {what} {name!r}; allowed: {', '.join(known) or 'none'}."
-                    f"{did_you_mean(name, known)}"
-                )
-        found = self._pool.prompts.get((split, label, attack), ())
-        if len(found) < count:
-            kind = f"{label} prompts" + (f" with attack {attack!r}" if attack else "")
-            raise ConfigError(
-                f"dataset {self.manifest.name}: {count} {kind} are needed of split {split!r}, it has {len(found)}. "
-                "Lower the numbers of its folds, or give it a larger share in options.shares."
-            )
-        return list(found[:count])
+        refuse_unknown(self, self.manifest.name, split, label, attack)
+        cure = "Lower the numbers of its folds, or give it a larger share in options.shares."
+        return first_of(self._pool.prompts, self.manifest.name, (split, label, attack), count, cure)
 
     def everything(self) -> Mapping[Sort, tuple[sri_sdk.Prompt, ...]]:
         """Every prompt by split, label and attack, in the order in which they are drawn. Reads the files.
@@ -201,3 +188,36 @@ class Benchmark(sri_sdk.Dataset):
 def _hashes(folder: Path) -> dict[str, str]:
     files = [file for file in folder.rglob("*") if file.is_file()]
     return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def refuse_unknown(dataset: sri_sdk.Dataset, called: str, split: str, label: str, attack: str | None) -> None:
+    """Refuses what a dataset has nothing of.
+
+    Raises:
+        ConfigError: an unknown split, label or attack.
+    """
+    asked = (("split", split, dataset.splits()), ("label", label, LABELS), ("attack", attack, dataset.attacks()))
+    for what, name, known in asked:
+        if name is not None and name not in known:
+            raise ConfigError(
+                f"dataset {called}: unknown {what} {name!r}; allowed: {', '.join(known) or 'none'}."
+                f"{did_you_mean(name, known)}"
+            )
+
+
+def first_of(
+    pool: Mapping[Sort, Sequence[sri_sdk.Prompt]], called: str,
+    wanted: Sort, count: int, cure: str,
+) -> list[sri_sdk.Prompt]:  # fmt: skip
+    """The first `count` prompts of a split, label and attack.
+
+    Raises:
+        ConfigError: there are fewer; `cure` says what to do.
+    """
+    found, (split, label, attack) = pool.get(wanted, ()), wanted
+    if len(found) < count:
+        kind = f"{label} prompts" + (f" with attack {attack!r}" if attack else "")
+        raise ConfigError(
+            f"dataset {called}: {count} {kind} are needed of split {split!r}, it has {len(found)}. {cure}"
+        )
+    return list(found[:count])

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError
 import sri_sdk
 from sri_plugin_benchmarks.advbench import AdvBenchDataset
 from sri_plugin_benchmarks.artifacts import JailbreakBenchArtifactsDataset
-from sri_plugin_benchmarks.benchmark import LABELS, Benchmark
+from sri_plugin_benchmarks.benchmark import Benchmark, first_of, refuse_unknown
 from sri_plugin_benchmarks.harmbench import HarmBenchDataset
 from sri_plugin_benchmarks.jailbreakbench import JailbreakBenchDataset
 from sri_plugin_benchmarks.or_bench import OrBenchDataset
@@ -21,7 +21,7 @@ from sri_plugin_benchmarks.pool import Sort
 from sri_plugin_benchmarks.strongreject import StrongRejectDataset
 from sri_plugin_benchmarks.wildjailbreak import WildJailbreakDataset
 from sri_plugin_benchmarks.xstest import XSTestDataset
-from sri_sdk.errors import ConfigError, did_you_mean
+from sri_sdk.errors import did_you_mean
 
 SRI_PLUGIN_API = 1
 
@@ -86,22 +86,9 @@ class BenchmarksDataset(sri_sdk.Dataset):
         self, split: str, label: Literal["harmless", "harmful"], count: int, *, attack: str | None = None
     ) -> list[sri_sdk.Prompt]:
         """The first `count` prompts of a split, as its own set draws them, without those of an earlier set."""
-        for what, name, known in (
-            ("split", split, self.splits()), ("label", label, LABELS), ("attack", attack, self.attacks()),
-        ):  # fmt: skip
-            if name is not None and name not in known:
-                raise ConfigError(
-                    f"dataset benchmarks: unknown {what} {name!r}; allowed: {', '.join(known) or 'none'}."
-                    f"{did_you_mean(name, known)}"
-                )
-        found = self._prompts.get((split, label, attack), ())
-        if len(found) < count:
-            kind = f"{label} prompts" + (f" with attack {attack!r}" if attack else "")
-            raise ConfigError(
-                f"dataset benchmarks: {count} {kind} are needed of split {split!r}, it has {len(found)}. Lower the "
-                "numbers of its folds, give it a larger share, or name its set before those that have the same ones."
-            )
-        return list(found[:count])
+        refuse_unknown(self, "benchmarks", split, label, attack)
+        cure = "Lower the numbers of its folds, give it a larger share, or name its set before those that have the same ones."
+        return first_of(self._prompts, "benchmarks", (split, label, attack), count, cure)
 
     def provenance(self) -> dict[str, Any]:
         """Set -> what was read, as the set says it. Reads the files."""
