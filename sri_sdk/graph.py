@@ -1,7 +1,8 @@
 """A small graph builder: how a detector becomes ONNX without importing onnx.
 
 It offers only operators whose meaning did not change between ONNX opset 13 and 24 and that every supported runtime
-has, so what can be drawn is portable by construction. Exporters turn a `Graph` into files.
+has, so what can be drawn is portable by construction. A detector of the tier `python` may also embed a ready-made ONNX
+model, which is only kept here: exporters turn a `Graph` into files.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ OPERATORS = frozenset(
 """The allow-list of the portable tier."""
 ML_OPERATORS = frozenset({"TreeEnsembleRegressor"})
 """Also on it, from the domain ai.onnx.ml: every build of onnxruntime has it, OpenVINO does not."""
+OPSETS = range(13, 25)
+"""Versions of ONNX's own operator set in which all of them mean the same, and that embedded models may have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +69,17 @@ class Node:
     attributes: Mapping[str, Attribute]
 
 
+@dataclass(frozen=True, slots=True)
+class Embedded(Node):
+    """A whole model in the place of an operator. `op` is no operator of ONNX, so that an exporter that only knows
+    operators refuses it by name."""
+
+    model: bytes
+    """An ONNX file."""
+    wanted: str | None
+    """The one of the model's outputs that becomes `output`; None = it has only one."""
+
+
 @dataclass(slots=True)
 class Graph:
     """Inputs, constants, nodes in order, outputs. Names are counted, so two equal drawings are equal."""
@@ -94,6 +108,40 @@ class Graph:
         name = f"c{len(self.constants)}"
         self.constants[name] = np.ascontiguousarray(np.asarray(array, dtype=dtype))
         return Value(self, name, dtype)
+
+    # -- whole models ----------------------------------------------------------------------------------------
+
+    def embed(self, model: bytes, x: Value, *, output: str | None = None) -> Value:
+        """A ready-made ONNX model as a part of the drawing, such as a network from torch or a model from scikit-learn.
+
+        Only for detectors of the tier `python`. The model is kept as it is; the exporter takes it apart, and says so
+        if it does not suit.
+
+        Args:
+            model: the bytes of an ONNX file: opset 13 to 24 (ai.onnx.ml 1 to 3), weights inside, no control flow. It
+                has one input, float32, whose first dimension is free: the batch.
+            x: what it is given; float32, of the shape it takes.
+            output: name of the output that is wanted, float32; None = the model has one.
+
+        Returns:
+            That output, of whatever shape it has.
+
+        Raises:
+            TypeError: no bytes.
+            ValueError: no bytes at all, or `x` is not float32.
+        """
+        if not isinstance(model, bytes):
+            raise TypeError(f"graph {self.name}: embed() takes the bytes of an ONNX file, found {type(model).__name__}")
+        if not model or x.dtype != "float32":
+            raise ValueError(f"graph {self.name}: embed() of {len(model)} bytes on {x.dtype}, it takes float32")
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(Embedded("Embedded", (x.name,), name, {}, model, output))
+        return Value(self, name, "float32")
+
+    @property
+    def embeds(self) -> bool:
+        """Whether a ready-made model is part of it, so that only the tier `python` may have it."""
+        return any(isinstance(node, Embedded) for node in self.nodes)
 
     # -- operators -------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import numpy as np
 from sri_sdk.anchors import Anchors
 from sri_sdk.calibrate.prefix import PrefixScale
 from sri_sdk.detector import Detector, Domain
+from sri_sdk.errors import BundleError
 from sri_sdk.graph import Graph, Value
 from sri_sdk.signal import EPS, TAU
 from sri_sdk.signal_graph import LARGEST, draw_signal
@@ -32,7 +33,7 @@ def signal_graph(detector: Detector, cells: int, layers: int) -> Graph:
     """The detector on finished generations: `signals` [B, T, C] -> `score` [B], `valid` [B]."""
     graph = Graph("signal")
     signals = graph.input("signals", "float32", ("B", cells, layers))
-    _finish(graph, detector.export(graph, signals), _in_range(graph, signals, detector.domain), cells * layers)
+    _finish(graph, _drawn(graph, detector, signals), _in_range(graph, signals, detector.domain), cells * layers)
     return graph
 
 
@@ -100,10 +101,26 @@ def full_graph(detector: Detector, anchors: Anchors, *, tau: float = TAU, eps: f
     sigma, logit, usable = draw_signal(graph, activations, anchors.harmless, anchors.harmful, tau=tau, eps=eps)
     signals = logit if detector.domain == "logit" else sigma
     good = _in_range(graph, signals, detector.domain) * usable
-    _finish(graph, detector.export(graph, signals), good, cells * layers)
+    _finish(graph, _drawn(graph, detector, signals), good, cells * layers)
     graph.output("sigma", sigma, ("B", cells, layers))
     graph.output("logit", logit, ("B", cells, layers))
     return graph
+
+
+def _drawn(graph: Graph, detector: Detector, signals: Value) -> Value:
+    """The detector's score [B] of [B, T, C].
+
+    Raises:
+        BundleError: a portable detector embeds a model.
+    """
+    score = detector.export(graph, signals)
+    if graph.embeds and detector.tier != "python":
+        raise BundleError(
+            f"graph {graph.name}: {type(detector).__name__}.export embeds a ready-made model, but the tier of the "
+            f"detector is {detector.tier!r}, which every runtime must be able to read. Write `tier = \"python\"` in the "
+            "class, or draw the score with the operators of sri_sdk.Graph."
+        )
+    return score
 
 
 def _running(
@@ -115,7 +132,7 @@ def _running(
     newest = graph.unsqueeze(graph.equal(at, graph.constant(np.arange(cells), "int64")), [2])
     held = graph.reduce_sum(graph.where(newest, signals, 0.0), [1], keepdims=True)
     filled = graph.where(seen, signals, held)
-    score = detector.export(graph, filled)
+    score = _drawn(graph, detector, filled)
     if scale is not None:
         score = (score - graph.gather(scale.middle, last)) / graph.gather(scale.spread, last)
     return score, _in_range(graph, filled, detector.domain)

@@ -25,6 +25,7 @@ from sri_sdk.exporter import Exporter
 from sri_sdk.files import replacing
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.golden import Golden, golden_prefixes, golden_signals, golden_steps, probe
+from sri_sdk.graph import Graph
 from sri_sdk.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
 from sri_sdk.manifest import Rate
 from sri_sdk.records import Signals
@@ -88,15 +89,19 @@ def calibrate_guard(
         _check(fold, name, anchors)
     values = calibration.domain(detector.domain)
     cells, layers = values.shape[1:]
-    signal = load(exporter.compile(signal_graph(detector, cells, layers)), "graph signal")
-    raw = load(exporter.compile(prefix_graph(detector, cells, layers, None)), "graph prefix")
+
+    def ready(graph: Graph) -> Run:
+        return load(exporter.compile(graph), f"graph {graph.name}", tier=detector.tier)
+
+    signal = ready(signal_graph(detector, cells, layers))
+    raw = ready(prefix_graph(detector, cells, layers, None))
 
     scores = _all_valid(*score_rows(signal, values), calibration)
     final = Threshold.fit(scores, alpha, delta, noise=_noise(lambda x: score_rows(signal, x), values))
     _same("signal", detector.score(values), scores, final)
 
     scale = PrefixScale.fit(_all_valid(*score_prefixes(raw, reference.domain(detector.domain)), reference))
-    prefix = load(exporter.compile(prefix_graph(detector, cells, layers, scale)), "graph prefix")
+    prefix = ready(prefix_graph(detector, cells, layers, scale))
     z = _all_valid(*score_prefixes(prefix, values), calibration)
     online = Threshold.fit(z.max(axis=1), alpha, delta, noise=_noise(lambda x: score_prefixes(prefix, x), values))
     few = values[:PARITY_ROWS]
@@ -105,8 +110,8 @@ def calibrate_guard(
 
     rows = golden_signals(values, scores, detector.domain)
     cut, lengths = golden_prefixes(rows)
-    full = load(exporter.compile(full_graph(detector, anchors, tau=tau, eps=eps)), "graph full")
-    step = load(exporter.compile(step_graph(detector, anchors, scale, tau=tau, eps=eps)), "graph step")
+    full = ready(full_graph(detector, anchors, tau=tau, eps=eps))
+    step = ready(step_graph(detector, anchors, scale, tau=tau, eps=eps))
     steps, state = golden_steps(rows)
     golden = {
         "signal": _golden(signal, {"signals": rows}, final),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sri_sdk.detector import Tier
-from sri_sdk.graph import ML_OPERATORS, OPERATORS
+from sri_sdk.graph import ML_OPERATORS, OPERATORS, OPSETS
 
 ML = "ai.onnx.ml"
 
@@ -79,6 +79,6 @@ RULES: Mapping[Tier, Rules] = {
     ),
     "python": Rules(
         "python", _PORTABLE | {("", op) for op in PYTHON_ONLY} | {(ML, op) for op in PYTHON_ONLY_ML}, range(7, 13),
-        {"": range(13, 25), ML: range(1, 4)}, frozenset({FLOAT, INT32, INT64, BOOL, DOUBLE}), False,
+        {"": OPSETS, ML: range(1, 4)}, frozenset({FLOAT, INT32, INT64, BOOL, DOUBLE}), False,
     ),
 }  # fmt: skip

@@ -81,8 +81,17 @@ def score_once(run: Run, inputs: dict[str, Any]) -> Scored:
     """One call -> score, valid. A graph that calls a score valid which is no finite number is not believed.
 
     Ours never do; NaN compares as below every threshold, so a bundle of somebody else must not find it clear.
+
+    Raises:
+        BundleError: not one score per row. onnxruntime does not hold a graph to the shapes it promises.
     """
     score, valid = run(["score", "valid"], inputs)
+    rows = len(next(iter(inputs.values())))
+    if score.shape != (rows,) or valid.shape != (rows,):
+        raise BundleError(
+            f"{rows} generations give scores of shape {list(score.shape)} and valid of shape {list(valid.shape)}, "
+            f"allowed is [{rows}]. The graph mixes rows; change what its detector draws to one number per generation."
+        )
     return score, valid & np.isfinite(score)
 
 

@@ -116,7 +116,8 @@ class DetectorCase:
     def run(self, draw: Callable[[], Graph]) -> Run:
         """A drawing, compiled by the exporter `onnx` and ready to run."""
         try:
-            return load(registry.build("exporters", "onnx", {}).compile(draw()), f"{self.name}.export()")
+            content = registry.build("exporters", "onnx", {}).compile(draw())
+            return load(content, f"{self.name}.export()", tier=self.fitted.tier)
         except (MissingExtra, PluginError):
             raise  # Says what to install: nothing is wrong with the detector.
         except Exception as err:

@@ -40,6 +40,18 @@ def test_a_limit_caps_every_group_but_not_below_what_fitting_takes(small):
     )
 
 
+def test_a_limit_shortens_practice_and_the_timing_of_the_tap(small):
+    data = small.model_dump()
+    data["attacks"]["random-search"] = {
+        "plugin": "random-search",
+        "count": 9,
+        "practice": 8,
+        "options": {"words": ["sure"]},
+    }
+    quick = type(small).model_validate(data | {"overhead_batches": 12}).limited(3)
+    assert quick.attacks["random-search"].practice == 3 and quick.overhead_batches == 3
+
+
 def test_too_few_prompts_are_refused_with_numbers(small):
     data = small.model_dump()
     data["folds"]["test"]["harmless"] = 10**9
