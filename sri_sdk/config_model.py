@@ -164,6 +164,17 @@ class PolicySection(Config):
     )
 
 
+class TrustSection(Config):
+    """What a guard must prove before it is used; hashes alone find damage, not a guard that was swapped."""
+
+    public_key: Path | None = Field(default=None, description="PEM file of who must have signed the bundle.")
+    digest: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="Digest the bundle must have; `sri bundle inspect` prints it.",
+    )
+
+
 class FitConfig(Config):
     """One deployment, from model to bundle."""
 
@@ -183,6 +194,9 @@ class FitConfig(Config):
     accept: Annotated[tuple[SoftField, ...], AfterValidator(_each_once)] = Field(
         default=(),
         description="Soft fields of the fingerprint that may differ from the fit; every verdict repeats them.",
+    )
+    trust: TrustSection = Field(
+        default=TrustSection(), description="What `sri run` asks of the guard it loads; nothing by default."
     )
     out: Path = Field(description="Folder for everything that is written, relative to the working directory.")
     seed: int = Field(

@@ -37,11 +37,14 @@ def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: b
     prepare_libraries()
     from sri_sdk.capture.watch import with_guard
     from sri_sdk.fitting.deployment import Deployment
+    from sri_sdk.scoring.guard import Guard
 
+    # Before the model is loaded: a guard that is not the one asked for is refused in a moment.
+    loaded = Guard.load(folder, public_key=checked.trust.public_key, digest=checked.trust.digest)
     deployment = Deployment.open(checked)
     policy = checked.policy
     watching = with_guard(
-        deployment.hook, folder, rule=policy.rule, abort=False, accept=checked.accept,
+        deployment.hook, loaded, rule=policy.rule, abort=False, accept=checked.accept,
         system_prompt=checked.model.system_prompt, sampler=deployment.fingerprint.hard["sampler"], live=True,
     )  # fmt: skip
     for prompt in _prompts(checked, texts):

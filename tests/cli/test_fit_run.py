@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from sri_plugin_lab.hooks import LabDiffusionHook
 
 from sri_sdk.cli import main
+from sri_sdk.signature import new_keys
 from tests.fitting.conftest import write_config
 
 
@@ -80,3 +81,20 @@ def test_a_profile_the_guard_was_not_fitted_on_is_refused_in_one_line(fitted, tm
     done = CliRunner().invoke(main, ["run", str(other)])
     assert done.exit_code == 1
     assert done.stderr.count("\n") == 1 and "sampler" in done.stderr and "sri fit" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("trust", "problem"), [("public_key", "signed"), ("digest", "digest"), ("neither", None)], ids=str
+)
+def test_a_guard_that_does_not_prove_what_the_file_asks_for_is_refused(fitted, tmp_path: Path, trust, problem) -> None:
+    path, _ = fitted
+    key = tmp_path / "key.pub"
+    key.write_bytes(new_keys()[1])
+    wants = {"public_key": str(key)} if trust == "public_key" else {"digest": "0" * 64} if trust == "digest" else {}
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"trust": wants}))
+    done = CliRunner().invoke(main, ["run", str(other), "--prompt", "how do i paint the kite ?", "--json"])
+    if problem is None:
+        assert done.exit_code == 0, done.stderr
+    else:
+        assert done.exit_code == 1 and problem in done.stderr and not done.stdout
