@@ -52,6 +52,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
         plugins[section] = plugin
     found += _check_tap(sections.get("tap"), plugins["model"])
     found += _check_sampler(plugins["sampler"], plugins["model"])
+    found += _check_exporter(plugins["export"])
     found += _check_calibration(sections.get("calibrate"), sections.get("folds"))
     found += check_folds(sections.get("folds"), sections.get("prompts"), plugins["prompts"])
     return config, found
@@ -120,6 +121,14 @@ def _check_sampler(sampler: Any, hook: Any) -> Iterator[str]:
         yield (
             f"sampler.name: {sampler.__name__} drives {', '.join(sorted(sampler.schemes))} models, "
             f"and {hook.__name__} is {hook.scheme}; see `sri plugins list --kind samplers`"
+        )
+
+
+def _check_exporter(exporter: Any) -> Iterator[str]:
+    if exporter is not None and not exporter.writes_bundles:
+        yield (
+            f"export.name: {exporter.__name__} writes no bundle, and a guard needs one; fit with exporter onnx, and "
+            "make the other format of the bundle: the exporter's README says how"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sri_sdk.plugin import Plugin
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 class Exporter(Plugin):
     """Writes a fitted guard as files that execute nothing."""
+
+    writes_bundles: ClassVar[bool] = True
+    """Whether what it writes is a bundle; only such an exporter can stand in the config of `sri fit`."""
 
     @abstractmethod
     def compile(self, graph: Graph) -> bytes:

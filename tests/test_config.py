@@ -193,6 +193,11 @@ def test_the_sampler_must_drive_the_hooks_scheme(tmp_path: Path) -> None:
     assert problem.startswith("sampler.name: AutoregressiveSampler drives autoregressive models")
 
 
+def test_a_guard_needs_an_exporter_that_writes_bundles(tmp_path: Path) -> None:
+    (problem,) = problems(written(tmp_path, export__name="triton"))
+    assert problem.startswith("export.name: TritonExporter writes no bundle, and a guard needs one; fit with exporter")
+
+
 def test_split_and_attack_must_exist_in_the_dataset(tmp_path: Path) -> None:
     found = problems(written(tmp_path, folds__train__split="tets", folds__test__attacks={"nonesuch": 5}))
     assert found[0].startswith("folds.train.split: unknown split 'tets'; dataset 'lab' has: ")

@@ -53,8 +53,8 @@ PLUGINS_MAY_IMPORT = {
 }  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
 share: finding modules, keeping track of a canvas, loading weights."""
-EXPORTERS_MAY_IMPORT = {"bundle", "manifest", "guard_graphs", "graph"}
-"""Exporters also see the artefact they write, and the nodes of a drawing."""
+EXPORTERS_MAY_IMPORT = {"bundle", "files", "golden", "graph", "guard_graphs", "manifest", "registry", "scoring"}
+"""Exporters also see the artefact they write or repackage, how it is scored, and the nodes of a drawing."""
 
 
 @dataclass(frozen=True)

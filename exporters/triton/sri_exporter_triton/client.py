@@ -1,0 +1,113 @@
+"""A client of the Open Inference Protocol, version 2, over HTTP and JSON: as much as asking a guard needs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.errors import ConfigError, ScoringError
+
+TIMEOUT = 30.0
+"""Seconds."""
+
+_TYPES = {"float32": "FP32", "int64": "INT64", "bool": "BOOL"}
+_DTYPES = {word: dtype for dtype, word in _TYPES.items()}
+
+
+class Client:
+    """One server.
+
+    Args:
+        url: as in `http://localhost:8000`.
+        timeout: seconds that one answer may take.
+
+    Raises:
+        ConfigError: the address is none of HTTP.
+    """
+
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(f"server {url[:80]!r}: not an address of HTTP. Give one such as http://localhost:8000.")
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+
+    def config(self, model: str) -> dict[str, Any]:
+        """A model's configuration, as Triton's extension of the protocol shows it.
+
+        Raises:
+            ScoringError: no answer, or not an answer of Triton.
+        """
+        return self._ask(f"/v2/models/{model}/config", None)
+
+    def infer(
+        self, model: str, inputs: Mapping[str, NDArray[Any]], outputs: Iterable[str] = ("score", "valid"),
+        **sequence: Any,
+    ) -> dict[str, NDArray[Any]]:  # fmt: skip
+        """One call.
+
+        NaN and infinity are written as Triton reads them, although JSON has neither; other servers may refuse them.
+
+        Args:
+            model: its name.
+            inputs: [B, ...] each; one number per row is [B, 1].
+            outputs: what to ask for.
+            sequence: `sequence_id`, `sequence_start` and `sequence_end`, for models with a state.
+
+        Returns:
+            The outputs by name, in the shapes the server gives.
+
+        Raises:
+            ScoringError: no answer, an error, or not what was asked for.
+        """
+        tensors = [
+            {"name": name, "shape": list(x.shape), "datatype": _TYPES[str(x.dtype)], "data": x.ravel().tolist()}
+            for name, x in inputs.items()
+        ]
+        names = list(outputs)
+        body = {"inputs": tensors, "outputs": [{"name": name} for name in names], "parameters": sequence}
+        answer = self._ask(f"/v2/models/{model}/infer", body)
+        try:
+            given = {each["name"]: _array(each) for each in answer["outputs"]}
+            return {name: given[name] for name in names}
+        except (KeyError, TypeError, ValueError) as err:
+            raise self._odd(model, f"{type(err).__name__}: {err}") from err
+
+    def _ask(self, path: str, body: Any) -> dict[str, Any]:
+        content = None if body is None else json.dumps(body).encode()
+        request = Request(self.url + path, content, {"Content-Type": "application/json"})
+        try:
+            with urlopen(request, timeout=self.timeout) as response:
+                answer = json.load(response)
+        except HTTPError as err:
+            said = err.read(2000).decode(errors="replace")
+            raise ScoringError(
+                f"{self.url}{path}: answers {err.code} ({said[:300]}). Look into the server's log."
+            ) from err
+        except (OSError, ValueError) as err:
+            raise ScoringError(
+                f"{self.url}{path}: no answer ({err}). Check that the server runs and is ready."
+            ) from err
+        if not isinstance(answer, dict):
+            raise self._odd(path, f"a {type(answer).__name__}")
+        return answer
+
+    def _odd(self, subject: str, found: str) -> ScoringError:
+        return ScoringError(
+            f"{self.url}: what it says about {subject} is not the Open Inference Protocol, version 2 ({found[:200]}). "
+            "Check the address and the model's name."
+        )
+
+
+def _array(tensor: Mapping[str, Any]) -> NDArray[Any]:
+    flat = np.asarray(tensor["data"], dtype=_DTYPES[tensor["datatype"]]).ravel()
+    shape = [int(size) for size in tensor["shape"]]
+    if len(flat) != math.prod(shape):
+        raise ValueError(f"{len(flat)} values for shape {shape}")
+    return flat.reshape(shape)
