@@ -117,7 +117,7 @@ def _drawn(graph: Graph, detector: Detector, signals: Value) -> Value:
     if graph.embeds and detector.tier != "python":
         raise BundleError(
             f"graph {graph.name}: {type(detector).__name__}.export embeds a ready-made model, but the tier of the "
-            f"detector is {detector.tier!r}, which every runtime must be able to read. Write `tier = \"python\"` in the "
+            f'detector is {detector.tier!r}, which every runtime must be able to read. Write `tier = "python"` in the '
             "class, or draw the score with the operators of sri_sdk.Graph."
         )
     return score

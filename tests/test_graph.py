@@ -45,3 +45,24 @@ def test_an_operator_off_the_list_is_refused_by_name():
     graph = Graph("drawing")
     with pytest.raises(ValueError, match="Loop is not portable; allowed: Add"):
         graph.node("Loop", graph.input("x", "float32", ("B",)))
+
+
+def test_an_embedded_model_makes_a_drawing_that_not_every_runtime_reads():
+    graph = Graph("drawing")
+    x = graph.input("x", "float32", ("B",))
+    assert not (x + 1).graph.embeds
+    graph.embed(b"onnx", x)
+    assert graph.embeds
+
+
+@pytest.mark.parametrize(("model", "dtype"), [(b"", "float32"), (b"onnx", "int64")])
+def test_no_model_or_no_float_to_give_it_cannot_be_drawn(model, dtype):
+    graph = Graph("drawing")
+    with pytest.raises(ValueError, match=rf"embed\(\) of {len(model)} bytes on {dtype}, it takes float32"):
+        graph.embed(model, graph.input("x", dtype, ("B",)))
+
+
+def test_what_is_embedded_are_the_bytes_and_not_the_object_of_a_library():
+    graph = Graph("drawing")
+    with pytest.raises(TypeError, match="takes the bytes of an ONNX file, found dict"):
+        graph.embed({}, graph.input("x", "float32", ("B",)))

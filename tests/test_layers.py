@@ -23,7 +23,7 @@ CORE = sorted((ROOT / "sri_sdk").rglob("*.py"))
 PLUGINS = sorted(file for kind in ("plugins", "exporters") for file in ROOT.glob(f"{kind}/*/sri_*/**/*.py"))
 
 LAYERS = [
-    "records errors extras plugin files _version structure stored_zip signature bundle_files tree_ensemble",
+    "records errors extras plugin files _version structure stored_zip signature bundle_files tree_ensemble torch_onnx",
     "canvas hook sampler detector exporter sink judge dataset target attack baseline prefill "
     "signal grid graph signal_graph fingerprint",
     "anchors checkpoint options config_model evaluation_model config_check evaluation_check config registry "
@@ -49,7 +49,7 @@ EXECUTES_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve",
 
 PLUGINS_MAY_IMPORT = {
     "errors", "records", "testing", "structure", "canvas", "checkpoint", "second_model", "attack", "baseline",
-    "target", "prefill",
+    "target", "prefill", "torch_onnx",
 }  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
 share: finding modules, keeping track of a canvas, loading weights."""

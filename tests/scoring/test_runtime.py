@@ -1,9 +1,10 @@
+import numpy as np
 import onnxruntime
 import pytest
 
 from sri_sdk.errors import BundleError
 from sri_sdk.scoring import runtime
-from sri_sdk.scoring.runtime import load
+from sri_sdk.scoring.runtime import load, score_once
 
 from . import crafted
 
@@ -39,3 +40,14 @@ def test_every_option_that_closes_a_door_is_one_onnxruntime_takes():
     for key, value in runtime._OPTIONS.items():
         options.add_session_config_entry(key, value)
         assert options.get_session_config_entry(key) == value
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (3, 1), (1,), ()])
+def test_a_graph_that_gives_something_else_than_one_score_per_row_is_not_believed(shape):
+    """onnxruntime warns where a result has another shape than the graph says, and gives it all the same."""
+
+    def run(names, inputs):
+        return [np.zeros(shape, np.float32), np.ones(3, bool)]
+
+    with pytest.raises(BundleError, match=r"3 generations give scores of shape \["):
+        score_once(run, {"signals": np.zeros((3, 8, 1), np.float32)})
