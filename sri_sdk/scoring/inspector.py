@@ -16,6 +16,7 @@ from sri_sdk.detector import Tier
 from sri_sdk.errors import BundleError
 from sri_sdk.manifest import GraphEntry
 from sri_sdk.scoring import onnx_messages as onnx
+from sri_sdk.scoring.dtypes import Dtypes
 from sri_sdk.scoring.learned import svm_width, trees_width
 from sri_sdk.scoring.operators import ATTRIBUTES, GROWS, RULES, SVM, TREES, Key, Rules
 from sri_sdk.scoring.shapes import BATCH, MOST_ELEMENTS, Call, Shapes
@@ -63,6 +64,7 @@ class _Inspection:
         self.data, self.rules = data, rules
         self.tensors = Tensors(rules)
         self.opsets: set[str] = set()
+        self.dtypes = Dtypes((), self.tensors.whole_numbers)
 
     def model(self, entry: GraphEntry | None) -> None:
         found = read(self.data, (0, len(self.data)), onnx.MODEL)
@@ -97,6 +99,8 @@ class _Inspection:
         names = inputs.keys() | self.tensors.constants.keys()
         given = set(names)
         shapes = self._shapes(inputs) if self.rules.shapes_known else None
+        self.dtypes.known.update((name, dtype) for name, (dtype, _) in inputs.items())
+        self.dtypes.known.update((name, constant.dtype) for name, constant in self.tensors.constants.items())
         for each in found.messages("node", onnx.NODE):
             self._node(each, names, shapes)
         for name, (_, shape) in outputs.items():
@@ -140,6 +144,8 @@ class _Inspection:
             if "t" in attribute:
                 for name in outputs:
                     self.tensors.add(name, attribute.message("t", onnx.TENSOR))
+                    self.dtypes.known[name] = self.tensors.constants[name].dtype
+        self.dtypes.add(op, inputs, outputs, attributes)
         width = self._width(key, attributes)
         if shapes is not None:
             if len(outputs) != 1:

@@ -54,6 +54,18 @@ def memory_bomb(elements=2**32):
     return of_constants("ConstantOfShape", [elements], value=value)
 
 
+def whole_division(by=-1, dtype=np.int64, **changes):
+    """The lowest number by -1: where a runtime folds constants, it stops the process while it loads this."""
+    nodes = [
+        node("Div", "low minus", "quotient"),
+        node("Cast", "quotient", "number", to=FLOAT),
+        node("ReduceSum", "signals axes", "sum", keepdims=0),
+        node("Add", "sum number", "score"),
+    ]
+    lowest = np.array([np.iinfo(dtype).min], dtype)
+    return model(nodes, constants(low=lowest, minus=np.array([by], dtype), axes=[1, 2]), **changes)
+
+
 def outer_bomb(side=2**15):
     """Only portable operators: two columns of 128 KiB, broadcast into 4 GiB."""
     nodes = [

@@ -357,6 +357,27 @@ def test_the_tier_python_has_no_loops_files_or_bombs_either(name):
         inspect(proto if isinstance(proto, bytes) else proto.SerializeToString(), "some.onnx", tier="python")
 
 
+@pytest.mark.parametrize("tier", ["portable", "python"])
+@pytest.mark.parametrize(("by", "fine"), [(-1, False), (0, False), (4, True)])
+def test_whole_numbers_are_divided_by_constants_that_cannot_trap(tier, by, fine):
+    """The others would stop this very process."""
+    content = crafted.whole_division(by).SerializeToString()
+    if fine:
+        inspect(content, "some.onnx", tier=tier)
+        return
+    with pytest.raises(BundleError, match="divides whole numbers by what may stop the process"):
+        inspect(content, "some.onnx", tier=tier)
+
+
+def test_whole_numbers_are_not_divided_by_what_a_graph_computes():
+    proto = crafted.whole_division(4)
+    proto.graph.node.insert(0, node("Add", "minus", "computed"))
+    proto.graph.node[0].input.append("minus")
+    proto.graph.node[1].input[1] = "computed"
+    with pytest.raises(BundleError, match="not a graph of tier python"):
+        inspect(proto.SerializeToString(), "some.onnx", tier="python")
+
+
 def test_a_growing_operator_must_say_a_small_size_in_a_constant():
     inspect(crafted.memory_bomb(1000).SerializeToString(), "some.onnx", tier="python")
     with pytest.raises(BundleError, match="makes 4294967296 elements"):

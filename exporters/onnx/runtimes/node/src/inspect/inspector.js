@@ -11,6 +11,7 @@
  */
 
 import { brief, BundleError } from "../errors.js";
+import { Dtypes } from "./dtypes.js";
 import { svmWidth, treesWidth } from "./learned.js";
 import * as onnx from "./messages.js";
 import { allowed, attributeField, BOOL, FLOAT, INT64, IR, OPSETS, SVM, TREES } from "./operators.js";
@@ -105,7 +106,9 @@ class Inspection extends Tensors {
       this.constants.set(name, constant);
     }
     const shapes = this.shapes(inputs);
-    for (const one of spans(found, "node")) this.node(read(this.data, one, onnx.NODE), shapes);
+    const types = [...inputs, ...this.constants].map(([name, { dtype }]) => /** @type {[string, number]} */ ([name, dtype]));
+    const dtypes = new Dtypes(types, (name) => this.values(name));
+    for (const one of spans(found, "node")) this.node(read(this.data, one, onnx.NODE), shapes, dtypes);
     for (const [name, { shape }] of outputs) {
       const known = shapes.known.get(name);
       if (known === undefined || inputs.has(name) || this.constants.has(name)) {
@@ -133,8 +136,9 @@ class Inspection extends Tensors {
   /**
    * @param {Fields} found
    * @param {Shapes} shapes
+   * @param {Dtypes} dtypes
    */
-  node(found, shapes) {
+  node(found, shapes, dtypes) {
     const domain = this.text(found, "domain");
     const op = this.text(found, "op_type");
     if (!allowed(domain, op)) {
@@ -153,13 +157,9 @@ class Inspection extends Tensors {
     if (shapes.known.has(output) || !output) throw new Refused(`${op} makes ${JSON.stringify(output)}, which is no new name`);
     const attributes = this.attributes(found, op);
     const whole = [...attributes].filter(([, { field }]) => field === "i");
-    shapes.add({
-      op,
-      inputs,
-      output,
-      attributes: new Map(whole.map(([name, { value }]) => [name, asSigned(value[0] ?? 0)])),
-      width: this.width(op, attributes),
-    });
+    const numbers = new Map(whole.map(([name, { value }]) => [name, asSigned(value[0] ?? 0)]));
+    dtypes.add(op, inputs, output, numbers);
+    shapes.add({ op, inputs, output, attributes: numbers, width: this.width(op, attributes) });
   }
 
   /**
