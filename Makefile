@@ -10,7 +10,7 @@ OTHERS := 4.57.6 4.52.4
 FAMILY_TESTS := plugins tests/capture tests/test_canvas.py tests/test_checkpoint.py tests/test_structure.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo eval eval-quick test lint types bench clean test-transformers-4 real-code fuzz triton
+.PHONY: help setup demo eval eval-quick test lint types bench clean test-transformers-4 real-code fuzz compare-runtimes triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -58,6 +58,10 @@ SEED := 0
 fuzz: $(READY)  ## break bundles at random and load what is left; MUTANTS=100000 SEED=0
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scoring.fuzz --flips
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scoring.fuzz --count $(MUTANTS) --seed $(SEED)
+
+# Opt-in: ten minutes. SRI_ORT_JAR names onnxruntime's jar for Java.
+compare-runtimes: $(READY)  ## every reader of bundles against Python's; ARGS="--count 500 --only c,go"
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtimes.compare $(ARGS)
 
 # Opt-in: needs a server that serves the repository of this bundle (exporters/triton/README.md).
 triton: $(READY)  ## golden vectors asked of a running Triton; URL=http://host:8000 BUNDLE=guard.zip

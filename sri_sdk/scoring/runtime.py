@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sri_sdk.detector import Tier
 from sri_sdk.errors import BundleError
+from sri_sdk.guard_graphs import INVALID_SCORE
 from sri_sdk.manifest import GraphEntry
 from sri_sdk.scoring.inspector import inspect
 
@@ -78,7 +79,7 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
 
 
 def score_once(run: Run, inputs: dict[str, Any]) -> Scored:
-    """One call -> score, valid. A graph that calls a score valid which is no finite number is not believed.
+    """One call -> score, valid. A score is valid if the graph says so and it is a number below 3e38.
 
     Ours never do; NaN compares as below every threshold, so a bundle of somebody else must not find it clear.
 
@@ -92,7 +93,7 @@ def score_once(run: Run, inputs: dict[str, Any]) -> Scored:
             f"{rows} generations give scores of shape {list(score.shape)} and valid of shape {list(valid.shape)}, "
             f"allowed is [{rows}]. The graph mixes rows; change what its detector draws to one number per generation."
         )
-    return score, valid & np.isfinite(score)
+    return score, valid & (np.abs(score) < INVALID_SCORE)
 
 
 def score_rows(run: Run, signals: NDArray[np.float32]) -> Scored:

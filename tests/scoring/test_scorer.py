@@ -160,7 +160,7 @@ def lying(run, number):
     return call
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 3e38])
 @pytest.mark.parametrize("rule", ["final", "online"])
 def test_a_score_that_is_no_number_is_unmonitored_whatever_the_graph_says_of_it(scorer, make_signals, rule, number):
     liar = Scorer(scorer.bundle, {"signal": lying(scorer._signal, number), "prefix": lying(scorer._prefix, number)})

@@ -93,6 +93,7 @@ class Reader:
             if rule == "online":
                 inputs["length"] = np.array([t], dtype=np.int64)
             (score,), (valid,) = self.graphs["prefix" if rule == "online" else "signal"].run(["score", "valid"], inputs)
+            valid = valid and abs(score) < np.float32(3e38)  # Whatever the graph says of it.
             unreadable |= not valid
             if valid:
                 scores.append(float(score))

@@ -13,6 +13,7 @@ from sri_sdk.packed_array import PackedArray
 from sri_sdk.records import Signals
 from sri_sdk.scoring.scorer import Scorer, load_graphs
 from sri_sdk.scoring.self_test import self_test
+from tests.runtimes.lying import LIES, lying_bundle, lying_signals
 
 from .reader import Reader, Refused
 from .write import FOLDER, GUARDS, write_vectors
@@ -63,6 +64,17 @@ def test_a_reader_written_from_the_documentation_gives_them_too(name, rule):
     values, lengths = unpack(cases["signals"]), unpack(cases["lengths"])
     for signal, length, expected in zip(values, lengths.tolist(), cases[rule], strict=True):
         agree(reader.verdict(rule, signal, length), expected)
+
+
+@pytest.mark.parametrize("rule", ["final", "online"])
+def test_neither_reader_believes_a_score_that_is_no_number(rule, tmp_path):
+    bundle = lying_bundle(tmp_path / "bundle")
+    ids, values = lying_signals(16)
+    ours = Scorer.open(bundle).score(Signals(tuple(ids), values, values, None), rule=rule, unverified=True)
+    for signal, verdict in zip(values, ours, strict=True):
+        found = Reader(bundle).verdict(rule, signal, 16)
+        assert (found["status"], tuple(found["reasons"])) == (verdict.status, verdict.reasons)
+    assert [v.reasons for v in ours[:-1]] == [("score_not_finite",)] * len(LIES)
 
 
 def test_the_edge_cases_end_in_every_way_a_verdict_can():

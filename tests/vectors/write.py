@@ -114,8 +114,8 @@ def write_vectors(target: Path, names: Collection[str] = tuple(GUARDS)) -> None:
     for number, (name, guard) in enumerate(GUARDS.items()):
         if name not in names:
             continue
-        anchors = _anchors(guard)
-        folds = (_signals(guard, anchors, count, 10 * number + k) for k, count in enumerate((120, 60, 99)))
+        anchors = made_up_anchors(guard)
+        folds = (made_up_signals(guard, anchors, count, 10 * number + k) for k, count in enumerate((120, 60, 99)))
         bundle = fit_guard(
             guard.make(), name, *folds, anchors=anchors, exporter=guard.exporter, alpha=0.05,
             target=target / name / "bundle",
@@ -127,7 +127,8 @@ def write_vectors(target: Path, names: Collection[str] = tuple(GUARDS)) -> None:
     _write(target / "damage.json", damage)
 
 
-def _anchors(guard: Guard) -> Anchors:
+def made_up_anchors(guard: Guard) -> Anchors:
+    """[T, C, D] of no model at all."""
     rng = np.random.default_rng(1)
     harmless = rng.normal(size=(guard.cells, guard.layers, guard.width)).astype(np.float32)
     harmful = harmless + 0.3 * rng.normal(size=harmless.shape).astype(np.float32)
@@ -139,7 +140,8 @@ def _anchors(guard: Guard) -> Anchors:
     return Anchors(harmless, harmful, Fingerprint(hard, {"dtype": "float32"}), {"judge": "made-up 1"})
 
 
-def _signals(guard: Guard, anchors: Anchors, count: int, seed: int, dip: float = 0.0) -> Signals:
+def made_up_signals(guard: Guard, anchors: Anchors, count: int, seed: int, dip: float = 0.0) -> Signals:
+    """Smooth noisy logits; with a `dip`, which is in units of the logit, those of attacks."""
     rng, t = np.random.default_rng(seed), np.linspace(0, 1, guard.cells)
     level = 1.5 + 0.4 * rng.normal(size=(count, 1)) + 0.4 * rng.normal(size=(count, 1)) * np.sin(4 * t)
     smooth = level - dip * np.exp(-(((t - 0.5) / 0.2) ** 2))
@@ -151,7 +153,9 @@ def _signals(guard: Guard, anchors: Anchors, count: int, seed: int, dip: float =
 
 
 def _cases(bundle: Bundle, guard: Guard, anchors: Anchors, seed: int) -> dict[str, Any]:
-    signals = _edge_cases(bundle, _signals(guard, anchors, 16, seed), _signals(guard, anchors, 4, seed + 1, dip=5.0))
+    signals = _edge_cases(
+        bundle, made_up_signals(guard, anchors, 16, seed), made_up_signals(guard, anchors, 4, seed + 1, dip=5.0)
+    )
     scorer = Scorer.open(bundle.path)
     found: dict[str, Any] = {
         "ids": signals.ids,

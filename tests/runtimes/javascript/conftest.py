@@ -1,10 +1,6 @@
 """Packages of npm, and Python's verdicts on signals in files, to compare them with."""
 
-import fcntl
 import json
-import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +12,8 @@ from sri_sdk.records import Signals, Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import write_signals
 from sri_sdk.signal import sigmoid
-
-RUNTIMES = Path(__file__).parents[3] / "exporters/onnx/runtimes"
-NODE = (20, 12)
-"""Oldest release that the packages support."""
+from tests.runtimes import packages as npm
+from tests.runtimes.programs import RUNTIMES, Absent
 
 
 @pytest.fixture(scope="session")
@@ -27,31 +21,12 @@ def packages() -> Callable[[str], Path]:
     """packages("node"): that folder, with what it needs from npm installed; skips where that cannot be had."""
 
     def ready(name: str) -> Path:
-        folder = RUNTIMES / name
-        node, npm = shutil.which("node"), shutil.which("npm")
-        if node is None or npm is None:
-            pytest.skip("no node or npm on PATH")
-        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-        if tuple(int(x) for x in re.findall(r"\d+", version)[:2]) < NODE:
-            pytest.skip(f"node {version.strip()}, the package needs {'.'.join(map(str, NODE))}")
-        # Two test workers must not install into one folder at once.
-        with (folder / ".install-lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            wanted, stamp = (folder / "package-lock.json").read_bytes(), folder / "node_modules/.installed"
-            if not stamp.exists() or stamp.read_bytes() != wanted:
-                _install(npm, folder)
-                stamp.write_bytes(wanted)
-        return folder
+        try:
+            return npm.ready(name)
+        except Absent as err:
+            pytest.skip(str(err))
 
     return ready
-
-
-def _install(npm: str, folder: Path) -> None:
-    # Without its install script onnxruntime-node is complete for CPUs; the script would download CUDA libraries.
-    command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=800)
-    if done.returncode:
-        pytest.skip(f"npm cannot install {folder.name}'s packages: {done.stderr.strip().splitlines()[:1]}")
 
 
 @pytest.fixture(scope="session")

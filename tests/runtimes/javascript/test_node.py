@@ -15,6 +15,7 @@ from sri_exporter_onnx.to_onnx import to_onnx
 from sri_sdk.errors import BundleError
 from sri_sdk.graph import Graph
 from sri_sdk.scoring.inspector import inspect
+from tests.runtimes.lying import LIES, lying_bundle, lying_signals
 from tests.scoring import crafted
 
 pytestmark = pytest.mark.timeout(900)
@@ -88,6 +89,22 @@ def test_its_command_line_refuses_in_one_line(
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("backend", ["native", "wasm"])
+@pytest.mark.parametrize("rule", ["final", "online"])
+def test_a_score_that_is_no_number_is_unmonitored_although_the_graph_calls_it_valid(
+    node: Path, tmp_path: Path, rule: str, backend: str
+) -> None:
+    ids, values = lying_signals(16)
+    rows = [json.dumps({"id": name, "sigma": row.tolist()}) for name, row in zip(ids, values[..., 0], strict=True)]
+    (tmp_path / "signals.jsonl").write_text("\n".join(rows))
+    bundle = lying_bundle(tmp_path / "bundle")
+    done = _score(node, bundle, tmp_path / "signals.jsonl", "--unverified", "--rule", rule, "--backend", backend)
+    *lies, honest = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(v["status"], v["reasons"]) for v in lies] == [("unmonitored", ["score_not_finite"])] * len(LIES), done
+    assert {v["score"] for v in lies} == {None} == {v["p_value"] for v in lies}
+    assert honest["status"] in ("clear", "flagged") and "score_not_finite" not in honest["reasons"]
+
+
 def test_damaged_graphs_are_refused_exactly_where_python_refuses_them(node: Path) -> None:
     graphs = [
         content
@@ -137,7 +154,8 @@ def _graphs() -> dict[str, bytes]:
 def _hostile() -> list[Any]:
     """What nobody should load, each with one more reason."""
     return [
-        crafted.memory_bomb(), crafted.outer_bomb(), crafted.endless_loop(), crafted.external("../secret.bin"),
+        crafted.memory_bomb(), crafted.outer_bomb(), crafted.whole_division(),
+        crafted.endless_loop(), crafted.external("../secret.bin"),
         crafted.deep_forest(20_000), crafted.plain(sets={"": 16}), crafted.plain(ir=9), crafted.plain(sets={"x": 1}),
         crafted.plain(inputs={"signals": (1, 4, 1)}),
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 /* What a program may do with the C library beyond the example: threads, locales, short buffers, streaming. Prints what
- * is wrong; called with a bundle of 16 cells and one layer, and a locale that writes a comma in numbers. */
+ * is wrong; called with a bundle of 16 cells and one layer, a locale that writes a comma in numbers, and another bundle
+ * whose score is NaN, and called valid, where the first cell is 0.25. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <locale.h>
@@ -97,6 +98,25 @@ static void streaming(void) {
     check(!sri_guard_run(guard, *rows, NULL, 1, scores, valid, &error) && !valid[0], "a row with NaN is valid");
 }
 
+static void lies(const char *folder) {
+    const int64_t lengths[2] = {CELLS, 1};
+    float rows[2][CELLS], scores[2];
+    bool valid[2];
+    sri_guard *liar;
+    sri_error error;
+    for (int row = 0; row < 2; row++)
+        for (int cell = 0; cell < CELLS; cell++) rows[row][cell] = cell ? 0.8f : 0.25f;
+    if (sri_guard_open(folder, NULL, &liar, &error)) {
+        printf("the lying bundle does not open: %s\n", error.text);
+        exit(1);
+    }
+    for (int prefix = 0; prefix < 2; prefix++) {
+        check(!sri_guard_run(liar, *rows, prefix ? lengths : NULL, 2, scores, valid, &error), "a lie is refused");
+        for (int row = 0; row < 2; row++) check(!valid[row] && scores[row] == 3e38f, "a score of NaN is believed");
+    }
+    sri_guard_close(liar);
+}
+
 static void wrong_calls(const char *folder) {
     const sri_options options = {.unverified = true};
     const int64_t lengths[ROWS] = {CELLS, CELLS + 1};
@@ -117,7 +137,7 @@ static void wrong_calls(const char *folder) {
 
 int main(int count, char **words) {
     sri_error error;
-    if (count != 3 || sri_guard_open(words[1], NULL, &guard, &error)) return printf("%s\n", error.text), 1;
+    if (count != 4 || sri_guard_open(words[1], NULL, &guard, &error)) return printf("%s\n", error.text), 1;
     for (int row = 0; row < ROWS; row++)
         for (int cell = 0; cell < CELLS; cell++) signals[row][cell] = 0.5f + 0.4f * sinf((float)(row * cell));
     score(expected);
@@ -125,6 +145,7 @@ int main(int count, char **words) {
     locales(words[1], words[2]);
     short_buffers();
     streaming();
+    lies(words[3]);
     wrong_calls(words[1]);
     sri_guard_close(guard);
     return problems ? 1 : 0;

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.runtimes.lying import lying_bundle
+
 HERE = Path(__file__).parent
 RUNTIMES = HERE.parents[2] / "exporters/onnx/runtimes"
 
@@ -29,13 +31,14 @@ def test_every_function_of_the_small_table_is_compared():
     assert table == re.findall(r"^SAME\((\w+)\)", (HERE / "ort_api_check.c").read_text(), re.MULTILINE)
 
 
-def test_threads_locales_short_buffers_and_streaming(compile_c, tmp_path):
+def test_threads_locales_short_buffers_streaming_and_lies(compile_c, tmp_path):
     if shutil.which("localedef") is None:
         pytest.skip("no localedef on PATH")
     subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"], capture_output=True)
     if not (tmp_path / "de_DE.UTF-8").exists():
         pytest.skip("localedef cannot make a locale that writes a comma in numbers")
     compile_c(tmp_path / "check", HERE / "library_check.c")
-    command = [tmp_path / "check", RUNTIMES / "vectors/autoencoder/bundle", "de_DE.UTF-8"]
+    lying = lying_bundle(tmp_path / "lying")
+    command = [tmp_path / "check", RUNTIMES / "vectors/autoencoder/bundle", "de_DE.UTF-8", lying]
     done = subprocess.run(command, env=os.environ | {"LOCPATH": str(tmp_path)}, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr

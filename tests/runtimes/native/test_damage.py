@@ -16,6 +16,7 @@ from sri_sdk.files import sha256
 from sri_sdk.manifest import NO_DIGEST
 from sri_sdk.packed_array import PackedArray
 from sri_sdk.scoring.scorer import Scorer
+from tests.runtimes.sealing import sealed
 
 VECTORS = Path(__file__).parents[3] / "exporters/onnx/runtimes/vectors"
 PORTABLE = ["autoencoder", "isolation-forest", "mahalanobis"]
@@ -24,18 +25,6 @@ PORTABLE = ["autoencoder", "isolation-forest", "mahalanobis"]
 @pytest.fixture
 def folder(tmp_path):
     return Path(shutil.copytree(VECTORS / "autoencoder/bundle", tmp_path / "bundle"))
-
-
-def sealed(folder, manifest, *, sort=True):
-    """Writes a manifest with hashes and a digest that fit, as somebody who means harm would."""
-    for name in manifest["files"] if isinstance(manifest.get("files"), dict) else ():
-        if (folder / name).is_file():
-            content = (folder / name).read_bytes()
-            manifest["files"][name] = {"sha256": sha256(content), "size": len(content)}
-    text = json.dumps({**manifest, "digest": NO_DIGEST}, sort_keys=sort, indent=1) + "\n"
-    own = f'\n "digest": "{sha256(text.encode())}"'
-    (folder / "manifest.json").write_text(text.replace(f'\n "digest": "{NO_DIGEST}"', own, 1))
-    return folder
 
 
 def manifest_of(folder):

@@ -44,6 +44,15 @@ static int run(const sri_guard *guard, enum graph which, const float *signals, c
     return SRI_OK;
 }
 
+/* The same, but a score that is no number below 3e38 is not valid, whatever the graph says: NaN is above no threshold. */
+static int run_warily(const sri_guard *guard, enum graph which, const float *signals, const int64_t *lengths,
+                      size_t count, float *score, bool *valid, sri_error *error) {
+    if (run(guard, which, signals, lengths, count, score, valid, error)) return SRI_REFUSED;
+    for (size_t row = 0; row < count; row++)
+        if (!(fabsf(score[row]) < INVALID_SCORE)) score[row] = INVALID_SCORE, valid[row] = false;
+    return SRI_OK;
+}
+
 /* A runtime that computes something else never scores. */
 static int self_test(const sri_guard *guard, enum graph which, sri_error *error) {
     const struct golden *golden = &guard->manifest.golden[which];
@@ -199,10 +208,10 @@ static int judge_final(const sri_guard *guard, const float *signals, const int64
     size_t step = chunk_rows(guard);
     for (size_t at = 0; at < count; at += step) {
         size_t rows = count - at < step ? count - at : step;
-        if (run(guard, SIGNAL, signals + at * cells, NULL, rows, score, valid, error)) return SRI_REFUSED;
+        if (run_warily(guard, SIGNAL, signals + at * cells, NULL, rows, score, valid, error)) return SRI_REFUSED;
         for (size_t i = 0; i < rows; i++) {
             int64_t length = lengths ? lengths[at + i] : (int64_t)guard->grid[0];
-            bool good = valid[i] && isfinite(score[i]) && length == (int64_t)guard->grid[0];
+            bool good = valid[i] && length == (int64_t)guard->grid[0];
             struct judged judged = {.score = score[i], .any = good, .complete = good, .alarm = -1};
             conclude(guard, &judged, signals + (at + i) * cells, length, &verdicts[at + i]);
         }
@@ -225,17 +234,16 @@ static int judge_online(const sri_guard *guard, const float *signals, const int6
             memcpy(batch + i * cells, signals + (at + i) / T * cells, cells * sizeof *batch);
             known[i] = (int64_t)((at + i) % T) + 1;
         }
-        refused = run(guard, PREFIX, batch, known, rows, score, valid, error);
+        refused = run_warily(guard, PREFIX, batch, known, rows, score, valid, error);
         for (size_t i = 0; i < rows && !refused; i++) {
             size_t row = (at + i) / T;
             int64_t length = lengths ? lengths[row] : (int64_t)T;
             if (known[i] == 1) judged = (struct judged){.complete = length > 0, .alarm = -1};
             if (known[i] <= length) {
-                bool good = valid[i] && isfinite(score[i]);
-                judged.complete = judged.complete && good;
-                if (good && (!judged.any || score[i] > judged.score)) judged.score = score[i];
-                judged.any = judged.any || good;
-                if (good && judged.alarm < 0 && (double)score[i] > guard->manifest.rules[SRI_ONLINE].value)
+                judged.complete = judged.complete && valid[i];
+                if (valid[i] && (!judged.any || score[i] > judged.score)) judged.score = score[i];
+                judged.any = judged.any || valid[i];
+                if (valid[i] && judged.alarm < 0 && (double)score[i] > guard->manifest.rules[SRI_ONLINE].value)
                     judged.alarm = known[i] - 1;
             }
             if (known[i] == (int64_t)T) conclude(guard, &judged, signals + row * cells, length, &verdicts[row]);
@@ -279,7 +287,7 @@ int sri_guard_run(const sri_guard *guard, const float *signals, const int64_t *l
                   bool *valid, sri_error *error) {
     /* Lengths that do not exist are the graph's to answer: valid = false. */
     if (check_input(guard, NULL, count, error)) return SRI_REFUSED;
-    return run(guard, lengths ? PREFIX : SIGNAL, signals, lengths, count, score, valid, error);
+    return run_warily(guard, lengths ? PREFIX : SIGNAL, signals, lengths, count, score, valid, error);
 }
 
 size_t sri_verdict_json(const sri_verdict *verdict, const char *request_id, char *text, size_t room) {

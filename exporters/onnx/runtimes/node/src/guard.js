@@ -4,7 +4,7 @@ import { admit } from "./admission.js";
 import { ScoringError } from "./errors.js";
 import { INVALID_SCORE } from "./manifest.js";
 import { unpack } from "./packed.js";
-import { CHUNK } from "./runtime.js";
+import { CHUNK, scoreOnce } from "./runtime.js";
 import { Signals } from "./signals.js";
 import { Stream } from "./stream.js";
 import { ABOVE, INCOMPLETE, makeVerdict, NOT_FINITE, OUT_OF_RANGE, pValue, stepOf, UNSCORABLE } from "./verdict.js";
@@ -120,7 +120,7 @@ export class Guard {
    * @throws {ScoringError} not whole generations
    */
   async scoreFinal(signals) {
-    return this.#signal.run({ signals: this.#tensor(signals) });
+    return scoreOnce(this.#signal, { signals: this.#tensor(signals) });
   }
 
   /**
@@ -138,7 +138,7 @@ export class Guard {
       throw new ScoringError(`lengths: ${each.length} numbers, allowed: ${tensor.shape[0]} whole ones.`);
     }
     const length = { dtype: "int64", shape: [each.length], data: BigInt64Array.from(each, BigInt) };
-    return this.#prefix.run({ signals: tensor, length });
+    return scoreOnce(this.#prefix, { signals: tensor, length });
   }
 
   /**

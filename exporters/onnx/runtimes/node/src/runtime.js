@@ -2,6 +2,7 @@
 
 import { brief, BundleError } from "./errors.js";
 import { inspect } from "./inspect/inspector.js";
+import { INVALID_SCORE } from "./manifest.js";
 
 /** Rows per call: keeps the temporaries of a large batch at a few MiB. */
 export const CHUNK = 4096;
@@ -58,6 +59,18 @@ export class Session {
     await this.last;
     await this.session.release();
   }
+}
+
+/**
+ * One call. A graph that calls a score valid which is no number below 3e38 is not believed: ours never do, and as NaN is
+ * above no threshold, a bundle of somebody else could make every generation clear with it.
+ * @param {Session} session
+ * @param {Inputs} inputs
+ * @returns {Promise<Scored>}
+ */
+export async function scoreOnce(session, inputs) {
+  const { score, valid } = await session.run(inputs);
+  return { score, valid: valid.map((said, row) => said && Math.abs(score[row] ?? NaN) < INVALID_SCORE) };
 }
 
 /**

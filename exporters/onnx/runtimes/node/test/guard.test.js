@@ -187,6 +187,46 @@ test("a runtime that computes something else is refused", async () => {
   await assert.rejects(loadGuard(path(NAME, "bundle"), { backend: wrong }), /golden row 2/);
 });
 
+for (const number of [NaN, Infinity, -Infinity]) {
+  test(`a score of ${number} is not believed, whatever the graph says of it`, async () => {
+    const { default: ort } = await import("onnxruntime-node");
+    let lie = false;
+    const liar = {
+      ...ort,
+      env: ort.env,
+      InferenceSession: {
+        create: async (...args) => {
+          const session = await ort.InferenceSession.create(...args);
+          const run = session.run.bind(session);
+          session.run = async (...given) => {
+            const answer = await run(...given);
+            if (lie) {
+              answer.score.data[0] = number;
+              answer.valid.data.fill(1);
+            }
+            return answer;
+          };
+          return session;
+        },
+      },
+    };
+    const lied = await loadGuard(path(NAME, "bundle"), { backend: liar });
+    lie = true; // Only now: golden vectors would have told.
+    for (const rule of ["final", "online"]) {
+      const [bad, fine] = await lied.score(lists, { rule, unverified: true });
+      assert.deepEqual([bad.status, bad.reasons, bad.score], ["unmonitored", ["score_not_finite"], null]);
+      assert.notEqual(fine.status, "unmonitored");
+    }
+    const two = Float32Array.from(lists.sigma.flat());
+    assert.deepEqual((await lied.scoreFinal(two)).valid, [false, true]);
+    assert.deepEqual((await lied.scorePrefix(two, [9, 9])).valid, [false, true]);
+    const stream = lied.stream("x", { unverified: true });
+    assert.deepEqual(await stream.push(0.9), { length: 1, score: null, alarm: false });
+    assert.deepEqual([stream.verdict().status, stream.verdict().reasons], ["unmonitored", ["score_not_finite"]]);
+    await lied.dispose();
+  });
+}
+
 test("a link, a folder and a pipe's name are no members of a bundle", async () => {
   const folder = mkdtempSync(join(tmpdir(), "sri-"));
   for (const [name, content] of members(NAME)) {

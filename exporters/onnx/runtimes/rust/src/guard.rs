@@ -6,7 +6,7 @@ use crate::admission::admit;
 use crate::digest::check_pinned;
 use crate::files::{check_sizes, read_folder, Files, MANIFEST};
 use crate::graphs::GRAPHS;
-use crate::manifest::{Manifest, Threshold};
+use crate::manifest::{Manifest, Threshold, INVALID_SCORE};
 use crate::runtime::{Runtime, Session};
 use crate::{refuse, Options, Reason, Refused, Rule, Status, Verdict};
 
@@ -73,7 +73,7 @@ impl Guard {
     /// A runtime that computes something else never scores.
     fn self_test(&self, subject: &str, which: usize) -> Result<(), Refused> {
         let (golden, name) = (&self.manifest.golden[which], GRAPHS[which]);
-        let (score, valid) = self.run(&golden.signals, golden.lengths.as_deref())?;
+        let (score, valid) = self.as_told(&golden.signals, golden.lengths.as_deref())?;
         for row in 0..golden.score.len() {
             if valid[row] != golden.valid[row] {
                 refuse!(
@@ -131,6 +131,16 @@ impl Guard {
     /// # Errors
     /// `signals` is not [N, T, C], or `lengths` not [N].
     pub fn run(&self, signals: &[f32], lengths: Option<&[i64]>) -> Result<(Vec<f32>, Vec<bool>), Refused> {
+        let (mut scores, mut valids) = self.as_told(signals, lengths)?;
+        // A graph that calls a score valid which is no number below 3e38 is not believed: NaN is above no threshold, so it
+        // would find every generation clear.
+        for (score, valid) in scores.iter_mut().zip(&mut valids).filter(|(score, _)| !(score.abs() < INVALID_SCORE)) {
+            (*score, *valid) = (INVALID_SCORE, false);
+        }
+        Ok((scores, valids))
+    }
+
+    fn as_told(&self, signals: &[f32], lengths: Option<&[i64]>) -> Result<(Vec<f32>, Vec<bool>), Refused> {
         let size = self.row_size();
         let rows = self.rows(signals, lengths)?;
         let session = &self.sessions[usize::from(lengths.is_some())];
@@ -200,7 +210,7 @@ impl Guard {
     fn judge_final(&self, signals: &[f32], lengths: &[i64]) -> Result<Vec<Judged>, Refused> {
         let (score, valid) = self.run(signals, None)?;
         let judge = |i: usize| {
-            let good = valid[i] && score[i].is_finite() && lengths[i] == self.cells() as i64;
+            let good = valid[i] && lengths[i] == self.cells() as i64;
             Judged { score: good.then_some(score[i]), complete: good, alarm: None }
         };
         Ok((0..lengths.len()).map(judge).collect())
@@ -220,7 +230,7 @@ impl Guard {
             let (score, valid) = self.run(&rows, Some(&known))?;
             for (i, k) in chunk.enumerate().filter(|(i, k)| known[*i] <= lengths[k / cells]) {
                 let so_far = &mut judged[k / cells];
-                if !(valid[i] && score[i].is_finite()) {
+                if !valid[i] {
                     so_far.complete = false;
                     continue;
                 }

@@ -1,0 +1,20 @@
+"""What somebody does who changes a bundle on purpose: mends every hash afterwards."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sri_sdk.files import sha256
+from sri_sdk.manifest import NO_DIGEST
+
+
+def sealed(folder: Path, manifest: dict[str, Any], *, sort: bool = True) -> Path:
+    """Writes a manifest with hashes and a digest that fit, as somebody who means harm would."""
+    for name in manifest["files"] if isinstance(manifest.get("files"), dict) else ():
+        if (folder / name).is_file():
+            content = (folder / name).read_bytes()
+            manifest["files"][name] = {"sha256": sha256(content), "size": len(content)}
+    text = json.dumps({**manifest, "digest": NO_DIGEST}, sort_keys=sort, indent=1) + "\n"
+    own = f'\n "digest": "{sha256(text.encode())}"'
+    (folder / "manifest.json").write_text(text.replace(f'\n "digest": "{NO_DIGEST}"', own, 1))
+    return folder
