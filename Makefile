@@ -34,7 +34,7 @@ demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
 eval-quick: $(READY)  ## the whole evaluation of the embedded models on a few prompts, minutes; out/lab-quick
 	$(BIN)/sri eval configs/lab.yaml --limit 6 --out out/lab-quick
 
-eval: $(READY)  ## the same at full size, about an hour; out/lab, continues where it stopped
+eval: $(READY)  ## the same at full size, over an hour; out/lab, continues where it stopped
 	$(BIN)/sri eval configs/lab.yaml
 
 # Two workers with one thread each: torch's own threads in both would wait for each other most of the time.
@@ -57,6 +57,7 @@ SEED := 0
 # Opt-in: some ten minutes. A normal test run does a few hundred of each.
 fuzz: $(READY)  ## break bundles at random and load what is left; MUTANTS=100000 SEED=0
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scoring.fuzz --flips
+	SRI_STEP=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/runtimes -k "damage or changed_byte"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scoring.fuzz --count $(MUTANTS) --seed $(SEED)
 
 # Opt-in: ten minutes. SRI_ORT_JAR names onnxruntime's jar for Java.

@@ -298,6 +298,6 @@ def _cost(guard: GuardScores, overhead: Overhead | None) -> tuple[float | None, 
     if not guard.tapped:
         return scoring, f"{1e3 * guard.seconds:.3g} ms per generation, in batches, of {1e3 * overhead.seconds:.3g} ms"
     return max(overhead.share, 0.0) + scoring, (
-        f"tap {100 * overhead.share:.2g} % (median of {overhead.pairs} pairs, {100 * overhead.low:.2g} to "
+        f"tap {100 * overhead.share:.2g} % (shortest of {overhead.pairs}; pairs {100 * overhead.low:.2g} to "
         f"{100 * overhead.high:.2g}), scoring one by one {100 * scoring:.2g} % of {1e3 * overhead.seconds:.3g} ms"
     )

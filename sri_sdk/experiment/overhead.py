@@ -1,12 +1,11 @@
 """What the tap costs: the same batches generated with and without it, in turn, on the machine at hand.
 
-A ratio of times measured side by side; on a busy machine single batches differ by more than the tap costs, hence the
-median over pairs and the spread beside it.
+A ratio of times measured side by side. Whatever else a machine does only adds to a time, and on a busy one by more than
+the tap costs: so the shortest of each is compared, and the spread of the pairs is told beside it.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +23,13 @@ class Overhead:
     """Times of one model, sampler and tap."""
 
     share: float
-    """Median over pairs of (with tap / without) - 1; below zero where it costs less than the noise."""
+    """(Shortest with tap / shortest without) - 1; below zero where it costs less than the noise."""
     low: float
-    """Smallest of the pairs."""
+    """Smallest (with / without) - 1 of the pairs."""
     high: float
     """Largest."""
     seconds: float
-    """Of one generation without the tap, in batches; median."""
+    """Of one generation without the tap, in batches; shortest."""
     pairs: int
 
 
@@ -52,7 +51,7 @@ def measure_overhead(collector: Collector, anchors: Anchors, prompts: Sequence[P
     def without() -> float:
         return _timed(lambda: collector.respond(batch))
 
-    ratios, times = [], []
+    watched, bare = [], []
     for pair in range(pairs + 1):
         # Each goes first in turn, so that a machine that warms up or slows down favours neither.
         if pair % 2:
@@ -60,9 +59,11 @@ def measure_overhead(collector: Collector, anchors: Anchors, prompts: Sequence[P
         else:
             plain, tapped = without(), with_tap()
         if pair:
-            ratios.append(tapped / plain - 1)
-            times.append(plain / len(batch))
-    return Overhead(statistics.median(ratios), min(ratios), max(ratios), statistics.median(times), pairs)
+            watched.append(tapped)
+            bare.append(plain)
+    ratios = [tapped / plain - 1 for tapped, plain in zip(watched, bare, strict=True)]
+    share = min(watched) / min(bare) - 1
+    return Overhead(share, min(ratios), max(ratios), min(bare) / len(batch), pairs)
 
 
 def _timed(work: Callable[[], object]) -> float:
