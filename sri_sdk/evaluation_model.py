@@ -238,14 +238,14 @@ class EvaluationConfig(Config):
     def limited(self, most: int) -> EvaluationConfig:
         """The same with no count above `most`, for a quick look: rates get wide intervals, small ones vanish.
 
-        What something is fitted on keeps as many prompts as that takes. Attacks that learn practise on fewer.
+        What something is fitted on keeps as many prompts as that takes, and attacks practise as long as ever.
         """
         data = self.model_dump()
 
         def cut(value: Any, least: int, key: str = "") -> Any:
             if isinstance(value, dict):
                 return {k: cut(v, least, k) for k, v in value.items()}
-            counted = key in {"harmless", "harmful", "count", "practice"} and isinstance(value, int)
+            counted = key in {"harmless", "harmful", "count"} and isinstance(value, int)
             return min(value, max(most, least)) if counted else value
 
         for part in ("attacks", "harmless_sets", "guards"):

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=click.IntRange(min=1), help="At most this many prompts per group, for a quick look; default: all."
 )
+@click.option("--model", "models", multiple=True, help="Only this model of CONFIG; repeatable. Default: all.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to, instead of the one in CONFIG.")
 @click.option("--json", "as_json", is_flag=True, help="Print all results as one JSON document.")
-def command(config: Path, limit: int | None, out: Path | None, as_json: bool) -> None:
+def command(config: Path, limit: int | None, models: tuple[str, ...], out: Path | None, as_json: bool) -> None:
     """Attack the models of CONFIG, compare guards, and write a report.
 
     Interrupted, it continues where it stopped. Without --limit it may take hours; the bars say how long.
@@ -38,7 +39,7 @@ def command(config: Path, limit: int | None, out: Path | None, as_json: bool) ->
     from sri_sdk.report.write_evaluation import write_evaluation
 
     with progress_bars() as progress:
-        found = evaluate(checked, progress, limit=limit)
+        found = evaluate(checked, progress, limit=limit, only=models)
     paths = write_evaluation(found, Path(checked.out))
     if as_json:
         emit_json(to_json(found))

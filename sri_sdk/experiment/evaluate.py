@@ -8,7 +8,7 @@ results.json        everything, as numbers
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.baseline import Baseline
 from sri_sdk.config_model import FitConfig, ModelSection
+from sri_sdk.errors import ConfigError
 from sri_sdk.evaluate.results import Evaluation, Example, GuardResult, ModelResult
 from sri_sdk.evaluation_model import EvaluationConfig
 from sri_sdk.experiment import measure
@@ -59,19 +60,28 @@ class Evaluated:
     guards: tuple[GuardScores, ...]
 
 
-def evaluate(config: EvaluationConfig, progress: Progress = lambda *_: None, *, limit: int | None = None) -> Evaluation:
+def evaluate(
+    config: EvaluationConfig,
+    progress: Progress = lambda *_: None,
+    *,
+    limit: int | None = None,
+    only: Sequence[str] = (),
+) -> Evaluation:
     """Runs an evaluation, or continues one that was interrupted.
 
     Args:
         config: a checked config.
         progress: called as generations are done.
         limit: most prompts per group, for a quick look.
+        only: names of the models to evaluate; none = all of them.
 
     Raises:
-        ConfigError: prompts overlap or are too few, or a plugin refuses its options.
+        ConfigError: there is no such model, prompts overlap or are too few, or a plugin refuses its options.
         CaptureError: a generation could not be watched whole.
         ScoringError, BundleError: a guard of ours could not be fitted.
     """
+    if unknown := [name for name in only if name not in config.models]:
+        raise ConfigError(f"models: {', '.join(unknown)} not in the config; it has {', '.join(config.models)}")
     if limit is not None:
         config = config.limited(limit)
     seconds: dict[str, float] = {}
@@ -81,7 +91,7 @@ def evaluate(config: EvaluationConfig, progress: Progress = lambda *_: None, *, 
     done: dict[str, Evaluated] = {}
     examples: tuple[Example, ...] = ()
     models = _Models()
-    for name in config.models:
+    for name in only or config.models:
         with _timed(seconds, name):
             run = _Run(config, name, groups, datasets, models.open(config.fit_config(name)), progress)
             done[name] = run.evaluated()
@@ -91,7 +101,9 @@ def evaluate(config: EvaluationConfig, progress: Progress = lambda *_: None, *, 
     return Evaluation(
         title=config.title,
         models=tuple(each.result for each in done.values()),
-        surrogates=tuple(surrogate_result(pair, done) for pair in config.surrogates),
+        surrogates=tuple(
+            surrogate_result(pair, done) for pair in config.surrogates if {pair.guarded, pair.by} <= done.keys()
+        ),
         examples=examples,
         alpha=config.calibrate.alpha,
         facts=_facts(config, datasets, limit),

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from sri_sdk.config import load_evaluation
+from sri_sdk.errors import ConfigError
 from sri_sdk.evaluate.results import to_json
 from sri_sdk.experiment.evaluate import evaluate
 from tests.experiment.conftest import write_evaluation_config
@@ -73,6 +74,14 @@ def test_results_are_plain_json(found):
 def test_the_same_config_gives_the_same_numbers_in_another_folder(found, tmp_path):
     again = evaluate(load_evaluation(write_evaluation_config(tmp_path, keep_texts=True)))
     assert without_times(again) == without_times(found)
+
+
+def test_one_model_of_a_config_can_be_evaluated_alone(tmp_path):
+    config = load_evaluation(write_evaluation_config(tmp_path))
+    quick = evaluate(config, limit=8, only=["other-pooling"])
+    assert [model.name for model in quick.models] == ["other-pooling"] and quick.surrogates == ()
+    with pytest.raises(ConfigError, match="models: nonesuch not in the config; it has causal, other-pooling"):
+        evaluate(config, only=["nonesuch"])
 
 
 def test_responses_are_stored_only_when_asked_for(tmp_path):

@@ -40,7 +40,7 @@ def test_a_limit_caps_every_group_but_not_below_what_fitting_takes(small):
     )
 
 
-def test_a_limit_shortens_practice_and_the_timing_of_the_tap(small):
+def test_a_limit_shortens_the_timing_of_the_tap_but_not_what_an_attack_learns_on(small):
     data = small.model_dump()
     data["attacks"]["random-search"] = {
         "plugin": "random-search",
@@ -49,7 +49,7 @@ def test_a_limit_shortens_practice_and_the_timing_of_the_tap(small):
         "options": {"words": ["sure"]},
     }
     quick = type(small).model_validate(data | {"overhead_batches": 12}).limited(3)
-    assert quick.attacks["random-search"].practice == 3 and quick.overhead_batches == 3
+    assert quick.attacks["random-search"].practice == 8 and quick.overhead_batches == 3
 
 
 def test_too_few_prompts_are_refused_with_numbers(small):

@@ -88,7 +88,7 @@ class RandomSearch(Named):
             changed = _changed(best, words, config.change, chance)
             drawn = chance.sample(requests, config.per_round)
             # Both on the same requests: else a round of easy ones would win for its suffix.
-            before, after = trial.of(best, drawn), trial.of(changed, drawn)
+            before, after = trial.of((best, changed), drawn)
             kept = after.better_than(before)
             rounds.append(
                 {
@@ -132,16 +132,16 @@ class _Trial:
         self._attack, self._target = attack, target
         self._known: dict[tuple[Words, str], str] = {}
 
-    def of(self, suffix: Words, requests: Sequence[Prompt]) -> _Score:
-        """What came of it, counted."""
-        new = [request for request in requests if (suffix, request.id) not in self._known]
+    def of(self, suffixes: Sequence[Words], requests: Sequence[Prompt]) -> list[_Score]:
+        """What came of each, counted; all that is new is asked at once."""
+        pairs = [(suffix, request) for suffix in dict.fromkeys(suffixes) for request in requests]
+        new = [(suffix, request) for suffix, request in pairs if (suffix, request.id) not in self._known]
         if new:
-            said = " ".join(suffix)
-            asked = [self._attack.attacked(r, text=self._attack.wrap(r.text, said)) for r in new]
+            asked = [self._attack.attacked(r, text=self._attack.wrap(r.text, " ".join(suffix))) for suffix, r in new]
             outcomes = self._target.outcomes(asked, self._target.respond(asked))
-            self._known.update({(suffix, r.id): outcome for r, outcome in zip(new, outcomes, strict=True)})
-        found = [self._known[suffix, request.id] for request in requests]
-        return _Score(found.count("harmful"), found.count("refusal"))
+            self._known.update({(s, r.id): outcome for (s, r), outcome in zip(new, outcomes, strict=True)})
+        found = [[self._known[suffix, request.id] for request in requests] for suffix in suffixes]
+        return [_Score(said.count("harmful"), said.count("refusal")) for said in found]
 
 
 def _changed(suffix: Words, words: Words, count: int, chance: random.Random) -> Words:
