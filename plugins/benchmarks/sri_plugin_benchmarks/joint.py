@@ -88,7 +88,7 @@ class BenchmarksDataset(sri_sdk.Dataset):
         """The first `count` prompts of a split, as its own set draws them, without those of an earlier set."""
         refuse_unknown(self, "benchmarks", split, label, attack)
         cure = (
-            "Lower the numbers of its folds, give it a larger share, or name its set before others that share prompts."
+            "Lower the numbers of its folds, give it a larger share, or name its set before those that share prompts."
         )
         return first_of(self._prompts, "benchmarks", (split, label, attack), count, cure)
 
