@@ -36,7 +36,7 @@ demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
 eval-quick: $(READY)  ## the evaluation of embedded models on a few prompts, minutes; out/lab-quick
 	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab.yaml --limit 6 --model diffusion --model causal --model left-to-right --out out/lab-quick
 
-eval: $(READY)  ## the same at full size, over an hour; out/lab, continues where it stopped
+eval: $(READY)  ## all of it at full size, about an hour; out/lab, continues where it stopped
 	$(BIN)/sri eval configs/lab.yaml
 
 # Two workers with one thread each: torch's own threads in both would wait for each other most of the time.
