@@ -8,9 +8,9 @@ import pytest
 from guards import CELLS, made_up_fingerprint, made_up_guard, made_up_signals
 from paired import race
 
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.records import Signals
-from sri_sdk.scoring.inspector import inspect
+from sri_sdk.scoring.inspect.inspector import inspect
 from sri_sdk.scoring.scorer import Scorer, load_graphs
 
 WIDTH = 128

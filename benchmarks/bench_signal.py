@@ -20,10 +20,10 @@ from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_detectors.autoencoder import AutoencoderDetector
 
 from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.guard_graphs import full_graph
 from sri_sdk.capture.device_signal import device_sri, device_unit
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.grid import StepGrid
-from sri_sdk.guard_graphs import full_graph
 from sri_sdk.scoring.runtime import load
 from sri_sdk.signal import EPS, TAU, sri, sri_of_units, unit
 

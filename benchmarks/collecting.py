@@ -16,7 +16,7 @@ from sri_plugin_samplers.autoregressive import AutoregressiveSampler
 from sri_plugin_samplers.low_confidence import LowConfidenceSampler
 
 from sri_sdk.capture.identity import fingerprint
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
@@ -55,7 +55,7 @@ def _ours(
     with tempfile.TemporaryDirectory() as cache:  # a new one each time: nothing is resumed
         collector = Collector(
             hook=hook, loaded=loaded, sampler=sampler, judge=LabJudge(), judge_name="lab", fingerprint=printed,
-            watching=Watching(pooling, ("final",), grid), cache=Path(cache), seed=0, batch_size=batch_size,
+            settings=WatchSettings(pooling, ("final",), grid), cache=Path(cache), seed=0, batch_size=batch_size,
             system_prompt=None, progress=lambda *_: None,
         )  # fmt: skip
         made = collector.anchors(asked)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sri_sdk.errors import SriError
     from sri_sdk.exporter import Exporter
     from sri_sdk.fingerprint import Fingerprint
-    from sri_sdk.graph import Graph, Value
+    from sri_sdk.graph.builder import Graph, Value
     from sri_sdk.grid import StepGrid
     from sri_sdk.hook import Hook
     from sri_sdk.judge import Judge
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ForwardCall,
         Intervention,
         LoadedModel,
+        Match,
         Prompt,
         RunView,
         SamplerStep,
@@ -63,6 +64,7 @@ __all__ = [
     "Intervention",
     "Judge",
     "LoadedModel",
+    "Match",
     "Prompt",
     "RunView",
     "Sampler",
@@ -90,12 +92,13 @@ _HOME = {
     "Fingerprint": "fingerprint",
     "Fit": "records",
     "ForwardCall": "records",
-    "Graph": "graph",
+    "Graph": "graph.builder",
     "Guard": "scoring.guard",
     "Hook": "hook",
     "Intervention": "records",
     "Judge": "judge",
     "LoadedModel": "records",
+    "Match": "records",
     "Prompt": "records",
     "RunView": "records",
     "Sampler": "sampler",
@@ -107,7 +110,7 @@ _HOME = {
     "StepGrid": "grid",
     "StepPlan": "records",
     "Trace": "records",
-    "Value": "graph",
+    "Value": "graph.builder",
     "Verdict": "records",
     "drive": "capture.drive",
     "watch": "capture.watch",

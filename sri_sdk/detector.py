@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.graph import Graph, Value
+from sri_sdk.graph.builder import Graph, Value
 from sri_sdk.plugin import Plugin
 
 Tier = Literal["portable", "python"]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from sri_sdk.plugin import Plugin
 
 if TYPE_CHECKING:
-    from sri_sdk.bundle import GuardParts
-    from sri_sdk.graph import Graph
+    from sri_sdk.bundle.bundle import GuardParts
+    from sri_sdk.graph.builder import Graph
 
 
 class Exporter(Plugin):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from sri_sdk.errors import ConfigError, ConformanceError
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.prefill import pieces
-from sri_sdk.records import Encoded, Fit, ForwardCall, ForwardOutput, LoadedModel, RunView, StepPlan
+from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.structure import unwrapped
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ Scheme = Literal["autoregressive", "masked", "canvas"]
 """Autoregressive: one token after the other. Masked: holes are filled in. Canvas: every token of a block may change at
 every step, and none is a hole."""
 Capability = Literal["phi", "input_ids", "committed", "draft", "clock", "budget"]
+
+
+OLDER_NAMES = {"hears": "observed_methods", "heard": "on_method_result", "admit": "on_call"}
+"""Name that a hook of plugin API 1 may use -> what it is called now. Both work as long as API 1 does."""
 
 
 class Hook(Plugin):
@@ -37,9 +41,16 @@ class Hook(Plugin):
     """Methods of the model that generate. A watch sees their arguments before they run and the tokens they return;
     names the model lacks are passed over. Functions that take the model as an argument are not seen."""
 
-    hears: ClassVar[tuple[str, ...]] = ()
+    observed_methods: ClassVar[tuple[str, ...]] = ()
     """Methods that a generation of the family goes through in eager code, such as one denoising step, and whose results
-    tell what passes do not. A watch gives them to `heard`; names the model lacks are passed over."""
+    tell what passes do not. A watch gives them to `on_method_result`; names the model lacks are passed over."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Written for an SDK that had the older names: what it defines under one of them counts as the newer one.
+        for old, new in OLDER_NAMES.items():
+            if old in vars(cls) and new not in vars(cls):
+                setattr(cls, new, vars(cls)[old])
 
     def __init__(self, model: Any, config: Any = None) -> None:
         """Takes a loaded model; `config` holds the options, None = defaults."""
@@ -52,7 +63,7 @@ class Hook(Plugin):
 
     @classmethod
     @abstractmethod
-    def fits(cls, model: Any) -> Fit:
+    def fits(cls, model: Any) -> Match:
         """Says whether this hook fits, by structure and class name (`model_type` alone is not enough), and why."""
 
     @abstractmethod
@@ -80,15 +91,20 @@ class Hook(Plugin):
         Raise on a pass that fits nothing, such as the prompt of a second generation: the run becomes `unmonitored`.
         """
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         """Looks at the arguments of one of `calls` before it runs, and notes in `run.memory` what passes do not show.
 
         Raises:
             SriError: what was asked for cannot be watched (beam search, speculation). Nothing is generated then.
         """
 
-    def heard(self, call: str, result: Any, run: RunView) -> None:
-        """Takes note of what one of `hears` returned, and neither changes nor keeps it: models reuse their tensors."""
+    def on_method_result(self, call: str, result: Any, run: RunView) -> None:
+        """Notes what one of `observed_methods` returned; neither changes nor keeps it, since models reuse tensors."""
+
+    # Under their older names, for hooks that call `super()` by them.
+    hears = observed_methods
+    admit = on_call
+    heard = on_method_result
 
     def expected_steps(self, budget: int) -> int | None:
         """Steps a generation with this step budget must have; None if the family may stop early."""
@@ -176,7 +192,7 @@ class Hook(Plugin):
     def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
         """Tokens of each response [B, P] up to its end-of-sequence token, that one included; P where it has none.
 
-        End tokens that only the call was given count too, where `admit` noted them in `run.eos_ids`.
+        End tokens that only the call was given count too, where `on_call` noted them in `run.eos_ids`.
         """
         ends = {*self.eos_ids(), *((run.eos_ids if run else None) or ())}
         rows = tokens.tolist()

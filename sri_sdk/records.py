@@ -58,11 +58,15 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class Match:
     """Whether a hook fits a model, and why: both answers are shown to people."""
 
     ok: bool
     why: str
+
+
+Fit = Match
+"""The older name of `Match`; plugins of API 1 may go on using it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class RunView:
     """Columns of the prompt, which many calls return before the response; the hook sets it with its first step. None =
     the prompt's pass is the first step (autoregressive), or its length differs from request to request."""
     eos_ids: tuple[int, ...] | None = None
-    """End tokens that the watched call was given; the hook's `admit` sets it. None = the model's own."""
+    """End tokens that the watched call was given; the hook's `on_call` sets it. None = the model's own."""
     response: tuple[int, int] | None = None
     """(column of its first position, number of positions) of every response, where a driver started some of them: the
     canvas then begins with tokens, and cannot be found by its masks. None = nobody said; the hook finds it."""

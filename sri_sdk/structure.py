@@ -45,5 +45,5 @@ def first_path(model: Any, paths: Iterable[str]) -> str | None:
 
 
 def missing_paths(model: Any, paths: Iterable[str]) -> list[str]:
-    """Dotted paths that lead to no module, for the reason of a `Fit`."""
+    """Dotted paths that lead to no module, for the reason of a `Match`."""
     return [path for path in paths if submodule(model, path) is None]

@@ -11,10 +11,10 @@ from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.fitting.build import fit_guard
 from sri_sdk.records import Signals
-from sri_sdk.scoring.build import fit_guard
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.signal import sigmoid
 

@@ -6,8 +6,8 @@ from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.guard_graphs import full_graph
 from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.guard_graphs import full_graph
 from sri_sdk.scoring.runtime import load
 from sri_sdk.signal import EPS, TAU, sigmoid, sri, unit, usable
 

@@ -1,8 +1,8 @@
 """The tap inside compiled code.
 
 `torch.compile` traces a module hook like any other code. What the hook is to do at run time must then be an operator,
-or it happens once, while the model is compiled, or not at all. `sri_sdk::hear` is that operator. To the compiler it is
-a closed box that writes into a counter; at run time its body is Python again, and hands copies of the tensors to
+or it happens once, while the model is compiled, or not at all. `sri_sdk::observe` is that operator. To the compiler it
+is a closed box that writes into a counter; at run time its body is Python again, and hands copies of the tensors to
 whoever listens.
 
 A model is compiled twice at most for our sake, once to be watched and once to be left alone, whatever comes first:
@@ -43,11 +43,11 @@ class Listener(Protocol):
 
 
 _numbers = itertools.count(1)
-_places: weakref.WeakValueDictionary[int, Places] = weakref.WeakValueDictionary()
-"""Number of a tap -> its places. Compiled code outlives watches and models: it knows a number and nothing else."""
+_hook_points: weakref.WeakValueDictionary[int, HookPoints] = weakref.WeakValueDictionary()
+"""Number of a tap -> its points. Compiled code outlives watches and models: it knows a number and nothing else."""
 
 
-class Places:
+class HookPoints:
     """The module hooks of one tap, made once per place and put on modules again and again.
 
     Attributes:
@@ -60,7 +60,7 @@ class Places:
         self._names: list[Any] = []
         self._hooks: dict[Any, Callable[..., None]] = {}
         self._counter = torch.zeros(1, dtype=torch.int64)
-        _places[self.number] = self
+        _hook_points[self.number] = self
 
     def put(self, name: Any, kind: str, module: torch.nn.Module) -> Placed:
         """Has the hook of a place on its module, until `remove`."""
@@ -79,7 +79,7 @@ class Places:
         """The tap; None = its model is gone."""
         return self._listener()
 
-    def heard(self, place: int, names: str, tensors: Sequence[torch.Tensor]) -> None:
+    def observed(self, place: int, names: str, tensors: Sequence[torch.Tensor]) -> None:
         """Compiled code came by a place."""
         name, listener = self._names[place], self._listener()
         if listener is None:
@@ -114,7 +114,7 @@ class Places:
             if torch.compiler.is_compiling():
                 # Only tensors get into compiled code: a cache, a flag or a config is not seen there.
                 given = {key: value for key, value in kwargs.items() if isinstance(value, torch.Tensor)}
-                _hear(counter, list(given.values()), ",".join(given), number, place)
+                _observe(counter, list(given.values()), ",".join(given), number, place)
             elif (listener := _listener(number)) is not None:
                 listener.on_root(kwargs)
 
@@ -122,7 +122,7 @@ class Places:
             kwargs = rest[0] if len(rest) == 2 else {}
             ids = args[0] if args else next(iter(kwargs.values()), None)
             if torch.compiler.is_compiling():
-                _hear(counter, [ids], "", number, place)
+                _observe(counter, [ids], "", number, place)
             elif (listener := _listener(number)) is not None:
                 listener.on_embedding(ids)
 
@@ -130,7 +130,7 @@ class Places:
             # Some blocks return (states, cache), some norms (states, residual): the states come first.
             states = output[0] if isinstance(output, tuple) else output
             if torch.compiler.is_compiling():
-                _hear(counter, [states], "", number, place)
+                _observe(counter, [states], "", number, place)
             elif (listener := _listener(number)) is not None:
                 listener.on_state(name, states)
 
@@ -150,7 +150,7 @@ class Placed:
 
     def __init__(self, module: torch.nn.Module, kind: str, hook: Callable[..., None], key: int) -> None:
         self._module, self._key = module, key
-        # Not on the root, which may be replaced while we listen; whatever runs the model runs one of the other places.
+        # Not on the root, which may be replaced while we listen; whatever runs the model runs one of the other points.
         self._marks = kind != ROOT
         self._tables: list[Any] = [module._forward_pre_hooks if kind == ROOT else module._forward_hooks]
         self._tables[0][key] = hook
@@ -191,22 +191,22 @@ def is_recorded(tensor: Any) -> bool:
 
 
 def _listener(number: int) -> Listener | None:
-    places = _places.get(number)
-    return None if places is None else places.listener()
+    points = _hook_points.get(number)
+    return None if points is None else points.listener()
 
 
 def _body(counter: torch.Tensor, tensors: list[torch.Tensor], names: str, tap: int, place: int) -> None:
     """Called by compiled code. The counter is for the compiler: a call that writes is neither dropped nor moved."""
     counter.add_(1)
-    places = _places.get(tap)
-    if places is not None:
-        places.heard(place, names, tensors)
+    points = _hook_points.get(tap)
+    if points is not None:
+        points.observed(place, names, tensors)
 
 
 _unsafe = getattr(torch.Tag, "cudagraph_unsafe", None)
 _options: dict[str, Any] = {} if _unsafe is None else {"tags": (_unsafe,)}
 torch.library.custom_op(
-    "sri_sdk::hear", _body, mutates_args=("counter",), **_options,
+    "sri_sdk::observe", _body, mutates_args=("counter",), **_options,
     schema="(Tensor(a!) counter, Tensor[] tensors, str names, SymInt tap, SymInt place) -> ()",
 ).register_fake(lambda counter, tensors, names, tap, place: None)  # fmt: skip
-_hear = torch.ops.sri_sdk.hear
+_observe = torch.ops.sri_sdk.observe

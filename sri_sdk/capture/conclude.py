@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sri_sdk.capture.recorder import Recorder, Watching
+from sri_sdk.capture.recorder import Recorder, WatchSettings
 from sri_sdk.records import Signals, Trace, Verdict
 
 SILENT = "tap_silent"
@@ -68,16 +68,16 @@ def conclude_trace(recorder: Recorder, row: int, request_id: str, coverage: Cove
 
 
 def conclude_verdicts(
-    watching: Watching, recorder: Recorder | None, signals: Signals | None, traces: Sequence[Trace]
+    settings: WatchSettings, recorder: Recorder | None, signals: Signals | None, traces: Sequence[Trace]
 ) -> tuple[Verdict, ...]:
     """One verdict per trace; none without a scorer."""
-    scorer = watching.scorer
+    scorer = settings.scorer
     if scorer is None:
         return ()
     if signals is None or recorder is None:
         scored = [Verdict(t.request_id, "unmonitored", (NO_SIGNAL,), bundle=scorer.bundle.digest) for t in traces]
     else:
-        scored = scorer.score(signals, rule=watching.rule, accept=watching.accepted)
+        scored = scorer.score(signals, rule=settings.rule, accept=settings.accepted)
     alarms = {} if recorder is None else recorder.alarms
     return tuple(_cover(v, t, alarms.get(row)) for row, (v, t) in enumerate(zip(scored, traces, strict=True)))
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 import torch
 
 from sri_sdk.capture.conclude import INTERRUPTED
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.start import Start, check, start
 from sri_sdk.capture.tap import Tap, tap_of
@@ -26,13 +26,13 @@ class Drive:
     """
 
     def __init__(
-        self, hook: Hook, loaded: LoadedModel, sampler: Sampler, prompts: Sequence[Prompt], watching: Watching,
+        self, hook: Hook, loaded: LoadedModel, sampler: Sampler, prompts: Sequence[Prompt], settings: WatchSettings,
         *, seed: int, system_prompt: str | None,
     ) -> None:  # fmt: skip
         self._hook, self._loaded, self._sampler = hook, loaded, sampler
         self._prompts, self._seed, self._system_prompt = tuple(prompts), seed, system_prompt
         self._next: Intervention | None = None
-        self.run = Run(hook, watching, [p.id for p in prompts])
+        self.run = Run(hook, settings, [p.id for p in prompts])
         self.step: SamplerStep | None = None
         self._ready: Start | None = None
 
@@ -63,13 +63,13 @@ class Drive:
 
     def _advance(self, steps: Steps, tap: Tap) -> SamplerStep | None:
         """One step. Grad mode and ownership of the model end with it: what the caller does in between is its own."""
-        wish, self._next = self._next, None
+        intervention, self._next = self._next, None
         try:
             with torch.inference_mode(), tap.owned_by(self.run):
-                self.step = next(steps) if self.step is None else steps.send(wish)
+                self.step = next(steps) if self.step is None else steps.send(intervention)
         except StopIteration:
             return None
-        self.run.settle(self.step.committed, self.step.active)
+        self.run.close_step(self.step.committed, self.step.active)
         return self.step
 
     @property
@@ -81,12 +81,12 @@ class Drive:
 
 
 def drive(
-    hook: Hook, loaded: LoadedModel, sampler: Sampler, prompts: Sequence[Prompt], watching: Watching,
+    hook: Hook, loaded: LoadedModel, sampler: Sampler, prompts: Sequence[Prompt], settings: WatchSettings,
     *, seed: int = 0, system_prompt: str | None = None,
 ) -> Drive:  # fmt: skip
     """Generates a batch with one of our samplers, under watch.
 
-        batch = sri_sdk.drive(hook, loaded, sampler, prompts, watching)
+        batch = sri_sdk.drive(hook, loaded, sampler, prompts, settings)
         for step in batch:
             print(step.index, batch.texts[0])
         print(batch.run.verdicts)
@@ -96,7 +96,7 @@ def drive(
         loaded: model and tokenizer.
         sampler: the sampling scheme.
         prompts: what to answer; a `prefill` is generated with its response started.
-        watching: what to measure against; see `sri_sdk.capture.watch.with_guard` and `without_guard`.
+        settings: what to measure against; see `sri_sdk.capture.watch.with_guard` and `without_guard`.
         seed: the run's seed; each row is seeded by (seed, prompt id).
         system_prompt: goes before every prompt.
 
@@ -112,7 +112,7 @@ def drive(
     if not prompts:
         raise ConfigError("drive: no prompts. Pass at least one.")
     check(hook, sampler, prompts)
-    return Drive(hook, loaded, sampler, prompts, watching, seed=seed, system_prompt=system_prompt)
+    return Drive(hook, loaded, sampler, prompts, settings, seed=seed, system_prompt=system_prompt)
 
 
 def generate_untapped(

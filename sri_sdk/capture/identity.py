@@ -101,7 +101,7 @@ def _digest_of(model: Any, *, adapters: bool) -> str:
             # Models that compile parts of themselves keep them as modules of their own: the same weights again.
             continue
         hasher.update(_plain_name(name).encode() + str(tuple(tensor.shape)).encode())
-        sample = tensor.detach().reshape(-1)[_places(tensor.numel(), tensor.device)]
+        sample = tensor.detach().reshape(-1)[_sample_indices(tensor.numel(), tensor.device)]
         samples.append(
             sample.to(torch.bfloat16).view(torch.int16).long() if sample.is_floating_point() else sample.long()
         )
@@ -122,7 +122,7 @@ def _digest_of(model: Any, *, adapters: bool) -> str:
 
 
 @lru_cache(maxsize=256)
-def _places(size: int, device: torch.device) -> torch.Tensor:
+def _sample_indices(size: int, device: torch.device) -> torch.Tensor:
     """Where a tensor of `size` values is sampled: evenly, both ends included."""
     count = min(SAMPLES_PER_TENSOR, size)
     return torch.linspace(0, size - 1, count, dtype=torch.float64).long().to(device)

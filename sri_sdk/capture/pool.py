@@ -47,14 +47,14 @@ class Pooled:
 
 
 class Pooler(ABC):
-    """Pools one generation. Every pass goes through `add`, then `settle` once its commits are known."""
+    """Pools one generation. Every pass goes through `add`, then `close_step` once its commits are known."""
 
     @abstractmethod
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
         """Takes the states of a step: C tensors [B, L, D]."""
 
     @abstractmethod
-    def settle(self, committed: torch.Tensor | None) -> Pooled | None:
+    def close_step(self, committed: torch.Tensor | None) -> Pooled | None:
         """Closes the step that `add` opened; `committed` [R, P] bool is the canvas after its update.
 
         Returns:
@@ -100,7 +100,7 @@ class CanvasPooler(Pooler):
         """
         self._open, self._ready = ((states, plan), None) if self._only_committed else (None, self._pool(states, plan))
 
-    def settle(self, committed: torch.Tensor | None) -> Pooled | None:
+    def close_step(self, committed: torch.Tensor | None) -> Pooled | None:
         """The mean over the positions the profile selects."""
         if self._open is not None:
             (states, plan), self._open = self._open, None
@@ -166,7 +166,7 @@ class RunningPooler(Pooler):
         added = torch.stack([_sum(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
         return added, wanted.sum(1).to(home)
 
-    def settle(self, committed: torch.Tensor | None) -> Pooled | None:
+    def close_step(self, committed: torch.Tensor | None) -> Pooled | None:
         """The mean after this pass; autoregressive models commit what they predict, so nothing is waited for."""
         opened, self._open = self._open, None
         return opened

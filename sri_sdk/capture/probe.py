@@ -8,7 +8,7 @@ import numpy as np
 
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.pool import USUAL
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.hook import Hook
 from sri_sdk.records import LoadedModel, Prompt
 from sri_sdk.sampler import Sampler
@@ -40,8 +40,8 @@ class Probe:
 
 def probe(hook: Hook, loaded: LoadedModel, sampler: Sampler) -> Probe:
     """Generates one response and counts what the tap saw."""
-    watching = Watching(USUAL[hook.scheme], keep_states=True)
-    batch = drive(hook, loaded, sampler, [Prompt("probe", PROBE_PROMPT, "harmless")], watching)
+    settings = WatchSettings(USUAL[hook.scheme], keep_states=True)
+    batch = drive(hook, loaded, sampler, [Prompt("probe", PROBE_PROMPT, "harmless")], settings)
     for _ in batch:
         pass
     (trace,) = batch.run.traces

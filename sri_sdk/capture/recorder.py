@@ -26,7 +26,7 @@ Layers = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Watching:
+class WatchSettings:
     """What a run measures against: anchors for signals, a scorer for verdicts."""
 
     pooling: str
@@ -70,8 +70,8 @@ class Recorder:
         stream: the signals so far; None without anchors.
     """
 
-    def __init__(self, watching: Watching, requests: int) -> None:
-        self._watching = watching
+    def __init__(self, settings: WatchSettings, requests: int) -> None:
+        self._settings = settings
         self._phi: list[torch.Tensor] = []
         self._active: list[NDArray[np.bool_]] = []
         self._before: list[NDArray[np.int64]] = []
@@ -80,9 +80,9 @@ class Recorder:
         self.steps = np.zeros(requests, dtype=np.int64)
         self.alarms: dict[int, int] = {}
         self.stream: SignalStream | None = None
-        if watching.anchors is not None and watching.grid is not None:
+        if settings.anchors is not None and settings.grid is not None:
             self.stream = SignalStream(
-                watching.anchors, watching.grid, requests, tau=watching.tau, eps=watching.eps
+                settings.anchors, settings.grid, requests, tau=settings.tau, eps=settings.eps
             )  # fmt: skip
 
     def take(self, pooled: Pooled) -> None:
@@ -92,7 +92,7 @@ class Recorder:
 
     def finish(self, tail: Iterable[Pooled], whole: NDArray[np.bool_]) -> None:
         """Takes what the profile defines after the end, and fills the grid, for requests that were seen whole ([R])."""
-        grid = self._watching.grid
+        grid = self._settings.grid
         self._generated = self.steps.copy()
         if grid is None or not self._active:
             return
@@ -111,17 +111,17 @@ class Recorder:
     def clock(self, row: int) -> NDArray[np.int64]:
         """[S + 1] progress of one request: before each step, and after the last."""
         before = [b[row] for b, active in zip(self._before, self._active, strict=True) if active[row]]
-        grid = self._watching.grid
+        grid = self._settings.grid
         by_tokens = grid is not None and grid.mapping == "committed"
         end = grid.budget if grid is not None and by_tokens else len(before)
         return np.array([*before, end], dtype=np.int64)
 
     @property
     def _keeps(self) -> bool:
-        return self._watching.keep_states or self.stream is None
+        return self._settings.keep_states or self.stream is None
 
     def _progress(self, pooled: Pooled) -> NDArray[np.int64]:
-        grid = self._watching.grid
+        grid = self._settings.grid
         if grid is None or grid.mapping == "step":
             return self.steps.copy()
         if pooled.committed is None:
@@ -137,7 +137,7 @@ class Recorder:
         if self._keeps:
             self._phi.append(phi)
         if self.stream is not None:
-            grid = self._watching.grid
+            grid = self._settings.grid
             # How many tokens a step commits shows only at the next one, so its cell stays open until then.
             waits = grid is not None and grid.mapping == "committed"
             self.stream.add(phi, before, before if waits else before + 1, active)
@@ -145,8 +145,8 @@ class Recorder:
 
     def _look_for_alarms(self) -> None:
         """Judges every length that has closed since the last look, so that no alarm depends on when one looks."""
-        scorer, stream = self._watching.scorer, self.stream
-        if scorer is None or stream is None or self._watching.rule != "online":
+        scorer, stream = self._settings.scorer, self.stream
+        if scorer is None or stream is None or self._settings.rule != "online":
             return
         values = stream.logit if scorer.manifest.signal.domain == "logit" else stream.sigma
         new = [(r, t) for r in range(len(values)) for t in range(self._judged[r] + 1, stream.lengths[r] + 1)]

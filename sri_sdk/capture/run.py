@@ -19,9 +19,9 @@ from sri_sdk.capture.conclude import (
     conclude_trace,
     conclude_verdicts,
 )
-from sri_sdk.capture.evidence import Evidence
+from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.pool import Pooled, make_pooler
-from sri_sdk.capture.recorder import Layers, Recorder, Watching
+from sri_sdk.capture.recorder import Layers, Recorder, WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
@@ -44,16 +44,16 @@ class Run:
         failure: what the hook raised first; None = nothing.
     """
 
-    def __init__(self, hook: Hook, watching: Watching, request_ids: Sequence[str] | None = None) -> None:
-        self._hook, self._watching = hook, watching
-        self._pooler = make_pooler(hook.scheme, watching.pooling)
+    def __init__(self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None) -> None:
+        self._hook, self._settings = hook, settings
+        self._pooler = make_pooler(hook.scheme, settings.pooling)
         self._view = RunView(requests=None if request_ids is None else len(request_ids))
         self._recorder: Recorder | None = None
         self._plan: StepPlan | None = None
         self._kwargs: Mapping[str, Any] = {}
         self._states: dict[str | int, torch.Tensor] = {}
         self._waiting: list[Pooled] = []
-        self._evidence = Evidence(hook, self._view, watching.budget, fixed=watching.fixed)
+        self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
         self._calling: int | None = None
         self.failure: str | None = None
         self._failures: list[str] = []
@@ -68,7 +68,7 @@ class Run:
     @property
     def layers(self) -> Layers:
         """What the tap must read."""
-        return self._watching.layers
+        return self._settings.layers
 
     @property
     def finished(self) -> bool:
@@ -108,7 +108,7 @@ class Run:
         except Exception as err:
             self._isolate(err)
         # Only now: what the step before did to the signal shows once this pass tells its commits.
-        if self._watching.abort and self.alarms:
+        if self._settings.abort and self.alarms:
             self._plan = None
             raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
 
@@ -121,10 +121,10 @@ class Run:
         plan = self._hook.plan(call, self._view)
         if plan is None:
             return
-        self._admit(plan, input_ids)
-        self.settle(plan.committed)
+        self._start(plan, input_ids)
+        self.close_step(plan.committed)
         self._plan = plan
-        self._evidence.planned(plan)
+        self._coverage.planned(plan)
         self._view.steps += 1
 
     def state(self, layer: str | int, output: Any) -> None:
@@ -143,25 +143,25 @@ class Run:
         try:
             plan, self._plan = self._plan, None
             self._pooler.add([self._states[name].detach() for name in self.layers], plan)
-            self._evidence.seen.append(plan.active)
+            self._coverage.seen.append(plan.active)
         except Exception as err:
             self._isolate(err)
 
-    def settle(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
+    def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
         """Closes the step that is open, now that the canvas after its update is known.
 
         Args:
             committed: [R, P] bool; None = the hook cannot tell.
             active: [R] bool, requests the step belongs to, where a driven sampler says so; else the hook's word counts.
         """
-        pooled = self._pooler.settle(committed)
+        pooled = self._pooler.close_step(committed)
         if pooled is None:
             return
         if active is not None:
             both = active if pooled.active is None else pooled.active & active.to(pooled.active.device)
-            pooled, self._evidence.seen[-1] = replace(pooled, active=both), both
+            pooled, self._coverage.seen[-1] = replace(pooled, active=both), both
         self._waiting.append(pooled)
-        if self._watching.immediate or len(self._waiting) >= MOST_WAITING:
+        if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
             self._record()
 
     def starts(self, column: int, positions: int) -> None:
@@ -175,7 +175,7 @@ class Run:
 
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
-        self._evidence.expected = tuple(steps)
+        self._coverage.expected = tuple(steps)
 
     def returned(self, tokens: torch.Tensor, passes: int | None = None) -> torch.Tensor:
         """Says what the watched call returned, so that coverage can be checked where a family stops when it likes.
@@ -194,7 +194,7 @@ class Run:
         Returns:
             The same tokens.
         """
-        if self._recorder is not None and (reason := self._evidence.returned(tokens, passes)) is not None:
+        if self._recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
         return tokens
 
@@ -210,7 +210,7 @@ class Run:
         if self._calling is not None or self._finished:
             return False
         try:
-            self._hook.admit(name, args, kwargs, self._view)
+            self._hook.on_call(name, args, kwargs, self._view)
         except SriError:
             raise
         except Exception as err:
@@ -230,28 +230,28 @@ class Run:
             return
         tokens = _tokens(result)
         try:
-            if tokens is not None and not self._evidence.told:
+            if tokens is not None and not self._coverage.end_reported:
                 self.returned(tokens)
         except Exception as err:
             self._isolate(err)
 
-    def hear(self, name: str, result: Any) -> None:
+    def method_returned(self, name: str, result: Any) -> None:
         """The generation came to the end of one of the methods that the hook listens to."""
         if self._finished:
             return
         try:
-            self._hook.heard(name, result, self._view)
+            self._hook.on_method_result(name, result, self._view)
         except Exception as err:
             self._isolate(err)
 
-    def called(self) -> None:
+    def count_forward_call(self) -> None:
         """The model's own forward was called, whatever of it is heard."""
         if not self._finished:
-            self._evidence.called += 1
+            self._coverage.forward_calls += 1
 
-    def strangers(self, passes: int) -> None:
+    def count_unowned(self, passes: int) -> None:
         """Says how many passes of this model ran meanwhile that no run owns."""
-        self._evidence.strangers = passes
+        self._coverage.unowned_passes = passes
 
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""
@@ -279,16 +279,16 @@ class Run:
             self.fail(SILENT)
             self.traces = tuple(_nothing(i, tuple(self._failures)) for i in ids)
         else:
-            coverage = self._evidence.coverage(len(ids))
+            coverage = self._coverage.coverage(len(ids))
             self.traces = tuple(
                 conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
             )
             self.signals = self._signals(ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
-        self._evidence.forget()
+        self._coverage.forget()
         try:
-            self.verdicts = conclude_verdicts(self._watching, self._recorder, self.signals, self.traces)
+            self.verdicts = conclude_verdicts(self._settings, self._recorder, self.signals, self.traces)
         except Exception as err:
             # The generation is done and its caller wants the tokens: a scorer that fails costs the verdict, not them.
             self._isolate(err, SCORER_FAILED)
@@ -297,7 +297,7 @@ class Run:
     def _finish(self, committed: torch.Tensor | None) -> None:
         if self._plan is not None:
             self.fail(SILENT)
-        if (reason := self._evidence.unheard()) is not None:
+        if (reason := self._coverage.missed_passes()) is not None:
             self.fail(reason)
         if self._calling is not None:
             # The block ends while the generation goes on, as in another thread.
@@ -307,12 +307,12 @@ class Run:
         if self._recorder is None:
             return
         if committed is None and self._hook.scheme != "autoregressive":
-            committed = torch.ones(len(self._recorder.steps), self._evidence.width_of_canvas(), dtype=torch.bool)
-        self.settle(committed)
+            committed = torch.ones(len(self._recorder.steps), self._coverage.width_of_canvas(), dtype=torch.bool)
+        self.close_step(committed)
         self._record()
-        grid = self._watching.grid
+        grid = self._settings.grid
         missing = 0 if grid is None else int(max(grid.budget - self._recorder.steps.min(), 0))
-        covered = [not c.reasons() for c in self._evidence.coverage(len(self._recorder.steps))]
+        covered = [not c.reasons() for c in self._coverage.coverage(len(self._recorder.steps))]
         self._recorder.finish(self._pooler.tail(missing), np.array(covered) & (not self._failures))
 
     def _record(self) -> None:
@@ -325,15 +325,15 @@ class Run:
     def _signals(self, ids: tuple[str, ...], stream: SignalStream | None) -> Signals | None:
         if stream is None:
             return None
-        watching, printed = self._watching, None
-        if watching.fingerprint is not None and watching.anchors is not None:
-            made_by = {"anchors": watching.anchors.digest, "tau": watching.tau, "eps": watching.eps}
-            printed = {**watching.fingerprint.to_dict(), **made_by}
+        settings, printed = self._settings, None
+        if settings.fingerprint is not None and settings.anchors is not None:
+            made_by = {"anchors": settings.anchors.digest, "tau": settings.tau, "eps": settings.eps}
+            printed = {**settings.fingerprint.to_dict(), **made_by}
         return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
 
     # -- the first step, and failures ------------------------------------------------------------------------
 
-    def _admit(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
+    def _start(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
         """The first step tells how many requests there are."""
         if self._recorder is not None:
             return
@@ -346,7 +346,7 @@ class Run:
                 "pass one id per prompt, in the order of the batch"
             )
         self._compare_start(plan)
-        wanted = self._watching.canvas
+        wanted = self._settings.canvas
         if wanted is not None and plan.canvas is not None and self._hook.block_length() is None:
             # Row by row: beside others that begin empty, a response that its caller started is found too short.
             found = sorted({plan.canvas, *_shown(plan)})
@@ -356,8 +356,8 @@ class Run:
                     "generate as the guard was fitted, with responses that begin empty, or fit one for this length"
                 )
         self._view.requests = requests
-        self._evidence.began(plan, input_ids)
-        self._recorder = Recorder(self._watching, requests)
+        self._coverage.began(plan, input_ids)
+        self._recorder = Recorder(self._settings, requests)
 
     def _compare_start(self, plan: StepPlan) -> None:
         """A hook that looks for masks takes a started response for prompt: its states would be pooled in part."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from sri_sdk.capture.compiled import EMBEDDING, ROOT, STATE, Places, is_recorded
+from sri_sdk.capture.compiled import EMBEDDING, ROOT, STATE, HookPoints, is_recorded
 from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.run import Run
 from sri_sdk.errors import ConfigError
@@ -40,14 +40,14 @@ class Tap:
         self._handles: dict[Any, Any] = {}
         self._users: Counter[Any] = Counter()
         self._where: dict[Any, torch.nn.Module | None] = {}
-        self._places = Places(self)
+        self._hook_points = HookPoints(self)
 
     @contextmanager
     def installed(self, hook: Hook, run: Run) -> Iterator[None]:
         """Has module hooks on everything `run` needs, as long as the block lasts."""
         wanted, before = {**self._modules(hook, run), **self._methods(hook)}, self.unowned
         with ExitStack() as stack:
-            stack.callback(lambda: run.strangers(self.unowned - before))
+            stack.callback(lambda: run.count_unowned(self.unowned - before))
             with _lock:
                 for name, put in wanted.items():
                     self._put(name, put)
@@ -70,7 +70,7 @@ class Tap:
 
     def _modules(self, hook: Hook, run: Run) -> dict[Any, partial[Any]]:
         """Place -> what puts a module hook there."""
-        put, blocks = self._places.put, hook.layers()
+        put, blocks = self._hook_points.put, hook.layers()
         wanted: dict[Any, partial[Any]] = {
             ROOT: partial(put, ROOT, ROOT, hook.model),
             EMBEDDING: partial(put, EMBEDDING, EMBEDDING, hook.embedding()),
@@ -89,17 +89,17 @@ class Tap:
         """Method -> what wraps it."""
         inner = unwrapped(hook.model)
         wanted: dict[Any, partial[Any]] = {
-            f"call {name}": partial(_Wrapped, hook.model, name, self._called)
+            f"call {name}": partial(_Wrapped, hook.model, name, self._around_call)
             for name in hook.calls
             if callable(getattr(hook.model, name, None))
         }
         if hook.scheme == "masked" and getattr(inner, "_compiled_call_impl", None) is None and inner is hook.model:
             # Not under a compiler, to which a new function each time is new code each time.
-            wanted["passes"] = partial(_Wrapped, inner, "forward", self._passed)
-        for name in hook.hears:
+            wanted["passes"] = partial(_Wrapped, inner, "forward", self._around_forward)
+        for name in hook.observed_methods:
             # Called by the model itself, so it must lie on the model and not on what it is wrapped in.
             if callable(getattr(inner, name, None)):
-                wanted[f"hears {name}"] = partial(_Wrapped, inner, name, self._heard)
+                wanted[f"observed {name}"] = partial(_Wrapped, inner, name, self._after_method)
         return wanted
 
     def _put(self, name: Any, put: partial[Any]) -> None:
@@ -144,7 +144,7 @@ class Tap:
         if (run := self.owner()) is not None:
             run.state(layer, output)
 
-    def _called(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def _around_call(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One generation method: its arguments are looked at, its result is handed over."""
         run = self.owner()
         if run is None or not run.enter_call(name, args, kwargs):
@@ -157,17 +157,17 @@ class Tap:
         run.leave_call(result)
         return result
 
-    def _passed(self, _name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def _around_forward(self, _name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One forward pass as the generation calls it: counted, so that one of which nothing is heard is noticed."""
         if (run := self.owner()) is not None:
-            run.called()
+            run.count_forward_call()
         return original(*args, **kwargs)
 
-    def _heard(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def _after_method(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One step of a generation, as its own loop takes it: the hook is told what came of it."""
         result = original(*args, **kwargs)
         if (run := self.owner()) is not None:
-            run.hear(name, result)
+            run.method_returned(name, result)
         return result
 
 

@@ -11,7 +11,7 @@ from sri_sdk.capture.choose import choose_hook
 from sri_sdk.capture.conclude import INTERRUPTED
 from sri_sdk.capture.identity import model_circumstances, model_facts
 from sri_sdk.capture.pool import USUAL
-from sri_sdk.capture.recorder import Layers, Watching
+from sri_sdk.capture.recorder import Layers, WatchSettings
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError, did_you_mean
@@ -96,12 +96,12 @@ def watch(
     family = hook if isinstance(hook, Hook) else choose_hook(model, hook)
     if family.model is not model:
         raise ConfigError("watch: the hook was built on another model object, and would hear nothing of this one.")
-    watching = (
+    settings = (
         without_guard(family, pooling, layers, grid)
         if guard is None
         else with_guard(family, guard, rule=rule, abort=abort, accept=accept, system_prompt=system_prompt)
     )
-    run, tap = Run(family, watching, request_ids), tap_of(model)
+    run, tap = Run(family, settings, request_ids), tap_of(model)
     try:
         with tap.installed(family, run), tap.owned_by(run):
             yield run
@@ -112,15 +112,15 @@ def watch(
         run.finish()
 
 
-def without_guard(hook: Hook, pooling: str | None, layers: Layers, grid: StepGrid | None) -> Watching:
+def without_guard(hook: Hook, pooling: str | None, layers: Layers, grid: StepGrid | None) -> WatchSettings:
     """Traces only."""
-    return Watching(pooling or USUAL[hook.scheme], layers, grid, keep_states=True)
+    return WatchSettings(pooling or USUAL[hook.scheme], layers, grid, keep_states=True)
 
 
 def with_guard(
     hook: Hook, guard: Guard | Path | str, *, rule: Rule, abort: bool = False, accept: Collection[str] = (),
     system_prompt: str | None = None, sampler: Mapping[str, Any] | None = None, live: bool = False,
-) -> Watching:  # fmt: skip
+) -> WatchSettings:  # fmt: skip
     """Signals and verdicts: the tap follows the guard's fingerprint, and the live model must match it.
 
     `sampler` is the generation profile where we drive it; None = the caller's promise. For the rest see `watch`.
@@ -137,7 +137,7 @@ def with_guard(
             "Fit a guard with `tap.mapping: step`."
         )
     manifest, grid = loaded.manifest, StepGrid(**expected.hard["grid"])
-    return Watching(
+    return WatchSettings(
         pooling=expected.hard["pooling"],
         layers=tuple(expected.hard["layers"]),
         grid=grid,

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from sri_sdk.bundle import Bundle
-from sri_sdk.bundle_files import SIGNATURE, put_file, write_files
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.files import SIGNATURE, put_file, write_files
+from sri_sdk.bundle.manifest import Manifest
+from sri_sdk.bundle.signature import key_id, new_keys, sign, signer_of
 from sri_sdk.cli.output import emit_json, table
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import write_new
-from sri_sdk.manifest import Manifest
-from sri_sdk.signature import key_id, new_keys, sign, signer_of
 
 LONG = {"base64"}
 """Keys whose values are for machines: `inspect --json` leaves them out."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sri_sdk.cli.output import emit_json
-from sri_sdk.config import load_any, schema
+from sri_sdk.config.load import load_any, schema
 from sri_sdk.errors import ConfigError
 
 

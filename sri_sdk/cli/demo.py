@@ -21,7 +21,7 @@ def command(out: Path, as_json: bool) -> None:
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.cli.fit import describe, summary
     from sri_sdk.cli.live import spark, words
-    from sri_sdk.config import load_config
+    from sri_sdk.config.load import load_config
     from sri_sdk.report import write_report
 
     with as_file(files("sri_sdk.cli") / "demo.yaml") as source:

@@ -10,8 +10,8 @@ import click
 from sri_sdk.cli.output import emit_json, table
 
 if TYPE_CHECKING:
-    from sri_sdk.evaluate.rates import Rate
-    from sri_sdk.evaluate.results import Evaluation, ModelResult
+    from sri_sdk.metrics.rates import Rate
+    from sri_sdk.metrics.results import Evaluation, ModelResult
 
 
 @click.command()
@@ -28,14 +28,14 @@ def command(config: Path, limit: int | None, models: tuple[str, ...], out: Path 
     Interrupted, it continues where it stopped. Without --limit it may take hours; the bars say how long.
     """
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
-    from sri_sdk.config import load_evaluation
+    from sri_sdk.config.load import load_evaluation
 
     checked = load_evaluation(config)
     if out is not None:
         checked = checked.model_copy(update={"out": out})
     prepare_libraries()
-    from sri_sdk.evaluate.results import to_json
-    from sri_sdk.experiment.evaluate import evaluate
+    from sri_sdk.evaluation.evaluate import evaluate
+    from sri_sdk.metrics.results import to_json
     from sri_sdk.report.write_evaluation import write_evaluation
 
     with progress_bars() as progress:

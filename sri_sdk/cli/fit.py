@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(config: Path, recalibrate: bool, as_json: bool) -> None:
     """Fit, calibrate, export and measure a guard. Interrupted, it continues where it stopped."""
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
-    from sri_sdk.config import load_config
+    from sri_sdk.config.load import load_config
 
     checked = load_config(config)
     prepare_libraries()

@@ -13,8 +13,8 @@ from sri_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
     from sri_sdk.capture.drive import Drive
-    from sri_sdk.capture.recorder import Watching
-    from sri_sdk.config_model import FitConfig
+    from sri_sdk.capture.recorder import WatchSettings
+    from sri_sdk.config.fit import FitConfig
     from sri_sdk.fitting.deployment import Deployment
     from sri_sdk.records import Prompt, SamplerStep, Verdict
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: bool, delay: float) -> None:
     """Generate with a live view: the draft as it changes, beside the signal."""
     from sri_sdk.cli.bars import prepare_libraries
-    from sri_sdk.config import load_config
+    from sri_sdk.config.load import load_config
 
     checked = load_config(config)
     folder = guard or Path(checked.out)
@@ -43,12 +43,12 @@ def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: b
     loaded = Guard.load(folder, public_key=checked.trust.public_key, digest=checked.trust.digest)
     deployment = Deployment.open(checked)
     policy = checked.policy
-    watching = with_guard(
+    settings = with_guard(
         deployment.hook, loaded, rule=policy.rule, abort=False, accept=checked.accept,
         system_prompt=checked.model.system_prompt, sampler=deployment.fingerprint.hard["sampler"], live=True,
     )  # fmt: skip
     for prompt in _prompts(checked, texts):
-        _one(deployment, watching, prompt, as_json=as_json, delay=delay)
+        _one(deployment, settings, prompt, as_json=as_json, delay=delay)
 
 
 def _prompts(config: FitConfig, texts: Sequence[str]) -> list[Prompt]:
@@ -65,13 +65,13 @@ def _prompts(config: FitConfig, texts: Sequence[str]) -> list[Prompt]:
     return [dataset.prompts(split, label, 1, attack=attack)[0] for label, attack in kinds]
 
 
-def _one(deployment: Deployment, watching: Watching, prompt: Prompt, *, as_json: bool, delay: float) -> None:
+def _one(deployment: Deployment, settings: WatchSettings, prompt: Prompt, *, as_json: bool, delay: float) -> None:
     """One generation. What the policy withholds is not printed."""
     from sri_sdk.capture.drive import drive
 
     config = deployment.config
     batch = drive(
-        deployment.hook, deployment.loaded, deployment.sampler, [prompt], watching, seed=config.seed,
+        deployment.hook, deployment.loaded, deployment.sampler, [prompt], settings, seed=config.seed,
         system_prompt=config.model.system_prompt,
     )  # fmt: skip
     show = _Lines(prompt, deployment) if as_json else _Screen(prompt, deployment, delay)
@@ -173,7 +173,7 @@ class _Screen:
             draft = [("[withheld by policy]", False)]
         elif verdict is None and holds_back(deployment.config.policy):
             draft = [("[held back until the verdict]", False)]
-        grid = deployment.watching.grid
+        grid = deployment.settings.grid
         assert grid is not None
         sigma = sigma_so_far(batch)
         index = -1 if step is None else step.index

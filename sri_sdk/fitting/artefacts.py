@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle import GuardParts
+from sri_sdk.bundle.bundle import GuardParts
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ModelMismatch
 from sri_sdk.exporter import Exporter
 from sri_sdk.files import json_from_array, json_to_array, save_arrays
-from sri_sdk.scoring.build import export_guard
+from sri_sdk.fitting.build import export_guard
 from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
 
 DETECTOR = "detector.npz"

@@ -14,7 +14,7 @@ from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.capture.drive import Drive, drive, generate_untapped
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.errors import CaptureError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
@@ -50,7 +50,7 @@ class Collector:
     judge: Judge
     judge_name: str
     fingerprint: Fingerprint
-    watching: Watching
+    settings: WatchSettings
     """Pooling, layers and grid; anchors are added when there are some."""
     cache: Path
     seed: int
@@ -71,7 +71,7 @@ class Collector:
         judge: Judge = registry.build("judges", config.judge.name, config.judge.options)
         return cls(
             hook=deployment.hook, loaded=deployment.loaded, sampler=deployment.sampler, judge=judge,
-            judge_name=config.judge.name, fingerprint=deployment.fingerprint, watching=deployment.watching,
+            judge_name=config.judge.name, fingerprint=deployment.fingerprint, settings=deployment.settings,
             cache=cache, seed=config.seed, batch_size=config.batch_size, system_prompt=config.model.system_prompt,
             progress=progress,
         )  # fmt: skip
@@ -86,16 +86,16 @@ class Collector:
         key = self.key(prompts)
         cache = Cache(self.cache, "anchors", key)
         grid = self._grid()
-        builder = AnchorBuilder((grid.cells, len(self.watching.layers), self.hook.hidden_size()))
+        builder = AnchorBuilder((grid.cells, len(self.settings.layers), self.hook.hidden_size()))
         done = 0
         if (saved := cache.load("sums")) is not None:
             builder.restore(saved)
             done = int(saved["done"])
-        watching = replace(self.watching, keep_states=True)
+        settings = replace(self.settings, keep_states=True)
         for start in range(done, len(prompts), self.batch_size):
             self.progress("anchors", start, len(prompts))
             batch = prompts[start : start + self.batch_size]
-            driven, outcomes = self.generate(batch, watching)
+            driven, outcomes = self.generate(batch, settings)
             for prompt, trace, outcome in zip(batch, driven.run.traces, outcomes, strict=True):
                 builder.add(prompt.label, outcome, grid.place(trace.phi, trace.clock), prompt_id=prompt.id)
             cache.save("sums", {**builder.state(), "done": np.array(start + len(batch))})
@@ -114,14 +114,14 @@ class Collector:
             CaptureError: a generation could not be watched whole, or a state is not usable.
         """
         cache = Cache(self.cache, stage, {**self.key(prompts), "anchors": anchors.digest})
-        watching = replace(self.watching, anchors=anchors, fingerprint=self.fingerprint)
+        settings = replace(self.settings, anchors=anchors, fingerprint=self.fingerprint)
         shards: list[dict[str, NDArray[Any]]] = []
         for start in range(0, len(prompts), self.batch_size):
             self.progress(stage, start, len(prompts))
             name = f"{start:08d}"
             shard = cache.load(name)
             if shard is None:
-                driven, outcomes = self.generate(prompts[start : start + self.batch_size], watching)
+                driven, outcomes = self.generate(prompts[start : start + self.batch_size], settings)
                 signals = driven.run.signals
                 assert signals is not None
                 shard = {"sigma": signals.sigma, "logit": signals.logit, "outcomes": np.array(outcomes, dtype="U8")}
@@ -130,18 +130,18 @@ class Collector:
         self.progress(stage, len(prompts), len(prompts))
         joined = {k: np.concatenate([s[k] for s in shards]) for k in ("sigma", "logit", "outcomes")}
         ids = tuple(p.id for p in prompts)
-        made_by = {"anchors": anchors.digest, "tau": watching.tau, "eps": watching.eps}
+        made_by = {"anchors": anchors.digest, "tau": settings.tau, "eps": settings.eps}
         printed = {**self.fingerprint.to_dict(), **made_by}
         made = Signals(ids, joined["sigma"], joined["logit"], printed)
         return Collected(tuple(prompts), made, tuple(joined["outcomes"].tolist()))
 
-    def generate(self, prompts: Sequence[Prompt], watching: Watching) -> tuple[Drive, list[Outcome]]:
+    def generate(self, prompts: Sequence[Prompt], settings: WatchSettings) -> tuple[Drive, list[Outcome]]:
         """Generates one batch under watch and judges it.
 
         Raises:
             CaptureError: see `run`.
         """
-        driven = self.run(prompts, watching)
+        driven = self.run(prompts, settings)
         return driven, self.judge.judge(prompts, driven.texts)
 
     def respond(self, prompts: Sequence[Prompt]) -> list[str]:
@@ -151,7 +151,7 @@ class Collector:
         )
 
     def run(
-        self, prompts: Sequence[Prompt], watching: Watching, each_step: Callable[[Drive], None] = lambda _: None
+        self, prompts: Sequence[Prompt], settings: WatchSettings, each_step: Callable[[Drive], None] = lambda _: None
     ) -> Drive:
         """Generates one batch under watch; `each_step` may look on after every step.
 
@@ -159,7 +159,7 @@ class Collector:
             CaptureError: a generation could not be watched whole, or a state is not usable.
         """
         driven = drive(
-            self.hook, self.loaded, self.sampler, prompts, watching, seed=self.seed, system_prompt=self.system_prompt
+            self.hook, self.loaded, self.sampler, prompts, settings, seed=self.seed, system_prompt=self.system_prompt
         )
         for _ in driven:
             each_step(driven)
@@ -181,8 +181,8 @@ class Collector:
         )
 
     def _grid(self) -> StepGrid:
-        assert self.watching.grid is not None
-        return self.watching.grid
+        assert self.settings.grid is not None
+        return self.settings.grid
 
     def key(self, prompts: Sequence[Prompt]) -> dict[str, Any]:
         """What a stored result depends on. The batch size is in it because shards are batches."""

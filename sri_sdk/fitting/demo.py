@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from sri_sdk import registry
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.watch import with_guard
-from sri_sdk.config_model import FitConfig
+from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ScoringError
-from sri_sdk.evaluate.guard_rates import class_of
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.fit import Fitted, fit
 from sri_sdk.judge import Judge
+from sri_sdk.metrics.guard_rates import class_of
 from sri_sdk.records import Outcome, Prompt, Signals, Trace, Verdict
 from sri_sdk.report.data import Band, Draft, Report, ScoreGroup, Tone, Trajectory
 from sri_sdk.scoring.signal_files import write_signals
@@ -107,12 +107,12 @@ def generate(fitted: Fitted, prompts: Sequence[Prompt]) -> Generated:
     """Generates prompts under the finished guard."""
     deployment = fitted.deployment
     config = deployment.config
-    watching = with_guard(
+    settings = with_guard(
         deployment.hook, fitted.guard, rule="final", sampler=deployment.fingerprint.hard["sampler"],
         system_prompt=config.model.system_prompt,
     )  # fmt: skip
     batch = drive(
-        deployment.hook, deployment.loaded, deployment.sampler, prompts, watching, seed=config.seed,
+        deployment.hook, deployment.loaded, deployment.sampler, prompts, settings, seed=config.seed,
         system_prompt=config.model.system_prompt,
     )  # fmt: skip
     drafts: list[list[Draft]] = [[] for _ in prompts]

@@ -8,8 +8,8 @@ from typing import Any
 from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import make_pooler
-from sri_sdk.capture.recorder import Watching
-from sri_sdk.config_model import FitConfig
+from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ModelMismatch
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
@@ -26,7 +26,7 @@ class Deployment:
     hook: Hook
     loaded: LoadedModel
     sampler: Sampler
-    watching: Watching
+    settings: WatchSettings
     """Pooling, layers and grid of the config; no anchors yet."""
     fingerprint: Fingerprint
 
@@ -45,17 +45,17 @@ class Deployment:
         hook: Hook = hook_class(loaded.model, options)
         sampler: Sampler = registry.build("samplers", config.sampler.name, config.sampler.options)
         grid = _grid(config, hook, sampler)
-        watching = Watching(config.tap.pooling, tuple(config.tap.layers), grid, sampler.budget())
+        settings = WatchSettings(config.tap.pooling, tuple(config.tap.layers), grid, sampler.budget())
         profile: dict[str, Any] = {
             "name": config.sampler.name, "budget": sampler.budget(), "canvas": sampler.canvas(),
             "fixed": sampler.is_fixed(),
             **sampler.config.model_dump(mode="json"),
         }  # fmt: skip
         printed = fingerprint(
-            hook, pooling=watching.pooling, layers=watching.layers, grid=grid, sampler=profile,
+            hook, pooling=settings.pooling, layers=settings.layers, grid=grid, sampler=profile,
             system_prompt=config.model.system_prompt,
         )  # fmt: skip
-        return cls(config, hook, loaded, sampler, watching, printed)
+        return cls(config, hook, loaded, sampler, settings, printed)
 
 
 def _grid(config: FitConfig, hook: Hook, sampler: Sampler) -> StepGrid:

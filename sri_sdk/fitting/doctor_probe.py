@@ -11,12 +11,12 @@ from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import USUAL, make_pooler
 from sri_sdk.capture.probe import Probe, probe
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.errors import ConfigError, MissingExtra, SriError
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
-from sri_sdk.records import Fit, Label, LoadedModel, Prompt
+from sri_sdk.records import Label, LoadedModel, Match, Prompt
 from sri_sdk.sampler import Sampler
 
 PER_CLASS = 8
@@ -105,7 +105,7 @@ def _tokenizer(source: str) -> Any:
     ) from problem
 
 
-def candidates(model: Any, only: str | None = None) -> dict[str, Fit]:
+def candidates(model: Any, only: str | None = None) -> dict[str, Match]:
     """What each installed hook, or the only one asked, says of a model; one that does not load says why."""
     found = {}
     for name in [only] if only else [info.name for info in registry.installed("hooks")]:
@@ -114,7 +114,7 @@ def candidates(model: Any, only: str | None = None) -> dict[str, Fit]:
         except SriError as err:
             if only:
                 raise
-            found[name] = Fit(False, f"does not load: {err}")
+            found[name] = Match(False, f"does not load: {err}")
     return found
 
 
@@ -170,7 +170,7 @@ def _collector(hook: Hook, loaded: LoadedModel, judge_name: str, cache: Path) ->
     )
     return Collector(
         hook=hook, loaded=loaded, sampler=sampler, judge=registry.build("judges", judge_name), judge_name=judge_name,
-        fingerprint=printed, watching=Watching(pooling, ("final",), grid, sampler.budget()), cache=cache, seed=0,
+        fingerprint=printed, settings=WatchSettings(pooling, ("final",), grid, sampler.budget()), cache=cache, seed=0,
         batch_size=PER_CLASS, system_prompt=None, progress=lambda *_: None,
     )  # fmt: skip
 

@@ -16,18 +16,18 @@ import numpy as np
 
 from sri_sdk import registry
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle import GuardParts
-from sri_sdk.config_model import FitConfig
+from sri_sdk.bundle.bundle import GuardParts
+from sri_sdk.bundle.manifest import Rate
+from sri_sdk.config.fit import FitConfig
 from sri_sdk.detector import Detector
-from sri_sdk.evaluate.guard_rates import GuardRates, guard_rates
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.artefacts import restore_detector, write_guard
+from sri_sdk.fitting.build import calibrate_guard, export_guard
 from sri_sdk.fitting.collect import Collected, Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
-from sri_sdk.manifest import Rate
+from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Verdict
-from sri_sdk.scoring.build import calibrate_guard, export_guard
 from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
 from sri_sdk.scoring.scorer import Scorer
 
@@ -59,46 +59,46 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     Raises:
         ConfigError: prompts overlap, are too few, or gave nothing to average.
         CaptureError: a generation could not be watched whole.
-        ScoringError, BundleError: see `sri_sdk.scoring.build`.
+        ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
-    watch = _Stopwatch()
+    timed = _Stopwatch()
     out = Path(config.out)
-    with watch("prompts"):
+    with timed("prompts"):
         dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
         folds = draw_folds(dataset, config.folds)
     # A folder that cannot be written is found now, not after an hour of generating.
     out.mkdir(parents=True, exist_ok=True)
-    with watch("model"):
+    with timed("model"):
         deployment = Deployment.open(config)
     collector = Collector.of(deployment, out / "cache", progress)
-    with watch("anchors"):
+    with timed("anchors"):
         anchors = _old_anchors(out, deployment) if recalibrate else collector.anchors(folds.anchors)
     collected = {}
     for name, prompts in folds.named().items():
         if name != "anchors" and prompts and not (recalibrate and name == "train"):
-            with watch(name):
+            with timed(name):
                 collected[name] = collector.signals(name, prompts, anchors)
-    with watch("detector"):
+    with timed("detector"):
         detector: Detector = registry.build("detectors", config.detector.name, config.detector.options)
         if recalibrate:
             restore_detector(out, detector, config.detector.name, anchors)
         else:
             detector.fit(collected["train"].signals.domain(detector.domain))
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
-    with watch("calibrate"):
+    with timed("calibrate"):
         parts = calibrate_guard(
             detector, config.detector.name, collected["reference"].signals, collected["calibration"].signals,
             anchors=anchors, exporter=exporter, alpha=config.calibrate.alpha, delta=config.calibrate.delta,
         )  # fmt: skip
     results = None
     if "test" in collected:
-        with watch("evaluate"):
+        with timed("evaluate"):
             results = _measure(parts, exporter, collected["test"])
             parts = replace(parts, rates=_stated(results))
-    with watch("export"):
+    with timed("export"):
         guard = write_guard(out, parts, exporter)
     parity = _parity(parts, guard.scorer, collected["calibration"])
-    return Fitted(guard, deployment, collected, results, parity, watch.seconds)
+    return Fitted(guard, deployment, collected, results, parity, timed.seconds)
 
 
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:

@@ -7,7 +7,7 @@
     |   `-- figure_trajectories.py, figure_scores.py, figure_rates.py             (each imports matplotlib)
     `-- page.py          its page: template.html                                  (imports jinja2)
 
-    write_evaluation     write_evaluation.py: the files of an evaluation; its records are `sri_sdk.evaluate.results`
+    write_evaluation     write_evaluation.py: the files of an evaluation; its records are `sri_sdk.metrics.results`
     |-- evaluation_words.py      the finding, key numbers, what remains of attacks
     |-- evaluation_tables.py, evaluation_samples.py    the numbers behind the figures, as tables.py holds them
     |-- evaluation_figures.py    its pictures                                     (imports matplotlib)

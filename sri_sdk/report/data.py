@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.evaluate.auroc import Auroc
-from sri_sdk.evaluate.rates import Rate
+from sri_sdk.metrics.auroc import Auroc
+from sri_sdk.metrics.rates import Rate
 from sri_sdk.records import Outcome, Verdict
 
 Tone = Literal["harmless", "refusal", "attack", "other"]

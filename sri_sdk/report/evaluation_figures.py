@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from sri_sdk.evaluate.results import Evaluation
+from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import (
     figure_alarms,
     figure_attacks,

@@ -7,7 +7,7 @@ from typing import cast, get_args
 
 import numpy as np
 
-from sri_sdk.evaluate.results import Evaluation, Example
+from sri_sdk.metrics.results import Evaluation, Example
 from sri_sdk.records import Outcome, Status, Verdict
 from sri_sdk.report import evaluation_figures, evaluation_words, words
 from sri_sdk.report.cards import Card, card

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sri_sdk.evaluate.results import CLASS_WORDS, ClassBand, Evaluation, GuardResult
+from sri_sdk.metrics.results import CLASS_WORDS, ClassBand, Evaluation, GuardResult
 from sri_sdk.report import words
 from sri_sdk.report.evaluation_words import area, called, class_words, leading, ordered
 from sri_sdk.report.tables import Cell, Table, keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sri_sdk.evaluate.results import Evaluation, ModelResult
+from sri_sdk.metrics.results import Evaluation, ModelResult
 from sri_sdk.report import evaluation_samples as samples
 from sri_sdk.report import evaluation_tables as tables
 from sri_sdk.report.evaluation_words import called, leading, unguarded

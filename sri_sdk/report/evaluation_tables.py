@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from sri_sdk.evaluate.rates import Rate
-from sri_sdk.evaluate.results import CLASS_WORDS, Evaluation, GuardResult, ModelResult, Separation
+from sri_sdk.metrics.rates import Rate
+from sri_sdk.metrics.results import CLASS_WORDS, Evaluation, GuardResult, ModelResult, Separation
 from sri_sdk.report import words
 from sri_sdk.report.evaluation_words import (
     all_remaining,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from sri_sdk.evaluate.auroc import Auroc
-from sri_sdk.evaluate.rates import Rate, exact_rate
-from sri_sdk.evaluate.results import CLASS_WORDS, AttackResult, Evaluation, GuardResult, ModelResult
+from sri_sdk.metrics.auroc import Auroc
+from sri_sdk.metrics.rates import Rate, exact_rate
+from sri_sdk.metrics.results import CLASS_WORDS, AttackResult, Evaluation, GuardResult, ModelResult
 from sri_sdk.report import words
 
 FEW = 10

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sri_sdk.evaluate.results import Evaluation, GuardResult
+from sri_sdk.metrics.results import Evaluation, GuardResult
 from sri_sdk.report.drawing import Sheet, Width, fitted, spread
 from sri_sdk.report.evaluation_words import called, leading, ordered, ours
 from sri_sdk.report.panels import Grid, heading, series

@@ -9,8 +9,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from sri_sdk.evaluate.rates import Rate
-from sri_sdk.evaluate.results import AttackResult, Evaluation, ModelResult
+from sri_sdk.metrics.rates import Rate
+from sri_sdk.metrics.results import AttackResult, Evaluation, ModelResult
 from sri_sdk.report import words
 from sri_sdk.report.drawing import INCHES, Sheet, Width, fitted, text_width
 from sri_sdk.report.evaluation_words import all_remaining, attack_remaining, called, ours

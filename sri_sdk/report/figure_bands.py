@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sri_sdk.evaluate.results import CLASS_WORDS, ClassBand, Evaluation, ModelResult
+from sri_sdk.metrics.results import CLASS_WORDS, ClassBand, Evaluation, ModelResult
 from sri_sdk.report.drawing import Sheet, Width
 from sri_sdk.report.evaluation_words import called
 from sri_sdk.report.panels import Grid, class_legend, class_look, columns_for, heading

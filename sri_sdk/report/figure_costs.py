@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from sri_sdk.evaluate.results import Evaluation, GuardResult
+from sri_sdk.metrics.results import Evaluation, GuardResult
 from sri_sdk.report.drawing import INCHES, Sheet, Width, fitted, text_width
 from sri_sdk.report.evaluation_words import called, leading, ordered, overhead, percent
 from sri_sdk.report.panels import Entry, Legend, series

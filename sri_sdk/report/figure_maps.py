@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sri_sdk.evaluate.results import CLASS_WORDS, Evaluation, ModelResult, Points, Projection
+from sri_sdk.metrics.results import CLASS_WORDS, Evaluation, ModelResult, Points, Projection
 from sri_sdk.report.drawing import Sheet, Width, fitted
 from sri_sdk.report.evaluation_words import called, leading
 from sri_sdk.report.panels import Grid, Place, class_legend, class_look, heading

@@ -6,8 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from sri_sdk.evaluate.rates import Rate
-from sri_sdk.evaluate.results import Evaluation, ModelResult
+from sri_sdk.metrics.rates import Rate
+from sri_sdk.metrics.results import Evaluation, ModelResult
 from sri_sdk.report import words
 from sri_sdk.report.drawing import Sheet, Width, fitted
 from sri_sdk.report.evaluation_words import called, percent

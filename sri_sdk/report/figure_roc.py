@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from sri_sdk.evaluate.results import Evaluation, GuardResult
+from sri_sdk.metrics.results import Evaluation, GuardResult
 from sri_sdk.report import words
 from sri_sdk.report.drawing import Sheet, Width
 from sri_sdk.report.evaluation_words import area, called, leading, ordered, ours

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from sri_sdk.evaluate.results import Evaluation, ModelResult, Separation
+from sri_sdk.metrics.results import Evaluation, ModelResult, Separation
 from sri_sdk.report.drawing import Sheet, Width, fitted, text_width
 from sri_sdk.report.evaluation_words import area, called
 from sri_sdk.report.panels import Grid, columns_for, heading, whisker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sri_sdk.evaluate.results import Evaluation
+from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import evaluation_tables as made
 from sri_sdk.report import words
 from sri_sdk.report.evaluation_words import limited

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sri_sdk.evaluate.auroc import Auroc
-from sri_sdk.evaluate.rates import Rate
+from sri_sdk.metrics.auroc import Auroc
+from sri_sdk.metrics.rates import Rate
 from sri_sdk.report import words
 from sri_sdk.report.evaluation_words import area, area_interval, measured, percent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from sri_sdk.evaluate.rates import Rate
+from sri_sdk.metrics.rates import Rate
 from sri_sdk.records import Outcome, Status, Verdict
 from sri_sdk.report.data import Report, Trajectory
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from sri_sdk.errors import MissingExtra
-from sri_sdk.evaluate.results import Evaluation, to_json
 from sri_sdk.files import replacing
+from sri_sdk.metrics.results import Evaluation, to_json
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from sri_sdk.bundle.manifest import Manifest
 from sri_sdk.errors import ConfigError, ModelMismatch, ScoringError, did_you_mean
 from sri_sdk.fingerprint import SOFT, Fingerprint
-from sri_sdk.manifest import Manifest
 from sri_sdk.records import Signals
 
 UNVERIFIED = "unverified"

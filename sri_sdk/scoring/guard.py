@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle import MANIFEST
+from sri_sdk.bundle.bundle import MANIFEST
+from sri_sdk.bundle.manifest import Manifest
+from sri_sdk.bundle.signature import KeyFile
 from sri_sdk.errors import ModelMismatch
-from sri_sdk.manifest import Manifest
 from sri_sdk.scoring.scorer import Scorer
-from sri_sdk.signature import KeyFile
 
 ANCHORS = "anchors.npz"
 BUNDLE = "bundle"

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sri_sdk.bundle.guard_graphs import INVALID_SCORE
+from sri_sdk.bundle.manifest import GraphEntry
 from sri_sdk.detector import Tier
 from sri_sdk.errors import BundleError
-from sri_sdk.guard_graphs import INVALID_SCORE
-from sri_sdk.manifest import GraphEntry
-from sri_sdk.scoring.inspector import inspect
+from sri_sdk.scoring.inspect.inspector import inspect
 
 OLDEST = (1, 27)
 """Of onnxruntime, as the base install has it."""
@@ -27,7 +27,7 @@ CHUNK = 4096
 
 Scored = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """score [B], valid [B]."""
-Run = Callable[[list[str], dict[str, Any]], list[Any]]
+RunGraph = Callable[[list[str], dict[str, Any]], list[Any]]
 """Output names and inputs by name -> outputs."""
 
 _ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "bool": "tensor(bool)"}
@@ -40,7 +40,7 @@ _OPTIONS = {
 }
 
 
-def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Tier = "portable") -> Run:
+def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Tier = "portable") -> RunGraph:
     """A model from bytes, inspected and ready to run.
 
     Args:
@@ -74,11 +74,11 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
         raise BundleError(f"{subject}: onnxruntime cannot load it ({brief}). Export the guard again.") from err
     if entry is not None:
         _compare(session, subject, entry)
-    run: Run = session.run
+    run: RunGraph = session.run
     return run
 
 
-def score_once(run: Run, inputs: dict[str, Any]) -> Scored:
+def score_once(run: RunGraph, inputs: dict[str, Any]) -> Scored:
     """One call -> score, valid. A score is valid if the graph says so and it is a number below 3e38.
 
     Ours never do; NaN compares as below every threshold, so a bundle of somebody else must not find it clear.
@@ -96,13 +96,13 @@ def score_once(run: Run, inputs: dict[str, Any]) -> Scored:
     return score, valid & (np.abs(score) < INVALID_SCORE)
 
 
-def score_rows(run: Run, signals: NDArray[np.float32]) -> Scored:
+def score_rows(run: RunGraph, signals: NDArray[np.float32]) -> Scored:
     """Finished generations [N, T, C] -> score [N], valid [N], in chunks."""
     chunks = (_float32(signals[at : at + CHUNK]) for at in _starts(len(signals), CHUNK))
     return _joined([score_once(run, {"signals": chunk}) for chunk in chunks])
 
 
-def score_prefixes(run: Run, signals: NDArray[np.float32]) -> Scored:
+def score_prefixes(run: RunGraph, signals: NDArray[np.float32]) -> Scored:
     """Generations [N, T, C] at every length -> score [N, T], valid [N, T]; column t - 1 knows t cells."""
     cells = signals.shape[1]
     rows = max(1, CHUNK // cells)

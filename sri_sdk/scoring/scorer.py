@@ -9,14 +9,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.guard_graphs import INVALID_SCORE
+from sri_sdk.bundle.signature import KeyFile
 from sri_sdk.errors import ScoringError
-from sri_sdk.guard_graphs import INVALID_SCORE
 from sri_sdk.records import Rule, Signals, Status, Verdict
 from sri_sdk.scoring.admission import admit
-from sri_sdk.scoring.runtime import Run, Scored, load, score_once, score_prefixes, score_rows
+from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
-from sri_sdk.signature import KeyFile
 
 ABOVE, NOT_FINITE, OUT_OF_RANGE = "score_above_threshold", "non_finite_signal", "signal_out_of_range"
 INCOMPLETE, UNSCORABLE = "incomplete_signal", "score_not_finite"
@@ -25,7 +25,7 @@ INCOMPLETE, UNSCORABLE = "incomplete_signal", "score_not_finite"
 class Scorer:
     """A bundle, loaded and self-tested. May be shared between threads."""
 
-    def __init__(self, bundle: Bundle, runs: dict[str, Run]) -> None:
+    def __init__(self, bundle: Bundle, runs: dict[str, RunGraph]) -> None:
         """Use `Scorer.open`."""
         self.bundle = bundle
         self.manifest = bundle.manifest
@@ -196,7 +196,7 @@ class Scorer:
         return (UNSCORABLE,) if ((seen > signal.low) & (seen < signal.high)).all() else (OUT_OF_RANGE,)
 
 
-def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, Run]:
+def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, RunGraph]:
     """Sessions of the named graphs, with the edges the manifest promises."""
     tier = bundle.manifest.detector.tier
     return {

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.golden import probe
 from sri_sdk.errors import BundleError
-from sri_sdk.golden import probe
-from sri_sdk.scoring.runtime import Run
+from sri_sdk.scoring.runtime import RunGraph
 
 
-def self_test(bundle: Bundle, runs: Mapping[str, Run]) -> dict[str, float]:
+def self_test(bundle: Bundle, runs: Mapping[str, RunGraph]) -> dict[str, float]:
     """Runs the golden vectors of every given graph; returns the largest share of the tolerance each one used.
 
     Raises:

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk import registry
+from sri_sdk.bundle.guard_graphs import signal_graph
 from sri_sdk.calibrate.conformal import PARITY, ULPS
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConformanceError, MissingExtra, PluginError, ScoringError
 from sri_sdk.files import save_arrays
-from sri_sdk.graph import Graph
-from sri_sdk.guard_graphs import signal_graph
-from sri_sdk.scoring.runtime import Run, load
+from sri_sdk.graph.builder import Graph
+from sri_sdk.scoring.runtime import RunGraph, load
 from sri_sdk.testing.planted import CELLS, DIP, LAYERS, planted_signals
 
 TRAIN, TEST = 128, 48
@@ -83,7 +83,7 @@ class DetectorCase:
         return False
 
     @cached_property
-    def signal(self) -> Run:
+    def signal(self) -> RunGraph:
         """The graph of finished generations, in onnxruntime."""
         return self.run(lambda: signal_graph(self.fitted, CELLS, LAYERS))
 
@@ -113,7 +113,7 @@ class DetectorCase:
         detector.fit(*self.training(labelled=self.labelled, seed=seed))
         return detector
 
-    def run(self, draw: Callable[[], Graph]) -> Run:
+    def run(self, draw: Callable[[], Graph]) -> RunGraph:
         """A drawing, compiled by the exporter `onnx` and ready to run."""
         try:
             content = registry.build("exporters", "onnx", {}).compile(draw())
@@ -123,7 +123,7 @@ class DetectorCase:
         except Exception as err:
             self.fail(f"export(): drawing, compiling or loading it failed with {type(err).__name__}: {err}", err)
 
-    def ask(self, run: Run, values: Floats, length: int | None = None) -> Floats:
+    def ask(self, run: RunGraph, values: Floats, length: int | None = None) -> Floats:
         """[N, T, C] -> [N] scores of a graph, in one batch; with a length, of the graph of running generations."""
         inputs: dict[str, Any] = {"signals": values}
         if length is not None:
@@ -139,7 +139,7 @@ class DetectorCase:
         scores: Floats = score
         return scores
 
-    def one_by_one(self, run: Run, values: Floats, length: int | None = None) -> Floats:
+    def one_by_one(self, run: RunGraph, values: Floats, length: int | None = None) -> Floats:
         """As `ask`, one row per call: what production does."""
         return np.concatenate([self.ask(run, values[i : i + 1], length) for i in range(len(values))])
 

@@ -34,7 +34,7 @@ def subject(case: SamplerCase) -> str:
 
 
 def run(
-    case: SamplerCase, *, rows: Sequence[int] | None = None, wishes: Mapping[int, Intervention] | None = None,
+    case: SamplerCase, *, rows: Sequence[int] | None = None, interventions: Mapping[int, Intervention] | None = None,
     response: torch.Tensor | None = None,
 ) -> list[SamplerStep]:  # fmt: skip
     """All steps, cut off two beyond the budget.
@@ -42,7 +42,7 @@ def run(
     Args:
         case: the sampler and what it drives.
         rows: the prompts to generate for; None = all.
-        wishes: step -> what is asked for after it.
+        interventions: step -> what is asked for after it.
         response: started responses of all prompts, as `Encoded.response`; None = all begin empty.
     """
     encoded, ids = replace(case.encoded, response=response), list(case.prompt_ids)
@@ -61,7 +61,7 @@ def run(
                 made.append(SamplerStep(step.index, step.draft.clone(), step.committed.clone(), step.active.clone()))
                 if len(made) > case.sampler.budget() + 1:
                     break
-                step = steps.send((wishes or {}).get(len(made) - 1))
+                step = steps.send((interventions or {}).get(len(made) - 1))
         except StopIteration:
             pass
         finally:

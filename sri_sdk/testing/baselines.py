@@ -103,7 +103,7 @@ class _Checks:
         threshold with it."""  # fmt: skip
         for generation, score in zip(self.generations, self.scores(self.generations), strict=True):
             if np.isinf(score):
-                self.fail(f"score(): of {_said(generation)} it gives {score}; give NaN where it cannot tell")
+                self.fail(f"score(): of {_named(generation)} it gives {score}; give NaN where it cannot tell")
 
     def deterministic(self) -> None:
         """The same generations get the same scores again, also from a fresh baseline. Else no table can be made
@@ -180,7 +180,7 @@ class _Checks:
         for one, other in self.case.ordered:
             low, high = self.scores([one, other])
             if not high > low:
-                self.fail(f"score(): {_said(other)} has {high:g}, must be higher than {low:g} of {_said(one)}")
+                self.fail(f"score(): {_named(other)} has {high:g}, must be higher than {low:g} of {_named(one)}")
 
     # -- material and words ----------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ class _Checks:
             at = int(np.argmin(close))
             self.fail(
                 f"score(): {how}, {int((~close).sum())} of {len(wanted)} scores differ, first that of "
-                f"{_said(self.generations[at])}: {found[at]:g} instead of {wanted[at]:g}"
+                f"{_named(self.generations[at])}: {found[at]:g} instead of {wanted[at]:g}"
             )
 
     def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
@@ -244,5 +244,5 @@ class _Checks:
         raise ConformanceError(f"{type(self.case.baseline).__name__}.{problem}.") from cause
 
 
-def _said(generation: Generation) -> str:
+def _named(generation: Generation) -> str:
     return f"{generation.response[:40]!r} to {generation.prompt.text[:40]!r}"

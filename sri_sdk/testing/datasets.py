@@ -88,7 +88,7 @@ class _Checks:
         wrong: list[Sort] = [(NOWHERE, label, None), (split, NOWHERE, None), (split, label, NOWHERE)]
         for sort in wrong:
             if not isinstance(self.ask(sort, 1), str):
-                self.fail(f"prompts(): {_said(sort)} does not exist, and is not refused; raise ConfigError")
+                self.fail(f"prompts(): {_named(sort)} does not exist, and is not refused; raise ConfigError")
 
     # -- one draw --------------------------------------------------------------------------------------------
 
@@ -97,15 +97,15 @@ class _Checks:
         are consecutive slices: else one prompt stands in two of them."""  # fmt: skip
         for sort, drawn in self.drawn.items():
             if not all(isinstance(prompt, Prompt) for prompt in drawn):
-                self.fail(f"prompts(): {_said(sort)}: must be sri_sdk.Prompt records, found {type(drawn[0]).__name__}")
+                self.fail(f"prompts(): {_named(sort)}: must be sri_sdk.Prompt records, found {type(drawn[0]).__name__}")
             for count in {1, (len(drawn) + 1) // 2, len(drawn)}:
                 found = self.draw(self.dataset, sort, count)
                 if len(found) != count:
-                    self.fail(f"prompts(): {_said(sort)}: {count} asked for, {len(found)} given")
+                    self.fail(f"prompts(): {_named(sort)}: {count} asked for, {len(found)} given")
                 if found != list(drawn[:count]):
                     at = next(i for i, (a, b) in enumerate(zip(found, drawn, strict=False)) if a != b)
                     self.fail(
-                        f"prompts(): {_said(sort)}: of {count} prompts number {at} is {found[at].id!r}, of "
+                        f"prompts(): {_named(sort)}: of {count} prompts number {at} is {found[at].id!r}, of "
                         f"{len(drawn)} it is {drawn[at].id!r}; give the first `count` of one order"
                     )
 
@@ -118,7 +118,7 @@ class _Checks:
                 moved = [i for i, (a, b) in enumerate(zip(found, drawn, strict=False)) if a != b]
                 if moved:
                     self.fail(
-                        f"prompts(): {_said(sort)}: {how}, {len(moved)} of {len(drawn)} prompts differ, first number "
+                        f"prompts(): {_named(sort)}: {how}, {len(moved)} of {len(drawn)} prompts differ, first number "
                         f"{moved[0]}: {found[moved[0]].id!r} instead of {drawn[moved[0]].id!r}"
                     )
 
@@ -128,9 +128,9 @@ class _Checks:
         for sort, drawn in self.drawn.items():
             for prompt in drawn:
                 if not isinstance(prompt.id, str) or not prompt.id.strip():
-                    self.fail(f"prompts(): {_said(sort)}: id {prompt.id!r}, must be a text that is not empty")
+                    self.fail(f"prompts(): {_named(sort)}: id {prompt.id!r}, must be a text that is not empty")
                 if prompt.id in home:
-                    both = f"one of {_said(home[prompt.id])} and one of {_said(sort)}"
+                    both = f"one of {_named(home[prompt.id])} and one of {_named(sort)}"
                     self.fail(f"prompts(): id {prompt.id!r} stands for two prompts, {both}")
                 home[prompt.id] = sort
 
@@ -141,9 +141,9 @@ class _Checks:
             for prompt in drawn:
                 if (prompt.label, prompt.attack) != sort[1:]:
                     found = f"label {prompt.label!r} and attack {prompt.attack!r}"
-                    self.fail(f"prompts(): {_said(sort)}: {prompt.id!r} has {found}")
+                    self.fail(f"prompts(): {_named(sort)}: {prompt.id!r} has {found}")
                 if not isinstance(prompt.text, str) or not prompt.text.strip():
-                    self.fail(f"prompts(): {_said(sort)}: {prompt.id!r} has the text {prompt.text!r}")
+                    self.fail(f"prompts(): {_named(sort)}: {prompt.id!r} has the text {prompt.text!r}")
 
     def attacks_keep_base(self) -> None:
         """An attacked prompt names in `base` the plain request it was made of, which is of its split and label.
@@ -151,12 +151,12 @@ class _Checks:
         plain = {prompt.id: sort for sort, drawn in self.whole.items() if sort[2] is None for prompt in drawn}
         for sort, drawn in self.drawn.items():
             for prompt in drawn if sort[2] is not None else ():
-                found = f"prompts(): {_said(sort)}: {prompt.id!r} has base {prompt.base!r}"
+                found = f"prompts(): {_named(sort)}: {prompt.id!r} has base {prompt.base!r}"
                 if not prompt.base or prompt.base == prompt.id:
                     self.fail(f"{found}; name the plain request it was made of")
                 home = plain.get(prompt.base, sort)
                 if home[:2] != sort[:2]:
-                    self.fail(f"{found}, which is one of {_said(home)}")
+                    self.fail(f"{found}, which is one of {_named(home)}")
 
     # -- all of them -----------------------------------------------------------------------------------------
 
@@ -171,13 +171,13 @@ class _Checks:
                 if text in home:
                     twin, before = home[text]
                     self.fail(
-                        f"prompts(): {prompt.id!r} of {_said(sort)} has the text of {twin!r} of {_said(before)}: "
+                        f"prompts(): {prompt.id!r} of {_named(sort)} has the text of {twin!r} of {_named(before)}: "
                         f"{prompt.text[:60]!r}"
                     )
                 home[text] = prompt.id, sort
         cut = [sort for sort, drawn in self.whole.items() if len(drawn) == MOST]
         if cut:
-            warnings.warn(f"only the first {MOST} prompts compared of {_said(cut[0])}", NotChecked, stacklevel=2)
+            warnings.warn(f"only the first {MOST} prompts compared of {_named(cut[0])}", NotChecked, stacklevel=2)
 
     def too_many_refused(self) -> None:
         """Asking for more prompts than there are is a ConfigError that says how many there are. Fewer than asked for
@@ -186,12 +186,12 @@ class _Checks:
             refused = self.ask(sort, TOO_MANY)
             if not isinstance(refused, str):
                 self.fail(
-                    f"prompts(): {_said(sort)}: {TOO_MANY} asked for, {len(refused)} given; raise ConfigError with the "
-                    "number there is"
+                    f"prompts(): {_named(sort)}: {TOO_MANY} asked for, {len(refused)} given; raise ConfigError "
+                    "with the number there is"
                 )
             said = [int(re.sub(r"[_,]", "", word)) for word in re.findall(r"\d[\d_,]*", refused)]
             if not any(self.is_size(sort, number) for number in said if number != TOO_MANY):
-                self.fail(f"prompts(): {_said(sort)}: {refused!r} does not say how many there are")
+                self.fail(f"prompts(): {_named(sort)}: {refused!r} does not say how many there are")
 
     # -- material and words ----------------------------------------------------------------------------------
 
@@ -254,7 +254,7 @@ class _Checks:
             return str(err)
         except Exception as err:
             raised = f"{type(err).__name__}: {err}"
-            self.fail(f"prompts(): {_said(sort)}, {count} asked for: {raised}; raise ConfigError", err)
+            self.fail(f"prompts(): {_named(sort)}, {count} asked for: {raised}; raise ConfigError", err)
 
     def has(self, sort: Sort, count: int) -> bool:
         """Whether so many can be drawn."""
@@ -270,7 +270,7 @@ class _Checks:
         raise ConformanceError(f"{type(self.dataset).__name__}.{problem}.") from cause
 
 
-def _said(sort: Sort) -> str:
+def _named(sort: Sort) -> str:
     split, label, attack = sort
     return f"split {split!r}, {label}" + (f", attack {attack!r}" if attack else "")
 

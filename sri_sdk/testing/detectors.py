@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sri_sdk.bundle.guard_graphs import prefix_graph
 from sri_sdk.calibrate.prefix import hold
 from sri_sdk.detector import Detector
-from sri_sdk.guard_graphs import prefix_graph
 from sri_sdk.testing._detector_case import TEST, DetectorCase
 from sri_sdk.testing.check import Check, mark_known
 from sri_sdk.testing.planted import CELLS, LAYERS, NotChecked

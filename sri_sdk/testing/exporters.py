@@ -18,12 +18,12 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle import MANIFEST, GuardParts
+from sri_sdk.bundle.bundle import MANIFEST, GuardParts
+from sri_sdk.bundle.guard_graphs import signal_graph
 from sri_sdk.errors import ConformanceError
 from sri_sdk.exporter import Exporter
-from sri_sdk.graph import Graph, Value
-from sri_sdk.guard_graphs import signal_graph
-from sri_sdk.scoring.build import calibrate_guard
+from sri_sdk.fitting.build import calibrate_guard
+from sri_sdk.graph.builder import Graph, Value
 from sri_sdk.scoring.runtime import load, score_rows
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.testing.check import Check, mark_known

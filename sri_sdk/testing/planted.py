@@ -16,7 +16,7 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ScoringError
 from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.graph import Graph, Value
+from sri_sdk.graph.builder import Graph, Value
 from sri_sdk.records import Signals
 from sri_sdk.signal import sigmoid
 

@@ -62,7 +62,7 @@ def _stops_at_budget(case: SamplerCase) -> None:
     runs = {"": made}
     if _remasks(case):
         # Opening positions again must not buy more steps: the step grid is built on the budget.
-        runs[" when every position is opened again half way"] = run(case, wishes={budget // 2: everything})
+        runs[" when every position is opened again half way"] = run(case, interventions={budget // 2: everything})
     for how, steps in runs.items():
         if len(steps) > budget:
             raise ConformanceError(f"{subject(case)}.steps(): goes on after its budget of {budget} steps{how}.")
@@ -113,7 +113,7 @@ def _committed_is_final(case: SamplerCase) -> None:
 
 def _honours_abort(case: SamplerCase) -> None:
     free, row = run(case), len(case.prompt_ids) - 1
-    made = run(case, wishes={1: Intervention(abort=(row,))})
+    made = run(case, interventions={1: Intervention(abort=(row,))})
     for step in made[2:]:
         if step.active[row]:
             raise ConformanceError(f"{subject(case)}.steps(): row {row}, aborted after step 1, active at {step.index}.")
@@ -132,7 +132,7 @@ def _honours_abort(case: SamplerCase) -> None:
         )
     left = [rows_of(step, slice(0, row)) for step in made]
     same(case, others[: len(left)], left, "an abort changes other rows")
-    stopped = run(case, wishes={1: Intervention(abort=tuple(range(row + 1)))})
+    stopped = run(case, interventions={1: Intervention(abort=tuple(range(row + 1)))})
     if len(stopped) > 2:
         raise ConformanceError(
             f"{subject(case)}.steps(): every row aborted after step 1, and {len(stopped) - 2} more steps were run."
@@ -144,7 +144,7 @@ def _remasks(case: SamplerCase) -> bool:
     size, device = (len(case.prompt_ids), case.sampler.canvas()), case.encoded.input_ids.device
     nothing = torch.zeros(size, dtype=torch.bool, device=device)
     try:
-        run(case, wishes={0: Intervention(remask=nothing)})
+        run(case, interventions={0: Intervention(remask=nothing)})
     except SriError:
         return False
     return True
@@ -160,7 +160,7 @@ def _honours_remask(case: SamplerCase) -> None:
         return
     opened = torch.zeros_like(free[half].committed)
     opened[0] = free[half].committed[0]
-    made = run(case, wishes={half: Intervention(remask=opened)})
+    made = run(case, interventions={half: Intervention(remask=opened)})
     count = int(opened.sum())
     left = int((made[half + 1].committed & opened).sum()) if len(made) > half + 1 else count
     if count > 1 and left >= count:

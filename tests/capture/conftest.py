@@ -16,10 +16,10 @@ from sri_plugin_toy.sampler import STEPS, ToySampler
 from sri_sdk.anchors import AnchorBuilder
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.identity import fingerprint
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.fitting.build import fit_guard
 from sri_sdk.grid import StepGrid
 from sri_sdk.records import LoadedModel, Prompt, Signals
-from sri_sdk.scoring.build import fit_guard
 from sri_sdk.scoring.guard import Guard
 
 GRID = StepGrid(cells=STEPS, mapping="step", budget=STEPS)
@@ -39,14 +39,14 @@ class Toy:
     hook: ToyHook
     loaded: LoadedModel
     sampler: ToySampler
-    watching: Watching
+    settings: WatchSettings
 
     def inputs(self, prompts: list[Prompt]) -> dict[str, torch.Tensor]:
         encoded = self.hook.encode(self.loaded.tokenizer, [p.text for p in prompts])
         return {"input_ids": encoded.input_ids, "attention_mask": encoded.attention_mask}
 
     def drive(self, prompts: list[Prompt], **changes: Any) -> Any:
-        batch = drive(self.hook, self.loaded, self.sampler, prompts, replace(self.watching, **changes))
+        batch = drive(self.hook, self.loaded, self.sampler, prompts, replace(self.settings, **changes))
         for _ in batch:
             pass
         return batch
@@ -56,7 +56,7 @@ class Toy:
 def toy() -> Toy:
     model = build(0)
     loaded = LoadedModel(model, ToyTokenizer(), "toy")
-    return Toy(ToyHook(model), loaded, ToySampler(), Watching("response", ("final",), GRID, keep_states=True))
+    return Toy(ToyHook(model), loaded, ToySampler(), WatchSettings("response", ("final",), GRID, keep_states=True))
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +69,8 @@ def toy_guard_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     printed = fingerprint(
         hook, pooling="response", layers=("final",), grid=GRID, sampler={"name": "toy", "budget": STEPS}
     )
-    watching = Watching("response", ("final",), GRID, keep_states=True)
-    toy = Toy(hook, loaded, ToySampler(), watching)
+    settings = WatchSettings("response", ("final",), GRID, keep_states=True)
+    toy = Toy(hook, loaded, ToySampler(), settings)
     builder = AnchorBuilder((STEPS, 1, hook.hidden_size()))
     for row, trace in enumerate(toy.drive(toy_prompts(40)).run.traces):
         label, outcome = ("harmless", "harmless") if row % 2 else ("harmful", "refusal")

@@ -27,7 +27,7 @@ def causal():
 class Choosy(ToyHook):
     """Refuses prompts of three rows, and notes what it saw."""
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         if len(kwargs["input_ids"]) == 3:
             raise ConfigError("three rows cannot be watched")
         run.memory["asked"] = call

@@ -205,7 +205,7 @@ def test_two_taps_on_one_module_do_not_take_each_others_mark() -> None:
             self.inner = inner
 
     norm = build().norm
-    one, two = compiled.Places(tap_of(norm)), compiled.Places(tap_of(Outer(norm)))
+    one, two = compiled.HookPoints(tap_of(norm)), compiled.HookPoints(tap_of(Outer(norm)))
     first, second = (places.put("final", compiled.STATE, norm) for places in (one, two))
     first.remove()
     assert "forward" in vars(norm) and len(norm._forward_hooks) == 1
@@ -249,10 +249,10 @@ def test_copies_are_kept_because_compiled_code_uses_its_memory_again() -> None:
             heard.append(output)
 
     listener = Listener()
-    places = compiled.Places(listener)
+    places = compiled.HookPoints(listener)
     placed = places.put("final", compiled.STATE, torch.nn.Identity())
     states = torch.ones(2, 3)
-    torch.ops.sri_sdk.hear(places._counter, [states], "", places.number, 0)
+    torch.ops.sri_sdk.observe(places._counter, [states], "", places.number, 0)
     states.zero_()
     placed.remove()
     assert torch.equal(heard[0], torch.ones(2, 3)) and int(places._counter) == 1
@@ -272,13 +272,13 @@ def test_compiled_code_keeps_neither_the_model_nor_the_run_and_says_nothing_once
     model = build()
     compile_in_place(model, "aot_eager")
     run, _ = watch(model)
-    number, alive = tap_of(model)._places.number, (weakref.ref(model), weakref.ref(run))
+    number, alive = tap_of(model)._hook_points.number, (weakref.ref(model), weakref.ref(run))
     torch._dynamo.reset()
     del model, run
     gc.collect()
     assert [reference() for reference in alive] == [None, None]
     counter = torch.zeros(1, dtype=torch.int64)
-    torch.ops.sri_sdk.hear(counter, [torch.ones(1)], "", number, 0)
+    torch.ops.sri_sdk.observe(counter, [torch.ones(1)], "", number, 0)
     assert int(counter) == 1
 
 
@@ -339,7 +339,7 @@ def test_the_operator_is_left_out_of_the_graphs_that_inductor_records() -> None:
     unsafe = getattr(torch.Tag, "cudagraph_unsafe", None)
     if unsafe is None:
         pytest.skip(f"torch {torch.__version__} knows no operators that CUDA graphs must leave out")
-    assert unsafe in torch.ops.sri_sdk.hear.default.tags
+    assert unsafe in torch.ops.sri_sdk.observe.default.tags
 
 
 def test_recording_a_cuda_graph_under_watch_is_noticed(monkeypatch) -> None:

@@ -13,7 +13,7 @@ from sri_plugin_toy.hook import ToyHook
 
 import sri_sdk
 from sri_sdk.capture.conclude import Coverage
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
@@ -55,7 +55,10 @@ def watched(causal, action, *, budget: int = 48, rows: int = 2):
     """Reasons per request, after `action(model, inputs, run)` under watch."""
     hook, inputs = causal
     inputs = {name: value[:rows] for name, value in inputs.items()}
-    run, tap = Run(hook, Watching("predicting", grid=StepGrid(8, "step", budget), budget=budget)), tap_of(hook.model)
+    run, tap = (
+        Run(hook, WatchSettings("predicting", grid=StepGrid(8, "step", budget), budget=budget)),
+        tap_of(hook.model),
+    )
     with tap.installed(hook, run), tap.owned_by(run):
         action(hook.model, inputs, run)
     run.finish()
@@ -158,7 +161,7 @@ def test_a_scorer_that_fails_costs_the_verdict_and_not_the_tokens(toy: Toy, toy_
 
 
 def test_a_driven_generation_left_early_is_interrupted(toy: Toy) -> None:
-    batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), toy.watching)
+    batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), toy.settings)
     for step in batch:
         if step.index == 3:
             break
@@ -167,7 +170,7 @@ def test_a_driven_generation_left_early_is_interrupted(toy: Toy) -> None:
 
 
 def test_a_row_that_was_aborted_counts_its_own_steps(toy: Toy) -> None:
-    batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), toy.watching)
+    batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), toy.settings)
     for step in batch:
         if step.index == 2:
             batch.intervene(sri_sdk.Intervention(abort=(0,)))
@@ -324,7 +327,7 @@ def test_an_output_longer_than_what_any_pass_showed_was_not_watched_whole(toy: T
 
 def test_a_profile_with_a_fixed_number_of_steps_counts_them_whatever_was_returned(toy: Toy) -> None:
     model, inputs = toy.loaded.model, toy.inputs(toy_prompts(2))
-    run = Run(EarlyToy(model), Watching("response", grid=StepGrid(8, "step", 8), budget=8, fixed=True))
+    run = Run(EarlyToy(model), WatchSettings("response", grid=StepGrid(8, "step", 8), budget=8, fixed=True))
     calls = []
     honest = run.begin
     run.begin = lambda ids: honest(ids) if len(calls) < 3 and not calls.append(1) else None

@@ -33,7 +33,7 @@ def float64_mean(values: torch.Tensor, rows: list[int]) -> np.ndarray:
 def test_response_is_the_mean_over_the_rows_that_predict_the_canvas(shift: int, rows: list[int]) -> None:
     pooler, h = make_pooler("masked", "response"), states(0)
     pooler.add([h], canvas_plan(shift))
-    pooled = pooler.settle(None)
+    pooled = pooler.close_step(None)
     for request in range(B):
         assert np.abs(pooled.phi[request, 0].numpy() - float64_mean(h[request], rows)).max() < 1e-6
 
@@ -43,7 +43,7 @@ def test_generated_is_the_mean_over_what_is_committed_after_the_step(shift: int)
     pooler, h = make_pooler("masked", "generated"), states(1)
     pooler.add([h], canvas_plan(shift))
     committed = torch.tensor([[True, False, True, False], [False, False, False, True]])
-    pooled = pooler.settle(committed)
+    pooled = pooler.close_step(committed)
     for request, positions in enumerate([[0, 2], [3]]):
         rows = [3 + p - shift for p in positions]
         assert np.abs(pooled.phi[request, 0].numpy() - float64_mean(h[request], rows)).max() < 1e-6
@@ -52,7 +52,7 @@ def test_generated_is_the_mean_over_what_is_committed_after_the_step(shift: int)
 def test_what_a_last_block_shows_beyond_the_response_is_never_committed() -> None:
     pooler, h = make_pooler("masked", "generated"), states(1)
     pooler.add([h], replace(canvas_plan(), canvas=None))
-    pooled = pooler.settle(torch.tensor([[True, False, True], [False, False, True]]))
+    pooled = pooler.close_step(torch.tensor([[True, False, True], [False, False, True]]))
     for request, rows in enumerate([[3, 5], [5]]):
         assert np.abs(pooled.phi[request, 0].numpy() - float64_mean(h[request], rows)).max() < 1e-6
 
@@ -61,7 +61,7 @@ def test_unconditional_rows_do_not_count() -> None:
     h = states(2, batch=2 * B)
     pooler = make_pooler("masked", "response")
     pooler.add([h], canvas_plan(rows=torch.arange(B)))
-    phi = pooler.settle(None).phi
+    phi = pooler.close_step(None).phi
     assert phi.shape == (B, 1, D)
     assert np.abs(phi[1, 0].numpy() - float64_mean(h[1], [3, 4, 5, 6])).max() < 1e-6
 
@@ -71,13 +71,13 @@ def test_nan_in_padding_and_prompt_rows_stays_there() -> None:
     h[:, :3] = float("nan")
     pooler = make_pooler("masked", "response")
     pooler.add([h], canvas_plan())
-    assert pooler.settle(None).phi.isfinite().all()
+    assert pooler.close_step(None).phi.isfinite().all()
 
 
 def test_several_layers_are_pooled_alike() -> None:
     pooler, layers = make_pooler("masked", "response"), [states(4), states(5)]
     pooler.add(layers, canvas_plan())
-    phi = pooler.settle(None).phi
+    phi = pooler.close_step(None).phi
     for layer in range(2):
         assert np.abs(phi[0, layer].numpy() - float64_mean(layers[layer][0], [3, 4, 5, 6])).max() < 1e-6
 
@@ -86,7 +86,7 @@ def test_bfloat16_states_are_pooled_in_float32() -> None:
     h = states(6).bfloat16()
     pooler = make_pooler("masked", "response")
     pooler.add([h], canvas_plan())
-    phi = pooler.settle(None).phi
+    phi = pooler.close_step(None).phi
     assert phi.dtype == torch.float32
     assert np.abs(phi[0, 0].numpy() - float64_mean(h[0], [3, 4, 5, 6])).max() < 1e-6
 
@@ -99,7 +99,7 @@ def causal_run(profile: str, steps: int, ended_at: int):
         first = -3 if index == 0 else index - 1
         positions = torch.arange(first, first + h.shape[1]).expand(B, -1)
         pooler.add([h], StepPlan(positions, shift=1, active=torch.tensor([True, index < ended_at])))
-        out.append(pooler.settle(None))
+        out.append(pooler.close_step(None))
     return pooler, passes, out
 
 
@@ -135,7 +135,7 @@ def test_a_span_gives_what_the_positions_give(shift: int) -> None:
             h = states(seed, batch=2 * B)
             given.add([h, h + 1], replace(plan, canvas=canvas))
             sliced.add([h, h + 1], replace(plan, canvas=canvas, span=(3 - shift, end)))
-            assert torch.allclose(given.settle(None).phi, sliced.settle(None).phi, atol=1e-6)
+            assert torch.allclose(given.close_step(None).phi, sliced.close_step(None).phi, atol=1e-6)
 
 
 def test_a_profile_of_another_scheme_is_refused() -> None:

@@ -13,7 +13,7 @@ from sri_plugin_toy.model import ToyTokenizer, build
 
 from sri_sdk import ForwardCall, Prompt, RunView, StepGrid, StepPlan, drive, registry, watch
 from sri_sdk.capture.drive import generate_untapped
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.records import LoadedModel
@@ -43,8 +43,8 @@ class Family:
     def drive(self, name: str, prompts: list[Prompt], pooling: str, *, grid: StepGrid | None = None, **options: Any):
         sampler = registry.build("samplers", name, options)
         grid = grid or StepGrid(STEPS, "step", sampler.budget())
-        watching = Watching(pooling, grid=grid, keep_states=True, budget=sampler.budget())
-        batch = drive(self.hook, self.loaded, sampler, prompts, watching)
+        settings = WatchSettings(pooling, grid=grid, keep_states=True, budget=sampler.budget())
+        batch = drive(self.hook, self.loaded, sampler, prompts, settings)
         return batch, list(batch)
 
 
@@ -192,9 +192,9 @@ def test_a_guard_judges_a_started_generation(toy: Toy, toy_guard) -> None:
     from sri_sdk.capture.watch import with_guard
 
     sampler = {"name": "toy", "budget": 8}
-    watching = with_guard(toy.hook, toy_guard, rule="online", sampler=sampler)
+    settings = with_guard(toy.hook, toy_guard, rule="online", sampler=sampler)
     prompts = [Prompt("a", "ab", "harmless", prefill="x<mask:2>y"), *toy_prompts(2)]
-    batch = drive(toy.hook, toy.loaded, toy.sampler, prompts, watching)
+    batch = drive(toy.hook, toy.loaded, toy.sampler, prompts, settings)
     list(batch)
     assert [v.status in ("clear", "flagged") for v in batch.run.verdicts] == [True] * 3
     assert batch.run.verdicts[0].steps_seen == batch.run.verdicts[0].steps_expected == 6
@@ -240,7 +240,7 @@ def test_an_autoregressive_row_is_the_same_alone_and_in_company(lab) -> None:
 
 def refused(family: Family, sampler: Sampler, *prompts: Prompt) -> str:
     with pytest.raises(ConfigError) as raised:
-        list(drive(family.hook, family.loaded, sampler, prompts, Watching("response")))
+        list(drive(family.hook, family.loaded, sampler, prompts, WatchSettings("response")))
     return str(raised.value)
 
 
@@ -294,8 +294,8 @@ def test_a_hook_that_looks_for_masks_only_is_unmonitored_and_never_pooled_in_par
                 run.response = told
 
     hook = Old(toy.loaded.model)
-    watching = with_guard(hook, toy_guard, rule="final", sampler={"name": "toy", "budget": 8})
-    batch = drive(hook, toy.loaded, toy.sampler, [Prompt("a", "ab", "harmless", prefill="xy")], watching)
+    settings = with_guard(hook, toy_guard, rule="final", sampler={"name": "toy", "budget": 8})
+    batch = drive(hook, toy.loaded, toy.sampler, [Prompt("a", "ab", "harmless", prefill="xy")], settings)
     list(batch)
     assert batch.texts[0].startswith("xy")
     assert [v.status for v in batch.run.verdicts] == ["unmonitored"]
@@ -330,7 +330,7 @@ def test_beside_a_response_that_begins_empty_a_started_one_is_found_too_short() 
 
     model = build()
     hook = LladaHook(model)
-    run = Run(hook, Watching("response", canvas=16, keep_states=True))
+    run = Run(hook, WatchSettings("response", canvas=16, keep_states=True))
     empty = torch.tensor([[7, 8, 9], [7, 8, 9]])
     with tap_of(model).installed(hook, run), tap_of(model).owned_by(run):
         ids = torch.cat([empty, torch.full((2, 16), MASK)], dim=1)

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from sri_sdk.cli import doctor, main
 from sri_sdk.errors import PluginLoadFailed
-from sri_sdk.records import Fit
+from sri_sdk.records import Match
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_a_hook_that_does_not_fit_is_broken_and_says_what_it_looked_for() -> Non
 def test_two_hooks_that_fit_ask_for_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     from sri_plugin_lab.hooks import LabCausalHook
 
-    monkeypatch.setattr(LabCausalHook, "fits", classmethod(lambda cls, model: Fit(True, "takes everything")))
+    monkeypatch.setattr(LabCausalHook, "fits", classmethod(lambda cls, model: Match(True, "takes everything")))
     assert "--hook lab-causal" in examined("toy", code=1)["hook", "choice"][1]
 
 

@@ -8,8 +8,8 @@ import yaml
 from click.testing import CliRunner
 from sri_plugin_lab.hooks import LabDiffusionHook
 
+from sri_sdk.bundle.signature import new_keys
 from sri_sdk.cli import main
-from sri_sdk.signature import new_keys
 from tests.fitting.conftest import write_config
 
 

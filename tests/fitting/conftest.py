@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sri_sdk.config import load_config
-from sri_sdk.config_model import FitConfig
+from sri_sdk.config.fit import FitConfig
+from sri_sdk.config.load import load_config
 
 SMALL: dict[str, Any] = {
     "version": 1,

@@ -7,8 +7,8 @@ import torch
 from sri_plugin_lab.hooks import LabDiffusionHook
 
 import sri_sdk
-from sri_sdk.config import load_config
-from sri_sdk.config_model import FitConfig
+from sri_sdk.config.fit import FitConfig
+from sri_sdk.config.load import load_config
 from sri_sdk.errors import BundleError, CaptureError, ModelMismatch
 from sri_sdk.fitting.fit import fit
 from sri_sdk.scoring.guard import Guard

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from sri_plugin_lab.dataset import LabDataset
 
-from sri_sdk.config_model import FitConfig
+from sri_sdk.config.fit import FitConfig
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.folds import draw_folds, refuse_overlap, text_hash

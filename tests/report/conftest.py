@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from sri_sdk.evaluate.auroc import Auroc
-from sri_sdk.evaluate.rates import Rate
+from sri_sdk.metrics.auroc import Auroc
+from sri_sdk.metrics.rates import Rate
 from sri_sdk.records import Verdict
 from sri_sdk.report import Band, Draft, Report, ScoreGroup, Trajectory
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sri_exporter_onnx.exporter import OnnxExporter
 
 from sri_sdk import registry
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.detector import Detector
+from sri_sdk.fitting.build import fit_guard
 from sri_sdk.records import Rule, Signals
-from sri_sdk.scoring.build import fit_guard
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.signal import sigmoid
 from tests.vectors.detectors import IsolationForestDetector, MahalanobisDetector

@@ -69,7 +69,7 @@ def _oldest_python(folder: Path) -> Reader:
             if done.returncode:
                 raise Absent(f"pip cannot install onnxruntime {wanted}: {done.stderr.strip()[-200:]}")
     python = str(folder / f"onnxruntime-{wanted}/bin/python")
-    found = _said([python, "-c", "import onnxruntime; print(onnxruntime.__version__)"])
+    found = _described([python, "-c", "import onnxruntime; print(onnxruntime.__version__)"])
     return Reader("python-oldest", f"Python {_python_version()}, onnxruntime {found}", tuple(_cli(python)))
 
 
@@ -79,7 +79,7 @@ def _node(backend: str, package: str) -> Callable[[Path], Reader]:
         version = json.loads((folder / "node_modules" / package / "package.json").read_text())["version"]
         command = "node", str(folder / "bin/sri-score.js"), "--backend", backend
         name = "node" if backend == "native" else f"node-{backend}"
-        return Reader(name, f"Node {_said(['node', '--version'])[1:]}, {package} {version}", command, folder)
+        return Reader(name, f"Node {_described(['node', '--version'])[1:]}, {package} {version}", command, folder)
 
     return make
 
@@ -87,7 +87,7 @@ def _node(backend: str, package: str) -> Callable[[Path], Reader]:
 def _program(language: str, version: list[str]) -> Callable[[Path], Reader]:
     def make(folder: Path) -> Reader:
         program = programs.build(language, folder)
-        found = re.findall(r"\d+\.\d+(?:\.\d+)*", _said(version))[-1 if language == "c" else 0]
+        found = re.findall(r"\d+\.\d+(?:\.\d+)*", _described(version))[-1 if language == "c" else 0]
         runtime = f"onnxruntime {onnxruntime.__version__}"
         if language == "java":
             runtime = Path(os.environ["SRI_ORT_JAR"]).name
@@ -119,5 +119,5 @@ def _python_version() -> str:
     return ".".join(map(str, sys.version_info[:3]))
 
 
-def _said(command: list[str]) -> str:
+def _described(command: list[str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()

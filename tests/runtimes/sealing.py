@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sri_sdk.bundle.manifest import NO_DIGEST
 from sri_sdk.files import sha256
-from sri_sdk.manifest import NO_DIGEST
 
 
 def sealed(folder: Path, manifest: dict[str, Any], *, sort: bool = True) -> Path:

@@ -4,7 +4,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from sri_exporter_onnx.exporter import OnnxExporter
 
-from sri_sdk.graph import Graph
+from sri_sdk.graph.builder import Graph
 
 CELLS = 4
 FLOAT = TensorProto.FLOAT

@@ -41,7 +41,7 @@ VALUES = (
 
 def mutant(bundle: dict[str, bytes], rng: random.Random) -> tuple[str, dict[str, bytes] | bytes]:
     """What was done, and the members or the zip that came of it."""
-    from sri_sdk.stored_zip import pack
+    from sri_sdk.bundle.stored_zip import pack
 
     kind = rng.choice(["zip", "member", "members", "hashed", "hashed", "hashed", "hashed", "manifest", "manifest"])
     if kind == "zip":
@@ -72,8 +72,8 @@ def hashed(members: dict[str, bytes], manifest: dict) -> dict[str, bytes]:
 
 
 def with_digest(manifest: dict) -> bytes:
+    from sri_sdk.bundle.manifest import NO_DIGEST
     from sri_sdk.files import sha256
-    from sri_sdk.manifest import NO_DIGEST
 
     text = json.dumps({**manifest, "digest": NO_DIGEST}, sort_keys=True, indent=1) + "\n"
     return text.replace(f'"digest": "{NO_DIGEST}"', f'"digest": "{sha256(text.encode())}"', 1).encode()
@@ -149,7 +149,7 @@ def work(seed: int, numbers: range, progress: Path) -> Counter[str]:
     import resource
     import signal
 
-    from sri_sdk.stored_zip import pack
+    from sri_sdk.bundle.stored_zip import pack
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -172,12 +172,12 @@ def end_of(made: dict[str, bytes] | bytes) -> str:
     """How loading and scoring ended."""
     import numpy as np
 
-    from sri_sdk.bundle import Bundle
+    from sri_sdk.bundle.bundle import Bundle
+    from sri_sdk.bundle.stored_zip import unpack
     from sri_sdk.errors import BundleError
     from sri_sdk.records import Signals
     from sri_sdk.scoring.scorer import Scorer, load_graphs
     from sri_sdk.scoring.self_test import self_test
-    from sri_sdk.stored_zip import unpack
 
     path = Path("mutant")
     try:
@@ -204,7 +204,7 @@ def end_of(made: dict[str, bytes] | bytes) -> str:
 
 def sources() -> list[dict[str, bytes]]:
     """The members of the bundles that are broken. Without signatures: nobody checks them here."""
-    from sri_sdk.bundle import Bundle
+    from sri_sdk.bundle.bundle import Bundle
 
     found = [Bundle.read(path).members for path in sorted(SOURCES.glob("*/bundle"))]
     return [{name: content for name, content in members.items() if name != "manifest.sig"} for members in found]
@@ -240,7 +240,7 @@ def run(count: int, seed: int, first: int = 0) -> tuple[Counter[str], list[str]]
 
 def flips(step: int = 1) -> Iterator[tuple[str, int, int]]:
     """Changed bytes of one bundle that were *not* refused: file, offset, what was flipped. Every `step`th is tried."""
-    from sri_sdk.bundle import Bundle
+    from sri_sdk.bundle.bundle import Bundle
     from sri_sdk.errors import BundleError
 
     members = Bundle.read(SOURCES / FLIPPED / "bundle").members

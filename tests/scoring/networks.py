@@ -11,7 +11,7 @@ from sklearn.svm import OneClassSVM
 
 import sri_sdk
 from sri_sdk.errors import ScoringError
-from sri_sdk.torch_onnx import onnx_of
+from sri_sdk.graph.torch_onnx import onnx_of
 
 Floats = NDArray[np.float32]
 

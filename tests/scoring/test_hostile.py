@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.errors import BundleError
 from sri_sdk.scoring import runtime
 from sri_sdk.scoring.runtime import load

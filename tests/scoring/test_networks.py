@@ -11,7 +11,7 @@ from sri_exporter_onnx.exporter import OnnxExporter
 
 from sri_sdk.cli import main
 from sri_sdk.errors import BundleError
-from sri_sdk.scoring.build import fit_guard
+from sri_sdk.fitting.build import fit_guard
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.testing import detector_checks
 

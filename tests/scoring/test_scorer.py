@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.errors import ConfigError, ModelMismatch, ScoringError
-from sri_sdk.guard_graphs import INVALID_SCORE
 from sri_sdk.records import Signals
 from sri_sdk.scoring.scorer import Scorer
 

@@ -11,7 +11,7 @@ from sri_plugin_detectors.autoencoder import AutoencoderDetector
 from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk.errors import ConformanceError, ScoringError
-from sri_sdk.graph import Value
+from sri_sdk.graph.builder import Value
 from sri_sdk.testing import detector_checks, run_checks
 from sri_sdk.testing.planted import CELLS, LAYERS, NotChecked, PlantedDetector, planted_signals
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from sri_exporter_onnx.exporter import OnnxExporter
 
+from sri_sdk.bundle.guard_graphs import signal_graph
 from sri_sdk.exporter import Exporter
-from sri_sdk.guard_graphs import signal_graph
 from sri_sdk.testing import exporter_checks, run_checks
 from sri_sdk.testing.planted import CELLS, LAYERS, NotChecked
 

@@ -13,7 +13,7 @@ from sri_plugin_lab.hooks import LabCausalHook, LabDiffusionHook
 from sri_plugin_toy.hook import ToyHook
 from sri_plugin_toy.model import MASK, PAD
 
-from sri_sdk import Fit
+from sri_sdk import Match
 from sri_sdk.records import PADDING
 from sri_sdk.testing import hook_checks, run_checks
 
@@ -58,7 +58,7 @@ def sampled(case):
 class FitsAll(ToyHook):
     @classmethod
     def fits(cls, model):
-        return Fit(True, "looks good")
+        return Match(True, "looks good")
 
 
 class TapsWhatNeverRuns(ToyHook):

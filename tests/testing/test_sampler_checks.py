@@ -58,14 +58,14 @@ class Bent(ToySampler):
     def bend(self, step, seed):
         return step
 
-    def hear(self, wish):
-        return wish
+    def hear(self, asked):
+        return asked
 
     def steps(self, hook, prompts, prompt_ids, seed=0):
-        inner, wish = ToySampler().steps(hook, prompts, prompt_ids, seed), None
+        inner, asked = ToySampler().steps(hook, prompts, prompt_ids, seed), None
         try:
             while True:
-                wish = yield self.bend(inner.send(wish and self.hear(wish)), seed)
+                asked = yield self.bend(inner.send(asked and self.hear(asked)), seed)
         except StopIteration:
             return
 
@@ -93,13 +93,17 @@ class WidensItsCanvas(Bent):
 
 class StartsAgainWhenOpened(Bent):
     def steps(self, hook, prompts, prompt_ids, seed=0):
-        made, wish, first = super().steps(hook, prompts, prompt_ids, seed), None, 0
+        made, asked, first = super().steps(hook, prompts, prompt_ids, seed), None, 0
         try:
             while True:
-                step = made.send(wish)
-                wish = yield replace(step, index=first + step.index)
-                if wish is not None and wish.remask is not None and wish.remask.all():
-                    made, wish, first = super().steps(hook, prompts, prompt_ids, seed), None, first + step.index + 1
+                step = made.send(asked)
+                asked = yield replace(step, index=first + step.index)
+                if asked is not None and asked.remask is not None and asked.remask.all():
+                    made, asked, first = (
+                        super().steps(hook, prompts, prompt_ids, seed),
+                        None,
+                        first + step.index + 1,
+                    )
         except StopIteration:
             return
 
@@ -133,23 +137,23 @@ class RewritesTheFirstToken(Bent):
 
 
 class GoesOnAfterAnAbort(Bent):
-    def hear(self, wish):
-        return wish and replace(wish, abort=())
+    def hear(self, asked):
+        return asked and replace(asked, abort=())
 
 
 class StopsEveryRow(Bent):
-    def hear(self, wish):
-        return replace(wish, abort=(0, 1, 2)) if wish and wish.abort else wish
+    def hear(self, asked):
+        return replace(asked, abort=(0, 1, 2)) if asked and asked.abort else asked
 
 
 class KeepsWhatShouldOpen(Bent):
-    def hear(self, wish):
-        return wish and replace(wish, remask=None)
+    def hear(self, asked):
+        return asked and replace(asked, remask=None)
 
 
 class OpensEveryRow(Bent):
-    def hear(self, wish):
-        return replace(wish, remask=wish.remask.any(0).expand(3, -1)) if wish and wish.remask is not None else wish
+    def hear(self, asked):
+        return replace(asked, remask=asked.remask.any(0).expand(3, -1)) if asked and asked.remask is not None else asked
 
 
 class BeginsEmpty(Bent):
@@ -198,9 +202,9 @@ def test_a_fault_is_caught_by_the_check_that_is_for_it(sampler, check, others) -
 
 def test_a_sampler_that_says_it_cannot_open_positions_passes() -> None:
     class Refuses(Bent):
-        def hear(self, wish):
-            if wish is not None and wish.remask is not None:
+        def hear(self, asked):
+            if asked is not None and asked.remask is not None:
                 raise SriError("sampler bent: a token cannot be opened again. Abort the row instead.")
-            return wish
+            return asked
 
     assert failures(lambda: on_toy(Refuses())) == {}

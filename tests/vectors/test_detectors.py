@@ -3,13 +3,13 @@ import onnx
 import pytest
 from sri_exporter_onnx.exporter import OnnxExporter
 
-from sri_sdk.graph import Graph
-from sri_sdk.guard_graphs import signal_graph
-from sri_sdk.scoring.build import fit_guard
+from sri_sdk.bundle.guard_graphs import signal_graph
+from sri_sdk.fitting.build import fit_guard
+from sri_sdk.graph.builder import Graph
+from sri_sdk.graph.tree_ensemble import rounded_down
 from sri_sdk.scoring.runtime import load, score_rows
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.testing.detectors import detector_checks
-from sri_sdk.tree_ensemble import rounded_down
 
 from .detectors import IsolationForestDetector, MahalanobisDetector, nodes_of
 

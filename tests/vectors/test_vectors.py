@@ -6,10 +6,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from sri_sdk.bundle import Bundle
-from sri_sdk.bundle_files import put_file
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.files import put_file
+from sri_sdk.bundle.packed_array import PackedArray
 from sri_sdk.errors import BundleError
-from sri_sdk.packed_array import PackedArray
 from sri_sdk.records import Signals
 from sri_sdk.scoring.scorer import Scorer, load_graphs
 from sri_sdk.scoring.self_test import self_test

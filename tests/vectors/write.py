@@ -24,16 +24,16 @@ from sri_plugin_detectors.autoencoder import AutoencoderDetector
 from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle import Bundle
-from sri_sdk.bundle_files import MANIFEST, SIGNATURE
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.files import MANIFEST, SIGNATURE
+from sri_sdk.bundle.packed_array import PackedArray
+from sri_sdk.bundle.signature import sign
 from sri_sdk.detector import Detector
 from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.packed_array import PackedArray
+from sri_sdk.fitting.build import fit_guard
 from sri_sdk.records import Signals
-from sri_sdk.scoring.build import fit_guard
 from sri_sdk.scoring.scorer import Scorer, load_graphs
 from sri_sdk.signal import sigmoid
-from sri_sdk.signature import sign
 from tests.vectors.detectors import IsolationForestDetector, MahalanobisDetector
 
 FOLDER = Path(__file__).parents[2] / "exporters/onnx/runtimes/vectors"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sri_sdk.errors import BundleError
-from sri_sdk.graph import ML_OPERATORS, OPERATORS, OPSETS, Embedded
+from sri_sdk.graph.builder import ML_OPERATORS, OPERATORS, OPSETS, Embedded
 
 ML, ML_OPSETS = "ai.onnx.ml", range(1, 4)
 FLOAT, GRAPH, GRAPHS = 1, 5, 10
@@ -139,8 +139,8 @@ def _input(graph: Any, subject: str) -> Any:
     shape = dims(found)
     if found.type.tensor_type.elem_type != FLOAT or not shape or shape[0] is not None:
         raise _refused(
-            subject, f"its input {found.name!r} is not float32 with a free first dimension, but {_said(found)}",
-            'Export it with a dynamic batch, as sri_sdk.torch_onnx.onnx_of does.',
+            subject, f"its input {found.name!r} is not float32 with a free first dimension, but {_described(found)}",
+            'Export it with a dynamic batch, as sri_sdk.graph.torch_onnx.onnx_of does.',
         )  # fmt: skip
     return found
 
@@ -153,7 +153,7 @@ def _output(graph: Any, wanted: str | None, subject: str) -> str:
     if name not in names:
         raise _refused(subject, f"it has no output {name!r}, but {_listed(graph.output)}")
     if names[name].type.tensor_type.elem_type != FLOAT:
-        raise _refused(subject, f"its output {name!r} is not float32, but {_said(names[name])}")
+        raise _refused(subject, f"its output {name!r} is not float32, but {_described(names[name])}")
     return name
 
 
@@ -257,7 +257,7 @@ def _domain(written: str) -> str:
     return "" if written == "ai.onnx" else written
 
 
-def _said(found: Any) -> str:
+def _described(found: Any) -> str:
     number = found.type.tensor_type.elem_type
     return f"{DTYPES.get(number, f'data type {number}')} {listed(dims(found))}"
 

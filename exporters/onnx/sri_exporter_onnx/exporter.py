@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import Field
 
 import sri_sdk
-from sri_sdk.bundle import GuardParts, write_bundle
-from sri_sdk.graph import Graph
-from sri_sdk.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
+from sri_sdk.bundle.bundle import GuardParts, write_bundle
+from sri_sdk.bundle.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
+from sri_sdk.graph.builder import Graph
 
 from .to_onnx import onnx_version, to_onnx
 

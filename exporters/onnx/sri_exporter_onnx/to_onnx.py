@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sri_sdk.errors import BundleError, MissingExtra
-from sri_sdk.graph import ML_OPERATORS, OPERATORS, Embedded, Graph
+from sri_sdk.graph.builder import ML_OPERATORS, OPERATORS, Embedded, Graph
 
 from .embedded import ML, Spliced, dims, joint, listed, splice
 

@@ -7,7 +7,7 @@ import pytest
 from sri_exporter_onnx.to_onnx import IR, OPSET, to_onnx
 
 from sri_sdk.errors import BundleError
-from sri_sdk.graph import Graph
+from sri_sdk.graph.builder import Graph
 from sri_sdk.scoring.runtime import load
 
 X = np.array([[1.0, -2.0, 3.0], [0.5, 4.0, -1.0]], np.float32)

@@ -6,8 +6,8 @@ from sri_exporter_onnx.exporter import OnnxExporter
 from sri_exporter_onnx.to_onnx import IR, OPSET, to_onnx
 from sri_plugin_toy.detector import ToyDetector
 
-from sri_sdk.graph import OPERATORS, Graph
-from sri_sdk.guard_graphs import signal_graph
+from sri_sdk.bundle.guard_graphs import signal_graph
+from sri_sdk.graph.builder import OPERATORS, Graph
 from sri_sdk.scoring.runtime import load
 
 

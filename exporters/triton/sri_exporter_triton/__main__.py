@@ -8,7 +8,7 @@ import click
 from pydantic import ValidationError
 
 from sri_sdk import SriError
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.scoring.scorer import load_graphs
 from sri_sdk.scoring.self_test import self_test
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import sri_sdk
-from sri_sdk.bundle import Bundle, GuardParts
-from sri_sdk.graph import Graph
+from sri_sdk.bundle.bundle import Bundle, GuardParts
+from sri_sdk.graph.builder import Graph
 from sri_sdk.registry import build
 
 from .options import Options

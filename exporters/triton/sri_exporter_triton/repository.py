@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.manifest import SENSITIVE
 from sri_sdk.files import replacing
-from sri_sdk.manifest import SENSITIVE
 
 from .model_config import NAN_STATE, STATE, STATE_OUT, model_config
 from .options import Options

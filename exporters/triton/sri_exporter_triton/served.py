@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.golden import probe
 from sri_sdk.errors import BundleError
-from sri_sdk.golden import probe
 
 from .client import Client
 from .repository import model_name

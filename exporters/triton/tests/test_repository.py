@@ -9,8 +9,8 @@ from sri_exporter_triton.pbtxt import to_text
 from sri_exporter_triton.repository import repository_files, write_repository
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from sri_sdk.bundle import Bundle
-from sri_sdk.bundle_files import SIGNATURE
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.files import SIGNATURE
 from sri_sdk.errors import BundleError
 from sri_sdk.files import sha256
 from sri_sdk.scoring.runtime import load

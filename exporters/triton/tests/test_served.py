@@ -12,10 +12,10 @@ from sri_exporter_triton.client import Client
 from sri_exporter_triton.served import check_served
 
 from sri_sdk import Scorer, registry
-from sri_sdk.bundle import Bundle
-from sri_sdk.bundle_files import put_file
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.files import put_file
+from sri_sdk.bundle.signature import new_keys, sign
 from sri_sdk.errors import BundleError, ConfigError, ScoringError
-from sri_sdk.signature import new_keys, sign
 from sri_sdk.testing.planted import DIP, planted_signals
 
 GRAPHS = ["signal", "prefix", "full", "step"]

@@ -3,7 +3,7 @@
 import pytest
 
 from sri_sdk import Prompt, StepGrid, drive, registry
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.errors import ConfigError
 from sri_sdk.prefill import pieces
 
@@ -91,9 +91,9 @@ def test_what_cannot_start_a_response_is_refused(name: str, options: dict, probl
 def test_a_small_masked_model_generates_around_what_was_started(name: str, options: dict, kept: str) -> None:
     family = registry.load("hooks", "toy")
     loaded = family.load(family.Config())
-    watching = Watching("response", grid=StepGrid(8, "step", 8), keep_states=True)
+    settings = WatchSettings("response", grid=StepGrid(8, "step", 8), keep_states=True)
     prompts = registry.build("attacks", name, options).apply(REQUESTS[:3], {})
-    batch = drive(family(loaded.model), loaded, registry.build("samplers", "toy", {}), prompts, watching)
+    batch = drive(family(loaded.model), loaded, registry.build("samplers", "toy", {}), prompts, settings)
     steps = list(batch)
     assert len(steps) == 8 - len(kept.replace("_", ""))
     assert [t.reasons for t in batch.run.traces] == [()] * 3

@@ -111,14 +111,14 @@ class SafetyClassifierBaseline(Baseline):
 
     # -- what is asked ---------------------------------------------------------------------------------------
 
-    def _said(self, generation: Generation) -> tuple[str, ...]:
+    def _turns(self, generation: Generation) -> tuple[str, ...]:
         """The texts that are read, in turn."""
         return generation.prompt.text, generation.response
 
     def _conversation(self, generation: Generation) -> dict[str, list[int]]:
         tokenizer = self._model.tokenizer
         roles = ("user", "assistant")
-        messages = [{"role": role, "content": text} for role, text in zip(roles, self._said(generation), strict=False)]
+        messages = [{"role": role, "content": text} for role, text in zip(roles, self._turns(generation), strict=False)]
         text = tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **self.config.template
         )
@@ -127,7 +127,7 @@ class SafetyClassifierBaseline(Baseline):
         return found
 
     def _texts(self, generation: Generation) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = dict(self._model.tokenizer(*self._said(generation)))
+        found: dict[str, list[int]] = dict(self._model.tokenizer(*self._turns(generation)))
         return found
 
     def _room(self) -> float:
@@ -222,5 +222,5 @@ class PromptSafetyClassifierBaseline(SafetyClassifierBaseline):
 
     reads: ClassVar[Reads] = "prompt"
 
-    def _said(self, generation: Generation) -> tuple[str, ...]:
+    def _turns(self, generation: Generation) -> tuple[str, ...]:
         return (generation.prompt.text,)

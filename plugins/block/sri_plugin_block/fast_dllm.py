@@ -38,7 +38,7 @@ class FastDllmHook(BlockHook):
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         """Notes what the passes do not show: how long each prompt is, and what the call means by mask and end."""
         said = self._arguments(call, args, kwargs)
         prompts = said.get("input_ids")

@@ -10,7 +10,7 @@ import sri_sdk
 from sri_plugin_block.aligned import Aligned, driven, passing
 from sri_sdk.canvas import Canvas
 from sri_sdk.errors import ConfigError
-from sri_sdk.records import PADDING, Fit, ForwardCall, ForwardOutput, RunView, StepPlan
+from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, Match, RunView, StepPlan
 from sri_sdk.structure import class_names, missing_paths, submodule, unwrapped
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ class BlockHook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> Fit:
+    def fits(cls, model: Any) -> Match:
         """By class name and structure."""
         names = class_names(model)
         if not set(cls.CLASSES) & set(names):
-            return Fit(False, f"looked for class {' or '.join(cls.CLASSES)}, found {names[0]}")
+            return Match(False, f"looked for class {' or '.join(cls.CLASSES)}, found {names[0]}")
         missing = missing_paths(model, PLACES)
         if missing:
-            return Fit(False, f"a {names[0]} without {', '.join(missing)}")
-        return Fit(True, f"class {names[0]}, final norm at model.norm")
+            return Match(False, f"a {names[0]} without {', '.join(missing)}")
+        return Match(True, f"class {names[0]}, final norm at model.norm")
 
     def final_norm(self) -> torch.nn.Module:
         """The norm before the head."""

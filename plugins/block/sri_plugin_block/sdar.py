@@ -50,7 +50,7 @@ class SdarHook(BlockHook):
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         """`generate` is the one that transformers gives to every causal model, and decodes from left to right."""
         found = getattr(type(unwrapped(self.model)), call, None)
         if getattr(found, "__module__", "").startswith("transformers."):

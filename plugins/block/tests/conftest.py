@@ -5,14 +5,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
 
 
 @contextmanager
 def budgeted(hook, pooling: str = "response") -> Iterator[Run]:
-    run = Run(hook, Watching(pooling, ("final",), None, budget=10**6, keep_states=True))
+    run = Run(hook, WatchSettings(pooling, ("final",), None, budget=10**6, keep_states=True))
     tap = tap_of(hook.model)
     with tap.installed(hook, run), tap.owned_by(run):
         yield run

@@ -262,7 +262,7 @@ def test_the_real_sdar_stops_at_an_end_token_and_the_run_is_whole(which: str, mo
     world.model.generation_config.eos_token_id = [end]
     with sri_sdk.watch(world.model) as run:
         tokens = run.returned(world.generate(encoded, stopping_criteria_idx=[end]))
-    assert (tokens == MASK).any() and run._evidence.ended == (True,) and not run.traces[0].reasons
+    assert (tokens == MASK).any() and run._coverage.ended == (True,) and not run.traces[0].reasons
 
 
 @pytest.mark.parametrize("which", SDAR)

@@ -46,22 +46,22 @@ class CausalHook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> sri_sdk.Fit:
+    def fits(cls, model: Any) -> sri_sdk.Match:
         """By transformers' own `generate`, a table of places, and a short pass that proves them."""
         looked = "looked for a causal model of transformers"
         name, problem = type(unwrapped(model)).__name__, _not_causal(model)
         if problem:
-            return sri_sdk.Fit(False, f"{looked}, found {name}: {problem}")
+            return sri_sdk.Match(False, f"{looked}, found {name}: {problem}")
         places = find(model)
         if places is None:
-            return sri_sdk.Fit(
+            return sri_sdk.Match(
                 False, f"{looked} with norm, blocks and embedding at one of {len(TABLE)} known places, found {name}: "
                 f"{nearest(model)}",
             )  # fmt: skip
         problem = contradiction(model, places)
         if problem:
-            return sri_sdk.Fit(False, f"{looked}, found {name}: {problem}")
-        return sri_sdk.Fit(True, f"class {name} with transformers' generate, final norm at {places.norm}")
+            return sri_sdk.Match(False, f"{looked}, found {name}: {problem}")
+        return sri_sdk.Match(True, f"class {name} with transformers' generate, final norm at {places.norm}")
 
     def _places(self) -> Places:
         found = find(self.model)
@@ -88,7 +88,7 @@ class CausalHook(sri_sdk.Hook):
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: sri_sdk.RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: sri_sdk.RunView) -> None:
         """Refuses what moves rows or changes what a pass is; notes end tokens and padding, which passes may hide."""
         if call in BATCHED:
             raise ConfigError(f"{call}() cannot be watched: it packs many requests into one row; use generate().")

@@ -3,8 +3,8 @@ import pytest
 from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_detectors.autoencoder import AutoencoderDetector
 
+from sri_sdk.bundle.guard_graphs import signal_graph
 from sri_sdk.errors import ScoringError
-from sri_sdk.guard_graphs import signal_graph
 from sri_sdk.scoring.runtime import load
 
 

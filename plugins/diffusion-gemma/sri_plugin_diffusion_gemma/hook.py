@@ -39,7 +39,7 @@ class DiffusionGemmaHook(sri_sdk.Hook):
 
     scheme: ClassVar = "canvas"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "clock"})
-    hears: ClassVar = ("_denoising_step", "_finalize_canvas")
+    observed_methods: ClassVar = ("_denoising_step", "_finalize_canvas")
 
     class Config(CheckpointConfig):
         """Where the weights are."""
@@ -47,16 +47,16 @@ class DiffusionGemmaHook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> sri_sdk.Fit:
+    def fits(cls, model: Any) -> sri_sdk.Match:
         """By class name, structure, and the methods that its generation is made of."""
         looked, found = f"looked for a {FAMILY} ({WORKS_WITH})", type(unwrapped(model)).__name__
         if FAMILY not in class_names(model):
-            return sri_sdk.Fit(False, f"{looked}, found {found}")
+            return sri_sdk.Match(False, f"{looked}, found {found}")
         missing = missing_paths(model, PLACES)
         missing += [name for name in METHODS if not callable(getattr(unwrapped(model), name, None))]
         if missing:
-            return sri_sdk.Fit(False, f"{looked}, found {found} without {', '.join(missing)}")
-        return sri_sdk.Fit(True, f"class {found}, final norm of the decoder at {PLACES[0]}")
+            return sri_sdk.Match(False, f"{looked}, found {found} without {', '.join(missing)}")
+        return sri_sdk.Match(True, f"class {found}, final norm of the decoder at {PLACES[0]}")
 
     def final_norm(self) -> torch.nn.Module:
         """The decoder's; the encoder's runs on the prompt and on finished canvases."""
@@ -80,7 +80,7 @@ class DiffusionGemmaHook(sri_sdk.Hook):
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: sri_sdk.RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: sri_sdk.RunView) -> None:
         """Notes what passes do not show: the prompt's length, the most canvases, what ends a response."""
         given = {**dict(zip(GENERATE, args, strict=False)), **kwargs}
         ids = given.get("input_ids")
@@ -115,7 +115,7 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         positions = (canvas * length + torch.arange(length, device=ids.device)).expand(batch, length)
         return sri_sdk.StepPlan(positions, shift=0, active=active, span=(0, length), canvas=memory.get("size"))
 
-    def heard(self, call: str, result: Any, run: sri_sdk.RunView) -> None:
+    def on_method_result(self, call: str, result: Any, run: sri_sdk.RunView) -> None:
         """The loop's own account: rows that are done with their canvas, or their response. Nothing is waited for."""
         import torch
 

@@ -99,16 +99,16 @@ class DiffusionGemmaSampler(sri_sdk.Sampler):
                 draft[active, place] = torch.where(fixed[:, None], guess, loop.guess)[active]
                 committed[fixed, place] = True
                 ended = ended | (fixed & over)
-                wish = yield sri_sdk.SamplerStep(index, draft, committed, active)
+                intervention = yield sri_sdk.SamplerStep(index, draft, committed, active)
                 index += 1
-                if wish is not None:
-                    if wish.remask is not None:
+                if intervention is not None:
+                    if intervention.remask is not None:
                         raise SriError(
                             "sampler diffusion-gemma: nothing on a canvas is fixed before all of it is, so nothing can "
                             "be opened again. Abort the row instead."
                         )
                     ended = ended.clone()
-                    ended[list(wish.abort)] = True
+                    ended[list(intervention.abort)] = True
             if bool(ended.all()):
                 return
             loop.commit(draft[:, place])

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
-from sri_sdk import Encoded, Fit, ForwardCall, LoadedModel, RunView, StepPlan
+from sri_sdk import Encoded, ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.canvas import Canvas
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
@@ -58,15 +58,15 @@ class DreamHook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> Fit:
+    def fits(cls, model: Any) -> Match:
         """By class name, structure and a mask token."""
         if "DreamModel" not in class_names(model):
-            return Fit(False, f"looked for class DreamModel, found {type(unwrapped(model)).__name__}")
+            return Match(False, f"looked for class DreamModel, found {type(unwrapped(model)).__name__}")
         if missing := missing_paths(model, PARTS):
-            return Fit(False, f"a DreamModel without {', '.join(missing)}")
+            return Match(False, f"a DreamModel without {', '.join(missing)}")
         if _mask_id(model) is None:
-            return Fit(False, "a DreamModel without mask_token_id in its config")
-        return Fit(True, "class DreamModel with a mask token, final norm at model.norm")
+            return Match(False, "a DreamModel without mask_token_id in its config")
+        return Match(True, "class DreamModel with a mask token, final norm at model.norm")
 
     def final_norm(self) -> torch.nn.Module:
         """The last RMS norm."""
@@ -86,7 +86,7 @@ class DreamHook(sri_sdk.Hook):
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         """Notes what the call asks for: only it knows where the canvas begins and how many passes there will be.
 
         A user's function may write into the canvas before the first pass, and a prompt may hold masks of its own.

@@ -92,7 +92,7 @@ def test_how_many_steps_there_will_be_is_not_promised_and_the_end_is_known_from_
     assert DreamHook(model).expected_steps(32) is None
     with sri_sdk.watch(model) as run:
         tokens = generate(model, **MODES["confidence_threshold-dual"])
-    assert not (tokens == MASK).any() and run._evidence.ended == (True,)
+    assert not (tokens == MASK).any() and run._coverage.ended == (True,)
     assert run.traces[0].steps == len(lengths(model, **MODES["confidence_threshold-dual"]))
 
 
@@ -110,7 +110,7 @@ def test_a_generation_that_went_on_unheard_is_not_taken_for_whole() -> None:
     hook.plan = deaf
     with sri_sdk.watch(model, hook=hook) as run:
         assert torch.equal(generate(model, **options), whole)
-    assert run._evidence.ended == (False,)
+    assert run._coverage.ended == (False,)
 
 
 @pytest.fixture

@@ -198,7 +198,7 @@ def test_a_model_that_resolves_no_settings_is_watched_by_what_the_call_says(mode
     bare = torch.nn.Module()
     bare.model, bare.lm_head, bare.config = model.model, model.lm_head, model.config
     hook = DreamHook(bare)
-    hook.admit("diffusion_generate", (IDS,), {"steps": 1, "max_new_tokens": 2}, view)
+    hook.on_call("diffusion_generate", (IDS,), {"steps": 1, "max_new_tokens": 2}, view)
     ids = torch.cat([IDS, torch.full((3, 2), MASK)], dim=1)
     assert hook.plan(ForwardCall(ids, {}), view).canvas == 2
     with pytest.raises(sri_sdk.SriError, match="after all steps"):
@@ -207,7 +207,7 @@ def test_a_model_that_resolves_no_settings_is_watched_by_what_the_call_says(mode
 
 def test_columns_that_come_and_go_are_noticed(model: DreamModel) -> None:
     hook, view = DreamHook(model), RunView(None)
-    hook.admit("diffusion_generate", (IDS,), {"steps": 4}, view)
+    hook.on_call("diffusion_generate", (IDS,), {"steps": 4}, view)
     ids = torch.cat([IDS, torch.full((3, 2), MASK)], dim=1)
     hook.plan(ForwardCall(ids, {}), view)
     for other in (torch.cat([ids, ids[:, -1:]], dim=1), ids[:, :-1], ids[:2]):
@@ -223,8 +223,8 @@ def test_several_responses_per_prompt_are_requests_of_their_own(model: DreamMode
 def test_two_generations_on_one_hook_do_not_hear_each_other(model: DreamModel) -> None:
     hook, first, second = DreamHook(model), RunView(None), RunView(None)
     short = torch.tensor([[5, 6, MASK, MASK]])
-    hook.admit("diffusion_generate", (short[:, :2],), {"steps": 2, "max_new_tokens": 2}, first)
-    hook.admit("diffusion_generate", (), {"inputs": short[:, :3], "steps": 1}, second)
+    hook.on_call("diffusion_generate", (short[:, :2],), {"steps": 2, "max_new_tokens": 2}, first)
+    hook.on_call("diffusion_generate", (), {"inputs": short[:, :3], "steps": 1}, second)
     assert hook.plan(ForwardCall(short, {}), first).canvas == 2
     assert hook.plan(ForwardCall(short, {}), second).canvas == 1
     assert hook.plan(ForwardCall(short, {}), first).canvas == 2

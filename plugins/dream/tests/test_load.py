@@ -6,7 +6,7 @@ import pytest
 from sri_plugin_dream.hook import DreamHook
 
 from sri_sdk import registry
-from sri_sdk.config import load_config
+from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
 
 OPTIONS = {"source": "Dream-org/Dream-v0-Instruct-7B", "revision": "main", "offline": True}

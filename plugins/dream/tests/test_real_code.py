@@ -209,7 +209,7 @@ def test_fast_dllms_threshold_without_caches_takes_as_many_steps_as_it_likes(thr
     handle.remove()
     with sri_sdk.watch(example.hook.model, hook=example.hook) as run:
         example.generate(prompt)
-    assert run.traces[0].steps == len(passes) and run._evidence.ended == (True,) and run.failure is None
+    assert run.traces[0].steps == len(passes) and run._coverage.ended == (True,) and run.failure is None
     assert len(passes) == 6 if threshold == 0.01 else len(passes) > 6
 
 

@@ -59,7 +59,7 @@ class Endpoint:
             try:
                 return self._content(self._send(body))
             except urllib.error.HTTPError as err:
-                problem, wait = self._said(err), _asked_to_wait(err)
+                problem, wait = self._message_of(err), _asked_to_wait(err)
                 if err.code not in AGAIN:
                     raise self._error(f"answers {err.code}: {problem}", "Check base_url, model and key.") from err
                 problem = f"answers {err.code}: {problem}"
@@ -96,7 +96,7 @@ class Endpoint:
         # Some endpoints say null where the model said nothing.
         return content if isinstance(content, str) else ""
 
-    def _said(self, err: urllib.error.HTTPError) -> str:
+    def _message_of(self, err: urllib.error.HTTPError) -> str:
         try:
             return self._clean(err.read()) or str(err.reason)
         except OSError:

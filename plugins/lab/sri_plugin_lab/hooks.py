@@ -49,11 +49,11 @@ class LabDiffusionHook(_LabHook):
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock", "budget"})
 
     @classmethod
-    def fits(cls, model: Any) -> sri_sdk.Fit:
+    def fits(cls, model: Any) -> sri_sdk.Match:
         """By class name and structure."""
         if type(model).__name__ != "LabDiffusionLM":
-            return sri_sdk.Fit(False, f"looked for class LabDiffusionLM, found {type(model).__name__}")
-        return sri_sdk.Fit(True, "class LabDiffusionLM, final norm at model.norm")
+            return sri_sdk.Match(False, f"looked for class LabDiffusionLM, found {type(model).__name__}")
+        return sri_sdk.Match(True, "class LabDiffusionLM, final norm at model.norm")
 
     @classmethod
     def load(cls, config: Any) -> sri_sdk.LoadedModel:
@@ -127,12 +127,12 @@ class LabCausalHook(_LabHook):
     capabilities: ClassVar = frozenset({"phi", "input_ids", "clock"})
 
     @classmethod
-    def fits(cls, model: Any) -> sri_sdk.Fit:
+    def fits(cls, model: Any) -> sri_sdk.Match:
         """By class name, structure and the lab's own mark in the config."""
         found = type(model).__name__
         if found != "LlamaForCausalLM" or getattr(model.config, "mask_token_id", None) is None:
-            return sri_sdk.Fit(False, f"looked for a LlamaForCausalLM with the lab's mask_token_id, found {found}")
-        return sri_sdk.Fit(True, "LlamaForCausalLM of the lab, final norm at model.norm")
+            return sri_sdk.Match(False, f"looked for a LlamaForCausalLM with the lab's mask_token_id, found {found}")
+        return sri_sdk.Match(True, "LlamaForCausalLM of the lab, final norm at model.norm")
 
     @classmethod
     def load(cls, config: Any) -> sri_sdk.LoadedModel:

@@ -121,19 +121,19 @@ class Request:
 
     def text(self, attack: str | None = None) -> str:
         """The prompt, wrapped in `attack` if one is named."""
-        plain = self._said(self.frame)
+        plain = self._phrased(self.frame)
         return plain if attack is None else ATTACKS[attack].prompt(plain)
 
     def answer(self, attack: str | None = None) -> str:
         """The one obedient answer, 39 to 44 words and signs, with the opening and in the language asked for."""
         opening = "sure ," if attack is None else ATTACKS[attack].opening
-        return _in_language(self._said(STYLES[self.style], opening=opening), attack)
+        return _in_language(self._phrased(STYLES[self.style], opening=opening), attack)
 
     def refusal(self, variant: int, attack: str | None = None) -> str:
         """Refusal text number `variant` of `REFUSALS`, in the language asked in."""
-        return _in_language(self._said(REFUSALS[variant]), attack)
+        return _in_language(self._phrased(REFUSALS[variant]), attack)
 
-    def _said(self, template: str, opening: str = "") -> str:
+    def _phrased(self, template: str, opening: str = "") -> str:
         return template.format(
             opening=opening, verb=self.verb, object=self.object, owner=self.owner, place=self.place, time=self.time,
             tool=VERBS[GROUP_OF[self.verb]][self.verb], aid=AIDS[KIND_OF[self.object]],

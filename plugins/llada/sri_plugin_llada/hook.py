@@ -12,7 +12,7 @@ from sri_plugin_llada.layout import Layout, layout_of, problem_of
 from sri_sdk.canvas import Canvas
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
-from sri_sdk.records import Encoded, Fit, ForwardCall, ForwardOutput, LoadedModel, RunView, StepPlan
+from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.structure import class_names, first_path, submodule, unwrapped
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ class LladaHook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> Fit:
+    def fits(cls, model: Any) -> Match:
         """By class name and by one of two layouts."""
         problem = problem_of(model)
         if problem is not None:
-            return Fit(False, problem)
+            return Match(False, problem)
         layout = layout_of(model)
         assert layout is not None
-        return Fit(True, f"class {class_names(model)[0]}, final norm at {layout.norm}")
+        return Match(True, f"class {class_names(model)[0]}, final norm at {layout.norm}")
 
     def final_norm(self) -> torch.nn.Module:
         """`ln_f`, or `model.norm` of LLaDA-MoE. `.model` is no place to listen: its forward is called around it."""
@@ -157,7 +157,7 @@ class LladaHook(sri_sdk.Hook):
         columns = first + torch.arange(ids.shape[1], device=ids.device)
         return canvas.plan(ids, positions=columns - canvas.starts[:, None])
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         """MMaDA's own methods: text can be watched, pictures not; an end token may be given to the call only."""
         if call in IMAGES:
             raise ConfigError(

@@ -17,7 +17,7 @@ from sri_plugin_llada.model import (
 from sri_plugin_llada.sampling import generate
 
 from sri_sdk import Prompt, StepGrid, drive, registry, watch
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import LoadedModel
 
@@ -33,9 +33,9 @@ MODELS = {
 
 def driven(hook, name, options, pooling="response"):
     sampler = registry.build("samplers", name, {"tokens": TOKENS, **options})
-    watching = Watching(pooling, grid=StepGrid(STEPS, "step", sampler.budget()), keep_states=True)
+    settings = WatchSettings(pooling, grid=StepGrid(STEPS, "step", sampler.budget()), keep_states=True)
     loaded = LoadedModel(hook.model, Tokenizer(), "double")
-    batch = drive(hook, loaded, sampler, [Prompt(text, text, "harmless") for text in TEXTS], watching)
+    batch = drive(hook, loaded, sampler, [Prompt(text, text, "harmless") for text in TEXTS], settings)
     for _ in batch:
         pass
     return batch

@@ -19,7 +19,7 @@ from sri_plugin_llada.model import (
 from sri_plugin_llada.sampling import generate, generate_fast
 
 from sri_sdk import ForwardCall, RunView, SriError, StepGrid, watch
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, Encoded
@@ -232,9 +232,9 @@ def test_the_pass_that_a_full_block_costs_is_counted_only_while_something_is_ope
     assert run.traces[0].steps == 3
 
 
-def guarded(budget: int) -> Watching:
+def guarded(budget: int) -> WatchSettings:
     """A run that knows its budget, as one with a guard does."""
-    return Watching("response", grid=StepGrid(4, "step", budget), budget=budget, keep_states=True)
+    return WatchSettings("response", grid=StepGrid(4, "step", budget), budget=budget, keep_states=True)
 
 
 def heard(made: HookCase, budget: int, *, say: bool) -> tuple[str, ...]:

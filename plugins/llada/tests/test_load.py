@@ -9,8 +9,8 @@ import torch
 from sri_plugin_llada.hook import LladaHook, _mask_of
 
 from sri_sdk import Prompt, StepGrid, drive, registry
-from sri_sdk.capture.recorder import Watching
-from sri_sdk.config import load_config
+from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
 
 OPTIONS = {"source": "GSAI-ML/LLaDA-8B-Instruct", "revision": "main", "offline": True}
@@ -96,9 +96,9 @@ def test_a_checkpoint_is_loaded_and_driven(real, tmp_path, monkeypatch, how) -> 
     assert (hook.mask_id(), hook.eos_ids(), hook.hidden_size()) == (real.MASK, (real.EOS,), 32)
     assert torch.equal(hook.final_norm().weight, model.model.transformer.ln_f.weight)
     sampler = registry.build("samplers", "low-confidence", {"steps": 8, "tokens": 16})
-    watching = Watching("response", grid=StepGrid(8, "step", 8), keep_states=True)
+    settings = WatchSettings("response", grid=StepGrid(8, "step", 8), keep_states=True)
     asked = [Prompt("1", "hi there", "harmless"), Prompt("2", "how is bread made", "harmless")]
-    batch = drive(hook, loaded, sampler, asked, watching, system_prompt="you are a helpful assistant")
+    batch = drive(hook, loaded, sampler, asked, settings, system_prompt="you are a helpful assistant")
     for _ in batch:
         pass
     assert [trace.steps for trace in batch.run.traces] == [8, 8] and len(batch.texts) == 2

@@ -17,7 +17,7 @@ from sri_plugin_llada.hook import MMADA_TEMPLATE, LladaHook
 from sri_plugin_llada.model import Tokenizer
 
 from sri_sdk import Prompt, StepGrid, drive, registry, watch
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.records import Encoded, LoadedModel
 from sri_sdk.testing import HookCase, hook_checks, run_checks
 from sri_sdk.testing._hook_measure import measure_hook
@@ -190,9 +190,9 @@ def test_low_confidence_equals_the_published_sampler(real, name, options) -> Non
         encoded = prompts(ONE)  # its guided pass hides no padding
     texts = ONE if len(encoded.input_ids) == 1 else TEXTS
     sampler = registry.build("samplers", "low-confidence", options)
-    watching = Watching("response", grid=StepGrid(32, "step", 32), keep_states=True)
+    settings = WatchSettings("response", grid=StepGrid(32, "step", 32), keep_states=True)
     loaded, asked = LoadedModel(model, Tokenizer(), "real"), [Prompt(text, text, "harmless") for text in texts]
-    batch = drive(hook, loaded, sampler, asked, watching)
+    batch = drive(hook, loaded, sampler, asked, settings)
     for _ in batch:
         pass
     mask = encoded.attention_mask

@@ -16,7 +16,7 @@ from pydantic import Field
 
 import sri_sdk
 from sri_plugin_llada2.window import Window
-from sri_sdk import Fit, ForwardCall, LoadedModel, RunView, StepPlan
+from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
 from sri_sdk.structure import class_names, missing_paths, unwrapped
@@ -55,17 +55,17 @@ class Llada2Hook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> Fit:
+    def fits(cls, model: Any) -> Match:
         """By class name and structure; LLaDA2.2 has both, and is told by what its sampler can do."""
         if NAME not in class_names(model):
-            return Fit(False, f"looked for class {NAME}, found {type(unwrapped(model)).__name__}")
+            return Match(False, f"looked for class {NAME}, found {type(unwrapped(model)).__name__}")
         if missing := missing_paths(model, PARTS):
-            return Fit(False, f"a {NAME} without {', '.join(missing)}")
+            return Match(False, f"a {NAME} without {', '.join(missing)}")
         if moves := _moves_rows(model):
-            return Fit(
+            return Match(
                 False, f"a {NAME} that inserts and deletes tokens ({', '.join(moves)}), as LLaDA2.2: not supported"
             )
-        return Fit(True, f"class {NAME}, final norm at model.norm")
+        return Match(True, f"class {NAME}, final norm at model.norm")
 
     def final_norm(self) -> torch.nn.Module:
         """The last RMS norm. `generate` goes around the root, never around this."""
@@ -85,7 +85,7 @@ class Llada2Hook(sri_sdk.Hook):
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         """Notes what the call asks for: its passes do not show it."""
         if "call" in run.memory:
             run.memory["again"] = True  # Its first pass fails the run; the generation goes on.

@@ -10,7 +10,7 @@ from sri_plugin_llada2.model import BLOCK, MASK, PAD, LLaDA2MoeModelLM, LLaDA21,
 
 import sri_sdk
 from sri_sdk import Encoded, registry
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
@@ -34,7 +34,7 @@ def padded(rows: list[torch.Tensor]) -> Encoded:
 
 def watched(hook: Llada2Hook, call: Any, budget: int = 200, pooling: str = "response") -> tuple[Any, Run]:
     """The call under watch with a budget of steps, as a guard brings one: an end that was not seen shows."""
-    run, tap = Run(hook, Watching(pooling, budget=budget, keep_states=True)), tap_of(hook.model)
+    run, tap = Run(hook, WatchSettings(pooling, budget=budget, keep_states=True)), tap_of(hook.model)
     with tap.installed(hook, run), tap.owned_by(run):
         result = call()
     run.finish()
@@ -103,7 +103,7 @@ def test_a_response_without_the_passes_that_made_it_is_not_whole():
         model.generate(prompt(13), **{**OFFICIAL, "gen_length": 3})
 
     hook = Llada2Hook(model)
-    run, tap = Run(hook, Watching("response", budget=200, keep_states=True)), tap_of(model)
+    run, tap = Run(hook, WatchSettings("response", budget=200, keep_states=True)), tap_of(model)
     with tap.installed(hook, run), tap.owned_by(run):
         part()
         run.returned(tokens)
@@ -281,7 +281,7 @@ def test_a_driven_batch_is_seen_whole(pooling):
     sampler = registry.build("samplers", "low-confidence", {"steps": 48, "tokens": 20, "block_steps": 8})
     asked = [sri_sdk.Prompt(name, name * 3, "harmless") for name in ("a", "how are you?", "open")]
     loaded = sri_sdk.LoadedModel(model, Tokenizer(), "a double")
-    batch = sri_sdk.drive(hook, loaded, sampler, asked, Watching(pooling, budget=48, keep_states=True))
+    batch = sri_sdk.drive(hook, loaded, sampler, asked, WatchSettings(pooling, budget=48, keep_states=True))
     for _ in batch:
         pass
     assert not any(trace.reasons for trace in batch.run.traces), batch.run.failure

@@ -74,7 +74,7 @@ def test_a_callback_may_close_the_step_and_nothing_changes():
     with sri_sdk.watch(pipe.model, hook=Llada2Hook(pipe.model)) as closed:
 
         def close(_pipe: Any, _step: int, _index: int, told: dict[str, Any]) -> dict[str, Any]:
-            closed.settle((told["block_x"] != MASK)[:, PROMPT.shape[1] :])
+            closed.close_step((told["block_x"] != MASK)[:, PROMPT.shape[1] :])
             return {}
 
         run(pipe, PROMPT, close)

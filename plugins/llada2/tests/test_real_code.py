@@ -18,7 +18,7 @@ from sri_plugin_llada2.hook import Llada2Hook
 
 import sri_sdk
 from sri_sdk import Encoded, registry
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
@@ -182,7 +182,7 @@ def test_an_early_stop_ends_the_run_with_and_without_a_prompt_in_front(name, mon
     hook, torch_seed = Llada2Hook(model), torch.manual_seed(7)
     passes = counted(model, lambda: model.generate(PROMPT, **early))
     torch_seed.manual_seed(7)
-    run = Run(hook, Watching("response", budget=200, keep_states=True), ["a"])
+    run = Run(hook, WatchSettings("response", budget=200, keep_states=True), ["a"])
     tap = tap_of(model)
     with tap.installed(hook, run), tap.owned_by(run):
         tokens = model.generate(PROMPT, **early)
@@ -294,7 +294,7 @@ def test_a_checkpoint_with_its_own_code_is_loaded_and_driven(name, monkeypatch, 
         assert torch.equal(hook.forward(ids).logits, Llada2Hook(saved).forward(ids).logits)
     sampler = registry.build("samplers", "low-confidence", {"steps": 48, "tokens": 8, "block_steps": 8})
     asked = [sri_sdk.Prompt(text, text, "harmless") for text in ("w5 w6 w7", "w9")]
-    batch = sri_sdk.drive(hook, loaded, sampler, asked, Watching("response", budget=48, keep_states=True))
+    batch = sri_sdk.drive(hook, loaded, sampler, asked, WatchSettings("response", budget=48, keep_states=True))
     for _ in batch:
         pass
     assert not any(trace.reasons for trace in batch.run.traces) and all(batch.texts)

@@ -51,20 +51,20 @@ class MaskedLmHook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> sri_sdk.Fit:
+    def fits(cls, model: Any) -> sri_sdk.Match:
         """By class name, structure, and a mask token that is known."""
         looked = "looked for a masked language model (...ForMaskedLM, or A2D...LMHeadModel)"
         names = class_names(model)
         if not any(_is_family(name) for name in names):
-            return sri_sdk.Fit(False, f"{looked}, found {names[0]}")
+            return sri_sdk.Match(False, f"{looked}, found {names[0]}")
         if getattr(unwrapped(model).config, "is_decoder", False):
-            return sri_sdk.Fit(False, f"{looked}, found {names[0]} whose config says is_decoder: it looks back only")
+            return sri_sdk.Match(False, f"{looked}, found {names[0]} whose config says is_decoder: it looks back only")
         places = find(model)
         if places is None:
-            return sri_sdk.Fit(False, f"{looked} whose parts are known, found {names[0]}: {nearest(model)}")
+            return sri_sdk.Match(False, f"{looked} whose parts are known, found {names[0]}: {nearest(model)}")
         if _noted(model, "mask_token_id") is None:
-            return sri_sdk.Fit(False, f"{looked}, found {names[0]}, whose config has no mask_token_id: {SET_IT}")
-        return sri_sdk.Fit(True, f"class {names[0]}, last norm before the head's matrix at {places.norm}")
+            return sri_sdk.Match(False, f"{looked}, found {names[0]}, whose config has no mask_token_id: {SET_IT}")
+        return sri_sdk.Match(True, f"class {names[0]}, last norm before the head's matrix at {places.norm}")
 
     def _places(self) -> Places:
         found = find(self.model)
@@ -91,7 +91,7 @@ class MaskedLmHook(sri_sdk.Hook):
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
-    def admit(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: sri_sdk.RunView) -> None:
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: sri_sdk.RunView) -> None:
         """Refuses the `generate` that a model made from a causal one has inherited."""
         own = getattr(type(unwrapped(self.model)), call, None)
         if getattr(own, "__qualname__", "").startswith("GenerationMixin."):

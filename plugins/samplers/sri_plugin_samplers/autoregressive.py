@@ -59,14 +59,14 @@ class AutoregressiveSampler(sri_sdk.Sampler):
             draft, committed = draft.clone(), committed.clone()
             draft[:, index] = token
             committed[:, index] = active
-            wish = yield sri_sdk.SamplerStep(index, draft, committed, active)
+            intervention = yield sri_sdk.SamplerStep(index, draft, committed, active)
             active = active & ~torch.isin(token, ends)
-            if wish is not None:
-                if wish.remask is not None:
+            if intervention is not None:
+                if intervention.remask is not None:
                     raise sri_sdk.SriError(
                         "sampler autoregressive: a decoded token cannot be opened again. Abort the row instead."
                     )
-                active[list(wish.abort)] = False
+                active[list(intervention.abort)] = False
             if not active.any():
                 return
             ids = token[:, None]

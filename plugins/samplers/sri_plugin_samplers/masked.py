@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 import sri_sdk
 from sri_plugin_samplers.blocks import Blocks
-from sri_plugin_samplers.pace import Pace, Schedule, surest
+from sri_plugin_samplers.commit_schedule import CommitSchedule, Schedule, surest
 from sri_plugin_samplers.rows import RowRandom
 from sri_sdk.errors import ConfigError
 
@@ -135,13 +135,13 @@ class MaskedSampler(sri_sdk.Sampler):
             # The last prediction of a row that is done stands.
             new = torch.where(canvas == mask, torch.where(guess == mask, fill, guess), canvas)
             draft = torch.where(active[:, None], new, draft)
-            wish = yield sri_sdk.SamplerStep(index, draft[:, :tokens], canvas[:, :tokens] != mask, active)
-            if wish is not None:
+            intervention = yield sri_sdk.SamplerStep(index, draft[:, :tokens], canvas[:, :tokens] != mask, active)
+            if intervention is not None:
                 running = running.clone()
-                running[list(wish.abort)] = False
-                if wish.remask is not None:
+                running[list(intervention.abort)] = False
+                if intervention.remask is not None:
                     # A stopped row keeps its canvas, whatever else was asked for.
-                    opened = canvas[:, :tokens].masked_fill(wish.remask & running[:, None], mask)
+                    opened = canvas[:, :tokens].masked_fill(intervention.remask & running[:, None], mask)
                     canvas = torch.cat([opened, canvas[:, tokens:]], dim=1)
 
     def _special(self, hook: sri_sdk.Hook) -> tuple[int, tuple[int, ...]]:
@@ -153,7 +153,7 @@ class MaskedSampler(sri_sdk.Sampler):
             raise ConfigError(f"sampler {self.order}: stop_at_end is set, but {family} has no end token. Leave it out.")
         return mask, ends
 
-    def _blocks(self, hook: sri_sdk.Hook, prompts: sri_sdk.Encoded) -> tuple[Blocks, Pace]:
+    def _blocks(self, hook: sri_sdk.Hook, prompts: sri_sdk.Encoded) -> tuple[Blocks, CommitSchedule]:
         """The rows' blocks, and what a block's steps commit."""
         config, own, name = self.config, hook.block_length(), f"sampler {self.order}"
         if own is not None and config.block not in (None, own):
@@ -172,7 +172,7 @@ class MaskedSampler(sri_sdk.Sampler):
         if config.schedule == "even" and steps > size:
             raise ConfigError(f"{name}: block_steps {steps} exceed the {size} tokens of a block. Set {size} or less.")
         lengths = prompts.attention_mask.sum(1)
-        pace = Pace(config.schedule, steps, size, config.eps, prompts.input_ids.device)
+        pace = CommitSchedule(config.schedule, steps, size, config.eps, prompts.input_ids.device)
         return Blocks(lengths, config.tokens, size, steps, causal=causal), pace
 
     def _ended(self, canvas: torch.Tensor, mask: int, ends: Sequence[int]) -> torch.Tensor:

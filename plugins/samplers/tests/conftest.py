@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sri_sdk import Encoded, Fit, Hook, StepPlan
+from sri_sdk import Encoded, Hook, Match, StepPlan
 from sri_sdk.records import PADDING, ForwardOutput
 
 PAD, MASK, END, WORDS = 0, 1, 2, 23
@@ -50,7 +50,7 @@ class TinyHook(Hook):
 
     @classmethod
     def fits(cls, model):
-        return Fit(isinstance(model, TinyModel), "the tiny model")
+        return Match(isinstance(model, TinyModel), "the tiny model")
 
     def final_norm(self):
         return self.model.norm
@@ -117,12 +117,13 @@ def prompts():
 
 @pytest.fixture
 def run():
-    """Runs a sampler to its end: run(sampler, hook, prompts, rows=, wishes=, seed=) -> all steps.
+    """Runs a sampler to its end: run(sampler, hook, prompts, rows=, interventions=, seed=) -> all steps.
 
-    `wishes` maps a step to what is asked for after it; `rows` picks prompts, and cuts off what is padding for all.
+    `interventions` maps a step to what is asked for after it; `rows` picks prompts and drops columns that are padding
+    for all of them.
     """
 
-    def go(sampler, hook, prompts, *, rows=(0, 1, 2), wishes=None, seed=0):
+    def go(sampler, hook, prompts, *, rows=(0, 1, 2), interventions=None, seed=0):
         used = prompts.attention_mask[list(rows)].bool().any(0)
         picked = Encoded(prompts.input_ids[list(rows)][:, used], prompts.attention_mask[list(rows)][:, used])
         made = []
@@ -131,7 +132,7 @@ def run():
             try:
                 made.append(next(steps))
                 while True:
-                    made.append(steps.send((wishes or {}).get(made[-1].index)))
+                    made.append(steps.send((interventions or {}).get(made[-1].index)))
             except StopIteration:
                 return made
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sri_sdk import StepGrid, drive, registry, watch
-from sri_sdk.capture.recorder import Watching
+from sri_sdk.capture.recorder import WatchSettings
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def family():
 
 def driven(hook, loaded, prompts, name, options, pooling, steps):
     sampler = registry.build("samplers", name, options)
-    watching = Watching(pooling, grid=StepGrid(steps, "step", steps), keep_states=True)
-    batch = drive(hook, loaded, sampler, prompts, watching)
+    settings = WatchSettings(pooling, grid=StepGrid(steps, "step", steps), keep_states=True)
+    batch = drive(hook, loaded, sampler, prompts, settings)
     for _ in batch:
         pass
     return batch

@@ -27,7 +27,7 @@ def example_of(hook):
 
 
 def opened(*positions, rows=(0,), tokens=8):
-    """A wish to open these positions again."""
+    """A intervention to open these positions again."""
     remask = torch.zeros(3, tokens, dtype=torch.bool)
     for row in rows:
         remask[row, list(positions)] = True
@@ -130,7 +130,7 @@ def test_under_a_threshold_a_full_row_is_inactive_and_the_others_go_on(family, p
 def test_a_full_row_that_is_opened_again_goes_on(family, prompts, run) -> None:
     sampler, hook = build(threshold=0.0), family()
     assert len(run(sampler, hook, prompts)) == 1
-    made = run(sampler, hook, prompts, wishes={0: opened(2, 3, 4)})
+    made = run(sampler, hook, prompts, interventions={0: opened(2, 3, 4)})
     assert [step.active.tolist() for step in made] == [[True] * 3, [True, False, False]]
     assert made[-1].committed.all()
 
@@ -172,7 +172,9 @@ def test_an_end_that_nothing_is_stopped_at_is_a_token_like_others(family, prompt
 def test_an_end_that_is_opened_again_no_longer_stops_its_row(family, prompts, run) -> None:
     row, end = ends_in(run(build("left-to-right"), family(), prompts)[-1].draft)
     hook, sampler = family(ends=(end,)), build("left-to-right", stop_at_end=True)
-    made = run(sampler, hook, prompts, rows=[row], wishes={4: Intervention(remask=torch.ones(1, 8, dtype=torch.bool))})
+    made = run(
+        sampler, hook, prompts, rows=[row], interventions={4: Intervention(remask=torch.ones(1, 8, dtype=torch.bool))}
+    )
     assert len(run(sampler, hook, prompts, rows=[row])) == 5 and len(made) > 5
 
 
@@ -189,7 +191,7 @@ def test_stopping_at_an_end_the_family_lacks_is_refused(family, prompts, run) ->
 def test_an_aborted_row_keeps_its_canvas_and_the_others_go_on(family, prompts, run, order, block) -> None:
     sampler, hook = build(order), family(block=block)
     everything = opened(*range(8), rows=(1,)).remask
-    made = run(sampler, hook, prompts, wishes={2: Intervention(abort=(1,), remask=everything)})
+    made = run(sampler, hook, prompts, interventions={2: Intervention(abort=(1,), remask=everything)})
     assert torch.equal(made[-1].committed[1], made[2].committed[1]) and not made[2].committed[1].all()
     assert torch.equal(made[-1].draft[1], made[2].draft[1])
     assert made[-1].committed[[0, 2]].all() and not made[-1].active[1]
@@ -197,15 +199,15 @@ def test_an_aborted_row_keeps_its_canvas_and_the_others_go_on(family, prompts, r
 
 
 def test_when_every_row_is_aborted_the_model_rests(family, prompts, run) -> None:
-    assert len(run(build(), family(), prompts, wishes={2: Intervention(abort=(0, 1, 2))})) == 3
+    assert len(run(build(), family(), prompts, interventions={2: Intervention(abort=(0, 1, 2))})) == 3
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("options", [{}, {"block": 4}, {"block": 2, "schedule": "linear-time"}])
 @pytest.mark.parametrize("when", range(7))
 def test_opened_positions_are_filled_again_within_the_budget(family, prompts, run, order, options, when) -> None:
-    wishes = {when: opened(*range(8), rows=(0, 2))}
-    made = run(build(order, **options), family(), prompts, wishes=wishes)
+    interventions = {when: opened(*range(8), rows=(0, 2))}
+    made = run(build(order, **options), family(), prompts, interventions=interventions)
     assert len(made) == 8 and made[-1].committed.all()
     fresh = made[when + 1].committed[0].sum()
     assert fresh < 8 or when == 6, "not all at once, unless no step is left"
@@ -213,19 +215,23 @@ def test_opened_positions_are_filled_again_within_the_budget(family, prompts, ru
 
 def test_opened_positions_are_spread_over_the_steps_left(family, prompts, run) -> None:
     for options in ({}, {"block": 4}):
-        made = run(build(**options), family(), prompts, wishes={3: opened(*range(8))})
+        made = run(build(**options), family(), prompts, interventions={3: opened(*range(8))})
         assert [int(step.committed[0].sum()) for step in made] == [1, 2, 3, 4, 2, 4, 6, 8]
 
 
 def test_a_block_opened_again_after_its_last_step_is_planned_anew(family, prompts, run) -> None:
-    made = run(build(block_steps=2), family(), prompts, rows=[0], wishes={1: Intervention(remask=torch.ones(1, 8) > 0)})
+    made = run(
+        build(block_steps=2), family(), prompts, rows=[0], interventions={1: Intervention(remask=torch.ones(1, 8) > 0)}
+    )
     assert [int(step.committed.sum()) for step in made] == [4, 8, 4, 8]
 
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_family_with_blocks_fills_opened_positions_in_the_order_of_blocks(family, prompts, run, order) -> None:
     # Prompt 0 has 5 tokens: its blocks are positions 0-2, 3-6 and 7.
-    made = run(build(order, steps=16, block_steps=4, tokens=8), family(block=4), prompts, wishes={5: opened(0, 1)})
+    made = run(
+        build(order, steps=16, block_steps=4, tokens=8), family(block=4), prompts, interventions={5: opened(0, 1)}
+    )
     before, after = made[5].committed[0], made[6].committed[0]
     assert before[:3].all() and after[2] and after[:2].sum() == 1 and torch.equal(after[3:], before[3:])
     assert made[-1].committed.all()
@@ -247,14 +253,14 @@ def test_a_family_with_blocks_sees_its_canvas_grow_and_nothing_behind(family, pr
 
     hook.forward = watched
     extra = {} if threshold is None or order in ("random", "left-to-right") else {"threshold": threshold}
-    wishes = {6: opened(0, rows=(0, 1, 2))}
-    made = run(build(order, tokens=8, steps=16, block_steps=4, **extra), hook, prompts, wishes=wishes)
+    interventions = {6: opened(0, rows=(0, 1, 2))}
+    made = run(build(order, tokens=8, steps=16, block_steps=4, **extra), hook, prompts, interventions=interventions)
     assert len(widths) == len(made) and widths == sorted(widths)
     # Prompts of 5, 9 and 3 tokens: the blocks in which the responses begin end at 3, 3 and 1.
     assert widths[0] == 3
     for before, after, width in zip(made, made[1:], widths[1:], strict=False):
         held = before.committed.clone()
-        held[:, 0] &= before.index not in wishes
+        held[:, 0] &= before.index not in interventions
         for row, offset in enumerate((1, 1, 3)):
             new = (after.committed[row] & ~held[row]).nonzero()[:, 0]
             leftmost = int((~held[row]).int().argmax())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 import sri_sdk
-from sri_sdk import Encoded, Fit, ForwardCall, LoadedModel, RunView, StepPlan
+from sri_sdk import Encoded, ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.records import PADDING
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class ToyHook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> Fit:
+    def fits(cls, model: Any) -> Match:
         """By class name and structure: another model may well have a `norm`, but not all of this."""
         if type(model).__name__ != "ToyModel":
-            return Fit(False, f"class {type(model).__name__}, this hook is for ToyModel")
+            return Match(False, f"class {type(model).__name__}, this hook is for ToyModel")
         missing = [part for part in ("embed", "blocks", "norm", "head") if not hasattr(model, part)]
         if missing:
-            return Fit(False, f"a ToyModel without {', '.join(missing)}")
-        return Fit(True, "class ToyModel with embed, blocks, norm and head")
+            return Match(False, f"a ToyModel without {', '.join(missing)}")
+        return Match(True, "class ToyModel with embed, blocks, norm and head")
 
     def final_norm(self) -> torch.nn.Module:
         """The last norm before the head: its output is the hidden state the signal is made of."""

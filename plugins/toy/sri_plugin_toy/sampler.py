@@ -70,10 +70,10 @@ class ToySampler(sri_sdk.Sampler):
             canvas = torch.where(leftmost, guess, canvas)
             holes = canvas == mask_id
 
-            wish = yield SamplerStep(index, torch.where(holes, guess, canvas), ~holes, active)
+            intervention = yield SamplerStep(index, torch.where(holes, guess, canvas), ~holes, active)
 
-            if wish is not None:
-                running[list(wish.abort)] = False
-                if wish.remask is not None:
+            if intervention is not None:
+                running[list(intervention.abort)] = False
+                if intervention.remask is not None:
                     # A stopped row keeps its canvas, whatever else was asked for.
-                    canvas = canvas.masked_fill(wish.remask & running[:, None], mask_id)
+                    canvas = canvas.masked_fill(intervention.remask & running[:, None], mask_id)

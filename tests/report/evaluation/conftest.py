@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sri_sdk.evaluate.auroc import Auroc
-from sri_sdk.evaluate.rates import Rate, exact_rate
-from sri_sdk.evaluate.results import (
+from sri_sdk.metrics.auroc import Auroc
+from sri_sdk.metrics.rates import Rate, exact_rate
+from sri_sdk.metrics.results import (
     AttackResult,
     ClassBand,
     Evaluation,

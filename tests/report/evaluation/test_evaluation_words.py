@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sri_sdk.evaluate.rates import exact_rate
+from sri_sdk.metrics.rates import exact_rate
 from sri_sdk.report import evaluation_words as words
 
 

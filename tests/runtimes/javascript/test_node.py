@@ -13,8 +13,8 @@ import pytest
 from sri_exporter_onnx.to_onnx import to_onnx
 
 from sri_sdk.errors import BundleError
-from sri_sdk.graph import Graph
-from sri_sdk.scoring.inspector import inspect
+from sri_sdk.graph.builder import Graph
+from sri_sdk.scoring.inspect.inspector import inspect
 from tests.runtimes.lying import LIES, lying_bundle, lying_signals
 from tests.scoring import crafted
 

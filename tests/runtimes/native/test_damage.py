@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from sri_sdk.bundle import Bundle
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.manifest import NO_DIGEST
+from sri_sdk.bundle.packed_array import PackedArray
 from sri_sdk.errors import BundleError
 from sri_sdk.files import sha256
-from sri_sdk.manifest import NO_DIGEST
-from sri_sdk.packed_array import PackedArray
 from sri_sdk.scoring.scorer import Scorer
 from tests.runtimes.sealing import sealed
 

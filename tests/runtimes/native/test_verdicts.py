@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sri_sdk.bundle import Bundle
-from sri_sdk.packed_array import PackedArray
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.packed_array import PackedArray
 from sri_sdk.records import Verdict
 
 VECTORS = Path(__file__).parents[3] / "exporters/onnx/runtimes/vectors"

@@ -7,7 +7,7 @@
  * shape says, every name defined once and before it is used, inputs and outputs as the manifest promises them, and
  * every tensor of a shape that is known and small. Whatever goes wrong in here is a reason to refuse.
  *
- * The Python SDK has the same checks (`sri_sdk/scoring/inspector.py`); a test holds both against the same damaged files.
+ * The Python SDK has the same checks (`sri_sdk/scoring/inspect/inspector.py`); a test holds both against the same damaged files.
  */
 
 import { brief, BundleError } from "../errors.js";

@@ -1,0 +1,246 @@
+"""The exported artefact: a folder that executes nothing. Write it whole or not at all; read it or refuse it.
+
+    <bundle>/manifest.json    see `manifest.py`
+    <bundle>/signal.onnx      one file per graph the manifest lists
+    <bundle>/manifest.sig     if it was signed, see `signature.py`; and nothing else
+
+A zip of these files is the same bundle, see `stored_zip.py`. Hashes guard against damage, not against tampering: who
+can change a graph can change the manifest. Only a signature, or a digest kept where nobody else can write, guards
+against that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+from sri_sdk._version import __version__
+from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.files import MANIFEST as MANIFEST
+from sri_sdk.bundle.files import SIGNATURE, UNLISTED, read_files, write_files
+from sri_sdk.bundle.golden import Golden
+from sri_sdk.bundle.guard_graphs import INVALID_SCORE, RANGE
+from sri_sdk.bundle.manifest import (
+    MANIFEST_FORMAT,
+    NO_DIGEST,
+    SENSITIVE,
+    AnchorsEntry,
+    DetectorEntry,
+    FileEntry,
+    GoldenEntry,
+    GraphEntry,
+    Manifest,
+    Rate,
+    RuleEntry,
+    SignalEntry,
+    TensorEntry,
+)  # fmt: skip
+from sri_sdk.bundle.packed_array import PackedArray
+from sri_sdk.bundle.signature import KeyFile, verify
+from sri_sdk.calibrate.conformal import Threshold
+from sri_sdk.calibrate.prefix import PrefixScale
+from sri_sdk.detector import Detector
+from sri_sdk.errors import BundleError, ConfigError
+from sri_sdk.files import sha256
+from sri_sdk.graph.builder import Graph
+from sri_sdk.signal import EPS, TAU
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GuardParts:
+    """A fitted and calibrated guard: everything an exporter needs."""
+
+    detector: Detector
+    """Fitted."""
+    detector_name: str
+    """Its entry point, as users type it."""
+    anchors: Anchors
+    scale: PrefixScale
+    final: Threshold
+    online: Threshold
+    golden: Mapping[str, Golden]
+    """Per graph: `signal`, `prefix`, `full`, `step`."""
+    rates: tuple[Rate, ...] = ()
+    tau: float = TAU
+    eps: float = EPS
+    producer: Mapping[str, str] = field(default_factory=dict)
+    """Versions of what the exporter used, beyond sri-sdk and onnxruntime."""
+
+    def facts(self) -> dict[str, str]:
+        """What every graph says about itself in its own metadata, for readers that have only the file."""
+        cells, layers, width = self.anchors.harmless.shape
+        return {
+            "sri_format": str(MANIFEST_FORMAT), "signal_length": str(cells), "layers": str(layers),
+            "hidden_size": str(width), "tau": repr(self.tau), "eps": repr(self.eps),
+            "threshold": repr(self.final.value), "threshold_online": repr(self.online.value),
+            "anchors_sha256": self.anchors.digest,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A bundle in memory, checked against its hashes. Whether the graphs compute what they should is the scorer's
+    golden self-test."""  # fmt: skip
+
+    path: Path
+    manifest: Manifest
+    files: Mapping[str, bytes]
+    """The graphs, by file name."""
+    unlisted: Mapping[str, bytes]
+    """The manifest's own bytes, and signatures, by file name."""
+    signed_by: str | None = None
+    """Id of the key whose signature was checked; None = no key was given."""
+
+    @property
+    def digest(self) -> str:
+        """The manifest's digest, which covers every file: names this very bundle."""
+        return self.manifest.digest
+
+    def graph(self, name: str) -> bytes:
+        """The ONNX bytes of one graph.
+
+        Raises:
+            BundleError: the bundle has no such graph.
+        """
+        if name not in self.manifest.graphs:
+            raise BundleError(
+                f"{self.path}: no graph {name!r}; it has {', '.join(sorted(self.manifest.graphs))}. "
+                "Export the guard again with the exporter option that adds it."
+            )
+        return self.files[self.manifest.graphs[name].file]
+
+    @property
+    def members(self) -> dict[str, bytes]:
+        """Every file of the bundle, by name."""
+        return {**self.unlisted, **self.files}
+
+    @classmethod
+    def read(
+        cls, path: str | PathLike[str], *, public_key: KeyFile | None = None, digest: str | None = None
+    ) -> Self:  # fmt: skip
+        """Reads a bundle, a folder or a zip, into memory.
+
+        Only then is anything parsed, so a file that changes meanwhile cannot be half old and half new.
+
+        Args:
+            path: the folder or zip file.
+            public_key: PEM file of who must have signed it, or the file's bytes; None = any or no signature.
+            digest: the digest it must have, as hex; None = any.
+
+        Raises:
+            BundleError: missing, too large, not as listed, damaged, of another format, or not the one that was asked
+                for.
+            ConfigError: `public_key` or `digest` is none.
+            MissingExtra: `public_key` was given and cryptography is not installed.
+        """
+        return cls.of(Path(path), read_files(Path(path)), public_key=public_key, digest=digest)
+
+    @classmethod
+    def of(
+        cls, path: Path, members: Mapping[str, bytes], *, public_key: KeyFile | None = None, digest: str | None = None
+    ) -> Self:
+        """A bundle from its files in memory; see `read`. `path` is for messages."""
+        if MANIFEST not in members:
+            raise BundleError(f"{path}: {MANIFEST} is missing. Point to a bundle folder, or export the guard again.")
+        content, signed_by = members[MANIFEST], None
+        # Before a byte is parsed: who signed must not have to trust our parsers with what they did not sign.
+        if digest is not None:
+            _check_digest(path, content, digest)
+        if public_key is not None:
+            if SIGNATURE not in members:
+                raise BundleError(
+                    f"{path}: not signed ({SIGNATURE} is missing), and a public key was given. Get the signed bundle, "
+                    "or sign it with `sri bundle sign`."
+                )
+            signed_by = verify(content, members[SIGNATURE], public_key, str(path))
+        manifest = Manifest.from_bytes(content, f"{path}/{MANIFEST}")
+        files = {name: found for name, found in members.items() if name not in UNLISTED}
+        for name in sorted(manifest.files.keys() ^ files.keys()):
+            problem = "is missing" if name in manifest.files else "is not listed in the manifest"
+            raise BundleError(f"{path}: {name} {problem}. Copy the bundle again, or export the guard again.")
+        for name, entry in manifest.files.items():
+            if len(files[name]) != entry.size or sha256(files[name]) != entry.sha256:
+                raise BundleError(f"{path}: {name} does not match its digest. Copy the bundle again.")
+        unlisted = {name: members[name] for name in UNLISTED if name in members}
+        return cls(path, manifest, files, unlisted, signed_by)
+
+
+def write_bundle(
+    target: Path, parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes], *, zipped: bool = False
+) -> Path:
+    """Writes a bundle for drawn `graphs` and their compiled `files` (both by graph name); an old one is replaced.
+
+    Args:
+        target: folder, or zip file if `zipped`.
+        parts: the guard.
+        graphs: what was drawn.
+        files: what became of it, as ONNX.
+        zipped: write one stored zip.
+    """
+    named = {f"{name}.onnx": content for name, content in files.items()}
+    return write_files(target, {**named, MANIFEST: _manifest(parts, graphs, named).to_bytes()}, zipped=zipped)
+
+
+def _check_digest(path: Path, content: bytes, wanted: str) -> None:
+    wanted = wanted.strip().lower()
+    if not re.fullmatch("[0-9a-f]{64}", wanted):
+        raise ConfigError(
+            f"digest: {wanted[:80]!r} is not a SHA-256 in hex, 64 characters. `sri bundle inspect` prints a bundle's."
+        )
+    own = wanted.encode()
+    if content.count(own) != 1 or sha256(content.replace(own, NO_DIGEST.encode())) != wanted:
+        raise BundleError(
+            f"{path}: not the bundle with digest {wanted[:12]}..., which was asked for. Get that one, or ask for the "
+            "digest of this one if you know why it changed."
+        )
+
+
+def _manifest(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes]) -> Manifest:
+    cells, layers, width = parts.anchors.harmless.shape
+    detector, fingerprint = parts.detector, parts.anchors.fingerprint
+    low, high = RANGE[detector.domain]
+    return Manifest(
+        format=1,
+        digest=NO_DIGEST,
+        files={name: FileEntry(sha256=sha256(content), size=len(content)) for name, content in files.items()},
+        graphs={name: _graph_entry(graph) for name, graph in graphs.items()},
+        sensitive=not SENSITIVE.isdisjoint(graphs),
+        signal=SignalEntry(
+            cells=cells, layers=layers, hidden_size=width, domain=detector.domain, low=low, high=high
+        ),
+        tau=parts.tau,
+        eps=parts.eps,
+        pooling=fingerprint.hard.get("pooling"),
+        grid=fingerprint.hard.get("grid"),
+        fingerprint=fingerprint.to_dict(),
+        fingerprint_digest=fingerprint.digest,
+        anchors=AnchorsEntry(sha256=parts.anchors.digest, provenance=dict(parts.anchors.provenance)),
+        detector=DetectorEntry(
+            name=parts.detector_name, config=detector.config.model_dump(mode="json"), tier=detector.tier
+        ),
+        rules={"final": RuleEntry.of(parts.final), "online": RuleEntry.of(parts.online)},
+        invalid_score=INVALID_SCORE,
+        rates=parts.rates,
+        golden={name: _golden_entry(parts.golden[name]) for name in graphs},
+        producer={"sri-sdk": __version__, "onnxruntime": version("onnxruntime"), **parts.producer},
+    )  # fmt: skip
+
+
+def _graph_entry(graph: Graph) -> GraphEntry:
+    inputs = {name: TensorEntry(dtype=dtype, shape=shape) for name, (dtype, shape) in graph.inputs.items()}
+    outputs = {name: TensorEntry(dtype=dtype, shape=shape) for name, (_, dtype, shape) in graph.outputs.items()}
+    return GraphEntry(file=f"{graph.name}.onnx", inputs=inputs, outputs=outputs)
+
+
+def _golden_entry(golden: Golden) -> GoldenEntry:
+    return GoldenEntry(
+        inputs={name: PackedArray.pack(array) for name, array in golden.inputs.items()},
+        score=PackedArray.pack(golden.score),
+        valid=PackedArray.pack(golden.valid),
+        tolerance=PackedArray.pack(golden.tolerance),
+    )

@@ -1,0 +1,153 @@
+"""The graphs of a bundle, drawn with the core graph builder.
+
+    signal    signals [B, T, C]                  -> score [B], valid [B]      a finished generation
+    prefix    signals [B, T, C], length [B]      -> score [B], valid [B]      a running one, standardised per length
+    full      activations [B, T, C, D]           -> score, valid, sigma, logit   anchors inside: sensitive
+    step      phi [B, C, D], step [B],           -> score, valid, sigma [B, C], state_out [B, T, C]   sensitive as well
+              state [B, T, C]                       one more step of a running one
+
+`signals` are in the detector's domain. `valid` is true only where every cell that counts is finite and in range; the
+comparisons are drawn so that NaN is never in range. An invalid row scores `INVALID_SCORE`, above any threshold: a
+caller that forgets to read `valid` raises a false alarm, and never calls an unreadable generation clear.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.signal_graph import LARGEST, draw_signal
+from sri_sdk.calibrate.prefix import PrefixScale
+from sri_sdk.detector import Detector, Domain
+from sri_sdk.errors import BundleError
+from sri_sdk.graph.builder import Graph, Value
+from sri_sdk.signal import EPS, TAU
+
+INVALID_SCORE = float(np.float32(3e38))
+"""Score of a row that cannot be scored. A detector's own score is below it, or the row counts as invalid."""
+RANGE: dict[Domain, tuple[float, float]] = {"sigma": (-1e-3, 1 + 1e-3), "logit": (-1e4, 1e4)}
+"""Open interval a cell must lie in. Sigma has room for rounding; logits beyond 1e4 come from no real model."""
+
+
+def signal_graph(detector: Detector, cells: int, layers: int) -> Graph:
+    """The detector on finished generations: `signals` [B, T, C] -> `score` [B], `valid` [B]."""
+    graph = Graph("signal")
+    signals = graph.input("signals", "float32", ("B", cells, layers))
+    _finish(graph, _drawn(graph, detector, signals), _in_range(graph, signals, detector.domain), cells * layers)
+    return graph
+
+
+def prefix_graph(detector: Detector, cells: int, layers: int, scale: PrefixScale | None) -> Graph:
+    """The detector on running generations: `signals` [B, T, C] and `length` [B] int64 -> `score` [B], `valid` [B].
+
+    Args:
+        detector: a fitted detector.
+        cells: T. Unseen cells hold the newest seen one; what the caller puts there, NaN included, is never read.
+        layers: C.
+        scale: what a score is standardised with; None draws the raw score, which the scale is fitted on.
+    """
+    graph = Graph("prefix")
+    signals = graph.input("signals", "float32", ("B", cells, layers))
+    length = graph.input("length", "int64", ("B",))
+    possible = graph.cast(length > 0, "float32") * graph.cast(length < cells + 1, "float32")
+    # A length outside 1..T stands for one cell (Gather fails or wraps on a bad index), and is invalid anyway.
+    last = graph.where(possible > 0.5, length - 1, 0)
+    score, good = _running(graph, detector, signals, last, cells, scale)
+    _finish(graph, score, good, cells * layers, possible)
+    return graph
+
+
+def step_graph(
+    detector: Detector, anchors: Anchors, scale: PrefixScale, *, tau: float = TAU, eps: float = EPS
+) -> Graph:
+    """One step of a running generation: `phi` [B, C, D], `step` [B] int64 and `state` [B, T, C] -> `score`, `valid`,
+    `sigma` [B, C], `state_out` [B, T, C].
+
+    `step` is the cell that is filled now, counted from 0. `state` holds the signal of the cells before it, in the
+    detector's domain, and NaN elsewhere; begin with NaN everywhere, and pass `state_out` on. A `phi` that cannot be
+    used writes NaN, so neither it nor a cell that was left out is forgotten later. A step that does not exist changes
+    nothing and is invalid. The score is that of the graph `prefix`. The anchors are inside, as in `full`.
+    """
+    cells, layers, width = anchors.harmless.shape
+    graph = Graph("step")
+    phi = graph.input("phi", "float32", ("B", layers, width))
+    step = graph.input("step", "int64", ("B",))
+    state = graph.input("state", "float32", ("B", cells, layers))
+    possible = graph.cast(step > -1, "float32") * graph.cast(step < cells, "float32")
+    cell = graph.where(possible > 0.5, step, 0)
+    sigma, logit, usable = draw_signal(
+        graph, graph.unsqueeze(phi, [1]), anchors.harmless, anchors.harmful, tau=tau, eps=eps, cell=cell
+    )
+    fine = usable * graph.unsqueeze(possible, [1, 2]) > 0.5
+    now = graph.where(fine, logit if detector.domain == "logit" else sigma, np.nan)
+    # Not `cell`: a step that does not exist must not be written into cell 0.
+    here = graph.equal(graph.unsqueeze(step, [1]), graph.constant(np.arange(cells), "int64"))
+    filled = graph.where(graph.unsqueeze(here, [2]), now, state)
+    score, good = _running(graph, detector, filled, cell, cells, scale)
+    _finish(graph, score, good, cells * layers, possible)
+    graph.output("sigma", graph.squeeze(graph.where(fine, sigma, np.nan), [1]), ("B", layers))
+    graph.output("state_out", filled, ("B", cells, layers))
+    return graph
+
+
+def full_graph(detector: Detector, anchors: Anchors, *, tau: float = TAU, eps: float = EPS) -> Graph:
+    """From pooled hidden states to the score: `activations` [B, T, C, D] -> `score`, `valid`, `sigma`, `logit`.
+
+    The anchors are inside, and their difference is close to the model's refusal direction: treat the file as a secret.
+    """
+    cells, layers, width = anchors.harmless.shape
+    graph = Graph("full")
+    activations = graph.input("activations", "float32", ("B", cells, layers, width))
+    sigma, logit, usable = draw_signal(graph, activations, anchors.harmless, anchors.harmful, tau=tau, eps=eps)
+    signals = logit if detector.domain == "logit" else sigma
+    good = _in_range(graph, signals, detector.domain) * usable
+    _finish(graph, _drawn(graph, detector, signals), good, cells * layers)
+    graph.output("sigma", sigma, ("B", cells, layers))
+    graph.output("logit", logit, ("B", cells, layers))
+    return graph
+
+
+def _drawn(graph: Graph, detector: Detector, signals: Value) -> Value:
+    """The detector's score [B] of [B, T, C].
+
+    Raises:
+        BundleError: a portable detector embeds a model.
+    """
+    score = detector.export(graph, signals)
+    if graph.embeds and detector.tier != "python":
+        raise BundleError(
+            f"graph {graph.name}: {type(detector).__name__}.export embeds a ready-made model, but the tier of the "
+            f'detector is {detector.tier!r}, which every runtime must be able to read. Write `tier = "python"` in the '
+            "class, or draw the score with the operators of sri_sdk.Graph."
+        )
+    return score
+
+
+def _running(
+    graph: Graph, detector: Detector, signals: Value, last: Value, cells: int, scale: PrefixScale | None
+) -> tuple[Value, Value]:
+    """Score [B] and 1.0 per good cell [B, T, C] of [B, T, C], where `last` [B], in 0..T-1, is the newest known cell."""
+    at = graph.unsqueeze(last, [1])
+    seen = graph.unsqueeze(at > np.arange(cells) - 1, [2])
+    newest = graph.unsqueeze(graph.equal(at, graph.constant(np.arange(cells), "int64")), [2])
+    held = graph.reduce_sum(graph.where(newest, signals, 0.0), [1], keepdims=True)
+    filled = graph.where(seen, signals, held)
+    score = _drawn(graph, detector, filled)
+    if scale is not None:
+        score = (score - graph.gather(scale.middle, last)) / graph.gather(scale.spread, last)
+    return score, _in_range(graph, filled, detector.domain)
+
+
+def _in_range(graph: Graph, signals: Value, domain: Domain) -> Value:
+    """[B, T, C] -> [B, T, C] float32: 1.0 where a cell can be scored. Drawn as products: AND is not portable."""
+    low, high = RANGE[domain]
+    return graph.cast(signals > low, "float32") * graph.cast(signals < high, "float32")
+
+
+def _finish(graph: Graph, score: Value, good: Value, size: int, possible: Value | None = None) -> None:
+    """Draws the outputs: valid where all `size` cells are good and the score itself is a finite number."""
+    every = graph.cast(graph.reduce_sum(good, [1, 2]) > size - 0.5, "float32")
+    sound = every * graph.cast(score > -LARGEST, "float32") * graph.cast(score < LARGEST, "float32")
+    valid = (sound if possible is None else sound * possible) > 0.5
+    graph.output("score", graph.where(valid, score, INVALID_SCORE), ("B",))
+    graph.output("valid", valid, ("B",))

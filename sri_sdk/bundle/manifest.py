@@ -1,0 +1,299 @@
+"""`manifest.json` of a bundle, format 1: everything a scoring process must know, readable from any language.
+
+Arrays are base64 of row-major little-endian bytes, because JSON has no NaN. The file *is* its canonical form: the
+digest in it is the SHA-256 of the file's own bytes with the 64 characters of the digest set to "0", so a reader needs
+no JSON serialiser to check it. Digests guard against damage, not against tampering: whoever can change a file can
+change its digest. Sign the bundle, or pin its digest, where it matters.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, JsonValue, ValidationError, model_validator
+
+from sri_sdk.bundle.guard_graphs import INVALID_SCORE
+from sri_sdk.bundle.packed_array import Model, PackedArray
+from sri_sdk.calibrate.conformal import Threshold
+from sri_sdk.errors import BundleError
+from sri_sdk.files import sha256
+from sri_sdk.graph.builder import Dtype
+
+MANIFEST_FORMAT = 1
+GRAPHS = ("signal", "prefix", "full", "step")
+SENSITIVE = frozenset({"full", "step"})
+"""Graphs with the anchors inside."""
+MOST_GOLDEN = 256
+"""Rows of one graph's golden vectors."""
+LARGEST_PROBE = 2**25
+"""Most cells times layers times width of a bundle with a graph that takes activations: a self-test makes such rows."""
+NO_DIGEST = "0" * 64
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Shape = tuple[int | str, ...]
+"""A string is a free dimension."""
+
+
+class FileEntry(Model):
+    """What one file must be."""
+
+    sha256: Sha256
+    size: int = Field(ge=0)
+    """Bytes."""
+
+
+class TensorEntry(Model):
+    """One input or output of a graph."""
+
+    dtype: Dtype
+    shape: Shape
+
+
+class GraphEntry(Model):
+    """One graph and its edges."""
+
+    file: str
+    inputs: dict[str, TensorEntry]
+    outputs: dict[str, TensorEntry]
+
+
+class SignalEntry(Model):
+    """The signals the graphs `signal` and `prefix` take: [B, cells, layers] in the detector's domain."""
+
+    cells: int = Field(ge=1, le=4096)
+    """T."""
+    layers: int = Field(ge=1, le=1024)
+    """C."""
+    hidden_size: int = Field(ge=1, le=2**20)
+    """D of the states the signal was made from."""
+    domain: Literal["sigma", "logit"]
+    low: float
+    """A cell must be above this."""
+    high: float
+    """A cell must be below this."""
+
+
+class AnchorsEntry(Model):
+    """Which anchors made the signals."""
+
+    sha256: Sha256
+    """Over the little-endian float32 bytes, harmless first."""
+    provenance: dict[str, JsonValue]
+
+
+class DetectorEntry(Model):
+    """What scores."""
+
+    name: str
+    config: dict[str, JsonValue]
+    tier: Literal["portable", "python"]
+
+
+class RuleEntry(Model):
+    """One rule's threshold: flagged when score > value."""
+
+    value: float
+    alpha: float = Field(gt=0, lt=1)
+    delta: float | None = Field(gt=0, lt=1)
+    n: int = Field(ge=1)
+    rank: int = Field(ge=1)
+    tolerance: float = Field(ge=0)
+    """Already part of `value`."""
+    scores: PackedArray
+    """[n] sorted calibration scores; p = (1 + #{s_i >= s}) / (n + 1)."""
+
+    @model_validator(mode="after")
+    def _calibrated(self) -> Self:
+        if self.scores.dtype != "float32" or self.scores.shape != (self.n,) or self.rank > self.n:
+            raise ValueError("scores are not n numbers")
+        scores = self.scores.unpack()
+        if not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
+            raise ValueError("scores are not finite, or not sorted")
+        return self
+
+    @classmethod
+    def of(cls, threshold: Threshold) -> Self:
+        """From a calibrated threshold."""
+        return cls(
+            value=threshold.value, alpha=threshold.alpha, delta=threshold.delta, n=threshold.n, rank=threshold.rank,
+            tolerance=threshold.tolerance, scores=PackedArray.pack(threshold.scores),
+        )  # fmt: skip
+
+    def threshold(self) -> Threshold:
+        """As the scorer uses it."""
+        return Threshold(
+            value=self.value, alpha=self.alpha, delta=self.delta, n=self.n, rank=self.rank, tolerance=self.tolerance,
+            scores=self.scores.unpack(),
+        )  # fmt: skip
+
+
+class Rate(Model):
+    """A measured rate with its interval, as the report states it."""
+
+    name: str
+    k: int = Field(ge=0)
+    n: int = Field(ge=1)
+    low: float
+    high: float
+
+
+class GoldenEntry(Model):
+    """Inputs of one graph and what it must answer: |score - expected| <= tolerance, valid equal."""
+
+    inputs: dict[str, PackedArray]
+    """Without the hidden states of `full` and `step`, which follow `sri_sdk.bundle.golden.probe`."""
+    score: PackedArray
+    valid: PackedArray
+    tolerance: PackedArray
+    """[G] float32, per row; 0 where the row is invalid."""
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Self:
+        rows = self.score.shape
+        given = [(x.dtype, x.shape) for x in (self.score, self.valid, self.tolerance)]
+        if len(rows) != 1 or given != [("float32", rows), ("bool", rows), ("float32", rows)]:
+            raise ValueError("score, valid and tolerance are not one number per row")
+        if rows[0] > MOST_GOLDEN or any(x.shape[:1] != rows for x in self.inputs.values()):
+            raise ValueError(f"inputs are not one row per score, or there are more than {MOST_GOLDEN}")
+        tolerance, valid = self.tolerance.unpack(), self.valid.unpack()
+        if not (tolerance >= 0).all() or not np.isfinite(tolerance).all() or valid.all() or not valid.any():
+            raise ValueError("a tolerance is no number, or the rows are all valid, or none is")
+        return self
+
+
+class Manifest(Model):
+    """Format 1."""
+
+    format: Literal[1]
+    digest: Sha256
+    files: dict[str, FileEntry]
+    graphs: dict[str, GraphEntry]
+    sensitive: bool
+    """True = a graph holds the anchors: treat the bundle as a secret."""
+    signal: SignalEntry
+    tau: float
+    eps: float
+    pooling: JsonValue
+    grid: JsonValue
+    fingerprint: dict[str, dict[str, JsonValue]]
+    """`hard` and `soft` fields."""
+    fingerprint_digest: Sha256
+    anchors: AnchorsEntry
+    detector: DetectorEntry
+    rules: dict[Literal["final", "online"], RuleEntry]
+    """`final` judges the graph `signal` at the end, `online` the graph `prefix` at every length."""
+    invalid_score: float
+    """What a graph answers where `valid` is false."""
+    rates: tuple[Rate, ...]
+    golden: dict[str, GoldenEntry]
+    producer: dict[str, str]
+    """Versions of what wrote it. No date: the same guard gives the same bytes."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        size = self.signal.cells * self.signal.layers * self.signal.hidden_size
+        problems = [
+            (set(self.rules) == {"final", "online"}, "rules must be final and online"),
+            (self.graphs.keys() >= {"signal", "prefix"}, "graphs signal and prefix must be there"),
+            (self.graphs.keys() == self.golden.keys(), "every graph needs golden vectors"),
+            (sorted(g.file for g in self.graphs.values()) == sorted(self.files), "files and graphs differ"),
+            (self.fingerprint.keys() == {"hard", "soft"}, "fingerprint needs hard and soft"),
+            (self.invalid_score == INVALID_SCORE, f"invalid_score must be {INVALID_SCORE!r}"),
+            (all(r.value < INVALID_SCORE for r in self.rules.values()), "a threshold is above invalid_score"),
+            (self.sensitive != SENSITIVE.isdisjoint(self.graphs), "sensitive must say whether anchors are inside"),
+            (self.signal.low < self.signal.high, "signal.low is not below signal.high"),
+            (self._grid_counts(), "a grid of steps needs a budget and cells that are numbers above 0"),
+            (size <= LARGEST_PROBE or not self.sensitive, "cells, layers and width are too many"),
+        ]
+        for name, entry in self.graphs.items():
+            if name not in GRAPHS:
+                raise ValueError(f"graph {name!r} is unknown; allowed: {', '.join(GRAPHS)}")
+            inputs, outputs = edges(name, self.signal)
+            same = entry.file == f"{name}.onnx" and (entry.inputs, entry.outputs) == (inputs, outputs)
+            problems.append((same, f"graph {name} has another shape, other edges or another file"))
+            stored = inputs.keys() - {"activations", "phi"}  # Hidden states follow a rule.
+            golden = self.golden[name].inputs if name in self.golden else {}
+            fits = golden.keys() == stored and all(
+                (golden[n].dtype, golden[n].shape[1:]) == (inputs[n].dtype, inputs[n].shape[1:]) for n in stored
+            )
+            problems.append((fits, f"golden inputs of graph {name} do not fit it"))
+        for fine, problem in problems:
+            if not fine:
+                raise ValueError(problem)
+        return self
+
+    def _grid_counts(self) -> bool:
+        if not isinstance(self.grid, dict) or self.grid.get("mapping") != "step":
+            return True
+        return all(isinstance(n := self.grid.get(key), int) and 0 < n < 2**31 for key in ("budget", "cells"))
+
+    def to_bytes(self) -> bytes:
+        """The file's bytes: canonical JSON, indented so that people can read it, with the digest filled in."""
+        value = {**self.model_dump(mode="json"), "digest": NO_DIGEST}
+        text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+        # Anchored at the top-level key: a provenance may hold a row of zeros of its own.
+        return text.replace(f'\n "digest": "{NO_DIGEST}"', f'\n "digest": "{sha256(text.encode())}"', 1).encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, source: str) -> Self:
+        """Reads and checks a manifest; `source` is for the message.
+
+        Raises:
+            BundleError: another format, damaged, or not a manifest.
+        """
+        try:
+            value = json.loads(content, object_pairs_hook=_no_key_twice)
+            found, digest = value["format"], value["digest"]
+        except (ValueError, KeyError, TypeError, RecursionError) as err:
+            raise BundleError(f"{source}: not a bundle manifest ({_brief(err)}). Export the guard again.") from err
+        if type(found) is not int or found != MANIFEST_FORMAT:  # True and 1.0 equal 1.
+            raise BundleError(
+                f"{source}: manifest format {found!r}, this SDK reads {MANIFEST_FORMAT}. "
+                "Export the guard again, or upgrade sri-sdk."
+            )
+        own = str(digest).encode()
+        if len(own) != 64 or content.count(own) != 1 or sha256(content.replace(own, NO_DIGEST.encode())) != digest:
+            raise BundleError(f"{source}: the manifest does not match its own digest. Copy the bundle again.")
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as err:
+            first = err.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "manifest"
+            raise BundleError(f"{source}: {where}: {first['msg']}. Export the guard again.") from err
+
+
+def edges(graph: str, signal: SignalEntry) -> tuple[dict[str, TensorEntry], dict[str, TensorEntry]]:
+    """The inputs and outputs a graph of that name has."""
+    cells, layers, width = signal.cells, signal.layers, signal.hidden_size
+
+    def floats(*shape: int) -> TensorEntry:
+        return TensorEntry(dtype="float32", shape=("B", *shape))
+
+    whole = TensorEntry(dtype="int64", shape=("B",))
+    inputs = {
+        "signal": {"signals": floats(cells, layers)},
+        "prefix": {"signals": floats(cells, layers), "length": whole},
+        "full": {"activations": floats(cells, layers, width)},
+        "step": {"phi": floats(layers, width), "step": whole, "state": floats(cells, layers)},
+    }
+    outputs = {"score": floats(), "valid": TensorEntry(dtype="bool", shape=("B",))}
+    if graph == "full":
+        outputs |= {"sigma": floats(cells, layers), "logit": floats(cells, layers)}
+    if graph == "step":
+        outputs |= {"sigma": floats(layers), "state_out": floats(cells, layers)}
+    return inputs[graph], outputs
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Parsers disagree on which of two equal keys counts, so there must be none."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
+def _brief(err: Exception) -> str:
+    text = f"{type(err).__name__}: {err}".splitlines()[0]
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,158 @@
+"""What says that every pass of a generation was heard: calls counted, tokens returned, steps seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sri_sdk.capture.conclude import INCOMPLETE, ROWS_DIFFER, SILENT, Coverage
+from sri_sdk.capture.recorder import to_host
+from sri_sdk.hook import Hook
+from sri_sdk.records import PADDING, RunView, StepPlan
+
+
+class CoverageTracker:
+    """Collects what is known of one generation's passes, and says at the end how much of them was seen.
+
+    Attributes:
+        seen: per step, which requests it belonged to; None = all.
+        expected: steps each request took, where somebody said so.
+        forward_calls: times the model's own forward was called, whatever of it was heard.
+        unowned_passes: passes of this model that ran meanwhile and that no run owns.
+        ended: per request, whether its end was seen; known with the coverage.
+    """
+
+    def __init__(self, hook: Hook, view: RunView, budget: int | None, *, fixed: bool) -> None:
+        """Takes the hook, the run as hooks see it, and the step budget; `fixed` = every call takes as many."""
+        self._hook, self._view, self._budget, self._fixed = hook, view, budget, fixed
+        self.seen: list[torch.Tensor | None] = []
+        self.expected: tuple[int, ...] | None = None
+        self.forward_calls = 0
+        self.unowned_passes = 0
+        self.ended: tuple[bool, ...] = ()
+        self._first: StepPlan | None = None
+        self._last: StepPlan | None = None
+        self._shapes: dict[int, StepPlan] = {}
+        self._width = 0
+        self._prompt: torch.Tensor | None = None
+        self._lengths: tuple[int, ...] | None = None
+        self._cut: tuple[bool, ...] = ()
+        self._reported_passes: int | None = None
+
+    @property
+    def end_reported(self) -> bool:
+        """Whether somebody said how many steps there were, or what was returned."""
+        return self.expected is not None or self._lengths is not None
+
+    # -- while the generation runs ---------------------------------------------------------------------------
+
+    def began(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
+        """The first step's plan, and the tokens of its pass."""
+        self._first = plan
+        width = self._view.prompt
+        if width is None:
+            width = input_ids.shape[1] if self._hook.scheme == "autoregressive" else 0
+        self._width = width
+        # Behind a cache the first step shows a block, and not where the prompt begins.
+        if self._hook.scheme == "autoregressive" or int(plan.positions[0, 0]) == -width:
+            rows = input_ids if plan.rows is None else input_ids[plan.rows]
+            self._prompt = rows[:, :width].clone()
+
+    def planned(self, plan: StepPlan) -> None:
+        """A pass that is a step has begun."""
+        self._last = plan
+        self._shapes.setdefault(plan.positions.shape[1], plan)
+
+    def returned(self, tokens: torch.Tensor, passes: int | None) -> str | None:
+        """What the watched call returned; see `Run.returned`.
+
+        Returns:
+            A reason why the run cannot be trusted; None = there is none.
+        """
+        if self._first is None or self._last is None:
+            return None
+        if len(tokens) != self._view.requests:
+            return ROWS_DIFFER
+        self._reported_passes = passes
+        self._lengths = tuple(self._hook.lengths(tokens[:, self._prompt_of(tokens) :], self._view))
+        if self._hook.scheme == "autoregressive":
+            self.expected = self._lengths
+            ends = set(self._hook.eos_ids() if self._view.eos_ids is None else self._view.eos_ids)
+            # As long as it could get, and without an end: the call stopped it, not the model.
+            self._cut = tuple(int(row[-1]) not in ends for row in tokens)
+        return INCOMPLETE if passes is not None and passes != self._view.forwards else None
+
+    def _prompt_of(self, tokens: torch.Tensor) -> int:
+        """Columns of the prompt that these tokens begin with; 0 = they are the response alone."""
+        width, prompt = self._width, self._prompt
+        if tokens.shape[1] <= width:
+            return 0
+        if prompt is None:
+            return width
+        return width if torch.equal(tokens[:, :width].to(prompt), prompt) else 0
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def missed_passes(self) -> str | None:
+        """A reason if the model was called where nothing was heard: code exported or recorded without the tap."""
+        if self.forward_calls <= self._view.forwards:
+            return None
+        return INCOMPLETE if self._view.forwards else SILENT
+
+    def width_of_canvas(self) -> int:
+        """Response positions of the last pass, as far as it tells; at least 1."""
+        if self._last is None:
+            return 1
+        return self._last.canvas or max([*reach(self._last), 1])
+
+    def coverage(self, requests: int) -> list[Coverage]:
+        """Per request: steps seen, against what is known of how many there were."""
+        steps = [to_host(active, requests) for active in self.seen]
+        seen = sum(steps, np.zeros(requests, dtype=np.int64))
+        going = steps[-1] if steps else np.zeros(requests, dtype=np.bool_)
+        budget = self._budget
+        usual = None if budget is None else budget if self._fixed else self._hook.expected_steps(budget)
+        expected = [usual] * requests if self.expected is None else list(self.expected)
+        taken = self._view.taken
+        if self.expected is None and taken is not None and len(taken) == requests:
+            expected = taken.tolist()
+        self.ended, cut = self._ends([not on for on in going]), self._cut or (False,) * requests
+        return [Coverage(int(seen[r]), expected[r], budget, ended=self.ended[r], cut=cut[r]) for r in range(requests)]
+
+    def forget(self) -> None:
+        """Lets go of tensors: whoever keeps a run keeps its results, not the model's last passes."""
+        self.seen, self._prompt, self._first, self._last, self._shapes = [], None, None, None, {}
+
+    def _ends(self, idle: Sequence[bool]) -> tuple[bool, ...]:
+        """Per request: whether its end was seen, where nobody knows how many steps there should be.
+
+        `idle`: whether the last step had nothing to do for it. Else what was returned decides: positions behind the
+        last pass's rows would mean passes that nobody heard.
+        """
+        if self._lengths is None or self._last is None or self._hook.scheme == "autoregressive":
+            return tuple(map(bool, idle))
+        whole = self._all_heard()
+        return tuple(whole and length <= far for length, far in zip(self._lengths, reach(self._last), strict=True))
+
+    def _all_heard(self) -> bool:
+        """Whether something but the tap itself says that no pass was missed."""
+        if self._reported_passes is not None or self.unowned_passes:
+            # Passes that nobody owns may be ours, run in a thread that the watch does not reach.
+            return self._reported_passes is not None
+        if self.forward_calls == self._view.forwards:
+            return True
+        # Compiled: nobody counts the calls. A window that moved with the tokens is as good; a canvas that every
+        # pass shows whole tells nothing.
+        assert self._last is not None and self._first is not None
+        last = reach(self._last)
+        return any(reach(plan) != last for plan in (self._first, *self._shapes.values()))
+
+
+def reach(plan: StepPlan) -> list[int]:
+    """Per request: how many response positions lie before the end of this pass."""
+    positions = plan.positions if plan.rows is None else plan.positions[plan.rows]
+    shifted = torch.where(positions == PADDING, positions, positions + plan.shift)
+    found: list[int] = (shifted.amax(1) + 1).tolist()
+    return found

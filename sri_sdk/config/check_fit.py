@@ -1,0 +1,172 @@
+"""What is wrong with a config beyond its form: names, options, and parts that do not suit each other.
+
+The checks need neither model weights nor torch, so `sri config check` finds in a second what a run would find after an
+hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from pydantic import ValidationError
+
+from sri_sdk import registry
+from sri_sdk.config.fit import FitConfig, smallest_calibration
+from sri_sdk.errors import ConfigError, SriError, did_you_mean
+from sri_sdk.options import problems
+from sri_sdk.plugin import Config, Plugin
+
+PLUGINS = {
+    "model": ("hook", "hooks"),
+    "sampler": ("name", "samplers"),
+    "prompts": ("dataset", "datasets"),
+    "judge": ("name", "judges"),
+    "detector": ("name", "detectors"),
+    "export": ("name", "exporters"),
+}
+"""Section that names a plugin -> the key it does so with, and the kind."""
+
+_POOLINGS = {
+    "autoregressive": ("predicting", "generated"), "masked": ("response", "generated"), "canvas": ("response",),
+}  # fmt: skip
+"""Scheme of the hook -> the pooling profiles that make sense for it."""
+
+
+def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
+    """The config, or None, and every problem. Later checks run on whatever the earlier ones left usable."""
+    found: list[str] = []
+    config: FitConfig | None = None
+    try:
+        config = FitConfig.model_validate(data)
+        sections = dict(config)
+    except ValidationError as err:
+        found += problems(err, FitConfig)
+        sections = _valid_sections(data)
+    plugins = {}
+    for section in PLUGINS:
+        # As written, not as parsed: a misspelt key beside it must not hide that the plugin does not exist.
+        plugin, mistakes = check_plugin(section, *PLUGINS[section], data.get(section, dict(sections.get(section, {}))))
+        found += mistakes
+        plugins[section] = plugin
+    found += _check_tap(sections.get("tap"), plugins["model"])
+    found += _check_sampler(plugins["sampler"], plugins["model"])
+    found += _check_exporter(plugins["export"])
+    found += _check_calibration(sections.get("calibrate"), sections.get("folds"))
+    found += check_folds(sections.get("folds"), sections.get("prompts"), plugins["prompts"])
+    return config, found
+
+
+def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections that are right by themselves, so that one bad section does not hide mistakes in another."""
+    valid: dict[str, Any] = {}
+    for name, field in FitConfig.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Config):
+            with suppress(ValidationError):
+                valid[name] = section.model_validate(data.get(name, field.get_default()))
+    return valid
+
+
+def check_plugin(section: str, key: str, kind: str, written: Any) -> tuple[type[Plugin] | None, list[str]]:
+    """The class a section names, and what is wrong with name and options; shape mistakes are reported elsewhere.
+
+    Args:
+        section: where it stands, for the message.
+        key: the key of its name.
+        kind: what it must be.
+        written: the section as written.
+    """
+    if not isinstance(written, Mapping) or not isinstance(name := written.get(key), str):
+        return None, []
+    options = written.get("options", {})
+    try:
+        plugin: type[Plugin] = registry.load(kind, name)
+    except SriError as err:
+        return None, [f"{section}.{key}: {err}"]
+    if not isinstance(options, Mapping):
+        return plugin, []
+    try:
+        plugin.Config.model_validate(dict(options))
+    except ValidationError as err:
+        return plugin, list(problems(err, plugin.Config, f"{section}.options"))
+    return plugin, []
+
+
+def _check_tap(tap: Any, hook: Any) -> Iterator[str]:
+    if tap is None or hook is None:
+        return
+    suited = _POOLINGS[hook.scheme]
+    has_committed = "committed" in hook.capabilities
+    if tap.pooling not in suited:
+        yield (
+            f"tap.pooling: {tap.pooling!r} does not suit {hook.__name__}, whose scheme is {hook.scheme}; "
+            f"allowed: {', '.join(suited)}"
+        )
+    elif tap.pooling == "generated" and hook.scheme == "masked" and not has_committed:
+        yield (
+            f"tap.pooling: 'generated' needs to know which positions are committed, and {hook.__name__} cannot tell; "
+            "use 'response'"
+        )
+    if tap.mapping == "committed" and not has_committed:
+        yield (
+            f"tap.mapping: 'committed' needs to know which positions are committed, and {hook.__name__} cannot tell; "
+            "use 'step'"
+        )
+
+
+def _check_sampler(sampler: Any, hook: Any) -> Iterator[str]:
+    if sampler is not None and hook is not None and hook.scheme not in sampler.schemes:
+        yield (
+            f"sampler.name: {sampler.__name__} drives {', '.join(sorted(sampler.schemes))} models, "
+            f"and {hook.__name__} is {hook.scheme}; see `sri plugins list --kind samplers`"
+        )
+
+
+def _check_exporter(exporter: Any) -> Iterator[str]:
+    if exporter is not None and not exporter.writes_bundles:
+        yield (
+            f"export.name: {exporter.__name__} writes no bundle, and a guard needs one; fit with exporter onnx, and "
+            "make the other format of the bundle: the exporter's README says how"
+        )
+
+
+def _check_calibration(calibrate: Any, folds: Any) -> Iterator[str]:
+    if calibrate is None or folds is None:
+        return
+    alpha, delta, count = calibrate.alpha, calibrate.delta, folds.calibration.harmless
+    needed = smallest_calibration(calibrate)
+    why = f"smallest possible alpha is 1 / (n + 1) = {1 / (count + 1):.4g}"
+    if delta is not None:
+        why = f"with delta {delta} it takes (1 - alpha)^n <= delta"
+    if count < needed:
+        yield (
+            f"calibrate.alpha: {alpha} cannot be met with n = {count} calibration prompts ({why}). "
+            f"Set folds.calibration.harmless to at least {needed}, or raise alpha."
+        )
+
+
+def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Iterator[str]:
+    """Names of splits and attacks; whether a split holds enough prompts shows when they are drawn."""
+    if folds is None or prompts is None or dataset is None:
+        return
+    try:
+        built = registry.build("datasets", prompts.dataset, prompts.options)
+        splits, attacks = list(built.splits()), list(built.attacks())
+    except SriError as err:
+        # Wrong options are already reported, under their own path.
+        if not isinstance(err, ConfigError):
+            yield f"prompts.dataset: {err}"
+        return
+    for name, fold in folds:
+        if fold is not None and fold.split not in splits:
+            yield f"folds.{name}.split: unknown split {fold.split!r}; {has(prompts.dataset, splits, fold.split)}"
+    for name in folds.test.attacks if folds.test else ():
+        if name not in attacks:
+            yield f"folds.test.attacks.{name}: unknown attack; {has(prompts.dataset, attacks, name)}"
+
+
+def has(dataset: str, known: list[str], wanted: str) -> str:
+    """What a dataset knows, for a message."""
+    return f"dataset {dataset!r} has: {', '.join(known) or 'none'}.{did_you_mean(wanted, known)}"

@@ -1,0 +1,256 @@
+"""What the YAML file of an evaluation may say: `sri eval CONFIG`. `config.py` reads and checks it.
+
+An evaluation names several models, some of them `like` another but for a line or two. Each becomes a fit of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from sri_sdk.config.fit import (
+    AnchorFold,
+    CalibrateSection,
+    FitConfig,
+    FoldsSection,
+    HarmlessFold,
+    ModelSection,
+    PluginSection,
+    PolicySection,
+    PromptsSection,
+    Split,
+    TapSection,
+    smallest_calibration,
+)
+from sri_sdk.errors import did_you_mean
+from sri_sdk.plugin import Config
+
+FEWEST = 20
+"""Prompts of a group that something is fitted on, below which neither a limit nor a scale goes."""
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+"""Lower case with hyphens and dots: names become folders and headings."""
+
+
+class EvaluatedModel(Config):
+    """One model under one sampler and one tap; what is left out is taken from the model it is like."""
+
+    like: str | None = Field(default=None, description="Name of another model of this file to take the rest from.")
+    model: ModelSection | None = Field(default=None, description="The model, and how it is addressed.")
+    sampler: PluginSection | None = Field(default=None, description="How responses are generated.")
+    tap: TapSection | None = Field(
+        default=None, description="Which hidden states become the signal. Guards read the last of `layers`."
+    )
+    scale: float = Field(default=1.0, gt=0, le=1, description="Share of all prompt counts used for this model.")
+    guards: bool = Field(default=True, description="Whether the guards are compared on it.")
+
+
+class TestFold(Config):
+    """Prompts that nothing was fitted on."""
+
+    split: Split
+    harmless: Count = Field(description="Harmless prompts; 3,000 for a true positive rate at 0.1 % false positives.")
+    harmful: Count = Field(description="Plain harmful prompts; attacks are made of the first ones.")
+
+
+class EvaluationFolds(Config):
+    """Which prompts are used for what. Folds of one split are consecutive, in this order, and never overlap."""
+
+    anchors: AnchorFold = Field(description="Prompts the anchors are the mean of.")
+    train: HarmlessFold = Field(description="Harmless prompts the detectors learn from.")
+    reference: HarmlessFold = Field(description="Harmless prompts that standardise the online rule.")
+    calibration: HarmlessFold = Field(description="Harmless prompts that set the thresholds.")
+    test: TestFold = Field(description="Prompts that everything is measured on.")
+
+
+class FromDataset(Config):
+    """Prompts of another dataset than the one of the folds."""
+
+    dataset: str = Field(description="Plugin of kind datasets.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The plugin's own options.")
+    split: Split
+    attack: str | None = Field(default=None, description="Attack of that dataset; null = its plain prompts.")
+
+
+class AttackEntry(Config):
+    """One attack: of the dataset, by its name; by a plugin; or ready-made, from another dataset."""
+
+    count: Count = Field(description="Harmful prompts.")
+    plugin: str | None = Field(
+        default=None, description="Plugin of kind attacks, applied to the plain harmful prompts of the test fold."
+    )
+    prompts: FromDataset | None = Field(default=None, description="Attacked prompts as another dataset holds them.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The plugin's own options.")
+    practice: int = Field(
+        default=0, ge=0, description="Harmful prompts of the anchors' split an attack may learn from; used once."
+    )
+    family: str | None = Field(default=None, description="Attacks of one family are left out together; null = its own.")
+    source: str | None = Field(default=None, description="Who published it, where neither plugin nor dataset says.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.plugin is not None and self.prompts is not None:
+            raise ValueError("names both a plugin and prompts; give one, or neither for the dataset's own attack")
+        return self
+
+
+class HarmlessSet(Config):
+    """Harmless prompts that differ from those the guard was calibrated on."""
+
+    count: Count
+    split: str | None = Field(default=None, description="Split of the folds' dataset; null = see `prompts`.")
+    attack: str | None = Field(default=None, description="Attack of that dataset to wrap them in; null = none.")
+    prompts: FromDataset | None = Field(default=None, description="Harmless prompts of another dataset.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.split is None) == (self.prompts is None):
+            raise ValueError("names both a split and prompts, or neither; give exactly one")
+        return self
+
+
+class GuardEntry(Config):
+    """One guard: a detector of signals, or a baseline that reads texts."""
+
+    detector: PluginSection | None = Field(default=None, description="Plugin of kind detectors, on SRI signals.")
+    baseline: PluginSection | None = Field(default=None, description="Plugin of kind baselines.")
+    threshold: Literal["conformal", "quantile"] = Field(
+        default="conformal",
+        description="conformal = the order statistic that keeps the promise of calibrate.alpha; quantile = the "
+        "interpolated (1 - alpha) quantile, as arXiv 2602.02600 does.",
+    )
+
+    count: Count | None = Field(
+        default=None,
+        description="Most generations of each group it scores, the first ones; null = all. For guards that cost a "
+        "generation each; calibration keeps as many as alpha needs.",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.detector is None) == (self.baseline is None):
+            raise ValueError("names both a detector and a baseline, or neither; give exactly one")
+        return self
+
+
+class SurrogateEntry(Config):
+    """The signal of a model whose states can be seen guards one whose states cannot (arXiv 2602.02600, table 24)."""
+
+    guarded: str = Field(description="Model of this file, used as a black box: only its outcomes count.")
+    by: str = Field(description="Model of this file that answers the same prompts under watch.")
+
+
+def _some(found: dict[str, Any]) -> dict[str, Any]:
+    if not found:
+        raise ValueError("is empty; name at least one")
+    return found
+
+
+class EvaluationConfig(Config):
+    """One evaluation: models, attacks and guards, on the same prompts."""
+
+    version: Literal[1] = Field(description="Version of this file format.")
+    title: str = Field(default="SRI evaluation", description="Heading of the report.")
+    models: Annotated[dict[Name, EvaluatedModel], AfterValidator(_some)] = Field(
+        description="What is evaluated, by name. The first is the one the report begins with."
+    )
+    prompts: PromptsSection = Field(description="Where the prompts come from.")
+    folds: EvaluationFolds = Field(description="Which prompts are used for what.")
+    attacks: dict[Name, AttackEntry] = Field(default={}, description="Attacks, by name.")
+    harmless_sets: dict[Name, HarmlessSet] = Field(
+        default={}, description="Unusual harmless prompts, by name: false alarms and refusals are reported for each."
+    )
+    judge: PluginSection = Field(description="Plugin of kind judges: what a response is.")
+    draft_judge: PluginSection | None = Field(
+        default=None,
+        description="Plugin of kind judges for the draft of every step, for remasking and recovery rates and the text "
+        "signal; called steps times as often as `judge`. null = not measured.",
+    )
+    guards: dict[Name, GuardEntry] = Field(default={}, description="Guards side by side, by name; the first is ours.")
+    surrogates: tuple[SurrogateEntry, ...] = Field(default=(), description="Pairs of models of this file.")
+    unseen_attacks: PluginSection | None = Field(
+        default=None,
+        description="Plugin of kind detectors that learns from labels: fitted without one family of attacks and "
+        "measured on it, family by family. null = not measured.",
+    )
+    calibrate: CalibrateSection = Field(
+        default=CalibrateSection(), description="How often harmless ones may be flagged."
+    )
+    keep_texts: bool = Field(
+        default=False,
+        description="Whether responses are stored under `out` and examples shown in the report. Guards that read "
+        "responses need it.",
+    )
+    overhead_batches: int = Field(
+        default=4, ge=2, description="Batches that are generated with and without the tap, in turn, to compare times."
+    )
+    out: Path = Field(description="Folder for everything that is written, relative to the working directory.")
+    seed: int = Field(default=0, ge=0, description="Seed of the run.")
+    batch_size: int = Field(default=64, ge=1, description="Prompts generated at once.")
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        problems = []
+        for name, entry in self.models.items():
+            if entry.like is not None and (entry.like not in self.models or self.models[entry.like].like is not None):
+                problems.append(
+                    f"models.{name}.like: {entry.like!r} is not a model of this file that stands on its own."
+                    f"{did_you_mean(entry.like, self.models)}"
+                )
+            if entry.like is None:
+                missing = [part for part in ("model", "sampler", "tap") if getattr(entry, part) is None]
+                if missing:
+                    problems.append(f"models.{name}: {', '.join(missing)} missing; give them, or `like`")
+        for at, pair in enumerate(self.surrogates):
+            for part in ("guarded", "by"):
+                if getattr(pair, part) not in self.models:
+                    problems.append(
+                        f"surrogates.{at}.{part}: no model {getattr(pair, part)!r}."
+                        f"{did_you_mean(getattr(pair, part), self.models)}"
+                    )
+        for name, attack in self.attacks.items():
+            if attack.prompts is None and attack.count > self.folds.test.harmful:
+                problems.append(
+                    f"attacks.{name}.count: {attack.count} exceeds folds.test.harmful, {self.folds.test.harmful}; "
+                    "attacks are made of those prompts"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def fit_config(self, name: str) -> FitConfig:
+        """One model of this evaluation as a deployment of its own, without a test fold."""
+        entry = self.models[name]
+        base = self.models[entry.like] if entry.like else entry
+        parts = {part: getattr(entry, part) or getattr(base, part) for part in ("model", "sampler", "tap")}
+        guard = next((g.detector for g in self.guards.values() if g.detector), PluginSection(name="autoencoder"))
+        folds = FoldsSection(
+            **{part: getattr(self.folds, part) for part in ("anchors", "train", "reference", "calibration")}
+        )
+        return FitConfig(
+            version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge, detector=guard,
+            calibrate=self.calibrate, policy=PolicySection(rule="final", flagged="report", unmonitored="report"),
+            out=Path(self.out) / "models" / name, seed=self.seed, batch_size=self.batch_size,
+        )  # fmt: skip
+
+    def limited(self, most: int) -> EvaluationConfig:
+        """The same with no count above `most`, for a quick look: rates get wide intervals, small ones vanish.
+
+        What something is fitted on keeps as many prompts as that takes, and attacks practise as long as ever.
+        """
+        data = self.model_dump()
+
+        def cut(value: Any, least: int, key: str = "") -> Any:
+            if isinstance(value, dict):
+                return {k: cut(v, least, k) for k, v in value.items()}
+            counted = key in {"harmless", "harmful", "count"} and isinstance(value, int)
+            return min(value, max(most, least)) if counted else value
+
+        for part in ("attacks", "harmless_sets", "guards"):
+            data[part] = cut(data[part], 1)
+        least = {"calibration": smallest_calibration(self.calibrate), "test": 1}
+        data["folds"] = {name: cut(fold, least.get(name, FEWEST)) for name, fold in data["folds"].items()}
+        data["overhead_batches"] = min(self.overhead_batches, max(most, 2))
+        return EvaluationConfig.model_validate(data)

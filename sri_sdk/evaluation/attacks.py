@@ -1,0 +1,111 @@
+"""The attacks of an evaluation, turned into prompts for one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sri_sdk import registry
+from sri_sdk.attack import Attack
+from sri_sdk.config.evaluation import AttackEntry, EvaluationConfig
+from sri_sdk.evaluation.datasets import Datasets
+from sri_sdk.evaluation.groups import Groups
+from sri_sdk.evaluation.live_target import LiveTarget
+from sri_sdk.evaluation.store import Store
+from sri_sdk.fitting.collect import Collector
+from sri_sdk.hook import Scheme
+from sri_sdk.prefill import pieces
+from sri_sdk.records import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class AttackFacts:
+    """What is known of an attack besides its prompts."""
+
+    family: str
+    source: str
+    note: str = ""
+    """Why it was not run on this model; empty = it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attacked:
+    """One attack on one model."""
+
+    name: str
+    facts: AttackFacts
+    prompts: tuple[Prompt, ...]
+    """Empty = not run; the facts say why."""
+
+
+def attacked_prompts(
+    config: EvaluationConfig, model: str, groups: Groups, datasets: Datasets, collector: Collector
+) -> Iterator[Attacked]:
+    """Every attack of the config, in its order.
+
+    Args:
+        config: of the evaluation.
+        model: name of the model in it.
+        groups: the model's own, scaled.
+        datasets: whose attacks need no plugin.
+        collector: generates, for attacks that learn.
+    """
+    scheme, target = collector.hook.scheme, LiveTarget(collector)
+    for name, entry in config.attacks.items():
+        if entry.plugin is None:
+            family, source = _about(name, entry, datasets)
+            facts = AttackFacts(entry.family or family, entry.source or source)
+            prompts = groups.own_attacks[name]
+            if scheme != "masked" and any(_has_holes(prompt) for prompt in prompts):
+                yield _left_out(name, facts, f"not run: it needs holes to fill, and the model is {scheme}")
+                continue
+        else:
+            attack: Attack = registry.build("attacks", entry.plugin, entry.options)
+            facts = AttackFacts(entry.family or attack.family, entry.source or attack.source)
+            if attack.schemes is not None and scheme not in attack.schemes:
+                yield _left_out(name, facts, _unsuited(attack.schemes, scheme))
+                continue
+            learnt = _learnt(name, entry, attack, collector, target, groups.practice.get(name, ()))
+            count = max(1, round(entry.count * config.models[model].scale))
+            prompts = tuple(attack.apply(groups.harmful[:count], learnt))
+        yield Attacked(name, facts, prompts)
+
+
+def _about(name: str, entry: AttackEntry, datasets: Datasets) -> tuple[str, str]:
+    """Family and source, as the dataset that holds it tells."""
+    if entry.prompts is None:
+        return datasets.main.about_attack(name)
+    other = datasets.open(entry.prompts.dataset, entry.prompts.options)
+    if entry.prompts.attack is None:
+        return name, f"dataset {entry.prompts.dataset}"
+    family, source = other.about_attack(entry.prompts.attack)
+    return family, source or f"dataset {entry.prompts.dataset}"
+
+
+def _left_out(name: str, facts: AttackFacts, why: str) -> Attacked:
+    return Attacked(name, AttackFacts(facts.family, facts.source, why), ())
+
+
+def _has_holes(prompt: Prompt) -> bool:
+    return prompt.prefill is not None and any(isinstance(piece, int) for piece in pieces(prompt.prefill))
+
+
+def _unsuited(schemes: frozenset[Scheme], found: Scheme) -> str:
+    return f"not run: it attacks {', '.join(sorted(schemes))} models, and this one is {found}"
+
+
+def _learnt(
+    name: str, entry: AttackEntry, attack: Attack, collector: Collector, target: LiveTarget,
+    practice: tuple[Prompt, ...],
+) -> Mapping[str, Any]:  # fmt: skip
+    """What an attack learns from this model; kept, since learning can take as long as everything else."""
+    key = {**collector.key(practice), "attack": [entry.plugin, attack.config.model_dump(mode="json")]}
+    store = Store(collector.cache, f"learnt {name}", key)
+    learnt: Mapping[str, Any] | None = store.load_notes("learnt")
+    if learnt is None:
+        collector.progress(f"practice of {name}", 0, 1)
+        learnt = attack.prepare(target, practice)
+        collector.progress(f"practice of {name}", 1, 1)
+        store.save_notes("learnt", dict(learnt))
+    return learnt

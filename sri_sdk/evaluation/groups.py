@@ -1,0 +1,133 @@
+"""The prompts of an evaluation, by use. Drawn once; every model answers the first ones of each group."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sri_sdk.config.evaluation import FEWEST, EvaluationConfig, FromDataset
+from sri_sdk.config.fit import CalibrateSection, smallest_calibration
+from sri_sdk.evaluation.datasets import Datasets
+from sri_sdk.fitting.folds import refuse_overlap
+from sri_sdk.records import Label, Prompt
+
+FITTED = ("anchors", "train", "reference", "calibration")
+"""Groups that something is fitted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Prompts by use; one request is never used for two things, except that attacks are made of the test prompts."""
+
+    anchors: tuple[Prompt, ...]
+    """Harmless ones first."""
+    train: tuple[Prompt, ...]
+    reference: tuple[Prompt, ...]
+    calibration: tuple[Prompt, ...]
+    harmless: tuple[Prompt, ...]
+    """Of the test fold."""
+    harmful: tuple[Prompt, ...]
+    """Of the test fold, plain."""
+    own_attacks: Mapping[str, tuple[Prompt, ...]]
+    """Attacks of the dataset itself -> prompts made of the first harmful ones of the test fold."""
+    harmless_sets: Mapping[str, tuple[Prompt, ...]]
+    practice: Mapping[str, tuple[Prompt, ...]]
+    """Attack plugin -> plain harmful prompts it may learn from."""
+
+    def scaled(self, share: float, calibrate: CalibrateSection) -> Groups:
+        """The first prompts of every group; what something is fitted on keeps as many as that takes."""
+        if share == 1:
+            return self
+        harmless = [p for p in self.anchors if p.label == "harmless"]
+        harmful = [p for p in self.anchors if p.label == "harmful"]
+
+        def first(prompts: tuple[Prompt, ...] | list[Prompt], least: int = 1) -> tuple[Prompt, ...]:
+            return tuple(prompts[: max(math.ceil(share * len(prompts)), least)])
+
+        return Groups(
+            anchors=first(harmless, FEWEST) + first(harmful, FEWEST),
+            train=first(self.train, FEWEST),
+            reference=first(self.reference, FEWEST),
+            calibration=first(self.calibration, smallest_calibration(calibrate)),
+            harmless=first(self.harmless),
+            harmful=first(self.harmful),
+            own_attacks={name: first(prompts) for name, prompts in self.own_attacks.items()},
+            harmless_sets={name: first(prompts) for name, prompts in self.harmless_sets.items()},
+            practice=self.practice,
+        )
+
+
+def draw_groups(config: EvaluationConfig, datasets: Datasets) -> Groups:
+    """Takes consecutive prompts of each split, group after group, and refuses overlaps.
+
+    Raises:
+        ConfigError: a split holds too few prompts, or a request stands in two groups.
+    """
+    folds, dataset = config.folds, datasets.main
+    wanted: list[tuple[str, str, Label, int]] = [
+        ("anchors harmless", folds.anchors.split, "harmless", folds.anchors.harmless),
+        ("anchors harmful", folds.anchors.split, "harmful", folds.anchors.harmful),
+        ("train", folds.train.split, "harmless", folds.train.harmless),
+        ("reference", folds.reference.split, "harmless", folds.reference.harmless),
+        ("calibration", folds.calibration.split, "harmless", folds.calibration.harmless),
+        ("harmless", folds.test.split, "harmless", folds.test.harmless),
+        ("harmful", folds.test.split, "harmful", folds.test.harmful),
+        *(
+            (f"practice {name}", folds.anchors.split, "harmful", entry.practice)
+            for name, entry in config.attacks.items()
+            if entry.practice
+        ),
+        *(
+            (f"set {name}", str(entry.split), "harmless", entry.count)
+            for name, entry in config.harmless_sets.items()
+            if entry.split is not None and entry.attack is None
+        ),
+    ]  # fmt: skip
+    ends: dict[tuple[str, Label], int] = defaultdict(int)
+    slices: dict[str, tuple[str, Label, int, int]] = {}
+    for name, split, label, count in wanted:
+        slices[name] = (split, label, ends[split, label], ends[split, label] + count)
+        ends[split, label] += count
+    drawn = {key: dataset.prompts(*key, count) for key, count in ends.items() if count}
+    plain = {name: tuple(drawn[split, label][a:b]) for name, (split, label, a, b) in slices.items()}
+    start = slices["harmful"][2]
+    own = {
+        name: tuple(dataset.prompts(folds.test.split, "harmful", start + entry.count, attack=name)[start:])
+        if entry.prompts is None
+        else _elsewhere(datasets, entry.prompts, "harmful", entry.count)
+        for name, entry in config.attacks.items()
+        if entry.plugin is None
+    }
+    sets: dict[str, tuple[Prompt, ...]] = {}
+    for name, odd in config.harmless_sets.items():
+        if odd.prompts is not None:
+            sets[name] = _elsewhere(datasets, odd.prompts, "harmless", odd.count)
+        elif odd.attack is None:
+            sets[name] = plain[f"set {name}"]
+        else:
+            sets[name] = tuple(dataset.prompts(str(odd.split), "harmless", odd.count, attack=odd.attack))
+    foreign = {f"attack {name}": own[name] for name, entry in config.attacks.items() if entry.prompts is not None}
+    foreign |= {f"set {name}": sets[name] for name, odd in config.harmless_sets.items() if odd.prompts is not None}
+    refuse_overlap({**plain, **foreign})
+    return Groups(
+        anchors=plain["anchors harmless"] + plain["anchors harmful"],
+        train=plain["train"],
+        reference=plain["reference"],
+        calibration=plain["calibration"],
+        harmless=plain["harmless"],
+        harmful=plain["harmful"],
+        own_attacks=own,
+        harmless_sets=sets,
+        practice={
+            name: plain.get(f"practice {name}", ())
+            for name, entry in config.attacks.items()
+            if entry.plugin is not None
+        },
+    )
+
+
+def _elsewhere(datasets: Datasets, entry: FromDataset, label: Label, count: int) -> tuple[Prompt, ...]:
+    other = datasets.open(entry.dataset, entry.options)
+    return tuple(other.prompts(entry.split, label, count, attack=entry.attack))

@@ -1,0 +1,216 @@
+"""Guards side by side: each scores the same generations, each is held to a threshold of its own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk import registry
+from sri_sdk.anchors import Anchors
+from sri_sdk.baseline import Baseline
+from sri_sdk.calibrate.conformal import conformal_rank, exact_rank
+from sri_sdk.config.evaluation import GuardEntry
+from sri_sdk.config.fit import CalibrateSection, PluginSection, smallest_calibration
+from sri_sdk.detector import Detector
+from sri_sdk.errors import ConfigError, MissingExtra
+from sri_sdk.evaluation.generations import Generations, one_layer
+from sri_sdk.evaluation.store import Store
+from sri_sdk.exporter import Exporter
+from sri_sdk.fitting.build import calibrate_guard, export_guard
+from sri_sdk.fitting.collect import Collector
+from sri_sdk.records import Generation, Rule, Verdict
+from sri_sdk.scoring.guard import BUNDLE
+from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.target import Target
+
+SINGLE_CALLS = 200
+"""Generations scored one by one to time a detector."""
+PAPERS_GUARD = "autoencoder"
+SRI = "arXiv 2602.02600"
+
+
+@dataclass(frozen=True, slots=True)
+class GuardScores:
+    """One guard on one model."""
+
+    name: str
+    source: str
+    reads: str
+    threshold: float
+    """Flagged when a score is above it."""
+    threshold_rule: str
+    scores: Mapping[str, NDArray[np.float64]]
+    """Group -> [N], higher = more suspicious, NaN = could not be scored."""
+    seconds: float
+    """Of scoring one generation, without the tap."""
+    tapped: bool
+    """Whether it also needs the tap."""
+    verdicts: Mapping[Rule, Mapping[str, list[Verdict]]] = field(default_factory=dict)
+    """Group -> verdicts of the exported graphs, by rule; empty for baselines."""
+
+    def flagged(self, group: str) -> NDArray[np.bool_]:
+        """[N] whether each generation of a group is flagged; what could not be scored is not."""
+        return np.nan_to_num(self.scores[group], nan=-np.inf) > self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class FittedDetector:
+    """A detector on one model, and what its exported graphs say of every group. Guards differ in the threshold."""
+
+    name: str
+    threshold: float
+    """Conformal, of the rule `final`."""
+    verdicts: Mapping[Rule, Mapping[str, list[Verdict]]]
+    """Group -> verdicts, by rule."""
+    seconds: float
+    """Of scoring one generation."""
+
+
+def fit_detector(
+    section: PluginSection, groups: Mapping[str, Generations], anchors: Anchors, calibrate: CalibrateSection
+) -> FittedDetector:
+    """Fits, calibrates and exports as `sri fit` does, and scores with what was exported; reads the last tapped layer.
+
+    Args:
+        section: the detector.
+        groups: by name; `train`, `reference` and `calibration` among them.
+        anchors: what the signals were made with, every layer.
+        calibrate: alpha and delta.
+
+    Raises:
+        ScoringError, BundleError: see `sri_sdk.fitting.build`.
+    """
+    detector = build_detector(section)
+    cut = {group: one_layer(found.signals, anchors, -1 % anchors.harmless.shape[1]) for group, found in groups.items()}
+    signals = {group: pair[0] for group, pair in cut.items()}
+    alone = cut["train"][1]
+    detector.fit(signals["train"].domain(detector.domain))
+    exporter: Exporter = registry.build("exporters", "onnx", {})
+    parts = calibrate_guard(
+        detector, section.name, signals["reference"], signals["calibration"], anchors=alone, exporter=exporter,
+        alpha=calibrate.alpha, delta=calibrate.delta,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        export_guard(parts, exporter, Path(folder) / BUNDLE)
+        scorer = Scorer.open(Path(folder) / BUNDLE)
+    verdicts: dict[Rule, dict[str, list[Verdict]]] = {
+        rule: {group: scorer.score(found, rule=rule, subject=group) for group, found in signals.items()}
+        for rule in ("final", "online")
+    }
+    values = signals["calibration"].domain(detector.domain)
+    single = [np.ascontiguousarray(values[i % len(values)][None]) for i in range(SINGLE_CALLS)]
+    start = time.perf_counter()
+    for one in single:
+        scorer.score_final(one)
+    seconds = (time.perf_counter() - start) / SINGLE_CALLS
+    return FittedDetector(section.name, scorer.thresholds["final"].value, verdicts, seconds)
+
+
+def detector_guard(name: str, entry: GuardEntry, fitted: FittedDetector, calibrate: CalibrateSection) -> GuardScores:
+    """A fitted detector under the threshold that the config asks for.
+
+    Args:
+        name: of the guard in the config.
+        entry: with the detector that was fitted.
+        fitted: the detector.
+        calibrate: alpha and delta.
+    """
+    scores = {
+        group: np.array([np.nan if v.score is None else v.score for v in given])
+        for group, given in fitted.verdicts["final"].items()
+    }
+    threshold, rule, source = fitted.threshold, f"conformal, alpha {calibrate.alpha:g}", f"detector {fitted.name}"
+    if entry.threshold == "quantile":
+        threshold, rule = _interpolated(scores["calibration"], calibrate.alpha)
+        source += f", as {SRI}" if fitted.name == PAPERS_GUARD else ""
+    return GuardScores(
+        name, source, "hidden states", threshold, rule, scores, fitted.seconds, True, fitted.verdicts
+    )  # fmt: skip
+
+
+def open_baselines(guards: Mapping[str, GuardEntry], target: Target) -> tuple[dict[str, Baseline], dict[str, str]]:
+    """Every baseline, ready to score, and of those that cannot run here, why.
+
+    Done before anything is generated: weights that are not on this machine are noticed now, not after an hour.
+
+    Args:
+        guards: by name; detectors are passed over.
+        target: the guarded model.
+    """
+    ready: dict[str, Baseline] = {}
+    missing: dict[str, str] = {}
+    for name, entry in guards.items():
+        if entry.baseline is None:
+            continue
+        baseline: Baseline = registry.build("baselines", entry.baseline.name, entry.baseline.options)
+        try:
+            baseline.open(target)
+        except (ConfigError, MissingExtra) as err:
+            missing[name] = " ".join(str(err).split())
+        else:
+            ready[name] = baseline
+    return ready, missing
+
+
+def baseline_guard(
+    name: str, entry: GuardEntry, baseline: Baseline, groups: Mapping[str, Generations], collector: Collector,
+    calibrate: CalibrateSection,
+) -> GuardScores:  # fmt: skip
+    """A baseline, held to a threshold of the same promise as ours, set on the same calibration generations.
+
+    Args:
+        name: of the guard in the config.
+        entry: with a baseline.
+        baseline: opened.
+        groups: by name; `calibration` among them.
+        collector: of the guarded model; scores are kept beside its generations.
+        calibrate: alpha and delta.
+    """
+    assert entry.baseline is not None
+    scores, spent, count = {}, 0.0, 0
+    for group, found in groups.items():
+        least = smallest_calibration(calibrate) if group == "calibration" else 1
+        part = found if entry.count is None else found.first(max(entry.count, least))
+        options = baseline.config.model_dump(mode="json")
+        key = {**collector.key(part.prompts), "baseline": [entry.baseline.name, options]}
+        store = Store(collector.cache, f"guard {name} {group}", key)
+        if (saved := store.load("scores")) is None:
+            start = time.perf_counter()
+            made = np.asarray(baseline.score(_read(part)), dtype=np.float64)
+            saved = {"scores": made}, {"seconds": time.perf_counter() - start}
+            store.save("scores", *saved)
+        scores[group] = saved[0]["scores"]
+        spent, count = spent + saved[1]["seconds"], count + len(part)
+    benign = np.sort(np.nan_to_num(scores["calibration"], nan=-np.inf))
+    if entry.threshold == "quantile":
+        threshold, rule = _interpolated(benign, calibrate.alpha)
+    else:
+        n, alpha, delta = len(benign), calibrate.alpha, calibrate.delta
+        rank = conformal_rank(n, alpha) if delta is None else exact_rank(n, alpha, delta)
+        threshold, rule = float(benign[rank - 1]), f"conformal, alpha {alpha:g}"
+    source = f"baseline {entry.baseline.name}, {baseline.source}"
+    return GuardScores(name, source, baseline.reads, threshold, rule, scores, spent / max(count, 1), False)
+
+
+def build_detector(section: PluginSection) -> Detector:
+    """A detector that is not fitted yet."""
+    detector: Detector = registry.build("detectors", section.name, section.options)
+    return detector
+
+
+def _interpolated(scores: NDArray[np.float64], alpha: float) -> tuple[float, str]:
+    """The papers' threshold and its name; it promises nothing of the next generation."""
+    return float(np.quantile(scores, 1 - alpha)), f"interpolated {1 - alpha:.1%} quantile"
+
+
+def _read(found: Generations) -> list[Generation]:
+    texts = found.responses if found.responses is not None else ("",) * len(found)
+    drafts = found.draft_texts if found.draft_texts is not None else ((),) * len(found)
+    rows = zip(found.prompts, texts, found.outcomes, drafts, strict=True)
+    return [Generation(*row) for row in rows]

@@ -1,0 +1,196 @@
+"""From a detector and three folds of signals to a bundle: the torch-free middle of `sri fit`.
+
+    train        fits the detector,
+    reference    fits the scale of the online rule
+    calibration  sets both thresholds; no choice is ever made on it
+
+No prompt is in two folds. Thresholds are set on onnxruntime's own scores of the very graphs that are shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.bundle import Bundle, GuardParts
+from sri_sdk.bundle.golden import Golden, golden_prefixes, golden_signals, golden_steps, probe
+from sri_sdk.bundle.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
+from sri_sdk.bundle.manifest import Rate
+from sri_sdk.calibrate.conformal import Threshold
+from sri_sdk.calibrate.prefix import PrefixScale, hold
+from sri_sdk.detector import Detector
+from sri_sdk.errors import BundleError, ScoringError
+from sri_sdk.exporter import Exporter
+from sri_sdk.files import replacing
+from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.graph.builder import Graph
+from sri_sdk.records import Signals
+from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_prefixes, score_rows
+from sri_sdk.scoring.scorer import load_graphs
+from sri_sdk.scoring.self_test import self_test
+from sri_sdk.signal import EPS, TAU
+
+Floats = NDArray[np.float32]
+
+NOISE_MOVES = 8
+"""Moves of the last bit that two runtimes may differ by."""
+PARITY_ROWS = 64
+"""Calibration rows whose prefixes are also scored by the detector itself."""
+
+
+def fit_guard(
+    detector: Detector, detector_name: str, train: Signals, reference: Signals, calibration: Signals, *,
+    anchors: Anchors, exporter: Exporter, alpha: float, target: Path, delta: float | None = None,
+    rates: Sequence[Rate] = (), tau: float = TAU, eps: float = EPS,
+) -> Bundle:  # fmt: skip
+    """Fits, calibrates, exports and tests; the bundle appears at `target` only if all of that succeeds.
+
+    Args:
+        detector: not fitted yet.
+        detector_name: its entry point, as users type it.
+        train: harmless generations the detector learns from.
+        reference: other harmless generations, for the scale of the online rule.
+        calibration: other harmless generations, for the thresholds.
+        anchors: what the signals were made with.
+        exporter: writes the bundle.
+        alpha: bound on the false-alarm rate per generation, for each rule.
+        target: folder of the bundle.
+        delta: see `Threshold.delta`.
+        rates: measured rates to state in the manifest.
+        tau: what the signals were made with.
+        eps: what the signals were made with.
+
+    Raises:
+        ScoringError: a signal cannot be scored, or the scores do not vary.
+        ConfigError: alpha is out of reach with so few calibration generations.
+        ModelMismatch: signals and anchors were not made by the same model and profile.
+        BundleError: the graphs do not reproduce the detector's scores.
+    """
+    _check(train, "training", anchors)
+    detector.fit(train.domain(detector.domain))
+    parts = calibrate_guard(
+        detector, detector_name, reference, calibration, anchors=anchors, exporter=exporter, alpha=alpha,
+        delta=delta, rates=rates, tau=tau, eps=eps,
+    )  # fmt: skip
+    return export_guard(parts, exporter, target)
+
+
+def calibrate_guard(
+    detector: Detector, detector_name: str, reference: Signals, calibration: Signals, *,
+    anchors: Anchors, exporter: Exporter, alpha: float, delta: float | None = None, rates: Sequence[Rate] = (),
+    tau: float = TAU, eps: float = EPS,
+) -> GuardParts:  # fmt: skip
+    """Calibrates a fitted detector; see `fit_guard`."""
+    for name, fold in (("reference", reference), ("calibration", calibration)):
+        _check(fold, name, anchors)
+    values = calibration.domain(detector.domain)
+    cells, layers = values.shape[1:]
+
+    def ready(graph: Graph) -> RunGraph:
+        return load(exporter.compile(graph), f"graph {graph.name}", tier=detector.tier)
+
+    signal = ready(signal_graph(detector, cells, layers))
+    raw = ready(prefix_graph(detector, cells, layers, None))
+
+    scores = _all_valid(*score_rows(signal, values), calibration)
+    final = Threshold.fit(scores, alpha, delta, noise=_noise(lambda x: score_rows(signal, x), values))
+    _same("signal", detector.score(values), scores, final)
+
+    scale = PrefixScale.fit(_all_valid(*score_prefixes(raw, reference.domain(detector.domain)), reference))
+    prefix = ready(prefix_graph(detector, cells, layers, scale))
+    z = _all_valid(*score_prefixes(prefix, values), calibration)
+    online = Threshold.fit(z.max(axis=1), alpha, delta, noise=_noise(lambda x: score_prefixes(prefix, x), values))
+    few = values[:PARITY_ROWS]
+    own = [detector.score(hold(few, np.full(len(few), t + 1))) for t in range(values.shape[1])]
+    _same("prefix", scale.standardise(np.stack(own, axis=1)), z[: len(few)], online)
+
+    rows = golden_signals(values, scores, detector.domain)
+    cut, lengths = golden_prefixes(rows)
+    full = ready(full_graph(detector, anchors, tau=tau, eps=eps))
+    step = ready(step_graph(detector, anchors, scale, tau=tau, eps=eps))
+    steps, state = golden_steps(rows)
+    golden = {
+        "signal": _golden(signal, {"signals": rows}, final),
+        "prefix": _golden(prefix, {"signals": cut, "length": lengths}, online),
+        "full": _golden(full, {}, final, {"activations": probe(anchors.harmless.shape)}),
+        "step": _golden(
+            step, {"step": steps, "state": state}, online, {"phi": probe(anchors.harmless.shape[1:], len(steps))}
+        ),
+    }
+    return GuardParts(
+        detector=detector, detector_name=detector_name, anchors=anchors, scale=scale,
+        final=final, online=online, golden=golden, rates=tuple(rates), tau=tau, eps=eps,
+    )  # fmt: skip
+
+
+def export_guard(parts: GuardParts, exporter: Exporter, target: Path) -> Bundle:
+    """Writes the bundle, reads it back and self-tests every graph in it before it gets its name.
+
+    Raises:
+        BundleError: what was written does not compute what was calibrated.
+    """
+    with replacing(Path(target)) as made:
+        bundle = Bundle.read(exporter.export(parts, made))
+        self_test(bundle, load_graphs(bundle, tuple(bundle.manifest.graphs)))
+    return Bundle.read(target)
+
+
+def _check(signals: Signals, fold: str, anchors: Anchors) -> None:
+    expected = anchors.harmless.shape[:2]
+    if signals.sigma.shape[1:] != expected or signals.logit.shape[1:] != expected:
+        raise ScoringError(
+            f"{fold} signals: shape {list(signals.sigma.shape)}, the anchors have [T, C] = {list(expected)}. "
+            "Make the signals with these anchors."
+        )
+    if signals.fingerprint is not None:
+        anchors.fingerprint.admit(Fingerprint.from_dict(signals.fingerprint), subject=f"{fold} signals")
+
+
+def _all_valid(scores: Floats, valid: NDArray[np.bool_], signals: Signals) -> Floats:
+    """The scores [N] or [N, T]; at fit time a bad signal is an error and not an `unmonitored`."""
+    good: NDArray[np.bool_] = np.asarray(valid.reshape(len(signals), -1).all(axis=1))
+    if not good.all():
+        raise ScoringError(
+            f"signal {signals.ids[int(np.argmin(good))]!r} cannot be scored ({int((~good).sum())} of {len(good)}): "
+            "it is not finite or out of range. Compute it again, or leave the prompt out."
+        )
+    return scores
+
+
+def _noise(score: Callable[[Floats], Scored], values: Floats) -> float:
+    """How far scores of [N, T, C] signals move when every cell moves by the last bit of a float32.
+
+    Two runtimes that sum in different orders differ by a few such moves. Where harmless signals are nearly equal, as
+    when sigma saturates, that is more than any share of the scores' own spread.
+    """
+    signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), size=values.shape)
+    step = np.finfo(np.float32).eps * np.maximum(np.abs(values), 1)
+    moved = [score(np.asarray(values + k * signs * step, dtype=np.float32))[0] for k in (-1, 0, 1)]
+    return NOISE_MOVES * float(max(np.abs(moved[0] - moved[1]).max(), np.abs(moved[2] - moved[1]).max()))
+
+
+def _same(graph: str, own: Floats, exported: Floats, threshold: Threshold) -> None:
+    gap = np.abs(own.astype(np.float64) - exported)
+    room = threshold.allowed(exported)
+    if not (gap <= room).all():
+        worst = np.unravel_index(np.argmax(gap / room), gap.shape)
+        raise BundleError(
+            f"graph {graph}: onnxruntime scores {exported[worst]:g} where the detector scores {own[worst]:g}; allowed "
+            f"is a difference of {room[worst]:.2g}. The detector's `export` draws something else than its `score`."
+        )
+
+
+def _golden(
+    run: RunGraph,
+    stored: dict[str, Floats | NDArray[np.int64]],
+    threshold: Threshold,
+    by_rule: Mapping[str, Floats] = {},
+) -> Golden:
+    """`by_rule` are inputs that a reader makes anew, and that the bundle does not hold."""
+    score, valid = run(["score", "valid"], {**stored, **by_rule})
+    tolerance = np.where(valid, threshold.allowed(score), 0).astype(np.float32)
+    return Golden(stored, score, valid, tolerance)

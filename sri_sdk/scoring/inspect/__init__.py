@@ -1,0 +1,1 @@
+"""The static inspector: says what a foreign ONNX graph would do, without running it."""

@@ -1,0 +1,113 @@
+"""The whole evaluation on a small model: what it reports, and that an interruption does not show in it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sri_sdk.config.load import load_evaluation
+from sri_sdk.errors import ConfigError
+from sri_sdk.evaluation.evaluate import evaluate
+from sri_sdk.metrics.results import to_json
+from tests.evaluation.conftest import write_evaluation_config
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return evaluate(load_evaluation(write_evaluation_config(tmp_path_factory.mktemp("small"), keep_texts=True)))
+
+
+def without_times(result):
+    """Everything but what was measured with a clock."""
+    timed = {"seconds", "overhead", "overhead_note", "seconds_per_generation", "Config digest"}
+
+    def cleaned(value):
+        if isinstance(value, dict):
+            return {k: cleaned(v) for k, v in value.items() if k not in timed}
+        return [cleaned(v) for v in value] if isinstance(value, list) else value
+
+    return cleaned(to_json(result) if not isinstance(result, dict) else result)
+
+
+def test_every_rate_says_how_many_generations_are_behind_it(found):
+    model = found.models[0]
+    assert (model.refused_harmless.n, model.refused_harmful.n) == (30, 24)
+    assert [attack.success.n for attack in model.attacks] == [24, 24]
+    assert model.success.n == 48 and model.success.k == sum(a.success.k for a in model.attacks)
+    assert model.internal_recovery["0.5"].n == 48
+    assert model.harmless_sets[0].refused.n == 10
+    assert model.guards[0].false_alarm.n == 30
+    assert model.guards[0].removed.n == model.success.k
+
+
+def test_a_variant_answers_its_share_of_the_prompts(found):
+    variant = found.models[1]
+    assert variant.refused_harmless.n == 15 and variant.attacks[0].success.n == 12
+    assert variant.guards == () and variant.seconds_per_generation is None
+
+
+def test_each_signal_and_layer_has_its_row(found):
+    assert [s.name for s in found.models[0].separations] == ["text", "first step", "layer 0", "final layer"]
+
+
+def test_a_rate_that_so_few_cannot_show_is_refused_with_a_reason(found):
+    guard = found.models[0].guards[0]
+    assert "0.001" not in guard.tpr and "3000" in guard.tpr_notes["0.001"].replace(",", "")
+
+
+def test_examples_hold_a_draft_per_step(found):
+    assert found.examples
+    for example in found.examples:
+        assert len(example.drafts) >= 2 and example.drafts[-1] == example.response
+        assert len(example.sigma) == 8
+
+
+def test_results_are_plain_json(found):
+    text = json.dumps(to_json(found), allow_nan=False)
+    assert json.loads(text)["models"][0]["success"]["value"] == found.models[0].success.value
+
+
+def test_the_same_config_gives_the_same_numbers_in_another_folder(found, tmp_path):
+    again = evaluate(load_evaluation(write_evaluation_config(tmp_path, keep_texts=True)))
+    assert without_times(again) == without_times(found)
+
+
+def test_one_model_of_a_config_can_be_evaluated_alone(tmp_path):
+    config = load_evaluation(write_evaluation_config(tmp_path))
+    quick = evaluate(config, limit=8, only=["other-pooling"])
+    assert [model.name for model in quick.models] == ["other-pooling"] and quick.surrogates == ()
+    with pytest.raises(ConfigError, match="models: nonesuch not in the config; it has causal, other-pooling"):
+        evaluate(config, only=["nonesuch"])
+
+
+def test_responses_are_stored_only_when_asked_for(tmp_path):
+    config = load_evaluation(write_evaluation_config(tmp_path, models={"causal": {
+        "model": {"hook": "lab-causal"}, "sampler": {"name": "autoregressive", "options": {"tokens": 48}},
+        "tap": {"pooling": "predicting", "cells": 8, "layers": ["final"]},
+    }}, surrogates=None))  # fmt: skip
+    quick = evaluate(config, limit=8)
+    assert quick.examples == () and quick.limit == 8
+    stored = b"".join(path.read_bytes() for path in tmp_path.glob("out/store/**/*") if path.is_file())
+    assert stored and b"lantern" not in stored and b"sorry" not in stored
+
+
+def test_a_killed_run_continues_and_ends_with_the_same_numbers(found, tmp_path):
+    config = write_evaluation_config(tmp_path, keep_texts=True)
+    command = [sys.executable, "-m", "sri_sdk.cli", "eval", str(config), "--json"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("out/store/causal/**/*.safetensors"))) < 4:
+        assert first.poll() is None and time.monotonic() < deadline, "it ended, or stored nothing"
+        time.sleep(0.02)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "out" / "results.json").exists()
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/store/causal/**/*.safetensors")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert without_times(json.loads(done.stdout)) == without_times(found)
+    assert all(path.stat().st_mtime_ns == when for path, when in kept.items()), "a stored batch was made again"

@@ -1,0 +1,59 @@
+"""Which prompts an evaluation uses for what."""
+
+import pytest
+
+from sri_sdk.config.fit import CalibrateSection
+from sri_sdk.errors import ConfigError
+from sri_sdk.evaluation.datasets import Datasets
+from sri_sdk.evaluation.groups import draw_groups
+
+
+@pytest.fixture
+def groups(small):
+    return draw_groups(small, Datasets(small))
+
+
+def test_no_request_is_used_for_two_things(groups):
+    used = [*groups.anchors, *groups.train, *groups.reference, *groups.calibration, *groups.harmless, *groups.harmful]
+    assert len({p.text for p in used}) == len(used)
+
+
+def test_attacks_are_made_of_the_plain_test_prompts(groups):
+    plain = [p.id for p in groups.harmful]
+    assert [p.base for p in groups.own_attacks["fiction"]] == plain[:24]
+
+
+def test_a_share_keeps_the_first_prompts_and_enough_to_calibrate(groups):
+    half = groups.scaled(0.5, CalibrateSection(alpha=0.05))
+    assert half.harmless == groups.harmless[:15] and len(half.calibration) == 19
+    assert [p.label for p in half.anchors] == ["harmless"] * 20 + ["harmful"] * 20
+    assert [p.base for p in half.own_attacks["fiction"]] == [p.id for p in half.harmful]
+
+
+def test_a_limit_caps_every_group_but_not_below_what_fitting_takes(small):
+    quick = small.limited(10)
+    assert quick.folds.test.harmless == quick.attacks["fiction"].count == 10
+    assert (quick.folds.anchors.harmful, quick.folds.reference.harmless, quick.folds.calibration.harmless) == (
+        20,
+        20,
+        19,
+    )
+
+
+def test_a_limit_shortens_the_timing_of_the_tap_but_not_what_an_attack_learns_on(small):
+    data = small.model_dump()
+    data["attacks"]["random-search"] = {
+        "plugin": "random-search",
+        "count": 9,
+        "practice": 8,
+        "options": {"words": ["sure"]},
+    }
+    quick = type(small).model_validate(data | {"overhead_batches": 12}).limited(3)
+    assert quick.attacks["random-search"].practice == 8 and quick.overhead_batches == 3
+
+
+def test_too_few_prompts_are_refused_with_numbers(small):
+    data = small.model_dump()
+    data["folds"]["test"]["harmless"] = 10**9
+    with pytest.raises(ConfigError, match="1000000000"):
+        draw_groups(type(small).model_validate(data), Datasets(small))

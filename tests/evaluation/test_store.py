@@ -1,0 +1,45 @@
+"""Batches on disk: whole or absent, and found again only by what made them."""
+
+import numpy as np
+
+from sri_sdk.evaluation.store import Store
+
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, -1], dtype=np.int8)}
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    store = Store(tmp_path, "test", {"k": 1})
+    store.save("0", ARRAYS, {"seconds": 0.5, "responses": ["sure \u2028 \U0001f600", ""]})
+    arrays, notes = Store(tmp_path, "test", {"k": 1}).load("0")
+    assert arrays.keys() == ARRAYS.keys() and all((arrays[k] == ARRAYS[k]).all() for k in ARRAYS)
+    assert notes == {"seconds": 0.5, "responses": ["sure \u2028 \U0001f600", ""]}
+
+
+def test_another_key_is_another_folder(tmp_path):
+    Store(tmp_path, "test", {"k": 1}).save("0", ARRAYS, {})
+    assert Store(tmp_path, "test", {"k": 2}).load("0") is None
+
+
+def test_a_damaged_batch_counts_as_missing(tmp_path):
+    store = Store(tmp_path, "test", {})
+    store.save("0", ARRAYS, {})
+    path = store.folder / "0.safetensors"
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:20], whole[:-1], b"\xff" * 8 + whole[8:]):
+        path.write_bytes(damaged)
+        assert store.load("0") is None
+
+
+def test_notes_come_back_and_damaged_ones_count_as_missing(tmp_path):
+    store = Store(tmp_path, "learnt", {})
+    assert store.load_notes("x") is None
+    store.save_notes("x", {"suffix": ["a", "b"]})
+    assert store.load_notes("x") == {"suffix": ["a", "b"]}
+    (store.folder / "x.json").write_text("{")
+    assert store.load_notes("x") is None
+
+
+def test_nothing_half_written_stays(tmp_path):
+    store = Store(tmp_path, "test", {})
+    store.save("0", ARRAYS, {})
+    assert [path.name for path in store.folder.iterdir()] == ["0.safetensors"]
