@@ -16,7 +16,7 @@ from sri_plugin_samplers.autoregressive import AutoregressiveSampler
 from sri_plugin_samplers.low_confidence import LowConfidenceSampler
 
 from sri_sdk.capture.identity import fingerprint
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook

@@ -21,7 +21,7 @@ from sri_sdk.scoring.scorer import Scorer
 
 PLACES: dict[str, tuple[tuple[Any, str], ...]] = {
     "choosing the hook": ((watch_module, "choose_hook"),),
-    "fingerprint": ((watch_module, "with_guard"),),
+    "fingerprint": ((watch_module, "watch_settings"),),
     "callbacks": ((Tap, "on_root"), (Tap, "on_embedding"), (Tap, "on_state")),
     "pooling": tuple((p, name) for p in (CanvasPooler, RunningPooler) for name in ("add", "settle", "tail")),
     "recorder": ((Recorder, "take"), (Recorder, "finish"), (Recorder, "clock"), (Recorder, "phi")),

@@ -16,22 +16,37 @@ from sri_sdk.extras import missing_extra as _missing_extra
 
 if TYPE_CHECKING:
     from sri_sdk.anchors import Anchors
+    from sri_sdk.attack import Attack
+    from sri_sdk.baseline import Baseline
+    from sri_sdk.bundle.bundle import Bundle
+    from sri_sdk.canvas import Canvas
     from sri_sdk.capture.drive import drive
+    from sri_sdk.capture.run import Run
+    from sri_sdk.capture.settings import WatchSettings, watch_settings
     from sri_sdk.capture.watch import watch
+    from sri_sdk.config.load import load_config, load_evaluation
     from sri_sdk.dataset import Dataset
     from sri_sdk.detector import Detector
+    from sri_sdk.emitter import Delivery, Emitter
     from sri_sdk.errors import SriError
+    from sri_sdk.evaluation.evaluate import evaluate
     from sri_sdk.exporter import Exporter
     from sri_sdk.fingerprint import Fingerprint
+    from sri_sdk.fitting.deployment import Deployment
+    from sri_sdk.fitting.fit import Fitted, fit
     from sri_sdk.graph.builder import Graph, Value
     from sri_sdk.grid import StepGrid
     from sri_sdk.hook import Hook
     from sri_sdk.judge import Judge
+    from sri_sdk.metrics.results import Evaluation
     from sri_sdk.plugin import Config
+    from sri_sdk.policy import Decision, Policy
     from sri_sdk.records import (
         Encoded,
         Fit,
         ForwardCall,
+        ForwardOutput,
+        Generation,
         Intervention,
         LoadedModel,
         Match,
@@ -46,18 +61,32 @@ if TYPE_CHECKING:
     from sri_sdk.sampler import Sampler
     from sri_sdk.scoring.guard import Guard
     from sri_sdk.scoring.scorer import Scorer
+    from sri_sdk.scoring.signal_files import write_signals
     from sri_sdk.sink import Sink
+    from sri_sdk.target import Target
 
 __all__ = [
     "Anchors",
+    "Attack",
+    "Baseline",
+    "Bundle",
+    "Canvas",
     "Config",
     "Dataset",
+    "Decision",
+    "Delivery",
+    "Deployment",
     "Detector",
+    "Emitter",
     "Encoded",
+    "Evaluation",
     "Exporter",
     "Fingerprint",
     "Fit",
+    "Fitted",
     "ForwardCall",
+    "ForwardOutput",
+    "Generation",
     "Graph",
     "Guard",
     "Hook",
@@ -65,7 +94,9 @@ __all__ = [
     "Judge",
     "LoadedModel",
     "Match",
+    "Policy",
     "Prompt",
+    "Run",
     "RunView",
     "Sampler",
     "SamplerStep",
@@ -75,23 +106,43 @@ __all__ = [
     "SriError",
     "StepGrid",
     "StepPlan",
+    "Target",
     "Trace",
     "Value",
     "Verdict",
+    "WatchSettings",
     "drive",
+    "evaluate",
+    "fit",
+    "load_config",
+    "load_evaluation",
     "watch",
+    "watch_settings",
+    "write_signals",
 ]
 
 _HOME = {
     "Anchors": "anchors",
+    "Attack": "attack",
+    "Baseline": "baseline",
+    "Bundle": "bundle.bundle",
+    "Canvas": "canvas",
     "Config": "plugin",
     "Dataset": "dataset",
+    "Decision": "policy",
+    "Delivery": "emitter",
+    "Deployment": "fitting.deployment",
     "Detector": "detector",
+    "Emitter": "emitter",
     "Encoded": "records",
+    "Evaluation": "metrics.results",
     "Exporter": "exporter",
     "Fingerprint": "fingerprint",
     "Fit": "records",
+    "Fitted": "fitting.fit",
     "ForwardCall": "records",
+    "ForwardOutput": "records",
+    "Generation": "records",
     "Graph": "graph.builder",
     "Guard": "scoring.guard",
     "Hook": "hook",
@@ -99,7 +150,9 @@ _HOME = {
     "Judge": "judge",
     "LoadedModel": "records",
     "Match": "records",
+    "Policy": "policy",
     "Prompt": "records",
+    "Run": "capture.run",
     "RunView": "records",
     "Sampler": "sampler",
     "SamplerStep": "records",
@@ -109,11 +162,19 @@ _HOME = {
     "SriError": "errors",
     "StepGrid": "grid",
     "StepPlan": "records",
+    "Target": "target",
     "Trace": "records",
     "Value": "graph.builder",
     "Verdict": "records",
+    "WatchSettings": "capture.settings",
     "drive": "capture.drive",
+    "evaluate": "evaluation.evaluate",
+    "fit": "fitting.fit",
+    "load_config": "config.load",
+    "load_evaluation": "config.load",
     "watch": "capture.watch",
+    "watch_settings": "capture.settings",
+    "write_signals": "scoring.signal_files",
 }
 """Public name -> the module under `sri_sdk` that defines it. A test keeps the three lists equal."""
 

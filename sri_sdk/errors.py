@@ -92,17 +92,22 @@ class GenerationAborted(SriError):
     """A guard stopped this generation, as its policy asked.
 
     Attributes:
-        request_ids: the requests whose alarm stopped the batch.
+        request_ids: the requests whose alarm stopped the batch; all of them where the guard could not see.
         step: number of the last step that ran, counted from 0.
+        blind: reason code where the guard could not see; None = it alarmed.
     """
 
-    def __init__(self, request_ids: tuple[str, ...], step: int) -> None:
+    def __init__(self, request_ids: tuple[str, ...], step: int, *, blind: str | None = None) -> None:
         super().__init__(
             f"Generation stopped after step {step}: flagged {', '.join(request_ids)}. "
             "The whole batch stops; drop the flagged requests and generate the others again."
+            if blind is None
+            else f"Generation stopped after step {step}: unmonitored ({blind}), and the policy stops what the guard "
+            "cannot see. The log says what failed; `policy.unmonitored: report` lets generations go on."
         )
         self.request_ids = request_ids
         self.step = step
+        self.blind = blind
 
 
 class BundleError(SriError):

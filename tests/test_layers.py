@@ -14,7 +14,7 @@ LAYERS = [
     "_version errors extras files grid plugin records signal structure",
     "calibrate canvas checkpoint dataset fingerprint graph judge options policy prefill sink",
     "anchors detector emitter hook metrics",
-    "bundle report sampler target",
+    "bundle report sampler target torch_onnx",
     "attack baseline exporter scoring",
     "registry serve",
     "capture config second_model",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sri_sdk.capture.recorder import Recorder, WatchSettings
+from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.records import Signals, Trace, Verdict
 
 SILENT = "tap_silent"
@@ -77,7 +78,7 @@ def conclude_verdicts(
     if signals is None or recorder is None:
         scored = [Verdict(t.request_id, "unmonitored", (NO_SIGNAL,), bundle=scorer.bundle.digest) for t in traces]
     else:
-        scored = scorer.score(signals, rule=settings.rule, accept=settings.accepted)
+        scored = scorer.score(signals, rule=settings.policy.rule, accept=settings.accepted)
     alarms = {} if recorder is None else recorder.alarms
     return tuple(_cover(v, t, alarms.get(row)) for row, (v, t) in enumerate(zip(scored, traces, strict=True)))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import torch
 
 from sri_sdk.capture.conclude import INTERRUPTED
-from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.start import Start, check, start
 from sri_sdk.capture.tap import Tap, tap_of
 from sri_sdk.errors import ConfigError
@@ -21,7 +22,7 @@ class Drive:
     """One driven batch: iterate it to the end, then read `run` and `texts`.
 
     Attributes:
-        run: traces, signals and verdicts, as in `watch`; complete when the loop has ended.
+        run: traces, signals, verdicts and decisions, as in `watch`; complete when the loop has ended.
         step: the last step the sampler yielded; None before the first.
     """
 
@@ -32,7 +33,8 @@ class Drive:
         self._hook, self._loaded, self._sampler = hook, loaded, sampler
         self._prompts, self._seed, self._system_prompt = tuple(prompts), seed, system_prompt
         self._next: Intervention | None = None
-        self.run = Run(hook, settings, [p.id for p in prompts])
+        self._stopped: set[int] = set()
+        self.run = Run(hook, settings, [p.id for p in prompts], driven=True)
         self.step: SamplerStep | None = None
         self._ready: Start | None = None
 
@@ -64,6 +66,11 @@ class Drive:
     def _advance(self, steps: Steps, tap: Tap) -> SamplerStep | None:
         """One step. Grad mode and ownership of the model end with it: what the caller does in between is its own."""
         intervention, self._next = self._next, None
+        # The policy ends rows, not batches: the others go on.
+        if stopped := tuple(row for row in self.run.rows_to_stop if row not in self._stopped):
+            self._stopped.update(stopped)
+            intervention = intervention or Intervention()
+            intervention = replace(intervention, abort=tuple(dict.fromkeys((*intervention.abort, *stopped))))
         try:
             with torch.inference_mode(), tap.owned_by(self.run):
                 self.step = next(steps) if self.step is None else steps.send(intervention)
@@ -71,6 +78,12 @@ class Drive:
             return None
         self.run.close_step(self.step.committed, self.step.active)
         return self.step
+
+    @property
+    def responses(self) -> list[str | None]:
+        """The texts, once the loop has ended; None where the policy withholds one."""
+        pairs = zip(self.texts, self.run.decisions, strict=False)
+        return [None if decision.withheld else text for text, decision in pairs] or list(self.texts)
 
     @property
     def texts(self) -> list[str]:
@@ -96,7 +109,8 @@ def drive(
         loaded: model and tokenizer.
         sampler: the sampling scheme.
         prompts: what to answer; a `prefill` is generated with its response started.
-        settings: what to measure against; see `sri_sdk.capture.watch.with_guard` and `without_guard`.
+        settings: what to measure against, made by `sri_sdk.watch_settings`. Its policy is applied row by row: a row
+            that it stops takes no further step, and the others go on.
         seed: the run's seed; each row is seeded by (seed, prompt id).
         system_prompt: goes before every prompt.
 

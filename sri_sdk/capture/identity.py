@@ -25,8 +25,12 @@ _VOLATILE = {
 _ADAPTER = ("lora_", "adapter")
 
 
+MODEL_FACTS = ("architecture", "hidden_size", "config_digest", "weights_digest")
+"""Hard fields of a fingerprint that are about the model alone."""
+
+
 def model_facts(hook: Hook) -> dict[str, Any]:
-    """Hard facts a live model shows by itself, whatever the tap and the generation profile are."""
+    """Hard facts a live model shows by itself, whatever the tap and the generation profile are: `MODEL_FACTS`."""
     model = hook.model
     return {
         "architecture": type(unwrapped(model)).__name__,

@@ -8,7 +8,7 @@ import numpy as np
 
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.pool import USUAL
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.hook import Hook
 from sri_sdk.records import LoadedModel, Prompt
 from sri_sdk.sampler import Sampler

@@ -3,62 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sri_sdk.anchors import Anchors
 from sri_sdk.capture.pool import Pooled
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError
-from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.grid import StepGrid
-from sri_sdk.records import Rule
-from sri_sdk.signal import EPS, TAU
-
-if TYPE_CHECKING:
-    from sri_sdk.scoring.scorer import Scorer
-
-Layers = tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WatchSettings:
-    """What a run measures against: anchors for signals, a scorer for verdicts."""
-
-    pooling: str
-    layers: Layers = ("final",)
-    grid: StepGrid | None = None
-    """None = traces only."""
-    budget: int | None = None
-    """Most steps of one generation; None = not known, and then coverage is not checked."""
-    fixed: bool = False
-    """Whether a generation of the guard's profile has exactly `budget` steps: fewer mean some were not heard."""
-    canvas: int | None = None
-    """Response positions of the guard's profile, where its family fixes them; None = not compared."""
-    anchors: Anchors | None = None
-    scorer: Scorer | None = None
-    fingerprint: Fingerprint | None = None
-    """Of the live model under this tap; travels with the signals."""
-    accepted: tuple[str, ...] = ()
-    """Soft fields that differ and were accepted by name."""
-    rule: Rule = "final"
-    abort: bool = False
-    """Raise `GenerationAborted` at the pass after an alarm; only with the online rule."""
-    keep_states: bool = False
-    """Keep phi in the traces; costs S * C * D floats per request. Without anchors they are always kept."""
-    live: bool = False
-    """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
-    tau: float = TAU
-    eps: float = EPS
-
-    @property
-    def immediate(self) -> bool:
-        """Whether a step is measured as soon as it is pooled."""
-        return self.live or (self.scorer is not None and self.rule == "online")
 
 
 class Recorder:
@@ -146,7 +99,7 @@ class Recorder:
     def _look_for_alarms(self) -> None:
         """Judges every length that has closed since the last look, so that no alarm depends on when one looks."""
         scorer, stream = self._settings.scorer, self.stream
-        if scorer is None or stream is None or self._settings.rule != "online":
+        if scorer is None or stream is None or self._settings.policy.rule != "online":
             return
         values = stream.logit if scorer.manifest.signal.domain == "logit" else stream.sigma
         new = [(r, t) for r in range(len(values)) for t in range(self._judged[r] + 1, stream.lengths[r] + 1)]

@@ -16,15 +16,19 @@ from sri_sdk.capture.conclude import (
     INTERRUPTED,
     SCORER_FAILED,
     SILENT,
+    Coverage,
     conclude_trace,
     conclude_verdicts,
 )
 from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.pool import Pooled, make_pooler
-from sri_sdk.capture.recorder import Layers, Recorder, WatchSettings
+from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
+from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.settings import Layers, WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
+from sri_sdk.policy import Decision
 from sri_sdk.records import ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
@@ -41,11 +45,15 @@ class Run:
         traces: one per request, once finished.
         signals: the requests' SRI signals, once finished; None without anchors.
         verdicts: one per request, once finished; empty without a guard.
+        decisions: what the policy makes of each verdict, once finished.
         failure: what the hook raised first; None = nothing.
     """
 
-    def __init__(self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None) -> None:
-        self._hook, self._settings = hook, settings
+    def __init__(
+        self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None, *, driven: bool = False
+    ) -> None:
+        """Takes what to watch and how; `driven` = a sampler of ours runs the loop, and ends rows one by one."""
+        self._hook, self._settings, self._driven = hook, settings, driven
         self._pooler = make_pooler(hook.scheme, settings.pooling)
         self._view = RunView(requests=None if request_ids is None else len(request_ids))
         self._recorder: Recorder | None = None
@@ -62,6 +70,7 @@ class Run:
         self.traces: tuple[Trace, ...] = ()
         self.signals: Signals | None = None
         self.verdicts: tuple[Verdict, ...] = ()
+        self.decisions: tuple[Decision, ...] = ()
 
     # -- while the generation runs ---------------------------------------------------------------------------
 
@@ -91,6 +100,21 @@ class Run:
         found = {} if self._recorder is None else self._recorder.alarms
         return {(self.request_ids or ())[row]: step for row, step in found.items()}
 
+    @property
+    def stops_blind(self) -> bool:
+        """Whether the policy ends this generation because it is known already that nothing it says can be trusted."""
+        judged = self._settings.scorer is not None
+        return judged and self._settings.policy.stops_when_blind and bool(self._failures)
+
+    @property
+    def rows_to_stop(self) -> tuple[int, ...]:
+        """Rows that the policy ends before the next step, where a driver can end rows one by one."""
+        if self._recorder is None:
+            return ()
+        if self.stops_blind:
+            return tuple(range(len(self._recorder.steps)))
+        return tuple(sorted(self._recorder.alarms)) if self._settings.policy.stops_on_alarm else ()
+
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
         self._kwargs = kwargs
@@ -99,7 +123,7 @@ class Run:
         """The embedding ran: a forward pass has begun, and the commits of the step before are known.
 
         Raises:
-            GenerationAborted: an alarm rang and the run aborts on alarms.
+            GenerationAborted: the policy stops this generation, and nobody can end its rows one by one.
         """
         if self._finished:
             return
@@ -107,10 +131,14 @@ class Run:
             self._begin(input_ids)
         except Exception as err:
             self._isolate(err)
+        if self._driven:
+            return
         # Only now: what the step before did to the signal shows once this pass tells its commits.
-        if self._settings.abort and self.alarms:
+        if self._settings.policy.stops_on_alarm and self.alarms:
             self._plan = None
             raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
+        if self.stops_blind:
+            raise GenerationAborted(self.request_ids or (), self._view.steps - 1, blind=self._failures[0])
 
     def _begin(self, input_ids: torch.Tensor) -> None:
         if self._plan is not None:
@@ -268,18 +296,20 @@ class Run:
         """
         if self._finished:
             return
+        coverage: list[Coverage] = []
         try:
-            self._finish(committed)
+            self._close(committed)
+            coverage = self._fill_grid()
         except Exception as err:
             self._isolate(err)
         self._finished = True
-        # A run that heard nothing still has a verdict: no verdict at all would read as nothing wrong.
+        # A run that saw nothing still has a verdict: no verdict at all would read as nothing wrong.
         ids = self.request_ids or ("0",)
         if self._recorder is None:
             self.fail(SILENT)
             self.traces = tuple(_nothing(i, tuple(self._failures)) for i in ids)
         else:
-            coverage = self._coverage.coverage(len(ids))
+            coverage = coverage or self._coverage.coverage(len(ids))
             self.traces = tuple(
                 conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
             )
@@ -293,8 +323,12 @@ class Run:
             # The generation is done and its caller wants the tokens: a scorer that fails costs the verdict, not them.
             self._isolate(err, SCORER_FAILED)
             self.verdicts = tuple(Verdict(i, "unmonitored", (SCORER_FAILED,)) for i in ids)
+        self.decisions = self._settings.policy.decide(self.verdicts)
+        if self._settings.emitter is not None:
+            self._settings.emitter.emit(self.verdicts)
 
-    def _finish(self, committed: torch.Tensor | None) -> None:
+    def _close(self, committed: torch.Tensor | None) -> None:
+        """Looks for what was missed, and closes the last step."""
         if self._plan is not None:
             self.fail(SILENT)
         if (reason := self._coverage.missed_passes()) is not None:
@@ -310,10 +344,17 @@ class Run:
             committed = torch.ones(len(self._recorder.steps), self._coverage.width_of_canvas(), dtype=torch.bool)
         self.close_step(committed)
         self._record()
+
+    def _fill_grid(self) -> list[Coverage]:
+        """Per request: how much was seen. What was seen whole also gets the cells that lie behind its end."""
+        if self._recorder is None:
+            return []
         grid = self._settings.grid
         missing = 0 if grid is None else int(max(grid.budget - self._recorder.steps.min(), 0))
-        covered = [not c.reasons() for c in self._coverage.coverage(len(self._recorder.steps))]
-        self._recorder.finish(self._pooler.tail(missing), np.array(covered) & (not self._failures))
+        coverage = self._coverage.coverage(len(self._recorder.steps))
+        whole = np.array([not c.reasons() for c in coverage]) & (not self._failures)
+        self._recorder.finish(self._pooler.tail(missing), whole)
+        return coverage
 
     def _record(self) -> None:
         """Hands over what was pooled. With the final rule that is once, at the end: no step waits for the device."""
@@ -334,7 +375,7 @@ class Run:
     # -- the first step, and failures ------------------------------------------------------------------------
 
     def _start(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
-        """The first step tells how many requests there are."""
+        """The first step says how many requests there are, and whether the generation suits the guard's profile."""
         if self._recorder is not None:
             return
         requests = len(plan.positions if plan.rows is None else plan.rows)
@@ -345,31 +386,11 @@ class Run:
                 f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
                 "pass one id per prompt, in the order of the batch"
             )
-        self._compare_start(plan)
-        wanted = self._settings.canvas
-        if wanted is not None and plan.canvas is not None and self._hook.block_length() is None:
-            # Row by row: beside others that begin empty, a response that its caller started is found too short.
-            found = sorted({plan.canvas, *_shown(plan)})
-            if found != [wanted]:
-                raise CaptureError(
-                    f"the response has {' or '.join(map(str, found))} positions, the guard's profile {wanted}: "
-                    "generate as the guard was fitted, with responses that begin empty, or fit one for this length"
-                )
+        refuse_other_start(plan, self._view.response, self._hook)
+        refuse_other_canvas(plan, self._settings.canvas, self._hook)
         self._view.requests = requests
         self._coverage.began(plan, input_ids)
         self._recorder = Recorder(self._settings, requests)
-
-    def _compare_start(self, plan: StepPlan) -> None:
-        """A hook that looks for masks takes a started response for prompt: its states would be pooled in part."""
-        if self._view.response is None:
-            return
-        column, positions = self._view.response
-        found = plan.positions if plan.rows is None else plan.positions[plan.rows]
-        if plan.canvas not in (None, positions) or bool((found[:, column] != 0).any()):
-            raise CaptureError(
-                f"the responses start at column {column} with {positions} positions, {type(self._hook).__name__} plans "
-                f"{plan.canvas} that start elsewhere: its plan() must go by RunView.response where that is set"
-            )
 
     def _isolate(self, err: Exception, reason: str = HOOK_FAILED) -> None:
         """What fails here never alters generation: the run is unmonitored, and the log says why, once."""
@@ -378,14 +399,6 @@ class Run:
             self.failure = f"{type(err).__name__}: {err}"
             log.warning("%s: %s: the run is unmonitored: %s", type(self._hook).__name__, reason, self.failure)
         self.fail(reason)
-
-
-def _shown(plan: StepPlan) -> list[int]:
-    """Per request: how many positions of its canvas this pass shows."""
-    assert plan.canvas is not None
-    positions = plan.positions if plan.rows is None else plan.positions[plan.rows]
-    shown: list[int] = ((positions >= 0) & (positions < plan.canvas)).sum(1).tolist()
-    return shown
 
 
 def _tokens(result: Any) -> torch.Tensor | None:

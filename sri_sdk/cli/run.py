@@ -13,10 +13,11 @@ from sri_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
     from sri_sdk.capture.drive import Drive
-    from sri_sdk.capture.recorder import WatchSettings
+    from sri_sdk.capture.settings import WatchSettings
     from sri_sdk.config.fit import FitConfig
     from sri_sdk.fitting.deployment import Deployment
-    from sri_sdk.records import Prompt, SamplerStep, Verdict
+    from sri_sdk.policy import Decision
+    from sri_sdk.records import Prompt, SamplerStep
 
 
 @click.command()
@@ -35,20 +36,26 @@ def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: b
     if not folder.exists():
         raise ConfigError(f"{folder}: no guard here. Fit one first: sri fit {config}")
     prepare_libraries()
-    from sri_sdk.capture.watch import with_guard
+    from sri_sdk import registry
+    from sri_sdk.capture.settings import watch_settings
+    from sri_sdk.emitter import Emitter
     from sri_sdk.fitting.deployment import Deployment
     from sri_sdk.scoring.guard import Guard
 
     # Before the model is loaded: a guard that is not the one asked for is refused in a moment.
     loaded = Guard.load(folder, public_key=checked.trust.public_key, digest=checked.trust.digest)
     deployment = Deployment.open(checked)
-    policy = checked.policy
-    settings = with_guard(
-        deployment.hook, loaded, rule=policy.rule, abort=False, accept=checked.accept,
-        system_prompt=checked.model.system_prompt, sampler=deployment.fingerprint.hard["sampler"], live=True,
-    )  # fmt: skip
-    for prompt in _prompts(checked, texts):
-        _one(deployment, settings, prompt, as_json=as_json, delay=delay)
+    with Emitter([registry.build("sinks", sink.name, sink.options) for sink in checked.sinks]) as emitter:
+        settings = watch_settings(
+            deployment.hook, loaded, policy=checked.policy, accept=checked.accept, emitter=emitter, live=True,
+            sampler=deployment.fingerprint.hard["sampler"], fingerprint=deployment.fingerprint,
+        )  # fmt: skip
+        for prompt in _prompts(checked, texts):
+            _one(deployment, settings, prompt, as_json=as_json, delay=delay)
+        emitter.flush()
+        for each in emitter.deliveries:
+            if missing := each.accepted - each.delivered:
+                click.echo(f"{each.sink}: {missing} of {each.accepted} verdicts were not delivered", err=True)
 
 
 def _prompts(config: FitConfig, texts: Sequence[str]) -> list[Prompt]:
@@ -75,25 +82,11 @@ def _one(deployment: Deployment, settings: WatchSettings, prompt: Prompt, *, as_
         system_prompt=config.model.system_prompt,
     )  # fmt: skip
     show = _Lines(prompt, deployment) if as_json else _Screen(prompt, deployment, delay)
-    steps = iter(batch)
     with show:
-        for step in steps:
-            if config.policy.flagged == "abort" and batch.run.alarms:
-                break
+        for step in batch:
             show.step(batch, step)
-        steps.close()
-        (verdict,) = batch.run.verdicts
-        show.end(batch, verdict, withheld=withheld(config.policy, verdict))
-
-
-def holds_back(policy: Any) -> bool:
-    """Whether nothing of a response may be shown before its verdict, because the policy may withhold it."""
-    return "abort" in (policy.flagged, policy.unmonitored)
-
-
-def withheld(policy: Any, verdict: Verdict) -> bool:
-    """Whether the operator's policy keeps this response back."""
-    return bool(getattr(policy, verdict.status, "report") == "abort")
+        (decision,) = batch.run.decisions
+        show.end(batch, decision)
 
 
 def sigma_so_far(batch: Drive) -> list[float]:
@@ -106,7 +99,7 @@ class _Lines:
     """JSON lines."""
 
     def __init__(self, prompt: Prompt, deployment: Deployment) -> None:
-        self._prompt, self._silent = prompt, holds_back(deployment.config.policy)
+        self._prompt, self._silent = prompt, deployment.config.policy.may_withhold
 
     def __enter__(self) -> _Lines:
         return self
@@ -119,10 +112,10 @@ class _Lines:
         draft = None if self._silent else batch.texts[0]
         self._write({"id": self._prompt.id, "step": step.index, "draft": draft, "sigma": sigma_so_far(batch)})
 
-    def end(self, batch: Drive, verdict: Verdict, *, withheld: bool) -> None:
+    def end(self, batch: Drive, decision: Decision) -> None:
         """The verdict, and the response unless the policy withholds it."""
-        response = None if withheld else batch.texts[0]
-        self._write({"verdict": verdict.to_dict(), "response": response, "withheld": withheld})
+        verdict, (response,) = decision.verdict.to_dict(), batch.responses
+        self._write({"verdict": verdict, "response": response, "withheld": decision.withheld})
 
     @staticmethod
     def _write(value: dict[str, Any]) -> None:
@@ -157,28 +150,29 @@ class _Screen:
         import time
 
         self._last = step
-        self._draw(batch, None, withheld=False)
+        self._draw(batch, None)
         time.sleep(self._delay)
 
-    def end(self, batch: Drive, verdict: Verdict, *, withheld: bool) -> None:
+    def end(self, batch: Drive, decision: Decision) -> None:
         """Draws the verdict."""
-        self._draw(batch, verdict, withheld=withheld)
+        self._draw(batch, decision)
 
-    def _draw(self, batch: Drive, verdict: Verdict | None, *, withheld: bool) -> None:
+    def _draw(self, batch: Drive, decision: Decision | None) -> None:
         from sri_sdk.cli.live import frame
 
         deployment, step = self._deployment, self._last
         draft = self._words(batch, step)
-        if withheld:
+        if decision is not None and decision.withheld:
             draft = [("[withheld by policy]", False)]
-        elif verdict is None and holds_back(deployment.config.policy):
+        elif decision is None and deployment.config.policy.may_withhold:
             draft = [("[held back until the verdict]", False)]
         grid = deployment.settings.grid
         assert grid is not None
         sigma = sigma_so_far(batch)
         index = -1 if step is None else step.index
         picture = frame(
-            self._prompt.text, draft, sigma, grid.cells, index, deployment.sampler.budget(), verdict
+            self._prompt.text, draft, sigma, grid.cells, index, deployment.sampler.budget(),
+            None if decision is None else decision.verdict,
         )  # fmt: skip
         self._live.update(picture, refresh=True)
 

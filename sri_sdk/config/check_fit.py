@@ -50,6 +50,9 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
         plugin, mistakes = check_plugin(section, *PLUGINS[section], data.get(section, dict(sections.get(section, {}))))
         found += mistakes
         plugins[section] = plugin
+    sinks = data.get("sinks")
+    for number, section in enumerate(sinks if isinstance(sinks, list) else ()):
+        found += check_plugin(f"sinks.{number}", "name", "sinks", section)[1]
     found += _check_tap(sections.get("tap"), plugins["model"])
     found += _check_sampler(plugins["sampler"], plugins["model"])
     found += _check_exporter(plugins["export"])

@@ -18,7 +18,6 @@ from sri_sdk.config.fit import (
     HarmlessFold,
     ModelSection,
     PluginSection,
-    PolicySection,
     PromptsSection,
     Split,
     TapSection,
@@ -26,6 +25,7 @@ from sri_sdk.config.fit import (
 )
 from sri_sdk.errors import did_you_mean
 from sri_sdk.plugin import Config
+from sri_sdk.policy import Policy
 
 FEWEST = 20
 """Prompts of a group that something is fitted on, below which neither a limit nor a scale goes."""
@@ -231,7 +231,7 @@ class EvaluationConfig(Config):
         )
         return FitConfig(
             version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge, detector=guard,
-            calibrate=self.calibrate, policy=PolicySection(rule="final", flagged="report", unmonitored="report"),
+            calibrate=self.calibrate, policy=Policy.observe(),
             out=Path(self.out) / "models" / name, seed=self.seed, batch_size=self.batch_size,
         )  # fmt: skip
 

@@ -15,12 +15,11 @@ from sri_sdk.errors import did_you_mean
 from sri_sdk.fingerprint import SOFT
 from sri_sdk.grid import Mapping as GridMapping
 from sri_sdk.plugin import Config
-from sri_sdk.records import Rule
+from sri_sdk.policy import Policy
 
 CONFIG_VERSION = 1
 
 Pooling = Literal["generated", "response", "predicting"]
-Action = Literal["report", "abort"]
 
 
 def _layer(found: Any) -> Any:
@@ -153,17 +152,6 @@ def smallest_calibration(calibrate: CalibrateSection) -> int:
     return needed
 
 
-class PolicySection(Config):
-    """What happens on a verdict. Nothing here has a default: the operator decides and the file says so."""
-
-    rule: Rule = Field(description="When the guard decides: final = once the generation has ended, online = each step.")
-    flagged: Action = Field(description="On an alarm: report = say so, abort = stop the generation.")
-    unmonitored: Action = Field(
-        description="When the guard cannot see: report = let the generation go on and say so (fail-open), "
-        "abort = stop it (fail-closed)."
-    )
-
-
 class TrustSection(Config):
     """What a guard must prove before it is used; hashes alone find damage, not a guard that was swapped."""
 
@@ -190,7 +178,10 @@ class FitConfig(Config):
         default=CalibrateSection(), description="How often harmless ones may be flagged."
     )
     export: PluginSection = Field(default=PluginSection(name="onnx"), description="Plugin of kind exporters.")
-    policy: PolicySection = Field(description="What happens on a verdict.")
+    policy: Policy = Field(description="What happens on a verdict.")
+    sinks: tuple[PluginSection, ...] = Field(
+        default=(), description="Plugins of kind sinks: where the verdicts of `sri run` go besides the screen."
+    )
     accept: Annotated[tuple[SoftField, ...], AfterValidator(_each_once)] = Field(
         default=(),
         description="Soft fields of the fingerprint that may differ from the fit; every verdict repeats them.",

@@ -14,7 +14,7 @@ from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.capture.drive import Drive, drive, generate_untapped
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.errors import CaptureError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint

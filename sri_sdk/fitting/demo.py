@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sri_sdk import registry
 from sri_sdk.capture.drive import drive
-from sri_sdk.capture.watch import with_guard
+from sri_sdk.capture.settings import watch_settings
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ScoringError
 from sri_sdk.fitting.collect import Collected, Progress
@@ -107,9 +107,9 @@ def generate(fitted: Fitted, prompts: Sequence[Prompt]) -> Generated:
     """Generates prompts under the finished guard."""
     deployment = fitted.deployment
     config = deployment.config
-    settings = with_guard(
-        deployment.hook, fitted.guard, rule="final", sampler=deployment.fingerprint.hard["sampler"],
-        system_prompt=config.model.system_prompt,
+    settings = watch_settings(
+        deployment.hook, fitted.guard, sampler=deployment.fingerprint.hard["sampler"],
+        fingerprint=deployment.fingerprint,
     )  # fmt: skip
     batch = drive(
         deployment.hook, deployment.loaded, deployment.sampler, prompts, settings, seed=config.seed,

@@ -8,7 +8,7 @@ from typing import Any
 from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import make_pooler
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ModelMismatch
 from sri_sdk.fingerprint import Fingerprint

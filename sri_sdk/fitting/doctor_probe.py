@@ -11,7 +11,7 @@ from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import USUAL, make_pooler
 from sri_sdk.capture.probe import Probe, probe
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.errors import ConfigError, MissingExtra, SriError
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.grid import StepGrid

@@ -16,7 +16,7 @@ from sri_plugin_toy.sampler import STEPS, ToySampler
 from sri_sdk.anchors import AnchorBuilder
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.identity import fingerprint
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.fitting.build import fit_guard
 from sri_sdk.grid import StepGrid
 from sri_sdk.records import LoadedModel, Prompt, Signals

@@ -13,8 +13,8 @@ from sri_plugin_toy.hook import ToyHook
 
 import sri_sdk
 from sri_sdk.capture.conclude import Coverage
-from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
 from sri_sdk.grid import StepGrid

@@ -13,9 +13,10 @@ from sri_plugin_toy.model import ToyTokenizer, build
 
 from sri_sdk import ForwardCall, Prompt, RunView, StepGrid, StepPlan, drive, registry, watch
 from sri_sdk.capture.drive import generate_untapped
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
+from sri_sdk.policy import Policy
 from sri_sdk.records import LoadedModel
 from sri_sdk.sampler import Sampler
 
@@ -189,10 +190,10 @@ def test_the_toy_begins_with_what_was_started(toy: Toy) -> None:
 
 
 def test_a_guard_judges_a_started_generation(toy: Toy, toy_guard) -> None:
-    from sri_sdk.capture.watch import with_guard
+    from sri_sdk.capture.settings import watch_settings
 
     sampler = {"name": "toy", "budget": 8}
-    settings = with_guard(toy.hook, toy_guard, rule="online", sampler=sampler)
+    settings = watch_settings(toy.hook, toy_guard, policy=Policy.observe("online"), sampler=sampler)
     prompts = [Prompt("a", "ab", "harmless", prefill="x<mask:2>y"), *toy_prompts(2)]
     batch = drive(toy.hook, toy.loaded, toy.sampler, prompts, settings)
     list(batch)
@@ -283,7 +284,7 @@ def test_a_family_that_works_in_blocks_is_refused(toy: Toy, monkeypatch: pytest.
 
 
 def test_a_hook_that_looks_for_masks_only_is_unmonitored_and_never_pooled_in_part(toy: Toy, toy_guard) -> None:
-    from sri_sdk.capture.watch import with_guard
+    from sri_sdk.capture.settings import watch_settings
 
     class Old(ToyHook):
         def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
@@ -294,7 +295,7 @@ def test_a_hook_that_looks_for_masks_only_is_unmonitored_and_never_pooled_in_par
                 run.response = told
 
     hook = Old(toy.loaded.model)
-    settings = with_guard(hook, toy_guard, rule="final", sampler={"name": "toy", "budget": 8})
+    settings = watch_settings(hook, toy_guard, sampler={"name": "toy", "budget": 8})
     batch = drive(hook, toy.loaded, toy.sampler, [Prompt("a", "ab", "harmless", prefill="xy")], settings)
     list(batch)
     assert batch.texts[0].startswith("xy")

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from sri_plugin_lab.hooks import LabDiffusionHook
+from sri_plugin_sinks.jsonl import JsonlSink
 
 from sri_sdk.bundle.signature import new_keys
 from sri_sdk.cli import main
@@ -64,6 +65,28 @@ def test_what_the_policy_withholds_is_not_printed(fitted, tmp_path: Path, monkey
         assert {step["draft"] is None for step in steps} == {withheld}
         assert last["verdict"]["status"] == "unmonitored" and last["verdict"]["reasons"][0] == "incomplete_coverage"
         assert last["withheld"] is withheld and (last["response"] is None) is withheld
+
+
+def test_every_verdict_goes_to_the_sinks_of_the_file(fitted, tmp_path: Path) -> None:
+    path, _ = fitted
+    log, other = tmp_path / "log" / "verdicts.jsonl", tmp_path / "other.yaml"
+    sinks = [{"name": "jsonl", "options": {"path": str(log)}}]
+    other.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"sinks": sinks}))
+    done = CliRunner().invoke(main, ["run", str(other), "--prompt", "how do i paint the kite ?", "--json"])
+    assert done.exit_code == 0, done.stderr
+    (line,) = [json.loads(line) for line in log.read_text().splitlines()]
+    del line["time"]
+    assert line == json.loads(done.stdout.splitlines()[-1])["verdict"]
+
+
+def test_a_sink_that_cannot_deliver_costs_its_verdicts_and_says_so(fitted, tmp_path: Path, monkeypatch) -> None:
+    path, _ = fitted
+    other = tmp_path / "other.yaml"
+    sinks = [{"name": "jsonl", "options": {"path": str(tmp_path / "verdicts.jsonl")}}]
+    other.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"sinks": sinks}))
+    monkeypatch.setattr(JsonlSink, "emit", lambda self, verdict: 1 / 0)
+    done = CliRunner().invoke(main, ["run", str(other), "--prompt", "how do i paint the kite ?", "--json"])
+    assert done.exit_code == 0 and "JsonlSink: 1 of 1 verdicts were not delivered" in done.stderr
 
 
 def test_running_without_a_guard_says_how_to_get_one(tmp_path: Path) -> None:

@@ -64,6 +64,15 @@ def test_an_unknown_key_is_answered_with_the_closest_one(tmp_path: Path) -> None
     assert problem.endswith("Did you mean 'pooling'?")
 
 
+def test_a_sink_that_does_not_exist_or_has_wrong_options_is_named_by_its_number(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    sinks = [{"name": "jsonl", "options": {"path": "a", "rotate": 1}}, {"name": "jason", "options": {}}]
+    file.write_text(yaml.safe_dump({**RIGHT, "sinks": sinks}))
+    rotate, jason = problems(file)
+    assert rotate.startswith("sinks.0.options.rotate: unknown key; allowed: path")
+    assert jason.startswith("sinks.1.name: sinks plugin 'jason' is not installed") and "'jsonl'" in jason
+
+
 def test_a_missing_policy_is_never_filled_in(tmp_path: Path) -> None:
     file = tmp_path / "lab.yaml"
     file.write_text(yaml.safe_dump({**RIGHT, "policy": {"rule": "final", "flagged": "report"}}))

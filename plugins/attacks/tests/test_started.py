@@ -3,7 +3,7 @@
 import pytest
 
 from sri_sdk import Prompt, StepGrid, drive, registry
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.errors import ConfigError
 from sri_sdk.prefill import pieces
 

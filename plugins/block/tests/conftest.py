@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.tap import tap_of
 
 

@@ -100,7 +100,6 @@ def test_a_response_is_read_up_to_its_end(hook: CausalHook) -> None:
 def test_a_checkpoint_becomes_a_model_that_can_be_driven(tmp_path: Path) -> None:
     import sri_sdk
     from sri_sdk import Prompt, registry
-    from sri_sdk.capture.watch import without_guard
 
     model = tiny.build()
     model.save_pretrained(tmp_path)
@@ -111,7 +110,7 @@ def test_a_checkpoint_becomes_a_model_that_can_be_driven(tmp_path: Path) -> None
     hook = CausalHook(loaded.model, config)
     sampler = registry.build("samplers", "autoregressive", {"tokens": 4})
     prompts = [Prompt("a", "hi", "harmless"), Prompt("b", "how are you", "harmless")]
-    batch = sri_sdk.drive(hook, loaded, sampler, prompts, without_guard(hook, None, ("final",), None))
+    batch = sri_sdk.drive(hook, loaded, sampler, prompts, sri_sdk.watch_settings(hook))
     assert [step.index for step in batch] == [0, 1, 2, 3]
     assert not any(trace.reasons for trace in batch.run.traces)
     assert len(batch.texts) == 2

@@ -72,7 +72,7 @@ def test_the_random_state_of_everybody_else_is_left_alone() -> None:
 
 def test_a_driven_batch_is_covered_step_by_step_also_where_rows_wait_for_others() -> None:
     from sri_sdk.capture.drive import drive
-    from sri_sdk.capture.watch import without_guard
+    from sri_sdk.capture.settings import watch_settings
 
     class Letters:
         def batch_decode(self, rows, skip_special_tokens: bool) -> list[str]:
@@ -86,7 +86,7 @@ def test_a_driven_batch_is_covered_step_by_step_also_where_rows_wait_for_others(
     hook = Hook(model)
     loaded = sri_sdk.LoadedModel(model, Letters(), "tiny")
     asked = [sri_sdk.Prompt(name, "text", "harmless") for name in IDS]
-    batch = drive(hook, loaded, made, asked, without_guard(hook, None, ("final",), None), seed=1)
+    batch = drive(hook, loaded, made, asked, watch_settings(hook), seed=1)
     for _ in batch:
         pass
     assert [trace.steps for trace in batch.run.traces] == [official(model, made, row)[1] for row in range(3)]

@@ -17,7 +17,7 @@ from sri_plugin_llada.model import (
 from sri_plugin_llada.sampling import generate
 
 from sri_sdk import Prompt, StepGrid, drive, registry, watch
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import LoadedModel
 

@@ -19,8 +19,8 @@ from sri_plugin_llada.model import (
 from sri_plugin_llada.sampling import generate, generate_fast
 
 from sri_sdk import ForwardCall, RunView, SriError, StepGrid, watch
-from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, Encoded
 from sri_sdk.testing import HookCase, hook_checks

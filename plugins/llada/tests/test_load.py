@@ -9,7 +9,7 @@ import torch
 from sri_plugin_llada.hook import LladaHook, _mask_of
 
 from sri_sdk import Prompt, StepGrid, drive, registry
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
 

@@ -17,7 +17,7 @@ from sri_plugin_llada.hook import MMADA_TEMPLATE, LladaHook
 from sri_plugin_llada.model import Tokenizer
 
 from sri_sdk import Prompt, StepGrid, drive, registry, watch
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.records import Encoded, LoadedModel
 from sri_sdk.testing import HookCase, hook_checks, run_checks
 from sri_sdk.testing._hook_measure import measure_hook

@@ -10,8 +10,8 @@ from sri_plugin_llada2.model import BLOCK, MASK, PAD, LLaDA2MoeModelLM, LLaDA21,
 
 import sri_sdk
 from sri_sdk import Encoded, registry
-from sri_sdk.capture.recorder import WatchSettings
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING

@@ -237,7 +237,6 @@ def saved(folder: Path, **special: str) -> Path:
 
 def test_a_checkpoint_is_driven_with_the_mask_token_of_its_tokenizer(tmp_path: Path) -> None:
     from sri_sdk import Prompt
-    from sri_sdk.capture.watch import without_guard
 
     config = registry.configure("hooks", "masked-lm", {"source": str(saved(tmp_path, mask_token="[MASK]"))})
     loaded = MaskedLmHook.load(config)
@@ -246,7 +245,7 @@ def test_a_checkpoint_is_driven_with_the_mask_token_of_its_tokenizer(tmp_path: P
     assert MaskedLmHook.fits(loaded.model).ok
     prompts = [Prompt("a", "hi", "harmless"), Prompt("b", "how are you", "harmless")]
     sampler = registry.build("samplers", "low-confidence", {"tokens": 4, "steps": 2})
-    batch = sri_sdk.drive(hook, loaded, sampler, prompts, without_guard(hook, None, ("final",), None))
+    batch = sri_sdk.drive(hook, loaded, sampler, prompts, sri_sdk.watch_settings(hook))
     assert len(list(batch)) == 2 and len(batch.texts) == 2
     assert [trace.steps for trace in batch.run.traces] == [2, 2]
     assert not any(trace.reasons for trace in batch.run.traces)

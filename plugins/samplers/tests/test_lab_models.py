@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sri_sdk import StepGrid, drive, registry, watch
-from sri_sdk.capture.recorder import WatchSettings
+from sri_sdk.capture.settings import WatchSettings
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,140 @@
+"""What a run measures against, and what follows from it: with a guard, or for traces only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sri_sdk.anchors import Anchors
+from sri_sdk.capture.identity import MODEL_FACTS, model_circumstances, model_facts
+from sri_sdk.capture.pool import USUAL
+from sri_sdk.emitter import Emitter
+from sri_sdk.errors import ConfigError
+from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.grid import StepGrid
+from sri_sdk.hook import Hook
+from sri_sdk.policy import Policy
+from sri_sdk.signal import EPS, TAU
+
+if TYPE_CHECKING:
+    from sri_sdk.scoring.guard import Guard
+    from sri_sdk.scoring.scorer import Scorer
+
+Layers = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What a run measures against: anchors for signals, a scorer for verdicts. Made by `watch_settings`."""
+
+    pooling: str
+    layers: Layers = ("final",)
+    grid: StepGrid | None = None
+    """None = traces only."""
+    budget: int | None = None
+    """Most steps of one generation; None = not known, and then coverage is not checked."""
+    fixed: bool = False
+    """Whether a generation of the guard's profile has exactly `budget` steps: fewer mean that some were missed."""
+    canvas: int | None = None
+    """Response positions of the guard's profile, where its family fixes them; None = not compared."""
+    anchors: Anchors | None = None
+    scorer: Scorer | None = None
+    fingerprint: Fingerprint | None = None
+    """Of the live model under this tap; travels with the signals."""
+    accepted: tuple[str, ...] = ()
+    """Soft fields that differ and were accepted by name."""
+    policy: Policy = field(default_factory=Policy.observe)
+    """When the guard decides, and what follows."""
+    emitter: Emitter | None = None
+    """Takes the verdicts out of the process; None = nobody does."""
+    keep_states: bool = False
+    """Keep phi in the traces; costs S * C * D floats per request. Without anchors they are always kept."""
+    live: bool = False
+    """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
+    tau: float = TAU
+    eps: float = EPS
+
+    @property
+    def immediate(self) -> bool:
+        """Whether a step is measured as soon as it is pooled."""
+        return self.live or (self.scorer is not None and self.policy.rule == "online")
+
+
+def watch_settings(
+    hook: Hook,
+    guard: Guard | Path | str | None = None,
+    *,
+    policy: Policy | None = None,
+    accept: Collection[str] = (),
+    system_prompt: str | None = None,
+    sampler: Mapping[str, Any] | None = None,
+    emitter: Emitter | None = None,
+    live: bool = False,
+    pooling: str | None = None,
+    layers: Layers = ("final",),
+    grid: StepGrid | None = None,
+    fingerprint: Fingerprint | None = None,
+) -> WatchSettings:
+    """The settings of `drive`, and what `watch` makes of its arguments.
+
+    Args:
+        hook: the model family, built on the live model, which must be the one the guard was fitted on.
+        guard: a `Guard`, or the folder `sri fit` wrote; None = traces only.
+        policy: when the guard decides, and what follows; None = report only, by the final rule.
+        accept: soft fields of the fingerprint that may differ from the guard's.
+        system_prompt: the system prompt in use, if any; compared with the guard's, never stored.
+        sampler: the generation profile where we drive it; None = the caller's promise.
+        emitter: takes the verdicts to sinks.
+        live: have the signal at every step also with the final rule.
+        pooling: without a guard: pooling profile; None = the usual one of the scheme.
+        layers: without a guard: what to tap, `final` or block numbers.
+        grid: without a guard: lays progress on a step grid.
+        fingerprint: of the live model, where it was computed already; None = it is read now.
+
+    Raises:
+        ModelMismatch: the guard was not made for this model.
+        ConfigError: the arguments contradict each other.
+    """
+    if guard is None:
+        return WatchSettings(pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter)
+    if pooling is not None or grid is not None or layers != ("final",):
+        raise ConfigError("watch: pooling, layers and grid come with the guard; leave out those, or the guard.")
+    from sri_sdk.scoring.guard import Guard
+
+    loaded = guard if isinstance(guard, Guard) else Guard.load(guard)
+    expected = loaded.anchors.fingerprint
+    # What a live model cannot show (sampler, profile) is the caller's promise; what it can show is compared.
+    if fingerprint is None:
+        shown, soft = model_facts(hook), model_circumstances(hook, system_prompt)
+    else:
+        shown, soft = {name: fingerprint.hard[name] for name in MODEL_FACTS}, dict(fingerprint.soft)
+    profile = {} if sampler is None else {"sampler": dict(sampler)}
+    found = Fingerprint({**expected.hard, **shown, **profile}, soft)
+    accepted = expected.admit(found, subject=f"watch({type(hook.model).__name__})", accept=accept)
+    if expected.hard["grid"]["mapping"] == "committed" and "committed" not in hook.capabilities:
+        raise ConfigError(
+            f"{type(hook).__name__} cannot tell which positions are committed, and this guard's step grid counts them. "
+            "Fit a guard with `tap.mapping: step`."
+        )
+    manifest, fitted_on = loaded.manifest, expected.hard["sampler"]
+    its_grid = StepGrid(**expected.hard["grid"])
+    return WatchSettings(
+        pooling=expected.hard["pooling"],
+        layers=tuple(expected.hard["layers"]),
+        grid=its_grid,
+        budget=fitted_on.get("budget", its_grid.budget if its_grid.mapping == "step" else None),
+        # A block-causal family fills its last block beyond the response, so its own loop may take more steps than ours.
+        canvas=fitted_on.get("canvas") if hook.scheme == "masked" else None,
+        fixed=bool(fitted_on.get("fixed")) and hook.block_length() is None,
+        anchors=loaded.anchors,
+        scorer=loaded.scorer,
+        fingerprint=found,
+        accepted=accepted,
+        policy=policy or Policy.observe(),
+        emitter=emitter,
+        live=live,
+        tau=manifest.tau,
+        eps=manifest.eps,
+    )

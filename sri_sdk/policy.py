@@ -1,0 +1,65 @@
+"""What follows from a verdict: the operator says it once, and `watch`, `drive` and the commands apply it alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Self
+
+from pydantic import Field
+
+from sri_sdk.plugin import Config
+from sri_sdk.records import Rule, Verdict
+
+Action = Literal["report", "abort"]
+"""`report` = say so and let the generation go on; `abort` = stop it, and keep back what it has produced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the policy makes of one verdict."""
+
+    verdict: Verdict
+    withheld: bool
+    """Whether the response must not be shown or passed on."""
+
+    @property
+    def request_id(self) -> str:
+        """The request it is about."""
+        return self.verdict.request_id
+
+
+class Policy(Config):
+    """What happens on a verdict. Nothing here has a default: the operator decides, and the file says so."""
+
+    rule: Rule = Field(description="When the guard decides: final = once the generation has ended, online = each step.")
+    flagged: Action = Field(description="On an alarm: report = say so, abort = stop the generation.")
+    unmonitored: Action = Field(
+        description="When the guard cannot see: report = let the generation go on and say so (fail-open), "
+        "abort = stop it (fail-closed)."
+    )
+
+    @classmethod
+    def observe(cls, rule: Rule = "final") -> Self:
+        """The policy that only reports: what holds where nobody stated another one."""
+        return cls(rule=rule, flagged="report", unmonitored="report")
+
+    @property
+    def stops_on_alarm(self) -> bool:
+        """Whether an alarm ends a generation that is still running; the final rule decides when nothing is left."""
+        return self.rule == "online" and self.flagged == "abort"
+
+    @property
+    def stops_when_blind(self) -> bool:
+        """Whether a generation ends as soon as it is known that the guard cannot see it."""
+        return self.unmonitored == "abort"
+
+    @property
+    def may_withhold(self) -> bool:
+        """Whether nothing of a response may be shown before its verdict."""
+        return "abort" in (self.flagged, self.unmonitored)
+
+    def decide(self, verdicts: Iterable[Verdict]) -> tuple[Decision, ...]:
+        """One decision per verdict. `clear` and `not_sampled` are never withheld."""
+        action = {"flagged": self.flagged, "unmonitored": self.unmonitored}
+        return tuple(Decision(v, withheld=action.get(v.status, "report") == "abort") for v in verdicts)
