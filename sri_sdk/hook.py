@@ -47,10 +47,12 @@ class Hook(Plugin):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # Written for an SDK that had the older names: what it defines under one of them counts as the newer one.
+        # Whatever a class defines under one of the two names stands under both, so that a class and its parents may
+        # have been written for different releases and still reach each other through super().
         for old, new in OLDER_NAMES.items():
-            if old in vars(cls) and new not in vars(cls):
-                setattr(cls, new, vars(cls)[old])
+            for written, other in ((old, new), (new, old)):
+                if written in vars(cls) and other not in vars(cls):
+                    setattr(cls, other, vars(cls)[written])
 
     def __init__(self, model: Any, config: Any = None) -> None:
         """Takes a loaded model; `config` holds the options, None = defaults."""

@@ -1,4 +1,4 @@
-"""What a hook is told besides forward passes: results of methods that the family's own loop goes through."""
+"""What a hook learns besides forward passes: results of methods that the family's own loop goes through."""
 
 import threading
 from dataclasses import replace
@@ -66,7 +66,56 @@ def test_coverage_is_measured_by_the_steps_that_the_loop_itself_took(model: ToyM
     assert [(trace.steps, trace.expected, trace.reasons) for trace in run.traces] == [(8, 8, ()), (5, 5, ())]
 
 
-def test_a_step_that_the_tap_did_not_hear_is_missing(model: ToyModel) -> None:
+class OlderHook(ToyHook):
+    """The same, as a vendor wrote it for the first release of plugin API 1."""
+
+    hears: ClassVar = ("one_step",)
+    admitted: ClassVar[list[str]] = []
+
+    @classmethod
+    def fits(cls, model: Any) -> sri_sdk.Fit:
+        return sri_sdk.Fit(isinstance(model, toy.ToyModel), "a toy")
+
+    def admit(self, call: str, args: Any, kwargs: Any, run: sri_sdk.RunView) -> None:
+        super().admit(call, args, kwargs, run)
+        self.admitted.append(call)
+
+    heard = Hook.on_method_result
+    expected_steps = Hook.expected_steps
+
+    def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
+        plan, done = super().plan(call, run), run.memory.get("done")
+        return plan if plan is None or done is None else replace(plan, active=~done)
+
+
+def test_a_hook_written_with_the_older_names_works_as_before(model: ToyModel) -> None:
+    run, _ = watch(model, OlderHook(model))
+    assert [(trace.steps, trace.expected, trace.reasons) for trace in run.traces] == [(8, 8, ()), (5, 5, ())]
+    assert OlderHook.admitted == ["generate"] and run.why.endswith("a toy")
+
+
+def test_older_and_newer_names_reach_each_other_through_super(model: ToyModel) -> None:
+    calls = []
+
+    class Newer(ToyHook):
+        def on_call(self, call: str, args: Any, kwargs: Any, run: sri_sdk.RunView) -> None:
+            calls.append("newer")
+
+    class Older(Newer):
+        def admit(self, call: str, args: Any, kwargs: Any, run: sri_sdk.RunView) -> None:
+            super().admit(call, args, kwargs, run)
+            calls.append("older")
+
+    class Newest(Older):
+        def on_call(self, call: str, args: Any, kwargs: Any, run: sri_sdk.RunView) -> None:
+            super().on_call(call, args, kwargs, run)
+            calls.append("newest")
+
+    watch(model, Newest(model))
+    assert calls == ["newer", "older", "newest"]
+
+
+def test_a_step_that_the_tap_missed_is_missing(model: ToyModel) -> None:
     class Deaf(Hook):
         def plan(self, call: Any, run: Any) -> Any:
             return None if run.forwards == 3 else super().plan(call, run)
@@ -93,7 +142,7 @@ def test_the_methods_are_the_models_own_again_afterwards(model: ToyModel) -> Non
     assert "one_step" not in vars(model) and "generate" not in vars(model)
 
 
-def test_methods_are_listened_to_inside_a_wrapper(model: ToyModel) -> None:
+def test_methods_are_observed_inside_a_wrapper(model: ToyModel) -> None:
     class Wrapper(torch.nn.Module):
         """As PEFT's: what it lacks, the model inside has."""
 
@@ -115,7 +164,7 @@ def test_methods_are_listened_to_inside_a_wrapper(model: ToyModel) -> None:
     assert [(trace.steps, trace.expected) for trace in run.traces] == [(8, 8), (5, 5)]
 
 
-def test_nobody_is_told_of_steps_outside_a_watch_or_of_another_threads(model: ToyModel) -> None:
+def test_no_hook_learns_of_steps_outside_a_watch_or_of_another_threads(model: ToyModel) -> None:
     with sri_sdk.watch(model, hook=Hook(model)) as run:
         thread = threading.Thread(target=model.generate, args=(IDS,))
         thread.start()
