@@ -39,11 +39,11 @@ class Hook(Plugin):
     """What the family can deliver. A guard that needs more is refused when its config is checked."""
     calls: ClassVar[tuple[str, ...]] = ("generate",)
     """Methods of the model that generate. A watch sees their arguments before they run and the tokens they return;
-    names the model lacks are passed over. Functions that take the model as an argument are not seen."""
+    names the model lacks are skipped. Functions that take the model as an argument are not seen."""
 
     observed_methods: ClassVar[tuple[str, ...]] = ()
     """Methods that a generation of the family goes through in eager code, such as one denoising step, and whose results
-    tell what passes do not. A watch gives them to `on_method_result`; names the model lacks are passed over."""
+    show what passes do not. A watch passes them to `on_method_result`; names the model lacks are skipped."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -1,19 +1,19 @@
 """The tap inside compiled code.
 
-`torch.compile` traces a module hook like any other code. What the hook is to do at run time must then be an operator,
-or it happens once, while the model is compiled, or not at all. `sri_sdk::observe` is that operator. To the compiler it
-is a closed box that writes into a counter; at run time its body is Python again, and hands copies of the tensors to
-whoever listens.
+`torch.compile` traces a module hook like any other code. What the hook does at run time must therefore be an operator;
+otherwise it happens once, while the model is compiled, or not at all. `sri_sdk::observe` is that operator. The compiler
+sees a closed box that writes into a counter; at run time its body is Python again and passes copies of the tensors to
+the tap.
 
-A model is compiled twice at most for our sake, once to be watched and once to be left alone, whatever comes first:
-`Placed` tells the compiler which is which. A second watch compiles nothing: the hook functions of a tap are the same
-objects each time, they lie under the same keys of the module, and all that changes from one watch to the next (which
-run listens, whether any does) is looked up in the body.
+The tap costs at most two compilations, one for the watched model and one for the unwatched one, in either order:
+`Placed` lets the compiler tell them apart. A second watch compiles nothing: a tap uses the same hook objects each time,
+under the same keys of the module, and looks up in the body whatever changes from one watch to the next (which run
+listens, if any).
 
 CUDA graphs replay kernels and run no Python. The operator is tagged as unsafe for them, so Inductor leaves it out of
-the graphs it records (`mode="reduce-overhead"`): what lies around it is replayed, the operator is called. A graph that
-somebody records by hand (`torch.cuda.graph`) is not heard when it is replayed, and coverage shows that; recording one
-under watch is noticed at once, see `is_recorded`.
+the graphs it records (`mode="reduce-overhead"`): the code around it is replayed, the operator is called. The replay of
+a graph recorded by hand (`torch.cuda.graph`) is not observed, which coverage shows; recording one under watch is
+noticed at once, see `is_recorded`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class Listener(Protocol):
-    """What hears: the tap of one model."""
+    """The receiving end: the tap of one model."""
 
     def on_root(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward begins."""
@@ -80,7 +80,7 @@ class HookPoints:
         return self._listener()
 
     def observed(self, place: int, names: str, tensors: Sequence[torch.Tensor]) -> None:
-        """Compiled code came by a place."""
+        """Compiled code reached a hook point."""
         name, listener = self._names[place], self._listener()
         if listener is None:
             return
@@ -94,22 +94,22 @@ class HookPoints:
             listener.on_state(name, copies[0])
 
     def _follow(self, model: torch.nn.Module) -> None:
-        """Has the counter where the model is: one elsewhere would keep Inductor from using CUDA graphs at all."""
+        """Moves the counter to the model's device: elsewhere it would keep Inductor from using CUDA graphs at all."""
         device = next((p.device for p in model.parameters() if not p.is_meta), self._counter.device)
         if device == self._counter.device:
             return
         self._counter = torch.zeros(1, dtype=torch.int64, device=device)
         self._hooks.clear()
         if device.type == "cuda":
-            # Else Inductor takes it for an input that may lie elsewhere next time, and refuses to record what writes.
+            # Otherwise Inductor takes it for an input that may move, and refuses to record code that writes to it.
             torch._dynamo.mark_static_address(self._counter, guard=False)
 
     def _made(self, kind: str, name: Any, place: int) -> Callable[..., None]:
         # What compiled code keeps of these functions: two numbers and the counter.
         number, counter = self.number, self._counter
 
-        # Keyword arguments come only while the module's table says so, and a watch that ends in another thread may take
-        # that word away between the two looks that torch takes at it.
+        # torch passes keyword arguments only while the module's table asks for them, and looks at that table twice: a
+        # watch that ends in another thread may change it in between.
         def on_root(_module: Any, _args: Any, kwargs: Mapping[str, Any] = _NOTHING) -> None:
             if torch.compiler.is_compiling():
                 # Only tensors get into compiled code: a cache, a flag or a config is not seen there.
@@ -186,7 +186,7 @@ def _mark(module: torch.nn.Module, more: int) -> None:
 
 
 def is_recorded(tensor: Any) -> bool:
-    """Whether this pass is being recorded into a CUDA graph: when it is replayed, nobody will hear it."""
+    """Whether this pass is being recorded into a CUDA graph, whose replays the tap will not see."""
     return isinstance(tensor, torch.Tensor) and tensor.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
@@ -196,7 +196,7 @@ def _listener(number: int) -> Listener | None:
 
 
 def _body(counter: torch.Tensor, tensors: list[torch.Tensor], names: str, tap: int, place: int) -> None:
-    """Called by compiled code. The counter is for the compiler: a call that writes is neither dropped nor moved."""
+    """What compiled code calls. The counter is for the compiler: it neither drops nor moves a call that writes."""
     counter.add_(1)
     points = _hook_points.get(tap)
     if points is not None:

@@ -1,4 +1,4 @@
-"""From a recorded run to traces and verdicts: what was not watched whole is `unmonitored`, whatever it scored."""
+"""From a recorded run to traces and verdicts: a generation not watched from start to end is `unmonitored`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNUSABLE = "unusable_state"
 OVER_BUDGET = "over_budget"
 """More steps than the guard's profile has."""
 END_NOT_SEEN = "end_not_seen"
-"""An autoregressive request was still going when the passes stopped: it may have ended there, or the tap gone silent.
+"""A request was still going when the passes stopped: it may have ended there, or the tap may have gone silent.
 `Run.returned(tokens)` settles which."""
 INTERRUPTED = "interrupted"
 """The generation raised, was aborted, or was left before its end."""
@@ -84,7 +84,7 @@ def conclude_verdicts(
 
 
 def _cover(verdict: Verdict, trace: Trace, alarm: int | None) -> Verdict:
-    """Adds coverage. It turns `clear` into `unmonitored`, and never silences an alarm: what rang, rang."""
+    """Adds coverage. It turns `clear` into `unmonitored`, and never silences an alarm."""
     flagged = alarm is not None or verdict.status == "flagged"
     first = verdict.first_alarm_step if alarm is None else alarm
     covered = replace(

@@ -1,4 +1,4 @@
-"""What says that every pass of a generation was heard: calls counted, tokens returned, steps seen."""
+"""Evidence that every pass of a generation was seen: calls counted, tokens returned, steps taken."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sri_sdk.records import PADDING, RunView, StepPlan
 
 
 class CoverageTracker:
-    """Collects what is known of one generation's passes, and says at the end how much of them was seen.
+    """Collects what is known about the passes of one generation, and says at the end how many of them were seen.
 
     Attributes:
         seen: per step, which requests it belonged to; None = all.
         expected: steps each request took, where somebody said so.
-        forward_calls: times the model's own forward was called, whatever of it was heard.
-        unowned_passes: passes of this model that ran meanwhile and that no run owns.
+        forward_calls: calls of the model's own forward, whether or not the tap saw the pass.
+        unowned_passes: passes of this model meanwhile that belong to no run.
         ended: per request, whether its end was seen; known with the coverage.
     """
 
@@ -96,7 +96,7 @@ class CoverageTracker:
     # -- the end ---------------------------------------------------------------------------------------------
 
     def missed_passes(self) -> str | None:
-        """A reason if the model was called where nothing was heard: code exported or recorded without the tap."""
+        """A reason if the model was called without the tap firing, as in code exported or recorded without it."""
         if self.forward_calls <= self._view.forwards:
             return None
         return INCOMPLETE if self._view.forwards else SILENT
@@ -108,7 +108,7 @@ class CoverageTracker:
         return self._last.canvas or max([*reach(self._last), 1])
 
     def coverage(self, requests: int) -> list[Coverage]:
-        """Per request: steps seen, against what is known of how many there were."""
+        """Per request: steps seen, against what is known about how many there were."""
         steps = [to_host(active, requests) for active in self.seen]
         seen = sum(steps, np.zeros(requests, dtype=np.int64))
         going = steps[-1] if steps else np.zeros(requests, dtype=np.bool_)
@@ -128,15 +128,15 @@ class CoverageTracker:
     def _ends(self, idle: Sequence[bool]) -> tuple[bool, ...]:
         """Per request: whether its end was seen, where nobody knows how many steps there should be.
 
-        `idle`: whether the last step had nothing to do for it. Else what was returned decides: positions behind the
-        last pass's rows would mean passes that nobody heard.
+        `idle`: whether the last step had nothing to do for it. Otherwise the returned tokens decide: positions behind
+        the rows of the last pass would mean that passes were missed.
         """
         if self._lengths is None or self._last is None or self._hook.scheme == "autoregressive":
             return tuple(map(bool, idle))
-        whole = self._all_heard()
+        whole = self._none_missed()
         return tuple(whole and length <= far for length, far in zip(self._lengths, reach(self._last), strict=True))
 
-    def _all_heard(self) -> bool:
+    def _none_missed(self) -> bool:
         """Whether something but the tap itself says that no pass was missed."""
         if self._reported_passes is not None or self.unowned_passes:
             # Passes that nobody owns may be ours, run in a thread that the watch does not reach.

@@ -1,4 +1,4 @@
-"""What a run keeps of each step, on the host: vectors if they were asked for, progress, signals, alarms."""
+"""What a run keeps of each step, on the host: vectors if asked for, progress, signals, alarms."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the generation has ended and nothing more is heard."""
+        """Whether the generation has ended; passes no longer count."""
         return self._finished
 
     @property
@@ -164,7 +164,7 @@ class Run:
         if layer != "final":
             return
         if any(name not in self._states for name in self.layers):
-            # A block that is not heard although it ran: the model was compiled before somebody asked for this block.
+            # A block ran without its hook firing: the model was compiled before this block was asked for.
             self._plan = None
             self.fail(SILENT)
             return
@@ -212,7 +212,7 @@ class Run:
                 tokens, count = generate(model, ids, threshold=0.9)
                 run.returned(tokens, passes=count)
 
-        The model's own methods are read by themselves. Passes settle what tokens cannot: where every pass shows the
+        The model's own methods are read automatically. `passes` settles what tokens cannot: where every pass shows the
         whole canvas, a generation that ended early and a tap that fell silent return alike.
 
         Args:
@@ -230,7 +230,7 @@ class Run:
         """One of the model's own generation methods is about to run.
 
         Returns:
-            Whether it is the outermost one: what it calls in turn is its own affair.
+            Whether it is the outermost one; what it calls in turn does not count.
 
         Raises:
             SriError: it cannot be watched.
@@ -264,7 +264,7 @@ class Run:
             self._isolate(err)
 
     def method_returned(self, name: str, result: Any) -> None:
-        """The generation came to the end of one of the methods that the hook listens to."""
+        """One of the methods that the hook observes has returned."""
         if self._finished:
             return
         try:
@@ -273,12 +273,12 @@ class Run:
             self._isolate(err)
 
     def count_forward_call(self) -> None:
-        """The model's own forward was called, whatever of it is heard."""
+        """Counts a call of the model's own forward, whether or not the tap sees the pass."""
         if not self._finished:
             self._coverage.forward_calls += 1
 
     def count_unowned(self, passes: int) -> None:
-        """Says how many passes of this model ran meanwhile that no run owns."""
+        """Notes how many passes of this model ran meanwhile that belong to no run."""
         self._coverage.unowned_passes = passes
 
     def fail(self, reason: str) -> None:
@@ -357,7 +357,7 @@ class Run:
         return coverage
 
     def _record(self) -> None:
-        """Hands over what was pooled. With the final rule that is once, at the end: no step waits for the device."""
+        """Records what was pooled. With the final rule that is once, at the end: no step waits for the device."""
         waiting, self._waiting = self._waiting, []
         if self._recorder is not None:
             for pooled in waiting:
@@ -393,7 +393,7 @@ class Run:
         self._recorder = Recorder(self._settings, requests)
 
     def _isolate(self, err: Exception, reason: str = HOOK_FAILED) -> None:
-        """What fails here never alters generation: the run is unmonitored, and the log says why, once."""
+        """A failure here never alters the generation: the run becomes unmonitored, and the log says why, once."""
         self._plan = None
         if reason not in self._failures:
             self.failure = f"{type(err).__name__}: {err}"
@@ -410,5 +410,5 @@ def _tokens(result: Any) -> torch.Tensor | None:
 
 
 def _nothing(request_id: str, reasons: tuple[str, ...]) -> Trace:
-    """The trace of a request whose generation was never heard."""
+    """The trace of a request whose generation was never seen."""
     return Trace(request_id, np.empty((0, 0, 0), dtype=np.float32), np.zeros(1, dtype=np.int64), 0, None, reasons)

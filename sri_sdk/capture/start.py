@@ -1,4 +1,4 @@
-"""Prompts whose response is started: what the sampler gets, and what of the response it does not see.
+"""Prompts with a started response: what the sampler receives, and which part of the response it does not see.
 
 A masked sampler begins with a canvas that holds the started tokens. An autoregressive one needs to know nothing: the
 started tokens stand at the end of the prompt, and are put back in front of what it decodes.

@@ -1,4 +1,4 @@
-"""The tap: one per model, shared by every run on it. It listens, and never touches what flows through."""
+"""The tap: one per model, shared by every run on it. It reads, and never changes what flows through."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sri_sdk.hook import Hook
 from sri_sdk.structure import unwrapped
 
 # Which runs own the forward passes of this thread or task, by tap: concurrent requests on one shared model never
-# hear each other, because each thread and each asyncio task sees its own value.
+# mix, because each thread and each asyncio task sees its own value.
 _owners: ContextVar[dict[int, Run]] = ContextVar("sri_sdk_owners", default={})  # noqa: B039 - never mutated
 _taps: weakref.WeakKeyDictionary[Any, Tap] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
@@ -145,7 +145,7 @@ class Tap:
             run.state(layer, output)
 
     def _around_call(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """One generation method: its arguments are looked at, its result is handed over."""
+        """One generation method: the run sees its arguments before, and its result after."""
         run = self.owner()
         if run is None or not run.enter_call(name, args, kwargs):
             return original(*args, **kwargs)
@@ -158,13 +158,13 @@ class Tap:
         return result
 
     def _around_forward(self, _name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """One forward pass as the generation calls it: counted, so that one of which nothing is heard is noticed."""
+        """Counts one forward pass as the generation calls it, so that a pass the tap did not see is noticed."""
         if (run := self.owner()) is not None:
             run.count_forward_call()
         return original(*args, **kwargs)
 
     def _after_method(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """One step of a generation, as its own loop takes it: the hook is told what came of it."""
+        """One step of a generation, as its own loop takes it: the hook gets its result."""
         result = original(*args, **kwargs)
         if (run := self.owner()) is not None:
             run.method_returned(name, result)
@@ -186,7 +186,7 @@ class _Wrapped:
 
         @functools.wraps(original)
         def call(*args: Any, **kwargs: Any) -> Any:
-            # Who listens is no question that a compiler can answer.
+            # A compiler cannot answer who is listening.
             if self._removed or torch.compiler.is_compiling():
                 return original(*args, **kwargs)
             return around(name, original, args, kwargs)

@@ -48,12 +48,12 @@ def watch(
     The tokens are the same, bit for bit, with and without it. Forward passes of other threads and tasks are ignored
     and counted. A run whose tap never fired is `unmonitored`, never `clear`.
 
-    The guard's sampler and generation profile cannot be read off a running model: generate with the profile that
-    the guard was fitted on. What can be seen is checked: architecture, width, config, weights, number of steps. Where a
-    family stops when it likes, only its output tells whether every step was seen. A watch reads it off the model's own
-    methods; what a function returned that takes the model is handed to `run.returned(...)`, else a generation shorter
-    than the budget is `unmonitored` (`end_not_seen`). Greedy decoding and sampling are supported; beam search and
-    assisted decoding are not, since their rows are not requests.
+    A running model does not show the guard's sampler and generation profile: generate with the profile that the guard
+    was fitted on. A watch checks what it can see: architecture, width, config, weights, number of steps. Where a family
+    decides itself when to stop, only its output shows whether every step was seen. A watch reads that output from the
+    model's own methods; if you generate with a function that takes the model, pass its result to `run.returned(...)`,
+    otherwise a generation shorter than the budget is `unmonitored` (`end_not_seen`). Greedy decoding and sampling are
+    supported; beam search and assisted decoding are not, since their rows are not requests.
 
     A thread that the block starts has a context of its own: call `watch` inside the thread, or copy the context.
 
