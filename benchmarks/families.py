@@ -16,8 +16,8 @@ from models import STEPS, Subject
 
 from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
-from sri_sdk.capture.pool import USUAL
 from sri_sdk.grid import StepGrid
+from sri_sdk.pooling import USUAL
 from sri_sdk.scoring.guard import Guard
 
 TOKENS = 64

@@ -11,7 +11,7 @@ import sri_sdk
 from tests.house import CORE, PLUGINS, ROOT, arrows, circles, floors, import_root, imports, module_of, rooms
 
 LAYERS = [
-    "_version errors extras files grid plugin records signal structure",
+    "_version errors extras files grid plugin pooling records signal structure",
     "calibrate canvas checkpoint dataset fingerprint graph judge options policy prefill sink",
     "anchors detector emitter hook metrics",
     "bundle report sampler target torch_onnx",

@@ -23,15 +23,8 @@ import torch
 
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Scheme
+from sri_sdk.pooling import PROFILES
 from sri_sdk.records import PADDING, StepPlan
-
-PROFILES: dict[Scheme, tuple[str, ...]] = {
-    "masked": ("generated", "response"),
-    "autoregressive": ("predicting", "generated"),
-    "canvas": ("response",),
-}
-USUAL: dict[Scheme, str] = {"masked": "response", "autoregressive": "predicting", "canvas": "response"}
-"""What the authors' code does."""
 
 
 @dataclass(frozen=True, slots=True)

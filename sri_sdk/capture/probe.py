@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sri_sdk.capture.drive import drive
-from sri_sdk.capture.pool import USUAL
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.hook import Hook
+from sri_sdk.pooling import USUAL
 from sri_sdk.records import LoadedModel, Prompt
 from sri_sdk.sampler import Sampler
 from sri_sdk.signal import norm_squared

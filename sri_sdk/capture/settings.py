@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.identity import MODEL_FACTS, model_circumstances, model_facts
-from sri_sdk.capture.pool import USUAL
 from sri_sdk.emitter import Emitter
 from sri_sdk.errors import ConfigError
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Policy
+from sri_sdk.pooling import USUAL
 from sri_sdk.signal import EPS, TAU
 
 if TYPE_CHECKING:

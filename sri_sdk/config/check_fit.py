@@ -1,4 +1,4 @@
-"""What is wrong with a config beyond its form: names, options, and parts that do not suit each other.
+"""What is wrong with a config, beyond its form: names, options, and parts that do not suit each other.
 
 The checks need neither model weights nor torch, so `sri config check` finds in a second what a run would find after an
 hour.
@@ -17,6 +17,7 @@ from sri_sdk.config.fit import FitConfig, smallest_calibration
 from sri_sdk.errors import ConfigError, SriError, did_you_mean
 from sri_sdk.options import problems
 from sri_sdk.plugin import Config, Plugin
+from sri_sdk.pooling import PROFILES
 
 PLUGINS = {
     "model": ("hook", "hooks"),
@@ -26,16 +27,11 @@ PLUGINS = {
     "detector": ("name", "detectors"),
     "export": ("name", "exporters"),
 }
-"""Section that names a plugin -> the key it does so with, and the kind."""
-
-_POOLINGS = {
-    "autoregressive": ("predicting", "generated"), "masked": ("response", "generated"), "canvas": ("response",),
-}  # fmt: skip
-"""Scheme of the hook -> the pooling profiles that make sense for it."""
+"""Section that names a plugin -> the key with the name, and the kind of plugin."""
 
 
 def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
-    """The config, or None, and every problem. Later checks run on whatever the earlier ones left usable."""
+    """The config, or None if its form is wrong, and every problem. Later checks use whatever sections are valid."""
     found: list[str] = []
     config: FitConfig | None = None
     try:
@@ -62,7 +58,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
 
 
 def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections that are right by themselves, so that one bad section does not hide mistakes in another."""
+    """The sections that are valid on their own, so that one bad section does not hide mistakes in another."""
     valid: dict[str, Any] = {}
     for name, field in FitConfig.model_fields.items():
         section = field.annotation
@@ -73,12 +69,12 @@ def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_plugin(section: str, key: str, kind: str, written: Any) -> tuple[type[Plugin] | None, list[str]]:
-    """The class a section names, and what is wrong with name and options; shape mistakes are reported elsewhere.
+    """The class a section names, and what is wrong with its name and options. Wrong forms are reported elsewhere.
 
     Args:
-        section: where it stands, for the message.
-        key: the key of its name.
-        kind: what it must be.
+        section: path of the section; leads every problem.
+        key: the key that has the plugin's name.
+        kind: the kind of plugin it must be.
         written: the section as written.
     """
     if not isinstance(written, Mapping) or not isinstance(name := written.get(key), str):
@@ -100,7 +96,7 @@ def check_plugin(section: str, key: str, kind: str, written: Any) -> tuple[type[
 def _check_tap(tap: Any, hook: Any) -> Iterator[str]:
     if tap is None or hook is None:
         return
-    suited = _POOLINGS[hook.scheme]
+    suited = PROFILES[hook.scheme]
     has_committed = "committed" in hook.capabilities
     if tap.pooling not in suited:
         yield (
@@ -130,8 +126,8 @@ def _check_sampler(sampler: Any, hook: Any) -> Iterator[str]:
 def _check_exporter(exporter: Any) -> Iterator[str]:
     if exporter is not None and not exporter.writes_bundles:
         yield (
-            f"export.name: {exporter.__name__} writes no bundle, and a guard needs one; fit with exporter onnx, and "
-            "make the other format of the bundle: the exporter's README says how"
+            f"export.name: {exporter.__name__} writes no bundle, and a guard needs one; fit with exporter onnx, then "
+            "convert the bundle as the exporter's README describes"
         )
 
 
@@ -151,7 +147,7 @@ def _check_calibration(calibrate: Any, folds: Any) -> Iterator[str]:
 
 
 def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Iterator[str]:
-    """Names of splits and attacks; whether a split holds enough prompts shows when they are drawn."""
+    """Checks names of splits and attacks. Whether a split has enough prompts is known only when they are drawn."""
     if folds is None or prompts is None or dataset is None:
         return
     try:
@@ -171,5 +167,5 @@ def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Itera
 
 
 def has(dataset: str, known: list[str], wanted: str) -> str:
-    """What a dataset knows, for a message."""
+    """The names a dataset has, for a message."""
     return f"dataset {dataset!r} has: {', '.join(known) or 'none'}.{did_you_mean(wanted, known)}"

@@ -1,6 +1,6 @@
-"""What a YAML file of version 1 may say: the declarations and nothing else. `config.py` reads and checks it.
+"""What the YAML file of a deployment may say, version 1: declarations only. `load.py` reads and checks it.
 
-The descriptions are the documentation of the format; `sri config schema` prints them.
+The descriptions document the format; `sri config schema` prints them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from sri_sdk.fingerprint import SOFT
 from sri_sdk.grid import Mapping as GridMapping
 from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
+from sri_sdk.pooling import MEANING, Pooling
 
 CONFIG_VERSION = 1
-
-Pooling = Literal["generated", "response", "predicting"]
 
 
 def _layer(found: Any) -> Any:
@@ -51,7 +50,7 @@ SoftField = Annotated[str, AfterValidator(_soft_field), Field(json_schema_extra=
 
 
 class ModelSection(Config):
-    """The model, and how it is addressed."""
+    """The model, and how it is prompted."""
 
     hook: str = Field(description="Plugin of kind hooks: the model family.")
     options: Options = Field(default_factory=dict)
@@ -69,8 +68,9 @@ class TapSection(Config):
     """Which hidden states become the signal."""
 
     pooling: Pooling = Field(
-        description="Which rows of a step are averaged: generated = tokens committed so far, response = all response "
-        "positions (masked models), predicting = the row that predicts the next token (autoregressive models)."
+        description="Which rows of a step are averaged: "
+        + "; ".join(f"{name} = {meaning}" for name, meaning in MEANING.items())
+        + "."
     )
     layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(_each_once)] = Field(
         default=("final",),
@@ -90,7 +90,7 @@ class PromptsSection(Config):
 
 
 class AnchorFold(Config):
-    """Prompts for the two anchors; only answered harmless and refused harmful ones count."""
+    """Prompts for the two anchors. Only answered harmless and refused harmful ones count."""
 
     split: Split
     harmless: Harmless
@@ -105,7 +105,7 @@ class HarmlessFold(Config):
 
 
 class HeldOutFold(Config):
-    """Prompts that nothing was fitted on; they give the rates written in the bundle."""
+    """Prompts that nothing was fitted on. They give the rates written into the bundle."""
 
     split: Split
     harmless: Harmless
@@ -118,7 +118,7 @@ class HeldOutFold(Config):
 class FoldsSection(Config):
     """Which prompts are used for what. Folds of one split are consecutive, in this order, and never overlap."""
 
-    anchors: AnchorFold = Field(description="Prompts the anchors are the mean of.")
+    anchors: AnchorFold = Field(description="Prompts whose mean states are the anchors.")
     train: HarmlessFold = Field(description="Harmless prompts the detector learns from.")
     reference: HarmlessFold = Field(description="Harmless prompts that standardise the online rule.")
     calibration: HarmlessFold = Field(description="Harmless prompts that set the thresholds; n in the bundle.")
@@ -139,7 +139,7 @@ class CalibrateSection(Config):
         gt=0,
         lt=1,
         description="null = alpha holds on average over calibration sets; else it holds for the set at hand with "
-        "probability 1 - delta, which takes more prompts.",
+        "probability 1 - delta, which needs more prompts.",
     )
 
 
@@ -153,9 +153,11 @@ def smallest_calibration(calibrate: CalibrateSection) -> int:
 
 
 class TrustSection(Config):
-    """What a guard must prove before it is used; hashes alone find damage, not a guard that was swapped."""
+    """What a guard must prove before it is used. Hashes alone reveal damage, but not a guard that was swapped."""
 
-    public_key: Path | None = Field(default=None, description="PEM file of who must have signed the bundle.")
+    public_key: Path | None = Field(
+        default=None, description="PEM file with the public key that must have signed the bundle."
+    )
     digest: str | None = Field(
         default=None,
         pattern="^[0-9a-f]{64}$",
@@ -167,15 +169,15 @@ class FitConfig(Config):
     """One deployment, from model to bundle."""
 
     version: Literal[1] = Field(description="Version of this file format.")
-    model: ModelSection = Field(description="The model, and how it is addressed.")
+    model: ModelSection = Field(description="The model, and how it is prompted.")
     sampler: PluginSection = Field(description="Plugin of kind samplers: how responses are generated.")
     tap: TapSection = Field(description="Which hidden states become the signal.")
     prompts: PromptsSection = Field(description="Where the prompts come from.")
     folds: FoldsSection = Field(description="Which prompts are used for what.")
-    judge: PluginSection = Field(description="Plugin of kind judges: what a response is.")
+    judge: PluginSection = Field(description="Plugin of kind judges: how responses are classified.")
     detector: PluginSection = Field(description="Plugin of kind detectors: from signals to one score.")
     calibrate: CalibrateSection = Field(
-        default=CalibrateSection(), description="How often harmless ones may be flagged."
+        default=CalibrateSection(), description="How often harmless generations may be flagged."
     )
     export: PluginSection = Field(default=PluginSection(name="onnx"), description="Plugin of kind exporters.")
     policy: Policy = Field(description="What happens on a verdict.")
@@ -187,12 +189,12 @@ class FitConfig(Config):
         description="Soft fields of the fingerprint that may differ from the fit; every verdict repeats them.",
     )
     trust: TrustSection = Field(
-        default=TrustSection(), description="What `sri run` asks of the guard it loads; nothing by default."
+        default=TrustSection(), description="What `sri run` demands of the guard it loads; nothing by default."
     )
     out: Path = Field(description="Folder for everything that is written, relative to the working directory.")
     seed: int = Field(
         default=0, ge=0, description="Seed of the run; each prompt's randomness comes from it and the prompt id."
     )
     batch_size: int = Field(
-        default=64, ge=1, description="Prompts generated at once; changes memory and speed, not results."
+        default=64, ge=1, description="Prompts generated at once; affects memory and speed, not results."
     )

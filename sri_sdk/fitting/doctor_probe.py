@@ -9,13 +9,14 @@ from typing import Any
 
 from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
-from sri_sdk.capture.pool import USUAL, make_pooler
+from sri_sdk.capture.pool import make_pooler
 from sri_sdk.capture.probe import Probe, probe
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.errors import ConfigError, MissingExtra, SriError
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
+from sri_sdk.pooling import USUAL
 from sri_sdk.records import Label, LoadedModel, Match, Prompt
 from sri_sdk.sampler import Sampler
 
