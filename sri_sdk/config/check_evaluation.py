@@ -1,4 +1,4 @@
-"""What is wrong with the config of an evaluation beyond its form."""
+"""What is wrong with the config of an evaluation, beyond its form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sri_sdk.options import problems
 
 
 def check_evaluation(data: Mapping[str, Any]) -> tuple[EvaluationConfig | None, list[str]]:
-    """The config, or None, and every problem."""
+    """The config, or None if its form is wrong, and every problem."""
     try:
         config = EvaluationConfig.model_validate(data)
     except ValidationError as err:
@@ -26,12 +26,12 @@ def check_evaluation(data: Mapping[str, Any]) -> tuple[EvaluationConfig | None, 
     found += _check_plugins(config)
     found += _check_prompts(config)
     found += _check_guards(config)
-    # What all models share is wrong once, not once per model.
+    # A mistake in what all models share is one problem, not one per model.
     return config, list(dict.fromkeys(found))
 
 
 def _check_model(config: EvaluationConfig, name: str) -> Iterator[str]:
-    """The checks of a deployment, each with the path it has in this file."""
+    """The problems of one model as a deployment, each under its path in this file."""
     own = {part for part in ("model", "sampler", "tap") if getattr(config.models[name], part) is not None}
     like = config.models[name].like
     _, mistakes = check_fit(config.fit_config(name).model_dump(mode="json"))
@@ -78,8 +78,8 @@ def _check_prompts(config: EvaluationConfig) -> Iterator[str]:
             yield from _check_elsewhere(f"attacks.{own}.prompts", attack.prompts)
         elif attack.plugin is None and own not in attacks:
             yield (
-                f"attacks.{own}: unknown attack; {has(name, attacks, own)} For an attack plugin name it under "
-                "`plugin`; see `sri plugins list --kind attacks`."
+                f"attacks.{own}: unknown attack; {has(name, attacks, own)} If it is an attack plugin, name it "
+                "under `plugin`; see `sri plugins list --kind attacks`."
             )
     for own, entry in config.harmless_sets.items():
         if entry.prompts is not None:
@@ -116,5 +116,5 @@ def _check_guards(config: EvaluationConfig) -> Iterator[str]:
         if reads != "prompt":
             yield (
                 f"guards.{name}: baseline {guard.baseline.name!r} reads the {reads}, and responses are not stored; "
-                "set keep_texts: true, or leave it out"
+                "set keep_texts: true, or leave this guard out"
             )

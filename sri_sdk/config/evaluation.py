@@ -99,7 +99,7 @@ class AttackEntry(Config):
 class HarmlessSet(Config):
     """Harmless prompts that differ from those the guard was calibrated on."""
 
-    count: Count
+    count: Count = Field(description="Harmless prompts.")
     split: str | None = Field(default=None, description="Split of the folds' dataset; null = see `prompts`.")
     attack: str | None = Field(default=None, description="Attack of that dataset to wrap them in; null = none.")
     prompts: FromDataset | None = Field(default=None, description="Harmless prompts of another dataset.")

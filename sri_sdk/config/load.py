@@ -12,12 +12,11 @@ from typing import Any
 
 import yaml
 
-from sri_sdk import registry
 from sri_sdk.config.check_evaluation import check_evaluation
-from sri_sdk.config.check_fit import PLUGINS, check_fit
+from sri_sdk.config.check_fit import check_fit
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.fit import FitConfig
-from sri_sdk.errors import ConfigError, SriError
+from sri_sdk.errors import ConfigError
 
 
 def load_config(source: Path | str) -> FitConfig:
@@ -29,7 +28,7 @@ def load_config(source: Path | str) -> FitConfig:
     source = Path(source)
     data = _read(source)
     if _is_evaluation(data):
-        raise _error(source, ["is an evaluation, since it has `models`; use it with `sri eval`"])
+        raise _error(source, ["is an evaluation, because it has `models`; run it with `sri eval`"])
     config, found = check_fit(data)
     if config is None or found:
         raise _error(source, found)
@@ -45,7 +44,7 @@ def load_evaluation(source: Path | str) -> EvaluationConfig:
     source = Path(source)
     data = _read(source)
     if not _is_evaluation(data):
-        raise _error(source, ["is no evaluation, since it has no `models`; see configs/lab.yaml for one"])
+        raise _error(source, ["is not an evaluation, because it has no `models`; see configs/lab.yaml for an example"])
     config, found = check_evaluation(data)
     if config is None or found:
         raise _error(source, found)
@@ -53,7 +52,7 @@ def load_evaluation(source: Path | str) -> EvaluationConfig:
 
 
 def load_any(source: Path | str) -> FitConfig | EvaluationConfig:
-    """Reads and checks either kind of file.
+    """Reads and checks either kind of file; one with `models` is an evaluation.
 
     Raises:
         ConfigError: as `load_config`.
@@ -65,36 +64,11 @@ def _is_evaluation(data: Mapping[str, Any]) -> bool:
     return "models" in data
 
 
-def schema() -> dict[str, Any]:
-    """JSON schema of the format, with the options of every installed plugin that loads."""
-    whole = FitConfig.model_json_schema()
-    definitions, cases = whole["$defs"], []
-    for section, (key, kind) in PLUGINS.items():
-        for name in dict.fromkeys(info.name for info in registry.installed(kind)):
-            try:
-                declared = registry.load(kind, name).Config
-            except SriError:
-                # A broken plugin must not take the documentation of the others away; `sri doctor` names it.
-                continue
-            prefix = f"{kind}-{name}-"
-            options = declared.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
-            nested = options.pop("$defs", {})
-            definitions.update({f"{prefix}{inner}": body for inner, body in nested.items()})
-            chosen = {section: {"properties": {key: {"const": name}}, "required": [key]}}
-            cases.append(
-                {
-                    "if": {"properties": chosen},
-                    "then": {"properties": {section: {"properties": {"options": options}}}},
-                }
-            )
-    return {**whole, "allOf": cases}
-
-
 # -- reading -------------------------------------------------------------------------------------------------
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data only; remembers keys that are written twice instead of letting the last one win."""
+    """Plain data only. Remembers keys that are written twice, so that the last one does not silently win."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -135,7 +109,7 @@ def _read(source: Path) -> Mapping[str, Any]:
         raise _error(source, loader.duplicates)
     if not isinstance(data, dict):
         found = "nothing" if data is None else type(data).__name__
-        raise _error(source, [f"must hold keys and values at the top level, found {found}. See `sri config schema`."])
+        raise _error(source, [f"must be a mapping of keys to values, found {found}. See `sri config schema`."])
     return data
 
 
