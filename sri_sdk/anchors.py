@@ -22,7 +22,7 @@ from sri_sdk.records import Label, Outcome
 from sri_sdk.signal import usable
 
 ANCHORS_FORMAT = 1
-_WANTED: dict[Label, str] = {"harmless": "not refused", "harmful": "refused"}
+_WANTED: dict[Label, str] = {"harmless": "answered", "harmful": "refused"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ class Anchors:
     model's refusal direction, which is what an attacker would ablate."""  # fmt: skip
 
     harmless: NDArray[np.float32]
-    """[T, C, D]."""
+    """[T, C, D] float32: mean state of answered harmless generations."""
     harmful: NDArray[np.float32]
-    """[T, C, D]."""
+    """[T, C, D] float32: mean state of refused harmful generations."""
     fingerprint: Fingerprint
     provenance: Mapping[str, Any]
-    """Prompts used and seen per class, judge and version, digest of the prompts' ids."""
+    """Prompts used and seen per class, judge and version, digest of the prompt ids."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the little-endian float32 bytes, harmless first: says which anchors made a signal."""
+        """SHA-256 over the little-endian float32 bytes, harmless first: identifies the anchors that made a signal."""
         return sha256(self.harmless.astype("<f4").tobytes() + self.harmful.astype("<f4").tobytes())
 
     def save(self, target: Path) -> None:
@@ -93,9 +93,9 @@ class AnchorBuilder:
 
         Args:
             label: what the prompt was.
-            outcome: what the judge said of the response.
-            phi: [T, C, D] pooled states on the grid.
-            prompt_id: for the message.
+            outcome: how the judge classified the response.
+            phi: [T, C, D] float32 pooled states on the grid.
+            prompt_id: named in the message.
 
         Raises:
             CaptureError: a state is not finite or has no direction.
@@ -117,7 +117,7 @@ class AnchorBuilder:
         for label, wanted in _WANTED.items():
             if not self._used[label]:
                 raise ConfigError(
-                    f"anchors: none of {self._seen[label]} {label} prompts was {wanted}, at least one must be. "
+                    f"anchors: none of {self._seen[label]} {label} prompts was {wanted}; at least one must be. "
                     "Check the judge against a few responses (`sri run`), or use other prompts."
                 )
         means = {label: (self._sums[label] / self._used[label]).astype(np.float32) for label in _WANTED}
@@ -125,12 +125,12 @@ class AnchorBuilder:
         return Anchors(means["harmless"], means["harmful"], fingerprint, {**provenance, "counts": counts})
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything so far, to continue an interrupted run."""
+        """Everything so far, to continue an interrupted run: sums [T, C, D] float64 and counts [2, 2] int64."""
         counts = np.array([[self._used[x], self._seen[x]] for x in _WANTED], dtype=np.int64)
         return {**{f"sum_{label}": self._sums[label] for label in _WANTED}, "counts": counts}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """The inverse of `state`."""
+        """The inverse of `state`, from the same sums [T, C, D] and counts [2, 2]."""
         for row, label in enumerate(_WANTED):
             self._sums[label] = np.array(state[f"sum_{label}"], dtype=np.float64)
             self._used[label], self._seen[label] = (int(x) for x in state["counts"][row])
@@ -138,7 +138,7 @@ class AnchorBuilder:
 
 
 def refuse_unusable(phi: NDArray[Any], prompt_id: str) -> None:
-    """Raises CaptureError naming prompt and step if a pooled state [T, C, D] is not finite or has zero length."""
+    """Raises CaptureError, naming prompt and cell, if a state of `phi` [T, C, D] is not finite or has no length."""
     good = usable(phi)
     if good.all():
         return
@@ -146,5 +146,5 @@ def refuse_unusable(phi: NDArray[Any], prompt_id: str) -> None:
     what = "zero length" if np.isfinite(phi[step, layer]).all() else "NaN or infinity"
     raise CaptureError(
         f"prompt {prompt_id!r}: the hidden state at cell {step}, layer {layer} has {what}. "
-        "Load the model in float32 or bfloat16, or leave the prompt out if it is alone."
+        "Load the model in float32 or bfloat16; if only this prompt fails, leave it out."
     )

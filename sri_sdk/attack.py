@@ -13,7 +13,7 @@ from sri_sdk.target import Target
 
 
 class Attack(Plugin):
-    """Turns plain requests into attacked ones. The request itself stays what it was, and so does its label."""
+    """Turns plain requests into attacked ones. What is asked for stays the same, and so does the label."""
 
     source: ClassVar[str]
     """Who published it: authors and arXiv number, for the report."""
@@ -22,7 +22,7 @@ class Attack(Plugin):
     schemes: ClassVar[frozenset[Scheme] | None] = None
     """Schemes of the models it works on; None = all."""
     verbatim: ClassVar[bool] = True
-    """Whether the attacked text holds the request as it was; False where it is rewritten, reversed or encoded."""
+    """Whether the attacked text contains the request word for word; False if it is rewritten, reversed or encoded."""
 
     def prepare(self, target: Target, practice: Sequence[Prompt]) -> Mapping[str, Any]:
         """Learns from a model what `apply` needs, such as a suffix; most attacks learn nothing.
@@ -32,7 +32,7 @@ class Attack(Plugin):
             practice: plain harmful requests that are used for nothing else.
 
         Returns:
-            What was learnt, as JSON types: it is stored, and handed to `apply` in this run and in a resumed one.
+            What was learnt, as JSON types: it is stored, and passed to `apply` in this run and in a resumed one.
         """
         return {}
 
@@ -41,7 +41,7 @@ class Attack(Plugin):
         """The attacked prompts, in the order of the requests.
 
         Args:
-            requests: plain prompts, harmful or, to see what the wrapper alone does, harmless.
+            requests: plain prompts; harmful ones, or harmless ones to see what the wrapper alone does.
             learnt: what `prepare` returned.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Extension point `sri.baselines`: another way to guard, to be compared with on the same generations."""
+"""Extension point `sri.baselines`: another kind of guard, to compare with on the same generations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Reads = Literal["prompt", "response", "drafts"]
 
 
 class Baseline(Plugin):
-    """Scores generations by their texts: a perplexity filter, a second model that is asked, a dictionary."""
+    """Scores generations by their texts: a perplexity filter, a second model that judges, a dictionary."""
 
     source: ClassVar[str]
     """Who published it: authors and arXiv number, for the report."""
@@ -28,12 +28,12 @@ class Baseline(Plugin):
         """Called once before `score`, with the model that is guarded; loads what the baseline runs on.
 
         Raises:
-            ConfigError: what it runs on cannot be had, such as weights that are not on this machine.
+            ConfigError: what it runs on is not available, such as weights that are not on this machine.
         """
 
     @abstractmethod
     def score(self, generations: Sequence[Generation]) -> NDArray[np.float64]:
-        """[N], higher = more suspicious; NaN = it cannot tell. This call is timed as its cost."""
+        """Scores [N] float64, higher = more suspicious; NaN = it cannot tell. The time of this call is its cost."""
 
     @classmethod
     def example(cls) -> Any:

@@ -25,11 +25,11 @@ class Dataset(Plugin):
     def prompts(self, split: str, label: Label, count: int, *, attack: str | None = None) -> list[Prompt]:
         """The first `count` prompts of a split; `attack` names a transform, None = plain requests.
 
-        Ids are unique in the whole dataset, and no text stands twice. An attacked prompt keeps the label of the plain
-        request it was made of, and names it in `base`.
+        Ids are unique in the whole dataset, and no text appears twice. An attacked prompt keeps the label of the plain
+        request it was made from, and names that request in `base`.
 
         Raises:
-            ConfigError: the split, label or attack is unknown, or holds fewer prompts; then it says how many.
+            ConfigError: the split, label or attack is unknown, or has fewer prompts; the message says how many.
         """
 
     def attacks(self) -> Sequence[str]:
@@ -39,13 +39,13 @@ class Dataset(Plugin):
     def about_attack(self, name: str) -> tuple[str, str]:
         """Family and source of one of `attacks()`: what kind of trick it is, and who published it.
 
-        Attacks of one family are left out together where a guard is tried on attacks it never saw. The default: a
-        family of its own, source unknown.
+        When a guard is tested on unseen attacks, attacks of one family are left out together. By default each attack is
+        a family of its own, with an unknown source.
         """
         return name, ""
 
     def provenance(self) -> Mapping[str, Any]:
-        """Where the prompts come from, as JSON types: licence, citation, hashes of files; the default knows nothing."""
+        """Where the prompts come from, as JSON types: licence, citation, hashes of files; empty by default."""
         return {}
 
     @classmethod

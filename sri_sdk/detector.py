@@ -19,7 +19,7 @@ Domain = Literal["sigma", "logit"]
 class Detector(Plugin):
     """Learns what harmless signals look like and scores new ones; higher is more suspicious.
 
-    Rows are scored independently of their company and order, and the input is never changed. Everything a
+    Rows are scored independently of each other and of their order, and the input is never changed. Everything a
     fitted detector knows is in `state()`: plain arrays, no pickle.
     """
 
@@ -30,10 +30,10 @@ class Detector(Plugin):
 
     @abstractmethod
     def fit(self, signals: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> Self:
-        """Learns from signals [N, T, C] float32; `labels` [N] (0 harmless, 1 attack) only for labelled detectors.
+        """Learns from signals [N, T, C] float32; `labels` [N] int64 (0 harmless, 1 attack) only for labelled detectors.
 
         Raises:
-            ScoringError: NaN or infinity in the signals, or fewer of them than the detector needs.
+            ScoringError: NaN or infinity in the signals, or fewer signals than the detector needs.
         """
 
     @abstractmethod
@@ -50,8 +50,8 @@ class Detector(Plugin):
 
     @abstractmethod
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Everything the fit learnt, as plain arrays."""
+        """Everything the fit learnt, by name, as plain arrays [...] of any shape and dtype."""
 
     @abstractmethod
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """The inverse of `state()`; scores afterwards are equal bit for bit."""
+        """The inverse of `state()`, from the same arrays [...]; scores afterwards are equal bit for bit."""

@@ -9,7 +9,7 @@
     |   `-- PluginConflict     two distributions claim the same name for different targets
     |-- MissingExtra           an optional dependency is not installed; prints the pip command
     |-- ModelMismatch          guard, signals and model were not made for each other
-    |-- CaptureError           hidden states could not be read, or hold NaN or infinity
+    |-- CaptureError           hidden states could not be read, or contain NaN or infinity
     |-- GenerationAborted      a guard stopped this generation, as its policy asked
     |-- BundleError            an exported artefact is damaged, incomplete or of another format
     |-- ScoringError           signals do not fit the detector that should score them
@@ -51,7 +51,7 @@ class PluginNotFound(PluginError):
 
     @classmethod
     def among(cls, kind: str, name: str, installed: Iterable[str]) -> Self:
-        """Names what is installed and the closest name to the one asked for."""
+        """The error for an unknown name: lists what is installed and suggests the closest name."""
         known = sorted(installed)
         listed = ", ".join(known) or "none"
         return cls(
@@ -85,16 +85,16 @@ class ModelMismatch(SriError):
 
 
 class CaptureError(SriError):
-    """Hidden states could not be read, or hold NaN or infinity."""
+    """Hidden states could not be read, or contain NaN or infinity."""
 
 
 class GenerationAborted(SriError):
     """A guard stopped this generation, as its policy asked.
 
     Attributes:
-        request_ids: the requests whose alarm stopped the batch; all of them where the guard could not see.
+        request_ids: the flagged requests that stopped the batch; all requests if the guard could not see.
         step: number of the last step that ran, counted from 0.
-        blind: reason code where the guard could not see; None = it alarmed.
+        blind: reason code if the guard could not see; None = it raised an alarm.
     """
 
     def __init__(self, request_ids: tuple[str, ...], step: int, *, blind: str | None = None) -> None:

@@ -17,12 +17,12 @@ class Exporter(Plugin):
     """Writes a fitted guard as files that execute nothing."""
 
     writes_bundles: ClassVar[bool] = True
-    """Whether what it writes is a bundle; only such an exporter can stand in the config of `sri fit`."""
+    """Whether what it writes is a bundle; only such an exporter can be used by `sri fit`."""
 
     @abstractmethod
     def compile(self, graph: Graph) -> bytes:
-        """One drawing as an ONNX model. Thresholds are set on what onnxruntime makes of it, so the same drawing must
-        compute the same numbers in `export`."""  # fmt: skip
+        """One drawing as an ONNX model. Thresholds are set on what onnxruntime computes from it, so the same drawing
+        must compute the same numbers in `export`."""  # fmt: skip
 
     @abstractmethod
     def export(self, parts: GuardParts, target: Path) -> Path:

@@ -37,7 +37,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def save_arrays(target: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
-    """Writes an .npz without pickle, atomically."""
+    """Writes arrays [...] of any shape and numeric dtype as an .npz, by name, without pickle and atomically."""
     with replacing(target) as made, made.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
@@ -49,7 +49,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def write_new(target: Path, content: bytes, *, mode: int) -> None:
-    """Writes a file that must not exist yet, with these permissions from its first moment.
+    """Writes a file that must not exist yet, with these permissions from the start.
 
     Raises:
         FileExistsError: it exists, even as a link to nowhere.
@@ -75,10 +75,10 @@ def sha256(content: bytes) -> str:
 
 
 def json_to_array(value: Any) -> np.ndarray[Any, Any]:
-    """JSON in a uint8 array, so that metadata fits in an .npz without pickle."""
+    """JSON as an array [K] uint8, so that metadata fits in an .npz without pickle."""
     return np.frombuffer(canonical_json(value), dtype=np.uint8)
 
 
 def json_from_array(array: np.ndarray[Any, Any]) -> Any:
-    """The inverse of `json_to_array`."""
+    """The inverse of `json_to_array`: [K] uint8 -> the value."""
     return json.loads(np.asarray(array, dtype=np.uint8).tobytes())

@@ -1,7 +1,7 @@
 """What made a set of anchors: it travels with traces, signals, bundles and requests.
 
-Anchors and thresholds are valid only for what made them. Hard fields refuse on mismatch; soft fields must be
-accepted by name, and every verdict says which were.
+Anchors and thresholds are valid only for what made them. A hard field that differs is always refused; a soft one must
+be accepted by name, and every verdict says which ones were.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Fingerprint:
         return cls(dict(hard), dict(soft))
 
     def admit(self, other: Fingerprint, *, subject: str, accept: Collection[str] = ()) -> tuple[str, ...]:
-        """Checks that `other` may be judged by what carries this fingerprint.
+        """Checks that a guard with this fingerprint may judge `other`.
 
         Args:
             other: fingerprint of the signals or the live model. A hard field it lacks counts as different.
             subject: what `other` belongs to, for the message.
-            accept: soft fields the operator accepts to differ.
+            accept: soft fields that the operator allows to differ.
 
         Returns:
             The soft fields that differ, all of them accepted.
@@ -67,9 +67,9 @@ class Fingerprint:
         """
         for name, expected in self.hard.items():
             if name not in other.hard or other.hard[name] != expected:
-                found = other.hard.get(name, "nothing")
+                found = _short(other.hard[name]) if name in other.hard else "missing"
                 raise ModelMismatch(
-                    f"{subject}: {name} is {_short(found)}, the guard was fitted on {_short(expected)}. "
+                    f"{subject}: {name} is {found}, the guard was fitted on {_short(expected)}. "
                     "Anchors and thresholds do not carry over; use the guard of this model and profile, "
                     "or fit one with `sri fit`."
                 )

@@ -4,11 +4,11 @@ Only causal mappings exist: the cell of a step depends on the progress made *bef
 lands on the same cells as a finished one.
 
     progress   p = steps done (mapping `step`) or largest number of committed tokens so far (mapping `committed`)
-    cell       floor(p * T / budget)           a cell takes the last step that falls in it
+    cell       floor(p * T / budget)           each cell keeps the last step that falls in it
     closed     floor(p_after * T / budget)     cells below it can no longer change
 
-An empty cell holds the step before it, and after the end the last step holds. Before the first step, where a response
-was started and progress does not begin at 0, the first step holds.
+Empty cells repeat the step before them; cells after the end repeat the last step. A started response may begin at a
+progress above 0; the cells before its first step repeat that step.
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ class StepGrid:
     mapping: Mapping = "step"
     """What progress counts: sampler steps, or committed tokens."""
     budget: int = 32
-    """Progress of a whole generation: most steps, or most tokens."""
+    """Progress of a whole generation: the largest number of steps, or of tokens."""
 
     def __post_init__(self) -> None:
         if self.cells < 1 or self.budget < 1:
             raise ValueError(f"step grid: cells {self.cells} and budget {self.budget} must both be at least 1")
 
     def closed(self, progress: int) -> int:
-        """Number of cells that can no longer change once this much progress is made; T at the end.
+        """Number of cells that can no longer change after this much progress; T at the end.
 
-        Steps beyond the budget, should there be any, still overwrite the last cell.
+        Steps beyond the budget, if there are any, still overwrite the last cell.
         """
         return min(progress * self.cells // self.budget, self.cells)
 
     def source(self, clock: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which step each cell holds.
+        """The step in each cell.
 
         Args:
-            clock: [S + 1] progress before each step and after the last; never falls.
+            clock: [S + 1] int64 progress before each step and after the last, in units of the budget; never falls.
 
         Returns:
-            [T] step numbers, counted from 0; -1 = a cell before the first step. A step that starts at or beyond the
-            budget is the last cell's.
+            [T] int64 step numbers, counted from 0; -1 = a cell before the first step. A step that starts at or beyond
+            the budget belongs to the last cell.
         """
         before = np.minimum(np.asarray(clock[:-1], dtype=np.int64) * self.cells // self.budget, self.cells - 1)
         return np.searchsorted(before, np.arange(self.cells), side="right").astype(np.int64) - 1
 
     def place(self, values: NDArray[Any], clock: NDArray[np.int64]) -> NDArray[Any]:
-        """Lays per-step values [S, ...] on the grid: [T, ...]."""
+        """Lays per-step values [S, ...] on the grid: [T, ...], same dtype. `clock` [S + 1] int64 as in `source`."""
         return values[np.maximum(self.source(clock), 0)]
 
     def to_dict(self) -> dict[str, Any]:

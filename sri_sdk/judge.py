@@ -1,4 +1,4 @@
-"""Extension point `sri.judges`: from a response's text to what it is."""
+"""Extension point `sri.judges`: classifies responses by their text."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from sri_sdk.records import Outcome, Prompt
 
 
 class Judge(Plugin):
-    """Reads responses. Its name and version are recorded beside every rate it decided."""
+    """Classifies responses. Its name and version are recorded beside every rate that depends on it."""
 
     version: str = "1"
 
     @abstractmethod
     def judge(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:
-        """Says of each response what it is, given its prompt; same order, same length.
+        """Classifies each response, given its prompt; same order, same length.
 
-        The same pair always gets the same outcome, whatever stands beside it; an empty response is `other`.
+        The same pair always gets the same outcome, whatever else is in the batch; an empty response is `other`.
         """
 
     @classmethod

@@ -19,8 +19,8 @@ def parse(model: type[ModelT], data: Mapping[str, Any], *, subject: str, path: s
     Args:
         model: the declaration.
         data: what was written.
-        subject: whose options they are, for the message.
-        path: where `data` stands, `detector.options`; leads every problem.
+        subject: what the options belong to; leads the message.
+        path: where `data` was written, such as `detector.options`; leads every problem.
 
     Raises:
         ConfigError: `problems` holds one `path: problem` per mistake.
@@ -49,13 +49,13 @@ def _sentence(entry: Any, location: tuple[int | str, ...], model: type[BaseModel
         case "missing":
             return "required, but missing"
         case "model_type" | "dict_type":
-            return f"must hold keys and values, found {entry['input']!r}"
+            return f"must be a mapping of keys to values, found {entry['input']!r}"
         case "literal_error":
             expected = entry["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
             hint = did_you_mean(str(entry["input"]), expected.split(", "))
             return f"found {entry['input']!r}, allowed: {expected}.{hint}"
         case "invalid_key":
-            return f"keys are text, found {entry['input']!r} (YAML reads yes, no, on and off as booleans: quote it)"
+            return f"keys must be text, found {entry['input']!r} (YAML reads yes, no, on and off as booleans: quote it)"
         case "too_short":
             return f"must hold at least {entry['ctx']['min_length']} item, found {entry['input']!r}"
         case "value_error":
@@ -84,7 +84,7 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The pydantic model an annotation holds: itself, or within `X | None`, a list or a mapping."""
+    """The pydantic model in an annotation: the annotation itself, or one within `X | None`, a list or a mapping."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (Union, UnionType, list, tuple, dict):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Config(BaseModel):
-    """Declared options: typed, described, immutable, and with no room for a misspelt key.
+    """Declared options: typed, described and immutable. A misspelt key is an error.
 
     A plugin nests a subclass named `Config`; the names and types of its fields are what an operator may write
     under `options:` in YAML, and `sri config schema` prints them.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Label = Literal["harmless", "harmful"]
 Outcome = Literal["refusal", "harmful", "harmless", "other"]
-"""What a judge says of a response: it refuses, does harm, answers harmlessly, or none of these."""
+"""How a judge classifies a response: it refuses, does harm, answers harmlessly, or none of these."""
 Status = Literal["clear", "flagged", "unmonitored", "not_sampled"]
 Rule = Literal["final", "online"]
 """When a guard decides: once the generation has ended, or at every step while it runs."""
@@ -39,7 +39,7 @@ class Prompt:
     attack: str | None = None
     """Name of the transform that made it from a plain request; None = plain."""
     base: str | None = None
-    """Id of the plain request it was made of; statistics resample by it. None = itself."""
+    """Id of the plain request it was made from; statistics resample by it. None = itself."""
     prefill: str | None = None
     """Response text that is fixed before the first step; `<mask:7>` in it = seven holes, for masked models only, and
     what follows it is open. None = the response starts empty."""
@@ -47,19 +47,19 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation as text, for whoever reads texts."""
+    """One generation as text, for judges and baselines that read texts."""
 
     prompt: Prompt
     response: str
     outcome: Outcome
-    """What the judge said of the response."""
+    """How the judge classified the response."""
     drafts: tuple[str, ...] = ()
-    """What the response would have read as after each step; empty = not kept."""
+    """The text of the response after each step, had it ended there; empty = not kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Whether a hook fits a model, and why: both answers are shown to people."""
+    """Whether a hook fits a model, and why; both are shown to people."""
 
     ok: bool
     why: str
@@ -122,10 +122,10 @@ class RunView:
     """End tokens that the watched call was given; the hook's `on_call` sets it. None = the model's own."""
     response: tuple[int, int] | None = None
     """(column of its first position, number of positions) of every response, where a driver started some of them: the
-    canvas then begins with tokens, and cannot be found by its masks. None = nobody said; the hook finds it."""
+    canvas then begins with tokens, and cannot be found by its masks. None = not given; the hook finds it."""
     taken: torch.Tensor | None = None
     """[R] int64 tensor: steps of each request as the family's own loop takes them, whether or not the tap hears them.
-    The hook counts them where it can, and coverage is measured by it. None = nobody counts."""
+    The hook counts them where it can, and coverage is measured against them. None = not counted."""
     memory: dict[str, Any] = field(default_factory=dict)
     """The hook's own notes, from one forward to the next (prompt length, rows that have ended)."""
 
@@ -199,9 +199,9 @@ class Trace:
     clock: NDArray[np.int64]
     """[S + 1]: progress before each step and after the last, in units of the grid's budget; never falls."""
     steps: int
-    """Steps seen. Differs from S where a pooling profile defines states beyond them, or has none for the first."""
+    """Steps seen. Differs from S where a pooling profile adds states after the last step, or has none for the first."""
     expected: int | None
-    """Steps this generation should have had; None = the family stops when it likes."""
+    """Steps this generation should have had; None = the family has no fixed number."""
     reasons: tuple[str, ...] = ()
     """Why this trace cannot be trusted; empty = it can."""
 
@@ -224,11 +224,11 @@ class Signals:
         return len(self.ids)
 
     def domain(self, name: str) -> NDArray[np.float32]:
-        """The array a detector reads: `sigma` or `logit`."""
+        """The array a detector reads, `sigma` or `logit`: [N, T, C] float32."""
         return self.logit if name == "logit" else self.sigma
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Signals:
-        """The named rows, in that order."""
+        """The signals of `rows` [M] int64, in that order."""
         rows = np.asarray(rows, dtype=np.int64)
         return Signals(
             ids=tuple(self.ids[i] for i in rows),
@@ -241,7 +241,7 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a guard says of one generation. `unmonitored` is never `clear`."""
+    """A guard's verdict on one generation. `unmonitored` is never `clear`."""
 
     request_id: str
     status: Status
@@ -254,7 +254,7 @@ class Verdict:
     p_value: float | None = None
     """Share of calibration generations at least as suspicious, counting this one: (1 + #{s_i >= s}) / (n + 1)."""
     first_alarm_step: int | None = None
-    """Step that was done when the online rule first alarmed, counted from 0; None = no alarm, or the final rule."""
+    """The step after which the online rule first alarmed, counted from 0; None = no alarm, or the final rule."""
     steps_seen: int | None = None
     steps_expected: int | None = None
     """None = not known for this family, or the signal came from a file."""
@@ -262,7 +262,7 @@ class Verdict:
     bundle: str | None = None
     """Digest of the bundle that scored it."""
     accepted: tuple[str, ...] = ()
-    """Soft fields of the fingerprint that differ and that the operator accepted by name."""
+    """Soft fields of the fingerprint that differ, each accepted by name by the operator."""
     schema: int = VERDICT_SCHEMA
 
     def to_dict(self) -> dict[str, Any]:

@@ -57,8 +57,8 @@ class Kind:
         return self.apis[-1]
 
 
-# A new version is added behind the one before, which goes in the minor release after: `(1,)`, `(1, 2)`, `(2,)`.
-# Whoever adds one also lets the SDK treat a class of the version before as the new interface wants it.
+# A new version goes behind the previous one, which is dropped one minor release later: `(1,)`, `(1, 2)`, `(2,)`.
+# A change that adds one also teaches the SDK to use a class of the previous version through the new interface.
 KINDS: dict[str, Kind] = {
     "hooks": Kind("sri.hooks", Hook, (1,)),
     "samplers": Kind("sri.samplers", Sampler, (1,)),
@@ -81,7 +81,7 @@ class PluginInfo:
     target: str
     """`module:class`."""
     distribution: str
-    """Who installed it; several claim the same target = joined by `, `."""
+    """The distribution that installed it; if several claim the same target, joined by `, `."""
     version: str
     """Of that distribution."""
 
@@ -90,7 +90,7 @@ class _OneDriver(DriverManager[Any]):  # type: ignore[misc]  # stevedore is not 
     """Loads exactly the entry point it is given.
 
     stevedore keeps what it finds in a cache on disk whose key notices a changed installation only after minutes, and
-    drops which distribution a plugin came from. The lookup is therefore ours and always fresh; the loading is its.
+    forgets which distribution a plugin came from. So the lookup is our own and always fresh; stevedore only loads.
     """
 
     def __init__(self, entry_point: EntryPoint) -> None:
@@ -102,7 +102,7 @@ class _OneDriver(DriverManager[Any]):  # type: ignore[misc]  # stevedore is not 
 
 
 def installed(kind: str | None = None) -> list[PluginInfo]:
-    """Installed plugins of one kind, or of all, sorted; without importing any.
+    """Installed plugins of one kind, or of all kinds, sorted. Imports none of them.
 
     A name claimed for two targets appears twice; loading it raises PluginConflict.
     """
@@ -123,7 +123,7 @@ def load(kind: str, name: str) -> type[Any]:
         PluginNotFound: nothing of that kind and name is installed.
         PluginConflict: two distributions claim the name for different targets.
         PluginLoadFailed: importing it failed, or the class does not implement the kind's interface.
-        PluginWrongApi: its module was written for another version of the plugin API, or does not say for which.
+        PluginWrongApi: its module was written for another version of the plugin API, or does not say for which one.
     """
     point = _the_only(kind, name)
     subject = _subject(kind, point)
@@ -187,7 +187,7 @@ def _called(interface: type[Plugin]) -> str:
 
 
 def _undeclared(interface: type[Plugin], target: type[Plugin]) -> list[str]:
-    """Class facts the interface promises without a value (`scheme`, `schemes`) and the plugin does not state."""
+    """Class attributes that the interface declares without a value (`scheme`, `schemes`) and the plugin lacks."""
     promised = inspect.get_annotations(interface)
     return [name for name, kind in promised.items() if str(kind).startswith("ClassVar") and not hasattr(target, name)]
 
@@ -212,7 +212,7 @@ def _the_only(kind: str, name: str) -> EntryPoint:
         listed = "; ".join(f"{_owner(point)[0]} -> {target}" for target, point in sorted(claims.items()))
         raise PluginConflict(
             f"{kind} plugin {name!r}: claimed for {len(claims)} different targets: {listed}. "
-            "Uninstall one of the distributions, or have it choose another name."
+            "Uninstall one of the distributions, or have its maintainer choose another name."
         )
     return next(iter(claims.values()))
 
@@ -231,7 +231,7 @@ def _subject(kind: str, point: EntryPoint) -> str:
 def _refuse_import(point: EntryPoint, subject: str, err: Exception, doing: str = "importing") -> NoReturn:
     if isinstance(err, SriError):
         raise PluginLoadFailed(f"{subject}: {doing} it failed: {err}") from err
-    cure = "Reinstall that distribution, or report this to whoever maintains it."
+    cure = "Reinstall that distribution, or report this to its maintainer."
     if extra := missing_extra(err):
         cure = f'Run: pip install "sri-sdk[{extra}]"'
     elif (missing := missing_package(err)) and missing != point.module.partition(".")[0]:
@@ -242,13 +242,13 @@ def _refuse_import(point: EntryPoint, subject: str, err: Exception, doing: str =
 def _refuse_other_api(kind: str, point: EntryPoint, subject: str) -> None:
     current, accepted = KINDS[kind].api, KINDS[kind].apis
     found = getattr(sys.modules[point.module], "SRI_PLUGIN_API", None)
-    # `True` equals 1, and is no version.
+    # `True` equals 1, but is not a version.
     if type(found) is int and found in accepted:
         if found != current:
             warnings.warn(
                 f"{subject}: written for version {found} of the plugin API of {kind}, the current one is {current}; "
                 f"this is the last minor release of sri-sdk that accepts {found}. Install the plugin's release for "
-                f"version {current}, or tell whoever maintains it.",
+                f"version {current}, or tell its maintainer.",
                 FutureWarning,
                 stacklevel=3,
             )

@@ -17,40 +17,40 @@ class Sampler(Plugin):
     """One sampling scheme, as a generator that yields one step at a time.
 
     Between two steps the caller may send an `Intervention` (abort rows, open positions again). Rows do not
-    depend on their company: the randomness of a row comes from (`seed`, prompt id) alone, so batch 1 equals
+    depend on each other: the randomness of a row comes from (`seed`, prompt id) alone, so batch 1 equals
     batch N and a resumed run equals an uninterrupted one.
     """
 
     schemes: ClassVar[frozenset[Scheme]]
     """The schemes of the hooks it can drive."""
     prefills: ClassVar[bool] = False
-    """Whether it begins with the canvas of `Encoded.response`, where a masked response was started. What is fixed there
-    counts as committed before step 0. Autoregressive models need nothing: the driver hands over a longer prompt."""
+    """Whether it can begin with the canvas of `Encoded.response`, a masked response that was started. What is fixed
+    there counts as committed before step 0. Autoregressive models need nothing: the driver passes a longer prompt."""
 
     @classmethod
     def example(cls) -> Any:
-        """What the conformance kit tries it on: a `sri_sdk.testing.SamplerCase`.
+        """What the conformance kit tests it on: a `sri_sdk.testing.SamplerCase`.
 
-        Only needed by a sampler that its default options do not suit, or that drives one family alone. The default,
-        None, has the kit take the small model of an installed hook.
+        Only needed if the default options are not enough, or if the sampler drives a single family. By default, None,
+        the kit takes the small model of an installed hook.
         """
         return None
 
     @abstractmethod
     def budget(self) -> int:
-        """Most steps one generation can take."""
+        """The largest number of steps one generation can take."""
 
     def is_fixed(self) -> bool:
         """Whether every generation takes exactly `budget()` steps; False where one may end earlier.
 
-        Said of responses that start empty. One that was started may have fewer holes than steps: it ends once they are
-        filled, and coverage is measured by the steps it took.
+        This is about responses that start empty. A started response may have fewer holes than steps: it ends once they
+        are filled, and coverage is measured by the steps it took.
         """
         return False
 
     @abstractmethod
     def canvas(self) -> int:
-        """Most response tokens one generation can have."""
+        """The largest number of response tokens one generation can have."""
 
     @abstractmethod
     def steps(self, hook: Hook, prompts: Encoded, prompt_ids: Sequence[str], seed: int = 0) -> Steps:

@@ -1,4 +1,4 @@
-"""A model beside the one that is guarded, for whoever needs another's opinion: loaded by its hook, as `model` is.
+"""A second model beside the guarded one, for plugins that need another opinion. Its hook loads it, as for `model`.
 
     class MyBaseline(Baseline):
         class Config(SecondModelConfig):
@@ -7,7 +7,7 @@
         def open(self, target):
             self.hook, self.loaded = load_second_model(self.config, whose="baseline my-baseline")
 
-The operator names hook and options, as for the model itself.
+The operator chooses hook and options, as for the guarded model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def load_second_model(config: SecondModelConfig, *, whose: str) -> tuple[Hook, L
 
     Args:
         config: which one.
-        whose: who asks for it, for messages.
+        whose: the plugin that asks for it, for messages.
 
     Returns:
         The hook, which tokenises and runs passes, and what it loaded.

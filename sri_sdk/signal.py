@@ -51,7 +51,7 @@ def usable(states: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def unit(states: NDArray[Any]) -> Floats:
-    """[..., D] -> [..., D] float32 of length 1."""
+    """[..., D] -> [..., D] float32, each of length 1."""
     states = states.astype(np.float32, copy=False)
     length: Floats = np.sqrt(np.maximum(norm_squared(states), np.float32(SMALLEST_NORM_SQUARED)))
     direction: Floats = np.divide(states, length[..., None], dtype=np.float32)
@@ -74,20 +74,24 @@ def sri(
     """The signal of pooled hidden states against the two anchors.
 
     Args:
-        phi: [..., T, C, D] hidden states, pooled per step; float16, bfloat16 upcast by the caller, or float32.
-        harmless: [T, C, D] anchor of answered harmless prompts.
-        harmful: [T, C, D] anchor of refused harmful prompts.
+        phi: [..., T, C, D] hidden states, pooled per step; float32 or float16. The caller upcasts bfloat16.
+        harmless: [T, C, D] anchor of answered harmless prompts; float32.
+        harmful: [T, C, D] anchor of refused harmful prompts; float32.
         tau: temperature; smaller = sharper.
         eps: keeps the logarithm finite when a state equals an anchor.
 
     Returns:
-        sigma and logit, [..., T, C]. Never NaN for states that are `usable`; the others are the caller's to refuse.
+        sigma and logit, [..., T, C] float32, unitless. Never NaN for states that are `usable`; the caller refuses the
+        others.
     """
     return sri_of_units(unit(phi), unit(harmless), unit(harmful), tau=tau, eps=eps)
 
 
 def sri_of_units(phi: Floats, harmless: Floats, harmful: Floats, *, tau: float = TAU, eps: float = EPS) -> Signal:
-    """`sri` for vectors that are of length 1 already (`unit`): the anchors of a long run are normalised only once."""
+    """`sri` for unit vectors (see `unit`): the anchors of a long run are normalised only once.
+
+    `phi` is [..., T, C, D], `harmless` and `harmful` are [T, C, D], all float32; the result is [..., T, C] float32.
+    """
     towards_refusal = _half_squared(phi - harmful)
     towards_answer = _half_squared(phi - harmless)
     # One logarithm of the ratio, not two of the parts: near sigma = 0.5 its rounding error is ten times smaller.

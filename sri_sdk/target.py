@@ -1,4 +1,4 @@
-"""A model under evaluation, as attacks and baselines may use it: from outside, text to text."""
+"""A model under evaluation, as attacks and baselines may use it: from the outside, text to text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sri_sdk.records import Outcome, Prompt
 
 
 class Target(ABC):
-    """Generates and judges; shows no weights and no states, so whoever uses it is black-box by construction."""
+    """Generates and judges; shows no weights and no states, so anything that uses it is black-box by construction."""
 
     scheme: Scheme
     """How the model generates; a started response with holes needs `masked`."""
@@ -21,4 +21,4 @@ class Target(ABC):
 
     @abstractmethod
     def outcomes(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:
-        """What the judge under evaluation says of each response."""
+        """How the judge of the evaluation classifies each response."""

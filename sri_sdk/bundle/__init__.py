@@ -1,4 +1,4 @@
-"""The exported artefact: files, manifest, golden vectors, signature, and the graphs that are drawn for it."""
+"""The exported artefact: files, manifest, golden vectors, signature, and the graphs drawn for it."""
 
 from sri_sdk.bundle.bundle import Bundle, GuardParts
 

@@ -4,9 +4,9 @@
     <bundle>/signal.onnx      one file per graph the manifest lists
     <bundle>/manifest.sig     if it was signed, see `signature.py`; and nothing else
 
-A zip of these files is the same bundle, see `stored_zip.py`. Hashes guard against damage, not against tampering: who
-can change a graph can change the manifest. Only a signature, or a digest kept where nobody else can write, guards
-against that.
+A zip of these files is the same bundle, see `stored_zip.py`. Hashes protect against damage, not against tampering:
+whoever can change a graph can change the manifest too. Only a signature, or a digest kept where nobody else can write,
+protects against that.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class GuardParts:
     detector: Detector
     """Fitted."""
     detector_name: str
-    """Its entry point, as users type it."""
+    """Name of its entry point, as users type it."""
     anchors: Anchors
     scale: PrefixScale
     final: Threshold
@@ -84,8 +84,8 @@ class GuardParts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A bundle in memory, checked against its hashes. Whether the graphs compute what they should is the scorer's
-    golden self-test."""  # fmt: skip
+    """A bundle in memory, checked against its hashes. Whether the graphs compute what they should is left to the
+    scorer's golden self-test."""  # fmt: skip
 
     path: Path
     manifest: Manifest
@@ -98,7 +98,7 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """The manifest's digest, which covers every file: names this very bundle."""
+        """The manifest's digest. It covers every file, so it identifies this bundle."""
         return self.manifest.digest
 
     def graph(self, name: str) -> bytes:
@@ -125,17 +125,18 @@ class Bundle:
     ) -> Self:  # fmt: skip
         """Reads a bundle, a folder or a zip, into memory.
 
-        Only then is anything parsed, so a file that changes meanwhile cannot be half old and half new.
+        Nothing is parsed before everything is read, so a file that changes meanwhile cannot be half old and half new.
 
         Args:
             path: the folder or zip file.
-            public_key: PEM file of who must have signed it, or the file's bytes; None = any or no signature.
+            public_key: PEM file with the public key that must have signed it, or the file's bytes;
+                None = any or no signature.
             digest: the digest it must have, as hex; None = any.
 
         Raises:
             BundleError: missing, too large, not as listed, damaged, of another format, or not the one that was asked
                 for.
-            ConfigError: `public_key` or `digest` is none.
+            ConfigError: `public_key` is not a public key, or `digest` not a digest.
             MissingExtra: `public_key` was given and cryptography is not installed.
         """
         return cls.of(Path(path), read_files(Path(path)), public_key=public_key, digest=digest)
@@ -148,7 +149,7 @@ class Bundle:
         if MANIFEST not in members:
             raise BundleError(f"{path}: {MANIFEST} is missing. Point to a bundle folder, or export the guard again.")
         content, signed_by = members[MANIFEST], None
-        # Before a byte is parsed: who signed must not have to trust our parsers with what they did not sign.
+        # Before a byte is parsed: with a signature or a digest, our parsers never see bytes that were not vouched for.
         if digest is not None:
             _check_digest(path, content, digest)
         if public_key is not None:
@@ -179,7 +180,7 @@ def write_bundle(
         target: folder, or zip file if `zipped`.
         parts: the guard.
         graphs: what was drawn.
-        files: what became of it, as ONNX.
+        files: the same graphs, compiled to ONNX.
         zipped: write one stored zip.
     """
     named = {f"{name}.onnx": content for name, content in files.items()}
@@ -190,7 +191,7 @@ def _check_digest(path: Path, content: bytes, wanted: str) -> None:
     wanted = wanted.strip().lower()
     if not re.fullmatch("[0-9a-f]{64}", wanted):
         raise ConfigError(
-            f"digest: {wanted[:80]!r} is not a SHA-256 in hex, 64 characters. `sri bundle inspect` prints a bundle's."
+            f"digest: {wanted[:80]!r} is not a SHA-256 in hex, 64 characters. `sri bundle inspect` prints it."
         )
     own = wanted.encode()
     if content.count(own) != 1 or sha256(content.replace(own, NO_DIGEST.encode())) != wanted:

@@ -1,7 +1,7 @@
 """The files of a bundle, in memory: from a folder or from a zip, all of them or none.
 
 Everything is read before anything is parsed, nothing is extracted, and a name is only ever a name: no folders, no
-links, no names that a shell or an archive tool could take for something else.
+links, no names that a shell or an archive tool could misread.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sri_sdk.files import replacing
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 OTHER_SIGNATURE = "model.sig"
-"""Where OpenSSF model-signing puts its own signature by default. Left unread: its tools check it."""
+"""Where OpenSSF model-signing puts its own signature by default. Not read here: its own tools check it."""
 UNLISTED = (MANIFEST, SIGNATURE, OTHER_SIGNATURE)
 """The files that the manifest does not list."""
 LARGEST_MANIFEST = 64 * 2**20
 """Bytes. A million calibration scores are 5 MiB."""
 LARGEST_SIGNATURE = 2**20
 LARGEST_BUNDLE = 2**30
-"""Bytes of all files. Read into memory, so a wrong path must not fill it."""
+"""Bytes of all files. They are read into memory, which a wrong path must not fill."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -40,7 +40,7 @@ def read_files(path: Path) -> dict[str, bytes]:
         path: a folder, or a zip that `pack` wrote.
 
     Raises:
-        BundleError: nothing is there, it is no bundle, it cannot be read, or it is too large.
+        BundleError: it does not exist, is not a bundle, cannot be read, or is too large.
     """
     try:
         files = _folder(path) if path.is_dir() else unpack(_read(path, LARGEST_BUNDLE), str(path))
@@ -73,7 +73,7 @@ def put_file(path: Path, name: str, content: bytes) -> None:
     if not path.is_dir():
         write_files(path, {**read_files(path), name: content}, zipped=True)
         return
-    # Beside the folder, not in it: whoever reads the bundle meanwhile would refuse a stray file.
+    # Beside the folder, not in it: a process that reads the bundle meanwhile would refuse a stray file.
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.resolve().parent))
     try:
         (scratch / name).write_bytes(content)
@@ -83,7 +83,7 @@ def put_file(path: Path, name: str, content: bytes) -> None:
 
 
 def _folder(path: Path) -> dict[str, bytes]:
-    """Every file of the folder, after checking that there are only plain files and not too many bytes of them."""
+    """Every file of the folder, after a check that all are plain files and not too large together."""
     if not (path / MANIFEST).exists() and (path / "bundle").exists():
         raise BundleError(f"{path}: a guard's folder, not a bundle. Its bundle is {path / 'bundle'}.")
     sizes: dict[str, int] = {}
@@ -92,7 +92,7 @@ def _folder(path: Path) -> dict[str, bytes]:
         found = entry.lstat()
         if not stat.S_ISREG(found.st_mode):
             raise BundleError(
-                f"{path}: {entry.name} is not a plain file, and a bundle holds plain files only. Copy the bundle again."
+                f"{path}: {entry.name} is not a plain file; a bundle has plain files only. Copy the bundle again."
             )
         sizes[entry.name] = found.st_size
         if len(sizes) > MOST_MEMBERS:
@@ -103,7 +103,7 @@ def _folder(path: Path) -> dict[str, bytes]:
 
 
 def _read(path: Path, most: int, *, follow: bool = True) -> bytes:
-    """The bytes of a plain file that has no more than `most`."""
+    """The bytes of a plain file with at most `most` of them."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0))
     with os.fdopen(descriptor, "rb") as stream:
@@ -119,7 +119,7 @@ def _read(path: Path, most: int, *, follow: bool = True) -> bytes:
 def _check_name(path: Path, name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise BundleError(
-            f"{path}: a file called {name[:100]!r}; allowed are letters, digits, '.', '_' and '-', not beginning with "
+            f"{path}: has a file named {name[:100]!r}; allowed: letters, digits, '.', '_' and '-', not beginning with "
             "'.' or '-'. Copy the bundle again, without files of other programs."
         )
 
@@ -128,7 +128,9 @@ def _check_sizes(path: Path, sizes: Mapping[str, int]) -> None:
     caps = {MANIFEST: LARGEST_MANIFEST, SIGNATURE: LARGEST_SIGNATURE, OTHER_SIGNATURE: LARGEST_SIGNATURE}
     for what, size, cap in [
         *((name, sizes[name], cap) for name, cap in caps.items() if name in sizes),
-        ("all", sum(sizes.values()), LARGEST_BUNDLE),
+        ("the bundle", sum(sizes.values()), LARGEST_BUNDLE),
     ]:
         if size > cap:
-            raise BundleError(f"{path}: {what} has {size} bytes, allowed are {cap}. This is not a bundle of this SDK.")
+            raise BundleError(
+                f"{path}: {what} has {size} bytes, allowed: up to {cap}. This is not a bundle of this SDK."
+            )

@@ -1,7 +1,7 @@
-"""Golden vectors: what every runtime must answer before it may score anything.
+"""Golden vectors: the answers every runtime must give before it may score anything.
 
 A runtime can be silently wrong (one released version answered 1e13 to 1e34 for a valid graph), so a bundle carries a
-dozen inputs and outputs, and a reader refuses to start where they differ. Real calibration signals spread over the
+dozen inputs and outputs, and a reader refuses to start if its answers differ. Real calibration signals spread over the
 score quantiles check the numbers; rows with NaN, infinity and out-of-range values check `valid`.
 """
 
@@ -25,17 +25,17 @@ class Golden:
 
     inputs: dict[str, NDArray[np.float32] | NDArray[np.int64]]
     score: NDArray[np.float32]
-    """[G]."""
+    """[G] float32, in the detector's unit."""
     valid: NDArray[np.bool_]
-    """[G]."""
+    """[G] bool."""
     tolerance: NDArray[np.float32]
-    """[G]: how far another runtime may be; 0 where invalid."""
+    """[G] float32: how far the score of another runtime may differ; 0 where invalid."""
 
 
 def golden_signals(
     calibration: NDArray[np.float32], scores: NDArray[np.float32], domain: Domain
 ) -> NDArray[np.float32]:
-    """[N, T, C] calibration signals and their [N] scores -> [G, T, C]: nine real rows, then four broken ones."""
+    """[N, T, C] float32 calibration signals and [N] scores -> [G, T, C]: nine real rows, then four broken ones."""
     order = np.argsort(scores, kind="stable")
     spread = order[np.linspace(0, len(order) - 1, REAL_ROWS).round().astype(np.int64)]
     broken = np.repeat(calibration[spread[:1]], 4, axis=0)
@@ -46,8 +46,11 @@ def golden_signals(
 
 
 def golden_prefixes(signals: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """[G, T, C] golden signals -> inputs of the `prefix` graph: the real rows cut at spread lengths, NaN beyond them;
-    the broken rows whole; and two lengths that do not exist."""  # fmt: skip
+    """[G, T, C] golden signals -> the inputs of the graph `prefix`, [G + 2, T, C] float32 and [G + 2] int64.
+
+    The real rows are cut at spread lengths, with NaN beyond; the broken rows stay whole; two more rows have impossible
+    lengths.
+    """
     cells = signals.shape[1]
     lengths = np.full(len(signals) + 2, cells, dtype=np.int64)
     lengths[:REAL_ROWS] = np.linspace(1, cells, REAL_ROWS).round()
@@ -59,16 +62,18 @@ def golden_prefixes(signals: NDArray[np.float32]) -> tuple[NDArray[np.float32], 
 
 
 def golden_steps(signals: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """[G, T, C] golden signals -> `step` and `state` of the `step` graph: those of `golden_prefixes` at their last
-    cell, which `phi` overwrites, then one more step before the first, one that overflows, and two for unusable states.
-    """  # fmt: skip
+    """[G, T, C] golden signals -> inputs of the graph `step`: `step` [G + 6] int64, `state` [G + 6, T, C] float32.
+
+    The rows of `golden_prefixes` stand at their last cell, which `phi` overwrites. Then come a step before the first,
+    one that overflows, and two for unusable states.
+    """
     state, lengths = golden_prefixes(signals)
     steps = np.concatenate([lengths - 1, [-1, 2**62, 0, 0]])
     return steps, np.concatenate([state, state[:4]])
 
 
 def probe(shape: tuple[int, ...], count: int = PROBE_ROWS) -> NDArray[np.float32]:
-    """Golden hidden states [count, *shape], by rule: stored ones would be large and reveal the model.
+    """Golden hidden states [count, *shape] float32, made by a rule: stored ones would be large and reveal the model.
 
     The graph `full` takes 4 rows of [T, C, D], the graph `step` as many rows of [C, D] as it has golden steps. Value i
     of row r, counted over the flattened row, is (((i * 7919 + r * 104729) mod 2001) - 1000) / 1000 in float32. The

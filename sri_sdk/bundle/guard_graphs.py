@@ -8,7 +8,7 @@
 
 `signals` are in the detector's domain. `valid` is true only where every cell that counts is finite and in range; the
 comparisons are drawn so that NaN is never in range. An invalid row scores `INVALID_SCORE`, above any threshold: a
-caller that forgets to read `valid` raises a false alarm, and never calls an unreadable generation clear.
+caller that forgets to read `valid` raises a false alarm, but never calls an unreadable generation clear.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ def prefix_graph(detector: Detector, cells: int, layers: int, scale: PrefixScale
 
     Args:
         detector: a fitted detector.
-        cells: T. Unseen cells hold the newest seen one; what the caller puts there, NaN included, is never read.
+        cells: T. Unseen cells repeat the newest seen one; what the caller puts there, NaN included, is never read.
         layers: C.
-        scale: what a score is standardised with; None draws the raw score, which the scale is fitted on.
+        scale: standardises the score; None draws the raw score, on which the scale is fitted.
     """
     graph = Graph("prefix")
     signals = graph.input("signals", "float32", ("B", cells, layers))
     length = graph.input("length", "int64", ("B",))
     possible = graph.cast(length > 0, "float32") * graph.cast(length < cells + 1, "float32")
-    # A length outside 1..T stands for one cell (Gather fails or wraps on a bad index), and is invalid anyway.
+    # A length outside 1..T is read as 1 (Gather fails or wraps on a bad index); the row is invalid anyway.
     last = graph.where(possible > 0.5, length - 1, 0)
     score, good = _running(graph, detector, signals, last, cells, scale)
     _finish(graph, score, good, cells * layers, possible)
@@ -63,10 +63,10 @@ def step_graph(
     """One step of a running generation: `phi` [B, C, D], `step` [B] int64 and `state` [B, T, C] -> `score`, `valid`,
     `sigma` [B, C], `state_out` [B, T, C].
 
-    `step` is the cell that is filled now, counted from 0. `state` holds the signal of the cells before it, in the
-    detector's domain, and NaN elsewhere; begin with NaN everywhere, and pass `state_out` on. A `phi` that cannot be
-    used writes NaN, so neither it nor a cell that was left out is forgotten later. A step that does not exist changes
-    nothing and is invalid. The score is that of the graph `prefix`. The anchors are inside, as in `full`.
+    `step` is the cell to fill now, counted from 0. `state` has the signal of the cells before it, in the detector's
+    domain, and NaN elsewhere; begin with NaN everywhere, and pass `state_out` on. A `phi` that cannot be
+    used writes NaN, so neither it nor a skipped cell is forgotten later. A step that does not exist changes nothing and
+    is invalid. The score is that of the graph `prefix`. The anchors are inside, as in `full`.
     """
     cells, layers, width = anchors.harmless.shape
     graph = Graph("step")
@@ -108,7 +108,7 @@ def full_graph(detector: Detector, anchors: Anchors, *, tau: float = TAU, eps: f
 
 
 def _drawn(graph: Graph, detector: Detector, signals: Value) -> Value:
-    """The detector's score [B] of [B, T, C].
+    """The detector's score [B] of signals [B, T, C].
 
     Raises:
         BundleError: a portable detector embeds a model.

@@ -2,8 +2,8 @@
 
 Arrays are base64 of row-major little-endian bytes, because JSON has no NaN. The file *is* its canonical form: the
 digest in it is the SHA-256 of the file's own bytes with the 64 characters of the digest set to "0", so a reader needs
-no JSON serialiser to check it. Digests guard against damage, not against tampering: whoever can change a file can
-change its digest. Sign the bundle, or pin its digest, where it matters.
+no JSON serialiser to check it. Digests protect against damage, not against tampering: whoever can change a file can
+change its digest too. Sign the bundle, or pin its digest, where it matters.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from sri_sdk.graph.builder import Dtype
 MANIFEST_FORMAT = 1
 GRAPHS = ("signal", "prefix", "full", "step")
 SENSITIVE = frozenset({"full", "step"})
-"""Graphs with the anchors inside."""
+"""Graphs that contain the anchors."""
 MOST_GOLDEN = 256
-"""Rows of one graph's golden vectors."""
+"""Most rows in the golden vectors of one graph."""
 LARGEST_PROBE = 2**25
-"""Most cells times layers times width of a bundle with a graph that takes activations: a self-test makes such rows."""
+"""Most cells times layers times width, if a graph takes activations: the self-test makes rows of that size."""
 NO_DIGEST = "0" * 64
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -76,7 +76,7 @@ class SignalEntry(Model):
 
 
 class AnchorsEntry(Model):
-    """Which anchors made the signals."""
+    """The anchors that made the signals."""
 
     sha256: Sha256
     """Over the little-endian float32 bytes, harmless first."""
@@ -84,7 +84,7 @@ class AnchorsEntry(Model):
 
 
 class DetectorEntry(Model):
-    """What scores."""
+    """The detector that scores."""
 
     name: str
     config: dict[str, JsonValue]
@@ -102,12 +102,12 @@ class RuleEntry(Model):
     tolerance: float = Field(ge=0)
     """Already part of `value`."""
     scores: PackedArray
-    """[n] sorted calibration scores; p = (1 + #{s_i >= s}) / (n + 1)."""
+    """[n] float32 sorted calibration scores; p = (1 + #{s_i >= s}) / (n + 1)."""
 
     @model_validator(mode="after")
     def _calibrated(self) -> Self:
         if self.scores.dtype != "float32" or self.scores.shape != (self.n,) or self.rank > self.n:
-            raise ValueError("scores are not n numbers")
+            raise ValueError("scores are not n float32 numbers")
         scores = self.scores.unpack()
         if not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
             raise ValueError("scores are not finite, or not sorted")
@@ -140,10 +140,10 @@ class Rate(Model):
 
 
 class GoldenEntry(Model):
-    """Inputs of one graph and what it must answer: |score - expected| <= tolerance, valid equal."""
+    """Inputs of one graph and the answers it must give: |score - expected| <= tolerance, `valid` equal."""
 
     inputs: dict[str, PackedArray]
-    """Without the hidden states of `full` and `step`, which follow `sri_sdk.bundle.golden.probe`."""
+    """Without the hidden states of `full` and `step`, which `sri_sdk.bundle.golden.probe` makes."""
     score: PackedArray
     valid: PackedArray
     tolerance: PackedArray
@@ -159,7 +159,7 @@ class GoldenEntry(Model):
             raise ValueError(f"inputs are not one row per score, or there are more than {MOST_GOLDEN}")
         tolerance, valid = self.tolerance.unpack(), self.valid.unpack()
         if not (tolerance >= 0).all() or not np.isfinite(tolerance).all() or valid.all() or not valid.any():
-            raise ValueError("a tolerance is no number, or the rows are all valid, or none is")
+            raise ValueError("a tolerance is not a number, or the rows are all valid, or none is")
         return self
 
 
@@ -171,7 +171,7 @@ class Manifest(Model):
     files: dict[str, FileEntry]
     graphs: dict[str, GraphEntry]
     sensitive: bool
-    """True = a graph holds the anchors: treat the bundle as a secret."""
+    """True = a graph contains the anchors: treat the bundle as a secret."""
     signal: SignalEntry
     tau: float
     eps: float
@@ -185,7 +185,7 @@ class Manifest(Model):
     rules: dict[Literal["final", "online"], RuleEntry]
     """`final` judges the graph `signal` at the end, `online` the graph `prefix` at every length."""
     invalid_score: float
-    """What a graph answers where `valid` is false."""
+    """The score a graph gives where `valid` is false."""
     rates: tuple[Rate, ...]
     golden: dict[str, GoldenEntry]
     producer: dict[str, str]
@@ -196,23 +196,23 @@ class Manifest(Model):
         size = self.signal.cells * self.signal.layers * self.signal.hidden_size
         problems = [
             (set(self.rules) == {"final", "online"}, "rules must be final and online"),
-            (self.graphs.keys() >= {"signal", "prefix"}, "graphs signal and prefix must be there"),
+            (self.graphs.keys() >= {"signal", "prefix"}, "graphs signal and prefix are required"),
             (self.graphs.keys() == self.golden.keys(), "every graph needs golden vectors"),
             (sorted(g.file for g in self.graphs.values()) == sorted(self.files), "files and graphs differ"),
             (self.fingerprint.keys() == {"hard", "soft"}, "fingerprint needs hard and soft"),
             (self.invalid_score == INVALID_SCORE, f"invalid_score must be {INVALID_SCORE!r}"),
             (all(r.value < INVALID_SCORE for r in self.rules.values()), "a threshold is above invalid_score"),
-            (self.sensitive != SENSITIVE.isdisjoint(self.graphs), "sensitive must say whether anchors are inside"),
+            (self.sensitive != SENSITIVE.isdisjoint(self.graphs), "sensitive must say whether a graph has the anchors"),
             (self.signal.low < self.signal.high, "signal.low is not below signal.high"),
-            (self._grid_counts(), "a grid of steps needs a budget and cells that are numbers above 0"),
-            (size <= LARGEST_PROBE or not self.sensitive, "cells, layers and width are too many"),
+            (self._grid_counts(), "a grid of steps needs a budget and cells, both numbers above 0"),
+            (size <= LARGEST_PROBE or not self.sensitive, "cells times layers times width is too large"),
         ]
         for name, entry in self.graphs.items():
             if name not in GRAPHS:
                 raise ValueError(f"graph {name!r} is unknown; allowed: {', '.join(GRAPHS)}")
             inputs, outputs = edges(name, self.signal)
             same = entry.file == f"{name}.onnx" and (entry.inputs, entry.outputs) == (inputs, outputs)
-            problems.append((same, f"graph {name} has another shape, other edges or another file"))
+            problems.append((same, f"graph {name} does not have the edges or the file it must have"))
             stored = inputs.keys() - {"activations", "phi"}  # Hidden states follow a rule.
             golden = self.golden[name].inputs if name in self.golden else {}
             fits = golden.keys() == stored and all(
@@ -233,12 +233,12 @@ class Manifest(Model):
         """The file's bytes: canonical JSON, indented so that people can read it, with the digest filled in."""
         value = {**self.model_dump(mode="json"), "digest": NO_DIGEST}
         text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
-        # Anchored at the top-level key: a provenance may hold a row of zeros of its own.
+        # Only at the top-level key: a provenance may contain 64 zeros of its own.
         return text.replace(f'\n "digest": "{NO_DIGEST}"', f'\n "digest": "{sha256(text.encode())}"', 1).encode()
 
     @classmethod
     def from_bytes(cls, content: bytes, source: str) -> Self:
-        """Reads and checks a manifest; `source` is for the message.
+        """Reads and checks a manifest; `source` leads the message.
 
         Raises:
             BundleError: another format, damaged, or not a manifest.
@@ -265,7 +265,7 @@ class Manifest(Model):
 
 
 def edges(graph: str, signal: SignalEntry) -> tuple[dict[str, TensorEntry], dict[str, TensorEntry]]:
-    """The inputs and outputs a graph of that name has."""
+    """The inputs and outputs that a graph of that name has."""
     cells, layers, width = signal.cells, signal.layers, signal.hidden_size
 
     def floats(*shape: int) -> TensorEntry:
@@ -287,10 +287,10 @@ def edges(graph: str, signal: SignalEntry) -> tuple[dict[str, TensorEntry], dict
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Parsers disagree on which of two equal keys counts, so there must be none."""
+    """Refuses equal keys: parsers disagree on which of them counts."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key is written twice")
     return found
 
 

@@ -40,12 +40,12 @@ class PackedArray(Model):
 
     @classmethod
     def pack(cls, array: NDArray[Any]) -> Self:
-        """From float32, int64 or bool."""
+        """Packs an array [...] of any shape; floats become float32, integers int64."""
         dtype: Dtype = "float32" if array.dtype.kind == "f" else "int64" if array.dtype.kind == "i" else "bool"
         content = np.ascontiguousarray(array).astype(_DTYPES[dtype]).tobytes()
         return cls(dtype=dtype, shape=array.shape, base64=b64encode(content).decode())
 
     def unpack(self) -> NDArray[Any]:
-        """As an array of the native byte order."""
+        """The array [...] of `shape` and `dtype`, in native byte order."""
         flat = np.frombuffer(b64decode(self.base64), dtype=_DTYPES[self.dtype])
         return flat.reshape(self.shape).astype(self.dtype)

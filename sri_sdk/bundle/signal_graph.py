@@ -23,14 +23,14 @@ def draw_signal(
     Args:
         graph: what to draw into.
         phi: [B, T, C, D] float32; with `cell`, [B, 1, C, D].
-        harmless: [T, C, D] anchor, baked in as unit vectors.
-        harmful: [T, C, D] anchor, baked in as unit vectors.
+        harmless: [T, C, D] float32 anchor, stored in the graph as unit vectors.
+        harmful: [T, C, D] float32 anchor, stored in the graph as unit vectors.
         tau: temperature.
         eps: keeps the logarithm finite.
-        cell: [B] int64 in 0..T-1: the one cell that each row of `phi` is; None = all of them.
+        cell: [B] int64 in 0..T-1: the one cell each row of `phi` belongs to; None = `phi` has all cells.
 
     Returns:
-        sigma [B, T, C], logit [B, T, C], and 1.0 per usable cell [B, T, C], else 0.0; with `cell`, 1 instead of T.
+        sigma [B, T, C], logit [B, T, C], and usable [B, T, C], 1.0 or 0.0; all float32. With `cell`, 1 instead of T.
     """
     width = harmless.shape[-1]
     anchors = [unit(anchor) for anchor in (harmful, harmless)]

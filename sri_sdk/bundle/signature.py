@@ -6,7 +6,7 @@
     signature <base64 of 64 bytes>
 
 Four lines of ASCII, each ended by a line feed. `key` is the beginning of the SHA-256 of the 32 bytes of the public key:
-it helps to find the right one, and proves nothing. The manifest holds the hash of every graph, so one signature covers
+it helps to find the right key, but proves nothing. The manifest has the hash of every graph, so one signature covers
 the whole bundle. Keys are PEM files as OpenSSL writes them (PKCS #8 and SubjectPublicKeyInfo), and
 
     openssl pkeyutl -verify -rawin -pubin -inkey key.pub -in manifest.json -sigfile <the 64 bytes>
@@ -37,7 +37,7 @@ KeyFile = str | PathLike[str] | bytes
 
 
 def new_keys() -> tuple[bytes, bytes]:
-    """A private and its public key, as PEM.
+    """A new private key and its public key, as PEM.
 
     Raises:
         MissingExtra: cryptography is not installed.
@@ -64,13 +64,13 @@ def sign(manifest: bytes, private_key: KeyFile) -> bytes:
 
 
 def verify(manifest: bytes, signature: bytes, public_key: KeyFile, subject: str) -> str:
-    """Checks a signature file; returns the id of the key that made it.
+    """Checks a signature file, and returns the id of the key that made it.
 
     Args:
         manifest: the bytes that were signed.
         signature: content of the signature file.
-        public_key: who should have signed.
-        subject: the bundle, for the message.
+        public_key: the key that must have made it.
+        subject: the bundle; leads the message.
 
     Raises:
         BundleError: signed by somebody else, changed since, or not a signature.
@@ -87,10 +87,10 @@ def verify(manifest: bytes, signature: bytes, public_key: KeyFile, subject: str)
         key.verify(b64decode(found[2]), manifest)
     except InvalidSignature as err:
         wanted = _key_id(key)
-        problem = f"key {signer} made it, the one given is {wanted}" if signer != wanted else "the manifest was changed"
+        problem = f"key {signer} made it, the given key is {wanted}" if signer != wanted else "the manifest was changed"
         raise BundleError(
-            f"{subject}: the signature does not verify ({problem}). Do not use this bundle; get it again from whom you "
-            "trust, or give the public key of who signed it."
+            f"{subject}: the signature does not verify ({problem}). Do not use this bundle. Get it again from a source "
+            "you trust, or give the public key that belongs to the signature."
         ) from err
     return signer
 
@@ -127,7 +127,7 @@ def _private(key: KeyFile) -> Ed25519PrivateKey:
     try:
         found = form.load_pem_private_key(content, password=None)
     except TypeError:
-        raise ConfigError(f"{name}: protected by a passphrase. Decrypt it first, as with `openssl pkey`.") from None
+        raise ConfigError(f"{name}: protected by a passphrase. Decrypt it first, with `openssl pkey`.") from None
     except Exception:  # cryptography raises several types; none may carry the key into a message.
         found = None
     if not isinstance(found, ed25519.Ed25519PrivateKey):

@@ -1,9 +1,9 @@
-"""The zip form of a bundle: stored, sorted, undated, and exactly one way to write it.
+"""The zip form of a bundle: uncompressed, sorted, undated, with exactly one way to write it.
 
 A zip says everything twice, in front of each member and in a directory at the end, and tools that trust different
-copies see different files. So a reader of bundles does not search for directories and believe them: it reads the
-members from the front, writes down what their zip would look like, and refuses every byte that differs. That leaves no
-room for compression, second directories, comments, gaps, trailing data, or headers that contradict each other.
+copies see different files. So a reader of bundles does not look for a directory and trust it. It reads the members from
+the front, works out what their zip must look like, and refuses every byte that differs. That leaves no room for
+compression, second directories, comments, gaps, trailing data, or headers that contradict each other.
 
 The format is that of PKWARE's APPNOTE, sections 4.3.7, 4.3.12 and 4.3.16, so every unzip reads these files.
 """
@@ -37,10 +37,10 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(content: bytes, subject: str) -> dict[str, bytes]:
-    """The members of a zip as `pack` writes it.
+    """The members of a zip that `pack` wrote.
 
     Raises:
-        BundleError: anything else; the message says what.
+        BundleError: any other zip; the message says what differs.
     """
     files: dict[str, bytes] = {}
     directory = []
@@ -56,21 +56,21 @@ def unpack(content: bytes, subject: str) -> dict[str, bytes]:
         start = at + _HEADER.size + name_length
         data = content[start : start + size]
         if method != _STORED:
-            raise _wrong(subject, f"member {name!r} is compressed, and a bundle is stored as it is")
+            raise _wrong(subject, f"member {name!r} is compressed, and a bundle must not be")
         if name in files:
-            raise _wrong(subject, f"member {name!r} is there twice")
+            raise _wrong(subject, f"member {name!r} occurs twice")
         if flags or extra or stored != size or len(data) != size or content[at:start] != _local(name, data):
-            raise _wrong(subject, f"the header of member {name!r} is not the one its content has")
+            raise _wrong(subject, f"the header of member {name!r} does not match its content")
         if files and name < max(files):
             raise _wrong(subject, f"member {name!r} is out of order")
         files[name] = data
         directory.append(_central(name, data, at))
         at = start + size
     if not files:
-        raise _wrong(subject, "no member at its beginning")
+        raise _wrong(subject, "it does not begin with a member")
     whole = b"".join(directory)
     if content[at:] != whole + _end(len(files), len(whole), at):
-        raise _wrong(subject, "its directory is not the one its members have, or something follows it")
+        raise _wrong(subject, "its directory does not match its members, or something follows it")
     return files
 
 
@@ -97,5 +97,5 @@ def _end(count: int, size: int, at: int) -> bytes:
 
 def _wrong(subject: str, problem: str) -> BundleError:
     return BundleError(
-        f"{subject}: not the zip of a bundle: {problem}. Make it with `sri bundle pack`; other zips are not read."
+        f"{subject}: not the zip of a bundle: {problem}. Make it with `sri bundle pack`; other zips are refused."
     )

@@ -3,7 +3,7 @@
 Sort the scores of n harmless generations the detector has never seen. The threshold is the order statistic of rank
 ceil((n + 1)(1 - alpha)), and a generation is flagged when its score is *above* it. If the next harmless generation
 comes from the same traffic, P(flagged) <= alpha, averaged over calibrations, whatever the distribution of the scores.
-An interpolated 99 % quantile of 200 scores, for comparison, is exceeded by 1.49 % in expectation.
+For comparison, 1.49 % of new scores exceed an interpolated 99 % quantile of 200 scores, in expectation.
 
 "On average over calibrations" is not "for this one". With `delta`, the rank is the smallest for which the rate this
 very threshold will realise exceeds alpha with probability at most delta: that rate follows a Beta(n - rank + 1, rank)
@@ -23,14 +23,14 @@ from numpy.typing import NDArray
 from sri_sdk.errors import ConfigError, MissingExtra, ScoringError
 
 PARITY = 1e-4
-"""Two runtimes may differ by this share of the spread of the calibration scores (99 % quantile less median).
+"""Two runtimes may differ by this share of the spread of the calibration scores (99 % quantile minus median).
 
 Runtimes sum in different orders, so their scores differ in the last digits. The threshold lies this much above the
-order statistic, so none of them can flip a verdict of calibration. In an exponential tail that lowers the false-alarm
-rate by about a twentieth of a percent of itself.
+order statistic, so none of them can flip a verdict on a calibration score. In an exponential tail that lowers the
+false-alarm rate by about a twentieth of a percent of itself.
 """
 ULPS = 16
-"""Floor of the tolerance, in units of the last place of the largest score: where the spread is smaller, it rules."""
+"""Floor of the tolerance, in units of the last place of the largest score; it applies if the spread is tiny."""
 
 Scores = NDArray[np.float32]
 
@@ -46,20 +46,20 @@ class Threshold:
     delta: float | None
     """Probability that this threshold's own rate exceeds alpha; None = alpha holds on average over calibrations."""
     n: int
-    """Calibration scores."""
+    """Number of calibration scores."""
     rank: int
-    """Which of them, counted from 1, smallest first, the threshold was taken from."""
+    """Rank of the score that the threshold was taken from, counted from 1, smallest first."""
     tolerance: float
     """How far the same score may differ between two runtimes; already part of `value`."""
     scores: Scores
-    """[n] calibration scores, sorted, smallest first."""
+    """[n] float32 calibration scores, sorted, smallest first."""
 
     @classmethod
     def fit(cls, scores: NDArray[Any], alpha: float, delta: float | None = None, *, noise: float = 0.0) -> Self:
         """Calibrates on scores [n] of harmless generations that neither trained nor selected the detector.
 
         Args:
-            scores: [n], any order.
+            scores: [n] numbers in any order, in the detector's unit; rounded to float32.
             alpha: bound on the false-alarm rate per generation.
             delta: see the field.
             noise: how far rounding alone moves a score, in its unit; a floor of the tolerance.
@@ -78,14 +78,14 @@ class Threshold:
         return cls(float(value), alpha, delta, len(calibration), rank, tolerance, calibration)
 
     def allowed(self, scores: NDArray[Any]) -> NDArray[np.float64]:
-        """[N] scores -> [N]: how far another runtime may be from each. Grows with the distance from the median."""
+        """[N] scores -> [N] float64: how far another runtime may differ from each; more, further from the median."""
         scores = np.asarray(scores, dtype=np.float32)
         far = PARITY * np.abs(scores.astype(np.float64) - float(np.median(self.scores)))
         room: NDArray[np.float64] = np.maximum(np.maximum(self.tolerance, far), ULPS * np.spacing(np.abs(scores)))
         return room
 
     def p_values(self, scores: NDArray[Any]) -> NDArray[np.float64]:
-        """[N] scores -> [N] p-values against this calibration."""
+        """[N] scores -> [N] float64 p-values against this calibration."""
         return p_values(scores, self.scores)
 
 
@@ -131,10 +131,10 @@ def exact_rank(n: int, alpha: float, delta: float) -> int:
 
 
 def parity_tolerance(calibration: Scores) -> float:
-    """How far two runtimes may differ on scores like these: [n] sorted -> one number in their unit.
+    """How far two runtimes may differ on scores like these: [n] float32, sorted -> one number in their unit.
 
     Raises:
-        ScoringError: a score is not finite, or all are equal, which is a detector's bug and never a result.
+        ScoringError: a score is not finite, or all are equal: a bug of the detector, never a result.
     """
     if not len(calibration) or not np.isfinite(calibration).all():
         raise ScoringError(
@@ -151,7 +151,7 @@ def parity_tolerance(calibration: Scores) -> float:
 
 
 def p_values(scores: NDArray[Any], calibration: Scores) -> NDArray[np.float64]:
-    """(1 + #{s_i >= s}) / (n + 1) for scores [N] against sorted calibration scores [n]."""
+    """(1 + #{s_i >= s}) / (n + 1) for scores [N] against sorted calibration scores [n] float32 -> [N] float64."""
     at_least = len(calibration) - np.searchsorted(calibration, np.asarray(scores, dtype=np.float32), side="left")
     values: NDArray[np.float64] = (1 + at_least) / (len(calibration) + 1)
     return values

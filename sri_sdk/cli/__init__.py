@@ -1,4 +1,4 @@
-"""The command `sri`: a table of commands, each imported only when it is called, and one way to fail.
+"""The command `sri`: a table of commands, each imported only when called, and one way to fail.
 
 `sri --help` is answered from the table alone. A command module is `sri_sdk/cli/<module>.py` and holds a click command
 or group named `command`.
@@ -17,11 +17,11 @@ from sri_sdk.extras import missing_extra
 
 COMMANDS = {
     "demo": ("demo", "Fit, attack and catch an embedded model, with pictures at the end."),
-    "fit": ("fit", "Anchors, signals, detector, thresholds and bundle from one YAML file."),
-    "eval": ("eval", "Attacks, metrics and guards side by side, from one YAML file to a report."),
+    "fit": ("fit", "Make a guard from one YAML file: anchors, detector, thresholds, bundle."),
+    "eval": ("eval", "Compare guards under attack, from one YAML file to a report."),
     "run": ("run", "Generate, and watch the signal step by step."),
     "score": ("score", "Score signals with a bundle; needs no torch."),
-    "bundle": ("bundle", "Look into a bundle, verify it, sign it, pack it."),
+    "bundle": ("bundle", "Inspect, verify, sign and pack bundles."),
     "plugins": ("plugins", "List the plugins that are installed, or start a new one."),
     "check": ("check", "Check that a plugin keeps the promises of its interface."),
     "config": ("config", "Check YAML files, or print their schema."),
@@ -32,12 +32,12 @@ COMMANDS = {
 EPILOG = """\b
 Exit codes:
   0    done
-  1    a mistake you can mend; one `error:` line says what it is
+  1    a mistake you can mend; each `error:` line names one
   2    wrong usage of the command line
   10   a generation was flagged (only with --fail-on)
   11   a generation was unmonitored (only with --fail-on)
   130  interrupted
-A bug keeps its traceback; --debug shows it for mistakes too."""
+A bug shows its traceback; with --debug a mistake does too."""
 
 INTERRUPTED = 130
 
@@ -46,7 +46,7 @@ class CommandTable(click.Group):
     """A group whose commands are known by name and imported when called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, in the order of a working day."""
+        """Names, in the order in which they are used."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -59,7 +59,7 @@ class CommandTable(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a message that knows the table."""
+        """As click does, with a message that lists the commands."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"no command {args[0]!r}; commands: {', '.join(COMMANDS)}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)

@@ -1,4 +1,4 @@
-"""Progress of long work, on stderr, so that stdout stays for results; and libraries that keep quiet meanwhile."""
+"""Progress of long work on stderr, so that stdout is left for results; and libraries made quiet meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def progress_bars() -> Iterator[Progress]:
     bars = Bars(*columns, console=Console(stderr=True))
 
     def advance(stage: str, done: int, total: int) -> None:
-        # Shown from the first generation on: a mistake found before it is one clean line.
+        # Shown from the first generation on: a mistake found before that is one clean line.
         bars.start()
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total)
@@ -44,7 +44,7 @@ def progress_bars() -> Iterator[Progress]:
 
 
 def prepare_libraries() -> None:
-    """Before torch is imported: share the cores with others; after: no chatter of model loading beside our bars."""
+    """Shares the cores with other processes (call it before torch is imported), and silences model loading."""
     # By default, waiting threads of OpenMP spin. With one other busy process on two cores that made generation of a
     # small model 20 times slower (128 generations: 88 s instead of 4); waiting passively, 7 s alone and 9 s in company.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -1,4 +1,4 @@
-"""`sri bundle`: what is in a bundle, is it intact, and is it ours."""
+"""`sri bundle`: what is in a bundle, whether it is intact, and who made it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.files import write_new
 
 LONG = {"base64"}
-"""Keys whose values are for machines: `inspect --json` leaves them out."""
+"""Keys with values for machines only: `inspect --json` leaves them out."""
 
 a_bundle = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-replace_option = click.option("--replace", is_flag=True, help="Replace what is there already.")
+replace_option = click.option("--replace", is_flag=True, help="Replace an existing file or signature.")
 
 
 @click.group()
 def command() -> None:
-    """Say what is in a bundle, whether it is intact, and whose it is. BUNDLE is a folder, or its zip."""
+    """Inspect, verify, sign and pack bundles. BUNDLE is a folder or its zip file."""
 
 
 @command.command()
 @a_bundle
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON, without the bytes of its arrays.")
 def inspect(path: Path, as_json: bool) -> None:
-    """Say what is in BUNDLE; checks hashes and runs nothing."""
+    """Print what is in BUNDLE. Checks hashes, runs nothing."""
     bundle = Bundle.read(path)
     manifest = bundle.manifest
     if as_json:
@@ -50,14 +50,16 @@ def inspect(path: Path, as_json: bool) -> None:
 
 @command.command()
 @a_bundle
-@click.option("--public-key", type=click.Path(path_type=Path), help="PEM file of who must have signed it.")
+@click.option(
+    "--public-key", type=click.Path(path_type=Path), help="PEM file with the public key that must have signed it."
+)
 @click.option("--digest", metavar="HEX", help="The digest it must have.")
 @as_json_option
 def verify(path: Path, public_key: Path | None, digest: str | None, as_json: bool) -> None:
-    """Check signature or digest if given, then hashes, graphs and golden vectors; exit with 1 if anything is off.
+    """Check hashes, graphs and golden vectors, and the signature or digest if given; exit with 1 if anything is wrong.
 
-    Hashes find damage, not tampering: whoever can change a file can change its hash. Give the public key of who made
-    the bundle, or the digest you were told.
+    Hashes reveal damage, not tampering: whoever can change a file can change its hash. To check the origin, give the
+    public key of the bundle's maker, or a digest you got from them.
     """
     from sri_sdk.scoring.scorer import load_graphs
     from sri_sdk.scoring.self_test import self_test
@@ -74,22 +76,22 @@ def verify(path: Path, public_key: Path | None, digest: str | None, as_json: boo
     if bundle.signed_by:
         click.echo(f"{path}: signed by key {bundle.signed_by}")
     elif not digest:
-        click.echo(f"{path}: whose it is was not checked; give --public-key or --digest")
+        click.echo(f"{path}: origin not checked; give --public-key or --digest")
 
 
 @command.command()
 @click.argument("path", metavar="KEY", type=click.Path(path_type=Path))
 def keygen(path: Path) -> None:
-    """Make a key to sign bundles with: the private one in KEY, the public one in KEY.pub. Neither may exist."""
+    """Make a key pair to sign bundles: the private key in KEY, the public one in KEY.pub. Neither file may exist."""
     public_path = path.with_name(f"{path.name}.pub")
     for each in (path, public_path):
         if each.exists() or each.is_symlink():
-            raise ConfigError(f"{each}: is there already, and keys are never overwritten. Choose another name.")
+            raise ConfigError(f"{each}: exists already, and keys are never overwritten. Choose another name.")
     private, public = new_keys()
     write_new(path, private, mode=0o600)
     write_new(public_path, public, mode=0o644)
-    click.echo(f"{path}: private key, readable by you alone; keep it from everybody else")
-    click.echo(f"{public_path}: public key {key_id(public)}; give it to whoever loads your bundles")
+    click.echo(f"{path}: private key, readable by you alone; keep it secret")
+    click.echo(f"{public_path}: public key {key_id(public)}; give it to everybody who loads your bundles")
 
 
 @command.command(name="sign")
@@ -100,7 +102,7 @@ def sign_command(path: Path, key: Path, replace: bool) -> None:
     """Sign BUNDLE: write manifest.sig into it. Verify what you sign first."""
     bundle = Bundle.read(path)
     if SIGNATURE in bundle.unlisted and not replace:
-        raise ConfigError(f"{path}: is signed already. Give --replace to sign it anew.")
+        raise ConfigError(f"{path}: is signed already. Give --replace to sign it again.")
     signature = sign(bundle.unlisted["manifest.json"], key)
     put_file(path, SIGNATURE, signature)
     click.echo(f"{path}: signed with key {signer_of(signature, str(path))}, digest {bundle.digest}")
@@ -111,12 +113,12 @@ def sign_command(path: Path, key: Path, replace: bool) -> None:
 @click.argument("target", metavar="FILE.zip", type=click.Path(path_type=Path))
 @replace_option
 def pack(path: Path, target: Path, replace: bool) -> None:
-    """Write BUNDLE as one zip file. The same bundle gives the same bytes, and no other zip of it is read."""
+    """Write BUNDLE as one zip file. The same bundle gives the same bytes; zips made by other tools are refused."""
     bundle = Bundle.read(path)
     if target.exists() and not replace:
-        raise ConfigError(f"{target}: is there already. Give --replace, or choose another name.")
+        raise ConfigError(f"{target}: exists already. Give --replace, or choose another name.")
     if target.is_dir():
-        raise ConfigError(f"{target}: is a folder. Name a file.")
+        raise ConfigError(f"{target}: is a folder. Give the name of a file.")
     write_files(target, bundle.members, zipped=True)
     click.echo(f"{target}: {target.stat().st_size} bytes, digest {bundle.digest}")
 
@@ -128,7 +130,7 @@ def _fields(manifest: Manifest) -> list[list[Any]]:
         ["detector", f"{manifest.detector.name} ({manifest.detector.tier})"],
         [
             "signal",
-            f"{signal.domain} [{signal.cells} cells, {signal.layers} layers] of {signal.hidden_size} wide states",
+            f"{signal.domain} [{signal.cells} cells, {signal.layers} layers] of states {signal.hidden_size} wide",
         ],
         ["pooling", manifest.pooling],
         ["grid", manifest.grid],

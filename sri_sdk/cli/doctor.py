@@ -1,4 +1,4 @@
-"""`sri doctor`: is this environment ready, and if not, what to run."""
+"""`sri doctor`: whether this environment is ready, and if not, what to run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 DISTRIBUTION = "sri-sdk"
 LAB_HOOKS = ("lab-diffusion", "lab-causal")
 LEAST_GAP = 0.1
-"""Harmless minus harmful mean sigma below which a quick look calls refusal not separated."""
+"""Harmless minus harmful mean sigma; below this the quick look says that refusal does not separate."""
 
 State = Literal["ok", "no", "absent", "broken"]
-"""`no` = a hook for another family, `absent` = a choice (an extra that is not installed), `broken` needs mending."""
+"""`no` = a hook for another family, `absent` = optional and not installed, `broken` = needs mending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Finding:
     subject: str
     state: State
     detail: str
-    """What was found and, unless all is well, what to run."""
+    """What was found and, if something is wrong, what to run."""
 
 
 @click.command()
@@ -68,8 +68,8 @@ def command(ctx: click.Context, model: str | None, hook_name: str | None, as_jso
 
 
 def machine() -> list[Finding]:
-    """What everything runs on."""
-    # Cores this process may use: in a container or a batch job fewer than the machine has.
+    """The machine that everything runs on."""
+    # The cores this process may use: in a container or a batch job, fewer than the machine has.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts = {
         "python": platform.python_version(),
@@ -81,7 +81,7 @@ def machine() -> list[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """The packages of the base install and of every extra, against the versions sri-sdk asks for."""
+    """The packages of the base install and of every extra, compared with the versions sri-sdk requires."""
     try:
         declared = [Requirement(line) for line in requires(DISTRIBUTION) or ()]
     except PackageNotFoundError:
@@ -104,7 +104,7 @@ def packages() -> Iterator[Finding]:
 
 
 def plugins() -> Iterator[Finding]:
-    """Plugins that do not load, and how many do. One that only lacks an extra is absent, not broken."""
+    """Plugins that do not load, and how many do. One that only needs an extra is absent, not broken."""
     installed = registry.installed()
     states: list[State] = []
     for info in installed:
@@ -125,7 +125,7 @@ def _plugin_state(info: registry.PluginInfo) -> tuple[State, str]:
 
 
 def probe_lab() -> Iterator[Finding]:
-    """Loads the embedded models as `sri demo` will, asks their hooks whether they fit, and sees the tap fire."""
+    """Loads the embedded models as `sri demo` will, asks their hooks whether they fit, and lets the tap fire."""
     from sri_sdk.cli.bars import prepare_libraries
 
     prepare_libraries()
@@ -152,7 +152,7 @@ def _probe(name: str) -> Finding:
     try:
         return Finding("lab", name, "ok", _probe_hook(name))
     except Exception as err:
-        # Whatever a model's code raises becomes a line: the doctor reports, it does not fall ill itself.
+        # Whatever a model's code raises becomes a line of the report: the doctor itself must not fail.
         extra = missing_extra(err) or missing_extra(err.__cause__)
         message = str(err) if isinstance(err, SriError) else f"{type(err).__name__}: {err}"
         if extra and not isinstance(err, SriError):
@@ -175,7 +175,9 @@ def probe_model(source: str, hook_name: str | None) -> Iterator[Finding]:
         yield Finding("hook", name, "ok" if fit.ok else "no", f"{'fits' if fit.ok else 'does not fit'}: {fit.why}")
     if len(fitting) != 1:
         several = f"{', '.join(fitting)} all fit. Name one with --hook {fitting[0]}" if fitting else ""
-        cure = several or "none fits. Install the plugin of this family, or write one: sri plugins new NAME --kind hook"
+        cure = (
+            several or "no hook fits. Install the plugin of this family, or write one: sri plugins new NAME --kind hook"
+        )
         yield Finding("hook", "choice", "broken", cure)
         return
     (name,) = fitting
@@ -187,7 +189,7 @@ def probe_model(source: str, hook_name: str | None) -> Iterator[Finding]:
         if not found.reasons:
             yield _separation(hook, loaded, name)
     except Exception as err:
-        # As for the embedded models: whatever a model's code raises becomes a line.
+        # As above: whatever a model's code raises becomes a line of the report.
         yield Finding("tap", name, "broken", " ".join(f"{type(err).__name__}: {err}".split()))
 
 
@@ -205,7 +207,7 @@ def _separation(hook: Hook, loaded: LoadedModel, name: str) -> Finding:
     if known is None:
         return Finding(
             "refusal", name, "absent",
-            "not tried: it needs prompts and a judge, and the hook's package brings none. Name them in a config and "
+            "not tried: it needs prompts and a judge, and the hook's package has none. Name them in a config and "
             "run: sri fit CONFIG",
         )  # fmt: skip
     seen = doctor_probe.separate(hook, loaded, *known)
@@ -213,8 +215,8 @@ def _separation(hook: Hook, loaded: LoadedModel, name: str) -> Finding:
     return Finding(
         "refusal", name, state,
         f"mean sigma {seen.harmless:.2f} harmless, {seen.harmful:.2f} harmful, gap {seen.gap:.2f} (more than "
-        f"{LEAST_GAP:g} is needed), on {seen.per_class} + {seen.per_class} prompts of dataset {seen.dataset} that the "
-        f"anchors, of as many others, have not seen",
+        f"{LEAST_GAP:g} is needed), on {seen.per_class} + {seen.per_class} prompts of dataset {seen.dataset}; the "
+        f"anchors come from as many others",
     )  # fmt: skip
 
 

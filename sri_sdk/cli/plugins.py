@@ -1,4 +1,4 @@
-"""`sri plugins`: what is installed, and a package to start a new one from."""
+"""`sri plugins`: what is installed, and a package to start a new plugin from."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def list_plugins(ctx: click.Context, kind: str | None, check: bool, as_json: boo
 
 @command.command("new")
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), required=True, help="What it extends.")
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="Kind of plugin.")
 @click.option(
     "--scheme", type=click.Choice(SCHEMES), help="With --kind hook: how the model generates. [default: masked]"
 )
@@ -59,7 +59,7 @@ def new_plugin(name: str, kind: str, scheme: str | None, out: Path | None) -> No
     NAME is what users will type in YAML: lower case, words joined by hyphens.
     """
     if scheme and kind != "hook":
-        raise click.UsageError(f"--scheme is for --kind hook; a {kind} has none to choose.")
+        raise click.UsageError(f"--scheme is for --kind hook only; a {kind} has no scheme to choose.")
     target = out or Path(folder(name))
     written = write_plugin(name, kind, target, scheme or SCHEMES[0])
     click.echo(f"wrote {target}:")

@@ -1,4 +1,4 @@
-"""`sri score`: verdicts for signals in a file, without torch."""
+"""`sri score`: verdicts on signals in a file, without torch."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ FAIL_CODES = {"flagged": 10, "unmonitored": 11}
     type=click.Choice(["final", "online"]),
     default="final",
     show_default=True,
-    help="Judge finished generations, or every length as a running monitor would.",
+    help="Judge finished generations only, or every length, as a monitor would while they ran.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON verdict per line; the summary goes to stderr.")
 @click.option("--all", "show_all", is_flag=True, help="List clear generations too.")
 @click.option("--accept", multiple=True, metavar="FIELD", help="Soft fingerprint field that may differ; repeatable.")
-@click.option("--unverified", is_flag=True, help="Score signals that do not say which model made them.")
+@click.option("--unverified", is_flag=True, help="Score signals even if they do not say which model made them.")
 @click.option(
     "--public-key",
     type=click.Path(path_type=Path),
-    help="PEM file of who must have signed BUNDLE. Without it or --digest, a bundle that was swapped is not noticed.",
+    help="PEM file with the public key that must have signed BUNDLE. Without it or --digest, a swap goes unnoticed.",
 )
 @click.option("--digest", metavar="HEX", help="The digest BUNDLE must have, as `sri bundle inspect` prints it.")
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the verdicts to this file, as JSON lines.")
@@ -43,7 +43,7 @@ FAIL_CODES = {"flagged": 10, "unmonitored": 11}
     "--fail-on",
     multiple=True,
     type=click.Choice(list(FAIL_CODES)),
-    help="Exit with 10 if one is flagged, with 11 if one is unmonitored; repeatable.",
+    help="Exit with 10 if a generation is flagged, with 11 if one is unmonitored; repeatable.",
 )
 @click.pass_context
 def command(
@@ -51,7 +51,7 @@ def command(
     accept: tuple[str, ...], unverified: bool, public_key: Path | None, digest: str | None, out: Path | None,
     fail_on: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Score SIGNALS (.npz, .npy, .jsonl, or - for JSON lines on stdin) with BUNDLE, a bundle folder or its zip."""
+    """Score SIGNALS (.npz, .npy, .jsonl, or - for JSON lines on stdin) with BUNDLE, a folder or its zip file."""
     scorer = Scorer.open(bundle, public_key=public_key, digest=digest)
     read = read_signals(signals, scorer.manifest.signal.domain)
     subject = "standard input" if signals == "-" else signals

@@ -1,8 +1,8 @@
 """A small graph builder: how a detector becomes ONNX without importing onnx.
 
 It offers only operators whose meaning did not change between ONNX opset 13 and 24 and that every supported runtime
-has, so what can be drawn is portable by construction. A detector of the tier `python` may also embed a ready-made ONNX
-model, which is only kept here: exporters turn a `Graph` into files.
+has, so every drawing is portable by construction. A detector of the tier `python` may also embed a ready-made ONNX
+model, which is only stored here: exporters turn a `Graph` into files.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ OPERATORS = frozenset(
     "Add Sub Mul Div Max Sqrt Log Exp Sigmoid Relu Gemm MatMul ReduceSum Reshape Squeeze Unsqueeze Gather Where "
     "Equal Less Greater Cast".split()
 )
-"""The allow-list of the portable tier."""
+"""Operators of ONNX itself that the portable tier allows."""
 ML_OPERATORS = frozenset({"TreeEnsembleRegressor"})
-"""Also on it, from the domain ai.onnx.ml: every build of onnxruntime has it, OpenVINO does not."""
+"""Operators of the domain ai.onnx.ml that it allows: every build of onnxruntime has them, OpenVINO does not."""
 OPSETS = range(13, 25)
-"""Versions of ONNX's own operator set in which all of them mean the same, and that embedded models may have."""
+"""Versions of ONNX's own operator set in which all of these mean the same, and which embedded models may use."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,18 +71,18 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Embedded(Node):
-    """A whole model in the place of an operator. `op` is no operator of ONNX, so that an exporter that only knows
-    operators refuses it by name."""
+    """A whole model in place of an operator. `op` is not an operator of ONNX, so an exporter that only knows operators
+    refuses it by name."""
 
     model: bytes
     """An ONNX file."""
     wanted: str | None
-    """The one of the model's outputs that becomes `output`; None = it has only one."""
+    """Which of the model's outputs becomes `output`; None = it has only one."""
 
 
 @dataclass(slots=True)
 class Graph:
-    """Inputs, constants, nodes in order, outputs. Names are counted, so two equal drawings are equal."""
+    """Inputs, constants, nodes in order, outputs. Names are numbered, so the same drawing gives an equal graph."""
 
     name: str
     inputs: dict[str, tuple[Dtype, tuple[int | str, ...]]] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Graph:
         self.outputs[name] = (value.name, value.dtype, tuple(shape))
 
     def constant(self, array: ArrayLike, dtype: Dtype = "float32") -> Value:
-        """A tensor that is part of the graph."""
+        """A constant [...] of any shape, stored in the graph as `dtype`."""
         name = f"c{len(self.constants)}"
         self.constants[name] = np.ascontiguousarray(np.asarray(array, dtype=dtype))
         return Value(self, name, dtype)
@@ -114,33 +114,35 @@ class Graph:
     def embed(self, model: bytes, x: Value, *, output: str | None = None) -> Value:
         """A ready-made ONNX model as a part of the drawing, such as a network from torch or a model from scikit-learn.
 
-        Only for detectors of the tier `python`. The model is kept as it is; the exporter takes it apart, and says so
-        if it does not suit.
+        Only for detectors of the tier `python`. The model is stored unchanged; the exporter takes it apart, and raises
+        an error if it is not suitable.
 
         Args:
             model: the bytes of an ONNX file: opset 13 to 24 (ai.onnx.ml 1 to 3), weights inside, no control flow. It
                 has one input, float32, whose first dimension is free: the batch.
-            x: what it is given; float32, of the shape it takes.
-            output: name of the output that is wanted, float32; None = the model has one.
+            x: its input; float32, of the shape it takes.
+            output: name of the output to use, float32; None = the model has only one.
 
         Returns:
-            That output, of whatever shape it has.
+            That output, in its own shape.
 
         Raises:
-            TypeError: no bytes.
-            ValueError: no bytes at all, or `x` is not float32.
+            TypeError: `model` is not bytes.
+            ValueError: `model` is empty, or `x` is not float32.
         """
         if not isinstance(model, bytes):
             raise TypeError(f"graph {self.name}: embed() takes the bytes of an ONNX file, found {type(model).__name__}")
         if not model or x.dtype != "float32":
-            raise ValueError(f"graph {self.name}: embed() of {len(model)} bytes on {x.dtype}, it takes float32")
+            raise ValueError(
+                f"graph {self.name}: embed() of {len(model)} bytes on {x.dtype}; allowed: a model, on float32"
+            )
         name = f"t{len(self.nodes)}"
         self.nodes.append(Embedded("Embedded", (x.name,), name, {}, model, output))
         return Value(self, name, "float32")
 
     @property
     def embeds(self) -> bool:
-        """Whether a ready-made model is part of it, so that only the tier `python` may have it."""
+        """Whether a ready-made model is part of it; only a detector of the tier `python` may draw one."""
         return any(isinstance(node, Embedded) for node in self.nodes)
 
     # -- operators -------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ class Graph:
         return self.node("Max", x, other)
 
     def gemm(self, x: Value, weight: ArrayLike, bias: ArrayLike) -> Value:
-        """[B, I] @ [I, O] + [O]."""
+        """`x` [B, I] @ `weight` [I, O] + `bias` [O] -> [B, O], all float32."""
         return self.node("Gemm", x, self.constant(weight), self.constant(bias))
 
     def reduce_sum(self, x: Value, axes: Sequence[int], *, keepdims: bool = False) -> Value:
@@ -195,7 +197,7 @@ class Graph:
         return self.node("ReduceSum", x, self.constant(list(axes), "int64"), keepdims=int(keepdims))
 
     def reduce_mean(self, x: Value, axis: int, size: int, *, keepdims: bool = False) -> Value:
-        """Mean over one axis of known size, drawn as a sum: ReduceMean changed its form between opsets."""
+        """Mean over one axis of known size, drawn as a sum: ReduceMean changed between opsets."""
         return self.reduce_sum(x, [axis], keepdims=keepdims) * (1.0 / size)
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
@@ -211,7 +213,7 @@ class Graph:
         return self.node("Unsqueeze", x, self.constant(list(axes), "int64"), dtype=x.dtype)
 
     def gather(self, table: ArrayLike, index: Value) -> Value:
-        """Rows of a constant table [K, ...] at an int64 index [B]."""
+        """Rows of a constant `table` [K, ...] float32 at `index` [B] int64 -> [B, ...] float32."""
         return self.node("Gather", self.constant(table), index, dtype="float32")
 
     def where(self, condition: Value, yes: Value | float, no: Value | float) -> Value:

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     import torch
 
 OPSET = 17
-"""What bundles are drawn in, and the newest that torch's tracing exporter writes as it is asked to."""
+"""The opset of bundles, and the newest one that torch's tracing exporter writes when asked to."""
 ROWS = 2
-"""Of the example. One row would hide the batch: `squeeze()` drops a dimension of size 1."""
+"""Rows of the example input. One row would hide the batch: `squeeze()` drops a dimension of size 1."""
 
 
 def onnx_of(module: torch.nn.Module, cells: int, layers: int) -> bytes:
     """Exports a network for `Graph.embed`.
 
-    The network is copied, moved to the CPU and put into evaluation mode first; the caller's stays as it is. It is
-    traced (torch.onnx.export with dynamo=False): what depends on values in Python, such as an `if` on a tensor, is not
-    in the graph. The newer exporter of torch needs onnxscript; `embed` takes what that writes as well.
+    The network is copied, moved to the CPU and put into evaluation mode first; the caller's own stays unchanged. It is
+    traced (torch.onnx.export with dynamo=False): Python code that depends on values, such as an `if` on a tensor, does
+    not reach the graph. The newer exporter of torch needs onnxscript; `embed` takes its models too.
 
     Args:
         module: takes signals [B, T, C] float32, in the detector's domain, and returns one tensor float32, usually the
-            score [B]. A batch of any size gives every row the same result.
+            score [B]. A row must get the same result in a batch of any size.
         cells: T.
         layers: C.
 
@@ -47,11 +47,11 @@ def onnx_of(module: torch.nn.Module, cells: int, layers: int) -> bytes:
     batch = {0: "B"}
     try:
         with warnings.catch_warnings(), TemporaryDirectory(prefix="sri-") as folder:
-            # Known, see above; it works in every release this package supports.
+            # The tracing exporter is deprecated, but works in every release this package supports.
             warnings.simplefilter("ignore", DeprecationWarning)
-            # What torch's own modules check of shapes is true of every batch. A warning about the caller's code is not.
+            # Shape checks in torch's own modules are true for every batch. Warnings about the caller's code stay.
             warnings.filterwarnings("ignore", "Converting a tensor to a Python", module=r"torch\.")
-            # Recurrent networks begin with zeros, which the exporter `onnx` leaves out, so they take any batch.
+            # Recurrent networks start from zeros, which the exporter `onnx` leaves out, so they take any batch.
             warnings.filterwarnings("ignore", "Exporting a model to ONNX with a batch_size other than 1")
             file = Path(folder) / "network.onnx"
             torch.onnx.export(

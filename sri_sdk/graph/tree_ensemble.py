@@ -1,4 +1,4 @@
-"""Trees as one ONNX operator: the attributes of TreeEnsembleRegressor of ai.onnx.ml 3, which sums over trees.
+"""Trees as one ONNX operator: the attributes of TreeEnsembleRegressor of ai.onnx.ml 3, which sums over the trees.
 
 A forest drawn tree by tree from ordinary operators would be thousands of nodes and a hundred times slower.
 """
@@ -19,7 +19,7 @@ LEAF = -1
 def tree_attributes(
     tree: ArrayLike, feature: ArrayLike, threshold: ArrayLike, left: ArrayLike, right: ArrayLike, value: ArrayLike
 ) -> dict[str, Attribute]:
-    """Attributes of the operator, for `Graph.tree_ensemble`, which describes the arguments.
+    """Attributes of the operator. The arguments are [K], one entry per node, as `Graph.tree_ensemble` describes them.
 
     Raises:
         ValueError: the arrays are not the nodes of trees.
@@ -56,7 +56,7 @@ def tree_attributes(
 
 
 def rounded_down(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The largest float32 not above each threshold: for a float32 x, `x <= threshold` stays the same decision."""
+    """[K] -> [K]: the largest float32 not above each threshold; a float32 `x <= threshold` decides as before."""
     near = threshold.astype(np.float32)
     down: NDArray[np.float32] = np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near)
     return down

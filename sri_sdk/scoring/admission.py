@@ -1,4 +1,4 @@
-"""Who may be scored: signals of the model, tap and profile the guard was fitted on."""
+"""Which signals may be scored: those of the model, tap and profile the guard was fitted on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sri_sdk.fingerprint import SOFT, Fingerprint
 from sri_sdk.records import Signals
 
 UNVERIFIED = "unverified"
-"""Stands among the accepted fields of a verdict whose signals did not say what made them."""
+"""Listed among the accepted fields of a verdict if its signals did not say what made them."""
 
 
 def admit(
@@ -19,15 +19,15 @@ def admit(
 ) -> tuple[str, ...]:  # fmt: skip
     """Checks shape and identity.
 
-    Beside `hard` and `soft`, a fingerprint of signals may say with which `anchors` (digest), `tau` and `eps` they were
-    made; what it says must fit.
+    Besides `hard` and `soft`, the fingerprint of signals may name the `anchors` (digest), `tau` and `eps` that made
+    them; these must match.
 
     Args:
         manifest: of the bundle that will score.
         signals: what will be scored.
         subject: what they are, for the message.
-        accept: soft fields the operator accepts to differ.
-        unverified: score signals that carry no fingerprint.
+        accept: soft fields that the operator allows to differ.
+        unverified: also admit signals without a fingerprint.
 
     Returns:
         The soft fields that differ, all of them accepted; `unverified` for signals without a fingerprint.
@@ -47,7 +47,7 @@ def admit(
     if len(signals.ids) != len(values) or len(set(signals.ids)) != len(signals.ids):
         raise ScoringError(
             f"{subject}: {len(signals.ids)} ids, {len(set(signals.ids))} of them different, for {len(values)} rows. "
-            "Give one id per row, each only once."
+            "Give each row an id of its own."
         )
     expected = (manifest.signal.cells, manifest.signal.layers)
     found = values.shape

@@ -31,7 +31,7 @@ class Guard:
 
     @property
     def manifest(self) -> Manifest:
-        """Of the bundle."""
+        """The manifest of the bundle."""
         return self.scorer.manifest
 
     @classmethod
@@ -44,7 +44,7 @@ class Guard:
         Args:
             path: the guard's folder or its bundle.
             verify: see `Scorer.open`.
-            public_key: see `Scorer.open`. It covers the anchors too: the manifest holds their digest.
+            public_key: see `Scorer.open`. It covers the anchors too: their digest is in the manifest.
             digest: see `Scorer.open`.
 
         Raises:

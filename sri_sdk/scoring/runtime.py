@@ -1,7 +1,7 @@
-"""onnxruntime, and nothing else: the only file that imports it.
+"""The only file that imports onnxruntime.
 
-Models are inspected first, then loaded from bytes with every door closed that a file could open: no external data, no
-folding of huge constants, no session options from the model's own metadata, one thread, no arena that keeps memory.
+Models are inspected first, then loaded from bytes with everything turned off that a file could abuse: no external data,
+no folding of huge constants, no session options from the model's own metadata, one thread, no arena that keeps memory.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sri_sdk.errors import BundleError
 from sri_sdk.scoring.inspect.inspector import inspect
 
 OLDEST = (1, 27)
-"""Of onnxruntime, as the base install has it."""
+"""Oldest release of onnxruntime that may load a graph; the base install asks for it too."""
 CHUNK = 4096
 """Rows per call: keeps the temporaries of a large batch at a few MiB."""
 
 Scored = tuple[NDArray[np.float32], NDArray[np.bool_]]
-"""score [B], valid [B]."""
+"""score [B] float32, valid [B] bool."""
 RunGraph = Callable[[list[str], dict[str, Any]], list[Any]]
-"""Output names and inputs by name -> outputs."""
+"""A loaded graph: output names and input arrays by name -> output arrays in that order."""
 
 _ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "bool": "tensor(bool)"}
 _OPTIONS = {
@@ -45,7 +45,7 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
 
     Args:
         content: serialised ONNX.
-        subject: for the message.
+        subject: what it is; leads the message.
         entry: the edges the manifest promises; None = whatever the model has.
         tier: which operators it may use.
 
@@ -63,7 +63,7 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = 4  # What goes wrong is in the exception.
+    options.log_severity_level = 4  # The exception says what went wrong.
     for key, value in _OPTIONS.items():
         options.add_session_config_entry(key, value)
     try:
@@ -79,31 +79,35 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
 
 
 def score_once(run: RunGraph, inputs: dict[str, Any]) -> Scored:
-    """One call -> score, valid. A score is valid if the graph says so and it is a number below 3e38.
+    """One call: inputs by name, each [B, ...], -> score [B] float32, valid [B] bool.
 
-    Ours never do; NaN compares as below every threshold, so a bundle of somebody else must not find it clear.
+    A score is valid if the graph says so and its size is below 3e38. Our own graphs see to that themselves; a foreign
+    one may not, and NaN is above no threshold, so it would pass as clear.
 
     Raises:
-        BundleError: not one score per row. onnxruntime does not hold a graph to the shapes it promises.
+        BundleError: not one score per row. onnxruntime does not enforce the shapes that a graph declares.
     """
     score, valid = run(["score", "valid"], inputs)
     rows = len(next(iter(inputs.values())))
     if score.shape != (rows,) or valid.shape != (rows,):
         raise BundleError(
-            f"{rows} generations give scores of shape {list(score.shape)} and valid of shape {list(valid.shape)}, "
-            f"allowed is [{rows}]. The graph mixes rows; change what its detector draws to one number per generation."
+            f"{rows} generations give scores of shape {list(score.shape)} and valid of shape {list(valid.shape)}; "
+            f"allowed: [{rows}]. The graph mixes rows; change what its detector draws to one number per generation."
         )
     return score, valid & (np.abs(score) < INVALID_SCORE)
 
 
 def score_rows(run: RunGraph, signals: NDArray[np.float32]) -> Scored:
-    """Finished generations [N, T, C] -> score [N], valid [N], in chunks."""
+    """Finished generations [N, T, C] float32 -> score [N] float32, valid [N] bool, in chunks."""
     chunks = (_float32(signals[at : at + CHUNK]) for at in _starts(len(signals), CHUNK))
     return _joined([score_once(run, {"signals": chunk}) for chunk in chunks])
 
 
 def score_prefixes(run: RunGraph, signals: NDArray[np.float32]) -> Scored:
-    """Generations [N, T, C] at every length -> score [N, T], valid [N, T]; column t - 1 knows t cells."""
+    """Generations [N, T, C] float32 at every length -> score [N, T] float32, valid [N, T] bool.
+
+    Column t - 1 is the generation with its first t cells known.
+    """
     cells = signals.shape[1]
     rows = max(1, CHUNK // cells)
     lengths = np.arange(1, cells + 1, dtype=np.int64)
@@ -128,7 +132,7 @@ def _float32(array: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _new_enough(found: str) -> None:
-    """Older releases follow references to other files, and allocate gigabytes for a file of 168 bytes.
+    """Refuses older releases: they follow references to other files, and allocate gigabytes for a file of 168 bytes.
 
     Every bundle counts as foreign: nothing in a file can prove where it comes from.
     """
@@ -136,7 +140,7 @@ def _new_enough(found: str) -> None:
         oldest = ".".join(map(str, OLDEST))
         raise BundleError(
             f"onnxruntime {found} is installed, and graphs may only be loaded by {oldest} or later, which checks where "
-            f"their data lies and how much they allocate. Run: pip install 'onnxruntime>={oldest}'"
+            f"their data is and how much they allocate. Run: pip install 'onnxruntime>={oldest}'"
         )
 
 

@@ -40,19 +40,19 @@ class Scorer:
     ) -> Self:  # fmt: skip
         """Reads a bundle and makes it ready.
 
-        Without `public_key` or `digest`, what is checked guards against damage and against files that attack the
-        process, but not against somebody who swaps the bundle for one that finds everything clear.
+        Without `public_key` or `digest`, the checks protect against damage and against files that attack the process,
+        but not against a bundle that was swapped for one that finds everything clear.
 
         Args:
             path: the bundle folder, or its zip.
             verify: also run the golden self-test. Hashes, graphs and edges are always checked.
-            public_key: PEM file of who must have signed the bundle, or the file's bytes.
+            public_key: PEM file with the public key that must have signed the bundle, or the file's bytes.
             digest: the digest the bundle must have, as hex.
 
         Raises:
             BundleError: missing, damaged, of another format, signed by somebody else, another bundle, a graph that is
-                not allowed, or this runtime computes something else.
-            ConfigError: `public_key` or `digest` is none.
+                not allowed, or this runtime computes other numbers.
+            ConfigError: `public_key` is not a public key, or `digest` not a digest.
             MissingExtra: `public_key` was given and cryptography is not installed.
         """
         bundle = Bundle.read(path, public_key=public_key, digest=digest)
@@ -73,10 +73,10 @@ class Scorer:
 
         Args:
             signals: N generations on the guard's grid.
-            rule: `final` judges finished generations; `online` every length up to the row's own, as a monitor would
-                have done while they ran, so an alarm stands even if later cells are unreadable.
+            rule: `final` judges finished generations; `online` judges every length up to the row's own, as a monitor
+                would have done while they ran, so an alarm stands even if later cells are unreadable.
             accept: soft fingerprint fields that may differ.
-            unverified: allow signals without a fingerprint.
+            unverified: score signals without a fingerprint too.
             subject: what the signals are, for messages.
 
         Raises:
@@ -95,7 +95,7 @@ class Scorer:
         verdicts = []
         for row, request_id in enumerate(signals.ids):
             reasons = () if valid[row] else self._why(values[row], int(lengths[row]), rule)
-            # Above the threshold counts even where later cells cannot be read: it was an alarm when it rang.
+            # A score above the threshold counts even if later cells cannot be read: the alarm came before them.
             flagged = bool(score[row] > threshold.value) and score[row] != np.float32(INVALID_SCORE)
             status: Status = "flagged" if flagged else "unmonitored" if reasons else "clear"
             scored = status != "unmonitored"
@@ -118,7 +118,9 @@ class Scorer:
     # -- streaming -------------------------------------------------------------------------------------------
 
     def score_final(self, signals: NDArray[np.float32]) -> Scored:
-        """Finished generations [B, T, C] in the bundle's domain -> score [B], valid [B]; nothing else is checked.
+        """Finished generations [B, T, C] float32 in the bundle's domain -> score [B] float32, valid [B] bool.
+
+        Nothing else is checked.
 
         Raises:
             ScoringError: not float32 [B, T, C].
@@ -128,9 +130,10 @@ class Scorer:
         return score_once(self._signal, {"signals": signals})
 
     def score_prefix(self, signals: NDArray[np.float32], lengths: NDArray[np.int64]) -> Scored:
-        """Running generations [B, T, C] with `lengths` [B] int64 known cells -> standardised score [B], valid [B].
+        """Running generations [B, T, C] float32, the first `lengths` [B] int64 cells of each known.
 
-        Cells at and beyond a row's length are never read. Compare with `thresholds["online"].value`.
+        Returns the standardised score [B] float32, unitless, and valid [B] bool. Cells at and beyond a row's length are
+        never read. Compare scores with `thresholds["online"].value`.
 
         Raises:
             ScoringError: not float32 [B, T, C] with int64 [B].
@@ -144,7 +147,7 @@ class Scorer:
     # -- internals -------------------------------------------------------------------------------------------
 
     def _step(self, cell: int) -> int | None:
-        """The step that was done when a cell closed, counted from 0; None where the grid counts tokens."""
+        """The step that closed a cell, counted from 0; None if the grid counts tokens."""
         grid = self.manifest.grid
         if not isinstance(grid, dict) or grid.get("mapping") != "step":
             return None
@@ -171,13 +174,13 @@ class Scorer:
         return lengths
 
     def _final(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        """[N] score, [N] first alarm (none), [N] whether the row was judged."""
+        """[N, T, C] signals -> [N] score, [N] first alarm (always 0), [N] whether the row was judged."""
         score, valid = score_rows(self._signal, values)
         valid = valid & (lengths == self._shape[0])
         return np.where(valid, score, np.float32(INVALID_SCORE)), np.zeros(len(values), np.int64), valid
 
     def _online(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        """[N] largest score over readable lengths, [N] first cell with an alarm, [N] whether all were readable."""
+        """[N, T, C] signals -> [N] largest score, [N] first cell with an alarm, [N] whether all cells were readable."""
         scores, valid = score_prefixes(self._prefix, values)
         due = np.arange(self._shape[0]) < lengths[:, None]
         judged = np.where(valid & due, scores, np.float32(-np.inf))
@@ -186,7 +189,7 @@ class Scorer:
         return worst, alarm, (valid | ~due).all(axis=1) & (lengths > 0)
 
     def _why(self, values: NDArray[np.float32], length: int, rule: Rule) -> tuple[str, ...]:
-        """Reason codes of a row that could not be judged completely."""
+        """Reason codes of a row [T, C] that could not be judged completely."""
         cells, signal = self._shape[0], self.manifest.signal
         if length == 0 or (rule == "final" and length < cells):
             return (INCOMPLETE,)

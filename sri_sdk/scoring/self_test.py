@@ -1,4 +1,4 @@
-"""The golden self-test: a runtime that computes something else never scores."""
+"""The golden self-test: a runtime that computes other numbers never scores."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def self_test(bundle: Bundle, runs: Mapping[str, RunGraph]) -> dict[str, float]:
         if not np.array_equal(valid, golden.valid.unpack()):
             row = int(np.argmax(valid != golden.valid.unpack()))
             raise BundleError(
-                f"{bundle.path}: graph {name} says valid = {bool(valid[row])} of golden row {row}, not the opposite. "
-                "This runtime cannot be trusted with it; use another onnxruntime, or export the guard again."
+                f"{bundle.path}: graph {name} says valid = {bool(valid[row])} for golden row {row}, expected "
+                f"{not valid[row]}. Use another onnxruntime, or export the guard again."
             )
         gap = np.abs(score.astype(np.float64) - expected)
         wrong = ~(gap <= tolerance)  # Written so that NaN is wrong.

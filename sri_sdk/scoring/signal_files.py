@@ -3,7 +3,7 @@
     {"sri_signals": 1, "fingerprint": {...}}                       optional first line
     {"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}      one number per cell; a list per cell for C > 1
 
-`logit` may stand beside `sigma` or instead of it. `null` and NaN mean "not finite" and become `unmonitored`. Without
+`logit` may come with `sigma` or replace it. `null` and NaN mean "not finite" and become `unmonitored`. Without
 `length` the generation is finished.
 """
 
@@ -37,7 +37,7 @@ def write_signals(target: Path | str, signals: Signals) -> None:
     """Writes an .npz without pickle, whole or not at all; `read_signals` gives it back bit for bit.
 
     Raises:
-        ScoringError: the name does not end in .npz, by which readers know the form.
+        ScoringError: the name does not end in .npz, from which readers know the format.
     """
     target = Path(target)
     if target.suffix != ".npz":
@@ -54,7 +54,7 @@ def read_signals(source: Path | str, domain: Domain = "sigma") -> Signals:
 
     Args:
         source: a .npz, .npy or .jsonl file; `-` reads JSON lines from standard input.
-        domain: what a bare array is, and which form must exist; a bundle's `signal.domain`.
+        domain: what a bare array contains, and which form is required; a bundle's `signal.domain`.
 
     Raises:
         ScoringError: missing, unreadable, inconsistent, or without the form that is needed; names file and line.
@@ -116,7 +116,7 @@ def _from_lines(lines: Iterable[str], subject: str, domain: Domain) -> Signals:
         if "sri_signals" in value:
             if ids or value["sri_signals"] != SIGNALS_FORMAT or value.keys() - _HEAD:
                 raise ScoringError(
-                    f'{where}: a head {{"sri_signals": {SIGNALS_FORMAT}, "fingerprint": {{...}}}} is allowed on the '
+                    f'{where}: a header {{"sri_signals": {SIGNALS_FORMAT}, "fingerprint": {{...}}}} is allowed on the '
                     "first line only, with these keys. Start a new file for other signals."
                 )
             fingerprint = value.get("fingerprint")
@@ -132,7 +132,7 @@ def _from_lines(lines: Iterable[str], subject: str, domain: Domain) -> Signals:
             if cells.shape != (shape or cells.shape):
                 raise ScoringError(
                     f"{where}: {name} has [T, C] = {list(cells.shape)}, the lines before have {list(shape or ())}. "
-                    "Give every line all cells, and say with `length` how many are filled."
+                    "Give every line all cells, and let `length` say how many are filled."
                 )
             shape = cells.shape
             columns[name].append(cells)
@@ -154,7 +154,7 @@ def _object(line: str, where: str) -> dict[str, Any]:
 
 
 def _numbers(value: Any, where: str) -> Floats:
-    """A list of T numbers, or of T lists of C numbers -> [T, C]; null becomes NaN."""
+    """A list of T numbers, or of T lists of C numbers -> [T, C] float32; null becomes NaN."""
     try:
         # Via float64, where None becomes NaN; text and ragged lists raise.
         array = np.array(value, dtype=object)
@@ -190,10 +190,10 @@ def _signals(
     subject: str, domain: Domain, sigma: Floats | None, logit: Floats | None, ids: list[str] | None,
     lengths: NDArray[np.int64] | None, fingerprint: dict[str, Any] | None,
 ) -> Signals:  # fmt: skip
-    """Completes what a file holds, and checks that its parts fit."""
+    """Checks that the parts of a file fit, and adds the form it lacks: sigma and logit [N, T, C], lengths [N]."""
     one = sigma if sigma is not None else logit
     if one is None or not len(one):
-        raise ScoringError(f"{subject}: holds no signals. Give `sigma` or `logit` of at least one generation.")
+        raise ScoringError(f"{subject}: contains no signals. Give `sigma` or `logit` of at least one generation.")
     ids = ids or [str(row) for row in range(len(one))]
     for name, found in [("sigma", sigma), ("logit", logit), ("ids", ids), ("lengths", lengths)]:
         if found is not None and (
@@ -215,7 +215,7 @@ def _logit(sigma: Floats, ids: list[str], subject: str, *, needed: bool) -> Floa
     if needed and saturated.any():
         row, cell, _ = (int(x) for x in np.argwhere(saturated)[0])
         raise ScoringError(
-            f"{subject}: the bundle reads logits, the file holds only sigma, and sigma of {ids[row]!r} is "
+            f"{subject}: the bundle reads logits, the file has only sigma, and sigma of {ids[row]!r} is "
             f"{float(sigma[row, cell].max()):g} at cell {cell}, which has no logit. Write `logit` into the file."
         )
     with np.errstate(divide="ignore", invalid="ignore"):

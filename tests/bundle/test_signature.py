@@ -34,7 +34,7 @@ def test_a_changed_manifest_and_another_key_are_told_apart(keys):
     content = sign(MANIFEST, keys[0])
     with pytest.raises(BundleError, match=r"x: the signature does not verify \(the manifest was changed"):
         verify(MANIFEST + b" ", content, keys[1], "x")
-    with pytest.raises(BundleError, match=f"key {key_id(keys[1])} made it, the one given is"):
+    with pytest.raises(BundleError, match=f"key {key_id(keys[1])} made it, the given key is"):
         verify(MANIFEST, content, new_keys()[1], "x")
 
 

@@ -93,7 +93,7 @@ def test_signing_twice_needs_a_word(sri, key, guard_copy):
 
 
 def test_verify_says_what_it_did_not_check(sri, fitted):
-    assert "whose it is was not checked" in sri("verify", fitted.path).stdout
+    assert "origin not checked" in sri("verify", fitted.path).stdout
     assert f"{fitted.digest} as given" in sri("verify", fitted.path, "--digest", fitted.digest).stdout
     assert "not the bundle with digest" in sri("verify", fitted.path, "--digest", "0" * 64).stderr
 
@@ -103,6 +103,6 @@ def test_packing_twice_gives_the_same_bytes_and_overwrites_nothing(sri, fitted, 
         assert sri("pack", fitted.path, tmp_path / name).exit_code == 0
     content = (tmp_path / "a.zip").read_bytes()
     assert content == (tmp_path / "b.zip").read_bytes()
-    assert "is there already" in sri("pack", fitted.path, tmp_path / "a.zip").stderr
+    assert "exists already" in sri("pack", fitted.path, tmp_path / "a.zip").stderr
     assert sri("pack", tmp_path / "a.zip", tmp_path / "a.zip", "--replace").exit_code == 0
     assert (tmp_path / "a.zip").read_bytes() == content

@@ -94,7 +94,7 @@ def test_zeros_that_a_recurrent_network_begins_with_need_not_be_as_large_as_the_
 
 def test_a_network_that_begins_with_something_else_keeps_it():
     content = to_onnx(drawn(written(RECURRENT % (WEIGHTS, "0.5")), shape=(1, "B", 1)))
-    with pytest.raises(BundleError, match="says a shape, so it must be a constant"):
+    with pytest.raises(BundleError, match="is used as a shape, so it must be a constant"):
         load(content, "graph", tier="python")
 
 

@@ -1,10 +1,11 @@
-"""Reads an ONNX file and refuses it, or lets onnxruntime have it. Nothing in it is executed, and nothing is believed.
+"""Reads an ONNX file, then refuses it or lets onnxruntime load it. Executes nothing in it, and trusts nothing.
 
-onnxruntime follows references to other files, runs loops that never end and allocates what a file of 168 bytes asks
-for. So every graph is first read here, byte by byte: only fields of ONNX that a bundle needs, only operators and
-attributes on the list of its tier, no subgraphs, no functions, no data elsewhere, constants exactly as large as their
-shape says, every name defined once and before it is used, inputs and outputs as the manifest promises them, and in the
-tier `portable` every tensor of a shape that is known and small. Whatever goes wrong in here is a reason to refuse.
+onnxruntime follows references to other files, runs loops that never end, and allocates gigabytes because a file of 168
+bytes asks for them. So every graph is read here first, byte by byte. It may have only the fields of ONNX that a bundle
+needs, and only the operators and attributes listed for its tier; no subgraphs, no functions, and no data elsewhere.
+Constants are exactly as large as their shape says, every name is defined once and before it is used, and inputs and
+outputs are those the manifest promises. In the tier `portable` every tensor has a known and small shape. Any error in
+here is a reason to refuse.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from sri_sdk.scoring.inspect.wire import Parsed, Refused, Span, read, signed
 LARGEST_GRAPH = 512 * 2**20
 """Bytes of one file."""
 CONFIGURES_RUNTIME = "ort_config"
-"""Metadata with which a model may set options of onnxruntime."""
+"""Key of the metadata through which a model could set options of onnxruntime."""
 
 
 def inspect(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Tier = "portable") -> None:
-    """Refuses a graph that is not one a bundle of this tier may hold.
+    """Refuses a graph that is not allowed in a bundle of this tier.
 
     Args:
         content: the ONNX file.
-        subject: what it is, for the message.
+        subject: what it is; leads the message.
         entry: the edges the manifest promises; None = any.
         tier: which operators are allowed.
 
@@ -43,17 +44,17 @@ def inspect(content: bytes, subject: str, entry: GraphEntry | None = None, tier:
     """
     try:
         if len(content) > LARGEST_GRAPH:
-            raise Refused(f"{len(content)} bytes, allowed are {LARGEST_GRAPH}")
+            raise Refused(f"{len(content)} bytes, allowed: up to {LARGEST_GRAPH}")
         _Inspection(content, RULES[tier]).model(entry)
     except Refused as err:
         raise BundleError(
-            f"{subject}: not a graph of tier {tier}: {err}. It was not loaded. Get the bundle again from whom you "
+            f"{subject}: not a graph of tier {tier}: {err}. It was not loaded. Get the bundle again from a source you "
             "trust; if you made it, change what its detector draws."
         ) from err
     except Exception as err:  # A gap in here must never be a way in.
         raise BundleError(
             f"{subject}: not a readable ONNX file ({type(err).__name__}). It was not loaded. Get the bundle again from "
-            "whom you trust."
+            "a source you trust."
         ) from err
 
 
@@ -94,7 +95,7 @@ class _Inspection:
         for each in found.messages("initializer", onnx.TENSOR):
             name = each.text("name")
             if not name or name in self.tensors.constants or name in inputs:
-                raise Refused(f"constant {name!r} has no name of its own")
+                raise Refused(f"constant {name!r} has no name, or one that is taken")
             self.tensors.add(name, each)
         names = inputs.keys() | self.tensors.constants.keys()
         given = set(names)
@@ -107,12 +108,12 @@ class _Inspection:
             if name not in names or name in given:
                 raise Refused(f"output {name!r} is not the result of a node")
             if shapes is not None and shapes.known[name] != sizes(shape):
-                raise Refused(f"output {name!r} has another shape than it says, {listed(shape)}")
+                raise Refused(f"output {name!r} does not have the shape it declares, {listed(shape)}")
 
     def _edges(self, found: Parsed, field: str) -> dict[str, Edge]:
         edges = [edge(each, self.rules) for each in found.messages(field, onnx.VALUE)]
         if len(dict(edges)) != len(edges):
-            raise Refused(f"two {field}s have one name")
+            raise Refused(f"two {field}s have the same name")
         return dict(edges)
 
     def _shapes(self, inputs: Mapping[str, Edge]) -> Shapes:
@@ -120,7 +121,7 @@ class _Inspection:
         if len({shape[0] for _, shape in inputs.values()}) > 1 or any(s[0] != BATCH for s in known.values()):
             raise Refused("the first dimension of every input must be the free one, under one name")
         shapes = Shapes(known, self.tensors.whole_numbers)
-        # Constants come after the limit, which follows from the inputs: they are held in check by their own.
+        # Constants come after the limit, which follows from the inputs; they have a limit of their own.
         known.update((name, constant.shape) for name, constant in self.tensors.constants.items())
         return shapes
 
@@ -129,15 +130,15 @@ class _Inspection:
         if key not in self.rules.operators:
             raise Refused(f"operator {op!r}{f' of {domain!r}' if domain else ''} is not allowed")
         if domain not in self.opsets:
-            raise Refused(f"operator {op!r} comes from a set that is not imported")
+            raise Refused(f"operator {op!r} comes from an operator set that is not imported")
         inputs, outputs = found.texts("input"), found.texts("output")
         for name in inputs:
             # An empty name is an optional input that is left out, as in Clip.
             if name not in names and (name or shapes is not None):
-                raise Refused(f"{op} reads {name!r}, which nothing before it makes")
+                raise Refused(f"{op} reads {name!r}, which no earlier node makes")
         for name in outputs:
             if name in names or not name:
-                raise Refused(f"{op} makes {name!r}, which is no new name")
+                raise Refused(f"{op} makes {name!r}, which is empty or already taken")
             names.add(name)
         attributes = self._attributes(found, op)
         for attribute in attributes.values():
@@ -149,14 +150,14 @@ class _Inspection:
         width = self._width(key, attributes)
         if shapes is not None:
             if len(outputs) != 1:
-                raise Refused(f"{op} has {len(outputs)} results, allowed is one")
+                raise Refused(f"{op} has {len(outputs)} results, allowed: one")
             numbers = {name: signed(each.number("i")) for name, each in attributes.items() if "i" in each}
             shapes.add(Call(op, tuple(inputs), outputs[0], numbers, width))
         elif op in GROWS:
             self._bounded(op, inputs)
 
     def _attributes(self, found: Parsed, op: str) -> dict[str, Parsed]:
-        """By name. Their fields and types must be the ones this operator has."""
+        """The attributes by name. Their fields and types must be those of this operator."""
         attributes: dict[str, Parsed] = {}
         for each in found.messages("attribute", onnx.ATTRIBUTE):
             name, kind = each.text("name"), each.number("type")
@@ -171,18 +172,18 @@ class _Inspection:
         return attributes
 
     def _width(self, key: Key, attributes: Mapping[str, Parsed]) -> int:
-        """Columns that an operator with something learnt in its attributes looks at; 0 = it is none."""
+        """Columns read by an operator that keeps learnt numbers in its attributes; 0 = any other operator."""
         if key not in (TREES, SVM):
             return 0
         values = {name: _value(each) for name, each in attributes.items()}
         return (trees_width if key == TREES else svm_width)(self.data, values)
 
     def _bounded(self, op: str, inputs: Sequence[str]) -> None:
-        """What an operator makes as large as an input says must be small."""
+        """Refuses an operator whose input asks for a large result."""
         wanted = self.tensors.whole_numbers(inputs[GROWS[op]])
         size = wanted[0] if op == "Range" else prod(max(abs(x), 1) for x in wanted)
         if size > MOST_ELEMENTS:
-            raise Refused(f"{op} makes {size} elements, allowed are {MOST_ELEMENTS}")
+            raise Refused(f"{op} makes {size} elements, allowed: up to {MOST_ELEMENTS}")
 
 
 def _value(attribute: Parsed) -> list[int | Span]:

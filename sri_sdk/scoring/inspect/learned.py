@@ -1,7 +1,7 @@
-"""The two operators of ai.onnx.ml that hold what was learnt in attributes: their arrays must be what they claim to be.
+"""The two operators of ai.onnx.ml that keep learnt numbers in attributes: the arrays must be what they claim to be.
 
 A cycle among the nodes of a tree never ends, a very deep tree exhausts the stack, and a feature that does not exist
-reads memory that belongs to somebody else. Newer runtimes check some of this; it costs little to check it first.
+reads memory beyond the signal. Newer runtimes check some of this; it costs little to check it first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MODE = re.compile(rb"\x4a(\x0aBRANCH_LEQ|\x04LEAF)")
 
 
 def trees_width(data: bytes, values: Values) -> int:
-    """Columns that the trees of one TreeEnsembleRegressor look at.
+    """Number of columns that the trees of one TreeEnsembleRegressor read.
 
     Raises:
         Refused: the attributes are not whole trees with one value per leaf.
@@ -39,7 +39,7 @@ def trees_width(data: bytes, values: Values) -> int:
         raise Refused("a tree ensemble does not count its trees and their nodes from 0")
     _whole(first[tree], first, inner, yes, no)
     if not (np.isfinite(thresholds).all() and np.isfinite(weights).all()):
-        raise Refused("a tree ensemble holds numbers that are not finite")
+        raise Refused("a tree ensemble has numbers that are not finite")
     where = _ints(data, values, "target_treeids"), _ints(data, values, "target_nodeids")
     leaves = np.flatnonzero(~inner)
     if len(weights) != len(leaves) or any(len(x) != len(leaves) for x in where) or (tree[leaves] != where[0]).any():
@@ -50,16 +50,16 @@ def trees_width(data: bytes, values: Values) -> int:
         raise Refused("a tree ensemble has more than one result")
     missing = _ints(data, values, "nodes_missing_value_tracks_true")
     if values.get("base_values") or len(missing) not in (0, count) or missing.any():
-        raise Refused("a tree ensemble may have no base values and no way of its own for missing ones")
+        raise Refused("a tree ensemble may not have base values, or its own treatment of missing values")
     _named(data, values, "aggregate_function", b"SUM")
     _named(data, values, "post_transform", b"NONE")
     if (feature[inner] < 0).any() or (feature >= 2**20).any():
-        raise Refused("a tree ensemble looks at a column that no signal has")
+        raise Refused("a tree ensemble reads a column that no signal has")
     return int(feature[inner].max(initial=-1)) + 1
 
 
 def svm_width(data: bytes, values: Values) -> int:
-    """Columns of the support vectors of one SVMRegressor.
+    """Number of columns of the support vectors of one SVMRegressor.
 
     Raises:
         Refused: the attributes are not one support vector machine.
@@ -67,7 +67,7 @@ def svm_width(data: bytes, values: Values) -> int:
     vectors, weights = _floats(data, values, "support_vectors"), _floats(data, values, "coefficients")
     count = _int(values, "n_supports")
     if count < 1 or len(weights) != count or not len(vectors) or len(vectors) % count:
-        raise Refused("a support vector machine has arrays that do not fit its number of supports")
+        raise Refused("a support vector machine has arrays that do not match its number of support vectors")
     if len(_floats(data, values, "rho")) != 1 or len(_floats(data, values, "kernel_params")) != 3:
         raise Refused("a support vector machine needs one rho and three kernel parameters")
     _named(data, values, "kernel_type", b"LINEAR", b"POLY", b"RBF", b"SIGMOID")
@@ -79,7 +79,11 @@ def _whole(
     root: NDArray[np.int64], roots: NDArray[np.int64], inner: NDArray[np.bool_], yes: NDArray[np.int64],
     no: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Every node but a root has one parent, and all are met on the way down from the roots, which is not long."""
+    """Refuses what is not trees: each node but a root has one parent, and all lie within `MOST_DEPTH` levels of a root.
+
+    `root` [K] int64 is the root of each node's tree, `roots` [trees] int64 each of them once; `inner` [K] bool says
+    whether a node branches, `yes` and `no` [K] int64 to which nodes, counted within the tree.
+    """
     size = np.diff(np.append(roots, len(root)))
     limit = np.repeat(size, size)
     if (inner & ((yes <= 0) | (no <= 0) | (yes >= limit) | (no >= limit))).any():
@@ -98,7 +102,7 @@ def _whole(
 
 
 def _inner(data: bytes, values: Values) -> NDArray[np.bool_]:
-    """[K] whether a node branches."""
+    """[K] bool: whether a node branches."""
     runs = [data[start:end] for start, end in _spans(values, "nodes_modes")]
     return np.array([mode != b"\x04LEAF" for run in runs for mode in _MODE.findall(run)], dtype=np.bool_)
 
@@ -121,7 +125,7 @@ def _int(values: Values, name: str) -> int:
 
 
 def _named(data: bytes, values: Values, name: str, *allowed: bytes) -> None:
-    """A string attribute that is left out has its default, the first allowed one."""
+    """Refuses a string attribute with another value. One that is left out has its default, the first allowed value."""
     for start, end in _spans(values, name):
         if data[start:end] not in allowed:
             raise Refused(f"{name} is {data[start:end][:40]!r}, allowed: {', '.join(a.decode() for a in allowed)}")

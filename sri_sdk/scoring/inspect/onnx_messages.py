@@ -1,7 +1,7 @@
 """The messages of an ONNX file, and which of their fields a bundle may use.
 
 Numbers are those of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). `refused` names what ONNX has
-and no bundle needs: other files, code in functions, graphs in graphs.
+and no bundle needs: other files, functions, graphs within graphs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sri_sdk.scoring.inspect.wire import BYTES, FIXED32, FLOAT_RUN, INT_RUN, VAR
 
 MOST_NODES = 4096
 _MODES = re.compile(rb"(?:\x4a\x0aBRANCH_LEQ|\x4a\x04LEAF)++")
-"""The only strings any operator needs a list of."""
+"""The only lists of strings that any operator needs."""
 
 PROPERTY = Message("property", {1: Field("key", BYTES), 2: Field("value", BYTES)})
 OPSET = Message("opset_import", {1: Field("domain", BYTES), 2: Field("version", VARINT)})
@@ -24,7 +24,7 @@ MODEL = Message(
         7: Field("graph", BYTES), 8: Field("opset_import", BYTES, most=4),
         14: Field("metadata_props", BYTES, most=256),
     },
-    refused={20: "training information", 25: "functions", 26: "configurations of devices"},
+    refused={20: "training information", 25: "functions", 26: "device configurations"},
 )  # fmt: skip
 GRAPH = Message(
     "graph",
@@ -34,7 +34,7 @@ GRAPH = Message(
         11: Field("input", BYTES, most=16), 12: Field("output", BYTES, most=16),
         13: Field("value_info", BYTES, most=4 * MOST_NODES), 16: Field("metadata_props", BYTES, most=256),
     },
-    refused={14: "notes on quantisation", 15: "sparse constants"},
+    refused={14: "quantisation annotations", 15: "sparse constants"},
 )  # fmt: skip
 NODE = Message(
     "node",
@@ -43,7 +43,7 @@ NODE = Message(
         4: Field("op_type", BYTES), 5: Field("attribute", BYTES, most=32), 6: Field("doc_string", BYTES),
         7: Field("domain", BYTES), 9: Field("metadata_props", BYTES, most=256),
     },
-    refused={8: "an overload of a function", 10: "configurations of devices"},
+    refused={8: "a function overload", 10: "device configurations"},
 )  # fmt: skip
 ATTRIBUTE = Message(
     "attribute",
@@ -54,7 +54,7 @@ ATTRIBUTE = Message(
         9: Field("strings", BYTES, most=64, run=_MODES), 13: Field("doc_string", BYTES), 20: Field("type", VARINT),
     },
     refused={
-        6: "a graph in a graph", 10: "a list of tensors", 11: "graphs in a graph", 14: "a type", 15: "types",
+        6: "a nested graph", 10: "a list of tensors", 11: "nested graphs", 14: "a type", 15: "types",
         21: "a reference to a function's attribute", 22: "a sparse tensor", 23: "sparse tensors",
     },
 )  # fmt: skip
@@ -69,7 +69,7 @@ TENSOR = Message(
         9: Field("raw_data", BYTES), 10: Field("double_data", BYTES), 12: Field("doc_string", BYTES),
         14: Field("data_location", VARINT), 16: Field("metadata_props", BYTES, most=256),
     },
-    refused={3: "a part of a tensor", 6: "strings", 13: "a reference to another file"},
+    refused={3: "a segment of a tensor", 6: "strings", 13: "a reference to another file"},
 )  # fmt: skip
 VALUE = Message(
     "edge",

@@ -40,7 +40,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         "post_transform": "s", "rho": "floats", "support_vectors": "floats",
     },
 }  # fmt: skip
-"""Portable operators that have attributes: name -> the field of an AttributeProto that holds it."""
+"""Portable operators that have attributes: name -> the field of an AttributeProto with its value."""
 
 PYTHON_ONLY = frozenset(
     "Abs And ArgMax ArgMin AveragePool BatchNormalization Ceil Clip Concat Constant ConstantOfShape Conv Cos CumSum "
@@ -53,8 +53,8 @@ PYTHON_ONLY = frozenset(
 PYTHON_ONLY_ML = frozenset("ArrayFeatureExtractor LabelEncoder LinearRegressor Normalizer Scaler".split())
 
 GROWS: Mapping[str, int] = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "Pad": 1, "Range": 1}
-"""Operators of the tier `python` whose result is as large as an input says: name -> that input, which must be a
-constant here. A file of 168 bytes can ask for gigabytes otherwise."""
+"""Operators of the tier `python` with an input that sets the size of the result: name -> index of that input, which
+must be a constant here. Otherwise a file of 168 bytes could ask for gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)

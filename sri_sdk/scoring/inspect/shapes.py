@@ -1,8 +1,8 @@
 """The shape of every tensor of a portable graph, from the graph alone.
 
 Two small constants can be broadcast into gigabytes, and a graph that mixes the rows of a batch gives a verdict that
-depends on whose generation was scored beside it. Both show in the shapes: a tensor has a known number of elements per
-row, and the batch is its first dimension and no other.
+depends on which other generations were scored with it. Both show in the shapes: a tensor must have a known number of
+elements per row, and the batch must be its first dimension and no other.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sri_sdk.scoring.inspect.wire import Refused
 BATCH = -2
 """The free dimension, only ever the first: a number that no shape in a file can hold."""
 MOST_ELEMENTS = 2**20
-"""Elements per row of one tensor that a graph computes: 4 MiB. With larger inputs it may compute four times those."""
+"""Elements per row of one tensor that a graph computes: 4 MiB. A larger input raises this to four times its size."""
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One node: what shapes need to know of it."""
+    """What the shapes need to know about one node."""
 
     op: str
     inputs: tuple[str, ...]
@@ -31,7 +31,7 @@ class Call:
     attributes: Mapping[str, int]
     """Those that are one integer."""
     width: int = 0
-    """Columns a tree ensemble or a support vector machine looks at."""
+    """Columns that a tree ensemble or a support vector machine reads."""
 
 
 @dataclass(slots=True)
@@ -48,10 +48,10 @@ class Shapes:
         self.most = max([MOST_ELEMENTS, *(4 * elements(shape) for shape in self.known.values())])
 
     def add(self, call: Call) -> None:
-        """Works out the result of one node, whose inputs are known.
+        """Works out the result shape of one node, whose inputs are known.
 
         Raises:
-            Refused: the shapes do not go together, mix rows, or are too large.
+            Refused: the shapes do not fit together, mix rows, or are too large.
         """
         inputs = [self.known[name] for name in call.inputs]
         try:
@@ -62,12 +62,14 @@ class Shapes:
         if BATCH in shape[1:]:
             raise Refused(f"{call.op} {call.output!r} mixes the rows of a batch (shape {_described(shape)})")
         if elements(shape) > self.most:
-            raise Refused(f"{call.op} {call.output!r} has {elements(shape)} elements per row, allowed are {self.most}")
+            raise Refused(
+                f"{call.op} {call.output!r} has {elements(shape)} elements per row, allowed: up to {self.most}"
+            )
         self.known[call.output] = shape
 
 
 def elements(shape: Shape) -> int:
-    """Per row of the batch."""
+    """Number of elements per row of the batch."""
     return prod(size for size in shape if size != BATCH)
 
 
@@ -162,7 +164,7 @@ def _columns(_: Shapes, call: Call, inputs: list[Shape]) -> Shape:
     """A tree ensemble or a support vector machine: [B, F] -> [B, 1]."""
     ((rows, columns),) = inputs
     if columns < call.width or (call.op == "SVMRegressor" and columns != call.width):
-        raise Refused(f"{call.op} {call.output!r} looks at {call.width} columns of {columns}")
+        raise Refused(f"{call.op} {call.output!r} reads {call.width} columns of {columns}")
     return (rows, 1)
 
 

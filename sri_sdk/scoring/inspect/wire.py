@@ -1,7 +1,7 @@
 """Protocol buffers, read strictly: every byte is accounted for, and what ONNX would not write is refused.
 
-A lenient parser takes unknown fields, repeated singular ones (the last wins, or they merge) and numbers written longer
-than needed. Each is a way for a file to mean one thing to a checker and another to a runtime, so here each is an error.
+A lenient parser accepts unknown fields, repeated singular ones (the last wins, or they merge) and numbers with padding.
+Each is a way for a file to mean one thing to a checker and another to a runtime, so here each is an error.
 
 https://protobuf.dev/programming-guides/encoding/ describes the format.
 """
@@ -21,11 +21,11 @@ VARINT, BYTES, FIXED32 = 0, 2, 5
 _GOES_ON = bytes(range(0x80, 0x100))
 
 Span = tuple[int, int]
-"""Start and end of bytes in the file. Nothing is copied: weights may be large."""
+"""Start and end of some bytes in the file. Nothing is copied: weights may be large."""
 
 
 class Refused(Exception):
-    """The file is not one to load. The message says why, and the caller of the inspector whose file it is."""
+    """The file must not be loaded. The message says why; the caller of the inspector adds which file it is."""
 
 
 class Field(NamedTuple):
@@ -34,36 +34,36 @@ class Field(NamedTuple):
     name: str
     wire: int
     most: int = 1
-    """How often it may stand there."""
+    """How often it may occur."""
     run: re.Pattern[bytes] | None = None
-    """One or more of this field in a row, tags included: read as one value. A forest has a hundred thousand numbers."""
+    """Matches the field repeated in a row, tags included, to be read as one value: a forest has 100,000 numbers."""
 
 
 class Message:
-    """What a message may hold. A field that is missing here is refused where it stands."""
+    """The fields a message may have. Any other field is refused."""
 
     def __init__(self, name: str, fields: Mapping[int, Field], refused: Mapping[int, str] | None = None) -> None:
-        """`refused` names fields that exist in ONNX and that no bundle may use: number -> what it is."""
+        """`refused` names fields that exist in ONNX but that no bundle may use: number -> what it is."""
         self.name = name
         self.fields = {number << 3 | field.wire: field for number, field in fields.items()}
-        """By tag, so that a known field of another wire type is an unknown one."""
+        """By tag, so that a known field of another wire type counts as unknown."""
         self._known = {number: field.name for number, field in fields.items()}
         self._refused = dict(refused or {})
 
     def unknown(self, tag: int) -> Refused:
-        """Why this tag may not stand here."""
+        """The reason why this tag is not allowed."""
         number, wire = tag >> 3, tag & 7
         if number in self._refused:
-            return Refused(f"{self.name} holds {self._refused[number]}, which no bundle needs")
+            return Refused(f"{self.name} contains {self._refused[number]}, which no bundle needs")
         if number in self._known:
-            return Refused(f"{self.name}.{self._known[number]} is written as wire type {wire}")
+            return Refused(f"{self.name}.{self._known[number]} has the wrong wire type, {wire}")
         return Refused(f"{self.name} has a field {number}, which ONNX does not know")
 
 
 class Parsed:
-    """One message that was read. What is asked for and missing is a reason to refuse, unless it is said otherwise.
+    """One message that was read. Unless stated otherwise, asking for a missing field raises `Refused`.
 
-    The schema says which fields are numbers and which are bytes, so a field is asked for as what it is.
+    The schema says which fields are numbers and which are bytes; the caller uses the method of that type.
     """
 
     __slots__ = ("data", "fields", "name")
@@ -94,11 +94,11 @@ class Parsed:
         return found
 
     def spans(self, field: str) -> list[Span]:
-        """The same for every time it is there."""
+        """The same for every occurrence."""
         return self.fields.get(field, [])
 
     def text(self, field: str) -> str:
-        """A string; empty if it is missing, as ONNX means it."""
+        """A string; empty if the field is missing, as in ONNX."""
         return text(self.data, self.fields[field][0]) if field in self.fields else ""
 
     def texts(self, field: str) -> list[str]:
@@ -110,14 +110,14 @@ class Parsed:
         return read(self.data, self.span(field), message)
 
     def messages(self, field: str, message: Message) -> Iterator[Parsed]:
-        """Every message in a field, read as they are asked for."""
+        """Every message in a field, read one at a time."""
         return (read(self.data, span, message) for span in self.fields.get(field, ()))
 
 
 def read(data: bytes, span: Span, message: Message) -> Parsed:
     """The fields of one message.
 
-    A varint is an int, everything else is the span of its bytes. Fields with a `run` have tags of one byte.
+    A varint becomes an int, anything else the span of its bytes. Fields with a `run` have tags of one byte.
 
     Raises:
         Refused: the bytes are not exactly such a message.
@@ -139,14 +139,14 @@ def read(data: bytes, span: Span, message: Message) -> Parsed:
         if run is not None:
             whole = run.match(data, at - 1, end)
             if whole is None:
-                raise Refused(f"{message.name}.{name} holds something else than it may")
+                raise Refused(f"{message.name}.{name} contains something that is not allowed")
             at = whole.end()
             value = whole.span()
         elif wire == FIXED32:
             value = (at, at + 4)
             at += 4
         else:
-            # Most numbers are one byte. Where there is none, `at` is beyond the end, which is looked at below.
+            # Most numbers are one byte. If there is none, `at` ends up beyond the end, which is checked below.
             number = data[at] if at < end else 0
             at += 1
             if number > 0x7F:
@@ -156,19 +156,19 @@ def read(data: bytes, span: Span, message: Message) -> Parsed:
                 value = (at, at + number)
                 at += number
         if at > end:
-            raise Refused(f"{message.name}.{name} runs beyond the end of what holds it")
+            raise Refused(f"{message.name}.{name} runs beyond the end of the message around it")
         values = found.get(name)
         if values is None:
             found[name] = [value]
         elif len(values) < most:
             values.append(value)
         else:
-            raise Refused(f"{message.name}.{name} is there more than {most} times")
+            raise Refused(f"{message.name}.{name} occurs more often than allowed, {most}")
     return Parsed(data, message.name, found)
 
 
 def varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """The unsigned number that begins at `at`, and where it ends.
+    """The unsigned number that begins at `at`, and the position after it.
 
     Raises:
         Refused: cut off, longer than it needs to be, or beyond 64 bits.
@@ -196,7 +196,7 @@ def signed(value: int) -> int:
 
 
 def packed(data: bytes, span: Span) -> int:
-    """How many varints stand here.
+    """The number of varints in a span.
 
     Raises:
         Refused: the last one is cut off.
@@ -211,17 +211,17 @@ def text(data: bytes, span: Span, *, longest: int = 1024) -> str:
     """A string of UTF-8.
 
     Raises:
-        Refused: too long, not UTF-8, or with control characters, which names and messages do not need.
+        Refused: too long, not UTF-8, or with control characters, which no name needs.
     """
     start, end = span
     if end - start > longest:
-        raise Refused(f"a name has {end - start} bytes, allowed are {longest}")
+        raise Refused(f"a name has {end - start} bytes, allowed: up to {longest}")
     try:
         found = data[start:end].decode()
     except UnicodeDecodeError as err:
         raise Refused("a name is not UTF-8") from err
     if not found.isprintable():
-        raise Refused(f"a name holds control characters: {found[:40]!r}")
+        raise Refused(f"a name has control characters: {found[:40]!r}")
     return found
 
 
@@ -236,7 +236,7 @@ def run_of(pattern: str, tag: int) -> re.Pattern[bytes]:
 
 
 def ints(data: bytes, runs: Sequence[Span]) -> NDArray[np.int64]:
-    """[K] the numbers of runs of varints.
+    """[K] int64: the numbers in runs of varints.
 
     Raises:
         Refused: a number is longer than it needs to be, or beyond 64 bits.
@@ -244,7 +244,7 @@ def ints(data: bytes, runs: Sequence[Span]) -> NDArray[np.int64]:
     parts = [np.zeros(0, np.uint64)]
     for start, end in runs:
         raw = np.frombuffer(data, np.uint8, end - start, start)
-        # Of each field exactly two bytes are below 0x80: its tag, and the last byte of its number.
+        # In each field exactly two bytes are below 0x80: its tag, and the last byte of its number.
         low = np.flatnonzero(raw < 0x80)
         first, last = low[0::2] + 1, low[1::2]
         length = last - first
@@ -259,7 +259,7 @@ def ints(data: bytes, runs: Sequence[Span]) -> NDArray[np.int64]:
 
 
 def floats(data: bytes, runs: Sequence[Span]) -> NDArray[np.float32]:
-    """[K] the numbers of runs of 32-bit floats."""
+    """[K] float32: the numbers in runs of 32-bit floats."""
     parts = [np.zeros(0, np.float32)]
     for start, end in runs:
         raw = np.frombuffer(data, np.uint8, end - start, start).reshape(-1, 5)[:, 1:]
