@@ -20,7 +20,7 @@ class Place(NamedTuple):
     """Where a file names a plugin."""
 
     owner: str
-    """Definition that has the section; empty = the file itself."""
+    """Definition that has the section, or key of the file with a list of them; empty = the file itself."""
     section: str
     """Key of the section; empty = the owner itself has the plugin's name and options."""
     key: str
@@ -30,7 +30,10 @@ class Place(NamedTuple):
 
 
 PLACES: Mapping[str, tuple[Place, ...]] = {
-    "fit": tuple(Place("", section, key, kind) for section, (key, kind) in PLUGINS.items()),
+    "fit": (
+        *(Place("", section, key, kind) for section, (key, kind) in PLUGINS.items()),
+        Place("sinks", "", "name", "sinks"),
+    ),
     "evaluation": (
         Place("", "prompts", "dataset", "datasets"),
         Place("", "judge", "name", "judges"),
@@ -51,8 +54,11 @@ def schema(kind: str = "fit") -> dict[str, Any]:
     whole = KINDS[kind].model_json_schema()
     definitions = whole["$defs"]
     for place in PLACES[kind]:
-        owner = definitions[place.owner] if place.owner else whole
-        owner.setdefault("allOf", []).extend(_cases(place, definitions))
+        if cases := list(_cases(place, definitions)):
+            owner = definitions.get(place.owner, whole)
+            if place.owner in whole["properties"]:
+                owner = whole["properties"][place.owner]["items"]
+            owner.setdefault("allOf", []).extend(cases)
     return whole
 
 

@@ -154,7 +154,7 @@ def test_signals_that_are_not_there(fitted, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ids", [("a",), ("a", "b", "c", "d", "e", "f"), ("a", "a", "b", "c", "d")])
 def test_ids_that_do_not_name_the_rows(fitted, make_signals, ids) -> None:
     """One id for five rows must not drop four of them."""
-    with pytest.raises(ScoringError, match="one id per row"):
+    with pytest.raises(ScoringError, match="each row an id of its own"):
         Scorer.open(fitted.path).score(replace(make_signals(5, 77), ids=ids))
 
 
