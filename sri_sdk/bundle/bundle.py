@@ -184,7 +184,7 @@ def write_bundle(
         zipped: write one stored zip.
     """
     named = {f"{name}.onnx": content for name, content in files.items()}
-    return write_files(target, {**named, MANIFEST: _manifest(parts, graphs, named).to_bytes()}, zipped=zipped)
+    return write_files(target, {**named, MANIFEST: manifest_of(parts, graphs, named).to_bytes()}, zipped=zipped)
 
 
 def _check_digest(path: Path, content: bytes, wanted: str) -> None:
@@ -201,7 +201,8 @@ def _check_digest(path: Path, content: bytes, wanted: str) -> None:
         )
 
 
-def _manifest(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes]) -> Manifest:
+def manifest_of(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes]) -> Manifest:
+    """The manifest of drawn `graphs`, by graph name, and what became of them, by file name."""
     cells, layers, width = parts.anchors.harmless.shape
     detector, fingerprint = parts.detector, parts.anchors.fingerprint
     low, high = RANGE[detector.domain]

@@ -1,6 +1,7 @@
-"""What the YAML file of an evaluation may say: `sri eval CONFIG`. `config.py` reads and checks it.
+"""What the YAML file of an evaluation may say: `sri eval CONFIG`. `load.py` reads and checks it.
 
-An evaluation names several models, some of them `like` another but for a line or two. Each becomes a fit of its own.
+An evaluation names several models; some differ from another by a line or two and are `like` it. Each becomes a fit of
+its own.
 """
 
 from __future__ import annotations
@@ -28,20 +29,22 @@ from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
 
 FEWEST = 20
-"""Prompts of a group that something is fitted on, below which neither a limit nor a scale goes."""
+"""Fewest prompts of a group that something is fitted on: no limit and no scale goes below."""
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 """Lower case with hyphens and dots: names become folders and headings."""
 
 
 class EvaluatedModel(Config):
-    """One model under one sampler and one tap; what is left out is taken from the model it is like."""
+    """One model under one sampler and one tap; what is left out comes from the model it is `like`."""
 
     like: str | None = Field(default=None, description="Name of another model of this file to take the rest from.")
     model: ModelSection | None = Field(default=None, description="The model, and how it is addressed.")
     sampler: PluginSection | None = Field(default=None, description="How responses are generated.")
     tap: TapSection | None = Field(
-        default=None, description="Which hidden states become the signal. Guards read the last of `layers`."
+        default=None,
+        description="Which hidden states become the signal. Detectors read all of `layers`, as under `sri fit`; "
+        "curves, maps and recovery rates show the last.",
     )
     scale: float = Field(default=1.0, gt=0, le=1, description="Share of all prompt counts used for this model.")
     guards: bool = Field(default=True, description="Whether the guards are compared on it.")
@@ -66,7 +69,7 @@ class EvaluationFolds(Config):
 
 
 class FromDataset(Config):
-    """Prompts of another dataset than the one of the folds."""
+    """Prompts of a dataset other than that of the folds."""
 
     dataset: str = Field(description="Plugin of kind datasets.")
     options: dict[str, Any] = Field(default_factory=dict, description="The plugin's own options.")
@@ -75,13 +78,13 @@ class FromDataset(Config):
 
 
 class AttackEntry(Config):
-    """One attack: of the dataset, by its name; by a plugin; or ready-made, from another dataset."""
+    """One attack: one of the dataset's own, one made by a plugin, or ready-made prompts of another dataset."""
 
     count: Count = Field(description="Harmful prompts.")
     plugin: str | None = Field(
         default=None, description="Plugin of kind attacks, applied to the plain harmful prompts of the test fold."
     )
-    prompts: FromDataset | None = Field(default=None, description="Attacked prompts as another dataset holds them.")
+    prompts: FromDataset | None = Field(default=None, description="Ready-made attacked prompts of another dataset.")
     options: dict[str, Any] = Field(default_factory=dict, description="The plugin's own options.")
     practice: int = Field(
         default=0, ge=0, description="Harmful prompts of the anchors' split an attack may learn from; used once."
@@ -136,7 +139,7 @@ class GuardEntry(Config):
 
 
 class SurrogateEntry(Config):
-    """The signal of a model whose states can be seen guards one whose states cannot (arXiv 2602.02600, table 24)."""
+    """The signal of a model with visible states guards one whose states are hidden (arXiv 2602.02600, table 24)."""
 
     guarded: str = Field(description="Model of this file, used as a black box: only its outcomes count.")
     by: str = Field(description="Model of this file that answers the same prompts under watch.")
@@ -168,7 +171,9 @@ class EvaluationConfig(Config):
         description="Plugin of kind judges for the draft of every step, for remasking and recovery rates and the text "
         "signal; called steps times as often as `judge`. null = not measured.",
     )
-    guards: dict[Name, GuardEntry] = Field(default={}, description="Guards side by side, by name; the first is ours.")
+    guards: dict[Name, GuardEntry] = Field(
+        default={}, description="Guards side by side, by name. Ours is the first with a detector."
+    )
     surrogates: tuple[SurrogateEntry, ...] = Field(default=(), description="Pairs of models of this file.")
     unseen_attacks: PluginSection | None = Field(
         default=None,
@@ -176,7 +181,7 @@ class EvaluationConfig(Config):
         "measured on it, family by family. null = not measured.",
     )
     calibrate: CalibrateSection = Field(
-        default=CalibrateSection(), description="How often harmless ones may be flagged."
+        default=CalibrateSection(), description="How often harmless generations may be flagged."
     )
     keep_texts: bool = Field(
         default=False,
@@ -225,6 +230,7 @@ class EvaluationConfig(Config):
         entry = self.models[name]
         base = self.models[entry.like] if entry.like else entry
         parts = {part: getattr(entry, part) or getattr(base, part) for part in ("model", "sampler", "tap")}
+        # Ours, see `sri_sdk.metrics.results.our_guard`: only detectors read hidden states.
         guard = next((g.detector for g in self.guards.values() if g.detector), PluginSection(name="autoencoder"))
         folds = FoldsSection(
             **{part: getattr(self.folds, part) for part in ("anchors", "train", "reference", "calibration")}
@@ -236,9 +242,9 @@ class EvaluationConfig(Config):
         )  # fmt: skip
 
     def limited(self, most: int) -> EvaluationConfig:
-        """The same with no count above `most`, for a quick look: rates get wide intervals, small ones vanish.
+        """The same with no count above `most`, for a quick look: intervals get wide.
 
-        What something is fitted on keeps as many prompts as that takes, and attacks practise as long as ever.
+        Groups that something is fitted on keep as many prompts as fitting needs, and attacks practise at full length.
         """
         data = self.model_dump()
 

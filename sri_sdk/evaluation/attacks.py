@@ -12,8 +12,8 @@ from sri_sdk.config.evaluation import AttackEntry, EvaluationConfig
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.groups import Groups
 from sri_sdk.evaluation.live_target import LiveTarget
-from sri_sdk.evaluation.store import Store
 from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.store import Store
 from sri_sdk.hook import Scheme
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Prompt
@@ -21,7 +21,7 @@ from sri_sdk.records import Prompt
 
 @dataclass(frozen=True, slots=True)
 class AttackFacts:
-    """What is known of an attack besides its prompts."""
+    """What is known about an attack besides its prompts."""
 
     family: str
     source: str
@@ -36,7 +36,7 @@ class Attacked:
     name: str
     facts: AttackFacts
     prompts: tuple[Prompt, ...]
-    """Empty = not run; the facts say why."""
+    """Empty = not run; `facts.note` says why."""
 
 
 def attacked_prompts(
@@ -73,7 +73,7 @@ def attacked_prompts(
 
 
 def _about(name: str, entry: AttackEntry, datasets: Datasets) -> tuple[str, str]:
-    """Family and source, as the dataset that holds it tells."""
+    """Family and source, as its dataset states them."""
     if entry.prompts is None:
         return datasets.main.about_attack(name)
     other = datasets.open(entry.prompts.dataset, entry.prompts.options)
@@ -99,7 +99,7 @@ def _learnt(
     name: str, entry: AttackEntry, attack: Attack, collector: Collector, target: LiveTarget,
     practice: tuple[Prompt, ...],
 ) -> Mapping[str, Any]:  # fmt: skip
-    """What an attack learns from this model; kept, since learning can take as long as everything else."""
+    """What an attack learns from this model. It is kept, because learning can take as long as everything else."""
     key = {**collector.key(practice), "attack": [entry.plugin, attack.config.model_dump(mode="json")]}
     store = Store(collector.cache, f"learnt {name}", key)
     learnt: Mapping[str, Any] | None = store.load_notes("learnt")

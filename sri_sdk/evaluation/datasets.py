@@ -12,7 +12,7 @@ from sri_sdk.files import digest
 
 
 class Datasets:
-    """Opens datasets on first use and keeps them: reading one may take a while."""
+    """Opens datasets on first use and keeps them, because reading one may take a while."""
 
     def __init__(self, config: EvaluationConfig) -> None:
         self._opened: dict[str, tuple[str, Dataset]] = {}

@@ -1,4 +1,4 @@
-"""A few generations for the report's player: one of each class, not chosen by score."""
+"""A few generations for the report's player: the first of each class, whatever its score."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING
 
 from sri_sdk.evaluation.evaluated import Evaluated
 from sri_sdk.evaluation.generations import Generations
-from sri_sdk.evaluation.measure import HARMLESS, classes_of
-from sri_sdk.metrics.results import CLASS_WORDS, Example
+from sri_sdk.evaluation.groups import ATTACK, HARMFUL, HARMLESS
+from sri_sdk.metrics.results import CLASS_WORDS, Example, our_guard
 
 if TYPE_CHECKING:
     from sri_sdk.fitting.collect import Collector
 
 
 def pick_examples(model: str, done: Evaluated, collector: Collector) -> tuple[Example, ...]:
-    """The first generation of each class, with the drafts of every step.
+    """The first generation of each class, with the drafts of every step; its curve is that of the last tapped layer.
 
     Args:
         model: its name.
         done: with its generations and guards.
         collector: of the same model.
     """
-    ours = next((guard for guard in done.guards if guard.tapped), None)
+    ours = our_guard(done.guards)
     made = []
-    groups = [group for group in done.found if group == HARMLESS or group.startswith(("harmful", "attack "))]
+    groups = [group for group in done.found if group in (HARMLESS, HARMFUL) or group.startswith(ATTACK)]
     for kind, words in CLASS_WORDS.items():
         # A successful attack is looked for among the attacks first, a refusal among the plain prompts.
         order = reversed(groups) if kind == "successful_attack" else groups
         place = next(
-            ((g, row) for g in order for row in (classes_of(done.found[g]) == kind).nonzero()[0][:1].tolist()), None
+            ((g, row) for g in order for row in (done.found[g].classes == kind).nonzero()[0][:1].tolist()), None
         )
         if place is None:
             continue

@@ -1,4 +1,8 @@
-"""The prompts of an evaluation, by use. Drawn once; every model answers the first ones of each group."""
+"""The prompts of an evaluation, by use. Drawn once; every model answers the first ones of each group.
+
+Generations are kept under the names of these groups: `train`, `reference`, `calibration`, `harmless`, `harmful`,
+`attack <name>` and `set <name>`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,22 @@ from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.fitting.folds import refuse_overlap
 from sri_sdk.records import Label, Prompt
 
-FITTED = ("anchors", "train", "reference", "calibration")
-"""Groups that something is fitted on."""
+READ_BY_GUARDS = ("train", "reference", "calibration")
+"""Groups that guards are fitted and calibrated on."""
+HARMLESS, HARMFUL = "harmless", "harmful"
+"""The two plain groups of the test fold."""
+ATTACK, SET = "attack ", "set "
+"""How the names of groups of attacked prompts, and of unusual harmless ones, begin."""
+
+
+def attack_group(name: str) -> str:
+    """Name of the group of an attack."""
+    return ATTACK + name
+
+
+def set_group(name: str) -> str:
+    """Name of the group of a set of unusual harmless prompts."""
+    return SET + name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +55,12 @@ class Groups:
     """Attack plugin -> plain harmful prompts it may learn from."""
 
     def scaled(self, share: float, calibrate: CalibrateSection) -> Groups:
-        """The first prompts of every group; what something is fitted on keeps as many as that takes."""
+        """The first prompts of every group. Groups that something is fitted on keep as many as fitting needs.
+
+        Args:
+            share: of each group, above 0 and at most 1.
+            calibrate: says how many calibration prompts are needed at least.
+        """
         if share == 1:
             return self
         harmless = [p for p in self.anchors if p.label == "harmless"]
@@ -62,8 +85,12 @@ class Groups:
 def draw_groups(config: EvaluationConfig, datasets: Datasets) -> Groups:
     """Takes consecutive prompts of each split, group after group, and refuses overlaps.
 
+    Args:
+        config: of the evaluation.
+        datasets: where the prompts come from.
+
     Raises:
-        ConfigError: a split holds too few prompts, or a request stands in two groups.
+        ConfigError: a split has too few prompts, or a request is in two groups.
     """
     folds, dataset = config.folds, datasets.main
     wanted: list[tuple[str, str, Label, int]] = [
@@ -80,7 +107,7 @@ def draw_groups(config: EvaluationConfig, datasets: Datasets) -> Groups:
             if entry.practice
         ),
         *(
-            (f"set {name}", str(entry.split), "harmless", entry.count)
+            (set_group(name), str(entry.split), "harmless", entry.count)
             for name, entry in config.harmless_sets.items()
             if entry.split is not None and entry.attack is None
         ),
@@ -105,11 +132,11 @@ def draw_groups(config: EvaluationConfig, datasets: Datasets) -> Groups:
         if odd.prompts is not None:
             sets[name] = _elsewhere(datasets, odd.prompts, "harmless", odd.count)
         elif odd.attack is None:
-            sets[name] = plain[f"set {name}"]
+            sets[name] = plain[set_group(name)]
         else:
             sets[name] = tuple(dataset.prompts(str(odd.split), "harmless", odd.count, attack=odd.attack))
-    foreign = {f"attack {name}": own[name] for name, entry in config.attacks.items() if entry.prompts is not None}
-    foreign |= {f"set {name}": sets[name] for name, odd in config.harmless_sets.items() if odd.prompts is not None}
+    foreign = {attack_group(name): own[name] for name, entry in config.attacks.items() if entry.prompts is not None}
+    foreign |= {set_group(name): sets[name] for name, odd in config.harmless_sets.items() if odd.prompts is not None}
     refuse_overlap({**plain, **foreign})
     return Groups(
         anchors=plain["anchors harmless"] + plain["anchors harmful"],

@@ -1,12 +1,10 @@
-"""Guards side by side: each scores the same generations, each is held to a threshold of its own."""
+"""Guards side by side: each scores the same generations, against a threshold of its own."""
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,19 +17,19 @@ from sri_sdk.config.evaluation import GuardEntry
 from sri_sdk.config.fit import CalibrateSection, PluginSection, smallest_calibration
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, MissingExtra
-from sri_sdk.evaluation.generations import Generations, one_layer
-from sri_sdk.evaluation.store import Store
+from sri_sdk.evaluation.generations import Generations
 from sri_sdk.exporter import Exporter
-from sri_sdk.fitting.build import calibrate_guard, export_guard
+from sri_sdk.fitting.build import calibrate
 from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.store import Store
+from sri_sdk.metrics.results import HIDDEN_STATES
 from sri_sdk.records import Generation, Rule, Verdict
-from sri_sdk.scoring.guard import BUNDLE
-from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.target import Target
 
 SINGLE_CALLS = 200
 """Generations scored one by one to time a detector."""
 PAPERS_GUARD = "autoencoder"
+"""The detector of arXiv 2602.02600."""
 SRI = "arXiv 2602.02600"
 
 
@@ -42,63 +40,62 @@ class GuardScores:
     name: str
     source: str
     reads: str
+    """`HIDDEN_STATES`, or the text a baseline reads; see `GuardResult.reads`."""
     threshold: float
     """Flagged when a score is above it."""
     threshold_rule: str
     scores: Mapping[str, NDArray[np.float64]]
-    """Group -> [N], higher = more suspicious, NaN = could not be scored."""
+    """Group -> [N] float64, higher = more suspicious, NaN = could not be scored."""
     seconds: float
-    """Of scoring one generation, without the tap."""
-    tapped: bool
-    """Whether it also needs the tap."""
+    """Wall-clock seconds of scoring one generation, without the tap."""
     verdicts: Mapping[Rule, Mapping[str, list[Verdict]]] = field(default_factory=dict)
-    """Group -> verdicts of the exported graphs, by rule; empty for baselines."""
+    """Rule -> group -> one verdict per generation; empty for baselines."""
+
+    @property
+    def tapped(self) -> bool:
+        """Whether it needs the tap, whose cost is then part of its own."""
+        return self.reads == HIDDEN_STATES
 
     def flagged(self, group: str) -> NDArray[np.bool_]:
-        """[N] whether each generation of a group is flagged; what could not be scored is not."""
+        """[N] bool: whether each generation of a group is flagged; what could not be scored is not."""
         return np.nan_to_num(self.scores[group], nan=-np.inf) > self.threshold
 
 
 @dataclass(frozen=True, slots=True)
 class FittedDetector:
-    """A detector on one model, and what its exported graphs say of every group. Guards differ in the threshold."""
+    """A detector on one model, with its verdicts on every group. Guards that share it differ in the threshold."""
 
     name: str
     threshold: float
     """Conformal, of the rule `final`."""
     verdicts: Mapping[Rule, Mapping[str, list[Verdict]]]
-    """Group -> verdicts, by rule."""
+    """Rule -> group -> one verdict per generation."""
     seconds: float
-    """Of scoring one generation."""
+    """Wall-clock seconds of scoring one generation."""
 
 
 def fit_detector(
-    section: PluginSection, groups: Mapping[str, Generations], anchors: Anchors, calibrate: CalibrateSection
+    section: PluginSection, groups: Mapping[str, Generations], anchors: Anchors, limits: CalibrateSection
 ) -> FittedDetector:
-    """Fits, calibrates and exports as `sri fit` does, and scores with what was exported; reads the last tapped layer.
+    """Fits and calibrates as `sri fit` does, and scores with the same graphs; the detector sees every tapped layer.
 
     Args:
         section: the detector.
         groups: by name; `train`, `reference` and `calibration` among them.
-        anchors: what the signals were made with, every layer.
-        calibrate: alpha and delta.
+        anchors: what the signals were made with, [T, C, D].
+        limits: alpha and delta.
 
     Raises:
         ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
     detector = build_detector(section)
-    cut = {group: one_layer(found.signals, anchors, -1 % anchors.harmless.shape[1]) for group, found in groups.items()}
-    signals = {group: pair[0] for group, pair in cut.items()}
-    alone = cut["train"][1]
+    signals = {group: found.signals for group, found in groups.items()}
     detector.fit(signals["train"].domain(detector.domain))
     exporter: Exporter = registry.build("exporters", "onnx", {})
-    parts = calibrate_guard(
-        detector, section.name, signals["reference"], signals["calibration"], anchors=alone, exporter=exporter,
-        alpha=calibrate.alpha, delta=calibrate.delta,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        export_guard(parts, exporter, Path(folder) / BUNDLE)
-        scorer = Scorer.open(Path(folder) / BUNDLE)
+    scorer = calibrate(
+        detector, section.name, signals["reference"], signals["calibration"], anchors=anchors, exporter=exporter,
+        alpha=limits.alpha, delta=limits.delta,
+    ).scorer()  # fmt: skip
     verdicts: dict[Rule, dict[str, list[Verdict]]] = {
         rule: {group: scorer.score(found, rule=rule, subject=group) for group, found in signals.items()}
         for rule in ("final", "online")
@@ -130,12 +127,12 @@ def detector_guard(name: str, entry: GuardEntry, fitted: FittedDetector, calibra
         threshold, rule = _interpolated(scores["calibration"], calibrate.alpha)
         source += f", as {SRI}" if fitted.name == PAPERS_GUARD else ""
     return GuardScores(
-        name, source, "hidden states", threshold, rule, scores, fitted.seconds, True, fitted.verdicts
+        name, source, HIDDEN_STATES, threshold, rule, scores, fitted.seconds, fitted.verdicts
     )  # fmt: skip
 
 
 def open_baselines(guards: Mapping[str, GuardEntry], target: Target) -> tuple[dict[str, Baseline], dict[str, str]]:
-    """Every baseline, ready to score, and of those that cannot run here, why.
+    """Every baseline that is ready to score, and for each of the others the reason why it cannot run here.
 
     Done before anything is generated: weights that are not on this machine are noticed now, not after an hour.
 
@@ -162,13 +159,13 @@ def baseline_guard(
     name: str, entry: GuardEntry, baseline: Baseline, groups: Mapping[str, Generations], collector: Collector,
     calibrate: CalibrateSection,
 ) -> GuardScores:  # fmt: skip
-    """A baseline, held to a threshold of the same promise as ours, set on the same calibration generations.
+    """A baseline under a threshold that promises what ours does, set on the same calibration generations.
 
     Args:
         name: of the guard in the config.
         entry: with a baseline.
         baseline: opened.
-        groups: by name; `calibration` among them.
+        groups: by name; `calibration` is one of them.
         collector: of the guarded model; scores are kept beside its generations.
         calibrate: alpha and delta.
     """
@@ -195,7 +192,7 @@ def baseline_guard(
         rank = conformal_rank(n, alpha) if delta is None else exact_rank(n, alpha, delta)
         threshold, rule = float(benign[rank - 1]), f"conformal, alpha {alpha:g}"
     source = f"baseline {entry.baseline.name}, {baseline.source}"
-    return GuardScores(name, source, baseline.reads, threshold, rule, scores, spent / max(count, 1), False)
+    return GuardScores(name, source, baseline.reads, threshold, rule, scores, spent / max(count, 1))
 
 
 def build_detector(section: PluginSection) -> Detector:
@@ -205,7 +202,7 @@ def build_detector(section: PluginSection) -> Detector:
 
 
 def _interpolated(scores: NDArray[np.float64], alpha: float) -> tuple[float, str]:
-    """The papers' threshold and its name; it promises nothing of the next generation."""
+    """The papers' threshold and its name; it promises nothing about the next generation."""
     return float(np.quantile(scores, 1 - alpha)), f"interpolated {1 - alpha:.1%} quantile"
 
 

@@ -24,5 +24,5 @@ class LiveTarget(Target):
         return texts
 
     def outcomes(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:
-        """What the judge of the evaluation says."""
+        """What the judge of the evaluation says of each response."""
         return self._collector.judge.judge(prompts, responses)

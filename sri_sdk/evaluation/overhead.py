@@ -1,14 +1,14 @@
 """What the tap costs: the same batches generated with and without it, in turn, on the machine at hand.
 
-A ratio of times measured side by side. Whatever else a machine does only adds to a time, and on a busy one by more than
-the tap costs: so the shortest of each is compared, and the spread of the pairs is told beside it.
+The cost is a ratio of times measured side by side. Other work on the machine only adds to a time, and may add more than
+the tap costs. So the shortest times are compared, and the spread of the pairs is reported beside them.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.fitting.collect import Collector
@@ -27,9 +27,9 @@ class Overhead:
     low: float
     """Smallest (with / without) - 1 of the pairs."""
     high: float
-    """Largest."""
+    """Largest (with / without) - 1 of the pairs."""
     seconds: float
-    """Of one generation without the tap, in batches; shortest."""
+    """Shortest wall-clock seconds per generation without the tap, in batches."""
     pairs: int
 
 
@@ -43,7 +43,7 @@ def measure_overhead(collector: Collector, anchors: Anchors, prompts: Sequence[P
         pairs: how often; the first pair warms up and is not counted.
     """
     batch = tuple(prompts[: min(collector.batch_size, BATCH)])
-    settings = replace(collector.settings, anchors=anchors, fingerprint=collector.fingerprint)
+    settings = collector.signal_settings(anchors)
 
     def with_tap() -> float:
         return _timed(lambda: collector.run(batch, settings))

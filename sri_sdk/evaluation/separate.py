@@ -38,6 +38,9 @@ def separations(
         attacks: attacked generations; the successful ones are the positives. None = there were none.
         layers: names of the tapped layers.
         grid: of the signals.
+
+    Returns:
+        Rows `text` where drafts were judged, `first step` (of the last tapped layer), and one per tapped layer.
     """
     domain = build_detector(section).domain
     signals: dict[str, tuple[Floats, Floats, Floats]] = {}
@@ -76,7 +79,7 @@ def unseen_families(
     section: PluginSection, train: Generations, harmless: Generations, attacks: Mapping[str, Generations],
     families: Mapping[str, str],
 ) -> tuple[Separation, ...]:  # fmt: skip
-    """A detector that learns from labels, fitted without one family of attacks and measured on it.
+    """A detector that learns from labels, fitted without one family of attacks and measured on it; it sees every layer.
 
     Requests are split in two halves by a hash of the base prompt, one to learn from and one to measure on, so that no
     request is on both sides under another wrapper.
@@ -87,11 +90,14 @@ def unseen_families(
         harmless: negatives to measure on.
         attacks: by name.
         families: attack -> family.
+
+    Returns:
+        One row per family; none where all attacks are of one family.
     """
     if len(set(families.values())) < 2:
         return ()
     domain = build_detector(section).domain
-    layer = slice(-1, None)
+    clean = train.signals.domain(domain)
 
     def picked(family: str, *, learn: bool, inside: bool) -> tuple[Floats, list[Prompt]]:
         rows, prompts = [], []
@@ -100,12 +106,11 @@ def unseen_families(
                 continue
             for row, (prompt, outcome) in enumerate(zip(part.prompts, part.outcomes, strict=True)):
                 if outcome == "harmful" and _learns(prompt) == learn:
-                    rows.append(part.signals.domain(domain)[row, :, layer])
+                    rows.append(part.signals.domain(domain)[row])
                     prompts.append(prompt)
-        return (np.stack(rows) if rows else np.empty((0, *train.signals.sigma.shape[1:2], 1), np.float32)), prompts
+        return (np.stack(rows) if rows else clean[:0]), prompts
 
-    negative = harmless.signals.domain(domain)[:, :, layer]
-    clean = train.signals.domain(domain)[:, :, layer]
+    negative = harmless.signals.domain(domain)
     found = []
     for family in dict.fromkeys(families.values()):
         others, _ = picked(family, learn=True, inside=False)
@@ -131,7 +136,17 @@ def area(
     positives: Sequence[Prompt],
     negatives: Sequence[Prompt],
 ) -> Auroc | None:
-    """AUROC with the bootstrap by base prompt; what could not be scored counts as least suspicious."""
+    """AUROC with an interval that resamples base prompts; what could not be scored counts as least suspicious.
+
+    Args:
+        positive: [P] scores of successful attacks, NaN = could not be scored.
+        negative: [N] scores of harmless generations.
+        positives: their prompts.
+        negatives: their prompts.
+
+    Returns:
+        The area; None where a side is empty.
+    """
     sides = [np.asarray(side, dtype=np.float64) for side in (positive, negative)]
     known = np.concatenate([side[~np.isnan(side)] for side in sides])
     lowest = float(known.min()) - 1 if len(known) else 0.0
@@ -141,7 +156,7 @@ def area(
 
 
 def _text(part: Generations, grid: StepGrid) -> Floats:
-    """[N, T, 1]."""
+    """[N, T, 1] float32: the text signal of each cell."""
     clocks = None if grid.mapping == "step" else list(part.clock)
     return text_signal(part.drafts, grid, clocks)[:, :, None]
 

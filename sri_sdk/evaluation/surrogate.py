@@ -11,21 +11,26 @@ import numpy as np
 
 from sri_sdk.config.evaluation import SurrogateEntry
 from sri_sdk.evaluation.evaluated import Evaluated
-from sri_sdk.evaluation.measure import HARMLESS, attack_group
+from sri_sdk.evaluation.groups import ATTACK, HARMLESS
 from sri_sdk.evaluation.separate import area
 from sri_sdk.metrics.rates import exact_rate
-from sri_sdk.metrics.results import SurrogateResult
+from sri_sdk.metrics.results import SurrogateResult, our_guard
 
 
 def surrogate_result(pair: SurrogateEntry, done: Mapping[str, Evaluated]) -> SurrogateResult:
-    """Our guard of one model, on the outcomes of another; only prompts that both answered count."""
+    """Our guard of one model, on the outcomes of another; only prompts that both answered count.
+
+    Args:
+        pair: which model guards which.
+        done: models by name, both among them.
+    """
     guarded, by = done[pair.guarded], done[pair.by]
-    ours = next((guard for guard in by.guards if guard.tapped), None)
+    ours = our_guard(by.guards)
     if ours is None:
         return SurrogateResult(pair.guarded, pair.by, None, None, None, f"no guard was fitted on {pair.by}")
     positive, won, flags = [], [], []
     for group, part in guarded.found.items():
-        if not group.startswith(attack_group("")) or group not in by.found:
+        if not group.startswith(ATTACK) or group not in by.found:
             continue
         row_of = {prompt.id: row for row, prompt in enumerate(by.found[group].prompts)}
         flagged = ours.flagged(group)

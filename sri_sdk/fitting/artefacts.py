@@ -1,4 +1,4 @@
-"""What a fit leaves on disk: three files that belong together, written whole, the one that is trusted last.
+"""What a fit leaves on disk: three artefacts that belong together. Each is written whole, and the bundle last.
 
 <out>/anchors.npz     private: makes signals from hidden states
 <out>/detector.npz    private: what the detector learnt, for `--recalibrate`
@@ -29,7 +29,16 @@ _HEAD = "head"
 
 
 def write_guard(out: Path, parts: GuardParts, exporter: Exporter) -> Guard:
-    """Writes a guard beside the old one, tries it, and only then puts it in the old one's place."""
+    """Writes a guard beside the old one, tries it, and only then replaces the old one.
+
+    Args:
+        out: folder of the guard; its bundle is exported here, and nowhere else.
+        parts: the calibrated guard, with its rates.
+        exporter: writes the bundle.
+
+    Raises:
+        BundleError: what was written does not compute what was calibrated; the old guard stays.
+    """
     out.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".guard-", dir=out))
     try:
@@ -52,7 +61,7 @@ def restore_detector(out: Path, detector: Detector, name: str, anchors: Anchors)
     """Gives a detector what the last fit taught it.
 
     Raises:
-        ModelMismatch: missing, damaged, another detector, other options, or other anchors.
+        ModelMismatch: the file is missing or damaged, or of another detector, other options or other anchors.
     """
     path = out / DETECTOR
     try:
@@ -64,7 +73,7 @@ def restore_detector(out: Path, detector: Detector, name: str, anchors: Anchors)
     for fact, now in _facts(detector, name, anchors).items():
         if head.get(fact) != now:
             raise ModelMismatch(
-                f"{path}: {fact} was {head.get(fact)!r}, the config has {now!r}. Only thresholds can be set anew; "
+                f"{path}: {fact} was {head.get(fact)!r}, the config has {now!r}. This sets new thresholds only: "
                 "fit without --recalibrate."
             )
     detector.restore(state)

@@ -4,19 +4,20 @@
     reference    fits the scale of the online rule
     calibration  sets both thresholds; no choice is ever made on it
 
-No prompt is in two folds. Thresholds are set on onnxruntime's own scores of the very graphs that are shipped.
+No prompt is in two folds. Thresholds are set on what onnxruntime computes from the graphs that the bundle will hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle.bundle import Bundle, GuardParts
+from sri_sdk.bundle.bundle import MANIFEST, Bundle, GuardParts, manifest_of
 from sri_sdk.bundle.golden import Golden, golden_prefixes, golden_signals, golden_steps, probe
 from sri_sdk.bundle.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
 from sri_sdk.bundle.manifest import Rate
@@ -30,7 +31,7 @@ from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.graph.builder import Graph
 from sri_sdk.records import Signals
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_prefixes, score_rows
-from sri_sdk.scoring.scorer import load_graphs
+from sri_sdk.scoring.scorer import Scorer, load_graphs
 from sri_sdk.scoring.self_test import self_test
 from sri_sdk.signal import EPS, TAU
 
@@ -85,23 +86,68 @@ def calibrate_guard(
     tau: float = TAU, eps: float = EPS,
 ) -> GuardParts:  # fmt: skip
     """Calibrates a fitted detector; see `fit_guard`."""
+    made = calibrate(
+        detector, detector_name, reference, calibration, anchors=anchors, exporter=exporter, alpha=alpha, delta=delta,
+        tau=tau, eps=eps,
+    )  # fmt: skip
+    return replace(made.parts, rates=tuple(rates))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compiled:
+    """One graph, as it was drawn, as ONNX and as a session."""
+
+    graph: Graph
+    content: bytes
+    run: RunGraph
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """A calibrated guard, and the compiled graphs its thresholds were set on: it scores before it is exported."""
+
+    parts: GuardParts
+    compiled: Mapping[str, Compiled]
+    """`signal` and `prefix`."""
+
+    def scorer(self) -> Scorer:
+        """Gives the scores and verdicts of the bundle that will be exported; nothing is compiled again.
+
+        Its own bundle is in memory only, and has another digest: it holds no measured rates yet.
+        """
+        graphs = {name: each.graph for name, each in self.compiled.items()}
+        files = {f"{name}.onnx": each.content for name, each in self.compiled.items()}
+        manifest = manifest_of(self.parts, graphs, files).to_bytes()
+        bundle = Bundle.of(Path("calibrated guard"), {**files, MANIFEST: manifest})
+        return Scorer(bundle, {name: each.run for name, each in self.compiled.items()})
+
+
+def calibrate(
+    detector: Detector, detector_name: str, reference: Signals, calibration: Signals, *,
+    anchors: Anchors, exporter: Exporter, alpha: float, delta: float | None = None,
+    tau: float = TAU, eps: float = EPS,
+) -> Calibrated:  # fmt: skip
+    """Calibrates a fitted detector and keeps what was compiled for that; see `fit_guard`."""
     for name, fold in (("reference", reference), ("calibration", calibration)):
         _check(fold, name, anchors)
     values = calibration.domain(detector.domain)
     cells, layers = values.shape[1:]
 
-    def ready(graph: Graph) -> RunGraph:
-        return load(exporter.compile(graph), f"graph {graph.name}", tier=detector.tier)
+    def ready(graph: Graph) -> Compiled:
+        content = exporter.compile(graph)
+        return Compiled(graph, content, load(content, f"graph {graph.name}", tier=detector.tier))
 
-    signal = ready(signal_graph(detector, cells, layers))
-    raw = ready(prefix_graph(detector, cells, layers, None))
+    finished = ready(signal_graph(detector, cells, layers))
+    signal = finished.run
+    raw = ready(prefix_graph(detector, cells, layers, None)).run
 
     scores = _all_valid(*score_rows(signal, values), calibration)
     final = Threshold.fit(scores, alpha, delta, noise=_noise(lambda x: score_rows(signal, x), values))
     _same("signal", detector.score(values), scores, final)
 
     scale = PrefixScale.fit(_all_valid(*score_prefixes(raw, reference.domain(detector.domain)), reference))
-    prefix = ready(prefix_graph(detector, cells, layers, scale))
+    running = ready(prefix_graph(detector, cells, layers, scale))
+    prefix = running.run
     z = _all_valid(*score_prefixes(prefix, values), calibration)
     online = Threshold.fit(z.max(axis=1), alpha, delta, noise=_noise(lambda x: score_prefixes(prefix, x), values))
     few = values[:PARITY_ROWS]
@@ -110,8 +156,8 @@ def calibrate_guard(
 
     rows = golden_signals(values, scores, detector.domain)
     cut, lengths = golden_prefixes(rows)
-    full = ready(full_graph(detector, anchors, tau=tau, eps=eps))
-    step = ready(step_graph(detector, anchors, scale, tau=tau, eps=eps))
+    full = ready(full_graph(detector, anchors, tau=tau, eps=eps)).run
+    step = ready(step_graph(detector, anchors, scale, tau=tau, eps=eps)).run
     steps, state = golden_steps(rows)
     golden = {
         "signal": _golden(signal, {"signals": rows}, final),
@@ -121,14 +167,20 @@ def calibrate_guard(
             step, {"step": steps, "state": state}, online, {"phi": probe(anchors.harmless.shape[1:], len(steps))}
         ),
     }
-    return GuardParts(
+    parts = GuardParts(
         detector=detector, detector_name=detector_name, anchors=anchors, scale=scale,
-        final=final, online=online, golden=golden, rates=tuple(rates), tau=tau, eps=eps,
+        final=final, online=online, golden=golden, tau=tau, eps=eps,
     )  # fmt: skip
+    return Calibrated(parts, {"signal": finished, "prefix": running})
 
 
 def export_guard(parts: GuardParts, exporter: Exporter, target: Path) -> Bundle:
     """Writes the bundle, reads it back and self-tests every graph in it before it gets its name.
+
+    Args:
+        parts: the calibrated guard, with the rates the manifest states.
+        exporter: writes the bundle.
+        target: folder or zip file of the bundle; an older one is replaced.
 
     Raises:
         BundleError: what was written does not compute what was calibrated.
@@ -151,7 +203,7 @@ def _check(signals: Signals, fold: str, anchors: Anchors) -> None:
 
 
 def _all_valid(scores: Floats, valid: NDArray[np.bool_], signals: Signals) -> Floats:
-    """The scores [N] or [N, T]; at fit time a bad signal is an error and not an `unmonitored`."""
+    """The scores, [N] or [N, T] float32. At fit time a signal that cannot be scored is an error, not `unmonitored`."""
     good: NDArray[np.bool_] = np.asarray(valid.reshape(len(signals), -1).all(axis=1))
     if not good.all():
         raise ScoringError(
@@ -162,10 +214,10 @@ def _all_valid(scores: Floats, valid: NDArray[np.bool_], signals: Signals) -> Fl
 
 
 def _noise(score: Callable[[Floats], Scored], values: Floats) -> float:
-    """How far scores of [N, T, C] signals move when every cell moves by the last bit of a float32.
+    """How far scores move when every cell of the signals [N, T, C] moves by the last bit of a float32.
 
-    Two runtimes that sum in different orders differ by a few such moves. Where harmless signals are nearly equal, as
-    when sigma saturates, that is more than any share of the scores' own spread.
+    Two runtimes that sum in different orders differ by a few such moves. Where sigma saturates, harmless signals are
+    nearly equal, and such a move is more than any share of the scores' own spread.
     """
     signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), size=values.shape)
     step = np.finfo(np.float32).eps * np.maximum(np.abs(values), 1)
@@ -180,7 +232,7 @@ def _same(graph: str, own: Floats, exported: Floats, threshold: Threshold) -> No
         worst = np.unravel_index(np.argmax(gap / room), gap.shape)
         raise BundleError(
             f"graph {graph}: onnxruntime scores {exported[worst]:g} where the detector scores {own[worst]:g}; allowed "
-            f"is a difference of {room[worst]:.2g}. The detector's `export` draws something else than its `score`."
+            f"is a difference of {room[worst]:.2g}. Make the detector's `export` draw what its `score` computes."
         )
 
 
@@ -190,7 +242,7 @@ def _golden(
     threshold: Threshold,
     by_rule: Mapping[str, Floats] = {},
 ) -> Golden:
-    """`by_rule` are inputs that a reader makes anew, and that the bundle does not hold."""
+    """`by_rule` are inputs that every reader makes again by rule, so the bundle does not store them."""
     score, valid = run(["score", "valid"], {**stored, **by_rule})
     tolerance = np.where(valid, threshold.allowed(score), 0).astype(np.float32)
     return Golden(stored, score, valid, tolerance)

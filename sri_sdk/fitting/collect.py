@@ -1,28 +1,32 @@
-"""Generates the prompts of a fold and keeps what a fit needs: anchors, or signals. Batch by batch, resumable."""
+"""Generates the prompts of a fold and keeps what a fit needs: anchors, or signals.
+
+Batch by batch: an interrupted run continues after the last batch it finished.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.capture.drive import Drive, drive, generate_untapped
 from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.config.fit import PluginSection
 from sri_sdk.errors import CaptureError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.fitting.cache import Cache
-from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.deployment import Deployment, Tapped
+from sri_sdk.fitting.store import Batch, Store
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
+from sri_sdk.metrics.outcomes import codes, words
 from sri_sdk.records import LoadedModel, Outcome, Prompt, Signals
 from sri_sdk.sampler import Sampler
 
@@ -35,7 +39,9 @@ class Collected:
     """The generations of one fold."""
 
     prompts: tuple[Prompt, ...]
+    """N prompts; signals and outcomes are in their order."""
     signals: Signals
+    """sigma and logit [N, T, C] float32, every tapped layer; see `sri_sdk.signal`."""
     outcomes: tuple[Outcome, ...]
     """What the judge said of each response."""
 
@@ -63,34 +69,57 @@ class Collector:
         """The collector of a deployment.
 
         Args:
-            deployment: model, sampler and tap.
+            deployment: model, sampler and tap, with the config they come from.
             cache: folder of what an interrupted run continues from.
             progress: called as generations are done.
         """
         config = deployment.config
-        judge: Judge = registry.build("judges", config.judge.name, config.judge.options)
+        return cls.under(
+            deployment, config.judge, cache, progress, seed=config.seed, batch_size=config.batch_size
+        )  # fmt: skip
+
+    @classmethod
+    def under(
+        cls, tapped: Tapped, judge: PluginSection, cache: Path, progress: Progress, *, seed: int, batch_size: int
+    ) -> Self:
+        """The collector of a live model under a tap.
+
+        Args:
+            tapped: model, sampler and tap.
+            judge: plugin of kind judges: what a response is.
+            cache: folder of what an interrupted run continues from.
+            progress: called as generations are done.
+            seed: of every generation.
+            batch_size: prompts generated at once.
+        """
+        built: Judge = registry.build("judges", judge.name, judge.options)
         return cls(
-            hook=deployment.hook, loaded=deployment.loaded, sampler=deployment.sampler, judge=judge,
-            judge_name=config.judge.name, fingerprint=deployment.fingerprint, settings=deployment.settings,
-            cache=cache, seed=config.seed, batch_size=config.batch_size, system_prompt=config.model.system_prompt,
-            progress=progress,
+            hook=tapped.hook, loaded=tapped.loaded, sampler=tapped.sampler, judge=built, judge_name=judge.name,
+            fingerprint=tapped.fingerprint, settings=tapped.settings, cache=cache, seed=seed, batch_size=batch_size,
+            system_prompt=tapped.system_prompt, progress=progress,
         )  # fmt: skip
 
     def anchors(self, prompts: Sequence[Prompt]) -> Anchors:
         """Streams both means over the anchor fold.
+
+        Args:
+            prompts: harmless and harmful ones; only answered harmless and refused harmful ones count.
+
+        Returns:
+            Both means, [T, C, D] float32 each.
 
         Raises:
             CaptureError: a generation could not be watched whole, or a state is not usable.
             ConfigError: a class has no usable generation.
         """
         key = self.key(prompts)
-        cache = Cache(self.cache, "anchors", key)
+        store = Store(self.cache, "anchors", key)
         grid = self._grid()
         builder = AnchorBuilder((grid.cells, len(self.settings.layers), self.hook.hidden_size()))
         done = 0
-        if (saved := cache.load("sums")) is not None:
-            builder.restore(saved)
-            done = int(saved["done"])
+        if (saved := store.load("sums")) is not None:
+            builder.restore(saved[0])
+            done = int(saved[1]["done"])
         settings = replace(self.settings, keep_states=True)
         for start in range(done, len(prompts), self.batch_size):
             self.progress("anchors", start, len(prompts))
@@ -98,7 +127,7 @@ class Collector:
             driven, outcomes = self.generate(batch, settings)
             for prompt, trace, outcome in zip(batch, driven.run.traces, outcomes, strict=True):
                 builder.add(prompt.label, outcome, grid.place(trace.phi, trace.clock), prompt_id=prompt.id)
-            cache.save("sums", {**builder.state(), "done": np.array(start + len(batch))})
+            store.save("sums", builder.state(), {"done": start + len(batch)})
         self.progress("anchors", len(prompts), len(prompts))
         provenance = {
             "prompts_digest": key["prompts"],
@@ -110,30 +139,57 @@ class Collector:
     def signals(self, stage: str, prompts: Sequence[Prompt], anchors: Anchors) -> Collected:
         """Signals and outcomes of a fold.
 
+        Args:
+            stage: name of the fold, for progress and for the folder its batches are kept in.
+            prompts: of the fold.
+            anchors: what the signals are measured against.
+
         Raises:
             CaptureError: a generation could not be watched whole, or a state is not usable.
         """
-        cache = Cache(self.cache, stage, {**self.key(prompts), "anchors": anchors.digest})
-        settings = replace(self.settings, anchors=anchors, fingerprint=self.fingerprint)
-        shards: list[dict[str, NDArray[Any]]] = []
+        settings = self.signal_settings(anchors)
+
+        def make(batch: tuple[Prompt, ...]) -> Batch:
+            driven, outcomes = self.generate(batch, settings)
+            signals = driven.run.signals
+            assert signals is not None
+            return {"sigma": signals.sigma, "logit": signals.logit, "outcomes": codes(outcomes)}, {}
+
+        key = {**self.key(prompts), "anchors": anchors.digest}
+        parts = [arrays for _, (arrays, _) in self.batches(stage, prompts, key, make)]
+        sigma, logit, outcomes = (np.concatenate([part[k] for part in parts]) for k in ("sigma", "logit", "outcomes"))
+        made = Signals(tuple(p.id for p in prompts), sigma, logit, self.printed(anchors))
+        return Collected(tuple(prompts), made, words(outcomes))
+
+    def batches(
+        self, stage: str, prompts: Sequence[Prompt], key: Mapping[str, Any], make: Callable[[tuple[Prompt, ...]], Batch]
+    ) -> Iterator[tuple[tuple[Prompt, ...], Batch]]:
+        """Every batch of a stage with its prompts, in order: made now, or found where an interrupted run left it.
+
+        Args:
+            stage: for progress, and for the folder the batches are kept in.
+            prompts: of all batches.
+            key: everything the batches depend on.
+            make: generates one batch.
+        """
+        store = Store(self.cache, stage, key)
         for start in range(0, len(prompts), self.batch_size):
             self.progress(stage, start, len(prompts))
-            name = f"{start:08d}"
-            shard = cache.load(name)
-            if shard is None:
-                driven, outcomes = self.generate(prompts[start : start + self.batch_size], settings)
-                signals = driven.run.signals
-                assert signals is not None
-                shard = {"sigma": signals.sigma, "logit": signals.logit, "outcomes": np.array(outcomes, dtype="U8")}
-                cache.save(name, shard)
-            shards.append(shard)
+            batch, name = tuple(prompts[start : start + self.batch_size]), f"{start:08d}"
+            if (found := store.load(name)) is None:
+                found = make(batch)
+                store.save(name, *found)
+            yield batch, found
         self.progress(stage, len(prompts), len(prompts))
-        joined = {k: np.concatenate([s[k] for s in shards]) for k in ("sigma", "logit", "outcomes")}
-        ids = tuple(p.id for p in prompts)
-        made_by = {"anchors": anchors.digest, "tau": settings.tau, "eps": settings.eps}
-        printed = {**self.fingerprint.to_dict(), **made_by}
-        made = Signals(ids, joined["sigma"], joined["logit"], printed)
-        return Collected(tuple(prompts), made, tuple(joined["outcomes"].tolist()))
+
+    def signal_settings(self, anchors: Anchors) -> WatchSettings:
+        """How to watch a generation whose signal is wanted."""
+        return replace(self.settings, anchors=anchors, fingerprint=self.fingerprint)
+
+    def printed(self, anchors: Anchors) -> dict[str, Any]:
+        """The fingerprint of signals that were made with these anchors."""
+        made_by = {"anchors": anchors.digest, "tau": self.settings.tau, "eps": self.settings.eps}
+        return {**self.fingerprint.to_dict(), **made_by}
 
     def generate(self, prompts: Sequence[Prompt], settings: WatchSettings) -> tuple[Drive, list[Outcome]]:
         """Generates one batch under watch and judges it.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import make_pooler
 from sri_sdk.capture.settings import WatchSettings
-from sri_sdk.config.fit import FitConfig
+from sri_sdk.config.fit import FitConfig, PluginSection, TapSection
 from sri_sdk.errors import ModelMismatch
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
@@ -19,20 +19,64 @@ from sri_sdk.sampler import Sampler
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
-    """What `sri fit` and `sri run` generate with."""
+class Tapped:
+    """A live model under one sampler and one tap."""
 
-    config: FitConfig
     hook: Hook
     loaded: LoadedModel
     sampler: Sampler
     settings: WatchSettings
-    """Pooling, layers and grid of the config; no anchors yet."""
+    """Pooling, layers and grid; no anchors yet."""
     fingerprint: Fingerprint
+    system_prompt: str | None
+
+    @classmethod
+    def of(
+        cls, hook: Hook, loaded: LoadedModel, sampler: PluginSection, tap: TapSection, system_prompt: str | None = None
+    ) -> Tapped:
+        """Builds the sampler and the step grid, and takes the model's fingerprint.
+
+        Args:
+            hook: the model family, with the live model.
+            loaded: the same model with its tokenizer.
+            sampler: plugin of kind samplers.
+            tap: pooling, layers and grid.
+            system_prompt: of every generation; None = none.
+
+        Raises:
+            PluginError, ConfigError: there is no such sampler, or it refuses its options.
+        """
+        driver: Sampler = registry.build("samplers", sampler.name, sampler.options)
+        grid = _grid(tap, hook, driver)
+        settings = WatchSettings(tap.pooling, tuple(tap.layers), grid, driver.budget())
+        profile: dict[str, Any] = {
+            "name": sampler.name, "budget": driver.budget(), "canvas": driver.canvas(), "fixed": driver.is_fixed(),
+            **driver.config.model_dump(mode="json"),
+        }  # fmt: skip
+        printed = fingerprint(
+            hook, pooling=settings.pooling, layers=settings.layers, grid=grid, sampler=profile,
+            system_prompt=system_prompt,
+        )  # fmt: skip
+        return Tapped(hook, loaded, driver, settings, printed, system_prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment(Tapped):
+    """What `sri fit` and `sri run` generate with: a config made live."""
+
+    config: FitConfig
 
     @classmethod
     def open(cls, config: FitConfig, loaded: LoadedModel | None = None) -> Deployment:
-        """Loads the model and builds the rest; `loaded` is what another deployment with the same options has loaded."""
+        """Loads the model and builds the rest.
+
+        Args:
+            config: a checked config.
+            loaded: what another deployment with the same hook and options has loaded; None = load it.
+
+        Raises:
+            ModelMismatch: the hook does not fit the model.
+        """
         hook_class = registry.load("hooks", config.model.hook)
         options = hook_class.Config(**config.model.options)
         loaded = loaded or hook_class.load(options)
@@ -43,25 +87,14 @@ class Deployment:
                 "under model.hook; `sri doctor FOLDER` says which fits."
             )
         hook: Hook = hook_class(loaded.model, options)
-        sampler: Sampler = registry.build("samplers", config.sampler.name, config.sampler.options)
-        grid = _grid(config, hook, sampler)
-        settings = WatchSettings(config.tap.pooling, tuple(config.tap.layers), grid, sampler.budget())
-        profile: dict[str, Any] = {
-            "name": config.sampler.name, "budget": sampler.budget(), "canvas": sampler.canvas(),
-            "fixed": sampler.is_fixed(),
-            **sampler.config.model_dump(mode="json"),
-        }  # fmt: skip
-        printed = fingerprint(
-            hook, pooling=settings.pooling, layers=settings.layers, grid=grid, sampler=profile,
-            system_prompt=config.model.system_prompt,
-        )  # fmt: skip
-        return cls(config, hook, loaded, sampler, settings, printed)
+        live = Tapped.of(hook, loaded, config.sampler, config.tap, config.model.system_prompt)
+        return cls(**{field.name: getattr(live, field.name) for field in fields(live)}, config=config)
 
 
-def _grid(config: FitConfig, hook: Hook, sampler: Sampler) -> StepGrid:
+def _grid(tap: TapSection, hook: Hook, sampler: Sampler) -> StepGrid:
     """The step grid; its budget is that of the sampler, in the unit the mapping counts."""
-    if config.tap.mapping == "committed":
+    if tap.mapping == "committed":
         budget = sampler.canvas()
     else:
-        budget = make_pooler(hook.scheme, config.tap.pooling).states_for(sampler.budget())
-    return StepGrid(config.tap.cells, config.tap.mapping, budget)
+        budget = make_pooler(hook.scheme, tap.pooling).states_for(sampler.budget())
+    return StepGrid(tap.cells, tap.mapping, budget)

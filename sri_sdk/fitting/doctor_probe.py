@@ -1,4 +1,4 @@
-"""What `sri doctor MODEL` finds out about one model: which hook fits, does the tap fire, does refusal separate."""
+"""What `sri doctor MODEL` finds out: which hook fits the model, whether its tap fires, whether refusal separates."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from sri_sdk import registry
-from sri_sdk.capture.identity import fingerprint
-from sri_sdk.capture.pool import make_pooler
 from sri_sdk.capture.probe import Probe, probe
-from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.config.fit import PluginSection, TapSection
 from sri_sdk.errors import ConfigError, MissingExtra, SriError
 from sri_sdk.fitting.collect import Collector
-from sri_sdk.grid import StepGrid
+from sri_sdk.fitting.deployment import Tapped
 from sri_sdk.hook import Hook
 from sri_sdk.pooling import USUAL
 from sri_sdk.records import Label, LoadedModel, Match, Prompt
-from sri_sdk.sampler import Sampler
 
 PER_CLASS = 8
 """Prompts per class for the anchors, and as many others to measure."""
+CELLS = 16
+"""T: cells of the step grid that they are measured on."""
 
 SHORT: dict[str, tuple[str, dict[str, int]]] = {
     "masked": ("low-confidence", {"steps": 4, "tokens": 8}),
@@ -47,7 +46,7 @@ class Separation:
 
     @property
     def gap(self) -> float:
-        """Harmless minus harmful; near 0 = the signal does not tell them apart."""
+        """Harmless minus harmful sigma; near 0 = the signal does not tell them apart."""
         return self.harmless - self.harmful
 
 
@@ -82,7 +81,7 @@ def load_model(source: str) -> LoadedModel:
 
 
 def _tokenizer(source: str) -> Any:
-    """The tokenizer that lies with a model.
+    """The tokenizer that is saved beside a model.
 
     Raises:
         ConfigError: there is none.
@@ -92,7 +91,7 @@ def _tokenizer(source: str) -> Any:
     problem: Exception | None = None
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        # Where its files are missing, some releases of transformers make one that knows no word, and say nothing.
+        # If its files are missing, some releases of transformers silently make one without a single word.
         if set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids):
             return tokenizer
     except Exception as err:
@@ -100,14 +99,14 @@ def _tokenizer(source: str) -> Any:
         problem = err
     found = "" if problem is None else f" ({type(problem).__name__}; `sri --debug doctor {source}` shows it)"
     raise ConfigError(
-        f"model {source!r}: no tokenizer lies with it, or none that can be read{found}, and prompts need one. Save the "
+        f"model {source!r}: no tokenizer is saved with it, or none can be read{found}, and prompts need one. Save the "
         f"one it was trained with beside it, tokenizer.save_pretrained({source!r}), or watch the model from Python: "
         "sri_sdk.watch() needs no tokenizer."
     ) from problem
 
 
 def candidates(model: Any, only: str | None = None) -> dict[str, Match]:
-    """What each installed hook, or the only one asked, says of a model; one that does not load says why."""
+    """What each installed hook says of a model, or the one in `only`; one that does not load says why."""
     found = {}
     for name in [only] if only else [info.name for info in registry.installed("hooks")]:
         try:
@@ -134,7 +133,7 @@ def fire(hook: Hook, loaded: LoadedModel) -> Probe:
 
 
 def prompts_of(hook_name: str) -> tuple[str, str] | None:
-    """Dataset and judge that come in the same package as a hook; None = its family brings no prompts."""
+    """Dataset and judge that come in the same package as a hook; None = that package has none."""
     home = _packages("hooks")[hook_name]
     both = [[name for name, package in _packages(kind).items() if package == home] for kind in ("datasets", "judges")]
     return (both[0][0], both[1][0]) if all(both) else None
@@ -162,18 +161,11 @@ def separate(hook: Hook, loaded: LoadedModel, dataset_name: str, judge_name: str
 
 def _collector(hook: Hook, loaded: LoadedModel, judge_name: str, cache: Path) -> Collector:
     name, options = _WHOLE[hook.scheme]
-    sampler: Sampler = registry.build("samplers", name, options)
-    pooling = USUAL[hook.scheme]
-    budget = make_pooler(hook.scheme, pooling).states_for(sampler.budget())
-    grid = StepGrid(min(budget, 16), "step", budget)
-    printed = fingerprint(
-        hook, pooling=pooling, layers=("final",), grid=grid, sampler={"name": name, "budget": sampler.budget()}
+    tap = TapSection.model_validate({"pooling": USUAL[hook.scheme], "cells": CELLS})
+    tapped = Tapped.of(hook, loaded, PluginSection(name=name, options=options), tap)
+    return Collector.under(
+        tapped, PluginSection(name=judge_name), cache, progress=lambda *_: None, seed=0, batch_size=PER_CLASS
     )
-    return Collector(
-        hook=hook, loaded=loaded, sampler=sampler, judge=registry.build("judges", judge_name), judge_name=judge_name,
-        fingerprint=printed, settings=WatchSettings(pooling, ("final",), grid, sampler.budget()), cache=cache, seed=0,
-        batch_size=PER_CLASS, system_prompt=None, progress=lambda *_: None,
-    )  # fmt: skip
 
 
 def _packages(kind: str) -> dict[str, str]:

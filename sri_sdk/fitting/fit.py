@@ -1,11 +1,10 @@
 """`sri fit`: from a config to a guard on disk; see `artefacts.py` for what lies there.
 
-<out>/cache/          what an interrupted fit continues from; may be deleted
+<out>/cache/          what an interrupted fit continues from; may be deleted, see `store.py`
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,13 +21,13 @@ from sri_sdk.config.fit import FitConfig
 from sri_sdk.detector import Detector
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.artefacts import restore_detector, write_guard
-from sri_sdk.fitting.build import calibrate_guard, export_guard
+from sri_sdk.fitting.build import calibrate
 from sri_sdk.fitting.collect import Collected, Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Verdict
-from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
+from sri_sdk.scoring.guard import ANCHORS, Guard
 from sri_sdk.scoring.scorer import Scorer
 
 
@@ -39,13 +38,13 @@ class Fitted:
     guard: Guard
     deployment: Deployment
     collected: Mapping[str, Collected]
-    """Per fold: train, reference, calibration, test."""
+    """Per fold: train, reference, calibration, test. Without `train` where only thresholds were set anew."""
     results: GuardRates | None
     """On the test fold; None without one."""
     parity: float
     """Largest difference between detector and exported graph on the calibration fold, as a share of what is allowed."""
     seconds: Mapping[str, float]
-    """Wall-clock per stage; what came from the cache took nearly none."""
+    """Wall-clock seconds per stage of this run; generations an earlier run had made took almost none."""
 
 
 def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
@@ -86,14 +85,15 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
             detector.fit(collected["train"].signals.domain(detector.domain))
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     with timed("calibrate"):
-        parts = calibrate_guard(
+        calibrated = calibrate(
             detector, config.detector.name, collected["reference"].signals, collected["calibration"].signals,
             anchors=anchors, exporter=exporter, alpha=config.calibrate.alpha, delta=config.calibrate.delta,
         )  # fmt: skip
-    results = None
+    results, parts = None, calibrated.parts
     if "test" in collected:
         with timed("evaluate"):
-            results = _measure(parts, exporter, collected["test"])
+            # Thresholds are final by now, and these are the very graphs they were set on.
+            results = _measure(calibrated.scorer(), collected["test"])
             parts = replace(parts, rates=_stated(results))
     with timed("export"):
         guard = write_guard(out, parts, exporter)
@@ -108,14 +108,10 @@ def _old_anchors(out: Path, deployment: Deployment) -> Anchors:
     return replace(anchors, fingerprint=deployment.fingerprint)
 
 
-def _measure(parts: GuardParts, exporter: Exporter, test: Collected) -> GuardRates:
-    """Scores the test fold with the very graphs that will be shipped; thresholds are final by now."""
-    with tempfile.TemporaryDirectory() as folder:
-        export_guard(parts, exporter, Path(folder) / BUNDLE)
-        scorer = Scorer.open(Path(folder) / BUNDLE)
-        verdicts: dict[Rule, list[Verdict]] = {
-            rule: scorer.score(test.signals, rule=rule, subject="test fold") for rule in ("final", "online")
-        }
+def _measure(scorer: Scorer, test: Collected) -> GuardRates:
+    verdicts: dict[Rule, list[Verdict]] = {
+        rule: scorer.score(test.signals, rule=rule, subject="test fold") for rule in ("final", "online")
+    }
     return guard_rates(test.prompts, test.outcomes, dict(verdicts))
 
 

@@ -64,16 +64,16 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
 
 
 def refuse_overlap(folds: Mapping[str, tuple[Prompt, ...]]) -> None:
-    """Raises ConfigError if one request stands in two folds, or twice in one.
+    """Raises ConfigError if one request is in two folds, or twice in one.
 
     The same request: the same text up to case, width and spacing, or an attack made of the same plain request. Within
-    the test fold the latter is wanted, since statistics resample by base request.
+    the test fold the latter is allowed, because statistics resample by base request.
     """
     home: dict[str, tuple[str, str]] = {}
     clashes: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for name, prompts in folds.items():
         for prompt in prompts:
-            # An attack that only starts the response has the text of its plain request; its base tells whose it is.
+            # An attack that only starts the response has the text of its plain request; its base tells them apart.
             text = f"{prompt.text}\n{prompt.prefill}" if prompt.prefill else prompt.text
             first, its_id = home.setdefault(text_hash(text), (name, prompt.id))
             if its_id != prompt.id or first != name:

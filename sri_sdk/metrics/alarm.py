@@ -15,7 +15,7 @@ from sri_sdk.metrics.rates import Rate, exact_rate
 
 @dataclass(frozen=True, slots=True)
 class MedianStep:
-    """The step in the middle, among generations that alarmed. Half a step where two share the middle."""
+    """Median step of the generations that alarmed; half a step where two share the middle."""
 
     value: float
     """A step, counted from 0."""
@@ -24,7 +24,7 @@ class MedianStep:
     high: float
     """Upper end."""
     clusters: int
-    """Base prompts behind it; with one alone the interval has no length and says nothing."""
+    """Base prompts behind it; with only one the interval has no length and says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class AlarmTimes:
 
     by_step: tuple[Rate, ...]
     """One per step of the budget: entry t is the share of all generations whose first alarm came at step t or before.
-    Never falls. Each interval is exact for its step alone, not for the curve as a whole."""
+    It never falls. Each interval is exact for its own step, not for the curve as a whole."""
     alarmed: Rate
     """At any step, also beyond the budget."""
     beyond: int
-    """Alarms at a step beyond the budget; in `alarmed` and not in `by_step`."""
+    """Alarms at a step beyond the budget; counted in `alarmed`, not in `by_step`."""
     median: MedianStep | None
-    """Among the alarmed; None = nobody alarmed."""
+    """Of the generations that alarmed; None = none did."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

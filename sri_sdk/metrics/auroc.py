@@ -37,9 +37,9 @@ def auroc(
     """AUROC with a percentile bootstrap interval that resamples base prompts, not generations.
 
     Args:
-        positives: [P] scores of successful attacks, higher = more suspicious.
-        negatives: [N] scores of harmless generations.
-        clusters: base prompt of each positive, and of each negative. Attacks made of one request stand or fall
+        positives: [P] float scores of successful attacks, higher = more suspicious.
+        negatives: [N] float scores of harmless generations.
+        clusters: base prompt of each positive, and of each negative. Attacks made of one request succeed or fail
             together; resampling them one by one would make the interval too short.
         seed: of the resampling.
 
@@ -47,7 +47,7 @@ def auroc(
         None if either side is empty.
 
     Raises:
-        ValueError: a score is NaN; take those out and say how many there were.
+        ValueError: a score is NaN; take such scores out and report how many there were.
     """
     if not len(positives) or not len(negatives):
         return None

@@ -1,8 +1,8 @@
 """Intervals that resample base prompts, not generations.
 
-Attacks made of one request stand or fall together. Resampled one by one, they would count as independent and the
-interval would be too short. So whole clusters (a base prompt with all that was made of it) are drawn with replacement.
-A draw is a weight per row, how often its cluster was drawn, so nothing is copied and no score is sorted twice.
+Attacks made of one request succeed or fail together. Resampling them one by one would treat them as independent, and
+the interval would be too short. So whole clusters (a base prompt with all that was made of it) are drawn with
+replacement. A draw is a weight per row, how often its cluster was drawn: nothing is copied, no score is sorted twice.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ClusterRate:
     """A share over generations that are not independent, because several were made of one base prompt."""
 
     rate: Rate
-    """k of n; its own exact interval takes the generations as independent and is too short if they are not."""
+    """k of n; its own exact interval assumes independent generations, and is too short if they are not."""
     low: float
     """Lower end of the 95 % interval that resamples base prompts, a share. This is the one to quote."""
     high: float
@@ -71,7 +71,7 @@ def clustered_rate(name: str, successes: NDArray[np.bool_], bases: Sequence[str]
 
     Args:
         name: of the rate.
-        successes: [N] bool.
+        successes: [N] bool: whether each generation counts.
         bases: base prompt of each row.
         seed: of the resampling.
 
@@ -85,10 +85,10 @@ def clustered_rate(name: str, successes: NDArray[np.bool_], bases: Sequence[str]
 
 
 def rate_interval(draws: Iterator[float], value: float, clusters: int) -> tuple[float, float]:
-    """95 % percentile interval of a share, and what to say where resampling has nothing to vary.
+    """95 % percentile interval of a share, also where resampling has nothing to vary.
 
-    With fewer than two clusters nothing is known of how they differ: 0 to 1. Where all draws are 0, or all are 1, the
-    percentiles would claim certainty; the exact interval of as many trials as there are clusters takes their place.
+    With fewer than two clusters nothing is known about how they differ: 0 to 1. Where all draws are 0, or all are 1,
+    the percentiles would claim certainty; the exact interval of as many trials as there are clusters takes their place.
     """
     if clusters < 2:
         return 0.0, 1.0
@@ -100,7 +100,7 @@ def rate_interval(draws: Iterator[float], value: float, clusters: int) -> tuple[
 
 
 def percentiles(draws: Iterator[float]) -> tuple[float, float]:
-    """The middle 95 % of the draws; draws that are NaN, because nothing was in them to measure, do not count."""
+    """The middle 95 % of the draws; a draw with nothing to measure is NaN and does not count."""
     half = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(np.fromiter(draws, dtype=np.float64), [half, 1 - half])
     return float(low), float(high)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 
 def rows_of(classes: Sequence[str | None]) -> dict[str, NDArray[np.int64]]:
-    """[N] class names -> rows of each, in the order the classes first appear.
+    """[N] class names -> rows of each class, in the order the classes first appear.
 
     None and `""` are generations of no class, such as a harmful prompt that was neither refused nor answered
-    harmfully; they belong to nothing that is reported per class.
+    harmfully; nothing that is reported per class counts them.
     """
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(classes):

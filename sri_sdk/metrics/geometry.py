@@ -1,7 +1,7 @@
 """Signals as points in a plane: principal components, and the directions that separate the classes best.
 
-Both are fitted on one half of the base prompts and drawn on the other. A discriminant with as many cells as it likes to
-weigh separates *any* classes on the data it was fitted on; on the other half only what is really there stays apart.
+Both are fitted on one half of the base prompts and drawn on the other. A discriminant with many cells to weigh
+separates *any* classes on the data it was fitted on; on the other half only real differences remain.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Projection:
 
     method: Method
     coordinates: Floats
-    """[M, K] (signals - centre) @ axes.T; K is 2 at most, less where classes or cells allow no more."""
+    """[M, K] float: (signals - centre) @ axes.T. K is 2, or less where there are too few classes or cells."""
     explained: Floats
     """[K] share of the variance along each axis, in the fitted half: of all variance for `pca`, of the variance between
     class means, in units of that within, for `lda`."""
     centre: Floats
-    """[T] where the origin lies, in the unit of the signals."""
+    """[T] the origin, in the unit of the signals."""
     axes: Floats
     """[K, T] weight of each cell. The sign, which both methods leave open, makes the largest weight positive."""
 
@@ -53,7 +53,7 @@ class Geometry:
     classes: tuple[str, ...]
     """[M] class of each drawn signal."""
     fitted: dict[str, int]
-    """Class -> signals it was fitted on. A class that is not among them is drawn, and had no part in the axes."""
+    """Class -> signals the axes were fitted on. A class that is not among them is only drawn."""
     unseen: int
     """Signals left out because they are not finite."""
 

@@ -1,4 +1,4 @@
-"""What a guard does on prompts nothing was fitted on: refusals, attack success, flags by class, separation."""
+"""How model and guard behave on prompts nothing was fitted on: refusals, attack success, flags by class, separation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class GuardRates:
-    """The results."""
+    """Rates of one guard on one set of prompts, and how well its scores separate."""
 
     rates: tuple[Rate, ...]
     auroc: Auroc | None
@@ -40,7 +40,13 @@ def class_of(prompt: Prompt, outcome: Outcome) -> str | None:
 def guard_rates(
     prompts: Sequence[Prompt], outcomes: Sequence[Outcome], verdicts: dict[Rule, Sequence[Verdict]]
 ) -> GuardRates:
-    """Rates and AUROC of one guard on one set of prompts; `verdicts` in the order of the prompts, per rule."""
+    """Rates and AUROC of one guard on one set of prompts.
+
+    Args:
+        prompts: N prompts.
+        outcomes: [N] what the judge says of each response.
+        verdicts: rule -> [N] verdict on each generation; `final` among them.
+    """
     classes = np.array([class_of(p, o) or "" for p, o in zip(prompts, outcomes, strict=True)])
     rates = [*_behaviour(prompts, outcomes)]
     harmless = np.array([p.label == "harmless" for p in prompts])

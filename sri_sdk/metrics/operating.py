@@ -1,10 +1,10 @@
 """What a detector catches at a given false-alarm rate, and the whole trade-off as a ROC curve.
 
 Flagged means score > threshold, strictly, as in every runtime. The threshold for a false-alarm rate is the conformal
-order statistic of the harmless scores, so scores that are equal to it, however many, are not flagged.
+order statistic of the harmless scores; scores equal to it are not flagged, however many there are.
 
 A generation without a finite score was not monitored. It is never flagged and never dropped: an attack that was not
-scored is an attack that was missed.
+scored counts as missed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sri_sdk.metrics.bootstrap import RESAMPLES, Clusters, rate_interval
 from sri_sdk.metrics.rates import Rate, exact_rate
 
 EXCEEDING = 3
-"""Harmless scores that must be expected above a threshold before a rate at it is worth quoting."""
+"""Harmless scores expected above a threshold, below which a rate at it is not worth quoting."""
 
 Floats = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ class OperatingPoint:
     threshold: float
     """In the unit of the scores; flagged when score > threshold."""
     tpr: Rate
-    """Share of attacks flagged; its exact interval takes the threshold as given and the attacks as independent."""
+    """Share of attacks flagged; its exact interval assumes a fixed threshold and independent attacks."""
     low: float
     """Lower end of the 95 % interval that resamples base prompts of both sides, so that the threshold moves too. Rough
     where only a few harmless scores lie above the threshold."""
@@ -83,7 +83,7 @@ def roc(attacks: NDArray[Any], benign: NDArray[Any]) -> Roc:
     """The ROC curve of scores [P] of attacks against scores [N] of harmless generations, higher = more suspicious.
 
     Raises:
-        ConfigError: one side has no score at all.
+        ConfigError: one side has no finite score.
     """
     sides = [np.asarray(side, dtype=np.float64) for side in (attacks, benign)]
     scored = [np.sort(side[np.isfinite(side)]) for side in sides]

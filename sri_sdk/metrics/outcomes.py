@@ -51,6 +51,15 @@ def codes(outcomes: NDArray[Any] | Sequence[Any]) -> Codes:
     return found.astype(np.int8)
 
 
+def words(found: Codes) -> tuple[Outcome, ...]:
+    """The words behind codes: the inverse of `codes` for one outcome per generation.
+
+    Args:
+        found: [N] int8, each a place in `OUTCOMES`.
+    """
+    return tuple(OUTCOMES[code] for code in found.tolist())
+
+
 def _is_row(item: Any) -> bool:
     return isinstance(item, Sequence | np.ndarray) and not isinstance(item, str)
 

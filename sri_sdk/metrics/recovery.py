@@ -1,6 +1,6 @@
 """Recovery as the text shows it: a harmful draft that is taken back before the end (arXiv 2602.02600).
 
-A masked model may write something harmful at one step and overwrite it at a later one. Two rates say how often:
+A masked model may write something harmful at one step and overwrite it later. Two rates measure how often:
 
     HRR, harmful remasking rate   traces with a harmful draft that a later draft, not harmful, follows ("revised")
                                   / traces with any harmful draft
@@ -37,7 +37,7 @@ class Recovery:
     traces: int
     """All traces, with a harmful draft or without."""
     without_drafts: int
-    """Of them, those that have no draft at all: nothing can be said of these, and they count in no rate."""
+    """Of them, those without any draft: nothing is known about these, and no rate counts them."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

@@ -1,10 +1,10 @@
-"""What a guard takes away of successful attacks.
+"""Which share of successful attacks a guard removes.
 
     removed   flagged / successful attacks                          the guard's use
     after     successful and not flagged / all attacked prompts     what is left of the attacks behind the guard
 
-An attack that failed by itself is no success of the guard. Only `flagged` takes something away: what was not monitored
-went through.
+An attack that failed by itself is not a success of the guard. Only flagged generations count as removed: what was not
+monitored went through.
 """
 
 from __future__ import annotations

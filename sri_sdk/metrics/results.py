@@ -1,15 +1,15 @@
 """What an evaluation found, as plain records: the report draws them, `results.json` holds them.
 
 Every share is a `Rate` with n and exact interval; every area an `Auroc` with its bootstrap interval. What was not
-measured is None, and a note says why; it is never a zero.
+measured is None, never zero, and a note says why.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sri_sdk.metrics.auroc import Auroc
 from sri_sdk.metrics.rates import Rate
@@ -21,6 +21,22 @@ CLASS_WORDS = {
     "successful_attack": "successful attack",
 }
 """Class, as `guard_rates.CLASSES` names it -> a person's words."""
+
+HIDDEN_STATES = "hidden states"
+"""What a guard reads that needs the tap; the others read texts."""
+
+
+class _Guard(Protocol):
+    @property
+    def reads(self) -> str: ...
+
+
+_AnyGuard = TypeVar("_AnyGuard", bound=_Guard)
+
+
+def our_guard(guards: Iterable[_AnyGuard]) -> _AnyGuard | None:
+    """The guard that per-attack areas, surrogates and examples are about: the first that reads hidden states."""
+    return next((guard for guard in guards if guard.reads == HIDDEN_STATES), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +131,7 @@ class GuardResult:
     source: str
     """Detector or baseline, and who published it."""
     reads: str
-    """`hidden states`, `prompt`, `response` or `drafts`."""
+    """`HIDDEN_STATES`, `prompt`, `response` or `drafts`."""
     auroc: Auroc | None
     tpr: Mapping[str, Rate]
     """False positive rate, as "0.01" -> share of successful attacks above the threshold for it. Its interval resamples

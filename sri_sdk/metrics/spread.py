@@ -17,14 +17,14 @@ QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """Mean and quantiles of one class per cell, in the unit of the signals."""
+    """Mean and quantiles of one class per cell, float, in the unit of the signals."""
 
     n: int
     """Generations behind it."""
     unseen: int
-    """Generations of the class whose signal is not finite; not behind it."""
+    """Generations of the class that were left out because their signal is not finite."""
     mean: Floats
-    """[T]; NaN where n = 0, as all that follow."""
+    """[T]; this and all that follow are NaN where n = 0."""
     p05: Floats
     """[T] 5 % of the generations lie below."""
     p10: Floats

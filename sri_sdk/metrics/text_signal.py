@@ -1,4 +1,4 @@
-"""The text as a signal: what a detector sees that reads drafts instead of hidden states.
+"""The text as a signal: what a detector sees if it reads drafts instead of hidden states.
 
 The paper's comparison at the level of the text (arXiv 2602.02600): 1 where the draft of a step does not refuse, 0 where
 it does, in the direction of sigma, so that any detector runs on it unchanged.
@@ -21,11 +21,11 @@ Floats = NDArray[np.float32]
 def text_signal(
     drafts: NDArray[Any] | Sequence[Any], grid: StepGrid, clocks: Sequence[NDArray[np.int64]] | None = None
 ) -> Floats:
-    """Refusals of drafts, laid on a step grid: a cell takes its last draft, and holds it until the next.
+    """Refusals of drafts, laid on a step grid: each cell keeps its last draft; empty cells repeat the previous one.
 
     Args:
         drafts: [N, S] what the judge says of each step's draft: words or codes as in `outcomes.codes`, -1 or `""` = no
-            draft. A step without one holds the draft before it; before the first there is no text, so no refusal.
+            draft. A step without one repeats the draft before it; before the first there is no text, so no refusal.
         grid: the grid of the signals this one is compared with.
         clocks: per row [S_i + 1] progress before each of its S_i steps and after the last, in units of the grid's
             budget, as in `Trace.clock`. None = every step is one unit, and a row ends with its last draft.

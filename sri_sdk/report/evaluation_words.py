@@ -6,7 +6,7 @@ import math
 
 from sri_sdk.metrics.auroc import Auroc
 from sri_sdk.metrics.rates import Rate, exact_rate
-from sri_sdk.metrics.results import CLASS_WORDS, AttackResult, Evaluation, GuardResult, ModelResult
+from sri_sdk.metrics.results import CLASS_WORDS, AttackResult, Evaluation, GuardResult, ModelResult, our_guard
 from sri_sdk.report import words
 
 FEW = 10
@@ -39,12 +39,12 @@ def leading(evaluation: Evaluation) -> ModelResult | None:
 
 def ours(model: ModelResult | None) -> GuardResult | None:
     """Our guard on it: the first that reads hidden states."""
-    return ordered(model)[0] if model is not None and model.guards else None
+    return None if model is None else our_guard(model.guards)
 
 
 def ordered(model: ModelResult) -> tuple[GuardResult, ...]:
     """The guards compared on it, ours first."""
-    mine = next((guard for guard in model.guards if guard.reads == "hidden states"), None)
+    mine = our_guard(model.guards)
     return tuple(sorted(model.guards, key=lambda guard: guard is not mine))
 
 

@@ -156,7 +156,7 @@ def test_a_checkpoint_without_a_tokenizer_is_one_line_with_the_next_step(tmp_pat
     done = CliRunner().invoke(main, ["doctor", str(tmp_path)])
     assert done.exit_code == 1 and done.stdout == ""
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert f"model {str(tmp_path)!r}: no tokenizer lies with it" in line and "save_pretrained(" in line
+    assert f"model {str(tmp_path)!r}: no tokenizer is saved with it" in line and "save_pretrained(" in line
 
 
 def test_a_hook_without_a_model_is_wrong_usage() -> None:

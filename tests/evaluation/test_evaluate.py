@@ -9,9 +9,11 @@ import time
 
 import pytest
 
+from sri_sdk.config.fit import HeldOutFold
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.evaluate import evaluate
+from sri_sdk.fitting.fit import fit
 from sri_sdk.metrics.results import to_json
 from tests.evaluation.conftest import write_evaluation_config
 
@@ -74,6 +76,21 @@ def test_results_are_plain_json(found):
 def test_the_same_config_gives_the_same_numbers_in_another_folder(found, tmp_path):
     again = evaluate(load_evaluation(write_evaluation_config(tmp_path, keep_texts=True)))
     assert without_times(again) == without_times(found)
+
+
+def test_a_guard_on_several_layers_is_the_one_that_sri_fit_makes(found, tmp_path):
+    """Same folds, same detector, `layers: [0, final]`: same threshold, and the same score of every generation."""
+    config = load_evaluation(write_evaluation_config(tmp_path)).fit_config("causal")
+    test = HeldOutFold(split="test", harmless=30, harmful=24)
+    fitted = fit(config.model_copy(update={"folds": config.folds.model_copy(update={"test": test})}))
+    assert fitted.guard.manifest.signal.layers == 2
+    held_out = fitted.collected["test"]
+    verdicts = dict(zip([p.text for p in held_out.prompts], fitted.guard.scorer.score(held_out.signals), strict=True))
+    plain = [example for example in found.examples if example.prompt in verdicts]
+    assert plain
+    for example in plain:
+        verdict = verdicts[example.prompt]
+        assert (example.score, example.threshold) == (verdict.score, verdict.threshold)
 
 
 def test_one_model_of_a_config_can_be_evaluated_alone(tmp_path):

@@ -1,5 +1,6 @@
 """Guards on planted generations: thresholds, what could not be scored, and surrogates."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from sri_sdk.config.fit import CalibrateSection, PluginSection
 from sri_sdk.evaluation.guards import GuardScores, baseline_guard, detector_guard, fit_detector, open_baselines
 from sri_sdk.evaluation.surrogate import surrogate_result
 from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.metrics.results import our_guard
 from tests.evaluation.conftest import generations
 
 CELLS = 8
@@ -68,6 +70,30 @@ def test_a_detector_flags_the_dip_and_says_when(fitted):
     assert made.flagged("attack x").all() and made.flagged("harmless").mean() < 0.2
     steps = {v.first_alarm_step for v in made.verdicts["online"]["attack x"]}
     assert steps <= {4, 5}
+
+
+def test_a_dip_on_any_tapped_layer_is_flagged(anchors):
+    """A detector sees every tapped layer, as the guard of `sri fit` does, and not the last one alone."""
+    both = replace(
+        anchors,
+        harmless=np.repeat(anchors.harmless, 2, axis=1),
+        harmful=np.repeat(anchors.harmful, 2, axis=1),
+        fingerprint=Fingerprint({**anchors.fingerprint.hard, "layers": [0, "final"]}, anchors.fingerprint.soft),
+    )
+    sizes = {"train": 100, "reference": 40, "calibration": 99, "x": 20}
+    wide = {name: np.concatenate([high(n, n), high(n + 1, n)], axis=2) for name, n in sizes.items()}
+    wide["x"][:, 4:6, 0] = 0.2
+    groups = {name: generations(sigma, label="harmless", prefix=name) for name, sigma in wide.items()}
+    for part in groups.values():
+        object.__setattr__(part.signals, "fingerprint", both.fingerprint.to_dict())
+    assert guard(fit_detector(AUTOENCODER, groups, both, ALPHA)).flagged("x").all()
+
+
+def test_ours_is_the_first_guard_that_reads_hidden_states(fitted):
+    texts = GuardScores("texts", "s", "response", 0.5, "r", {}, 0.0)
+    first, second = guard(fitted), guard(fitted, threshold="quantile")
+    assert our_guard([texts, first, second]) is first
+    assert our_guard([texts]) is None
 
 
 def test_the_papers_threshold_lies_below_ours(fitted):
@@ -132,7 +158,7 @@ def test_a_baseline_that_cannot_run_here_is_left_out_with_its_reason(tmp_path):
 
 def scores(values, threshold=0.5):
     given = {group: np.asarray(v, dtype=float) for group, v in values.items()}
-    return GuardScores("g", "s", "hidden states", threshold, "r", given, 0.0, True)
+    return GuardScores("g", "s", "hidden states", threshold, "r", given, 0.0)
 
 
 def test_a_surrogate_is_scored_on_what_the_other_model_did():

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_lab.hooks import LabDiffusionHook
 
 import sri_sdk
@@ -11,6 +12,7 @@ from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import BundleError, CaptureError, ModelMismatch
 from sri_sdk.fitting.fit import fit
+from sri_sdk.metrics.guard_rates import guard_rates
 from sri_sdk.scoring.guard import Guard
 
 from .conftest import write_config
@@ -50,6 +52,37 @@ def test_an_interrupted_fit_continues_to_the_same_bytes(tmp_path: Path) -> None:
     assert {r.name for r in whole.guard.manifest.rates} >= {"refused:harmless", "refused:harmful"}
     assert whole.parity < 1
     _recalibrating_keeps_anchors_and_detector(tmp_path / "a", whole)
+
+
+def test_a_fit_exports_once_and_states_the_rates_that_the_exported_guard_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported, export = [], OnnxExporter.export
+
+    def counted(self, parts, target):
+        exported.append(target)
+        return export(self, parts, target)
+
+    monkeypatch.setattr(OnnxExporter, "export", counted)
+    made = fit(load_config(write_config(tmp_path)), quiet)
+    assert len(exported) == 1
+    test = made.collected["test"]
+    verdicts = {rule: made.guard.scorer.score(test.signals, rule=rule) for rule in ("final", "online")}
+    assert made.results == guard_rates(test.prompts, test.outcomes, verdicts)
+
+
+def test_what_an_older_release_kept_of_an_interrupted_fit_is_made_again(tmp_path: Path) -> None:
+    """It wrote .npz files into the same folders."""
+    config = load_config(write_config(tmp_path))
+    with pytest.raises(Killed):
+        fit(config, kill_at("train", 12))
+    for kept in list((tmp_path / "guard" / "cache").rglob("*.safetensors")):
+        np.savez(kept.with_suffix(".npz"), sums=np.zeros(3), done=np.array(12))
+        kept.unlink()
+    assert list((tmp_path / "guard" / "cache").rglob("*.npz"))
+    seen: list[int] = []
+    fit(config, lambda stage, done, _total: seen.append(done) if stage == "anchors" else None)
+    assert seen == [0, 12, 24], "the anchors start anew"
 
 
 def _recalibrating_keeps_anchors_and_detector(folder: Path, before) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sri_sdk.evaluation.store import Store
+from sri_sdk.fitting.store import Store
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, -1], dtype=np.int8)}
 

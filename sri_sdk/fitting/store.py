@@ -1,7 +1,8 @@
-"""Where an evaluation keeps what it generated: safetensors files, one per batch, each whole or absent.
+"""What an interrupted fit or evaluation continues from: safetensors files, one per batch, each whole or absent.
 
-A killed run finds its batches again; a changed config, model or prompt looks in another folder. Signals, outcomes and
-clocks are always kept; responses only where the config asks for them; activations never.
+Every folder is named after a digest of what made its batches, so a changed config, model or prompt looks in another
+folder. Signals, outcomes, clocks and running sums are kept; responses only if the config asks for them; prompts and
+activations never.
 """
 
 from __future__ import annotations
@@ -21,18 +22,32 @@ _NOTE = "sri"
 """Key of our JSON in a file's metadata."""
 
 
+Batch = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
+"""Arrays by name, and notes that JSON can hold."""
+
+
 class Store:
     """One folder of batches, named after everything that made them."""
 
     def __init__(self, root: Path, stage: str, key: Mapping[str, Any]) -> None:
+        """Finds the folder of one stage.
+
+        Args:
+            root: folder of all stages.
+            stage: what is generated, such as `calibration`; part of the folder's name.
+            key: everything the batches depend on, as JSON can hold it.
+
+        Raises:
+            MissingExtra: safetensors is not installed.
+        """
         try:
             import safetensors.numpy  # noqa: F401  # Found missing now, not after the first batch.
         except ImportError as err:
-            raise MissingExtra("Storing generations", extra="capture") from err
+            raise MissingExtra("Keeping generations for an interrupted run", extra="capture") from err
         self.folder = root / f"{stage.replace(' ', '-')}-{digest(dict(key))[:16]}"
 
-    def load(self, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-        """Arrays and notes of a batch; None if it was not written, or is damaged: then it is made again."""
+    def load(self, name: str) -> Batch | None:
+        """A batch; None if it was not written, or is damaged: then it is made again."""
         from safetensors import SafetensorError, safe_open
 
         path = self.folder / f"{name}.safetensors"
@@ -46,19 +61,19 @@ class Store:
             return None
 
     def save(self, name: str, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> None:
-        """Writes a batch, whole or not at all."""
+        """Writes a batch, whole or not at all; `load` gives it back bit for bit."""
         from safetensors.numpy import save_file
 
         with replacing(self.folder / f"{name}.safetensors") as made:
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, made, {_NOTE: json.dumps(notes)})
 
     def load_notes(self, name: str) -> Any:
-        """JSON kept beside the batches, such as what an attack learnt; None if there is none."""
+        """JSON kept beside the batches, such as what an attack learnt; None if it was not written, or is damaged."""
         try:
             return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 
     def save_notes(self, name: str, notes: Any) -> None:
-        """The inverse of `load_notes`."""
+        """Writes JSON beside the batches; `load_notes` gives it back."""
         write_text(self.folder / f"{name}.json", json.dumps(notes, allow_nan=False))
