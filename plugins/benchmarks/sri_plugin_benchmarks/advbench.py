@@ -25,7 +25,6 @@ class AdvBenchDataset(Benchmark):
         "arXiv 2307.15043",
         licence="MIT",
         page="https://github.com/llm-attacks/llm-attacks",
-        url="https://raw.githubusercontent.com/llm-attacks/llm-attacks/{revision}/{file}",
         revision="main",
         files=(DataFile("data/advbench/harmful_behaviors.csv", ("goal",)),),
         harmless="none",

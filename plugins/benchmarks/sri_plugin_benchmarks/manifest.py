@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+GITHUB = "https://github.com/"
+
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
@@ -39,9 +41,7 @@ class Manifest:
     """Authors, title, arXiv number."""
     licence: str
     page: str
-    """Where a person reads about it."""
-    url: str
-    """Where a file is, with `{revision}` and `{file}`."""
+    """Where a person reads about it: a repository on GitHub, or a dataset on the Hugging Face hub."""
     revision: str
     """Commit the facts below are from; a branch where no commit is known."""
     files: tuple[DataFile, ...]
@@ -67,7 +67,10 @@ class Manifest:
             file: one of `files`.
             revision: commit, tag or branch; None = the manifest's own.
         """
-        return self.url.format(revision=revision or self.revision, file=file.name)
+        at = f"{revision or self.revision}/{file.name}"
+        if self.page.startswith(GITHUB):
+            return f"https://raw.githubusercontent.com/{self.page.removeprefix(GITHUB)}/{at}"
+        return f"{self.page}/resolve/{at}"
 
     def how_to_get(self, file: DataFile, revision: str | None = None) -> str:
         """Sentences that say what to download, from where, under which licence, and how to be let in."""

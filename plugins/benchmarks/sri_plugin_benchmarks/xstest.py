@@ -27,7 +27,6 @@ class XSTestDataset(Benchmark):
         "Models, arXiv 2308.01263",
         licence="CC-BY-4.0",
         page="https://github.com/paul-rottger/xstest",
-        url="https://raw.githubusercontent.com/paul-rottger/xstest/{revision}/{file}",
         revision="d7bb5bd738c1fcbc36edd83d5e7d1b71a3e2d84d",
         files=(
             DataFile(
