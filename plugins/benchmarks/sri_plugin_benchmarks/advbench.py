@@ -16,7 +16,7 @@ SRI_PLUGIN_API = 1
 
 
 class AdvBenchDataset(Benchmark):
-    """Plain harmful requests. Near copies of one request may fall into two splits: only equal texts are told apart."""
+    """Plain harmful requests. Near copies of one request may fall into two splits: only equal texts are recognised."""
 
     manifest: ClassVar = Manifest(
         name="advbench",

@@ -18,7 +18,7 @@ HARMFUL = "contrast_"
 
 
 class XSTestDataset(Benchmark):
-    """The over-refusal test: whoever refuses a harmless one is too careful."""
+    """The over-refusal test: a model that refuses a harmless request is too careful."""
 
     manifest: ClassVar = Manifest(
         name="xstest",
