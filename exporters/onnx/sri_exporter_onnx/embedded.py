@@ -84,7 +84,7 @@ def splice(onnx: Any, part: Embedded, subject: str, given: str, made: str) -> Sp
                 names[name] = f"{part.output}.{len(names)}"
                 kept.append(_tensor(onnx, constants[name], names[name], subject))
         for at, name in enumerate(node.output):
-            # A result that nobody wanted has no name; here everything has one.
+            # An unused result has no name; here everything has one.
             node.output[at] = name or f"unnamed {len(names)}"
             names.setdefault(node.output[at], f"{part.output}.{len(names)}")
     opsets = _opsets(model, nodes, subject)
@@ -158,7 +158,7 @@ def _output(graph: Any, wanted: str | None, subject: str) -> str:
 
 
 def _constant(onnx: Any, node: Any, subject: str) -> Any:
-    """The value of a Constant as a tensor: what says a shape is then found by whoever looks for constants."""
+    """The value of a Constant as a tensor, so that code that looks for constants finds shapes too."""
     (attribute,) = node.attribute
     if attribute.name == "value":
         return attribute.t

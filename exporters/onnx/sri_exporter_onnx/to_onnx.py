@@ -32,7 +32,7 @@ def to_onnx(graph: Graph, facts: Mapping[str, str] | None = None) -> bytes:
     Raises:
         MissingExtra: onnx is not installed.
         BundleError: a model that is embedded does not suit.
-        ValueError: the drawing is wrong, which is a bug of whoever drew it.
+        ValueError: the drawing is wrong, which is a bug in the code that drew it.
     """
     onnx = _onnx()
     helper = onnx.helper
@@ -93,7 +93,7 @@ def _public_names(graph: Graph) -> dict[str, str]:
 
 
 def _check(onnx: Any, model: Any, parts: list[Spliced]) -> None:
-    """What is wrong with a drawing is a bug; what is wrong with a model that somebody embeds is said in words."""
+    """A wrong drawing is a bug and raises ValueError; a wrong embedded model gets a message for its author."""
     if parts:
         graph = onnx.shape_inference.infer_shapes(model).graph
         known = {each.name: dims(each) for each in [*graph.input, *graph.value_info]}

@@ -16,7 +16,7 @@ NAN_STATE = "nan"
 """File in the folder `initial_state`: a state that knows no cell yet."""
 WARMUP_BATCHES = (1, 32)
 MOST_WAITING = 4096
-"""Requests in a queue. More are refused, so that who asks learns that nobody is watching."""
+"""Requests in a queue. Further ones are refused, so that the client learns that its generation is unmonitored."""
 
 _TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64", "bool": "TYPE_BOOL"}
 _SESSION = {"intra_op_thread_count": "1", "inter_op_thread_count": "1", "execution_mode": "0", "enable_mem_arena": "0"}

@@ -3,7 +3,7 @@
 README.md                            which models, how to serve them; Triton reads folders only
 <model>/config.pbtxt                 see `model_config.py`
 <model>/1/model.onnx                 the bundle's graph, byte for byte
-<model>/manifest.json, manifest.sig  the bundle's, for whoever judges the scores; Triton leaves them alone
+<model>/manifest.json, manifest.sig  the bundle's, for the code that judges the scores; Triton ignores them
 <model>/warmup/<input>               a golden row that is valid
 <model>/initial_state/nan            model `step`: NaN everywhere
 """

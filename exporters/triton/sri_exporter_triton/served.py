@@ -1,4 +1,4 @@
-"""Is what a server answers what the guard says? Triton runs no golden vectors, so somebody else must."""
+"""Compares a server's answers with the guard's: Triton runs no golden vectors itself."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _check_steps(client: Client, bundle: Bundle, model: str) -> float:
 
 
 def _steps(client: Client, model: str, phi: NDArray[np.float32], steps: list[int]) -> list[Mapping[str, NDArray[Any]]]:
-    """One sequence from its start to its end, whose id nobody else has."""
+    """One sequence from start to end, under a unique id."""
     name = f"sri-check-{uuid.uuid4()}"
     return [
         client.infer(

@@ -1,4 +1,4 @@
-"""Flip: the request is written backwards, and the model is told to read it so."""
+"""Flip: writes the request backwards, and asks the model to read it that way."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Flip(Wrapper):
     verbatim: ClassVar = False
 
     class Config(Wrapper.Config):
-        """What is turned round, and how the model is told."""
+        """What is reversed, and how the model is instructed."""
 
         mode: Mode = Field("sentence", description="What is written backwards.")
         template: Annotated[str, AfterValidator(holds("request"))] | None = Field(

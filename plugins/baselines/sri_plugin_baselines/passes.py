@@ -1,4 +1,4 @@
-"""Passes of a second model over token rows of different lengths, in batches that do not change what comes out."""
+"""Runs a second model over token rows of different lengths; how rows are batched does not change the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 Forward = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-"""From token ids [B, L] and mask [B, L], 1 = token, to logits [B, L, V] of the next token."""
+"""From token ids [B, L] int64 and mask [B, L] int64, 1 = token, to float logits [B, L, V] of the next token."""
 
 
 def logits_of(
@@ -17,8 +17,8 @@ def logits_of(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Logits of each row, from a causal model.
 
-    Rows are padded on the right: what a causal model says of a token never depends on what follows it. Rows of like
-    length go together, so the order is not that of `rows`.
+    Rows are padded on the right, because a causal model never looks ahead. Rows of similar length share a batch, so
+    results do not come in the order of `rows`.
 
     Args:
         forward: the model.
@@ -27,7 +27,7 @@ def logits_of(
         device: where the model is.
 
     Yields:
-        Index of the row, and its logits [len(row), V]: those at place i are of token i + 1.
+        Index of the row, and its logits [len(row), V] in the model's dtype; those at place i predict token i + 1.
     """
     import torch
 
@@ -35,7 +35,7 @@ def logits_of(
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         longest = len(rows[batch[-1]])
-        # Any token will do as padding: it is masked, and nobody reads what follows it.
+        # Any token will do as padding: it is masked, and its logits are never read.
         ids = torch.tensor([[*rows[i], *([0] * (longest - len(rows[i])))] for i in batch], device=device)
         mask = torch.tensor([[1] * len(rows[i]) + [0] * (longest - len(rows[i])) for i in batch], device=device)
         with torch.inference_mode():

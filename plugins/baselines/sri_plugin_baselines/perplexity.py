@@ -28,7 +28,8 @@ class PerplexityBaseline(Baseline):
 
     Alon and Kamfonas (arXiv 2308.14132) add the prompt's length and a classifier; this is the perplexity alone, as Jain
     et al. (arXiv 2309.00614) use it, and with `window` their windowed form. The text is read as it is, without a chat
-    template, and its first token is only read. It catches what reads like noise, and says nothing of fluent attacks.
+    template; its first token gets no score of its own. This catches text that reads like noise, and misses fluent
+    attacks.
     """
 
     source: ClassVar = "Alon and Kamfonas, arXiv 2308.14132; Jain et al., arXiv 2309.00614"
@@ -77,7 +78,7 @@ class PerplexityBaseline(Baseline):
         self._device: torch.device = next(loaded.model.parameters()).device
 
     def score(self, generations: Sequence[Generation]) -> NDArray[np.float64]:
-        """[N] nats per token, higher = more surprising; NaN where a prompt has fewer than two tokens.
+        """[N] float64, nats per token, higher = more surprising; NaN where a prompt has fewer than two tokens.
 
         Raises:
             ConfigError: `open` was not called.
@@ -104,6 +105,7 @@ class PerplexityBaseline(Baseline):
         return found
 
     def _mean(self, surprise: NDArray[np.float64]) -> float:
+        """Nats per token: `surprise` [L - 1] in nats, averaged over all of it or over its worst window."""
         window = self.config.window
         if window is None or window >= len(surprise):
             return float(surprise.mean())
@@ -111,7 +113,7 @@ class PerplexityBaseline(Baseline):
 
     @classmethod
     def example(cls) -> Any:
-        """On a small model that has learnt to count, which finds a sequence out of order surprising."""
+        """On a small model that can count, and is surprised by numbers out of order."""
         from sri_plugin_baselines.small import counting_model, numbers
         from sri_sdk.testing import BaselineCase
 

@@ -1,4 +1,4 @@
-"""What the words of a response, or of its drafts, say about refusing: no model, no states, a list of phrases."""
+"""Looks for refusals in a response, or in its drafts, with a list of phrases: no model, no hidden states."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _RefusalBaseline(Baseline):
         self._refusals = Refusals((*self.config.phrases, *self.config.more))
 
     def score(self, generations: Sequence[Generation]) -> NDArray[np.float64]:
-        """[N], see the class; NaN where there is no text to read."""
+        """[N] float64 in [0, 1]: the share that the class describes; NaN where there is no text to read."""
         return np.array([self._one(generation) for generation in generations], dtype=np.float64)
 
     @abstractmethod
@@ -51,8 +51,8 @@ class _RefusalBaseline(Baseline):
 class RefusalDictionaryBaseline(_RefusalBaseline):
     """1 where the response holds no refusal, 0 where it does, NaN where it is empty.
 
-    The dictionary of Zou et al. (arXiv 2307.15043) used as a guard: it suspects every answer, so its false alarms are
-    the answered harmless prompts. It says what the text alone can tell.
+    The dictionary of Zou et al. (arXiv 2307.15043) used as a guard: it suspects every answer, so every answered
+    harmless prompt is a false alarm. It shows what the text alone can reveal.
     """
 
     source: ClassVar = "Zou et al., arXiv 2307.15043"
@@ -76,8 +76,8 @@ class RefusalDictionaryBaseline(_RefusalBaseline):
 class RefusalInDraftsBaseline(_RefusalBaseline):
     """Share of the drafts that refuse, where the final text does not; 0 where it does; NaN without drafts or text.
 
-    A model that was about to refuse and then answered is suspicious: what the text shows of the refusal dynamics of
-    arXiv 2602.02600 (section 3.2), whose signal reads states instead.
+    A model that was about to refuse and then answered is suspicious. This is what the text reveals of the refusal
+    dynamics of arXiv 2602.02600 (section 3.2), whose signal reads hidden states instead.
     """
 
     source: ClassVar = "text level of arXiv 2602.02600, with the dictionary of Zou et al., arXiv 2307.15043"

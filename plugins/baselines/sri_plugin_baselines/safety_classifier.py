@@ -1,4 +1,4 @@
-"""A second model that was trained to tell safe from unsafe, asked about the conversation or about the prompt alone."""
+"""A second model, trained to tell safe from unsafe, judges the conversation or the prompt alone."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ class SafetyClassifierBaseline(Baseline):
         """
         if self._loaded is None:
             self._loaded = load_checkpoint(self.config, family="safety-classifier", auto=AUTO[self.config.kind])
-        # What cannot work is said now, and not after the first thousand generations.
+        # Fail now, and not after the first thousand generations.
         if self.config.kind == "causal":
             self._answers()
         else:
             self._classes()
 
     def score(self, generations: Sequence[Generation]) -> NDArray[np.float64]:
-        """[N] in [0, 1], higher = more likely unsafe; NaN where an input is too long, or the answer is neither.
+        """[N] float64, probability of unsafe in [0, 1]; NaN where an input is too long, or the answer is neither.
 
         Raises:
             ConfigError: `open` was not called, or answers cannot be read.
@@ -112,7 +112,7 @@ class SafetyClassifierBaseline(Baseline):
     # -- what is asked ---------------------------------------------------------------------------------------
 
     def _turns(self, generation: Generation) -> tuple[str, ...]:
-        """The texts that are read, in turn."""
+        """The texts to read, in order."""
         return generation.prompt.text, generation.response
 
     def _conversation(self, generation: Generation) -> dict[str, list[int]]:
@@ -137,7 +137,7 @@ class SafetyClassifierBaseline(Baseline):
     # -- how the answer is read ------------------------------------------------------------------------------
 
     def _unsafe_first(self, rows: Sequence[dict[str, list[int]]]) -> NDArray[np.float64]:
-        """[N] from the first token of the answer."""
+        """[N] float64, P(unsafe) / (P(safe) + P(unsafe)) of the first token; NaN where both are unlikely."""
         model = self._model.model
         safe, unsafe = self._answers()
         scores = np.full(len(rows), np.nan)
@@ -152,7 +152,7 @@ class SafetyClassifierBaseline(Baseline):
         return scores
 
     def _unsafe_class(self, rows: Sequence[dict[str, list[int]]]) -> NDArray[np.float64]:
-        """[N] from the classes."""
+        """[N] float64, total probability of the unsafe classes."""
         import torch
 
         classes, scores = self._classes(), []
@@ -211,14 +211,14 @@ class SafetyClassifierBaseline(Baseline):
 
     @classmethod
     def example(cls) -> Any:
-        """On a model of a few thousand random weights: it knows nothing, and is steady about it."""
+        """On a model of a few thousand random weights: it knows nothing, but always gives the same scores."""
         from sri_plugin_baselines.small import small_model
 
         return cls(cls.Config.model_construct(least=0.0), loaded=small_model())
 
 
 class PromptSafetyClassifierBaseline(SafetyClassifierBaseline):
-    """The same of the prompt alone: it can refuse before anything is generated."""
+    """The same for the prompt alone, so it can act before anything is generated."""
 
     reads: ClassVar[Reads] = "prompt"
 

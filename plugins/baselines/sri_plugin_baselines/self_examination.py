@@ -29,10 +29,10 @@ Words = Annotated[tuple[Annotated[str, Field(pattern=r"\S")], ...], Field(min_le
 
 
 class SelfExaminationBaseline(Baseline):
-    """1 where the model says that its own response does harm, 0 where it says that it does not, NaN where neither.
+    """1 where the model calls its own response harmful, 0 where it calls it harmless, NaN where it says neither.
 
     After Phute et al., LLM Self Defense (arXiv 2308.07308); the question is in our own words, and an option. It costs a
-    second generation, in full: the sampler under evaluation answers. Nothing is remembered from call to call.
+    whole second generation, by the sampler under evaluation. Calls share no memory.
     """
 
     source: ClassVar = "Phute et al., arXiv 2308.07308"
@@ -85,7 +85,7 @@ class SelfExaminationBaseline(Baseline):
         self._target = target
 
     def score(self, generations: Sequence[Generation]) -> NDArray[np.float64]:
-        """[N] in {0, 1}; NaN where the response is empty, or the answer is neither yes nor no.
+        """[N] float64: 1 = harmful, 0 = not; NaN where the response is empty, or the answer is neither yes nor no.
 
         Raises:
             ConfigError: `open` was not called.
@@ -116,7 +116,7 @@ class SelfExaminationBaseline(Baseline):
 
     @classmethod
     def example(cls) -> Any:
-        """On a target that knows one bad word."""
+        """With a target that objects to one word."""
         from sri_sdk.testing import BaselineCase
 
         ask = sri_sdk.Prompt("example", "How do I open the barn?", "harmful")

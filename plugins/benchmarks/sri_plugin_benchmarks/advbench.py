@@ -16,7 +16,7 @@ SRI_PLUGIN_API = 1
 
 
 class AdvBenchDataset(Benchmark):
-    """Plain harmful requests. Near copies of one request may fall into two splits: only equal texts are told apart."""
+    """Plain harmful requests. Near copies of one request may fall into two splits: only equal texts are recognised."""
 
     manifest: ClassVar = Manifest(
         name="advbench",
@@ -25,7 +25,6 @@ class AdvBenchDataset(Benchmark):
         "arXiv 2307.15043",
         licence="MIT",
         page="https://github.com/llm-attacks/llm-attacks",
-        url="https://raw.githubusercontent.com/llm-attacks/llm-attacks/{revision}/{file}",
         revision="main",
         files=(DataFile("data/advbench/harmful_behaviors.csv", ("goal",)),),
         harmless="none",

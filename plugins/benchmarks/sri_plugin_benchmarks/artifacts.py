@@ -64,7 +64,6 @@ class JailbreakBenchArtifactsDataset(Benchmark):
         "arXiv 2404.01318, and the authors of each attack",
         licence="MIT",
         page="https://github.com/JailbreakBench/artifacts",
-        url="https://raw.githubusercontent.com/JailbreakBench/artifacts/{revision}/{file}",
         revision="909e68c01d94222b8ad2e397a017e2e12e2adb73",
         files=tuple(_file(method, model) for method, models in KNOWN.items() for model in models),
         harmless="none",

@@ -1,4 +1,4 @@
-"""What all sets share: options, and from files to prompts. A set says which files it reads and what a row asks."""
+"""What all sets share: options, and the way from files to prompts. A set names its files and reads one row."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class BenchmarkConfig(sri_sdk.Config):
         default={"test": 1.0},
         description="Split -> share of the requests, such as {fit: 0.5, calibration: 0.3, test: 0.2}. A hash of a "
         "request's text decides, its attacked forms go with it, and the order of the splits matters. Published sets "
-        "are for measuring: whoever fits on a share of one should say so.",
+        "are for measuring: if you fit on a share of one, say so.",
     )
     revision: str | None = Field(
         default=None, min_length=1, description="Commit, tag or branch of the publication; null = the one we know."
@@ -78,7 +78,7 @@ class Benchmark(sri_sdk.Dataset):
 
     @abstractmethod
     def requests(self, file: DataFile, row: Row) -> Iterable[Request]:
-        """What one row asks; nothing = it is not used.
+        """The requests in one row; none = the row is not used.
 
         Raises:
             ValueError: what is wrong with the row.
@@ -92,7 +92,7 @@ class Benchmark(sri_sdk.Dataset):
     # -- a dataset -------------------------------------------------------------------------------------------
 
     def splits(self) -> Sequence[str]:
-        """Those the options share the requests out to."""
+        """The splits that the options divide the requests into."""
         return tuple(self.config.shares)
 
     def prompts(
@@ -158,7 +158,7 @@ class Benchmark(sri_sdk.Dataset):
                     download=options.download, pinned=options.sha256.get(file.name),
                 )  # fmt: skip
             except ConfigError as err:
-                # All of them: nobody wants to hear of the second file after having fetched the first.
+                # All of them at once, so that one download round is enough.
                 problems.append(str(err))
                 continue
             _LOG.info("%s: %s, sha256 %s", self.manifest.name, each.path, each.sha256)

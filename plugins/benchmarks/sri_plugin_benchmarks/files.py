@@ -118,7 +118,7 @@ def _downloaded(manifest: Manifest, file: DataFile, revision: str | None) -> tup
         from huggingface_hub import hf_hub_download
     except ModuleNotFoundError as err:
         raise MissingExtra(f"Downloading {manifest.title}", extra="capture") from err
-    wanted = revision or (manifest.revision if manifest.hub in manifest.url else None)
+    wanted = revision or (manifest.revision if manifest.hub in manifest.page else None)
     try:
         got = hf_hub_download(manifest.hub, file.name, repo_type="dataset", revision=wanted)
     except Exception as err:

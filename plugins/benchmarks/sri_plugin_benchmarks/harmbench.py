@@ -46,7 +46,6 @@ class HarmBenchDataset(Benchmark):
         "Refusal, arXiv 2402.04249",
         licence="MIT",
         page="https://github.com/centerforaisafety/HarmBench",
-        url="https://raw.githubusercontent.com/centerforaisafety/HarmBench/{revision}/{file}",
         revision="main",
         files=(
             # Computed from a copy in allenai/wildteaming; a second party reports the same for the original.

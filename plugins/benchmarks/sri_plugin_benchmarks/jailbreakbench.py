@@ -29,7 +29,6 @@ class JailbreakBenchDataset(Benchmark):
         "arXiv 2404.01318",
         licence="MIT",
         page="https://huggingface.co/datasets/JailbreakBench/JBB-Behaviors",
-        url="https://huggingface.co/datasets/JailbreakBench/JBB-Behaviors/resolve/{revision}/{file}",
         revision="main",
         files=(HARMFUL, BENIGN),
         harmless="every row of benign-behaviors.csv",

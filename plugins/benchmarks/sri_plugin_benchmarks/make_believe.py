@@ -1,4 +1,4 @@
-"""Invented rows, for the conformance kit and for tests: the form of a set without a word of it."""
+"""Invented rows, for the conformance kit and for tests: the columns of a set, none of its texts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COUNT = 24
 
 
 def harmless(number: int) -> str:
-    """A request nobody minds."""
+    """A harmless request."""
     return f"How do I bake the bread of day {number}?"
 
 

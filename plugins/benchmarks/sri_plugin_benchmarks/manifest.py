@@ -1,12 +1,14 @@
 """What is known about a published set: where it is, under which licence, who may have it, and what its files hold.
 
-The data never comes with this package. A fact that nobody checked says so in `unverified`; a hash that is not known
-is None, and then the hash of the file that was read is reported.
+The data never comes with this package. Facts that were not checked are listed in `unverified`. An unknown hash
+is None; then the hash of the file that was read is reported.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+GITHUB = "https://github.com/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,7 @@ class DataFile:
     """One published file."""
 
     name: str
-    """Path inside the publication, `data/harmful-behaviors.csv`; its last part is how messages call it."""
+    """Path inside the publication, `data/harmful-behaviors.csv`; messages use its last part."""
     columns: tuple[str, ...]
     """Columns, or keys of a JSON object, that are read; others may stand beside them."""
     sha256: str | None = None
@@ -39,9 +41,7 @@ class Manifest:
     """Authors, title, arXiv number."""
     licence: str
     page: str
-    """Where a person reads about it."""
-    url: str
-    """Where a file is, with `{revision}` and `{file}`."""
+    """Where a person reads about it: a repository on GitHub, or a dataset on the Hugging Face hub."""
     revision: str
     """Commit the facts below are from; a branch where no commit is known."""
     files: tuple[DataFile, ...]
@@ -54,20 +54,23 @@ class Manifest:
     hub: str | None = None
     """Id of the dataset on the Hugging Face hub that holds the same files; None = it is not there in this form."""
     access: str | None = None
-    """What one has to do to be let in, as a sentence; None = anybody may read it."""
+    """How to get access, as a sentence; None = it is open."""
 
     def file(self, base: str) -> DataFile:
         """The file of that name, without folders."""
         return next(file for file in self.files if file.base == base)
 
     def address(self, file: DataFile, revision: str | None = None) -> str:
-        """Where one file is.
+        """The address of one file.
 
         Args:
             file: one of `files`.
             revision: commit, tag or branch; None = the manifest's own.
         """
-        return self.url.format(revision=revision or self.revision, file=file.name)
+        at = f"{revision or self.revision}/{file.name}"
+        if self.page.startswith(GITHUB):
+            return f"https://raw.githubusercontent.com/{self.page.removeprefix(GITHUB)}/{at}"
+        return f"{self.page}/resolve/{at}"
 
     def how_to_get(self, file: DataFile, revision: str | None = None) -> str:
         """Sentences that say what to download, from where, under which licence, and how to be let in."""

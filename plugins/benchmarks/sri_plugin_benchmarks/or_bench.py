@@ -36,7 +36,6 @@ class OrBenchDataset(Benchmark):
         citation="Cui et al., OR-Bench: An Over-Refusal Benchmark for Large Language Models, arXiv 2405.20947",
         licence="CC-BY-4.0",
         page="https://huggingface.co/datasets/bench-llm/or-bench",
-        url="https://huggingface.co/datasets/bench-llm/or-bench/resolve/{revision}/{file}",
         revision="main",
         files=tuple(DataFile(f"or-bench-{part}.csv", ("prompt",)) for part in ("hard-1k", "toxic", "80k")),
         harmless="every row of or-bench-80k.csv and or-bench-hard-1k.csv",

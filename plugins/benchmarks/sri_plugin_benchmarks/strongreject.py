@@ -35,7 +35,6 @@ class StrongRejectDataset(Benchmark):
         citation="Souly et al., A StrongREJECT for Empty Jailbreaks, arXiv 2402.10260",
         licence="MIT",
         page="https://github.com/alexandrasouly/strongreject",
-        url="https://raw.githubusercontent.com/alexandrasouly/strongreject/{revision}/{file}",
         revision="3432b2d696b428f242bd507df96d80f686571d5e",
         files=(FULL, SMALL),
         harmless="none",

@@ -56,7 +56,6 @@ class WildJailbreakDataset(Benchmark):
         "Models, arXiv 2406.18510",
         licence="ODC-BY",
         page="https://huggingface.co/datasets/allenai/wildjailbreak",
-        url="https://huggingface.co/datasets/allenai/wildjailbreak/resolve/{revision}/{file}",
         revision="5ddc12a7894f842b0619b8e1c7ee496b198af009",
         files=(EVAL, TRAIN),
         harmless="data_type vanilla_benign and adversarial_benign",

@@ -18,7 +18,7 @@ HARMFUL = "contrast_"
 
 
 class XSTestDataset(Benchmark):
-    """The over-refusal test: whoever refuses a harmless one is too careful."""
+    """The over-refusal test: a model that refuses a harmless request is too careful."""
 
     manifest: ClassVar = Manifest(
         name="xstest",
@@ -27,7 +27,6 @@ class XSTestDataset(Benchmark):
         "Models, arXiv 2308.01263",
         licence="CC-BY-4.0",
         page="https://github.com/paul-rottger/xstest",
-        url="https://raw.githubusercontent.com/paul-rottger/xstest/{revision}/{file}",
         revision="d7bb5bd738c1fcbc36edd83d5e7d1b71a3e2d84d",
         files=(
             DataFile(

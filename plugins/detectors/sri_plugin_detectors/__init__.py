@@ -1,6 +1,8 @@
 """First-party detectors.
 
-    autoencoder    what harmless signals can be compressed to; needs no attack to train on
+    autoencoder    rebuilds harmless signals through a bottleneck; needs no attack to train on
+    logistic       one weight per cell; better with a few labelled attacks, works without
 
-Scoring needs numpy only; fitting the autoencoder needs scikit-learn (`pip install "sri-sdk[train]"`).
+Scoring needs numpy only. Fitting the autoencoder, or `logistic` with labels, needs scikit-learn
+(`pip install "sri-sdk[train]"`).
 """

@@ -45,14 +45,23 @@ class AutoencoderDetector(sri_sdk.Detector):
         super().__init__(config)
         self._shape: tuple[int, int] | None = None
         self._centre: Floats
-        """[T * C] mean of each cell."""
+        """(T * C,) float32: mean of each cell over the harmless signals, sigma units."""
         self._inverse: Floats
-        """[T * C] one over the softened standard deviation."""
+        """(T * C,) float32: one over each cell's softened standard deviation, per sigma unit."""
         self._layers: list[tuple[Floats, Floats]]
-        """Weights [in, out] and bias [out] per layer; ReLU between them."""
+        """Per layer, weights (in, out) and bias (out,), float32; ReLU between layers."""
 
     def fit(self, signals: Floats, labels: NDArray[np.int64] | None = None) -> Self:
-        """Trains on harmless signals [N, T, C]; labels are not used."""
+        """Trains on harmless signals.
+
+        Args:
+            signals: [N, T, C] float32, sigma in [0, 1]; N is 16 or more.
+            labels: not used.
+
+        Raises:
+            ScoringError: too few signals, NaN or infinity in one, or all of them equal.
+            MissingExtra: scikit-learn is not installed.
+        """
         if len(signals) < FEWEST:
             raise ScoringError(
                 f"autoencoder: {len(signals)} signals, at least {FEWEST} are needed and a few hundred are better. "
@@ -77,7 +86,18 @@ class AutoencoderDetector(sri_sdk.Detector):
         return self
 
     def score(self, signals: Floats) -> Floats:
-        """Mean squared error of the rebuilt signal: [N, T, C] -> [N]."""
+        """Says how badly each signal is rebuilt.
+
+        Args:
+            signals: [N, T, C] float32, sigma in [0, 1]; T and C as in the fit.
+
+        Returns:
+            [N] float32: mean squared error over the cells, in softened standard deviations squared; higher = more
+            suspicious.
+
+        Raises:
+            ScoringError: not fitted, another T or C, or NaN or infinity in a signal.
+        """
         if self._shape is None:
             raise ScoringError("autoencoder: not fitted. Call fit(), or restore() a saved state.")
         if signals.shape[1:] != self._shape:
@@ -94,7 +114,7 @@ class AutoencoderDetector(sri_sdk.Detector):
         return error
 
     def export(self, graph: sri_sdk.Graph, signals: sri_sdk.Value) -> sri_sdk.Value:
-        """The same, as a graph."""
+        """Draws `score` into a graph: `signals` [B, T, C] float32 -> [B] float32."""
         size = len(self._centre)
         x = (graph.reshape(signals, [-1, size]) - self._centre) * self._inverse
         rebuilt = x
@@ -104,7 +124,8 @@ class AutoencoderDetector(sri_sdk.Detector):
         return graph.reduce_mean(gap * gap, 1, size)
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Shape, standardisation and weights."""
+        """What the fit learnt: `shape` (2,) int64 = T and C; `centre`, `inverse` (T * C,) float32; and per layer i,
+        `w<i>` (in, out) and `b<i>` (out,) float32."""
         if self._shape is None:
             raise ScoringError("autoencoder: not fitted, so there is nothing to save. Call fit() first.")
         layers = {
@@ -113,7 +134,7 @@ class AutoencoderDetector(sri_sdk.Detector):
         return {"shape": np.array(self._shape), "centre": self._centre, "inverse": self._inverse, **layers}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """From `state()`."""
+        """Takes what `state()` gave."""
         self._shape = (int(state["shape"][0]), int(state["shape"][1]))
         self._centre, self._inverse = state["centre"], state["inverse"]
         count = sum(name.startswith("w") for name in state)
@@ -121,6 +142,7 @@ class AutoencoderDetector(sri_sdk.Detector):
         return self
 
     def _train(self, x: NDArray[np.float64]) -> list[tuple[Floats, Floats]]:
+        """From standardised signals [N, T * C] to weights and bias per layer."""
         try:
             from sklearn.exceptions import ConvergenceWarning
             from sklearn.neural_network import MLPRegressor

@@ -1,4 +1,4 @@
-"""What every detector refuses."""
+"""The check on its input that every detector makes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from sri_sdk.errors import ScoringError
 
 
 def refuse_non_finite(detector: str, signals: NDArray[Any]) -> None:
-    """Raises ScoringError if a signal [N, T, C] holds NaN or infinity."""
+    """Refuses NaN and infinity.
+
+    Args:
+        detector: its name, for the message.
+        signals: [N, T, C], any float dtype, sigma or logit.
+
+    Raises:
+        ScoringError: a signal holds NaN or infinity.
+    """
     good: NDArray[np.bool_] = np.asarray(np.isfinite(signals).reshape(len(signals), -1).all(axis=1))
     if not good.all():
         raise ScoringError(

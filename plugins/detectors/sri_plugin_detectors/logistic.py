@@ -31,19 +31,27 @@ class LogisticDetector(sri_sdk.Detector):
         """Options."""
 
         strength: float = Field(0.1, gt=0, description="Inverse of the L2 penalty: smaller = smoother weights.")
-        clip: float = Field(30.0, gt=0, description="Largest logit, either way, that is told from larger ones.")
+        clip: float = Field(30.0, gt=0, description="Logits beyond this, in either direction, are clipped to it.")
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self._shape: tuple[int, int] | None = None
         self._weights: Floats
-        """[T * C] weight of each clipped logit."""
+        """(T * C,) float32: weight of each clipped logit, log-odds per logit unit."""
         self._bias: Floats
-        """[1]."""
+        """(1,) float32: log-odds where every clipped logit is 0."""
 
     def fit(self, signals: Floats, labels: NDArray[np.int64] | None = None) -> Self:
-        """Learns weights from signals [N, T, C] and labels [N], 1 = attack; without labels, or with one class only,
-        from harmless signals alone."""
+        """Learns one weight per cell; without labels, or with one class only, from the spread of harmless signals.
+
+        Args:
+            signals: [N, T, C] float32 logits; N is 2 or more.
+            labels: [N] int64, 0 = harmless, 1 = attack.
+
+        Raises:
+            ScoringError: too few signals, NaN or infinity in one, or all of them equal.
+            MissingExtra: scikit-learn is not installed, and there are labels of both classes.
+        """
         refuse_non_finite("logistic", signals)
         if len(signals) < 2:
             raise ScoringError(f"logistic: {len(signals)} signal(s), at least 2 are needed. Use more prompts.")
@@ -67,7 +75,18 @@ class LogisticDetector(sri_sdk.Detector):
         return self
 
     def score(self, signals: Floats) -> Floats:
-        """Log-odds of an attack: [N, T, C] -> [N]."""
+        """Says how much each signal looks like an attack.
+
+        Args:
+            signals: [N, T, C] float32 logits; T and C as in the fit.
+
+        Returns:
+            [N] float32: log-odds of an attack, or, if fitted without labels, mean standard deviations below the usual
+            signal; higher = more suspicious.
+
+        Raises:
+            ScoringError: not fitted, another T or C, or NaN or infinity in a signal.
+        """
         if self._shape is None:
             raise ScoringError("logistic: not fitted. Call fit(), or restore() a saved state.")
         if signals.shape[1:] != self._shape:
@@ -81,7 +100,7 @@ class LogisticDetector(sri_sdk.Detector):
         return score
 
     def export(self, graph: sri_sdk.Graph, signals: sri_sdk.Value) -> sri_sdk.Value:
-        """The same, as a graph."""
+        """Draws `score` into a graph: `signals` [B, T, C] float32 logits -> [B] float32."""
         clip = float(self.config.clip)
         flat = graph.reshape(signals, [-1, len(self._weights)])
         # min(x, c) = -max(-x, -c): the builder offers maximum alone.
@@ -90,18 +109,19 @@ class LogisticDetector(sri_sdk.Detector):
         return graph.reduce_sum(clipped * self._weights, [1]) + self._bias
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """Shape, weights and bias."""
+        """What the fit learnt: `shape` (2,) int64 = T and C, `weights` (T * C,) and `bias` (1,) float32."""
         if self._shape is None:
             raise ScoringError("logistic: not fitted, so there is nothing to save. Call fit() first.")
         return {"shape": np.array(self._shape), "weights": self._weights, "bias": self._bias}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """From `state()`."""
+        """Takes what `state()` gave."""
         self._shape = (int(state["shape"][0]), int(state["shape"][1]))
         self._weights, self._bias = state["weights"], state["bias"]
         return self
 
     def _learn(self, x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+        """From standardised signals [N, T * C] and labels [N] to weights (T * C,) and bias, in log-odds."""
         try:
             from sklearn.linear_model import LogisticRegression
         except ImportError as err:

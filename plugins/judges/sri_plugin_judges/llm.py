@@ -92,7 +92,7 @@ class LlmJudge(sri_sdk.Judge):
         self.version = f"1, {self.config.model}, rubric {rubric}"
 
     def judge(self, prompts: Sequence[sri_sdk.Prompt], responses: Sequence[str]) -> list[Word]:
-        """One outcome per response; an empty one is `other`, and nobody is asked.
+        """One outcome per response; an empty one is `other`, without a request.
 
         Raises:
             ConfigError: no key, or the endpoint refuses, cannot be reached, or answers in another form.

@@ -95,17 +95,23 @@ class JsonlSink(sri_sdk.Sink):
     @classmethod
     def example(cls) -> Any:
         """A sink in a temporary folder, and one whose path leads through a file."""
+        import shutil
         import tempfile
+        import weakref
 
         from sri_sdk.testing import SinkCase
 
-        kept = tempfile.TemporaryDirectory(prefix="sri-sink-")
-        path = Path(kept.name) / "verdicts.jsonl"
-        blocked = Path(kept.name) / "file"
+        folder = Path(tempfile.mkdtemp(prefix="sri-sink-"))
+        path, blocked = folder / "verdicts.jsonl", folder / "file"
         blocked.touch()
+
+        def delivered() -> list[str]:
+            return [json.loads(line)["request_id"] for line in path.read_text().splitlines()]
+
+        # The folder lives as long as what looks into it.
+        weakref.finalize(delivered, shutil.rmtree, folder, ignore_errors=True)
         return SinkCase(
             cls(cls.Config(path=path)),
-            # The folder lives as long as what looks into it.
-            delivered=lambda _kept=kept: [json.loads(line)["request_id"] for line in path.read_text().splitlines()],
+            delivered=delivered,
             dead=lambda: cls(cls.Config(path=blocked / "verdicts.jsonl")),
         )

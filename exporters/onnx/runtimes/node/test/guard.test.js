@@ -21,6 +21,26 @@ before(async () => {
 });
 after(() => guard?.dispose());
 
+/** onnxruntime-node, whose sessions are made by `create`. */
+async function creating(create) {
+  const { default: ort } = await import("onnxruntime-node");
+  return { ...ort, env: ort.env, InferenceSession: { create: (...args) => create(ort.InferenceSession, ...args) } };
+}
+
+/** onnxruntime-node, whose answers pass through `change`. */
+function answering(change) {
+  return creating(async (sessions, ...args) => {
+    const session = await sessions.create(...args);
+    const run = session.run.bind(session);
+    session.run = async (...given) => {
+      const answer = await run(...given);
+      change(answer);
+      return answer;
+    };
+    return session;
+  });
+}
+
 test("plain lists are scored once the caller takes the risk", async () => {
   await assert.rejects(guard.score(lists), /no fingerprint/);
   const verdicts = await guard.score(lists, { unverified: true });
@@ -130,18 +150,11 @@ test("an onnxruntime that is too old never sees a graph", async () => {
 });
 
 test("a graph is loaded from bytes, with the doors of the runtime closed", async () => {
-  const { default: ort } = await import("onnxruntime-node");
   const seen = [];
-  const watched = {
-    ...ort,
-    env: ort.env,
-    InferenceSession: {
-      create: (...args) => {
-        seen.push(args);
-        return ort.InferenceSession.create(...args);
-      },
-    },
-  };
+  const watched = await creating((sessions, ...args) => {
+    seen.push(args);
+    return sessions.create(...args);
+  });
   await (await loadGuard(path(NAME, "bundle"), { backend: watched })).dispose();
   assert.equal(seen.length, 2);
   for (const [model, options] of seen) {
@@ -167,49 +180,20 @@ test("the runtime heeds what it is told of data in other files", async () => {
 });
 
 test("a runtime that computes something else is refused", async () => {
-  const { default: ort } = await import("onnxruntime-node");
-  const wrong = {
-    ...ort,
-    env: ort.env,
-    InferenceSession: {
-      create: async (...args) => {
-        const session = await ort.InferenceSession.create(...args);
-        const run = session.run.bind(session);
-        session.run = async (...given) => {
-          const answer = await run(...given);
-          answer.score.data[2] += 1;
-          return answer;
-        };
-        return session;
-      },
-    },
-  };
+  const wrong = await answering((answer) => {
+    answer.score.data[2] += 1;
+  });
   await assert.rejects(loadGuard(path(NAME, "bundle"), { backend: wrong }), /golden row 2/);
 });
 
 for (const number of [NaN, Infinity, -Infinity]) {
   test(`a score of ${number} is not believed, whatever the graph says of it`, async () => {
-    const { default: ort } = await import("onnxruntime-node");
     let lie = false;
-    const liar = {
-      ...ort,
-      env: ort.env,
-      InferenceSession: {
-        create: async (...args) => {
-          const session = await ort.InferenceSession.create(...args);
-          const run = session.run.bind(session);
-          session.run = async (...given) => {
-            const answer = await run(...given);
-            if (lie) {
-              answer.score.data[0] = number;
-              answer.valid.data.fill(1);
-            }
-            return answer;
-          };
-          return session;
-        },
-      },
-    };
+    const liar = await answering((answer) => {
+      if (!lie) return;
+      answer.score.data[0] = number;
+      answer.valid.data.fill(1);
+    });
     const lied = await loadGuard(path(NAME, "bundle"), { backend: liar });
     lie = true; // Only now: golden vectors would have told.
     for (const rule of ["final", "online"]) {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::json::Json;
 use crate::manifest::Manifest;
-use crate::{refuse, Refused, Rule};
+use crate::refused::{refuse, Refused};
+use crate::verdict::Rule;
 
 /// How signals are to be judged.
 #[derive(Debug, Clone, Copy, Default)]

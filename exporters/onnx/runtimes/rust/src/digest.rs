@@ -1,7 +1,8 @@
 //! A bundle's digest: the SHA-256 of its manifest's bytes, with the 64 characters of the digest in it set to "0".
 
 use crate::reader::is_sha256;
-use crate::{refuse, sha256, Refused};
+use crate::refused::{refuse, Refused};
+use crate::sha256;
 
 /// That hash, if `own` stands in the bytes exactly once.
 pub fn digest_of(content: &[u8], own: &str) -> Option<String> {

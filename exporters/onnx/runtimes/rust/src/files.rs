@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use crate::{refuse, Refused};
+use crate::refused::{refuse, Refused};
 
 /// Bytes by name.
 pub type Files = BTreeMap<String, Vec<u8>>;

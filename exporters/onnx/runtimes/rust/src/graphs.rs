@@ -2,7 +2,7 @@
 
 use crate::json::Json;
 use crate::reader::At;
-use crate::Refused;
+use crate::refused::Refused;
 
 /// Those that are loaded.
 pub const GRAPHS: [&str; 2] = ["signal", "prefix"];

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use crate::admission::admit;
+use crate::admission::{admit, Options};
 use crate::digest::check_pinned;
 use crate::files::{check_sizes, read_folder, Files, MANIFEST};
 use crate::graphs::GRAPHS;
 use crate::manifest::{Manifest, Threshold, INVALID_SCORE};
+use crate::refused::{refuse, Refused};
 use crate::runtime::{Runtime, Session};
-use crate::{refuse, Options, Reason, Refused, Rule, Status, Verdict};
+use crate::verdict::{Reason, Rule, Status, Verdict};
 
 /// Rows per call, and cells, whichever is fewer: keeps temporaries small.
 const CHUNK: usize = 256;
@@ -73,7 +74,7 @@ impl Guard {
     /// A runtime that computes something else never scores.
     fn self_test(&self, subject: &str, which: usize) -> Result<(), Refused> {
         let (golden, name) = (&self.manifest.golden[which], GRAPHS[which]);
-        let (score, valid) = self.as_told(&golden.signals, golden.lengths.as_deref())?;
+        let (score, valid) = self.run_unchecked(&golden.signals, golden.lengths.as_deref())?;
         for row in 0..golden.score.len() {
             if valid[row] != golden.valid[row] {
                 refuse!(
@@ -131,16 +132,18 @@ impl Guard {
     /// # Errors
     /// `signals` is not [N, T, C], or `lengths` not [N].
     pub fn run(&self, signals: &[f32], lengths: Option<&[i64]>) -> Result<(Vec<f32>, Vec<bool>), Refused> {
-        let (mut scores, mut valids) = self.as_told(signals, lengths)?;
+        let (mut scores, mut valids) = self.run_unchecked(signals, lengths)?;
         // A graph that calls a score valid which is no number below 3e38 is not believed: NaN is above no threshold, so it
         // would find every generation clear.
-        for (score, valid) in scores.iter_mut().zip(&mut valids).filter(|(score, _)| !(score.abs() < INVALID_SCORE)) {
+        for (score, valid) in
+            scores.iter_mut().zip(&mut valids).filter(|(score, _)| score.is_nan() || score.abs() >= INVALID_SCORE)
+        {
             (*score, *valid) = (INVALID_SCORE, false);
         }
         Ok((scores, valids))
     }
 
-    fn as_told(&self, signals: &[f32], lengths: Option<&[i64]>) -> Result<(Vec<f32>, Vec<bool>), Refused> {
+    fn run_unchecked(&self, signals: &[f32], lengths: Option<&[i64]>) -> Result<(Vec<f32>, Vec<bool>), Refused> {
         let size = self.row_size();
         let rows = self.rows(signals, lengths)?;
         let session = &self.sessions[usize::from(lengths.is_some())];

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter, Result as Written, Write};
 
-use crate::json_reader;
-
 /// A value. Numbers keep their spelling: a double would round long ones.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Json {
@@ -17,11 +15,6 @@ pub enum Json {
 }
 
 impl Json {
-    /// Reads text; `loose` also allows NaN and Infinity, as Python writes them, UTF-8, and keys in any order.
-    pub fn read(text: &str, loose: bool) -> Result<Json, &'static str> {
-        json_reader::read(text, loose)
-    }
-
     pub fn get(&self, key: &str) -> Option<&Json> {
         match self {
             Json::Object(members) => members.get(key),
@@ -111,53 +104,6 @@ pub fn quoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::Json;
-
-    #[test]
-    fn texts_are_read_with_their_escapes() {
-        let value = Json::read(r#"["a\n\u00e9\ud83d\ude00\"", "é"]"#, true);
-        let texts = ["a\né😀\"", "é"].map(|text| Json::Text(text.into()));
-        assert_eq!(value, Ok(Json::Array(texts.into())));
-    }
-
-    #[test]
-    fn what_is_not_json_is_refused() {
-        let cases = [
-            "",
-            " ",
-            "{",
-            "[",
-            "[1,]",
-            "[1 2]",
-            "{\"a\"}",
-            "{\"a\":1,}",
-            "{a:1}",
-            "01",
-            "1.",
-            ".5",
-            "+1",
-            "1e",
-            "-",
-            "nul",
-            "\"",
-            "\"\\x\"",
-            "\"\\u12\"",
-            "\"\\ud800\"",
-            "\"\n\"",
-            "1 2",
-            "[1]]",
-            "{\"a\":1,\"a\":1}",
-            "'a'",
-            "\"\\u00é0\"",
-        ];
-        for text in cases {
-            assert!(Json::read(text, true).is_err(), "{text}");
-        }
-        for text in ["NaN", "Infinity", "-Infinity", "\"é\"", "{\"b\":1,\"a\":1}"] {
-            assert!(Json::read(text, true).is_ok() && Json::read(text, false).is_err(), "{text}");
-        }
-        let deep = "[".repeat(100_000);
-        assert_eq!(Json::read(&deep, false), Err("too many levels"));
-    }
 
     #[test]
     fn equal_values_are_equal_however_they_are_written() {

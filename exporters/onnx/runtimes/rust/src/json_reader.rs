@@ -8,18 +8,20 @@ const DEPTH: usize = 64;
 const MOST_VALUES: usize = 1 << 20;
 const MOST_DIGITS: usize = 63;
 
-/// See [`Json::read`].
-pub fn read(text: &str, loose: bool) -> Result<Json, &'static str> {
-    if !loose && !text.is_ascii() {
-        return Err("a byte that is not ASCII");
+impl Json {
+    /// Reads text; `loose` also allows NaN and Infinity, as Python writes them, UTF-8, and keys in any order.
+    pub fn read(text: &str, loose: bool) -> Result<Json, &'static str> {
+        if !loose && !text.is_ascii() {
+            return Err("a byte that is not ASCII");
+        }
+        let mut reader = Reader { text, at: 0, loose, values: 0 };
+        let value = reader.value(0)?;
+        reader.blanks();
+        if reader.at < text.len() {
+            return Err("something behind the end");
+        }
+        Ok(value)
     }
-    let mut reader = Reader { text, at: 0, loose, values: 0 };
-    let value = reader.value(0)?;
-    reader.blanks();
-    if reader.at < text.len() {
-        return Err("something behind the end");
-    }
-    Ok(value)
 }
 
 struct Reader<'a> {
@@ -206,5 +208,57 @@ impl Reader<'_> {
         digits.iter().try_fold(0, |code, digit| {
             char::from(*digit).to_digit(16).map(|value| code * 16 + value).ok_or("an unknown escape")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::json::Json;
+
+    #[test]
+    fn texts_are_read_with_their_escapes() {
+        let value = Json::read(r#"["a\n\u00e9\ud83d\ude00\"", "é"]"#, true);
+        let texts = ["a\né😀\"", "é"].map(|text| Json::Text(text.into()));
+        assert_eq!(value, Ok(Json::Array(texts.into())));
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        let cases = [
+            "",
+            " ",
+            "{",
+            "[",
+            "[1,]",
+            "[1 2]",
+            "{\"a\"}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "-",
+            "nul",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\ud800\"",
+            "\"\n\"",
+            "1 2",
+            "[1]]",
+            "{\"a\":1,\"a\":1}",
+            "'a'",
+            "\"\\u00é0\"",
+        ];
+        for text in cases {
+            assert!(Json::read(text, true).is_err(), "{text}");
+        }
+        for text in ["NaN", "Infinity", "-Infinity", "\"é\"", "{\"b\":1,\"a\":1}"] {
+            assert!(Json::read(text, true).is_ok() && Json::read(text, false).is_err(), "{text}");
+        }
+        let deep = "[".repeat(100_000);
+        assert_eq!(Json::read(&deep, false), Err("too many levels"));
     }
 }

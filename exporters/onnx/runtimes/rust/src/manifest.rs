@@ -5,7 +5,9 @@ use crate::files::{Files, MANIFEST, SIGNATURES};
 use crate::graphs::{self, Golden, Sizes};
 use crate::json::Json;
 use crate::reader::{is_sha256, At};
-use crate::{refuse, sha256, Refused, Rule};
+use crate::refused::{refuse, Refused};
+use crate::sha256;
+use crate::verdict::Rule;
 
 /// What a graph answers where `valid` is false; every threshold is below it.
 pub const INVALID_SCORE: f32 = 3e38;

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::ptr::null_mut;
 
 use crate::ort::{Api, Opaque, Status};
-use crate::{refuse, Refused};
+use crate::refused::{refuse, Refused};
 
 /// Something of onnxruntime's, released when it goes out of scope.
 pub struct Owned {

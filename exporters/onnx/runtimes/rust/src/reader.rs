@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::base64;
 use crate::json::Json;
-use crate::{base64, Refused};
+use crate::refused::Refused;
 
 /// A value and its place, for messages.
 #[derive(Clone)]

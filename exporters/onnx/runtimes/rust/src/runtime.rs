@@ -8,7 +8,7 @@ use std::ptr::{null, null_mut};
 
 use crate::ort::{Api, Opaque, OrtGetApiBase, Status, API_VERSION, BOOL, FATAL, FLOAT, INT64};
 use crate::owned::{checked, made, Owned};
-use crate::{refuse, Refused};
+use crate::refused::{refuse, Refused};
 
 /// Older releases read other files on a graph's behalf and allocate gigabytes for a file of 168 bytes.
 const OLDEST: (u32, u32) = (1, 27);

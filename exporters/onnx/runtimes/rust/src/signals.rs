@@ -11,8 +11,9 @@
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
+use crate::guard::Guard;
 use crate::json::Json;
-use crate::{refuse, Guard, Refused};
+use crate::refused::{refuse, Refused};
 
 /// Signals of N generations.
 #[derive(Debug, Default)]

@@ -28,6 +28,9 @@ final class Graph implements AutoCloseable {
             // Without this, a model from bytes may read external data from the working directory.
             "session.model_external_initializers_file_folder_path", "/nonexistent");
 
+    /** What a graph answers: [rows] each. */
+    record Scores(float[] score, boolean[] valid) {}
+
     private final OrtEnvironment environment;
     private final OrtSession session;
     private final String subject;
@@ -78,7 +81,7 @@ final class Graph implements AutoCloseable {
      * Rows [rows, T, C], and lengths [rows] for {@code prefix}; what a graph declares is checked again on what it
      * returns.
      */
-    Guard.Scored run(float[] signals, int from, long[] lengths, int rows) throws Refused {
+    Scores run(float[] signals, int from, long[] lengths, int rows) throws Refused {
         int size = Math.toIntExact(rows * grid[0] * grid[1]);
         FloatBuffer values = FloatBuffer.wrap(signals, from, size).slice();
         Map<String, OnnxTensor> inputs = new HashMap<>();
@@ -98,7 +101,7 @@ final class Graph implements AutoCloseable {
                             "%s: it returns another number of rows, or of another type. Export the guard again.",
                             subject);
                 }
-                return new Guard.Scored((float[]) result.get("score").get().getValue(),
+                return new Scores((float[]) result.get("score").get().getValue(),
                         (boolean[]) result.get("valid").get().getValue());
             }
         } catch (OrtException err) {

@@ -82,7 +82,7 @@ public final class Guard implements AutoCloseable {
     /** A runtime that computes something else never scores. */
     private void selfTest(String subject, int which) throws Refused {
         Promises.Golden golden = manifest.golden.get(which);
-        Scored found = asTold(golden.signals(), golden.lengths());
+        Scored found = runUnchecked(golden.signals(), golden.lengths());
         for (int row = 0; row < golden.score().length; row++) {
             if (found.valid()[row] != golden.valid()[row]) {
                 throw new Refused("%s: graph %s says valid = %b of golden row %d, not the opposite. This runtime "
@@ -141,7 +141,7 @@ public final class Guard implements AutoCloseable {
      * @throws Refused shapes that do not fit
      */
     public Scored run(float[] signals, long[] lengths) throws Refused {
-        Scored found = asTold(signals, lengths);
+        Scored found = runUnchecked(signals, lengths);
         for (int row = 0; row < found.score().length; row++) {
             // A graph that calls a score valid which is no number below 3e38 is not believed: NaN is above no threshold,
             // so it would find every generation clear.
@@ -153,7 +153,7 @@ public final class Guard implements AutoCloseable {
         return found;
     }
 
-    private Scored asTold(float[] signals, long[] lengths) throws Refused {
+    private Scored runUnchecked(float[] signals, long[] lengths) throws Refused {
         int rows = rows(signals, lengths);
         int size = cells() * layers();
         int step = Math.max(1, Math.min(CHUNK, CHUNK_CELLS / size));
@@ -162,7 +162,7 @@ public final class Guard implements AutoCloseable {
         for (int at = 0; at < rows; at += step) {
             int count = Math.min(step, rows - at);
             long[] known = lengths == null ? null : Arrays.copyOfRange(lengths, at, at + count);
-            Scored part = graphs.get(lengths == null ? 0 : 1).run(signals, at * size, known, count);
+            Graph.Scores part = graphs.get(lengths == null ? 0 : 1).run(signals, at * size, known, count);
             System.arraycopy(part.score(), 0, score, at, count);
             System.arraycopy(part.valid(), 0, valid, at, count);
         }
