@@ -155,7 +155,7 @@ def test_a_class_of_another_kind_is_refused(install: Install) -> None:
 
 def test_the_interface_is_named_as_a_vendor_imports_it(install: Install) -> None:
     install("files", kind="attacks")
-    with pytest.raises(PluginLoadFailed, match=r"not a subclass of sri_sdk\.attack\.Attack"):
+    with pytest.raises(PluginLoadFailed, match=r"not a subclass of sri_sdk\.Attack"):
         registry.load("attacks", "files")
 
 
