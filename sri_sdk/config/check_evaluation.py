@@ -26,6 +26,7 @@ def check_evaluation(data: Mapping[str, Any]) -> tuple[EvaluationConfig | None, 
     found += _check_plugins(config)
     found += _check_prompts(config)
     found += _check_guards(config)
+    found += _check_layers(config)
     # A mistake in what all models share is one problem, not one per model.
     return config, list(dict.fromkeys(found))
 
@@ -41,6 +42,21 @@ def _check_model(config: EvaluationConfig, name: str) -> Iterator[str]:
             yield f"models.{name if section in own or like is None else like}.{mistake}"
         elif section != "detector":
             yield mistake
+
+
+def _check_layers(config: EvaluationConfig) -> Iterator[str]:
+    """A guard reads layers that are tapped on every model it is compared on."""
+    sections = {f"guards.{name}.detector": entry.detector for name, entry in config.guards.items()}
+    sections["unseen_attacks"] = config.unseen_attacks
+    for path, section in sections.items():
+        for name, model in config.models.items():
+            tapped = config.fit_config(name).tap.layers
+            missing = [layer for layer in (section.layers or ()) if layer not in tapped] if section else []
+            if missing and (model.guards or path == "unseen_attacks"):
+                yield (
+                    f"{path}.layers: {', '.join(map(str, missing))} not tapped on model {name!r}; its tap.layers: "
+                    f"{', '.join(map(str, tapped))}"
+                )
 
 
 def _check_plugins(config: EvaluationConfig) -> Iterator[str]:

@@ -17,11 +17,13 @@ from sri_sdk.config.fit import (
     FitConfig,
     FoldsSection,
     HarmlessFold,
+    Layer,
     ModelSection,
     PluginSection,
     PromptsSection,
     Split,
     TapSection,
+    each_once,
     smallest_calibration,
 )
 from sri_sdk.errors import did_you_mean
@@ -114,10 +116,18 @@ class HarmlessSet(Config):
         return self
 
 
+class DetectorSection(PluginSection):
+    """A detector, and which of the tapped layers it reads."""
+
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(each_once)] | None = Field(
+        default=None, description="Some of `tap.layers` of every model it is compared on; null = all of them."
+    )
+
+
 class GuardEntry(Config):
     """One guard: a detector of signals, or a baseline that reads texts."""
 
-    detector: PluginSection | None = Field(default=None, description="Plugin of kind detectors, on SRI signals.")
+    detector: DetectorSection | None = Field(default=None, description="Plugin of kind detectors, on SRI signals.")
     baseline: PluginSection | None = Field(default=None, description="Plugin of kind baselines.")
     threshold: Literal["conformal", "quantile"] = Field(
         default="conformal",
@@ -175,7 +185,7 @@ class EvaluationConfig(Config):
         default={}, description="Guards side by side, by name. Ours is the first with a detector."
     )
     surrogates: tuple[SurrogateEntry, ...] = Field(default=(), description="Pairs of models of this file.")
-    unseen_attacks: PluginSection | None = Field(
+    unseen_attacks: DetectorSection | None = Field(
         default=None,
         description="Plugin of kind detectors that learns from labels: fitted without one family of attacks and "
         "measured on it, family by family. null = not measured.",

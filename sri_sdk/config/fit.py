@@ -28,7 +28,8 @@ def _layer(found: Any) -> Any:
     raise ValueError(f"found {found!r}, allowed: final, or the number of a block counted from 0")
 
 
-def _each_once(found: tuple[Any, ...]) -> tuple[Any, ...]:
+def each_once(found: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same tuple; refuses one that names something twice."""
     twice = sorted({str(x) for x in found if found.count(x) > 1})
     if twice:
         raise ValueError(f"named more than once: {', '.join(twice)}")
@@ -72,7 +73,7 @@ class TapSection(Config):
         + "; ".join(f"{name} = {meaning}" for name, meaning in MEANING.items())
         + "."
     )
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(_each_once)] = Field(
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(each_once)] = Field(
         default=("final",),
         description="Where states are read: final = after the last norm, or block numbers counted from 0.",
     )
@@ -184,7 +185,7 @@ class FitConfig(Config):
     sinks: tuple[PluginSection, ...] = Field(
         default=(), description="Plugins of kind sinks: where the verdicts of `sri run` go besides the screen."
     )
-    accept: Annotated[tuple[SoftField, ...], AfterValidator(_each_once)] = Field(
+    accept: Annotated[tuple[SoftField, ...], AfterValidator(each_once)] = Field(
         default=(),
         description="Soft fields of the fingerprint that may differ from the fit; every verdict repeats them.",
     )

@@ -13,11 +13,12 @@ from sri_sdk import registry
 from sri_sdk.anchors import Anchors
 from sri_sdk.baseline import Baseline
 from sri_sdk.calibrate.conformal import conformal_rank, exact_rank
-from sri_sdk.config.evaluation import GuardEntry
+from sri_sdk.config.evaluation import DetectorSection, GuardEntry
 from sri_sdk.config.fit import CalibrateSection, PluginSection, smallest_calibration
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.evaluation.generations import Generations
+from sri_sdk.evaluation.layers import columns_of, narrow_anchors, narrow_signals
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.build import calibrate
 from sri_sdk.fitting.collect import Collector
@@ -75,12 +76,12 @@ class FittedDetector:
 
 
 def fit_detector(
-    section: PluginSection, groups: Mapping[str, Generations], anchors: Anchors, limits: CalibrateSection
+    section: DetectorSection, groups: Mapping[str, Generations], anchors: Anchors, limits: CalibrateSection
 ) -> FittedDetector:
-    """Fits and calibrates as `sri fit` does, and scores with the same graphs; the detector sees every tapped layer.
+    """Fits and calibrates as `sri fit` does with the layers the detector reads, and scores with the same graphs.
 
     Args:
-        section: the detector.
+        section: the detector, and the layers it reads.
         groups: by name; `train`, `reference` and `calibration` among them.
         anchors: what the signals were made with, [T, C, D].
         limits: alpha and delta.
@@ -89,7 +90,9 @@ def fit_detector(
         ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
     detector = build_detector(section)
-    signals = {group: found.signals for group, found in groups.items()}
+    columns = columns_of(section.layers, anchors.fingerprint.hard["layers"])
+    anchors = narrow_anchors(anchors, columns)
+    signals = {group: narrow_signals(found.signals, columns, anchors) for group, found in groups.items()}
     detector.fit(signals["train"].domain(detector.domain))
     exporter: Exporter = registry.build("exporters", "onnx", {})
     scorer = calibrate(

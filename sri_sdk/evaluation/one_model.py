@@ -167,7 +167,7 @@ class ModelEvaluation:
             if labelled is None
             else unseen_families(
                 labelled, found["train"], found[HARMLESS], {name: found[attack_group(name)] for name in run},
-                {name: facts[name].family for name in run},
+                {name: facts[name].family for name in run}, deployment.settings.layers,
             ),
             seconds_per_generation=None if overhead is None else overhead.seconds,
         )  # fmt: skip

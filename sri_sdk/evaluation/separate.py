@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sri_sdk.config.evaluation import DetectorSection
 from sri_sdk.config.fit import PluginSection
 from sri_sdk.evaluation.generations import Generations
 from sri_sdk.evaluation.guards import build_detector
+from sri_sdk.evaluation.layers import columns_of
 from sri_sdk.files import sha256
 from sri_sdk.grid import StepGrid
 from sri_sdk.metrics.auroc import Auroc, auroc
@@ -76,10 +78,10 @@ def separations(
 
 
 def unseen_families(
-    section: PluginSection, train: Generations, harmless: Generations, attacks: Mapping[str, Generations],
-    families: Mapping[str, str],
+    section: DetectorSection, train: Generations, harmless: Generations, attacks: Mapping[str, Generations],
+    families: Mapping[str, str], layers: Sequence[str | int],
 ) -> tuple[Separation, ...]:  # fmt: skip
-    """A detector that learns from labels, fitted without one family of attacks and measured on it; it sees every layer.
+    """A detector that learns from labels, fitted without one family of attacks and measured on it.
 
     Requests are split in two halves by a hash of the base prompt, one to learn from and one to measure on, so that no
     request is on both sides under another wrapper.
@@ -90,6 +92,7 @@ def unseen_families(
         harmless: negatives to measure on.
         attacks: by name.
         families: attack -> family.
+        layers: that were tapped; the detector reads those it names, or all.
 
     Returns:
         One row per family; none where all attacks are of one family.
@@ -97,7 +100,8 @@ def unseen_families(
     if len(set(families.values())) < 2:
         return ()
     domain = build_detector(section).domain
-    clean = train.signals.domain(domain)
+    columns = columns_of(section.layers, layers)
+    clean = train.signals.domain(domain)[:, :, columns]
 
     def picked(family: str, *, learn: bool, inside: bool) -> tuple[Floats, list[Prompt]]:
         rows, prompts = [], []
@@ -106,11 +110,11 @@ def unseen_families(
                 continue
             for row, (prompt, outcome) in enumerate(zip(part.prompts, part.outcomes, strict=True)):
                 if outcome == "harmful" and _learns(prompt) == learn:
-                    rows.append(part.signals.domain(domain)[row])
+                    rows.append(part.signals.domain(domain)[row][:, columns])
                     prompts.append(prompt)
         return (np.stack(rows) if rows else clean[:0]), prompts
 
-    negative = harmless.signals.domain(domain)
+    negative = harmless.signals.domain(domain)[:, :, columns]
     found = []
     for family in dict.fromkeys(families.values()):
         others, _ = picked(family, learn=True, inside=False)

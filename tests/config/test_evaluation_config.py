@@ -55,6 +55,7 @@ def test_either_kind_of_file_is_told_from_the_other(tmp_path):
         ({"calibrate": {"alpha": 0.001}}, "calibrate.alpha: 0.001 cannot be met with n = 24"),
         ({"draft_judge": {"name": "laboratory"}}, "draft_judge.name: "),
         ({"unseen_attacks": {"name": "nothing"}}, "unseen_attacks.name: "),
+        ({"unseen_attacks": {"name": "logistic", "layers": [9]}}, "unseen_attacks.layers: 9 not tapped on model "),
         ({"atacks": {}}, "atacks: unknown key"),
     ],
     ids=lambda value: value if isinstance(value, str) else next(iter(value)),

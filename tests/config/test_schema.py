@@ -50,7 +50,8 @@ def test_an_evaluation_names_plugins_in_no_other_place() -> None:
     """A section with options belongs to a plugin, so the table of places must have it."""
     definitions = EvaluationConfig.model_json_schema()["$defs"]
     owners = {name for name, body in definitions.items() if "options" in body["properties"]}
-    assert owners == {"ModelSection", "PluginSection", "PromptsSection", "AttackEntry", "FromDataset"}
+    known = {"ModelSection", "PluginSection", "DetectorSection", "PromptsSection", "AttackEntry", "FromDataset"}
+    assert owners == known
 
 
 def case(cases: list[dict[str, Any]], condition: dict[str, Any]) -> dict[str, Any]:

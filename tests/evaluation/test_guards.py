@@ -8,7 +8,7 @@ import pytest
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.baseline import Baseline
-from sri_sdk.config.evaluation import GuardEntry, SurrogateEntry
+from sri_sdk.config.evaluation import DetectorSection, GuardEntry, SurrogateEntry
 from sri_sdk.config.fit import CalibrateSection, PluginSection
 from sri_sdk.evaluation.guards import GuardScores, baseline_guard, detector_guard, fit_detector, open_baselines
 from sri_sdk.evaluation.surrogate import surrogate_result
@@ -53,7 +53,7 @@ def groups(anchors):
     return made
 
 
-AUTOENCODER = PluginSection(name="autoencoder", options={"epochs": 40})
+AUTOENCODER = DetectorSection(name="autoencoder", options={"epochs": 40})
 
 
 @pytest.fixture
@@ -87,6 +87,26 @@ def test_a_dip_on_any_tapped_layer_is_flagged(anchors):
     for part in groups.values():
         object.__setattr__(part.signals, "fingerprint", both.fingerprint.to_dict())
     assert guard(fit_detector(AUTOENCODER, groups, both, ALPHA)).flagged("x").all()
+
+
+def test_a_guard_that_names_a_layer_is_the_guard_of_that_layer_alone(anchors, groups, fitted):
+    both = replace(
+        anchors,
+        harmless=np.repeat(anchors.harmless, 2, axis=1),
+        harmful=np.repeat(anchors.harmful, 2, axis=1),
+        fingerprint=Fingerprint({**anchors.fingerprint.hard, "layers": [0, *anchors.fingerprint.hard["layers"]]}, {}),
+    )
+    (alone,) = anchors.fingerprint.hard["layers"]
+    wide = {}
+    for name, part in groups.items():
+        noise = np.random.default_rng(5).random(part.signals.sigma.shape, dtype=np.float32)
+        sigma, logit = (np.concatenate([noise, x], axis=2) for x in (part.signals.sigma, part.signals.logit))
+        wide[name] = replace(part, signals=replace(part.signals, sigma=sigma, logit=logit, fingerprint=None))
+    narrow = fit_detector(AUTOENCODER.model_copy(update={"layers": (alone,)}), wide, both, ALPHA)
+    assert narrow.threshold == fitted.threshold
+    for name in groups:
+        scores = [[v.score for v in guard(each).verdicts["final"][name]] for each in (narrow, fitted)]
+        assert scores[0] == scores[1]
 
 
 def test_ours_is_the_first_guard_that_reads_hidden_states(fitted):
@@ -149,7 +169,7 @@ def test_a_baseline_that_cannot_run_here_is_left_out_with_its_reason(tmp_path):
     here = {
         "llama-guard": GuardEntry(baseline=PluginSection(name="safety-classifier", options=options)),
         "dictionary": GuardEntry(baseline=PluginSection(name="refusal-dictionary")),
-        "sri": GuardEntry(detector=PluginSection(name="autoencoder")),
+        "sri": GuardEntry(detector=DetectorSection(name="autoencoder")),
     }
     ready, missing = open_baselines(here, None)
     assert list(ready) == ["dictionary"]

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from sri_sdk.config.fit import PluginSection
+from sri_sdk.config.evaluation import DetectorSection
 from sri_sdk.evaluation.separate import area, separations, unseen_families
 from sri_sdk.grid import StepGrid
 from tests.evaluation.conftest import generations
 
-AUTOENCODER = PluginSection(name="autoencoder", options={"epochs": 60})
+AUTOENCODER = DetectorSection(name="autoencoder", options={"epochs": 60})
 CELLS = 8
 
 
@@ -67,7 +67,12 @@ def test_a_family_that_looks_different_is_missed_when_it_is_left_out(random):
     rows = {
         r.name: r
         for r in unseen_families(
-            PluginSection(name="logistic"), train, harmless, attacks, {"a": "A", "b": "B", "c": "C"}
+            DetectorSection(name="logistic"),
+            train,
+            harmless,
+            attacks,
+            {"a": "A", "b": "B", "c": "C"},
+            ["final"],
         )
     }
     assert rows["A"].auroc.value > 0.99, "its twin B was seen"
@@ -77,7 +82,7 @@ def test_a_family_that_looks_different_is_missed_when_it_is_left_out(random):
 
 def test_one_family_alone_cannot_be_left_out(random):
     train = generations(high(random, 20, 1), label="harmless")
-    assert unseen_families(PluginSection(name="logistic"), train, train, {"a": train}, {"a": "A"}) == ()
+    assert unseen_families(DetectorSection(name="logistic"), train, train, {"a": train}, {"a": "A"}, ["final"]) == ()
 
 
 def test_what_could_not_be_scored_counts_as_least_suspicious():
