@@ -101,6 +101,11 @@ class _Checks(PromisesPerItem[BaselineCase, Generation]):
             if np.isinf(score):
                 self.fail(f"score(): of {_named(generation)} it gives {score}; give NaN where it cannot tell")
 
+    def order_and_company_irrelevant(self) -> None:
+        """The score of a generation does not depend on its batch or its place in it, but for rounding. Batches differ
+        from machine to machine."""  # fmt: skip
+        super().order_and_company_irrelevant()
+
     def empty_texts_are_scored(self) -> None:
         """Empty prompts, responses and drafts are no reason to fail: models that end at once give them. NaN says that
         it cannot tell."""  # fmt: skip
