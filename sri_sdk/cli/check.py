@@ -81,11 +81,11 @@ def _known_failures(kind: str, name: str) -> dict[str, str]:
 
 def _run(check: Check) -> Result:
     """Runs one check; what a passing one could not look at becomes its message."""
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         (result,) = testing.run_checks([check])
-    said = [str(each.message) for each in heard if issubclass(each.category, NotChecked)]
-    return replace(result, message="; ".join(said)) if said and not result.message else result
+    skipped = [str(each.message) for each in caught if issubclass(each.category, NotChecked)]
+    return replace(result, message="; ".join(skipped)) if skipped and not result.message else result
 
 
 def _explain(listed: list[Check], as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,7 +14,7 @@ from sri_sdk import registry
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import replacing
 
-Kind = Literal["hook", "sampler", "detector"]
+Kind = Literal["hook", "sampler", "detector", "judge", "dataset", "sink"]
 KINDS: tuple[str, ...] = get_args(Kind)
 Scheme = Literal["masked", "autoregressive"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
@@ -28,7 +29,7 @@ class _Template:
     """What differs between kinds."""
 
     modules: tuple[str, ...]
-    """Modules of the package: copied from the toy, which is masked, or texts of this folder for another scheme."""
+    """Modules of the package: texts of the folder beside, or copied from the toy, which is masked."""
     requires: str
     holds: str
     next: str
@@ -54,9 +55,28 @@ _TEMPLATES: dict[str, _Template] = {
         "from signals to one score",
         "Change `fit`, `score` and `export` together: the checks compare the formula with the graph it draws.",
     ),
+    "judge": _Template(
+        ("judge",),
+        "sri-sdk>=0.1",
+        "one word per response, by phrases",
+        "Change how `judge()` decides, and give `example()` responses whose outcome you know.",
+    ),
+    "dataset": _Template(
+        ("dataset",),
+        "sri-sdk>=0.1",
+        "prompts by split, label and attack",
+        "Put your prompts in place of the village. If they need options, such as a file, write an `example()`.",
+    ),
+    "sink": _Template(
+        ("sink",),
+        "sri-sdk>=0.1",
+        "one JSON line per verdict, written by a thread",
+        "Change `_write()` to deliver elsewhere, and have `example()` say what arrived and give a sink that is down.",
+    ),
 }
 
-# What the toy says to whoever copies it by hand, and what holds once this command has. A test sees that none is left.
+# What the toy says to someone who copies it by hand, and what is true of a package this command wrote. A test sees that
+# none is left.
 _SAID_ONCE = (
     (
         "To start your own: copy this file, rename the class, and answer each method for your model. Import torch and "
@@ -75,7 +95,7 @@ def write_plugin(name: str, kind: str, target: Path, scheme: str = "masked") -> 
 
     Args:
         name: what users will type in YAML.
-        kind: `hook`, `sampler` or `detector`.
+        kind: `hook`, `sampler`, `detector`, `judge`, `dataset` or `sink`.
         target: folder to make; must not exist.
         scheme: of a hook's model: `masked` or `autoregressive`.
 
@@ -137,17 +157,21 @@ def _texts(name: str, kind: str, scheme: str) -> dict[Path, str]:
         "name": name, "kind": kind, "package": package, "module": module, "distribution": folder(name),
         "camel": camel, "class": f"{camel}{kind.capitalize()}", "requires": template.requires, "holds": template.holds,
         "next": template.next, "options": options, "extra_row": row if "model" in template.modules else "",
+        "title": kind.capitalize(), "make": f"{camel}{kind.capitalize()}" + ("" if kind == "detector" else ".example"),
     }  # fmt: skip
     texts = {
         Path("pyproject.toml"): _filled("pyproject.toml", words),
         Path("README.md"): _filled("README.md", words),
-        Path("tests", f"test_{module}.py"): _filled(f"test_{kind}.py", words),
+        Path("tests", f"test_{module}.py"): _filled(
+            "test_sampler.py" if kind == "sampler" else "test_plugin.py", words
+        ),
         Path(".github", "workflows", "test.yml"): _filled("workflow.yml", words),
         Path(package, "__init__.py"): f'"""An sri-sdk {kind}: {name}."""\n',
     }
     for part in template.modules:
-        if scheme != "masked":
-            texts[Path(package, f"{part}.py")] = _filled(f"{part}_{scheme}.py", words)
+        text = f"{part}.py" if scheme == "masked" else f"{part}_{scheme}.py"
+        if _beside(text).is_file():
+            texts[Path(package, f"{part}.py")] = _filled(text, words)
             continue
         source = files(_TOY).joinpath(f"{part}.py").read_text(encoding="utf-8")
         texts[Path(package, f"{part}.py")] = _renamed(source, name, package, camel)
@@ -156,8 +180,12 @@ def _texts(name: str, kind: str, scheme: str) -> dict[Path, str]:
 
 def _filled(text: str, words: dict[str, str]) -> str:
     """A text with `{word}` filled in; other braces stay, as code and CI files are full of them."""
-    source = files("sri_sdk.cli").joinpath("scaffold_texts", f"{text}.txt").read_text(encoding="utf-8")
-    return re.sub(r"\{(\w+)\}", lambda found: words.get(found[1], found[0]), source)
+    return re.sub(r"\{(\w+)\}", lambda found: words.get(found[1], found[0]), _beside(text).read_text(encoding="utf-8"))
+
+
+def _beside(text: str) -> Traversable:
+    """A text of the folder beside this file."""
+    return files("sri_sdk.cli").joinpath("scaffold_texts", f"{text}.txt")
 
 
 def _renamed(source: str, name: str, package: str, camel: str) -> str:

@@ -1,4 +1,4 @@
-"""What a hook is checked on, and the kit's own ears: it hears every pass by itself, next to the tap."""
+"""What a hook is checked on, and how the kit records every pass itself, next to the tap."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class HookCase:
 
 @dataclass(slots=True)
 class Pass:
-    """One forward pass, as the kit heard it."""
+    """One forward pass, as the kit recorded it."""
 
     view: RunView
-    """What the hook was told."""
+    """What the hook was given."""
     plan: StepPlan | None = None
-    """What the hook said; None = no step."""
+    """What the hook returned; None = no step."""
     active: torch.Tensor | None = None
     """`plan.active` as it was when plan() returned it: a hook may have written into it since."""
     states: torch.Tensor | None = None
@@ -70,7 +70,7 @@ class Observed:
     """[B, P] response tokens, without the prompt."""
     passes: list[Pass]
     view: RunView | None
-    """What the hook was told and noted; None = plan() was never called."""
+    """What the hook was given and noted; None = plan() was never called."""
 
     def lengths(self, hook: Hook) -> list[int]:
         """Tokens of each response up to the one that ended it, also where only the call named that one."""
@@ -78,23 +78,23 @@ class Observed:
 
     def steps(self) -> list[tuple[int, StepPlan]]:
         """(pass, plan) of each step."""
-        return [(index, heard.plan) for index, heard in enumerate(self.passes) if heard.plan is not None]
+        return [(index, seen.plan) for index, seen in enumerate(self.passes) if seen.plan is not None]
 
 
 def observe(
     case: HookCase, generate: Generate | None = None, encoded: Encoded | None = None, edit: Edit | None = None
 ) -> Observed:
-    """Generates under watch, and hears every pass.
+    """Generates under watch, and records every pass.
 
     Raises:
         ConformanceError: the hook failed while it watched.
     """
     encoded = case.encoded if encoded is None else encoded
     ids = [str(row) for row in range(len(encoded.input_ids))]
-    with _listening(case.hook, edit) as passes, watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
+    with _recording(case.hook, edit) as passes, watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
         tokens = (generate or case.generate)(encoded)
     if run.failure is not None:
-        first = next((index for index, heard in enumerate(passes) if heard.failed), len(passes) - 1)
+        first = next((index for index, seen in enumerate(passes) if seen.failed), len(passes) - 1)
         raise ConformanceError(
             f"{subject(case)}: pass {first} (module `{module_name(case.hook)}`) failed: {run.failure}"
         )
@@ -102,22 +102,22 @@ def observe(
 
 
 @contextmanager
-def _listening(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
+def _recording(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
     passes: list[Pass] = []
     inner, own = hook.plan, vars(hook).get("plan")
 
     def plan(call: ForwardCall, view: RunView) -> StepPlan | None:
         passes.append(Pass(view))
         try:
-            said = inner(call, view)
+            made = inner(call, view)
         except Exception:
             passes[-1].failed = True
             raise
-        passes[-1].plan = said
-        passes[-1].active = None if said is None or said.active is None else said.active.clone()
-        return said
+        passes[-1].plan = made
+        passes[-1].active = None if made is None or made.active is None else made.active.clone()
+        return made
 
-    def hear(_module: Any, _args: Any, output: Any) -> Any:
+    def record_output(_module: Any, _args: Any, output: Any) -> Any:
         states = output[0] if isinstance(output, tuple) else output
         if not passes:
             return None
@@ -129,7 +129,7 @@ def _listening(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
             return None
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
-    handle = hook.final_norm().register_forward_hook(hear)
+    handle = hook.final_norm().register_forward_hook(record_output)
     vars(hook)["plan"] = plan
     try:
         yield passes
@@ -183,8 +183,8 @@ def batch_row(plan: StepPlan, request: int) -> int:
 def targets(plan: StepPlan, request: int) -> list[tuple[int, int]]:
     """(row of the pass, canvas position it predicts), of one request, as the plan says."""
     own = plan.positions[batch_row(plan, request)].tolist()
-    said = [(row, position + plan.shift) for row, position in enumerate(own) if position != PADDING]
-    return [(row, at) for row, at in said if at >= 0 and (plan.canvas is None or at < plan.canvas)]
+    planned = [(row, position + plan.shift) for row, position in enumerate(own) if position != PADDING]
+    return [(row, at) for row, at in planned if at >= 0 and (plan.canvas is None or at < plan.canvas)]
 
 
 def is_active(plan: StepPlan, request: int) -> bool:

@@ -21,9 +21,9 @@ def steps_counted(case: HookCase) -> None:
     for row, trace in enumerate(seen.run.traces):
         if trace.steps and (expected is None or trace.steps == expected[row]):
             continue
-        no_step = [index for index, heard in enumerate(seen.passes) if heard.plan is None]
+        no_step = [index for index, each in enumerate(seen.passes) if each.plan is None]
         idle = [index for index, plan in seen.steps() if not is_active(plan, row)]
-        silent = [index for index, heard in enumerate(seen.passes) if heard.states is None]
+        silent = [index for index, each in enumerate(seen.passes) if each.states is None]
         raise ConformanceError(
             f"{subject(case)}.plan(): module `{module_name(case.hook)}`: request {row} has {trace.steps} steps, "
             f"{'at least 1' if expected is None else expected[row]} expected, in {len(seen.passes)} passes "
@@ -56,7 +56,7 @@ def _cure(seen: Observed, row: int, found: int, expected: list[int] | None) -> s
             f"Request {row} has ended before pass {own[wanted]}: let `active` be False for it from there on, by "
             f"eos_ids(); or r{no_step}"
         )
-    no_plan = [index for index, heard in enumerate(seen.passes) if heard.plan is None]
+    no_plan = [index for index, each in enumerate(seen.passes) if each.plan is None]
     if no_plan:
         some = "" if len(no_plan) == wanted - found else f"{wanted - found} of "
         return f"Return a StepPlan for {some}pass {_listed(no_plan)}."

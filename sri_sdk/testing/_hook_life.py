@@ -69,7 +69,7 @@ def handles_removed(case: HookCase) -> None:
     def stop(*_: Any) -> None:
         raise _StopError
 
-    # Raised where a model would raise: in the middle of a pass that the tap has begun to hear.
+    # Raised where a model would raise: in the middle of a pass that the tap has begun to record.
     breaker = case.hook.final_norm().register_forward_pre_hook(stop)
     try:
         with watch(case.hook.model, hook=case.hook):
@@ -118,11 +118,11 @@ def _tensors_kept(case: HookCase) -> list[str]:
         alive.append((f"input ids of pass {view.forwards - 1}", weakref.ref(call.input_ids)))
         return inner(call, view)
 
-    def hear(_module: Any, _args: Any, output: Any) -> None:
+    def record_output(_module: Any, _args: Any, output: Any) -> None:
         states = output[0] if isinstance(output, tuple) else output
         alive.append((f"states {list(states.shape)}", weakref.ref(states)))
 
-    handle = case.hook.final_norm().register_forward_hook(hear)
+    handle = case.hook.final_norm().register_forward_hook(record_output)
     vars(case.hook)["plan"] = plan
     try:
         with watch(case.hook.model, hook=case.hook):

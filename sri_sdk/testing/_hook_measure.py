@@ -15,7 +15,7 @@ class Measured:
     """What one watched generation of a case showed."""
 
     passes: int
-    """Forward passes that the tap heard, steps or not."""
+    """Forward passes that the tap saw, steps or not."""
     seen: tuple[int, ...]
     """Steps per request."""
     expected: tuple[int, ...] | None

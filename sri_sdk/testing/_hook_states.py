@@ -41,10 +41,10 @@ def feeds_the_head(case: HookCase) -> None:
         head = None
     read: list[torch.Tensor] = []
 
-    def hear(_module: Any, args: Any, kwargs: Any) -> None:
+    def record_input(_module: Any, args: Any, kwargs: Any) -> None:
         read.append((args[0] if args else next(iter(kwargs.values()))).detach().clone())
 
-    handle = None if head is None else head.register_forward_pre_hook(hear, with_kwargs=True)
+    handle = None if head is None else head.register_forward_pre_hook(record_input, with_kwargs=True)
     try:
         seen = observe(case)
     finally:
@@ -54,12 +54,12 @@ def feeds_the_head(case: HookCase) -> None:
         # A tied head may be no module, or never called as one.
         _scales_the_logits(case)
         return
-    for index, (heard, fed) in enumerate(zip(seen.passes, read, strict=True)):
-        if heard.states is None:
+    for index, (tapped, fed) in enumerate(zip(seen.passes, read, strict=True)):
+        if tapped.states is None:
             continue
         gap = float("inf")
-        if heard.states.shape[-1] == fed.shape[-1]:
-            rows, wanted = (t.reshape(-1, fed.shape[-1]).float() for t in (heard.states, fed))
+        if tapped.states.shape[-1] == fed.shape[-1]:
+            rows, wanted = (t.reshape(-1, fed.shape[-1]).float() for t in (tapped.states, fed))
             away = torch.cdist(wanted, rows, compute_mode="donot_use_mm_for_euclid_dist").min(1).values
             gap = float(away.max() / wanted.norm(dim=1).max().clamp(min=1e-12))
         if gap > MEAN:
@@ -72,7 +72,7 @@ def feeds_the_head(case: HookCase) -> None:
 
 
 def _scales_the_logits(case: HookCase) -> None:
-    """Without a head to listen to: a norm behind the tapped module would undo it when its output doubles."""
+    """Without a head module to watch: a norm behind the tapped module would undo it when its output doubles."""
     norm = case.hook.final_norm()
 
     def double(_module: Any, _args: Any, output: Any) -> Any:
@@ -204,7 +204,7 @@ def capabilities_delivered(case: HookCase) -> None:
 
 
 def silence_is_reported(case: HookCase) -> None:
-    """A run that heard nothing says so, and the tapped module does run."""
+    """A run that saw nothing says so, and the tapped module does run."""
     with watch(case.hook.model, hook=case.hook, request_ids=["a", "b"]) as run:
         pass
     if any(SILENT not in trace.reasons for trace in run.traces):

@@ -8,15 +8,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any
 
 from sri_sdk.attack import Attack
-from sri_sdk.errors import ConfigError, ConformanceError, SriError
+from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.hook import Scheme
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Outcome, Prompt
 from sri_sdk.target import Target
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing._promises import PromisesPerItem, Words, listed
+from sri_sdk.testing.check import Check
 
 PRACTICE = 32
 """Planted requests to practise on."""
@@ -59,14 +60,13 @@ def attack_checks(make: Callable[[], AttackCase | Attack], known: Mapping[str, s
     Raises:
         ConformanceError: `known` names no check.
     """
-    case = _Checks(make)
+    case = _Checks(make, lambda made: made if isinstance(made, AttackCase) else AttackCase(made))
     promises = [
         case.says_its_source, case.one_prompt_per_request, case.labels_and_bases_kept, case.ids_unique,
         case.attack_named, case.deterministic, case.company_irrelevant, case.input_untouched, case.learnt_is_json,
         case.unknown_learnt_harmless, case.something_changes, case.request_still_there, case.starts_are_well_formed,
     ]  # fmt: skip
-    checks = [Check(f.__name__.replace("_", "-"), " ".join((f.__doc__ or "").split()), f) for f in promises]
-    return mark_known(checks, known or {})
+    return listed(promises, known, case.words)
 
 
 def planted_requests() -> list[Prompt]:
@@ -82,11 +82,8 @@ def planted_requests() -> list[Prompt]:
     ]
 
 
-class _Checks:
-    """Each raises ConformanceError with what was found and what is allowed."""
-
-    def __init__(self, make: Callable[[], AttackCase | Attack]) -> None:
-        self.make = make
+class _Checks(PromisesPerItem[AttackCase, Prompt]):
+    words = Words("apply()", plugin="attack", item="request", answer="prompt")
 
     def says_its_source(self) -> None:
         """`source` and `family` are words: a report names who published an attack, and leaves families out together."""
@@ -99,9 +96,9 @@ class _Checks:
         """apply() gives as many prompts as there are requests, in their order, and none for none. Rates are counted
         over them, and pairs of plain and attacked are compared."""  # fmt: skip
         for request, prompt in self.pairs:
-            if prompt.base != request.id and prompt.base in {r.id for r in self.requests}:
+            if prompt.base != request.id and prompt.base in {r.id for r in self.items}:
                 self.fail(f"apply(): at the place of request {request.id!r} stands a prompt of {prompt.base!r}")
-        self.applied([])
+        self.answers([])
 
     def labels_and_bases_kept(self) -> None:
         """An attacked prompt keeps the label of its request and names it in `base`. A harmful request stays one,
@@ -114,7 +111,7 @@ class _Checks:
 
     def ids_unique(self) -> None:
         """Every attacked prompt has an id of its own, which no request has. Randomness and verdicts go by ids."""
-        taken = {request.id: "a request" for request in self.requests}
+        taken = {request.id: "a request" for request in self.items}
         for request, prompt in self.pairs:
             if not isinstance(prompt.id, str) or not prompt.id:
                 self.fail(f"apply(): the attacked prompt of {request.id!r} has the id {prompt.id!r}")
@@ -130,30 +127,21 @@ class _Checks:
         if len(found) != 1 or not all(isinstance(name, str) and name for name in found):
             self.fail(f"apply(): attack is {', '.join(sorted(map(repr, found)))}, must be one name for all")
 
-    def deterministic(self) -> None:
-        """The same requests give the same prompts again, also from a fresh attack that learns anew. Else an evaluation
-        cannot be continued or repeated."""  # fmt: skip
-        self.same("applied again", self.applied(self.requests))
-        fresh = self.fresh()
-        self.same("with a fresh attack", self.applied(self.requests, fresh.attack, self.learn(fresh)))
-
     def company_irrelevant(self) -> None:
         """The attacked prompt of a request does not depend on the other requests or on its place. Evaluations use as
         many as they need."""  # fmt: skip
-        self.same("alone", [self.applied([request])[0] for request in self.requests])
-        self.same("in the reverse order", self.applied(self.requests[::-1])[::-1])
+        self.order_and_company_irrelevant()
 
     def input_untouched(self) -> None:
         """Neither apply() nor prepare() changes what it is given: the plain requests are generated too."""
-        case, requests = self.fresh(), list(self.requests)
-        learnt, practice = self.learn(case), list(self.practice(case))
-        given: tuple[Any, ...] = (requests, learnt, practice)
-        before = copy.deepcopy(given)
-        self.call("prepare", lambda: case.attack.prepare(self.target(case), practice))
-        self.call("apply", lambda: case.attack.apply(requests, learnt))
-        for name, one, two in zip(("requests", "learnt", "practice"), given, before, strict=True):
-            if one != two:
-                self.fail(f"{name} was changed: found {str(one)[:80]!r}, was {str(two)[:80]!r}")
+        case = self.fresh()
+        target, learnt, practice = self.target(case), self.learn(case), list(self.practice(case))
+        prepare, apply = case.attack.prepare, case.attack.apply
+        self.unchanged("prepare()", lambda: self.attempt("prepare(): raises", lambda: prepare(target, practice)),
+                       practice=practice)  # fmt: skip
+        requests = list(self.items)
+        self.unchanged("apply()", lambda: self.attempt("apply(): raises", lambda: apply(requests, learnt)),
+                       requests=requests, learnt=learnt)  # fmt: skip
 
     def learnt_is_json(self) -> None:
         """What prepare() returns is a mapping that survives JSON, and gives the same prompts afterwards. A resumed
@@ -166,14 +154,14 @@ class _Checks:
             self.fail(f"prepare(): {err}; return text, numbers, lists and mappings", err)
         if stored != dict(self.learnt):
             self.fail(f"prepare(): JSON gives {str(stored)[:80]!r} back for {str(dict(self.learnt))[:80]!r}")
-        self.same("with what JSON gives back", self.applied(self.requests, learnt=stored))
+        self.same("with what JSON gives back", self.applied(self.items, self.case, stored), self.attacked)
 
     def unknown_learnt_harmless(self) -> None:
         """A key in `learnt` that the attack does not know is ignored or refused with an SriError, and so is a `learnt`
         without what it needs. Files of other releases exist."""  # fmt: skip
         for how, learnt in (("a strange key", {**self.learnt, "sri-unknown": 1}), ("nothing learnt", {})):
             try:
-                found = self.case.attack.apply(self.requests, learnt)
+                found = self.case.attack.apply(self.items, learnt)
             except SriError:
                 continue
             except Exception as err:
@@ -181,7 +169,7 @@ class _Checks:
                     f"apply(): with {how} in `learnt`: {type(err).__name__}: {err}; ignore it or raise ConfigError", err
                 )
             if how == "a strange key":
-                self.same("with a strange key in `learnt`", found)
+                self.same("with a strange key in `learnt`", found, self.attacked)
 
     def something_changes(self) -> None:
         """The text or the start of the response differs from the plain request's. Else its rate is counted twice."""
@@ -213,30 +201,30 @@ class _Checks:
 
     # -- material and words ----------------------------------------------------------------------------------
 
-    @cached_property
-    def case(self) -> AttackCase:
-        """For every check that only reads it."""
-        return self.fresh()
+    def subject(self, case: AttackCase) -> Attack:
+        return case.attack
 
     @cached_property
-    def requests(self) -> list[Prompt]:
-        """Plain ones."""
+    def items(self) -> list[Prompt]:
         return planted_requests()
+
+    def named(self, item: Prompt) -> str:
+        return repr(item.id)
 
     @cached_property
     def learnt(self) -> Mapping[str, Any]:
         """What the attack learns, once."""
         return self.learn(self.case)
 
+    @property
+    def attacked(self) -> list[Prompt]:
+        """What is made of the requests."""
+        return [prompt for _, prompt in self.pairs]
+
     @cached_property
     def pairs(self) -> list[tuple[Prompt, Prompt]]:
         """Each request, and what is made of it."""
-        return list(zip(self.requests, self.applied(self.requests), strict=True))
-
-    def fresh(self) -> AttackCase:
-        """A fresh case."""
-        made = self.make()
-        return made if isinstance(made, AttackCase) else AttackCase(made)
+        return list(zip(self.items, self.answers(self.items), strict=True))
 
     def target(self, case: AttackCase) -> Target:
         """What there is to learn from."""
@@ -249,18 +237,19 @@ class _Checks:
 
     def learn(self, case: AttackCase) -> Mapping[str, Any]:
         """What prepare() returns."""
-        found: Mapping[str, Any] = self.call(
-            "prepare", lambda: case.attack.prepare(self.target(case), self.practice(case))
-        )
+        prepare, target, practice = case.attack.prepare, self.target(case), self.practice(case)
+        found: Mapping[str, Any] = self.attempt("prepare(): raises", lambda: prepare(target, practice), case)
         return found
 
-    def applied(
-        self, requests: Sequence[Prompt], attack: Attack | None = None, learnt: Mapping[str, Any] | None = None
-    ) -> list[Prompt]:
+    def answers(self, items: Sequence[Prompt], case: AttackCase | None = None) -> list[Prompt]:
+        """The prompts; a case other than `self.case` learns anew."""
+        return self.applied(items, case or self.case, self.learnt if case is None else self.learn(case))
+
+    def applied(self, requests: Sequence[Prompt], case: AttackCase, learnt: Mapping[str, Any]) -> list[Prompt]:
         """What apply() gives, if it is one prompt per request."""
-        # A copy: what one check's call does to it must not show in another.
-        attack, learnt = attack or self.case.attack, copy.deepcopy(self.learnt if learnt is None else learnt)
-        found = self.call("apply", lambda: attack.apply(requests, learnt))
+        # Copies: what one check's call does to them must not show in another.
+        given, learnt = list(requests), copy.deepcopy(learnt)
+        found = self.attempt("apply(): raises", lambda: case.attack.apply(given, learnt))
         if not isinstance(found, list) or not all(isinstance(prompt, Prompt) for prompt in found):
             self.fail(f"apply(): {type(found).__name__}, must be a list of sri_sdk.Prompt")
         if len(found) != len(requests):
@@ -269,28 +258,6 @@ class _Checks:
             if not isinstance(prompt.text, str) or not prompt.text.strip():
                 self.fail(f"apply(): the attacked prompt of {request.id!r} has the text {prompt.text!r}")
         return found
-
-    def call(self, method: str, body: Callable[[], Any]) -> Any:
-        """What a method returns; what it raises is a failure."""
-        try:
-            return body()
-        except Exception as err:
-            self.fail(f"{method}(): raises {type(err).__name__}: {err}", err)
-
-    def same(self, how: str, found: Sequence[Prompt]) -> None:
-        """Fails where prompts differ from those of the first time."""
-        wanted = [prompt for _, prompt in self.pairs]
-        moved = [i for i, (one, two) in enumerate(zip(found, wanted, strict=True)) if one != two]
-        if moved:
-            at = moved[0]
-            self.fail(
-                f"apply(): {how}, {len(moved)} of {len(wanted)} prompts differ, first that of "
-                f"{self.requests[at].id!r}: {found[at]} instead of {wanted[at]}"
-            )
-
-    def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
-        """Raises ConformanceError with the subject in front."""
-        raise ConformanceError(f"{type(self.case.attack).__name__}.{problem.rstrip('.')}.") from cause
 
 
 def _number(prompt: Prompt) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.baseline import Baseline, Reads
-from sri_sdk.errors import ConformanceError
 from sri_sdk.records import Generation, Prompt
 from sri_sdk.target import Target
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing._promises import Answers, PromisesPerItem, Words, listed
+from sri_sdk.testing.check import Check
 
 READS: tuple[str, ...] = get_args(Reads)
 ROUNDING = 1e-4
@@ -44,15 +44,14 @@ def baseline_checks(make: Callable[[], BaselineCase | Baseline], known: Mapping[
     Raises:
         ConformanceError: `known` names no check.
     """
-    case = _Checks(make)
+    case = _Checks(make, lambda made: made if isinstance(made, BaselineCase) else BaselineCase(made))
     promises = [
         case.says_who_published_it, case.one_score_each, case.finite_or_nan, case.deterministic,
         case.order_and_company_irrelevant, case.empty_texts_are_scored, case.input_untouched,
         case.reads_only_what_it_says, case.labels_not_read,
     ]  # fmt: skip
     promises += [case.suspicious_scores_higher] if case.case.ordered else []
-    checks = [Check(f.__name__.replace("_", "-"), " ".join((f.__doc__ or "").split()), f) for f in promises]
-    return mark_known(checks, known or {})
+    return listed(promises, known, case.words)
 
 
 def planted_generations() -> list[Generation]:
@@ -77,11 +76,8 @@ def planted_generations() -> list[Generation]:
     ]
 
 
-class _Checks:
-    """Each raises ConformanceError with what was found and what is allowed."""
-
-    def __init__(self, make: Callable[[], BaselineCase | Baseline]) -> None:
-        self.make = make
+class _Checks(PromisesPerItem[BaselineCase, Generation]):
+    words = Words("score()", plugin="baseline", item="generation", answer="score")
 
     def says_who_published_it(self) -> None:
         """`source` names who published it, and `reads` is prompt, response or drafts. The report prints both beside its
@@ -95,37 +91,27 @@ class _Checks:
     def one_score_each(self) -> None:
         """score() gives a float64 array with one score per generation, and an empty one for none. Thresholds and rates
         go by place."""  # fmt: skip
-        self.scores(self.generations)
-        self.scores([])
+        self.answers(self.items)
+        self.answers([])
 
     def finite_or_nan(self) -> None:
         """A score is a number, or NaN where the baseline cannot tell; never infinite. An infinite score takes the
         threshold with it."""  # fmt: skip
-        for generation, score in zip(self.generations, self.scores(self.generations), strict=True):
+        for generation, score in zip(self.items, self.answers(self.items), strict=True):
             if np.isinf(score):
                 self.fail(f"score(): of {_named(generation)} it gives {score}; give NaN where it cannot tell")
-
-    def deterministic(self) -> None:
-        """The same generations get the same scores again, also from a fresh baseline. Else no table can be made
-        twice."""  # fmt: skip
-        first = self.scores(self.generations)
-        self.same("asked again", self.scores(self.generations), first)
-        self.same("a fresh baseline", self.scores(self.generations, self.fresh().baseline), first)
 
     def order_and_company_irrelevant(self) -> None:
         """The score of a generation does not depend on its batch or its place in it, but for rounding. Batches differ
         from machine to machine."""  # fmt: skip
-        together = self.scores(self.generations)
-        self.same("in the reverse order", self.scores(self.generations[::-1])[::-1], together)
-        alone = np.concatenate([self.scores([generation]) for generation in self.generations])
-        self.same("alone", alone, together)
+        super().order_and_company_irrelevant()
 
     def empty_texts_are_scored(self) -> None:
         """Empty prompts, responses and drafts are no reason to fail: models that end at once give them. NaN says that
         it cannot tell."""  # fmt: skip
         empty = Prompt("planted-empty", "", "harmless")
-        rest = self.generations[:2]
-        found = self.scores(
+        rest = self.items[:2]
+        found = self.answers(
             [
                 *rest,
                 Generation(empty, "", "other"),
@@ -136,33 +122,25 @@ class _Checks:
         )
         if np.isinf(found).any():
             self.fail(f"score(): of an empty text it gives {found[np.isinf(found)][0]}; give NaN where it cannot tell")
-        self.same("beside empty texts", found[: len(rest)], self.scores(rest))
+        self.same("beside empty texts", found[: len(rest)], self.answers(rest))
 
     def input_untouched(self) -> None:
         """score() leaves the list it is given as it is. Every guard gets the same one."""
-        given = list(self.generations)
-        self.asked(given)
-        if given != self.generations:
-            self.fail(
-                f"score(): changes its input: {len(given)} generations left of {len(self.generations)}, or others"
-            )
+        given = list(self.items)
+        self.unchanged("score()", lambda: self.asked(given), generations=given)
 
     def reads_only_what_it_says(self) -> None:
         """What `reads` does not name changes no score: with `prompt`, response and drafts; with `response`, the drafts.
         The report says of it that it can act so early."""  # fmt: skip
-        reads, first = self.case.baseline.reads, self.scores(self.generations)
-        swapped = [
-            replace(one, drafts=other.drafts)
-            for one, other in zip(self.generations, self.generations[::-1], strict=True)
-        ]
+        reads, first = self.case.baseline.reads, self.answers(self.items)
+        swapped = [replace(one, drafts=other.drafts) for one, other in zip(self.items, self.items[::-1], strict=True)]
         if reads in ("prompt", "response"):
-            self.same(f"reads = {reads!r}, with other drafts", self.scores(swapped), first)
+            self.same(f"reads = {reads!r}, with other drafts", self.answers(swapped), first)
         if reads == "prompt":
             swapped = [
-                replace(one, response=other.response)
-                for one, other in zip(swapped, self.generations[::-1], strict=True)
+                replace(one, response=other.response) for one, other in zip(swapped, self.items[::-1], strict=True)
             ]
-            self.same("reads = 'prompt', with other responses", self.scores(swapped), first)
+            self.same("reads = 'prompt', with other responses", self.answers(swapped), first)
 
     def labels_not_read(self) -> None:
         """Label, attack, ids and the judge's outcome change no score. A deployed guard has only texts; whoever reads
@@ -171,53 +149,49 @@ class _Checks:
             replace(
                 generation, outcome="other", prompt=Prompt(f"bare-{i}", generation.prompt.text, "harmless"),
             )
-            for i, generation in enumerate(self.generations)
+            for i, generation in enumerate(self.items)
         ]  # fmt: skip
-        self.same("without label, attack and outcome", self.scores(bare), self.scores(self.generations))
+        self.same("without label, attack and outcome", self.answers(bare), self.answers(self.items))
 
     def suspicious_scores_higher(self) -> None:
         """Of each pair in the example, the second scores higher. Upside down, a good baseline looks like a bad one."""
         for one, other in self.case.ordered:
-            low, high = self.scores([one, other])
+            low, high = self.answers([one, other])
             if not high > low:
                 self.fail(f"score(): {_named(other)} has {high:g}, must be higher than {low:g} of {_named(one)}")
 
     # -- material and words ----------------------------------------------------------------------------------
 
-    @cached_property
-    def case(self) -> BaselineCase:
-        """For every check that only reads it."""
-        return self.fresh()
+    def subject(self, case: BaselineCase) -> Baseline:
+        return case.baseline
 
     @cached_property
-    def generations(self) -> list[Generation]:
-        """Planted ones, and those of the case."""
+    def items(self) -> list[Generation]:
         return [*planted_generations(), *(one for pair in self.case.ordered for one in pair)]
+
+    def named(self, item: Generation) -> str:
+        return _named(item)
+
+    def shown(self, answer: Any) -> str:
+        return f"{answer:g}"
 
     def fresh(self) -> BaselineCase:
         """A fresh case, its baseline opened."""
-        made = self.make()
-        case = made if isinstance(made, BaselineCase) else BaselineCase(made)
-        if case.target is not None:
-            try:
-                case.baseline.open(case.target)
-            except Exception as err:
-                raise ConformanceError(
-                    f"{type(case.baseline).__name__}.open(): on the example's target: raises {type(err).__name__}: "
-                    f"{err}."
-                ) from err
+        case = super().fresh()
+        if (target := case.target) is not None:
+            doing = "open(): on the example's target: raises"
+            self.attempt(doing, lambda: case.baseline.open(target), case)
         return case
 
-    def scores(self, generations: Sequence[Generation], baseline: Baseline | None = None) -> Floats:
-        """What score() gives of a copy of the list, if it may be given."""
-        return self.asked(list(generations), baseline)
+    def answers(self, items: Sequence[Generation], case: BaselineCase | None = None) -> Floats:
+        return self.asked(list(items), case)
 
-    def asked(self, generations: list[Generation], baseline: Baseline | None = None) -> Floats:
+    def asked(self, generations: list[Generation], case: BaselineCase | None = None) -> Floats:
         """What score() gives of the list itself, if it may be given."""
-        try:
-            found: Any = (baseline or self.case.baseline).score(generations)
-        except Exception as err:
-            self.fail(f"score(): of {len(generations)} generations: raises {type(err).__name__}: {err}", err)
+        baseline = self.subject(case or self.case)
+        found: Any = self.attempt(
+            f"score(): of {len(generations)} generations: raises", lambda: baseline.score(generations)
+        )
         shape, dtype = getattr(found, "shape", None), getattr(found, "dtype", None)
         if not isinstance(found, np.ndarray) or shape != (len(generations),) or dtype != np.float64:
             what = f"shape {list(found.shape)} and {dtype}" if isinstance(found, np.ndarray) else type(found).__name__
@@ -228,20 +202,12 @@ class _Checks:
         scores: Floats = found.copy()
         return scores
 
-    def same(self, how: str, found: Floats, wanted: Floats) -> None:
-        """Fails where scores differ by more than rounding; NaN equals NaN."""
-        scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=1.0))
-        close = np.isclose(found, wanted, rtol=ROUNDING, atol=ROUNDING * scale, equal_nan=True)
-        if not close.all():
-            at = int(np.argmin(close))
-            self.fail(
-                f"score(): {how}, {int((~close).sum())} of {len(wanted)} scores differ, first that of "
-                f"{_named(self.generations[at])}: {found[at]:g} instead of {wanted[at]:g}"
-            )
-
-    def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
-        """Raises ConformanceError with the subject in front."""
-        raise ConformanceError(f"{type(self.case.baseline).__name__}.{problem}.") from cause
+    def moved(self, found: Answers, wanted: Answers) -> list[int]:
+        """Where scores differ by more than rounding; NaN equals NaN."""
+        one, two = np.array(found), np.array(wanted)
+        scale = float(np.abs(two[np.isfinite(two)]).max(initial=1.0))
+        close = np.isclose(one, two, rtol=ROUNDING, atol=ROUNDING * scale, equal_nan=True)
+        return np.flatnonzero(~close).tolist()
 
 
 def _named(generation: Generation) -> str:

@@ -7,12 +7,13 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import NoReturn, get_args
+from typing import get_args
 
 from sri_sdk.dataset import Dataset
-from sri_sdk.errors import ConfigError, ConformanceError
+from sri_sdk.errors import ConfigError
 from sri_sdk.records import Label, Prompt
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing._promises import Promises, listed
+from sri_sdk.testing.check import Check
 from sri_sdk.testing.planted import NotChecked
 
 LABELS: tuple[Label, ...] = get_args(Label)
@@ -44,25 +45,19 @@ def dataset_checks(make: Callable[[], Dataset], known: Mapping[str, str] | None 
         case.same_draw_twice, case.ids_unique, case.labels_right, case.attacks_keep_base, case.splits_disjoint,
         case.too_many_refused,
     ]  # fmt: skip
-    checks = [Check(f.__name__.replace("_", "-"), " ".join((f.__doc__ or "").split()), f) for f in promises]
-    return mark_known(checks, known or {})
+    return listed(promises, known)
 
 
-class _Checks:
-    """Each raises ConformanceError with what was found and what is allowed."""
-
-    def __init__(self, make: Callable[[], Dataset]) -> None:
-        self.make = make
-
+class _Checks(Promises[Dataset]):
     # -- names -----------------------------------------------------------------------------------------------
 
     def names_stable(self) -> None:
         """splits() and attacks() name each thing once, and the same whenever they are asked. Configs are written with
         these names."""  # fmt: skip
-        other = self.make()
+        other = self.fresh()
         for what, first, again in (
-            ("splits()", self.dataset.splits(), (self.dataset.splits(), other.splits())),
-            ("attacks()", self.dataset.attacks(), (self.dataset.attacks(), other.attacks())),
+            ("splits()", self.case.splits(), (self.case.splits(), other.splits())),
+            ("attacks()", self.case.attacks(), (self.case.attacks(), other.attacks())),
         ):
             names = list(first)
             if not all(isinstance(name, str) and name.strip() for name in names) or isinstance(first, str):
@@ -76,7 +71,7 @@ class _Checks:
     def names_lead_to_prompts(self) -> None:
         """Every split, and every attack, holds at least one prompt. A name that leads nowhere shows only when somebody
         fits a guard."""  # fmt: skip
-        for what, place, names in (("split", 0, self.dataset.splits()), ("attack", 2, self.dataset.attacks())):
+        for what, place, names in (("split", 0, self.case.splits()), ("attack", 2, self.case.attacks())):
             empty = [name for name in names if name not in {sort[place] for sort in self.held}]
             if empty:
                 self.fail(f"prompts(): {what} {empty[0]!r} holds no prompt of any label; leave it out, or fill it")
@@ -99,7 +94,7 @@ class _Checks:
             if not all(isinstance(prompt, Prompt) for prompt in drawn):
                 self.fail(f"prompts(): {_named(sort)}: must be sri_sdk.Prompt records, found {type(drawn[0]).__name__}")
             for count in {1, (len(drawn) + 1) // 2, len(drawn)}:
-                found = self.draw(self.dataset, sort, count)
+                found = self.draw(self.case, sort, count)
                 if len(found) != count:
                     self.fail(f"prompts(): {_named(sort)}: {count} asked for, {len(found)} given")
                 if found != list(drawn[:count]):
@@ -111,9 +106,9 @@ class _Checks:
 
     def same_draw_twice(self) -> None:
         """The same call gives the same prompts again, also from a fresh dataset. Else no guard can be made twice."""
-        other = self.make()
+        other = self.fresh()
         for sort, drawn in self.drawn.items():
-            for how, dataset in (("asked again", self.dataset), ("a fresh dataset", other)):
+            for how, dataset in (("asked again", self.case), ("a fresh dataset", other)):
                 found = self.draw(dataset, sort, len(drawn))
                 moved = [i for i, (a, b) in enumerate(zip(found, drawn, strict=False)) if a != b]
                 if moved:
@@ -195,19 +190,17 @@ class _Checks:
 
     # -- material and words ----------------------------------------------------------------------------------
 
-    @cached_property
-    def dataset(self) -> Dataset:
-        """For every check that only reads it."""
-        return self.make()
+    def subject(self, case: Dataset) -> Dataset:
+        return case
 
     @cached_property
     def held(self) -> tuple[Sort, ...]:
         """What can be drawn; a split need not have every label, nor an attack every split."""
         sorts: list[Sort] = [
             (split, label, attack)
-            for split in self.dataset.splits()
+            for split in self.case.splits()
             for label in LABELS
-            for attack in (None, *self.dataset.attacks())
+            for attack in (None, *self.case.attacks())
         ]
         return tuple(sort for sort in sorts if self.has(sort, 1))
 
@@ -220,7 +213,7 @@ class _Checks:
     @cached_property
     def whole(self) -> dict[Sort, list[Prompt]]:
         """As many of each sort as there are, or as are compared."""
-        return {sort: self.draw(self.dataset, sort, self.most(sort)) for sort in self.held}
+        return {sort: self.draw(self.case, sort, self.most(sort)) for sort in self.held}
 
     def most(self, sort: Sort) -> int:
         """The largest number up to MOST that can be drawn, found by halving."""
@@ -236,7 +229,7 @@ class _Checks:
         """The first sort that holds something."""
         if not self.held:
             self.fail(
-                f"prompts(): splits {list(self.dataset.splits())} hold no prompt of any label; give the dataset an "
+                f"prompts(): splits {list(self.case.splits())} hold no prompt of any label; give the dataset an "
                 "example() with a few"
             )
         return self.held[0]
@@ -249,7 +242,7 @@ class _Checks:
     def ask(self, sort: Sort, count: int) -> list[Prompt] | str:
         """What prompts() gives, or what the ConfigError says."""
         try:
-            return self.draw(self.dataset, sort, count)
+            return self.draw(self.case, sort, count)
         except ConfigError as err:
             return str(err)
         except Exception as err:
@@ -264,10 +257,6 @@ class _Checks:
     def is_size(self, sort: Sort, number: int) -> bool:
         """Whether so many can be drawn, and not one more. Large numbers are believed: drawing them takes minutes."""
         return number > 0 and (number > MOST or self.has(sort, number)) and not self.has(sort, number + 1)
-
-    def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
-        """Raises ConformanceError with the subject in front."""
-        raise ConformanceError(f"{type(self.dataset).__name__}.{problem}.") from cause
 
 
 def _named(sort: Sort) -> str:

@@ -15,7 +15,8 @@ from sri_sdk.bundle.guard_graphs import prefix_graph
 from sri_sdk.calibrate.prefix import hold
 from sri_sdk.detector import Detector
 from sri_sdk.testing._detector_case import TEST, DetectorCase
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing._promises import listed
+from sri_sdk.testing.check import Check
 from sri_sdk.testing.planted import CELLS, LAYERS, NotChecked
 
 CLEARLY = 0.8
@@ -40,8 +41,7 @@ def detector_checks(make: Callable[[], Detector], known: Mapping[str, str] | Non
         case.refit_equals_fit, case.state_is_plain, case.restored_equals, case.graph_parity,
         case.graph_scores_batches, case.prefix_at_full_length_equals_signal, case.no_pickle,
     ]  # fmt: skip
-    checks = [Check(f.__name__.replace("_", "-"), " ".join((f.__doc__ or "").split()), f) for f in promises]
-    return mark_known(checks, known or {})
+    return listed(promises, known)
 
 
 class _Checks(DetectorCase):

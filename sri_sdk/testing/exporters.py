@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from sri_sdk.bundle.bundle import MANIFEST, GuardParts
 from sri_sdk.bundle.guard_graphs import signal_graph
-from sri_sdk.errors import ConformanceError
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.build import calibrate_guard
 from sri_sdk.graph.builder import Graph, Value
 from sri_sdk.scoring.runtime import load, score_rows
 from sri_sdk.scoring.scorer import Scorer
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing._promises import Promises, listed
+from sri_sdk.testing.check import Check
 from sri_sdk.testing.planted import CELLS, DIP, LAYERS, NotChecked, PlantedDetector, planted_anchors, planted_signals
 
 ALPHA = 0.05
@@ -52,23 +52,17 @@ def exporter_checks(make: Callable[[], Exporter], known: Mapping[str, str] | Non
         case.compiles_a_drawing, case.same_bytes_twice, case.export_is_whole_or_absent,
         case.replaces_an_older_artefact, case.scores_as_the_detector,
     ]  # fmt: skip
-    checks = [Check(f.__name__.replace("_", "-"), " ".join((f.__doc__ or "").split()), f) for f in promises]
-    return mark_known(checks, known or {})
+    return listed(promises, known)
 
 
-class _Checks:
-    """Each raises ConformanceError with what was found and what is allowed."""
-
-    def __init__(self, make: Callable[[], Exporter]) -> None:
-        self.make = make
-
+class _Checks(Promises[Exporter]):
     # -- checks ----------------------------------------------------------------------------------------------
 
     def compiles_a_drawing(self) -> None:
         """compile() turns a drawing into an ONNX model that onnxruntime loads and that computes what was drawn.
         Thresholds are set on it."""  # fmt: skip
         detector = PlantedDetector().fit(planted_signals(FOLD, 1).sigma)
-        content = self.make().compile(signal_graph(detector, CELLS, LAYERS))
+        content = self.fresh().compile(signal_graph(detector, CELLS, LAYERS))
         if not isinstance(content, bytes):
             self.fail(f"compile(): {type(content).__name__}, must be the bytes of an ONNX model")
         values = _both()
@@ -85,7 +79,7 @@ class _Checks:
     def same_bytes_twice(self) -> None:
         """The same drawing and the same parts give the same bytes. Otherwise a digest names a day, and not a guard."""
         drawing = signal_graph(self.parts.detector, CELLS, LAYERS)
-        if self.make().compile(drawing) != self.make().compile(drawing):
+        if self.fresh().compile(drawing) != self.fresh().compile(drawing):
             self.fail("compile(): the same drawing gives other bytes the second time")
         with _folder() as folder:
             first, second = (_contents(self.export(self.parts, folder / name / "guard")) for name in ("1", "2"))
@@ -141,10 +135,8 @@ class _Checks:
 
     # -- material and words ----------------------------------------------------------------------------------
 
-    @cached_property
-    def name(self) -> str:
-        """The class, as messages call it."""
-        return type(self.make()).__name__
+    def subject(self, case: Exporter) -> Exporter:
+        return case
 
     @cached_property
     def parts(self) -> GuardParts:
@@ -160,13 +152,13 @@ class _Checks:
         detector = PlantedDetector().fit(planted_signals(FOLD, seed).sigma)
         folds = planted_signals(FOLD, seed + 1), planted_signals(FOLD, seed + 2)
         return calibrate_guard(
-            detector, "planted", *folds, anchors=planted_anchors(), exporter=self.make(), alpha=ALPHA
+            detector, "planted", *folds, anchors=planted_anchors(), exporter=self.fresh(), alpha=ALPHA
         )
 
     def export(self, parts: GuardParts, target: Path) -> Path:
         """Exports, and checks what comes back."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        made = self.make().export(parts, target)
+        made = self.fresh().export(parts, target)
         if made != target or not target.exists():
             there = "something" if target.exists() else "nothing"
             self.fail(
@@ -181,7 +173,7 @@ class _Checks:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _full_disk(target.parent, nth) as failed:
             try:
-                self.make().export(parts, target)
+                self.fresh().export(parts, target)
             except Exception:
                 raised = True
             else:
@@ -213,10 +205,6 @@ class _Checks:
         litter = sorted(path.name for path in target.parent.iterdir() if path != target)
         if litter:
             self.fail(f"export(): {when}, {len(litter)} stray files beside the target, first {litter[0]!r}")
-
-    def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
-        """Raises ConformanceError with the subject in front."""
-        raise ConformanceError(f"{self.name}.{problem}.") from cause
 
 
 class _Undrawable(PlantedDetector):

@@ -15,139 +15,127 @@ from sri_sdk.testing import _hook_count as count
 from sri_sdk.testing import _hook_life as life
 from sri_sdk.testing import _hook_states as states
 from sri_sdk.testing._hook_case import Generate, HookCase, subject
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing._lazy import Promise, checks_of_cases
+from sri_sdk.testing.check import Check
 
 __all__ = ["HookCase", "hook_checks"]
 
 Make = Callable[[], HookCase]
 
-# (name, promise, body), in the order in which a new hook is best mended.
-_ALWAYS: tuple[tuple[str, str, Callable[[HookCase], None]], ...] = (
-    (
+
+def _takes_batches(case: HookCase) -> bool:
+    return case.batched
+
+
+# In the order in which a new hook is best mended.
+_PROMISES: tuple[Promise[HookCase], ...] = (
+    Promise(
         "fits-own-model",
         "fits() accepts the family's own model, refuses a foreign one, and says why. Else users get the wrong hook.",
         life.fits_own_model,
     ),
-    (
+    Promise(
         "silence-is-reported",
         "The tapped module runs in every generation, and a run that heard nothing is unmonitored, never clear.",
         states.silence_is_reported,
     ),
-    (
+    Promise(
         "tap-feeds-the-head",
         "The tapped module's output is what the head reads: the state after the last norm, not before it.",
         states.feeds_the_head,
     ),
-    (
+    Promise(
         "steps-counted",
         "One record per step, and none for commit, encoder or verify passes. Else coverage is wrong on every run.",
         count.steps_counted,
     ),
-    (
+    Promise(
         "rows-mapped",
         "The row that plan() says predicts a position does: a token planted there comes out there, proven by cause.",
         lambda case: cause.check_rows(case),
     ),
-    (
+    Promise(
         "phi-is-the-mean",
         "phi equals a float64 mean, taken by the kit, of the same states over the rows that plan() names.",
         states.phi_is_the_mean,
     ),
-    (
+    Promise(
         "padding-excluded",
         "A prompt gives the same phi with and without padding beside it.",
         states.padding_excluded,
+        _takes_batches,
     ),
-    (
+    Promise(
         "batch-1-equals-batch-n",
         "A request gives the same phi alone and in company. Else a verdict depends on who else was served.",
         states.company_excluded,
+        _takes_batches,
     ),
-    (
+    Promise(
         "records-sane",
         "Traces are finite float32 arrays on the host, as wide as hidden_size() says, with no reason to doubt them.",
         states.records_sane,
     ),
-    (
+    Promise(
         "capabilities-delivered",
         "Every capability claimed is delivered. Guards are accepted or refused by that list.",
         states.capabilities_delivered,
     ),
-    (
+    Promise(
         "tokens-unchanged",
         "Tokens are bit-identical with and without a watch.",
         lambda case: life.tokens_unchanged(case, case.generate),
     ),
-    (
+    Promise(
         "handles-removed",
         "No module hook is left behind, also when the model raises in the middle of a pass.",
         life.handles_removed,
     ),
-    (
+    Promise(
         "two-runs-coexist",
         "Two generations in two threads on one hook are each watched as if alone.",
         life.two_runs_coexist,
     ),
+    Promise(
+        "a-row-ends-early",
+        "In the example one response ends before another. Else a hook that never ends a row passes, and pools padding.",
+        count.a_row_ends_early,
+        lambda case: case.hook.scheme == "autoregressive" and case.batched,
+    ),
+    Promise(
+        "nothing-kept-alive",
+        "Inputs and states die with their generation, the model with its last user. Else a server fills up.",
+        life.nothing_kept_alive,
+        builds_its_own=True,
+    ),
+    Promise(
+        "tokens-unchanged-when-sampling",
+        "Tokens are bit-identical with and without a watch, also when they are drawn.",
+        lambda case: life.tokens_unchanged(case, _given(case.generate_sampled)),
+        lambda case: case.generate_sampled is not None,
+    ),
+    Promise(
+        "guidance-half",
+        "Under classifier-free guidance the conditional half is watched, not the one without a prompt.",
+        lambda case: cause.check_rows(case, _given(case.generate_guided)),
+        lambda case: case.generate_guided is not None,
+    ),
 )
 
 
-_OF_BATCHES = {"padding-excluded", "batch-1-equals-batch-n"}
-"""Checks that need a family whose own call takes several prompts."""
-
-
-def hook_checks(make: Make, known: Mapping[str, str] | None = None) -> list[Check]:
+def hook_checks(make: Make, known: Mapping[str, str] | None = None, *, lazy: bool = False) -> list[Check]:
     """The promises of a hook as checks, each on a case of its own.
 
     Args:
         make: builds a fresh case; usually `MyHook.example`. What the case leaves out is not checked.
         known: check -> why it is known to fail. Strict: a marked check that passes is an error.
+        lazy: list every promise and build no case before a check is called; one that the case leaves out then raises
+            `unittest.SkipTest`. For tests whose collection should not build models.
 
     Raises:
         ConformanceError: the case cannot be checked, or a mark names no check.
     """
-    case = _admitted(make)
-    checks = [
-        Check(name, promise, _on_fresh(make, body))
-        for name, promise, body in _ALWAYS
-        if case.batched or name not in _OF_BATCHES
-    ]
-    if case.hook.scheme == "autoregressive" and case.batched:
-        checks.append(
-            Check(
-                "a-row-ends-early",
-                "In the example one response ends before another. Else a hook that never ends a row passes, and pools "
-                "padding.",
-                _on_fresh(make, count.a_row_ends_early),
-            )
-        )
-    checks.append(
-        Check(
-            "nothing-kept-alive",
-            "Inputs and states die with their generation, the model with its last user. Else a server fills up.",
-            lambda: life.nothing_kept_alive(make),
-        )
-    )
-    if case.generate_sampled is not None:
-        checks.append(
-            Check(
-                "tokens-unchanged-when-sampling",
-                "Tokens are bit-identical with and without a watch, also when they are drawn.",
-                _on_fresh(make, lambda case: life.tokens_unchanged(case, _given(case.generate_sampled))),
-            )
-        )
-    if case.generate_guided is not None:
-        checks.append(
-            Check(
-                "guidance-half",
-                "Under classifier-free guidance the conditional half is watched, not the one without a prompt.",
-                _on_fresh(make, lambda case: cause.check_rows(case, _given(case.generate_guided))),
-            )
-        )
-    return mark_known(checks, known or {})
-
-
-def _on_fresh(make: Make, body: Callable[[HookCase], None]) -> Callable[[], None]:
-    return lambda: body(make())
+    return checks_of_cases(_PROMISES, lambda: _admitted(make), make, known, lazy=lazy)
 
 
 def _given(generate: Generate | None) -> Generate:

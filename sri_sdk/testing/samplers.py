@@ -15,24 +15,30 @@ import torch
 from sri_sdk.capture.watch import watch
 from sri_sdk.errors import ConformanceError, SriError
 from sri_sdk.records import Intervention
+from sri_sdk.testing._lazy import Promise, checks_of_cases
 from sri_sdk.testing._sampler_case import SamplerCase, kept, row_of, rows_of, run, same, subject
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing.check import Check
 
 __all__ = ["SamplerCase", "sampler_checks"]
 
 Make = Callable[[], SamplerCase]
 
 
-def sampler_checks(make: Make, known: Mapping[str, str] | None = None) -> list[Check]:
+def sampler_checks(make: Make, known: Mapping[str, str] | None = None, *, lazy: bool = False) -> list[Check]:
     """The promises of a sampler as checks, each on a case of its own.
 
     Args:
         make: builds a fresh case.
         known: check -> why it is known to fail. Strict: a marked check that passes is an error.
+        lazy: build no case before a check is called. For tests whose collection should not build models.
 
     Raises:
         ConformanceError: the case cannot be checked, or a mark names no check.
     """
+    return checks_of_cases(_PROMISES, lambda: _admitted(make), make, known, lazy=lazy)
+
+
+def _admitted(make: Make) -> SamplerCase:
     case = make()
     budget, rows = case.sampler.budget(), len(case.encoded.input_ids)
     if budget < 4 or rows < 2 or case.hook.scheme not in case.sampler.schemes:
@@ -40,12 +46,7 @@ def sampler_checks(make: Make, known: Mapping[str, str] | None = None) -> list[C
             f"{subject(case)}: a case with budget {budget}, {rows} prompts and a hook of scheme {case.hook.scheme}; "
             f"needed are at least 4 steps, 2 prompts and one of {', '.join(sorted(case.sampler.schemes))}."
         )
-    checks = [Check(name, promise, _on_fresh(make, body)) for name, promise, body in _CHECKS]
-    return mark_known(checks, known or {})
-
-
-def _on_fresh(make: Make, body: Callable[[SamplerCase], None]) -> Callable[[], None]:
-    return lambda: body(make())
+    return case
 
 
 def _steps_rise_by_one(case: SamplerCase) -> None:
@@ -94,14 +95,14 @@ def _rows_independent(case: SamplerCase) -> None:
 
 def _watched_equals_unwatched(case: SamplerCase) -> None:
     free = run(case)
-    with watch(case.hook.model, hook=case.hook, request_ids=list(case.prompt_ids)) as heard:
+    with watch(case.hook.model, hook=case.hook, request_ids=list(case.prompt_ids)) as observed:
         watched = run(case)
     same(case, free, watched, "a watch changes the tokens")
     taken = torch.stack([step.active for step in watched]).sum(0).tolist()
-    counted = [trace.steps for trace in heard.traces]
+    counted = [trace.steps for trace in observed.traces]
     if counted != taken:
         raise ConformanceError(
-            f"{subject(case)}.steps(): rows were active in {taken} steps, the tap heard {counted}: "
+            f"{subject(case)}.steps(): rows were active in {taken} steps, the tap saw {counted}: "
             "run the model through hook.forward, once per step."
         )
 
@@ -219,42 +220,44 @@ def _keeps_what_was_started(case: SamplerCase) -> None:
         )
 
 
-# (name, promise, body), in the order in which a new sampler is best mended.
-_CHECKS: tuple[tuple[str, str, Callable[[SamplerCase], None]], ...] = (
-    ("steps-rise-by-one", "Steps are counted from 0 and rise by one.", _steps_rise_by_one),
-    (
+# In the order in which a new sampler is best mended.
+_PROMISES: tuple[Promise[SamplerCase], ...] = (
+    Promise("steps-rise-by-one", "Steps are counted from 0 and rise by one.", _steps_rise_by_one),
+    Promise(
         "stops-at-budget",
         "It never takes more steps than budget() says, also when positions are opened again; the canvas is canvas().",
         _stops_at_budget,
     ),
-    ("same-seed-same-tokens", "The seed decides, and no other random state does.", _same_seed_same_tokens),
-    (
+    Promise("same-seed-same-tokens", "The seed decides, and no other random state does.", _same_seed_same_tokens),
+    Promise(
         "rows-independent",
         "A row gives the same tokens alone and in company.",
         _rows_independent,
     ),
-    (
+    Promise(
         "watched-equals-unwatched",
         "A watch changes no token, and hears one pass per step of each row.",
         _watched_equals_unwatched,
     ),
-    ("committed-is-final", "What is committed stays, unless somebody asks to open it again.", _committed_is_final),
-    (
+    Promise(
+        "committed-is-final", "What is committed stays, unless somebody asks to open it again.", _committed_is_final
+    ),
+    Promise(
         "honours-abort",
         "An aborted row stops and keeps its canvas, the others go on as before, and with none left the model rests.",
         _honours_abort,
     ),
-    (
+    Promise(
         "honours-remask",
         "Positions opened again are open at the next step, other rows are untouched; or SriError says it cannot be.",
         _honours_remask,
     ),
-    (
+    Promise(
         "active-is-truthful",
         "`active` names the rows that still had something to generate. Steps are counted and expected by it.",
         _active_is_truthful,
     ),
-    (
+    Promise(
         "keeps-what-was-started",
         "With `prefills`, a started response is committed from the first step on, stays, and what it leaves is filled.",
         _keeps_what_was_started,

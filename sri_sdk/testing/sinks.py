@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
 
-from sri_sdk.errors import ConformanceError
 from sri_sdk.records import Verdict
 from sri_sdk.sink import Sink
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing._promises import Promises, listed
+from sri_sdk.testing.check import Check
 
 COUNT = 50
 """Verdicts per check."""
@@ -41,13 +40,12 @@ def sink_checks(make: Callable[[], SinkCase | Sink], known: Mapping[str, str] | 
     Raises:
         ConformanceError: `known` names no check.
     """
-    case = _Checks(make)
+    case = _Checks(make, lambda made: made if isinstance(made, SinkCase) else SinkCase(made))
     with case.opened() as offered:
         promises = [case.accepts_verdicts, case.returns_at_once, case.close_is_idempotent]
         promises += [case.keeps_what_it_acknowledged] if offered.delivered else []
         promises += [case.a_dead_endpoint_does_not_raise] if offered.dead else []
-    checks = [Check(f.__name__.replace("_", "-"), " ".join((f.__doc__ or "").split()), f) for f in promises]
-    return mark_known(checks, known or {})
+    return listed(promises, known)
 
 
 def planted_verdicts(count: int = COUNT) -> list[Verdict]:
@@ -68,12 +66,7 @@ def planted_verdicts(count: int = COUNT) -> list[Verdict]:
     return verdicts
 
 
-class _Checks:
-    """Each raises ConformanceError with what was found and what is allowed."""
-
-    def __init__(self, make: Callable[[], SinkCase | Sink]) -> None:
-        self.make = make
-
+class _Checks(Promises[SinkCase]):
     def accepts_verdicts(self) -> None:
         """emit() takes verdicts of every status, with and without numbers, and ids in any script. The one it chokes on
         would be the one that matters."""  # fmt: skip
@@ -89,15 +82,12 @@ class _Checks:
     def close_is_idempotent(self) -> None:
         """close() may be called twice, and on a sink that was never used: `with` and a signal handler both call it."""
         for used in (True, False):
-            case = self.case()
+            case = self.fresh()
             if used:
                 self.emit(case.sink, planted_verdicts(1)[0])
             for time_called in ("once", "twice"):
-                try:
-                    case.sink.close()
-                except Exception as err:
-                    state = "after 1 verdict" if used else "unused"
-                    self.fail(case.sink, f"close(): called {time_called}, {state}: {type(err).__name__}: {err}", err)
+                state = "after 1 verdict" if used else "unused"
+                self.attempt(f"close(): called {time_called}, {state}:", case.sink.close, case)
 
     def keeps_what_it_acknowledged(self) -> None:
         """Every verdict that emit() took has arrived exactly once when close() returns. A lost verdict looks like one
@@ -112,9 +102,9 @@ class _Checks:
             lost, extra = sent - found, found - sent
             first = next(iter(lost or extra))
             self.fail(
-                case.sink,
                 f"close(): of {COUNT} verdicts {lost.total()} have not arrived and {extra.total()} arrived beyond "
                 f"them, first {first!r}",
+                case=case,
             )
 
     def a_dead_endpoint_does_not_raise(self) -> None:
@@ -122,27 +112,19 @@ class _Checks:
         not notice."""  # fmt: skip
         with self.opened() as case:
             assert case.dead is not None  # Listed only then.
-        try:
-            sink = case.dead()
-        except Exception as err:
-            self.fail(case.sink, f"__init__(): with a dead endpoint: {type(err).__name__}: {err}", err)
+        sink: Sink = self.attempt("__init__(): with a dead endpoint:", case.dead, case)
         self.quick(sink)
-        try:
-            sink.close()
-        except Exception as err:
-            self.fail(sink, f"close(): with a dead endpoint: {type(err).__name__}: {err}", err)
+        self.attempt("close(): with a dead endpoint:", sink.close, SinkCase(sink))
 
     # -- material and words ----------------------------------------------------------------------------------
 
-    def case(self) -> SinkCase:
-        """A fresh case."""
-        made = self.make()
-        return made if isinstance(made, SinkCase) else SinkCase(made)
+    def subject(self, case: SinkCase) -> Sink:
+        return case.sink
 
     @contextmanager
     def opened(self) -> Iterator[SinkCase]:
         """A fresh case, its sink closed once at the end."""
-        case = self.case()
+        case = self.fresh()
         try:
             yield case
         finally:
@@ -158,19 +140,12 @@ class _Checks:
         middle, worst = sorted(seconds)[COUNT // 2], max(seconds)
         if middle > MEDIAN_S or worst > SLOWEST_S:
             self.fail(
-                sink,
                 f"emit(): takes {1e3 * middle:.3g} ms in the middle, {1e3 * worst:.3g} ms at worst of {COUNT} calls, "
                 f"allowed are {1e3 * MEDIAN_S:g} and {1e3 * SLOWEST_S:g}; queue the verdict and deliver it elsewhere",
+                case=SinkCase(sink),
             )
 
     def emit(self, sink: Sink, verdict: Verdict) -> None:
         """Emits, and fails where that raises."""
-        try:
-            sink.emit(verdict)
-        except Exception as err:
-            what = f"a verdict {verdict.status!r} of {verdict.request_id!r}"
-            self.fail(sink, f"emit(): {what} raises {type(err).__name__}: {err}", err)
-
-    def fail(self, sink: Sink, problem: str, cause: Exception | None = None) -> NoReturn:
-        """Raises ConformanceError with the subject in front."""
-        raise ConformanceError(f"{type(sink).__name__}.{problem}.") from cause
+        what = f"a verdict {verdict.status!r} of {verdict.request_id!r}"
+        self.attempt(f"emit(): {what} raises", lambda: sink.emit(verdict), SinkCase(sink))

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import betabinom
 
 from sri_sdk.calibrate.conformal import Threshold, conformal_rank, exact_rank, p_values
 from sri_sdk.errors import ConfigError, ScoringError
@@ -41,6 +40,8 @@ def test_alpha_must_be_a_share(alpha):
 
 
 def test_the_realised_rate_over_many_calibrations_is_alpha_and_spreads_as_the_beta_law_says():
+    from scipy.stats import betabinom
+
     rng = np.random.default_rng(0)
     n, m, alpha = 199, 100, 0.05
     counts = []

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from sri_sdk.metrics import auroc as module
 from sri_sdk.metrics.auroc import auroc
@@ -11,6 +10,8 @@ SCORES = st.lists(st.integers(-5, 5), min_size=1, max_size=25).map(np.array)
 
 
 def sklearns(positives, negatives):
+    from sklearn.metrics import roc_auc_score
+
     return roc_auc_score(np.r_[np.ones(len(positives)), np.zeros(len(negatives))], np.r_[positives, negatives])
 
 

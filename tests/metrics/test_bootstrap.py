@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import bootstrap, norm
 
 from sri_sdk.metrics.bootstrap import Clusters, clustered_rate, rate_interval
 from sri_sdk.metrics.rates import exact_rate
@@ -20,6 +19,8 @@ def test_a_draw_takes_whole_clusters_and_as_many_as_there_are(bases, seed):
 
 
 def test_with_one_row_per_base_prompt_the_interval_is_the_plain_bootstrap():
+    from scipy.stats import bootstrap
+
     successes = np.arange(400) % 4 == 0
     found = clustered_rate("x", successes, [str(i) for i in range(400)])
     plain = bootstrap((successes,), np.mean, n_resamples=2000, method="percentile", random_state=0, vectorized=True)
@@ -36,6 +37,8 @@ def test_rows_that_repeat_their_base_prompt_do_not_shorten_the_interval():
 
 
 def test_the_interval_holds_the_true_rate_about_as_often_as_it_says():
+    from scipy.stats import norm
+
     rng = np.random.default_rng(0)
     held = []
     for seed in range(60):

@@ -3,8 +3,6 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sri_sdk.errors import ConfigError, MissingExtra, ScoringError
 from sri_sdk.metrics.geometry import geometry
@@ -40,6 +38,9 @@ def test_what_is_drawn_was_not_fitted_on_and_shares_no_base_prompt_with_it():
 
 
 def test_both_projections_are_scikit_learns_up_to_the_sign():
+    from sklearn.decomposition import PCA
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
     signals, classes, bases = made()
     found = geometry(signals, classes, bases)
     rest = np.setdiff1d(np.arange(len(signals)), found.rows)

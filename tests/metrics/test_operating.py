@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import auc, roc_curve
 
 from sri_sdk.errors import ConfigError
 from sri_sdk.metrics import operating
@@ -25,6 +24,8 @@ def point(attacks, benign, fpr, **options):
 
 @given(SCORES, SCORES)
 def test_the_curve_is_scikit_learns(attacks, benign):
+    from sklearn.metrics import auc, roc_curve
+
     found = roc(attacks, benign)
     x, y, _ = roc_curve(np.r_[np.ones(len(attacks)), np.zeros(len(benign))], np.r_[attacks, benign])
     mine = set(zip(found.false_alarms.round(9), found.detections.round(9), strict=True))
@@ -41,6 +42,8 @@ def test_each_point_is_what_its_threshold_flags(attacks, benign):
 
 
 def test_the_area_under_the_curve_is_the_auroc():
+    from sklearn.metrics import auc
+
     rng = np.random.default_rng(0)
     attacks, benign = rng.normal(1, 1, 50), rng.normal(size=70)
     found = roc(attacks, benign)

@@ -3,13 +3,14 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from sri_sdk.metrics.rates import exact_rate
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_is_scipys_exact_one(counts):
+    from scipy.stats import binomtest
+
     found, theirs = exact_rate("x", *counts), binomtest(*counts).proportion_ci(0.95, "exact")
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from sklearn.svm import OneClassSVM
 
 import sri_sdk
 from sri_sdk.errors import ScoringError
@@ -96,6 +95,7 @@ class BoundaryDetector(sri_sdk.Detector):
 
     def fit(self, signals: Floats, labels: NDArray[np.int64] | None = None) -> Self:
         from skl2onnx import to_onnx
+        from sklearn.svm import OneClassSVM
 
         rows = _finite(signals).reshape(len(signals), -1)
         machine = OneClassSVM(nu=0.1).fit(rows)

@@ -1,6 +1,7 @@
 """The kit on our own hooks, and what it asks of a case."""
 
 from dataclasses import replace
+from unittest import SkipTest
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from sri_plugin_lab.hooks import LabCausalHook, LabDiffusionHook
 from sri_plugin_toy.hook import ToyHook
 from sri_plugin_toy.model import ToyTokenizer
 
+from sri_sdk import Match
 from sri_sdk.errors import ConformanceError
 from sri_sdk.hook import Hook
-from sri_sdk.testing import hook_checks, run_checks
+from sri_sdk.testing import HookCase, hook_checks, run_checks
 
 
 def failures(make) -> dict[str, str]:
@@ -36,13 +38,48 @@ def test_traits_select_the_checks() -> None:
     }
 
 
-def test_a_case_without_prompts_of_three_lengths_is_refused() -> None:
-    def make():
-        case = ToyHook.example()
-        return replace(case, encoded=case.hook.encode(ToyTokenizer(), ["ab", "cd", "efg"]))
+def never() -> HookCase:
+    raise AssertionError("a case was built")
 
+
+def test_a_lazy_list_builds_no_case_and_names_every_promise() -> None:
+    lazy = [check.name for check in hook_checks(never, lazy=True)]
+    for hook in (ToyHook, LabCausalHook, LabDiffusionHook):
+        offered = {check.name for check in hook_checks(hook.example)}
+        assert offered < set(lazy) and len(lazy) == len(set(lazy))
+
+
+def test_a_lazy_check_that_the_case_does_not_offer_is_skipped_and_no_result() -> None:
+    lazy = {check.name: check for check in hook_checks(ToyHook.example, lazy=True)}
+    with pytest.raises(SkipTest, match="guidance-half: the case does not offer"):
+        lazy["guidance-half"]()
+    kept = [result.name for result in run_checks([lazy["fits-own-model"], lazy["guidance-half"]])]
+    assert kept == ["fits-own-model"]
+
+
+def test_a_lazy_list_finds_the_same_faults_and_refuses_the_same_cases() -> None:
+    class FitsAll(ToyHook):
+        @classmethod
+        def fits(cls, model):
+            return Match(True, "looks good")
+
+    lazy = {check.name: check for check in hook_checks(FitsAll.example, {"fits-own-model": "why"}, lazy=True)}
+    assert lazy["fits-own-model"].known == "why"
+    with pytest.raises(ConformanceError, match="looks good"):
+        lazy["fits-own-model"].body()
+    refused = hook_checks(of_two_lengths, lazy=True)[0]
     with pytest.raises(ConformanceError, match="2, 2, 3 tokens"):
-        hook_checks(make)
+        refused()
+
+
+def of_two_lengths() -> HookCase:
+    case = ToyHook.example()
+    return replace(case, encoded=case.hook.encode(ToyTokenizer(), ["ab", "cd", "efg"]))
+
+
+def test_a_case_without_prompts_of_three_lengths_is_refused() -> None:
+    with pytest.raises(ConformanceError, match="2, 2, 3 tokens"):
+        hook_checks(of_two_lengths)
 
 
 def test_a_hook_without_an_example_says_what_to_write() -> None:

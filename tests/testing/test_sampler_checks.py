@@ -49,6 +49,19 @@ def test_a_case_of_another_scheme_is_refused() -> None:
         sampler_checks(lambda: on_toy(registry.build("samplers", "autoregressive", {"tokens": 8})))
 
 
+def test_a_lazy_list_builds_no_case_and_refuses_the_same_one_when_called() -> None:
+    built = []
+
+    def make() -> SamplerCase:
+        built.append(on_toy(registry.build("samplers", "autoregressive", {"tokens": 8})))
+        return built[-1]
+
+    check = sampler_checks(make, lazy=True)[0]
+    assert not built
+    with pytest.raises(ConformanceError, match="hook of scheme masked"):
+        check()
+
+
 # -- one fault each ----------------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ def single(length: int = 11, **options) -> HookCase:
     return HookCase(FastDllmHook(model), encoded, generate, steps=counts.steps[0], batched=False)
 
 
-@pytest.mark.parametrize("check", hook_checks(FastDllmHook.example), ids=str)
+@pytest.mark.parametrize("check", hook_checks(FastDllmHook.example, lazy=True), ids=str)
 def test_the_hook_keeps_its_promises_with_the_sampler_for_batches(check) -> None:
     check()
 
