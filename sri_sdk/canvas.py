@@ -35,6 +35,7 @@ class Canvas:
         start: the same as a number where all requests share it, as with prompts padded on the left; else None.
         size: P, response positions, where the first pass showed them all; None = the canvas grows.
         requests: R.
+        batch: B, rows of a pass, requests first; more than R under classifier-free guidance.
         committed: [R, P so far] bool tensor, positions that held no mask when they were last seen.
     """
 
@@ -62,7 +63,7 @@ class Canvas:
         self._prompt: torch.Tensor | None = None
         self._moved: torch.Tensor | None = None
         self._places: tuple[tuple[int, int], torch.Tensor] | None = None
-        self._batch = self.requests if batch is None else batch
+        self.batch = self.requests if batch is None else batch
 
     @classmethod
     def find(
@@ -98,7 +99,7 @@ class Canvas:
         behind = from_end.clamp(min=0)
         tail = (masked.gather(1, behind) & (from_end >= 0)).long().cumprod(1).sum(1)
         starts = length - ends - tail
-        requests = batch // 2 if _second_half_is_blind(input_ids, masked, tail) else batch
+        requests = batch // 2 if _second_half_is_unconditional(input_ids, masked, tail) else batch
         starts, tail = starts[:requests], tail[:requests]
         return cls(starts, int(tail.max()), mask_id, batch=batch)
 
@@ -117,7 +118,18 @@ class Canvas:
     @property
     def rows(self) -> torch.Tensor | None:
         """[R] int64 tensor, batch row of each request; None = all rows are requests."""
-        return None if self._batch == self.requests else _arange(self.requests, self.starts)
+        return None if self.batch == self.requests else _arange(self.requests, self.starts)
+
+    def positions(self, columns: torch.Tensor) -> torch.Tensor:
+        """Response positions of columns.
+
+        Args:
+            columns: [L] or [R, L] int64 tensor, counted from the first column of the generation.
+
+        Returns:
+            [R, L] int64 tensor; 0 = a request's first response position, negative = its prompt.
+        """
+        return columns - self.starts[:, None]
 
     def open(self, input_ids: torch.Tensor) -> torch.Tensor:
         """[] bool tensor: whether any row that is a request still holds a mask."""
@@ -180,10 +192,10 @@ class Canvas:
         """
         plain = positions is None
         where = self.see(input_ids, first, positions)
-        if self._batch > self.requests:
+        if self.batch > self.requests:
             import torch
 
-            foreign = where.new_full((self._batch - self.requests, where.shape[1]), PADDING)
+            foreign = where.new_full((self.batch - self.requests, where.shape[1]), PADDING)
             where = torch.cat([where, foreign])
         return StepPlan(
             where, shift=shift, rows=self.rows, committed=self.committed,
@@ -206,7 +218,7 @@ class Canvas:
     def _plain_positions(self, first: int, length: int) -> torch.Tensor:
         """[R, L]: one column after the other. Kept, since most passes of a generation have the same shape."""
         if self._places is None or self._places[0] != (first, length):
-            positions = first + _arange(length, self.starts) - self.starts[:, None]
+            positions = self.positions(first + _arange(length, self.starts))
             if self.size is not None:
                 positions = positions.masked_fill(positions >= self.size, PADDING)
             self._places = (first, length), positions
@@ -227,7 +239,7 @@ def _arange(length: int, like: torch.Tensor) -> torch.Tensor:
     return torch.arange(length, device=like.device)
 
 
-def _second_half_is_blind(input_ids: torch.Tensor, masked: torch.Tensor, run: torch.Tensor) -> bool:
+def _second_half_is_unconditional(input_ids: torch.Tensor, masked: torch.Tensor, run: torch.Tensor) -> bool:
     """Whether each row of the second half is its twin of the first with the prompt masked, and so holds a longer run.
 
     A longer run alone says nothing: it may be another request, with a shorter prompt.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
@@ -51,6 +52,12 @@ class Sampler(Plugin):
     @abstractmethod
     def canvas(self) -> int:
         """The largest number of response tokens one generation can have."""
+
+    @staticmethod
+    def row_seed(seed: int, prompt_id: str) -> int:
+        """Seed of one row's random numbers, 0 to 2**56 - 1: the same in every process, whatever its company."""
+        # hash() differs between processes; a resumed run must draw the same numbers.
+        return int.from_bytes(hashlib.sha256(f"{seed}:{prompt_id}".encode()).digest()[:7], "little")
 
     @abstractmethod
     def steps(self, hook: Hook, prompts: Encoded, prompt_ids: Sequence[str], seed: int = 0) -> Steps:

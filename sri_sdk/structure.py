@@ -1,9 +1,17 @@
-"""Finding modules in a model, whatever it is wrapped in. For hooks: `fits` and the places a tap needs."""
+"""Finding modules in a model, whatever it is wrapped in. For hooks: `fits`, and the modules that a tap needs.
+
+A hook for many architectures has a table of `ModulePaths`, one row for each way to lay out a model:
+
+    TABLE = (ModulePaths("model.norm", "model.layers", "model.embed_tokens"), ...)
+    paths = find_paths(model, TABLE)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from sri_sdk.errors import SriError
 
 if TYPE_CHECKING:
     import torch
@@ -47,3 +55,67 @@ def first_path(model: Any, paths: Iterable[str]) -> str | None:
 def missing_paths(model: Any, paths: Iterable[str]) -> list[str]:
     """Dotted paths that lead to no module, for the reason of a `Match`."""
     return [path for path in paths if submodule(model, path) is None]
+
+
+def module_at(model: Any, path: str) -> torch.nn.Module:
+    """The module at a dotted path inside the unwrapped model.
+
+    Raises:
+        SriError: there is none.
+    """
+    found = submodule(model, path)
+    if found is None:
+        raise SriError(f"{class_names(model)[0]} has no module at {path}. Ask the hook's fits() before you build it.")
+    return found
+
+
+def modules_at(model: Any, path: str) -> list[torch.nn.Module]:
+    """The modules of the list at a dotted path, in their order, such as the residual blocks.
+
+    Raises:
+        SriError: there is no such list.
+    """
+    # Not its children(): they leave out a block that stands there twice.
+    return list(cast("torch.nn.ModuleList", module_at(model, path)))
+
+
+class ModulePaths(NamedTuple):
+    """Dotted paths inside the unwrapped model. `{base}` stands for the name that transformers gives a model's body."""
+
+    norm: str
+    """The last norm before the matrix that makes logits."""
+    layers: str
+    """The residual blocks."""
+    embedding: str
+    """The token embedding."""
+
+
+def find_paths(model: Any, table: Sequence[ModulePaths]) -> ModulePaths | None:
+    """The first row of which every path leads to a module, with the model's own names; None = no row does."""
+    return next((row for row in _named_rows(model, table) if not missing_paths(model, row)), None)
+
+
+def paths_of(model: Any, table: Sequence[ModulePaths]) -> ModulePaths:
+    """As `find_paths`, of a model that must have a row.
+
+    Raises:
+        SriError: it has none; the closest row, and what is missing.
+    """
+    found = find_paths(model, table)
+    if found is None:
+        raise SriError(
+            f"{class_names(model)[0]}: no known place of norm and blocks: {closest_paths(model, table)}. Write a hook: "
+            "docs/add-a-model-family.md."
+        )
+    return found
+
+
+def closest_paths(model: Any, table: Sequence[ModulePaths]) -> str:
+    """For messages: the row that comes closest, and what the model lacks of it."""
+    best = min(_named_rows(model, table), key=lambda row: len(missing_paths(model, row)))
+    return f"closest {' / '.join(best)}, without {', '.join(missing_paths(model, best))}"
+
+
+def _named_rows(model: Any, table: Sequence[ModulePaths]) -> list[ModulePaths]:
+    base = getattr(unwrapped(model), "base_model_prefix", "") or "model"
+    return [ModulePaths(*(path.format(base=base) for path in row)) for row in table]

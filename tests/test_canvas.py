@@ -31,6 +31,11 @@ def test_the_canvas_is_the_run_of_masks_at_the_end() -> None:
     assert canvas.rows is None
 
 
+def test_a_column_has_a_position_in_every_request() -> None:
+    canvas = Canvas(torch.tensor([3, 5]), None, M)
+    assert canvas.positions(torch.tensor([2, 3, 7])).tolist() == [[-1, 0, 4], [-3, -2, 2]]
+
+
 def test_masks_inside_the_prompt_belong_to_the_prompt() -> None:
     canvas = Canvas.find(ids([1, M, M, 4, M, M]), M)
     assert (canvas.start, canvas.size) == (4, 2)

@@ -7,7 +7,20 @@ import torch
 import transformers
 from torch import nn
 
-from sri_sdk.structure import class_names, first_path, missing_paths, submodule, unwrapped
+from sri_sdk.errors import SriError
+from sri_sdk.structure import (
+    ModulePaths,
+    class_names,
+    closest_paths,
+    find_paths,
+    first_path,
+    missing_paths,
+    module_at,
+    modules_at,
+    paths_of,
+    submodule,
+    unwrapped,
+)
 
 
 @pytest.fixture
@@ -100,3 +113,32 @@ def test_the_first_path_and_the_missing_ones_keep_their_order(model: Any) -> Non
     assert first_path(model, paths) == "model.norm"
     assert first_path(model, ["a", "b"]) is None
     assert missing_paths(model, paths) == ["transformer.ln_f", "head"]
+
+
+def test_a_module_that_must_be_there_is_named_where_it_is_not(model: Any) -> None:
+    assert module_at(model, "model.norm") is model.model.norm
+    with pytest.raises(SriError, match=r"LlamaForCausalLM has no module at model\.norms"):
+        module_at(model, "model.norms")
+
+
+def test_a_block_that_stands_twice_in_a_list_is_two_blocks(model: Any) -> None:
+    model.model.layers.append(model.model.layers[0])
+    assert modules_at(model, "model.layers") == [model.model.layers[0]] * 2
+
+
+GPT = ModulePaths("transformer.ln_f", "transformer.h", "transformer.wte")
+NO_EMBEDDING = ModulePaths("{base}.norm", "{base}.layers", "{base}.wte")
+LLAMA = ModulePaths("{base}.norm", "{base}.layers", "{base}.embed_tokens")
+
+
+def test_the_first_row_with_every_module_is_the_models_under_its_own_names(model: Any) -> None:
+    found = ModulePaths("model.norm", "model.layers", "model.embed_tokens")
+    assert find_paths(model, [GPT, NO_EMBEDDING, LLAMA]) == found == paths_of(model, [LLAMA])
+    assert find_paths(model, [GPT, NO_EMBEDDING]) is None
+
+
+def test_a_model_without_a_row_is_refused_with_the_row_that_comes_closest(model: Any) -> None:
+    closest = "closest model.norm / model.layers / model.wte, without model.wte"
+    assert closest_paths(model, [GPT, NO_EMBEDDING]) == closest
+    with pytest.raises(SriError, match=f"LlamaForCausalLM: no known place of norm and blocks: {closest}"):
+        paths_of(model, [GPT, NO_EMBEDDING])
