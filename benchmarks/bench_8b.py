@@ -12,8 +12,8 @@ from bench_overhead import inside, watched
 from guards import CELLS, made_up_guard
 from models import STEPS, Subject
 from paired import race
-from sri_plugin_llada.model import DoubleConfig, LLaDAModelLM
-from sri_plugin_llada.sampling import generate
+from sri_plugin_llada.stand_ins.model import DoubleConfig, LLaDAModelLM
+from sri_plugin_llada.stand_ins.sampling import generate
 from stopwatch import ONCE
 
 from sri_sdk import registry

@@ -47,7 +47,7 @@ def causal() -> Made:
 
 def masked_lm() -> Made:
     """BERT base, low confidence."""
-    from sri_plugin_masked_lm.model import MASK, TinyBert
+    from sri_plugin_masked_lm.stand_ins.model import MASK, TinyBert
     from transformers import BertConfig
 
     model = TinyBert(BertConfig(vocab_size=VOCABULARY, pad_token_id=0, mask_token_id=MASK, eos_token_id=2))
@@ -56,8 +56,8 @@ def masked_lm() -> Made:
 
 def llada() -> Made:
     """LLaDA's double, the published sampler in one block."""
-    from sri_plugin_llada.model import LLaDAModelLM, build
-    from sri_plugin_llada.sampling import generate
+    from sri_plugin_llada.stand_ins.model import LLaDAModelLM, build
+    from sri_plugin_llada.stand_ins.sampling import generate
 
     model = build(LLaDAModelLM, d_model=768, n_heads=12, n_layers=12, vocab_size=VOCABULARY)
     return model, lambda ids: generate(model, ids, steps=STEPS, gen_length=TOKENS, block_length=TOKENS)
@@ -65,7 +65,7 @@ def llada() -> Made:
 
 def llada2() -> Made:
     """LLaDA2.0's double, blocks of 32 and as many steps at most, in a window that grows."""
-    from sri_plugin_llada2.model import LLaDA2MoeModelLM, TinyConfig, build
+    from sri_plugin_llada2.stand_ins.model import LLaDA2MoeModelLM, TinyConfig, build
 
     model = build(0, lambda _: LLaDA2MoeModelLM(TinyConfig(**WIDE)))
     return model, lambda ids: model.generate(ids, gen_length=TOKENS, block_length=32, steps=STEPS // 2)
@@ -73,7 +73,7 @@ def llada2() -> Made:
 
 def dream() -> Made:
     """Dream's double, `diffusion_generate` by entropy."""
-    from sri_plugin_dream.model import DreamConfig, build
+    from sri_plugin_dream.stand_ins.model import DreamConfig, build
 
     model = build(0, config=DreamConfig(**WIDE, num_attention_heads=12))
     return model, lambda ids: model.diffusion_generate(ids, max_new_tokens=TOKENS, steps=STEPS, alg="entropy")
@@ -81,8 +81,8 @@ def dream() -> Made:
 
 def sdar() -> Made:
     """SDAR's double: blocks of four with a cache, at most two passes each."""
-    from sri_plugin_block.model import MASK, BlockConfig, SDARForCausalLM, build
-    from sri_plugin_block.sdar_sampler import block_diffusion_generate
+    from sri_plugin_block.stand_ins.model import MASK, BlockConfig, SDARForCausalLM, build
+    from sri_plugin_block.stand_ins.sdar_sampler import block_diffusion_generate
 
     model = build(SDARForCausalLM, BlockConfig(**WIDE, num_attention_heads=12), 0)
     return model, lambda ids: block_diffusion_generate(
@@ -93,7 +93,7 @@ def sdar() -> Made:
 
 def fast_dllm() -> Made:
     """Fast-dLLM v2's double: blocks of 32 in sub-blocks of eight, with a cache."""
-    from sri_plugin_block.model import Fast_dLLM_QwenForCausalLM, FastConfig, build
+    from sri_plugin_block.stand_ins.model import Fast_dLLM_QwenForCausalLM, FastConfig, build
 
     model = build(Fast_dLLM_QwenForCausalLM, FastConfig(**WIDE, num_attention_heads=12, bd_size=32), 0)
     return model, lambda ids: model.generate(ids, TOKENS, block_size=32, small_block_size=8, threshold=0.5)
@@ -101,7 +101,7 @@ def fast_dllm() -> Made:
 
 def diffusion_gemma() -> Made:
     """transformers' DiffusionGemma with four experts: two canvases of 32, at most 16 passes each."""
-    from sri_plugin_diffusion_gemma.model import TEXT, VISION
+    from sri_plugin_diffusion_gemma.stand_ins.model import TEXT, VISION
     from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 
     text = {

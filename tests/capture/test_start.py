@@ -324,7 +324,7 @@ def test_a_started_canvas_that_nobody_tells_of_is_never_clear(prefill: str, toy_
 
 def test_beside_a_response_that_begins_empty_a_started_one_is_found_too_short() -> None:
     from sri_plugin_llada.hook import LladaHook
-    from sri_plugin_llada.model import MASK, build
+    from sri_plugin_llada.stand_ins.model import MASK, build
 
     from sri_sdk.capture.run import Run
     from sri_sdk.capture.tap import tap_of

@@ -7,11 +7,10 @@ attention hides those, and the last block of every row is whole, as in the famil
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sri_sdk.pass_note import PassNote
 
 if TYPE_CHECKING:
     import torch
@@ -54,20 +53,5 @@ class Aligned:
         return logits.gather(1, where[..., None].expand(-1, -1, logits.shape[-1]))
 
 
-# A hook object serves several threads, and its model's own arguments cannot carry this: each pass has its own.
-_now: ContextVar[Aligned | None] = ContextVar("sri_plugin_block_aligned", default=None)
-
-
-@contextmanager
-def passing(aligned: Aligned) -> Iterator[None]:
-    """Marks the pass that runs in this block as a driven one."""
-    token = _now.set(aligned)
-    try:
-        yield
-    finally:
-        _now.reset(token)
-
-
-def driven() -> Aligned | None:
-    """The driven pass that is running in this thread or task; None = the family's own sampler is at work."""
-    return _now.get()
+DRIVEN: PassNote[Aligned] = PassNote("sri_plugin_block.driven")
+"""The driven pass that is running; it has none where the family's own sampler is at work."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import sri_sdk
 from sri_sdk.canvas import Canvas
 from sri_sdk.records import PADDING, RunView, StepPlan
+from sri_sdk.window import Window, block_in_work
 
 if TYPE_CHECKING:
     import torch
@@ -19,13 +20,13 @@ class Blocks:
 
     Attributes:
         mask: id of the mask token.
-        column: columns in the cache, which is where the block in work begins.
+        window: what is stored; the block in work begins behind it.
     """
 
     def __init__(
         self, mask: int, lengths: torch.Tensor | None, stop: int | None, block: int | None, small: int | None
     ) -> None:
-        self.mask, self.column = mask, 0
+        self.mask, self.window = mask, Window()
         self._lengths, self._stop, self._block, self._small = lengths, stop, block, small
         self._canvas: Canvas | None = None
         self._earliest = 0
@@ -72,8 +73,8 @@ class Blocks:
                 "a time"
             )
         if self._canvas is not None:
-            self._see(self._canvas, ids, self.column)  # What the block's last step filled in shows nowhere else.
-        self.column += ids.shape[1]
+            self._see(self._canvas, ids, self.window.stored)  # What the block's last step filled in shows nowhere else.
+        self.window.store(ids.shape[1])
         if self._opened is not None and self._stop is not None:
             ended = ((ids == self._stop).cpu() & self._opened).any(1)
             self._leaving = ended.nonzero()[:, 0].tolist()
@@ -97,7 +98,7 @@ class Blocks:
             self._opened = self._holes
         if self._block % width or (self._small or width) != width:
             raise sri_sdk.SriError(f"a pass of {width} tokens in blocks of {self._block}: neither a block nor a part")
-        at = int(self._holes.any(0).long().argmax()) // width * width
+        at = int(block_in_work(self._holes.any(0)[None], width))
         seen = self._holes.clone()
         seen[:, at : at + width] = holes
         if bool((seen & ~self._holes).any()):
@@ -110,13 +111,13 @@ class Blocks:
         lengths = self._lengths
         if lengths is None:
             tail = int((~holes[0]).long().cumprod(0).sum())
-            if len(ids) > 1 or (tail == 1 and self.column):
+            if len(ids) > 1 or (tail == 1 and self.window.stored):
                 raise sri_sdk.SriError(
                     "where the responses begin cannot be told: the first token of this block may end the prompt or "
                     "come from the pass before, or rows may begin later. Call the sampler as a method of the model, "
                     "as model.generate(...) or model.mdm_sample(...)."
                 )
-            lengths = ids.new_full((1,), self.column + tail)
+            lengths = ids.new_full((1,), self.window.stored + tail)
         self._earliest = int(lengths.min())
         return Canvas(lengths.to(ids.device), None, self.mask)
 
@@ -126,9 +127,9 @@ class Blocks:
 
         assert self._holes is not None and self._block is not None
         small = self._small or self._block
-        start = int(self._holes.any(0).long().argmax()) // small * small
+        start = int(block_in_work(self._holes.any(0)[None], small))
         on = self._holes[:, start : start + small].any(1).to(ids.device)
-        positions = self._see(canvas, ids, self.column + at)
+        positions = self._see(canvas, ids, self.window.stored + at)
         # What the last row of a block predicts is asked of the pass that stores the block.
         last = torch.arange(at, at + ids.shape[1], device=ids.device) == self._block - 1
         positions = positions.masked_fill(last, PADDING)
@@ -147,20 +148,20 @@ class Blocks:
 
         assert self._block is not None
         here = torch.tensor(self._requests, device=ids.device)
-        positions = first + torch.arange(ids.shape[1], device=ids.device) - canvas.starts[here][:, None]
+        positions = canvas.positions(first + torch.arange(ids.shape[1], device=ids.device))[here]
         shown = ids.new_full((canvas.requests, ids.shape[1]), self.mask)
         places = torch.full_like(shown, PADDING)
         shown[here], places[here] = ids, positions
         canvas.see(shown, first, places)
         # A pass over a part of a block has rows whose predictions lie behind what it shows.
-        missing = self.column + self._block - self._earliest - canvas.committed.shape[1]
+        missing = self.window.stored + self._block - self._earliest - canvas.committed.shape[1]
         if missing > 0:
             canvas.committed = torch.nn.functional.pad(canvas.committed, (0, missing))
         return positions
 
-    def heard(self, request: int, length: int) -> int:
+    def counted(self, request: int, length: int) -> int:
         """Tokens of a response that steps account for: the one behind the last stored block came with its storing."""
         if self._canvas is None:
             return length
-        stored = self.column - int(self._canvas.starts[request])
+        stored = self.window.stored - int(self._canvas.starts[request])
         return length - 1 if length == stored + 1 else length

@@ -89,7 +89,7 @@ class FastDllmHook(BlockHook):
         real = (tokens >= 0).sum(1).tolist()
         found = [min(pair) for pair in zip(super().lengths(tokens, run), real, strict=True)]
         blocks = None if run is None else run.memory.get(_NOTE)
-        return found if blocks is None else [blocks.heard(row, length) for row, length in enumerate(found)]
+        return found if blocks is None else [blocks.counted(row, length) for row, length in enumerate(found)]
 
     def expected_steps(self, budget: int) -> int | None:
         """Unknown: a threshold decides how much a step fills in, and a stop token ends the call."""
@@ -100,7 +100,7 @@ class FastDllmHook(BlockHook):
     @classmethod
     def example(cls) -> Any:
         """The structural double and the sampler for batches: three prompts, of which one ends early."""
-        from sri_plugin_block.example import fast_case
+        from sri_plugin_block.stand_ins.example import fast_case
 
         return fast_case(cls)
 
@@ -115,7 +115,8 @@ class FastDllmHook(BlockHook):
 
     def _logits(self, ids: torch.Tensor, block: int) -> torch.Tensor:
         # The model makes its mask of attention from block_size alone.
-        return self.model(input_ids=ids, use_cache=False, block_size=block).logits
+        logits: torch.Tensor = self.model(input_ids=ids, use_cache=False, block_size=block).logits
+        return logits
 
     def block_length(self) -> int | None:
         """From the checkpoint's config; published: 32."""

@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
-from sri_plugin_block.aligned import Aligned, driven, passing
+from sri_plugin_block.aligned import DRIVEN, Aligned
 from sri_sdk.canvas import Canvas
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, Match, RunView, StepPlan
-from sri_sdk.structure import class_names, missing_paths, submodule, unwrapped
+from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
+from sri_sdk.window import block_in_work
 
 if TYPE_CHECKING:
     import torch
 
-PLACES = ("model.embed_tokens", "model.layers", "model.norm", "lm_head")
+EMBEDDING, LAYERS, NORM = "model.embed_tokens", "model.layers", "model.norm"
+PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")
 
 
 class BlockHook(sri_sdk.Hook):
@@ -39,35 +41,32 @@ class BlockHook(sri_sdk.Hook):
         names = class_names(model)
         if not set(cls.CLASSES) & set(names):
             return Match(False, f"looked for class {' or '.join(cls.CLASSES)}, found {names[0]}")
-        missing = missing_paths(model, PLACES)
+        missing = missing_paths(model, PARTS)
         if missing:
             return Match(False, f"a {names[0]} without {', '.join(missing)}")
         return Match(True, f"class {names[0]}, final norm at model.norm")
 
     def final_norm(self) -> torch.nn.Module:
         """The norm before the head."""
-        return self._at("model.norm")
+        return module_at(self.model, NORM)
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The residual blocks, first to last."""
-        return list(self._at("model.layers"))
+        return modules_at(self.model, LAYERS)
 
     def embedding(self) -> torch.nn.Module:
         """The token embedding."""
-        return self._at("model.embed_tokens")
+        return module_at(self.model, EMBEDDING)
 
     def hidden_size(self) -> int:
         """D."""
         return int(unwrapped(self.model).config.hidden_size)
 
-    def _at(self, path: str) -> Any:
-        return submodule(self.model, path)
-
     # -- passes that show prompt and canvas whole ------------------------------------------------------------
 
     def _shows_all(self, call: ForwardCall) -> bool:
         """Whether this pass works without a cache: a driven one, or one of a loop of the user's own."""
-        if driven() is not None:
+        if DRIVEN.current() is not None:
             return True
         said = call.kwargs
         return bool(said) and said.get("past_key_values") is None and not said.get("use_cache")
@@ -76,7 +75,7 @@ class BlockHook(sri_sdk.Hook):
         """Only the rows of each request's current block count: that of its leftmost open position."""
         import torch
 
-        ids, aligned, mask, block = call.input_ids, driven(), self.mask_id(), self.block_length()
+        ids, aligned, mask, block = call.input_ids, DRIVEN.current(), self.mask_id(), self.block_length()
         assert mask is not None and block is not None
         columns = torch.arange(ids.shape[1], device=ids.device)[None]
         real = columns < (ids.shape[1] if aligned is None else aligned.lengths.to(ids.device)[:, None])
@@ -88,15 +87,14 @@ class BlockHook(sri_sdk.Hook):
             raise sri_sdk.SriError(
                 f"a pass of {len(ids)} rows after one of {canvas.requests}: watch one generation at a time"
             )
-        positions = canvas.see(ids, positions=(columns - canvas.starts[:, None]).masked_fill(~real, PADDING))
+        positions = canvas.see(ids, positions=canvas.positions(columns).masked_fill(~real, PADDING))
         open_ = (ids == mask) & (positions >= 0)
         active = open_.any(1)
         if not bool(active.any()):
             return None  # Somebody reads a finished text.
-        leftmost = open_.long().argmax(1, keepdim=True)
-        first = leftmost // block * block
+        first = block_in_work(open_, block)
         # Rows that predict the block's positions, but for its first where it is known: a cached pass has no row for it.
-        begin = torch.where(leftmost == first, first - self.shift(), first)
+        begin = torch.where(open_.gather(1, first), first - self.shift(), first)
         shown = (columns >= begin) & (columns < first + block - self.shift())
         positions = positions.masked_fill(~(shown & active[:, None]), PADDING)
         return StepPlan(positions, shift=self.shift(), committed=canvas.committed, active=active)
@@ -114,7 +112,7 @@ class BlockHook(sri_sdk.Hook):
         block, mask = self.block_length(), self.mask_id()
         assert mask is not None and block is not None
         aligned = Aligned.of(input_ids, attention_mask, block, mask)
-        with passing(aligned):
+        with DRIVEN.attached(aligned):
             logits = self._logits(aligned.ids, block)
         return ForwardOutput(aligned.back(logits))
 

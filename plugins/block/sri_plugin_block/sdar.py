@@ -14,6 +14,7 @@ from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import ForwardCall, LoadedModel, RunView, StepPlan
 from sri_sdk.structure import class_names, unwrapped
+from sri_sdk.window import Window
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,7 @@ class SdarHook(BlockHook):
         """A pass is a step if it stores nothing; its columns lie behind what was stored."""
         if self._shows_all(call) and "store_kv" not in call.kwargs:
             return self._plan_of_all(call, run)
-        ids, memory = call.input_ids, run.memory
+        ids, window = call.input_ids, Window.of(run) or Window().remember(run)
         mask = self.mask_id()
         assert mask is not None
         cached = length_of(call.kwargs)
@@ -76,21 +77,16 @@ class SdarHook(BlockHook):
         canvas = Canvas.of(run)
         if canvas is not None and len(ids) != canvas.requests:
             raise sri_sdk.SriError(f"a pass of {len(ids)} rows after one of {canvas.requests}: rows must stay in place")
-        first = memory.setdefault("stored", 0)
-        if cached is not None and cached != first:
-            raise sri_sdk.SriError(
-                f"a pass behind {cached} cached tokens, {first} were stored so far: watch one generation at a time, "
-                "with one cache"
-            )
+        first = window.behind(cached, ids.shape[1])
         if stored:
-            memory["stored"] = first + ids.shape[1]
+            window.store(ids.shape[1])
             if canvas is not None:
-                self._see(canvas, ids, first)  # What the block's last step filled in shows nowhere else.
+                canvas.see(ids, first)  # What the block's last step filled in shows nowhere else.
             return None
         masked = ids == mask
         if canvas is None:
             canvas = self._begin(first, masked, run)
-        return StepPlan(self._see(canvas, ids, first), shift=0, committed=canvas.committed, active=masked.any(1))
+        return StepPlan(canvas.see(ids, first), shift=0, committed=canvas.committed, active=masked.any(1))
 
     def _begin(self, first: int, masked: torch.Tensor, run: RunView) -> Canvas:
         """The response begins at the first hole of the first step, behind what is left of the prompt.
@@ -109,15 +105,6 @@ class SdarHook(BlockHook):
             run.prompt = None  # Rows of one length or not: a batch hands over responses only.
         return canvas
 
-    @staticmethod
-    def _see(canvas: Canvas, ids: torch.Tensor, first: int) -> torch.Tensor:
-        """[B, L] int64 tensor: canvas position of each row; takes note of what is filled in."""
-        import torch
-
-        return canvas.see(
-            ids, first, torch.arange(first, first + ids.shape[1], device=ids.device) - canvas.starts[:, None]
-        )
-
     def expected_steps(self, budget: int) -> int | None:
         """Unknown in every schedule: the block that the prompt ends in has fewer holes, and an end token stops."""
         return None
@@ -127,7 +114,7 @@ class SdarHook(BlockHook):
     @classmethod
     def example(cls) -> Any:
         """The structural double and a batch of three prompts; at most 14 tokens, one response ends early."""
-        from sri_plugin_block.example import sdar_case
+        from sri_plugin_block.stand_ins.example import sdar_case
 
         return sdar_case(cls)
 
@@ -156,7 +143,8 @@ class SdarHook(BlockHook):
         columns = torch.arange(ids.shape[1], device=ids.device)
         seen = columns[:, None] // block >= columns // block
         output = self.model(input_ids=ids, attention_mask=seen[None, None], position_ids=columns[None], use_cache=False)
-        return output.logits
+        logits: torch.Tensor = output.logits
+        return logits
 
     def block_length(self) -> int | None:
         """From the options or the checkpoint's config; published: 4."""

@@ -3,11 +3,12 @@
 import types
 
 import pytest
-import sri_plugin_block.example as example
+import sri_plugin_block.stand_ins.example as example
 import torch
 from sri_plugin_block.fast_dllm import FastDllmHook
-from sri_plugin_block.fast_dllm_sampler import Counts, batch_sample
-from sri_plugin_block.model import MASK, Fast_dLLM_QwenForCausalLM, FastConfig, build
+from sri_plugin_block.stand_ins.fast_dllm_sampler import Counts, batch_sample
+from sri_plugin_block.stand_ins.model import Fast_dLLM_QwenForCausalLM, FastConfig, build
+from sri_plugin_block.stand_ins.tokens import MASK
 
 import sri_sdk
 from sri_sdk import registry
@@ -54,7 +55,7 @@ def test_only_this_hook_fits_and_it_says_why() -> None:
 def test_reading_the_prompt_and_storing_a_block_are_no_steps_although_the_latter_gives_a_token() -> None:
     case = single(16, threshold=2.0)
     seen = observe(case)
-    assert "".join("." if heard.plan is None else "s" for heard in seen.passes) == "." + ("s" * 7 + ".") * 3
+    assert "".join("." if one.plan is None else "s" for one in seen.passes) == "." + ("s" * 7 + ".") * 3
     first, second = (plan for index, plan in seen.steps() if index in (1, 9))
     # The pass before gave position 0, and later position 8: both are filled in when their block is first shown.
     assert first.positions.tolist()[0][0] == 0 and first.committed[0].nonzero()[:, 0].tolist() == [0]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
-import sri_plugin_block.example as doubles
+import sri_plugin_block.stand_ins.example as doubles
 import torch
 from sri_plugin_block.fast_dllm import FastDllmHook
 from sri_plugin_block.sdar import SdarHook

@@ -1,11 +1,12 @@
 """The SDAR hook on its structural double."""
 
 import pytest
-import sri_plugin_block.example as example
+import sri_plugin_block.stand_ins.example as example
 import torch
-from sri_plugin_block.model import MASK, BlockConfig, SDARForCausalLM, build
 from sri_plugin_block.sdar import SdarHook
-from sri_plugin_block.sdar_sampler import block_diffusion_generate
+from sri_plugin_block.stand_ins.model import BlockConfig, SDARForCausalLM, build
+from sri_plugin_block.stand_ins.sdar_sampler import block_diffusion_generate
+from sri_plugin_block.stand_ins.tokens import MASK
 
 import sri_sdk
 from sri_sdk import registry
@@ -62,7 +63,7 @@ def test_the_first_block_holds_the_end_of_each_prompt_and_rows_are_numbered_by_t
 def test_reading_the_prompt_and_storing_a_block_are_no_steps() -> None:
     case = never_ending(remasking_strategy="low_confidence_static")
     seen = observe(case, encoded=alone(case, 2))
-    kinds = "".join("." if heard.plan is None else "s" for heard in seen.passes)
+    kinds = "".join("." if one.plan is None else "s" for one in seen.passes)
     assert kinds == ".sss.ssss.ssss.ssss."
 
 
@@ -93,7 +94,7 @@ def test_the_end_is_known_once_the_tokens_are_handed_over(watched) -> None:
     assert [trace.reasons for trace in run.traces] == [()] * 3
 
 
-def test_tokens_behind_the_last_block_heard_are_missed(watched) -> None:
+def test_tokens_behind_the_last_block_seen_are_missed(watched) -> None:
     case = never_ending()
     with watched(case.hook) as run:
         tokens = case.generate(alone(case, 2))
@@ -111,7 +112,7 @@ def test_a_second_generation_in_one_watch_is_not_trusted(caplog) -> None:
 
 def test_a_generation_that_continues_a_cache_is_not_trusted(caplog) -> None:
     case = never_ending()
-    from sri_plugin_block.model import Cache
+    from sri_plugin_block.stand_ins.caches import Cache
 
     cache, ids = Cache(), torch.full((1, 4), 7)
     case.hook.model(ids, past_key_values=cache, store_kv=True)

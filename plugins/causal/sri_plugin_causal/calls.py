@@ -124,9 +124,9 @@ def _passes(call: Call) -> list[str]:
     if call.value("token_healing"):
         found.append(f"{_shown(call, 'token_healing')}: it generates a first time to mend the prompt; leave it out")
     if call.given.get("inputs_embeds") is not None:
-        found.append("inputs_embeds: a pass is heard by its token ids, and there are none; pass input_ids")
+        found.append("inputs_embeds: a pass is recognised by its token ids, and there are none; pass input_ids")
     elif call.prompt() is not None and getattr(call.prompt(), "is_floating_point", bool)():
-        found.append("inputs: a pass is heard by its token ids, and these are numbers; pass input_ids")
+        found.append("inputs: a pass is recognised by its token ids, and these are numbers; pass input_ids")
     return found
 
 
@@ -144,12 +144,12 @@ def _caches(call: Call, model: Any) -> list[str]:
         # Older checkpoints of Gemma ask for it, and transformers no longer does as they say.
         kind = None
     static = getattr(cache, "is_compileable", False) or (kind is not None and ("static" in kind or "hybrid" in kind))
-    wished = getattr(call.value("compile_config"), "_compile_all_devices", False)
-    compiles = getattr(getattr(model, "device", None), "type", "cpu") != "cpu" or bool(wished)
+    forced = getattr(call.value("compile_config"), "_compile_all_devices", False)
+    compiles = getattr(getattr(model, "device", None), "type", "cpu") != "cpu" or bool(forced)
     if static and compiles and not call.value("disable_compile"):
         what = _shown(call, "cache_implementation") if kind is not None else name
         found.append(
-            f"{what}: transformers compiles the model for it, and what was compiled before the watch is not heard; add "
+            f"{what}: transformers compiles the model for it, and what was compiled before the watch is not seen; add "
             "disable_compile=True"
         )
     return found

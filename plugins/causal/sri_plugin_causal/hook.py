@@ -10,17 +10,18 @@ from pydantic import Field
 
 import sri_sdk
 from sri_plugin_causal.calls import BATCHED, Call, refuse_what_cannot_be_watched, tokens_in
-from sri_plugin_causal.places import TABLE, contradiction, find, nearest
+from sri_plugin_causal.module_paths import TABLE
+from sri_plugin_causal.proof import contradiction
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.records import PADDING
-from sri_sdk.structure import class_names, submodule, unwrapped
+from sri_sdk.structure import class_names, closest_paths, find_paths, module_at, modules_at, paths_of, unwrapped
 
 if TYPE_CHECKING:
     import torch
 
-    from sri_plugin_causal.places import Places
     from sri_sdk.records import ForwardOutput
+    from sri_sdk.structure import ModulePaths
 
 SRI_PLUGIN_API = 1
 
@@ -47,40 +48,36 @@ class CausalHook(sri_sdk.Hook):
 
     @classmethod
     def fits(cls, model: Any) -> sri_sdk.Match:
-        """By transformers' own `generate`, a table of places, and a short pass that proves them."""
+        """By transformers' own `generate`, a table of module paths, and a short pass that proves them."""
         looked = "looked for a causal model of transformers"
         name, problem = type(unwrapped(model)).__name__, _not_causal(model)
         if problem:
             return sri_sdk.Match(False, f"{looked}, found {name}: {problem}")
-        places = find(model)
-        if places is None:
+        paths = find_paths(model, TABLE)
+        if paths is None:
             return sri_sdk.Match(
                 False, f"{looked} with norm, blocks and embedding at one of {len(TABLE)} known places, found {name}: "
-                f"{nearest(model)}",
+                f"{closest_paths(model, TABLE)}",
             )  # fmt: skip
-        problem = contradiction(model, places)
-        if problem:
-            return sri_sdk.Match(False, f"{looked}, found {name}: {problem}")
-        return sri_sdk.Match(True, f"class {name} with transformers' generate, final norm at {places.norm}")
+        wrong = contradiction(model, paths)
+        if wrong:
+            return sri_sdk.Match(False, f"{looked}, found {name}: {wrong}")
+        return sri_sdk.Match(True, f"class {name} with transformers' generate, final norm at {paths.norm}")
 
-    def _places(self) -> Places:
-        found = find(self.model)
-        if found is None:
-            raise SriError(f"{type(unwrapped(self.model)).__name__}: no known place of norm and blocks: "
-                           f"{nearest(self.model)}. Write a hook: docs/add-a-model-family.md.")  # fmt: skip
-        return found
+    def _paths(self) -> ModulePaths:
+        return paths_of(self.model, TABLE)
 
     def final_norm(self) -> torch.nn.Module:
         """The last norm before the head."""
-        return submodule(self.model, self._places().norm)
+        return module_at(self.model, self._paths().norm)
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The residual blocks."""
-        return submodule(self.model, self._places().layers)
+        return modules_at(self.model, self._paths().layers)
 
     def embedding(self) -> torch.nn.Module:
         """The token embedding."""
-        return submodule(self.model, self._places().embedding)
+        return module_at(self.model, self._paths().embedding)
 
     def hidden_size(self) -> int:
         """Width of the text model's residual stream."""
@@ -94,7 +91,7 @@ class CausalHook(sri_sdk.Hook):
             raise ConfigError(f"{call}() cannot be watched: it packs many requests into one row; use generate().")
         asked = Call.of(self.model, args, kwargs)
         refuse_what_cannot_be_watched(asked, self.model)
-        # A second one must not be refused, only told apart: the first one's run is what suffers.
+        # A second one is not refused, only noticed: the first one's run is the one that fails.
         run.memory["again"] = "next" in run.memory
         run.eos_ids = asked.eos_ids()
         mask, prompt = asked.given.get("attention_mask"), asked.prompt()
@@ -178,7 +175,7 @@ class CausalHook(sri_sdk.Hook):
         pad = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        device = self.embedding().weight.device
+        device: Any = self.embedding().weight.device
         device = next(self.model.parameters()).device if device.type == "meta" else device
         return sri_sdk.Encoded(ids.to(device), mask.to(device))
 
@@ -202,7 +199,7 @@ class CausalHook(sri_sdk.Hook):
     @classmethod
     def example(cls) -> Any:
         """A Llama of two layers with random weights, and transformers' own generate: at most eight tokens."""
-        from sri_plugin_causal.tiny import case
+        from sri_plugin_causal.stand_ins.example import case
 
         return case(cls)
 

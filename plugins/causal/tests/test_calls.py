@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from sri_plugin_causal import tiny
 from sri_plugin_causal.calls import Call
 from sri_plugin_causal.hook import CausalHook
+from sri_plugin_causal.stand_ins import example
 from transformers import DynamicCache, GenerationConfig, StaticCache
 from transformers.generation import MaxLengthCriteria, StoppingCriteria
 
@@ -16,17 +16,17 @@ from sri_sdk.errors import ConfigError
 
 @pytest.fixture
 def model() -> Any:
-    return tiny.build()
+    return example.build()
 
 
 def watched(model: Any, **options: Any) -> Any:
     with sri_sdk.watch(model, hook=CausalHook(model)) as run:
-        tiny.generate(model, tiny.prompts(), **options)
+        example.generate(model, example.prompts(), **options)
     return run
 
 
 def filled_cache(model: Any) -> Any:
-    return model(tiny.prompts().input_ids, use_cache=True).past_key_values
+    return model(example.prompts().input_ids, use_cache=True).past_key_values
 
 
 REFUSED = {
@@ -71,7 +71,7 @@ def test_a_generation_config_given_to_the_call_is_read(model: Any) -> None:
 
 
 def test_a_generation_config_may_be_given_by_place(model: Any) -> None:
-    encoded = tiny.prompts()
+    encoded = example.prompts()
     with pytest.raises(ConfigError, match="num_beams=3"), sri_sdk.watch(model, hook=CausalHook(model)):
         model.generate(encoded.input_ids, GenerationConfig(num_beams=3), max_new_tokens=2)
 
@@ -125,7 +125,7 @@ def test_an_empty_cache_may_be_brought_and_a_filled_one_not(model: Any) -> None:
 
 
 def test_embeddings_instead_of_ids_are_refused(model: Any) -> None:
-    embedded = model.get_input_embeddings()(tiny.prompts().input_ids)
+    embedded = model.get_input_embeddings()(example.prompts().input_ids)
     for given in ({"inputs_embeds": embedded}, {"inputs": embedded}):
         with pytest.raises(ConfigError, match="by its token ids"), sri_sdk.watch(model, hook=CausalHook(model)):
             model.generate(max_new_tokens=2, **given)
@@ -148,14 +148,14 @@ def test_a_stopping_criterion_is_fine_for_one_row_and_for_ends_that_all_rows_sha
 def test_several_sequences_per_prompt_are_rows_of_their_own(model: Any) -> None:
     ids = [f"{row}{copy}" for row in "abc" for copy in "12"]
     with sri_sdk.watch(model, hook=CausalHook(model), request_ids=ids) as run:
-        tiny.generate(model, tiny.prompts(), do_sample=True, num_return_sequences=2)
+        example.generate(model, example.prompts(), do_sample=True, num_return_sequences=2)
     assert [trace.request_id for trace in run.traces] == ids
     assert not any(trace.reasons for trace in run.traces)
 
 
 def test_several_sequences_under_too_few_ids_are_unmonitored(model: Any) -> None:
     with sri_sdk.watch(model, hook=CausalHook(model), request_ids=["a", "b", "c"]) as run:
-        tiny.generate(model, tiny.prompts(), do_sample=True, num_return_sequences=2)
+        example.generate(model, example.prompts(), do_sample=True, num_return_sequences=2)
     assert all(trace.reasons for trace in run.traces)
     assert "one id per prompt" in str(run.failure)
 

@@ -3,15 +3,15 @@
 import pytest
 import torch
 import transformers
-from sri_plugin_causal import tiny
 from sri_plugin_causal.hook import CausalHook
+from sri_plugin_causal.stand_ins import example
 
 import sri_sdk
 from sri_sdk import registry
-from sri_sdk.testing import Check, hook_checks
+from sri_sdk.testing import hook_checks, run_checks
 from sri_sdk.testing._hook_measure import measure_hook
 
-SPECIAL = {"pad_token_id": tiny.PAD, "bos_token_id": 1, "eos_token_id": tiny.EOS}
+SPECIAL = {"pad_token_id": example.PAD, "bos_token_id": 1, "eos_token_id": example.EOS}
 SHAPE = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 64, **SPECIAL,
@@ -74,23 +74,14 @@ WHOLE_KIT = (
 
 @pytest.mark.parametrize("family", WHOLE_KIT)
 def test_a_native_family_keeps_every_promise_of_the_kit(family: str) -> None:
-    checks = hook_checks(lambda: tiny.case(CausalHook, build(family)))
-    failed = [f"{check.name}: {message}" for check in checks if (message := broken(check))]
-    assert not failed, "\n".join(failed)
-
-
-def broken(check: Check) -> str:
-    try:
-        check()
-    except sri_sdk.SriError as err:
-        return str(err)
-    return ""
+    results = run_checks(hook_checks(lambda: example.case(CausalHook, build(family))))
+    assert [result for result in results if result.state != "passed"] == []
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_token_is_a_step_and_phi_is_the_mean_of_what_the_norm_put_out(family: str, dtype: torch.dtype) -> None:
-    found = measure_hook(tiny.case(CausalHook, build(family).to(dtype)))
+    found = measure_hook(example.case(CausalHook, build(family).to(dtype)))
     print(family, dtype, found)
     assert found.seen == found.expected and not found.reasons
     assert found.unchanged and found.gap < 1e-5
@@ -98,8 +89,8 @@ def test_every_token_is_a_step_and_phi_is_the_mean_of_what_the_norm_put_out(fami
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "Mamba"])
 def test_our_sampler_gives_the_tokens_of_generate(family: str) -> None:
-    model, encoded = build(family), tiny.prompts()
-    tiny.end_early(model, encoded)
+    model, encoded = build(family), example.prompts()
+    example.end_early(model, encoded)
     hook = CausalHook(model)
     assert tokens_of_ours(hook, encoded) == official(hook, encoded)
 
@@ -107,16 +98,16 @@ def test_our_sampler_gives_the_tokens_of_generate(family: str) -> None:
 def test_a_family_that_keeps_no_key_value_cache_is_not_driven_on_half_of_its_text() -> None:
     hook = CausalHook(build("Mamba"))
     with pytest.raises(sri_sdk.SriError, match=r"MambaForCausalLM: .*no past_key_values.*sri_sdk.watch"):
-        tokens_of_ours(hook, tiny.prompts())
+        tokens_of_ours(hook, example.prompts())
 
 
 def official(hook: CausalHook, encoded: sri_sdk.Encoded) -> list[list[int]]:
-    tokens = tiny.generate(hook.model, encoded)[:, encoded.input_ids.shape[1] :]
+    tokens = example.generate(hook.model, encoded)[:, encoded.input_ids.shape[1] :]
     return [row[:end] for row, end in zip(tokens.tolist(), hook.lengths(tokens), strict=True)]
 
 
 def tokens_of_ours(hook: CausalHook, encoded: sri_sdk.Encoded) -> list[list[int]]:
-    sampler = registry.build("samplers", "autoregressive", {"tokens": tiny.TOKENS})
+    sampler = registry.build("samplers", "autoregressive", {"tokens": example.TOKENS})
     with torch.inference_mode():
         *_, last = sampler.steps(hook, encoded, ["a", "b", "c"])
     return [row[:end] for row, end in zip(last.draft.tolist(), hook.lengths(last.draft), strict=True)]

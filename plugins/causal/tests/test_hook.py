@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sri_plugin_causal import tiny
 from sri_plugin_causal.hook import CausalHook
+from sri_plugin_causal.stand_ins import example
 
 import sri_sdk
 from sri_sdk import ForwardCall, RunView
@@ -21,15 +21,15 @@ def test_the_example_keeps_every_promise_of_the_kit(check: Check) -> None:
 
 @pytest.fixture
 def model() -> Any:
-    found = tiny.build()
-    tiny.end_early(found, tiny.prompts())
+    found = example.build()
+    example.end_early(found, example.prompts())
     return found
 
 
 def watched(model: Any, hook: CausalHook | None = None, **options: Any) -> tuple[Any, torch.Tensor]:
-    encoded = tiny.prompts()
+    encoded = example.prompts()
     with sri_sdk.watch(model, hook=hook or CausalHook(model)) as run:
-        tokens = tiny.generate(model, encoded, **options)
+        tokens = example.generate(model, encoded, **options)
     return run, tokens[:, encoded.input_ids.shape[1] :]
 
 
@@ -56,7 +56,7 @@ def test_end_tokens_given_only_to_the_call_count(model: Any) -> None:
 
 def test_end_tokens_that_the_call_takes_away_do_not_count(model: Any) -> None:
     run, tokens = watched(model, eos_token_id=None)
-    assert [trace.steps for trace in run.traces] == [tiny.TOKENS] * 3
+    assert [trace.steps for trace in run.traces] == [example.TOKENS] * 3
     assert model.generation_config.eos_token_id in tokens
     assert not any(trace.reasons for trace in run.traces)
 
@@ -71,23 +71,23 @@ def test_an_end_token_inside_a_prompt_ends_nothing(model: Any) -> None:
 
 def test_what_comes_back_as_a_dictionary_is_counted_too(model: Any) -> None:
     with sri_sdk.watch(model, hook=CausalHook(model)) as run:
-        tiny.generate(model, tiny.prompts(), return_dict_in_generate=True, output_scores=True)
+        example.generate(model, example.prompts(), return_dict_in_generate=True, output_scores=True)
     assert not any(trace.reasons for trace in run.traces)
 
 
 def test_a_request_alone_has_the_states_it_has_in_company(model: Any) -> None:
     together, _ = watched(model)
-    encoded = tiny.prompts()
+    encoded = example.prompts()
     for row, trace in enumerate(together.traces):
         prompt = encoded.input_ids[row][encoded.attention_mask[row].bool()][None]
         with sri_sdk.watch(model, hook=CausalHook(model)) as run:
-            model.generate(prompt, max_new_tokens=tiny.TOKENS, do_sample=False, pad_token_id=tiny.PAD)
+            model.generate(prompt, max_new_tokens=example.TOKENS, do_sample=False, pad_token_id=example.PAD)
         assert run.traces[0].steps == trace.steps
         assert np.allclose(run.traces[0].phi, trace.phi, atol=1e-4)
 
 
 def test_prompt_padding_belongs_to_nothing(model: Any) -> None:
-    encoded, hook = tiny.prompts(), CausalHook(model)
+    encoded, hook = example.prompts(), CausalHook(model)
     plan = hook.plan(ForwardCall(encoded.input_ids, {"attention_mask": encoded.attention_mask}), RunView(None))
     assert plan is not None
     assert plan.positions.tolist() == [
@@ -102,7 +102,7 @@ def test_padding_is_guessed_as_generate_guesses_it(model: Any) -> None:
     hook.plan = lambda call, run: seen.append(inner(call, run)) or seen[-1]
     with sri_sdk.watch(model, hook=hook):
         # The prompt alone: which of its tokens are padding, generate() tells by their id.
-        model.generate(tiny.prompts().input_ids, max_new_tokens=2, pad_token_id=tiny.PAD)
+        model.generate(example.prompts().input_ids, max_new_tokens=2, pad_token_id=example.PAD)
     assert (seen[0].positions[0] == PADDING).tolist() == [True, True, True, False, False]
 
 
@@ -154,10 +154,10 @@ def test_a_loop_that_begins_on_a_filled_cache_is_unmonitored(model: Any) -> None
 
 
 def test_the_hook_is_found_by_itself_and_by_name() -> None:
-    model = tiny.build()
+    model = example.build()
     for name in (None, "causal"):
         with sri_sdk.watch(model, hook=name) as run:
-            tiny.generate(model, tiny.prompts())
+            example.generate(model, example.prompts())
         assert run.why.startswith("CausalHook: class LlamaForCausalLM")
         assert not any(trace.reasons for trace in run.traces)
 

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from sri_plugin_causal import tiny
 from sri_plugin_causal.hook import CausalHook
-from sri_plugin_causal.places import contradiction, find
+from sri_plugin_causal.module_paths import TABLE
+from sri_plugin_causal.proof import contradiction
+from sri_plugin_causal.stand_ins import example
 
 from sri_sdk import registry
+from sri_sdk.structure import paths_of
 
 SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL = {
@@ -48,7 +50,7 @@ def test_a_class_with_a_generate_of_its_own_is_left_to_others() -> None:
 
 
 def test_a_generate_bound_to_the_object_is_no_generate_of_transformers() -> None:
-    model = tiny.build()
+    model = example.build()
     model.generate = MethodType(lambda self, input_ids: input_ids, model)
     assert "`generate` of its own" in why_not(model)
 
@@ -56,7 +58,7 @@ def test_a_generate_bound_to_the_object_is_no_generate_of_transformers() -> None
 def test_a_model_that_is_being_watched_still_fits() -> None:
     import sri_sdk
 
-    model = tiny.build()
+    model = example.build()
     with sri_sdk.watch(model):
         assert CausalHook.fits(model).ok
 
@@ -109,7 +111,7 @@ def test_something_else_is_refused_and_a_reason_given() -> None:
 
 
 def test_a_norm_that_is_not_the_last_one_is_found_out() -> None:
-    model = tiny.build()
+    model = example.build()
     model.model.norm, between = torch.nn.Identity(), model.model.norm
     model.lm_head = torch.nn.Sequential(between, model.lm_head)
     model.get_output_embeddings = lambda: model.lm_head[1]
@@ -120,14 +122,14 @@ def test_a_norm_that_is_not_the_last_one_is_found_out() -> None:
 
 
 def test_a_norm_that_serves_twice_is_found_out() -> None:
-    model = tiny.build()
+    model = example.build()
     norm = model.model.norm
     model.model.embed_tokens.register_forward_hook(lambda _module, _args, output: norm(output))
     assert "model.norm ran 2 times" in why_not(model)
 
 
 def test_the_proof_costs_one_pass_per_model() -> None:
-    model, passes = tiny.build(), []
+    model, passes = example.build(), []
     model.register_forward_hook(lambda *_: passes.append(1))
     for _ in range(3):
         assert CausalHook.fits(model).ok
@@ -135,10 +137,9 @@ def test_the_proof_costs_one_pass_per_model() -> None:
 
 
 def test_the_proof_draws_no_random_numbers_and_leaves_no_gradients() -> None:
-    model = tiny.build().train()
+    model = example.build().train()
     before = torch.get_rng_state()
-    places = find(model)
-    assert places is not None and contradiction(model, places) is None
+    assert contradiction(model, paths_of(model, TABLE)) is None
     assert torch.equal(before, torch.get_rng_state())
     assert all(weight.grad is None for weight in model.parameters())
 
@@ -159,7 +160,7 @@ def test_the_text_model_inside_a_model_that_also_sees_is_found() -> None:
     hook = CausalHook(model)
     assert hook.hidden_size() == 32 and len(hook.layers()) == 2
     with sri_sdk.watch(model, hook=hook) as run:
-        tiny.generate(model, tiny.prompts())
+        example.generate(model, example.prompts())
     assert not any(trace.reasons for trace in run.traces)
 
 

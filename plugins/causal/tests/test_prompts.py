@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from sri_plugin_causal import tiny
 from sri_plugin_causal.hook import CausalHook
+from sri_plugin_causal.stand_ins import example
 
 from sri_sdk.errors import ConfigError
 
@@ -37,7 +37,7 @@ def tokenizer(template: str | None = None, **special: Any) -> Any:
 
 @pytest.fixture
 def hook() -> CausalHook:
-    return CausalHook(tiny.build())
+    return CausalHook(example.build())
 
 
 def texts(made: Any, encoded: Any) -> list[str]:
@@ -88,7 +88,7 @@ def test_a_template_that_takes_no_system_prompt_says_so(hook: CausalHook) -> Non
 
 
 def test_further_arguments_reach_the_template() -> None:
-    model, made = tiny.build(), tokenizer(CHATTY)
+    model, made = example.build(), tokenizer(CHATTY)
     hook = CausalHook(model, CausalHook.Config(source="x", template={"thinking": "no"}))
     assert texts(made, hook.encode(made, ["hi"])) == ["<user> hi <assistant> no"]
 
@@ -101,7 +101,7 @@ def test_a_checkpoint_becomes_a_model_that_can_be_driven(tmp_path: Path) -> None
     import sri_sdk
     from sri_sdk import Prompt, registry
 
-    model = tiny.build()
+    model = example.build()
     model.save_pretrained(tmp_path)
     tokenizer(CHATTY, pad_token="<pad>").save_pretrained(tmp_path)
     config = registry.configure("hooks", "causal", {"source": str(tmp_path), "dtype": "bfloat16", "offline": True})

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
-from sri_plugin_diffusion_gemma.rows import told
+from sri_plugin_diffusion_gemma.rows import ROWS
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConformanceError, SriError
-from sri_sdk.structure import class_names, missing_paths, submodule, unwrapped
+from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +21,8 @@ SRI_PLUGIN_API = 1
 
 WORKS_WITH = "transformers>=5.11"
 FAMILY = "DiffusionGemmaForBlockDiffusion"
-DECODER = "model.decoder"
-PLACES = (f"{DECODER}.norm", f"{DECODER}.embed_tokens", f"{DECODER}.layers", "model.encoder")
+NORM, EMBEDDING, LAYERS = "model.decoder.norm", "model.decoder.embed_tokens", "model.decoder.layers"
+PARTS = (NORM, EMBEDDING, LAYERS, "model.encoder")
 METHODS = ("generate", "_prepare_generation_config", "_prepare_generated_length", "_denoising_step", "_finalize_canvas")
 """What the hook asks of the model's generation. A release that lacks one is refused by `fits` and not misread."""
 GENERATE = ("input_ids", "past_key_values", "streamer", "generation_config", "logits_processor", "stopping_criteria")
@@ -52,23 +52,23 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         looked, found = f"looked for a {FAMILY} ({WORKS_WITH})", type(unwrapped(model)).__name__
         if FAMILY not in class_names(model):
             return sri_sdk.Match(False, f"{looked}, found {found}")
-        missing = missing_paths(model, PLACES)
+        missing = missing_paths(model, PARTS)
         missing += [name for name in METHODS if not callable(getattr(unwrapped(model), name, None))]
         if missing:
             return sri_sdk.Match(False, f"{looked}, found {found} without {', '.join(missing)}")
-        return sri_sdk.Match(True, f"class {found}, final norm of the decoder at {PLACES[0]}")
+        return sri_sdk.Match(True, f"class {found}, final norm of the decoder at {NORM}")
 
     def final_norm(self) -> torch.nn.Module:
         """The decoder's; the encoder's runs on the prompt and on finished canvases."""
-        return submodule(self.model, PLACES[0])
+        return module_at(self.model, NORM)
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The decoder's blocks."""
-        return submodule(self.model, PLACES[2])
+        return modules_at(self.model, LAYERS)
 
     def embedding(self) -> torch.nn.Module:
         """The decoder's: it receives the canvas alone. Self-conditioning reads its weight and does not call it."""
-        return submodule(self.model, PLACES[1])
+        return module_at(self.model, EMBEDDING)
 
     def hidden_size(self) -> int:
         """Width of the text model."""
@@ -86,7 +86,7 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         ids = given.get("input_ids")
         if ids is None:
             return  # The model itself says that it cannot do without.
-        # A second one must not be refused, only told apart: the first one's run is what suffers.
+        # A second one is not refused, only noticed: the first one's run is the one that fails.
         run.memory["again"] = "size" in run.memory
         model, cached = unwrapped(self.model), given.get("past_key_values")
         before = ids.shape[1] + (0 if cached is None else cached.get_seq_length())
@@ -101,17 +101,17 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         """All rows of a pass are the canvas in work; rows that are done with it are forwarded, and frozen."""
         import torch
 
-        ids, memory, ours = call.input_ids, run.memory, told()
+        ids, memory, ours = call.input_ids, run.memory, ROWS.current()
         if memory.get("again"):
             raise SriError("a second generation in one watch; watch one generation at a time")
         batch, length = ids.shape
         if ours is not None:
             canvas, active = ours.canvas, ours.active
-        elif memory.get("unheard"):
-            canvas, active = self._in_a_strange_loop(call, memory), None
+        elif memory.get("unreported"):
+            canvas, active = self._in_a_foreign_loop(call, memory), None
         else:
             canvas, active = memory.get("canvas", 0), memory.get("active")
-        memory["unheard"] = ours is None
+        memory["unreported"] = ours is None
         positions = (canvas * length + torch.arange(length, device=ids.device)).expand(batch, length)
         return sri_sdk.StepPlan(positions, shift=0, active=active, span=(0, length), canvas=memory.get("size"))
 
@@ -131,9 +131,9 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         steps = torch.ones_like(finished, dtype=torch.int64) if active is None else active.long()
         run.taken = steps if run.taken is None else run.taken + steps
         memory["active"] = ~finished if memory.get("done") is None else ~(finished | memory["done"])
-        memory["unheard"] = False
+        memory["unreported"] = False
 
-    def _in_a_strange_loop(self, call: sri_sdk.ForwardCall, memory: dict[str, Any]) -> Any:
+    def _in_a_foreign_loop(self, call: sri_sdk.ForwardCall, memory: dict[str, Any]) -> Any:
         """Number of finished canvases, read off the cache, in a loop that is neither the model's nor ours."""
         if len(call.input_ids) > 1:
             raise SriError(
@@ -164,9 +164,9 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         found = metadata.version("transformers")
         if found not in Requirement(WORKS_WITH).specifier:
             raise ConformanceError(f"hook diffusion-gemma needs {WORKS_WITH}, transformers {found} is installed.")
-        from sri_plugin_diffusion_gemma.model import example
+        from sri_plugin_diffusion_gemma.stand_ins.example import case
 
-        return example(cls)
+        return case(cls)
 
     # -- for driven sampling ---------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class DiffusionGemmaHook(sri_sdk.Hook):
     def eos_ids(self) -> tuple[int, ...]:
         """Ids that end a response, as generate() finds them: some releases have defaults of their own."""
         config = unwrapped(self.model).generation_config
-        defaults = getattr(config, "_get_default_generation_params", dict)()
+        defaults: dict[str, Any] = getattr(config, "_get_default_generation_params", dict)()
         return _tuple(config.eos_token_id if config.eos_token_id is not None else defaults.get("eos_token_id"))
 
 

@@ -7,17 +7,15 @@ are drawn here, row by row.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import DynamicCache
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSamplerConfig
 
 import sri_sdk
+from sri_plugin_diffusion_gemma.profile import Profile
 from sri_sdk.structure import unwrapped
-
-if TYPE_CHECKING:
-    from sri_plugin_diffusion_gemma.sampler import DiffusionGemmaSampler
 
 
 class Loop:
@@ -30,9 +28,7 @@ class Loop:
         filler: token behind the end of a response.
     """
 
-    def __init__(
-        self, hook: sri_sdk.Hook, options: DiffusionGemmaSampler.Config, prompts: sri_sdk.Encoded, seeds: Sequence[int]
-    ) -> None:
+    def __init__(self, hook: sri_sdk.Hook, options: Profile, prompts: sri_sdk.Encoded, seeds: Sequence[int]) -> None:
         self._model, self._inner = hook.model, unwrapped(hook.model)
         self._config, _ = self._inner._prepare_generation_config(
             None, max_new_tokens=options.canvases * options.canvas_length, max_denoising_steps=options.steps,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sri_sdk.pass_note import PassNote
 
 if TYPE_CHECKING:
     import torch
@@ -22,19 +21,5 @@ class Rows:
     """[B] bool: rows that are still being denoised; the others are forwarded, and what comes of it is thrown away."""
 
 
-_rows: ContextVar[Rows | None] = ContextVar("sri_plugin_diffusion_gemma_rows", default=None)
-
-
-@contextmanager
-def announced(rows: Rows) -> Iterator[None]:
-    """Says what the rows of the decoder pass inside the block are."""
-    token = _rows.set(rows)
-    try:
-        yield
-    finally:
-        _rows.reset(token)
-
-
-def told() -> Rows | None:
-    """What was said of the pass that runs now; None = nothing, it is not ours."""
-    return _rows.get()
+ROWS: PassNote[Rows] = PassNote("sri_plugin_diffusion_gemma.rows")
+"""The rows of the decoder pass that is running; it has none where the pass is not our sampler's."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Generator, Sequence
-from typing import Any, ClassVar, Self
-
-from pydantic import Field, model_validator
+from typing import Any, ClassVar
 
 import sri_sdk
-from sri_plugin_diffusion_gemma.rows import Rows, announced
+from sri_plugin_diffusion_gemma.profile import Profile
+from sri_plugin_diffusion_gemma.rows import ROWS, Rows
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.structure import unwrapped
 
@@ -20,32 +18,13 @@ class DiffusionGemmaSampler(sri_sdk.Sampler):
     """Accept what is sure, put noise where it is not, until the canvas is stable; then the next canvas.
 
     A row draws from a stream of its own: what it generates is what `generate` does with that prompt alone, after
-    `torch.manual_seed(row_seed(seed, prompt_id))` on the same device, up to the rounding of another batch.
+    `torch.manual_seed(sampler.row_seed(seed, prompt_id))` on the same device, up to the rounding of another batch.
     """
 
     schemes: ClassVar = frozenset({"canvas"})
 
-    class Config(sri_sdk.Config):
+    class Config(Profile):
         """The generation profile; the defaults are those of transformers."""
-
-        canvases: int = Field(1, ge=1, description="Most canvases; a response ends earlier with its end token.")
-        canvas_length: int = Field(256, ge=1, description="Tokens of a canvas; must be the model's.")
-        steps: int = Field(48, ge=1, description="Most denoising steps of a canvas.")
-        entropy_bound: float = Field(0.1, gt=0, description="How much doubt, in nats, may be accepted in one step.")
-        t_min: float = Field(0.4, ge=0, description="Temperature of the last step.")
-        t_max: float = Field(0.8, gt=0, description="Temperature of the first step.")
-        stability_threshold: int = Field(
-            1, ge=0, description="Steps the best guess must stay the same before a canvas is left."
-        )
-        confidence_threshold: float = Field(
-            0.005, gt=0, description="Mean doubt per token, in nats, below which a stable canvas is left."
-        )
-
-        @model_validator(mode="after")
-        def _cools(self) -> Self:
-            if self.t_max <= self.t_min:
-                raise ValueError(f"t_max {self.t_max} must be above t_min {self.t_min}: the temperature falls")
-            return self
 
     config: Config
 
@@ -60,9 +39,9 @@ class DiffusionGemmaSampler(sri_sdk.Sampler):
         from sri_sdk.testing import SamplerCase
 
         case = DiffusionGemmaHook.example()
-        from sri_plugin_diffusion_gemma.model import CANVAS, GREEDY
+        from sri_plugin_diffusion_gemma.stand_ins.model import CANVAS, GREEDY
 
-        sampler = cls(cls.Config(canvas_length=CANVAS, steps=12, **GREEDY))
+        sampler = cls(cls.Config.model_validate({"canvas_length": CANVAS, "steps": 12, **GREEDY}))
         return SamplerCase(sampler, case.hook, case.encoded, ["first", "second", "third"])
 
     def budget(self) -> int:
@@ -82,7 +61,7 @@ class DiffusionGemmaSampler(sri_sdk.Sampler):
         self._check(hook)
         from sri_plugin_diffusion_gemma.loop import Loop
 
-        loop = Loop(hook, self.config, prompts, [row_seed(seed, prompt_id) for prompt_id in prompt_ids])
+        loop = Loop(hook, self.config, prompts, [self.row_seed(seed, prompt_id) for prompt_id in prompt_ids])
         batch, size, index = len(prompt_ids), self.config.canvas_length, 0
         draft = prompts.input_ids.new_full((batch, self.canvas()), loop.filler)
         committed = torch.zeros(draft.shape, dtype=torch.bool, device=draft.device)
@@ -91,7 +70,7 @@ class DiffusionGemmaSampler(sri_sdk.Sampler):
             place = slice(canvas * size, (canvas + 1) * size)
             loop.begin(ended)
             while bool((active := ~(ended | loop.finished)).any()) and loop.left:
-                with announced(Rows(canvas, active)):
+                with ROWS.attached(Rows(canvas, active)):
                     loop.step(active)
                 fixed = active & (loop.finished if loop.left else True)
                 draft, committed = draft.clone(), committed.clone()
@@ -126,9 +105,3 @@ class DiffusionGemmaSampler(sri_sdk.Sampler):
                 f"sampler.options.canvas_length: {self.config.canvas_length}, and the model's canvas has "
                 f"{hook.block_length()} tokens. Write that number."
             )
-
-
-def row_seed(seed: int, prompt_id: str) -> int:
-    """Seed of one row's stream."""
-    # hash() differs between processes; a resumed run must draw the same numbers.
-    return int.from_bytes(hashlib.sha256(f"{seed}:{prompt_id}".encode()).digest()[:7], "little")

@@ -11,7 +11,7 @@ import torch
 def generate() -> Callable[..., Any]:
     """(model, encoded, **options) -> what `model.generate` returns, cold and with a fixed seed."""
     pytest.importorskip("transformers", minversion="5.11")
-    from sri_plugin_diffusion_gemma.model import CANVAS, GREEDY
+    from sri_plugin_diffusion_gemma.stand_ins.model import CANVAS, GREEDY
 
     def call(model: Any, encoded: Any, seed: int = 7, **options: Any) -> Any:
         given = {**GREEDY, "max_new_tokens": 3 * CANVAS, "max_denoising_steps": 12, **options}

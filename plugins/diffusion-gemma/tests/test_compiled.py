@@ -10,7 +10,8 @@ import sri_sdk
 pytest.importorskip("transformers", minversion="5.11")
 
 from sri_plugin_diffusion_gemma.hook import DiffusionGemmaHook
-from sri_plugin_diffusion_gemma.model import CANVAS, build, passes, prompts
+from sri_plugin_diffusion_gemma.stand_ins.example import prompts
+from sri_plugin_diffusion_gemma.stand_ins.model import CANVAS, build, passes
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def graphs() -> int:
     return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
 
 
-def test_a_compiled_decoder_is_heard_at_every_step_whichever_way_watched_and_unwatched_alternate(generate) -> None:
+def test_a_compiled_decoder_is_seen_at_every_step_whichever_way_watched_and_unwatched_alternate(generate) -> None:
     model = compiled("eager")
     options = {"cache_implementation": "static", "max_new_tokens": 2 * CANVAS}
     free = generate(model, prompts(), **options)  # compiled before the first watch

@@ -10,7 +10,8 @@ import sri_sdk
 pytest.importorskip("transformers", minversion="5.11")
 
 from sri_plugin_diffusion_gemma.hook import DiffusionGemmaHook
-from sri_plugin_diffusion_gemma.model import CANVAS, GREEDY, PAD, build, example, passes, prompts
+from sri_plugin_diffusion_gemma.stand_ins.example import case, prompts
+from sri_plugin_diffusion_gemma.stand_ins.model import CANVAS, GREEDY, PAD, build, passes
 
 from sri_sdk.capture.identity import weights_digest
 from sri_sdk.testing import hook_checks
@@ -145,7 +146,7 @@ def test_a_second_generation_in_one_watch_is_not_taken_for_the_first(generate) -
     assert "hook_failed" in run.traces[0].reasons and "second generation" in run.failure
 
 
-def test_a_decoder_that_runs_unheard_on_the_second_canvas_is_incomplete_and_never_whole(generate) -> None:
+def test_a_decoder_that_runs_unseen_on_the_second_canvas_is_incomplete_and_never_whole(generate) -> None:
     model = build(2)
     other = copy.deepcopy(model)
     finalize = model._finalize_canvas
@@ -211,7 +212,7 @@ def test_a_model_with_lora_is_watched_row_by_row(generate) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_pooled_state_is_the_mean_of_the_canvas_in_float32_and_bfloat16(dtype, capsys) -> None:
-    measured = measure_hook(example(DiffusionGemmaHook, dtype))
+    measured = measure_hook(case(DiffusionGemmaHook, dtype))
     with capsys.disabled():
         print(f"\nDiffusionGemma, {dtype}: {measured}")
     assert measured.gap < 1e-5 and measured.unchanged and not measured.reasons

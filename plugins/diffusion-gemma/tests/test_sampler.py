@@ -8,8 +8,9 @@ import sri_sdk
 pytest.importorskip("transformers", minversion="5.11")
 
 from sri_plugin_diffusion_gemma.hook import DiffusionGemmaHook
-from sri_plugin_diffusion_gemma.model import CANVAS, GREEDY, PAD, build, passes, prompts
-from sri_plugin_diffusion_gemma.sampler import DiffusionGemmaSampler, row_seed
+from sri_plugin_diffusion_gemma.sampler import DiffusionGemmaSampler
+from sri_plugin_diffusion_gemma.stand_ins.example import prompts
+from sri_plugin_diffusion_gemma.stand_ins.model import CANVAS, GREEDY, PAD, build, passes
 
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.testing import sampler_checks
@@ -38,7 +39,7 @@ def official(model, made: DiffusionGemmaSampler, row: int):
     encoded, config = prompts(), made.config
     ids = encoded.input_ids[row][encoded.attention_mask[row].bool()][None]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(row_seed(1, IDS[row]))
+        torch.manual_seed(DiffusionGemmaSampler.row_seed(1, IDS[row]))
         output = model.generate(
             ids, max_new_tokens=made.canvas(), max_denoising_steps=config.steps, t_min=config.t_min, t_max=config.t_max
         )

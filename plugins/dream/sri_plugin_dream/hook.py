@@ -14,18 +14,20 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
-from sri_sdk import Encoded, ForwardCall, LoadedModel, Match, RunView, StepPlan
+from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.canvas import Canvas
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import class_names, missing_paths, unwrapped
+from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
+from sri_sdk.window import Window
 
 if TYPE_CHECKING:
     import torch
 
 SRI_PLUGIN_API = 1
 
-PARTS = ("model.embed_tokens", "model.layers", "model.norm", "lm_head")
+EMBEDDING, LAYERS, NORM = "model.embed_tokens", "model.layers", "model.norm"
+PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")
 
 
 @dataclass
@@ -39,10 +41,8 @@ class _Call:
     """Passes still to come; None = it runs until nothing is open."""
     dual: bool
     """Fast-dLLM: whether the passes between two whole ones show one block, or that and everything behind it."""
-    width: int | None = None
-    """Columns of prompt and canvas; None before the first pass."""
-    whole: int = 0
-    """Passes so far that showed all columns: with a cache, each begins a block."""
+    window: Window | None = None
+    """Where its passes stand; None before the first one."""
 
 
 class DreamHook(sri_sdk.Hook):
@@ -70,15 +70,15 @@ class DreamHook(sri_sdk.Hook):
 
     def final_norm(self) -> torch.nn.Module:
         """The last RMS norm."""
-        return unwrapped(self.model).model.norm
+        return module_at(self.model, NORM)
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The residual blocks; each returns a tuple, states first."""
-        return unwrapped(self.model).model.layers
+        return modules_at(self.model, LAYERS)
 
     def embedding(self) -> torch.nn.Module:
         """The token embedding."""
-        return unwrapped(self.model).model.embed_tokens
+        return module_at(self.model, EMBEDDING)
 
     def hidden_size(self) -> int:
         """Width of the residual stream."""
@@ -101,7 +101,7 @@ class DreamHook(sri_sdk.Hook):
             run.eos_ids = tuple(ends) if isinstance(ends, list | tuple) else (int(ends),)
         run.memory["call"] = _Call(
             prompt=prompts.shape[-1],
-            mask_id=int(self.mask_id() if mask is None else mask),
+            mask_id=self._known_mask_id() if mask is None else int(mask),
             left=None if self._stops_early() else getattr(asked, "steps", None),
             dual=bool(kwargs.get("dual_cache", False)),
         )
@@ -114,47 +114,43 @@ class DreamHook(sri_sdk.Hook):
         # A sampler outside the model: ours, or a user's loop. What is left to fill is all there is to go by.
         canvas = Canvas.of(run)
         if canvas is None:
-            if not (ids == self.mask_id()).any():
+            mask_id = self._known_mask_id()
+            if not (ids == mask_id).any():
                 return None
-            canvas = Canvas.find(ids, self.mask_id(), run=run).remember(run)
+            canvas = Canvas.find(ids, mask_id, run=run).remember(run)
         return canvas.plan(ids, shift=1) if canvas.open(ids) else None
 
     def _plan_called(self, ids: torch.Tensor, asked: _Call, run: RunView) -> StepPlan | None:
-        canvas = Canvas.of(run)
-        if asked.width is None:
-            if canvas is not None:
-                raise sri_sdk.SriError("a second generation in one watch; watch one generation at a time")
-            asked.width = ids.shape[1]
+        canvas, length = Canvas.of(run), ids.shape[1]
+        if canvas is None:
             starts = ids.new_full((len(ids),), asked.prompt)
-            canvas = Canvas(starts, asked.width - asked.prompt, asked.mask_id, reopens=True).remember(run)
+            canvas = Canvas(starts, length - asked.prompt, asked.mask_id, reopens=True).remember(run)
+            asked.window = Window(length, start=asked.prompt)
+        if asked.window is None:
+            raise sri_sdk.SriError("a second generation in one watch; watch one generation at a time")
         if not asked.left and not canvas.open(ids):
-            return None  # Somebody reads the finished text. While steps are due, none is asked what it holds.
+            return None  # Somebody reads the finished text. While steps are due, no pass is asked what it holds.
         if asked.left == 0:
             raise sri_sdk.SriError(
                 "passes go on over open positions after all steps of the call: a function given to it runs the model "
                 "too, or a second generation has begun; which passes are steps cannot be told"
             )
-        length, windows = ids.shape[1], asked.left is None
-        if len(ids) != canvas.requests or length > asked.width or (length < asked.width and not windows):
+        width = asked.window.width
+        assert width is not None
+        if len(ids) != canvas.requests or length > width or (length < width and asked.left is not None):
             raise sri_sdk.SriError(
-                f"a pass of {list(ids.shape)} tokens in a generation of {[canvas.requests, asked.width]}; every pass "
-                "of Dream's sampler shows prompt and canvas whole"
+                f"a pass of {list(ids.shape)} tokens in a generation of {[canvas.requests, width]}; every pass of "
+                "Dream's sampler shows prompt and canvas whole"
             )
         if asked.left is None:
-            return canvas.plan(ids, self._first_column(length, asked), shift=1)
+            # Fast-dLLM's caches. Read off lengths, as wrappers hide arguments.
+            window = asked.window
+            part = window.block if asked.dual else window.rest
+            return canvas.plan(ids, window.whole() if length == width else part(length), shift=1)
         asked.left -= 1
         # All rows are active until the last pass: the model computes every row in every pass, and a row that chance
         # filled early (`origin`) has as many steps as the others, or its coverage would differ from run to run.
         return replace(canvas.plan(ids, shift=1), active=None)
-
-    @staticmethod
-    def _first_column(length: int, asked: _Call) -> int:
-        """Column of a pass's first row, under Fast-dLLM's caches; read off lengths, as wrappers hide arguments."""
-        assert asked.width is not None
-        if length == asked.width:
-            asked.whole += 1
-            return 0
-        return asked.prompt + (asked.whole - 1) * length if asked.dual else asked.width - length
 
     def expected_steps(self, budget: int) -> int | None:
         """Dream's own sampler takes all of them; Fast-dLLM's stops when nothing is left."""
@@ -179,26 +175,10 @@ class DreamHook(sri_sdk.Hook):
 
     @classmethod
     def example(cls) -> Any:
-        """The structural double and its own sampler: 12 tokens in 6 steps."""
-        import torch
+        """The stand-in and its own sampler: 12 tokens in 6 steps."""
+        from sri_plugin_dream.stand_ins.example import case
 
-        from sri_plugin_dream.model import build
-        from sri_sdk.testing import HookCase
-
-        hook = cls(build(0))
-        prompts = [[0, 0, 0, 5, 6], [0, 11, 12, 13, 14], [21, 22, 23, 24, 25]]
-        ids = torch.tensor(prompts)
-
-        def generate(prompts: Encoded, **options: Any) -> torch.Tensor:
-            options = {"max_new_tokens": 12, "steps": 6, "alg": "entropy", **options}
-            return hook.model.diffusion_generate(prompts.input_ids, attention_mask=prompts.attention_mask, **options)
-
-        def sample(prompts: Encoded) -> torch.Tensor:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(7)
-                return generate(prompts, alg="origin", temperature=1.0)
-
-        return HookCase(hook, Encoded(ids, (ids != 0).long()), generate, steps=6, generate_sampled=sample)
+        return case(cls)
 
     # -- for driven sampling ---------------------------------------------------------------------------------
 
@@ -228,6 +208,11 @@ class DreamHook(sri_sdk.Hook):
     def mask_id(self) -> int | None:
         """From the config."""
         return _mask_id(self.model)
+
+    def _known_mask_id(self) -> int:
+        found = self.mask_id()
+        assert found is not None, "fits() said so"
+        return found
 
 
 def _mask_id(model: Any) -> int | None:

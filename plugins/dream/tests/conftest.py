@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from sri_plugin_dream.hook import DreamHook
-from sri_plugin_dream.model import DreamModel, build
+from sri_plugin_dream.stand_ins.model import DreamModel, build
 
 import sri_sdk
 from sri_sdk import StepPlan

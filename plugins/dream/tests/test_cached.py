@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 from sri_plugin_dream.hook import DreamHook
-from sri_plugin_dream.model import MASK, DreamModel, build
-from sri_plugin_dream.model_cached import CachedDreamModel
+from sri_plugin_dream.stand_ins.cached_model import CachedDreamModel
+from sri_plugin_dream.stand_ins.model import MASK, DreamModel, build
 
 import sri_sdk
 from sri_sdk import Encoded
@@ -96,16 +96,16 @@ def test_how_many_steps_there_will_be_is_not_promised_and_the_end_is_known_from_
     assert run.traces[0].steps == len(lengths(model, **MODES["confidence_threshold-dual"]))
 
 
-def test_a_generation_that_went_on_unheard_is_not_taken_for_whole() -> None:
+def test_a_generation_that_went_on_unseen_is_not_taken_for_whole() -> None:
     model = build(1, CachedDreamModel)
     options = MODES["confidence_threshold-dual"]
     whole = generate(model, **options)
-    hook, heard = DreamHook(model), []
+    hook, planned = DreamHook(model), []
     inner = hook.plan
 
     def deaf(call: Any, run: Any) -> Any:
-        heard.append(None)
-        return inner(call, run) if len(heard) < 4 else None
+        planned.append(None)
+        return inner(call, run) if len(planned) < 4 else None
 
     hook.plan = deaf
     with sri_sdk.watch(model, hook=hook) as run:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 from sri_plugin_dream.hook import DreamHook
-from sri_plugin_dream.model import DreamModel, build
-from sri_plugin_dream.model_cached import CachedDreamModel
+from sri_plugin_dream.stand_ins.cached_model import CachedDreamModel
+from sri_plugin_dream.stand_ins.model import DreamModel, build
 
 from sri_sdk import Encoded, registry
 

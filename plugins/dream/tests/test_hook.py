@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sri_plugin_dream.hook import DreamHook
-from sri_plugin_dream.model import END, MASK, DreamConfig, DreamModel, Settings, build
+from sri_plugin_dream.stand_ins.model import END, MASK, DreamConfig, DreamModel, Settings, build
 
 import sri_sdk
 from sri_sdk import ForwardCall, RunView
@@ -245,13 +245,13 @@ def test_a_loop_outside_the_model_is_watched_by_what_is_left_to_fill(model: Drea
     assert END not in ids[:, 5:]
 
 
-def test_the_blind_half_of_guidance_is_no_request(model: DreamModel) -> None:
+def test_the_unconditional_half_of_guidance_is_not_a_request(model: DreamModel) -> None:
     ids = torch.cat([IDS[2:], torch.full((1, 4), MASK)], dim=1)
-    blind = torch.full_like(ids, MASK)
+    unconditional = torch.full_like(ids, MASK)
     with sri_sdk.watch(model) as run:
         for column in range(5, 9):
-            both = model(torch.cat([ids, blind])).logits[:, column - 1]
-            ids[:, column] = blind[:, column] = (2 * both[0] - both[1]).argmax(-1)
+            both = model(torch.cat([ids, unconditional])).logits[:, column - 1]
+            ids[:, column] = unconditional[:, column] = (2 * both[0] - both[1]).argmax(-1)
     assert [trace.steps for trace in run.traces] == [4] and run.failure is None
 
 

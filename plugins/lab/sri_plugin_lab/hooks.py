@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 import sri_sdk
+from sri_sdk.structure import module_at, modules_at
 
 if TYPE_CHECKING:
     import torch
@@ -20,19 +21,19 @@ class _LabHook(sri_sdk.Hook):
 
     def final_norm(self) -> torch.nn.Module:
         """Llama's last RMS norm."""
-        return self.model.model.norm
+        return module_at(self.model, "model.norm")
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The decoder blocks."""
-        return self.model.model.layers
+        return modules_at(self.model, "model.layers")
 
     def embedding(self) -> torch.nn.Module:
         """The token embedding."""
-        return self.model.model.embed_tokens
+        return module_at(self.model, "model.embed_tokens")
 
     def hidden_size(self) -> int:
         """Width of the residual stream."""
-        return self.model.config.hidden_size
+        return int(self.model.config.hidden_size)
 
 
 class LabDiffusionHook(_LabHook):
@@ -68,8 +69,9 @@ class LabDiffusionHook(_LabHook):
         hook, encoded = _small(cls)
 
         def generate(prompts: sri_sdk.Encoded, **options: Any) -> torch.Tensor:
-            model = hook.model
-            return model.generate(prompts.input_ids, prompts.attention_mask, max_new_tokens=16, steps=8, **options)
+            asked = {"max_new_tokens": 16, "steps": 8, **options}
+            tokens: torch.Tensor = hook.model.generate(prompts.input_ids, prompts.attention_mask, **asked)
+            return tokens
 
         return HookCase(
             hook, encoded, generate, steps=8,
@@ -79,7 +81,7 @@ class LabDiffusionHook(_LabHook):
 
     def mask_id(self) -> int:
         """From the model's config."""
-        return self.model.config.mask_token_id
+        return int(self.model.config.mask_token_id)
 
     def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
         """Every pass is a step. The canvas is the run of masks at the end of the first pass."""
@@ -94,7 +96,7 @@ class LabDiffusionHook(_LabHook):
             behind = int(masked[0].flip(0).int().cumprod(0).sum())
             memory["start"] = length - behind if run.response is None else run.response[0]
             run.prompt = memory["start"]
-            memory["requests"] = batch // 2 if self._second_half_is_blind(masked, memory["start"]) else batch
+            memory["requests"] = batch // 2 if self._second_half_is_unconditional(masked, memory["start"]) else batch
         start, requests = memory["start"], memory["requests"]
         positions = torch.arange(-start, length - start, device=ids.device).expand(batch, length)
         rows = None if requests == batch else torch.arange(requests, device=ids.device)
@@ -104,7 +106,7 @@ class LabDiffusionHook(_LabHook):
             canvas=length - start,
         )  # fmt: skip
 
-    def _second_half_is_blind(self, masked: torch.Tensor, start: int) -> bool:
+    def _second_half_is_unconditional(self, masked: torch.Tensor, start: int) -> bool:
         """Whether the second half of the batch has no prompt: only masks and padding before the canvas."""
         batch = len(masked)
         return batch % 2 == 0 and start > 0 and bool(masked[batch // 2 :, start - 1].all()) and not bool(
@@ -148,7 +150,8 @@ class LabCausalHook(_LabHook):
 
         def generate(prompts: sri_sdk.Encoded, **options: Any) -> torch.Tensor:
             inputs = {"input_ids": prompts.input_ids, "attention_mask": prompts.attention_mask}
-            return hook.model.generate(**inputs, max_new_tokens=16, **{"do_sample": False, **options})
+            tokens: torch.Tensor = hook.model.generate(**inputs, max_new_tokens=16, **{"do_sample": False, **options})
+            return tokens
 
         return HookCase(
             hook, encoded, generate, steps=None,

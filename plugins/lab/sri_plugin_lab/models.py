@@ -133,11 +133,11 @@ class LabDiffusionLM(LlamaForCausalLM):  # type: ignore[misc]  # mypy does not f
         if cfg_scale <= 0:
             alone: torch.Tensor = self(input_ids=ids, attention_mask=attention, logits_to_keep=keep).logits
             return alone
-        blind = ids.clone()
+        hidden = ids.clone()
         # Padding stays padding: only what the prompt says is hidden from the unconditional half.
-        blind[:, :prompt_length][attention[:, :prompt_length] == 1] = self.config.mask_token_id
+        hidden[:, :prompt_length][attention[:, :prompt_length] == 1] = self.config.mask_token_id
         both = self(
-            input_ids=torch.cat([ids, blind]), attention_mask=attention.repeat(2, 1), logits_to_keep=keep
+            input_ids=torch.cat([ids, hidden]), attention_mask=attention.repeat(2, 1), logits_to_keep=keep
         ).logits
         conditional, unconditional = both.chunk(2)
         guided: torch.Tensor = unconditional + (cfg_scale + 1) * (conditional - unconditional)

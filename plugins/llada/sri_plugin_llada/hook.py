@@ -13,7 +13,8 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.structure import class_names, first_path, submodule, unwrapped
+from sri_sdk.structure import class_names, first_path, module_at, modules_at, unwrapped
+from sri_sdk.window import Window, replaced_columns
 
 if TYPE_CHECKING:
     import torch
@@ -75,50 +76,56 @@ class LladaHook(sri_sdk.Hook):
 
     def final_norm(self) -> torch.nn.Module:
         """`ln_f`, or `model.norm` of LLaDA-MoE. `.model` is no place to listen: its forward is called around it."""
-        return self._module(self._layout().norm)
+        return module_at(self.model, self._layout().norm)
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The residual blocks, out of their groups where they are grouped. Each returns (states, cache)."""
         path = first_path(self.model, self._layout().blocks)
         assert path is not None
-        found = list(self._module(path))
+        found: list[Any] = modules_at(self.model, path)
         return [block for group in found for block in group] if path.endswith("block_groups") else found
 
     def embedding(self) -> torch.nn.Module:
         """The token embedding; a tied head reads its weight and does not call it."""
-        return self._module(self._layout().embedding)
+        return module_at(self.model, self._layout().embedding)
 
     def hidden_size(self) -> int:
         """D."""
-        return int(self.embedding().weight.shape[1])
+        weight: Any = self.embedding().weight
+        return int(weight.shape[1])
 
     def _layout(self) -> Layout:
         layout = layout_of(self.model)
         assert layout is not None, "fits() said so"
         return layout
 
-    def _module(self, path: str) -> Any:
-        return submodule(self.model, path)
-
     # -- what one forward pass means -------------------------------------------------------------------------
 
     def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
         """Every pass is a step of the requests that still have a mask; the first one shows prompt and canvas whole."""
-        ids = call.input_ids
-        canvas = Canvas.of(run)
-        if canvas is None:
+        ids, mask = call.input_ids, self.mask_id()
+        assert mask is not None
+        canvas, window = Canvas.of(run), Window.of(run)
+        if canvas is None or window is None:
             return self._first(call, run)
-        batch, width = run.memory["shape"]
-        past = call.kwargs.get("past_key_values")
-        if len(ids) == batch and past is None and ids.shape[1] == width:
+        batch, length = ids.shape
+        # None where the arguments could not be seen.
+        past: Any = call.kwargs.get("past_key_values")
+        replaced: Any = call.kwargs.get("replace_position")
+        if batch == canvas.batch and past is None and length == window.width:
             return canvas.plan(ids)
-        if len(ids) == batch and past:
-            return self._behind_a_cache(canvas, ids, past, call.kwargs.get("replace_position"), width)
-        if not bool((ids == self.mask_id()).any()):
+        if batch == canvas.batch and past and replaced is None:
+            # Fast-dLLM's prefix cache: a pass shows the rest of the sequence.
+            return canvas.plan(ids, window.behind(int(past[0][0].shape[-2]), length))
+        if batch == canvas.batch and past:
+            # Its dual cache: a pass shows one block, whose keys replace those that the block's first, whole pass left.
+            columns = replaced_columns(replaced[: canvas.requests], length)
+            return canvas.plan(ids, positions=canvas.positions(columns))
+        if not bool((ids == mask).any()):
             return None  # Somebody reads a text; nothing is generated.
         raise sri_sdk.SriError(
-            f"a pass of {len(ids)} x {ids.shape[1]} tokens without a cache, after one of {batch} x {width}: watch one "
-            "generation at a time, and call the model itself, not its forward, where a cache is used"
+            f"a pass of {batch} x {length} tokens without a cache, after one of {canvas.batch} x {window.width}: watch "
+            "one generation at a time, and call the model itself, not its forward, where a cache is used"
         )
 
     def _first(self, call: ForwardCall, run: RunView) -> StepPlan | None:
@@ -133,29 +140,8 @@ class LladaHook(sri_sdk.Hook):
         if call.kwargs.get("past_key_values"):
             raise sri_sdk.SriError("the first pass continues a cache; watch from the first pass on")
         canvas.remember(run)
-        run.memory["shape"] = tuple(ids.shape)
+        Window(ids.shape[1]).remember(run)
         return canvas.plan(ids)
-
-    def _behind_a_cache(self, canvas: Canvas, ids: torch.Tensor, past: Any, replaced: Any, width: int) -> StepPlan:
-        """Fast-dLLM: with the prefix cache a pass shows the rest of the sequence, with the dual cache one block.
-
-        The block's keys replace those that the block's first, whole pass left in the cache; `replaced` [B, W] bool says
-        where. Its rows keep their places.
-        """
-        import torch
-
-        cached = int(past[0][0].shape[-2])
-        if replaced is None:
-            if cached + ids.shape[1] != width:
-                raise sri_sdk.SriError(
-                    f"a pass of {ids.shape[1]} tokens behind a cache of {cached}, and {width} are in work: of the "
-                    "caches, those of Fast-dLLM can be watched (prefix, dual)"
-                )
-            return canvas.plan(ids, cached)
-        # On the device: argmax finds the block's first column without a look from the host.
-        first = replaced[: canvas.requests].int().argmax(1, keepdim=True)
-        columns = first + torch.arange(ids.shape[1], device=ids.device)
-        return canvas.plan(ids, positions=columns - canvas.starts[:, None])
 
     def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         """MMaDA's own methods: text can be watched, pictures not; an end token may be given to the call only."""
@@ -237,7 +223,7 @@ class LladaHook(sri_sdk.Hook):
     @classmethod
     def example(cls) -> Any:
         """The double with random weights, and the published sampler: 16 tokens in two blocks and 8 steps."""
-        from sri_plugin_llada.example import case
+        from sri_plugin_llada.stand_ins.example import case
 
         return case(cls)
 

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from sri_plugin_llada.example import TEXTS, prompts
 from sri_plugin_llada.hook import MMADA_TEMPLATE, LladaHook
-from sri_plugin_llada.model import (
+from sri_plugin_llada.stand_ins.example import TEXTS, prompts
+from sri_plugin_llada.stand_ins.mmada import MMadaModelLM
+from sri_plugin_llada.stand_ins.model import (
     MASK,
     CachedLLaDAModelLM,
     LLaDAModelLM,
     LLaDAMoEModelLM,
-    MMadaModelLM,
     Tokenizer,
     build,
 )
-from sri_plugin_llada.sampling import generate
+from sri_plugin_llada.stand_ins.sampling import generate
 
 from sri_sdk import Prompt, StepGrid, drive, registry, watch
 from sri_sdk.capture.settings import WatchSettings

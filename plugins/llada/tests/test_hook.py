@@ -5,18 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from sri_plugin_llada.example import LENGTH, STEPS, case, prompts
 from sri_plugin_llada.hook import LladaHook
-from sri_plugin_llada.model import (
+from sri_plugin_llada.stand_ins.example import LENGTH, STEPS, case, prompts
+from sri_plugin_llada.stand_ins.mmada import MMadaModelLM
+from sri_plugin_llada.stand_ins.model import (
     EOS,
     MASK,
     CachedLLaDAModelLM,
     LLaDAModelLM,
     LLaDAMoEModelLM,
-    MMadaModelLM,
     build,
 )
-from sri_plugin_llada.sampling import generate, generate_fast
+from sri_plugin_llada.stand_ins.sampling import generate, generate_fast
 
 from sri_sdk import ForwardCall, RunView, SriError, StepGrid, watch
 from sri_sdk.capture.run import Run
@@ -239,7 +239,7 @@ def guarded(budget: int) -> WatchSettings:
     return WatchSettings("response", grid=StepGrid(4, "step", budget), budget=budget, keep_states=True)
 
 
-def heard(made: HookCase, budget: int, *, say: bool) -> tuple[str, ...]:
+def reasons_of(made: HookCase, budget: int, *, say: bool) -> tuple[str, ...]:
     """Reasons not to trust a generation of one prompt."""
     from sri_sdk.capture.tap import tap_of
 
@@ -256,14 +256,14 @@ def heard(made: HookCase, budget: int, *, say: bool) -> tuple[str, ...]:
 def test_a_generation_that_stops_when_it_likes_is_covered_once_its_tokens_are_handed_over() -> None:
     made = fast_case("dual", 0.15)
     assert made.steps < 16
-    assert heard(made, 16, say=False) == ("end_not_seen",)
-    assert heard(made, 16, say=True) == ()
+    assert reasons_of(made, 16, say=False) == ("end_not_seen",)
+    assert reasons_of(made, 16, say=True) == ()
 
 
 def test_a_fixed_profile_is_covered_when_all_its_steps_were_seen() -> None:
     made = fast_case(None, None)
-    assert heard(made, STEPS, say=False) == ()
-    assert heard(made, STEPS - 1, say=False) == ("over_budget",)
+    assert reasons_of(made, STEPS, say=False) == ()
+    assert reasons_of(made, STEPS - 1, say=False) == ("over_budget",)
 
 
 def test_mmada_stops_between_blocks_and_its_end_token_is_noted() -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from sri_plugin_llada.example import TEXTS, prompts
 from sri_plugin_llada.hook import MMADA_TEMPLATE, LladaHook
-from sri_plugin_llada.model import Tokenizer
+from sri_plugin_llada.stand_ins.example import TEXTS, prompts
+from sri_plugin_llada.stand_ins.model import Tokenizer
 
 from sri_sdk import Prompt, StepGrid, drive, registry, watch
 from sri_sdk.capture.settings import WatchSettings

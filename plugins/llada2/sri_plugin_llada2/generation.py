@@ -1,8 +1,8 @@
-"""What a LLaDA2 pass shows: the sequence up to the end of the block in work, a window that grows block by block.
+"""One generation of LLaDA2: each pass shows the sequence up to the end of the block in work.
 
-Which passes are steps cannot be told from masks alone: LLaDA2.1 goes on over a block without any, to edit it, and
-whoever reads the finished text shows the model the very same thing. What tells them apart is that an editing loop stops
-at the first such pass that changes nothing.
+Masks alone do not say which passes are steps. LLaDA2.1 goes on over a block without any, to edit it, and a caller that
+reads the finished text shows the model the very same thing. The difference: an editing loop stops at the first such
+pass that changes nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, Self
 from sri_sdk import SriError, StepPlan
 from sri_sdk.canvas import Canvas
 from sri_sdk.records import PADDING, RunView
+from sri_sdk.window import block_in_work
 
 if TYPE_CHECKING:
     import torch
 
-_NOTE = "window"
+_NOTE = "generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class _Look:
     """Some position holds a mask that held none in the pass before."""
 
 
-class Window:
+class Generation:
     """One generation. It lives in `RunView.memory`.
 
     Attributes:
@@ -124,7 +125,8 @@ class Window:
         import torch
 
         rows, length = input_ids.shape
-        mask, places = kwargs.get("attention_mask"), kwargs.get("position_ids")
+        mask: Any = kwargs.get("attention_mask")
+        places: Any = kwargs.get("position_ids")
         holes = input_ids[:, self._start :] == self._mask_id
         # A row that has filled its block waits for the others, and nothing is done to it.
         active = holes.any(1) if self._was_open else holes.new_ones(rows)
@@ -165,14 +167,10 @@ class Window:
 
         The window ends where the furthest row's block does; a row works on the block of its leftmost mask.
         """
-        import torch
-
         prompts = places[:, self._start, None]
-        number = (prompts + columns.clamp(min=0)) // block
-        leftmost = number[:, self._start :].gather(1, holes.int().argmax(1, keepdim=True))
-        current = torch.where(holes.any(1, keepdim=True), leftmost, number[:, -1:])
-        nothing = ((number > current) & (columns >= 0)) | (columns < -prompts)
-        return columns.expand_as(number).masked_fill(nothing, PADDING)
+        begin = block_in_work(holes, block, prompts)
+        nothing = (columns >= begin + block) | (columns < -prompts)
+        return columns.expand_as(nothing).masked_fill(nothing, PADDING)
 
     def _ended(self, ids: torch.Tensor, new: torch.Tensor, ends: tuple[int, ...]) -> torch.Tensor:
         """[B] bool: rows that diffusers' pipeline leaves as they are from now on, while its batch goes on.

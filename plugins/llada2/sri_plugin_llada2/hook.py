@@ -1,7 +1,7 @@
 """Hook `llada2`: LLaDA2.0 and LLaDA2.1, masked mixture-of-experts models that attend and generate in blocks.
 
-What is special, and where it shows below: the model's own `generate` calls `self.forward`, so that nobody sees what it
-passes on; a pass shows the sequence up to the end of the block in work, and blocks are counted from the first prompt
+What is special, and where it shows below: the model's own `generate` calls `self.forward`, so that its arguments stay
+hidden; a pass shows the sequence up to the end of the block in work, and blocks are counted from the first prompt
 token; the loop leaves a block once it is filled; LLaDA2.1 edits what it has filled in, in up to 16 more passes.
 """
 
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_llada2.window import Window
+from sri_plugin_llada2.generation import Generation
 from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import class_names, missing_paths, unwrapped
+from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 SRI_PLUGIN_API = 1
 
 NAME = "LLaDA2MoeModelLM"
-PARTS = ("model.word_embeddings", "model.layers", "model.norm", "lm_head")
+EMBEDDING, LAYERS, NORM = "model.word_embeddings", "model.layers", "model.norm"
+PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class Llada2Hook(sri_sdk.Hook):
 
     @classmethod
     def fits(cls, model: Any) -> Match:
-        """By class name and structure; LLaDA2.2 has both, and is told by what its sampler can do."""
+        """By class name and structure; LLaDA2.2 has both; what its sampler can do gives it away."""
         if NAME not in class_names(model):
             return Match(False, f"looked for class {NAME}, found {type(unwrapped(model)).__name__}")
         if missing := missing_paths(model, PARTS):
@@ -69,15 +70,15 @@ class Llada2Hook(sri_sdk.Hook):
 
     def final_norm(self) -> torch.nn.Module:
         """The last RMS norm. `generate` goes around the root, never around this."""
-        return unwrapped(self.model).model.norm
+        return module_at(self.model, NORM)
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The decoder layers; each returns a tuple, states first."""
-        return unwrapped(self.model).model.layers
+        return modules_at(self.model, LAYERS)
 
     def embedding(self) -> torch.nn.Module:
         """The token embedding."""
-        return unwrapped(self.model).model.word_embeddings
+        return module_at(self.model, EMBEDDING)
 
     def hidden_size(self) -> int:
         """Width of the residual stream."""
@@ -108,16 +109,16 @@ class Llada2Hook(sri_sdk.Hook):
         mask_id = self.mask_id() if asked is None or asked.mask_id is None else asked.mask_id
         if mask_id is None:
             raise sri_sdk.SriError(f"neither config nor generate of this {NAME} names its mask token")
-        window = Window.of(run)
-        if window is None:
+        generation = Generation.of(run)
+        if generation is None:
             if not bool((ids == mask_id).any()):
                 return None  # Somebody reads a text.
-            window = Window(ids, mask_id).remember(run)
-        # Samplers outside the model state positions in every pass; who only reads a text leaves them out.
+            generation = Generation(ids, mask_id).remember(run)
+        # Samplers outside the model state positions in every pass; a caller that only reads a text leaves them out.
         sweeps = asked.sweeps if asked is not None else None if "position_ids" in call.kwargs else 0
-        if not window.is_step(ids, self.eos_ids(), sweeps, fixed=asked is not None):
+        if not generation.is_step(ids, self.eos_ids(), sweeps, fixed=asked is not None):
             return None
-        return window.plan(ids, call.kwargs, self.block_length)
+        return generation.plan(ids, call.kwargs, self.block_length)
 
     def expected_steps(self, budget: int) -> int | None:
         """Not known: a block is left as soon as it is filled."""
@@ -128,9 +129,9 @@ class Llada2Hook(sri_sdk.Hook):
 
         dllm's samplers return it, and so does LLaDA2.0's own `generate` as first published, but only if it stops early.
         """
-        window = None if run is None else Window.of(run)
-        if window is not None:
-            prompt = window.prompt.to(tokens.device)
+        generation = None if run is None else Generation.of(run)
+        if generation is not None:
+            prompt = generation.prompt.to(tokens.device)
             width = prompt.shape[1]
             if tokens.shape[1] > width and bool((tokens[:, :width] == prompt).all()):
                 tokens = tokens[:, width:]
@@ -140,10 +141,10 @@ class Llada2Hook(sri_sdk.Hook):
 
     @classmethod
     def example(cls) -> Any:
-        """The structural double of LLaDA2.1 and its `generate`, which takes one prompt: 20 tokens in blocks of 8."""
-        from sri_plugin_llada2.model import example
+        """The stand-in for LLaDA2.1 and its `generate`, which takes one prompt: 20 tokens in blocks of 8."""
+        from sri_plugin_llada2.stand_ins.example import case
 
-        return example(cls)
+        return case(cls)
 
     # -- for driven sampling ---------------------------------------------------------------------------------
 
@@ -168,7 +169,8 @@ class Llada2Hook(sri_sdk.Hook):
         allowed = (number[:, None, :] <= number[:, :, None]) & real.bool()[:, None, :]
         # Padding sees itself alone: a row that sees nothing is NaN.
         allowed = allowed | torch.eye(input_ids.shape[1], dtype=torch.bool, device=input_ids.device)
-        mask = torch.zeros(allowed.shape, dtype=self.embedding().weight.dtype, device=input_ids.device)
+        weight: Any = self.embedding().weight
+        mask = torch.zeros(allowed.shape, dtype=weight.dtype, device=input_ids.device)
         mask = mask.masked_fill(~allowed, float("-inf"))[:, None]
         output = self.model(input_ids=input_ids, attention_mask=mask, position_ids=places, use_cache=False)
         return ForwardOutput(output.logits)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from sri_plugin_llada2.hook import Llada2Hook
-from sri_plugin_llada2.model import BLOCK, MASK, PAD, LLaDA2MoeModelLM, LLaDA21, build
+from sri_plugin_llada2.stand_ins.model import BLOCK, MASK, PAD, LLaDA2MoeModelLM, LLaDA21, build
 
 import sri_sdk
 from sri_sdk import Encoded, registry

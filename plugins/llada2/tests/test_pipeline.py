@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from sri_plugin_llada2.hook import Llada2Hook
-from sri_plugin_llada2.model import BLOCK, END, MASK, LLaDA2MoeModelLM, build
+from sri_plugin_llada2.stand_ins.model import BLOCK, END, MASK, LLaDA2MoeModelLM, build
 
 import sri_sdk
 from sri_sdk import Encoded
@@ -21,15 +21,15 @@ PROMPT = torch.arange(5, 18)[None]
 
 
 class Clock:
-    """What the pipeline's callback heard: one entry per call."""
+    """What the pipeline reports to its callback: one entry per call."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
         self.blocks: list[torch.Tensor] = []
 
-    def __call__(self, _pipe: Any, step: int, _index: int, told: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, _pipe: Any, step: int, _index: int, state: dict[str, Any]) -> dict[str, Any]:
         self.steps.append(step)
-        self.blocks.append(told["block_x"].clone())
+        self.blocks.append(state["block_x"].clone())
         return {}
 
 
@@ -73,8 +73,8 @@ def test_a_callback_may_close_the_step_and_nothing_changes():
         run(pipe, PROMPT)
     with sri_sdk.watch(pipe.model, hook=Llada2Hook(pipe.model)) as closed:
 
-        def close(_pipe: Any, _step: int, _index: int, told: dict[str, Any]) -> dict[str, Any]:
-            closed.close_step((told["block_x"] != MASK)[:, PROMPT.shape[1] :])
+        def close(_pipe: Any, _step: int, _index: int, state: dict[str, Any]) -> dict[str, Any]:
+            closed.close_step((state["block_x"] != MASK)[:, PROMPT.shape[1] :])
             return {}
 
         run(pipe, PROMPT, close)

@@ -219,10 +219,10 @@ def test_the_pipeline_of_diffusers_calls_back_once_per_step(name, monkeypatch):
     model = build(name, monkeypatch)
     pipe = diffusers.LLaDA2Pipeline(model=model, scheduler=diffusers.BlockRefinementScheduler())
     pipe.set_progress_bar_config(disable=True)
-    heard: list[int] = []
+    reported: list[int] = []
 
-    def hear(_pipe: Any, step: int, _index: int, _told: dict[str, Any]) -> dict[str, Any]:
-        heard.append(step)
+    def report(_pipe: Any, step: int, _index: int, _state: dict[str, Any]) -> dict[str, Any]:
+        reported.append(step)
         return {}
 
     asked = {
@@ -231,10 +231,10 @@ def test_the_pipeline_of_diffusers_calls_back_once_per_step(name, monkeypatch):
     }  # fmt: skip
     free = pipe(input_ids=PROMPT, **asked).sequences
     with sri_sdk.watch(model, hook=Llada2Hook(model)) as run:
-        watched = run.returned(pipe(input_ids=PROMPT, callback_on_step_end=hear, **asked).sequences)
-    print(f"LLaDA{name} in diffusers {diffusers.__version__}: steps {run.traces[0].steps} of {len(heard)}")
+        watched = run.returned(pipe(input_ids=PROMPT, callback_on_step_end=report, **asked).sequences)
+    print(f"LLaDA{name} in diffusers {diffusers.__version__}: steps {run.traces[0].steps} of {len(reported)}")
     assert torch.equal(free, watched) and not run.traces[0].reasons
-    assert run.traces[0].steps == len(heard)
+    assert run.traces[0].steps == len(reported)
 
 
 def test_a_driven_sampler_gives_the_official_tokens(monkeypatch):

@@ -9,17 +9,26 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_masked_lm.places import find, nearest
+from sri_plugin_masked_lm.module_paths import TABLE
 from sri_sdk.canvas import Canvas
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError, SriError
-from sri_sdk.structure import class_names, submodule, unwrapped
+from sri_sdk.structure import (
+    class_names,
+    closest_paths,
+    find_paths,
+    module_at,
+    modules_at,
+    paths_of,
+    submodule,
+    unwrapped,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import torch
 
-    from sri_plugin_masked_lm.places import Places
     from sri_sdk.records import ForwardOutput
+    from sri_sdk.structure import ModulePaths
 
 SRI_PLUGIN_API = 1
 
@@ -59,35 +68,33 @@ class MaskedLmHook(sri_sdk.Hook):
             return sri_sdk.Match(False, f"{looked}, found {names[0]}")
         if getattr(unwrapped(model).config, "is_decoder", False):
             return sri_sdk.Match(False, f"{looked}, found {names[0]} whose config says is_decoder: it looks back only")
-        places = find(model)
-        if places is None:
-            return sri_sdk.Match(False, f"{looked} whose parts are known, found {names[0]}: {nearest(model)}")
+        paths = find_paths(model, TABLE)
+        if paths is None:
+            closest = closest_paths(model, TABLE)
+            return sri_sdk.Match(False, f"{looked} whose parts are known, found {names[0]}: {closest}")
         if _noted(model, "mask_token_id") is None:
             return sri_sdk.Match(False, f"{looked}, found {names[0]}, whose config has no mask_token_id: {SET_IT}")
-        return sri_sdk.Match(True, f"class {names[0]}, last norm before the head's matrix at {places.norm}")
+        return sri_sdk.Match(True, f"class {names[0]}, last norm before the head's matrix at {paths.norm}")
 
-    def _places(self) -> Places:
-        found = find(self.model)
-        if found is None:
-            raise SriError(f"{class_names(self.model)[0]}: no known place of norm and blocks: {nearest(self.model)}. "
-                           "Write a hook: docs/add-a-model-family.md.")  # fmt: skip
-        return found
+    def _paths(self) -> ModulePaths:
+        return paths_of(self.model, TABLE)
 
     def final_norm(self) -> torch.nn.Module:
         """What the head's matrix reads: the norm inside the head where it has one."""
-        return submodule(self.model, self._places().norm)
+        return module_at(self.model, self._paths().norm)
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The residual blocks."""
-        return submodule(self.model, self._places().layers)
+        return modules_at(self.model, self._paths().layers)
 
     def embedding(self) -> torch.nn.Module:
         """The token embedding."""
-        return submodule(self.model, self._places().embedding)
+        return module_at(self.model, self._paths().embedding)
 
     def hidden_size(self) -> int:
         """Width of what the head's matrix reads, which may be less than the encoder's (ELECTRA)."""
-        return int(self.final_norm().weight.shape[-1])
+        weight: Any = self.final_norm().weight
+        return int(weight.shape[-1])
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
@@ -190,14 +197,14 @@ class MaskedLmHook(sri_sdk.Hook):
 
     def first_position(self) -> int:
         """RoBERTa and its kin count from the padding's index on."""
-        embeddings = submodule(self.model, f"{self._places().embedding.rpartition('.')[0]}.position_embeddings")
+        embeddings = submodule(self.model, f"{self._paths().embedding.rpartition('.')[0]}.position_embeddings")
         padding = getattr(embeddings, "padding_idx", None)
         return 0 if padding is None else int(padding) + 1
 
     def shift(self) -> int:
         """1 where the config says `right_shift_logits`, or the options do."""
-        wished = self.config.right_shift_logits
-        return int(bool(_noted(self.model, "right_shift_logits") if wished is None else wished))
+        asked = self.config.right_shift_logits
+        return int(bool(_noted(self.model, "right_shift_logits") if asked is None else asked))
 
     def mask_id(self) -> int | None:
         """From the config, where `load` has noted what the tokenizer knows; from the options as a last resort."""
@@ -215,7 +222,7 @@ class MaskedLmHook(sri_sdk.Hook):
     @classmethod
     def example(cls) -> Any:
         """A BERT of two layers with random weights, and a low-confidence loop of its own."""
-        from sri_plugin_masked_lm.model import case
+        from sri_plugin_masked_lm.stand_ins.example import case
 
         return case(cls)
 

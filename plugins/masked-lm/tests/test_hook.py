@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from sri_plugin_masked_lm import model as double
 from sri_plugin_masked_lm.hook import MaskedLmHook
+from sri_plugin_masked_lm.stand_ins import example
+from sri_plugin_masked_lm.stand_ins import model as double
 
 import sri_sdk
 from sri_sdk import ForwardCall, RunView, registry
@@ -71,7 +72,7 @@ def test_blocks_that_share_one_place_are_refused_with_what_was_looked_for() -> N
 def test_it_is_the_one_hook_that_fits(build: Any) -> None:
     model = build()
     with sri_sdk.watch(model) as run:
-        double.generate(model, double.prompts().input_ids, double.prompts().attention_mask)
+        double.generate(model, example.prompts().input_ids, example.prompts().attention_mask)
     assert run.why.startswith("MaskedLmHook")
     assert not any(trace.reasons for trace in run.traces)
 
@@ -175,7 +176,7 @@ ROWS = [[5, 6], [7, 8, 9, 10, 11], [12, 13, 14]]
 @pytest.mark.parametrize("cfg_scale", [0.0, 1.0], ids=["unguided", "guided"])
 def test_either_layout_gives_the_same_states(shifted: bool, cfg_scale: float) -> None:
     model = double.build_a2d(right_shift_logits=shifted)
-    encoded = double.prompts()
+    encoded = example.prompts()
     with sri_sdk.watch(model, hook=MaskedLmHook(model), request_ids=["a", "b", "c"]) as left:
         one = double.generate(model, encoded.input_ids, encoded.attention_mask, cfg_scale=cfg_scale)
     with sri_sdk.watch(model, hook=MaskedLmHook(model), request_ids=["a", "b", "c"]) as right:
@@ -190,7 +191,7 @@ def test_either_layout_gives_the_same_states(shifted: bool, cfg_scale: float) ->
 
 def test_an_end_token_in_the_middle_ends_no_step() -> None:
     model = double.build_bert()
-    encoded = double.prompts()
+    encoded = example.prompts()
     with torch.no_grad():
         # The end token wins almost everywhere.
         model.cls.predictions.bias[double.SEP] += 30
@@ -203,7 +204,7 @@ def test_an_end_token_in_the_middle_ends_no_step() -> None:
 
 def test_under_a_lora_adapter_rows_and_counts_stay_right() -> None:
     peft = pytest.importorskip("peft")
-    model, encoded = double.build_a2d(), double.prompts()
+    model, encoded = double.build_a2d(), example.prompts()
     with sri_sdk.watch(model, hook=MaskedLmHook(model)) as plain:
         before = double.generate(model, encoded.input_ids, encoded.attention_mask)
     # The adapter's second matrix is zero at first: same tokens, same states.

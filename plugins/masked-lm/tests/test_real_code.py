@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from sri_plugin_masked_lm import model as double
 from sri_plugin_masked_lm.hook import MaskedLmHook
+from sri_plugin_masked_lm.stand_ins import example
+from sri_plugin_masked_lm.stand_ins import model as double
 
 import sri_sdk
 from sri_sdk.testing import HookCase, hook_checks, run_checks
@@ -100,7 +101,7 @@ def case(model: Any, sampler_class: Any, *, shifted: bool = False) -> HookCase:
         return call(given, temperature=1.0)
 
     return HookCase(
-        MaskedLmHook(model), double.prompts(), call, steps=double.STEPS, generate_sampled=sampled,
+        MaskedLmHook(model), example.prompts(), call, steps=double.STEPS, generate_sampled=sampled,
         generate_guided=lambda given: call(given, cfg_scale=1.0),
     )  # fmt: skip
 
@@ -146,7 +147,7 @@ def test_our_sampler_gives_the_tokens_of_theirs(
 ) -> None:
     made = case(build(family), sampler_class, shifted=shifted)
     with torch.no_grad():
-        # Theirs is told to suppress them; ours never chooses them either if they never win.
+        # Their loop suppresses them; ours never chooses them either if they never win.
         made.hook.model.lm_head.weight[[double.PAD, double.MASK]] = 0
     assert torch.equal(driven(made.hook, made.encoded), made.generate(made.encoded))
 

@@ -241,8 +241,8 @@ class MaskedSampler(sri_sdk.Sampler):
         if self.config.cfg_scale <= 0:
             return those(hook.forward(ids, attention).logits)
         # Padding stays padding: only what the prompt says is hidden from the unconditional half.
-        blind = torch.cat([prompts.input_ids.masked_fill(prompts.attention_mask == 1, mask), shown], dim=1)
-        both = hook.forward(torch.cat([ids, blind]), attention.repeat(2, 1)).logits
+        hidden = torch.cat([prompts.input_ids.masked_fill(prompts.attention_mask == 1, mask), shown], dim=1)
+        both = hook.forward(torch.cat([ids, hidden]), attention.repeat(2, 1)).logits
         conditional, unconditional = (those(half) for half in both.chunk(2))
         return unconditional + (self.config.cfg_scale + 1) * (conditional - unconditional)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import sri_sdk
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +18,8 @@ class RowRandom:
         import torch
 
         self._torch = torch
-        self._generators = [torch.Generator().manual_seed(_seed(seed, prompt_id)) for prompt_id in prompt_ids]
+        seeds = [sri_sdk.Sampler.row_seed(seed, prompt_id) for prompt_id in prompt_ids]
+        self._generators = [torch.Generator().manual_seed(each) for each in seeds]
 
     def uniform(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
         """[B, *shape] float32 in (0, 1), row by row from its own generator."""
@@ -27,8 +29,3 @@ class RowRandom:
     def gumbel(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
         """[B, *shape] standard Gumbel noise: argmax(logits / t + noise) samples from softmax(logits / t)."""
         return -(-self.uniform(shape, device).log()).log()
-
-
-def _seed(seed: int, prompt_id: str) -> int:
-    # hash() differs between processes; a resumed run must draw the same numbers.
-    return int.from_bytes(hashlib.sha256(f"{seed}:{prompt_id}".encode()).digest()[:7], "little")

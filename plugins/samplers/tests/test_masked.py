@@ -278,11 +278,11 @@ def test_a_family_with_blocks_is_done_within_the_budget_where_the_plan_is_longer
 def test_a_watch_hears_what_a_family_with_blocks_does(family, prompts, run) -> None:
     hook = family(block=4, ends=(END, 7, 9))
     for pooling in ("response", "generated"):
-        with watch(hook.model, hook=hook, pooling=pooling, request_ids=IDS) as heard:
+        with watch(hook.model, hook=hook, pooling=pooling, request_ids=IDS) as watched:
             made = run(build(steps=12, block_steps=4, threshold=0.4, stop_at_end=True), hook, prompts)
         taken = torch.stack([step.active for step in made]).sum(0).tolist()
-        assert len(set(taken)) > 1 and [trace.steps for trace in heard.traces] == taken
-        assert all(not trace.reasons for trace in heard.traces)
+        assert len(set(taken)) > 1 and [trace.steps for trace in watched.traces] == taken
+        assert all(not trace.reasons for trace in watched.traces)
 
 
 @pytest.mark.parametrize(("options", "message"), [({"block": 2}, "blocks of 4"), ({"steps": 2}, "3 or more")])

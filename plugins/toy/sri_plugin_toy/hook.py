@@ -48,7 +48,8 @@ class ToyHook(sri_sdk.Hook):
 
     def final_norm(self) -> torch.nn.Module:
         """The last norm before the head: its output is the hidden state the signal is made of."""
-        return self.model.norm
+        norm: torch.nn.Module = self.model.norm
+        return norm
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The residual blocks, first to last."""
@@ -56,7 +57,8 @@ class ToyHook(sri_sdk.Hook):
 
     def embedding(self) -> torch.nn.Module:
         """The *token* embedding, which receives the ids; not the one for places."""
-        return self.model.embed
+        embedding: torch.nn.Module = self.model.embed
+        return embedding
 
     def hidden_size(self) -> int:
         """D."""

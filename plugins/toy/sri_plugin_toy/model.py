@@ -57,7 +57,8 @@ class ToyBlock(nn.Module):
         """[B, L, D] states and [B, L, 1] 1 = token, 0 = padding; returns [B, L, D]."""
         mean = (states * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)
         states = states + self.look(mean)
-        return states + self.think(states)
+        thought: torch.Tensor = self.think(states)
+        return states + thought
 
 
 class ToyModel(nn.Module):

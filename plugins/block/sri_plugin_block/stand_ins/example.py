@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from sri_plugin_block.fast_dllm_sampler import Counts, batch_sample
-from sri_plugin_block.model import MASK, PAD, BlockConfig, Fast_dLLM_QwenForCausalLM, FastConfig, SDARForCausalLM, build
-from sri_plugin_block.sdar_sampler import Counts as SdarCounts
-from sri_plugin_block.sdar_sampler import block_diffusion_generate
+from sri_plugin_block.stand_ins.fast_dllm_sampler import Counts, batch_sample
+from sri_plugin_block.stand_ins.model import BlockConfig, Fast_dLLM_QwenForCausalLM, FastConfig, SDARForCausalLM, build
+from sri_plugin_block.stand_ins.sdar_sampler import Counts as SdarCounts
+from sri_plugin_block.stand_ins.sdar_sampler import block_diffusion_generate
+from sri_plugin_block.stand_ins.tokens import MASK, PAD
 from sri_sdk.records import Encoded
 from sri_sdk.testing import HookCase
 
@@ -30,7 +31,8 @@ def seeded(generate: Any, encoded: Encoded, **options: Any) -> torch.Tensor:
     """The same call with sampling, from a seed of its own."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        return generate(encoded, **options)
+        tokens: torch.Tensor = generate(encoded, **options)
+        return tokens
 
 
 def sdar_case(family: type[Any], *, seed: int = 0, lengths: tuple[int, ...] = (3, 9, 13), **options: Any) -> HookCase:
@@ -70,7 +72,8 @@ def fast_case(family: type[Any], *, seed: int = 0, lengths: tuple[int, ...] = (5
             torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=MASK), tokenizer=None,
             max_new_tokens=16, min_len=int(own.min()), seq_len=own, counts=counts, **settings,
         )  # fmt: skip
-        return family.responses(done, own.tolist())[:, :16]
+        tokens: torch.Tensor = family.responses(done, own.tolist())[:, :16]
+        return tokens
 
     said = generate(encoded).tolist()
     ends = next((row[6] for row in said if sum(row[6] in other[:12] for other in said) == 1), None)

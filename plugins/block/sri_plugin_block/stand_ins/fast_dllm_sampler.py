@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from sri_plugin_block.model import END, MASK, PAD, Cache
+from sri_plugin_block.stand_ins.caches import Cache
+from sri_plugin_block.stand_ins.tokens import END, MASK, PAD
 
 
 @dataclass
@@ -78,7 +79,8 @@ class Work:
             block_size=self.block,
         )  # fmt: skip
         self.past, self.kept = output.past_key_values, None
-        return output.logits[:, -1:].argmax(-1)
+        token: torch.Tensor = output.logits[:, -1:].argmax(-1)
+        return token
 
 
 @torch.no_grad()
@@ -183,7 +185,8 @@ def _read(work: Work, model: Any, text: torch.Tensor) -> torch.Tensor:
     """The prompt's whole blocks, stored in one pass: [b, 1] the token behind them."""
     output = model.forward(input_ids=text, use_cache=True, update_past_key_values=True, block_size=work.block)
     work.past = output.past_key_values
-    return output.logits[:, -1:].argmax(-1)
+    token: torch.Tensor = output.logits[:, -1:].argmax(-1)
+    return token
 
 
 def _put(text: torch.Tensor, token: torch.Tensor, column: int, rows: torch.Tensor) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-PAD, END, OTHER_END, MASK = 0, 1, 2, 95
+from sri_plugin_block.stand_ins.caches import Cache, Caches
+from sri_plugin_block.stand_ins.fast_dllm_sampler import generate
+from sri_plugin_block.stand_ins.tokens import END, MASK, OTHER_END, PAD
 
 
 @dataclass(frozen=True)
@@ -55,65 +57,6 @@ class FastConfig:
         return asdict(self)
 
 
-class Cache:
-    """Keys and values per layer, each [B, columns, D]."""
-
-    def __init__(self) -> None:
-        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def get_seq_length(self) -> int:
-        """Columns held."""
-        return self.layers[0][0].shape[1] if self.layers else 0
-
-    def append(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Adds columns to one layer."""
-        if layer == len(self.layers):
-            self.layers.append((keys, values))
-        else:
-            old = self.layers[layer]
-            self.layers[layer] = (torch.cat([old[0], keys], 1), torch.cat([old[1], values], 1))
-
-    def replace(self, layer: int, at: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Overwrites columns of one layer, from column `at` on."""
-        for old, new in zip(self.layers[layer], (keys, values), strict=True):
-            old[:, at : at + new.shape[1]] = new
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Drops the batch rows that [B] bool does not name."""
-        self.layers = [(keys[rows], values[rows]) for keys, values in self.layers]
-
-
-@dataclass(frozen=True)
-class Caches:
-    """What the attention of one pass reads beside its own rows, and what it writes."""
-
-    past: Cache | None = None
-    store: bool = False
-    """Whether this pass's keys and values are added to `past`."""
-    block: Cache | None = None
-    """Keys and values of the block in work; made by a pass that shows the block whole, if it is empty."""
-    at: int = 0
-    """Where in the block this pass's rows stand."""
-
-    def join(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[B, L, D] of this pass -> everything it may look at."""
-        if self.block is not None:
-            if layer == len(self.block.layers):
-                self.block.append(layer, keys.clone(), values.clone())
-            else:
-                self.block.replace(layer, self.at, keys, values)
-                keys, values = self.block.layers[layer]
-        if self.past is None:
-            return keys, values
-        if self.store:
-            self.past.append(layer, keys, values)
-            return self.past.layers[layer]
-        if layer < len(self.past.layers):
-            before = self.past.layers[layer]
-            keys, values = torch.cat([before[0], keys], 1), torch.cat([before[1], values], 1)
-        return keys, values
-
-
 class BlockLayer(nn.Module):
     """One residual block."""
 
@@ -128,10 +71,11 @@ class BlockLayer(nn.Module):
         """[B, L, D] -> the same; `seen` is a bool tensor that broadcasts to [B, heads, L, columns], None = all."""
         own = self.first_norm(states)
         keys, values = caches.join(layer, self.k_proj(own), self.v_proj(own))
-        split = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q_proj(own), keys, values)]
-        looked = nn.functional.scaled_dot_product_attention(*split, attn_mask=seen)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q_proj(own), keys, values))
+        looked = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         states = states + self.o_proj(looked.transpose(1, 2).flatten(2))
-        return states + self.mlp(self.second_norm(states))
+        thought: torch.Tensor = self.mlp(self.second_norm(states))
+        return states + thought
 
 
 class BlockTrunk(nn.Module):
@@ -151,10 +95,11 @@ class BlockTrunk(nn.Module):
         self, input_ids: torch.Tensor, columns: torch.Tensor, seen: torch.Tensor | None, caches: Caches
     ) -> torch.Tensor:
         """[B, L] ids and their columns -> [B, L, D]."""
-        states = self.embed_tokens(input_ids) + self.places(columns)
+        states: torch.Tensor = self.embed_tokens(input_ids) + self.places(columns)
         for number, layer in enumerate(self.layers):
             states = layer(states, seen, caches, number)
-        return self.norm(states)
+        states = self.norm(states)
+        return states
 
 
 class _Causal(nn.Module):
@@ -172,7 +117,7 @@ class _Causal(nn.Module):
         return self.lm_head
 
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
-        logits = self.lm_head(states)
+        logits: torch.Tensor = self.lm_head(states)
         # Neither a hole nor padding is ever a prediction.
         logits[..., [PAD, MASK]] = -torch.inf
         return logits
@@ -214,6 +159,7 @@ class Fast_dLLM_QwenForCausalLM(_Causal):  # noqa: N801 - the real one's name
             block_past_key_values = Cache()
         seen = None
         if whole:
+            assert isinstance(self.config, FastConfig)
             block = block_size or self.config.bd_size
             keys = torch.arange(first + input_ids.shape[1], device=input_ids.device)
             seen = columns[:, None] // block >= keys // block
@@ -225,8 +171,6 @@ class Fast_dLLM_QwenForCausalLM(_Causal):  # noqa: N801 - the real one's name
 
     def generate(self, input_ids: torch.Tensor, max_new_tokens: int, **options: Any) -> tuple[torch.Tensor, Any]:
         """The family's own call: [B, L] prompts of one length -> (prompts and responses, what else there is)."""
-        from sri_plugin_block.fast_dllm_sampler import generate
-
         return generate(self, input_ids, max_new_tokens, **options)
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from sri_plugin_block.model import PAD, Cache
+from sri_plugin_block.stand_ins.caches import Cache
+from sri_plugin_block.stand_ins.tokens import PAD
 
 
 class Counts:
@@ -93,9 +94,10 @@ def block_diffusion_generate(
 def _call(
     model: Any, ids: torch.Tensor, seen: torch.Tensor, columns: torch.Tensor, cache: Cache, *, store: bool
 ) -> torch.Tensor:
-    return model(
+    logits: torch.Tensor = model(
         ids, attention_mask=seen[:, None], position_ids=columns, past_key_values=cache, use_cache=True, store_kv=store
     ).logits
+    return logits
 
 
 def _guess(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:

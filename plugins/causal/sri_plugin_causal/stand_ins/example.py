@@ -50,7 +50,8 @@ def end_early(model: Any, encoded: Encoded) -> None:
 def generate(model: Any, encoded: Encoded, **options: Any) -> torch.Tensor:
     """transformers' own call, greedy."""
     asked = {"max_new_tokens": TOKENS, "do_sample": False, "pad_token_id": PAD, **options}
-    return model.generate(encoded.input_ids, attention_mask=encoded.attention_mask, **asked)
+    tokens: torch.Tensor = model.generate(encoded.input_ids, attention_mask=encoded.attention_mask, **asked)
+    return tokens
 
 
 def case(family: Any, model: Any | None = None) -> Any:

@@ -8,8 +8,6 @@ import torch
 from transformers import DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion
 from transformers.models.diffusion_gemma.generation_diffusion_gemma import EntropyBoundSampler
 
-import sri_sdk
-
 CANVAS = 8
 """Tokens of a canvas."""
 PAD = 0
@@ -40,7 +38,7 @@ def build(seed: int, family: type[DiffusionGemmaForBlockDiffusion] = DiffusionGe
     return model
 
 
-class _SameNoise(EntropyBoundSampler):
+class _SameNoise(EntropyBoundSampler):  # type: ignore[misc]  # mypy does not follow transformers
     """Every canvas of every request begins as the same random tokens."""
 
     def initialize_canvas(self, batch_size: int, device: torch.device) -> torch.Tensor:
@@ -50,7 +48,7 @@ class _SameNoise(EntropyBoundSampler):
         return one.repeat(batch_size, 1).to(device)
 
 
-class SameNoiseDiffusionGemma(DiffusionGemmaForBlockDiffusion):
+class SameNoiseDiffusionGemma(DiffusionGemmaForBlockDiffusion):  # type: ignore[misc]  # mypy does not follow transformers
     """One whose requests can be compared with themselves alone. DiffusionGemma draws the canvases of a batch from one
     random stream, so that a request depends on its company; this one begins every canvas alike."""
 
@@ -66,33 +64,3 @@ def passes(output: Any, prompt: int, pad: int | None = PAD) -> list[int]:
     new = output.sequences[:, prompt:]
     tokens = (new != pad).sum(1) if pad is not None else torch.full((len(new),), new.shape[1])
     return [round(count) for count in (tokens / output.tokens_per_forward).tolist()]
-
-
-def prompts() -> sri_sdk.Encoded:
-    """Three prompts of different lengths."""
-    ids = torch.tensor([[PAD, PAD, 5, 6, 7], [8, 9, 10, 11, 12], [PAD, 14, 15, 16, 17]])
-    return sri_sdk.Encoded(ids, (ids != PAD).long())
-
-
-def example(family: Any, dtype: torch.dtype = torch.float32) -> Any:
-    """The case for the kit."""
-    from sri_sdk.testing import HookCase
-
-    model, encoded = build(2, SameNoiseDiffusionGemma).to(dtype), prompts()
-    length = encoded.input_ids.shape[1]
-
-    def generate(prompts: sri_sdk.Encoded, **options: Any) -> Any:
-        options = {**GREEDY, "max_new_tokens": 3 * CANVAS, "max_denoising_steps": 12, **options}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(7)  # It always draws: the cold only leaves nothing to chance.
-            return model.generate(prompts.input_ids, attention_mask=prompts.attention_mask, **options)
-
-    # A token of one request's first canvas becomes the end: that one has ended while the others go on.
-    free = generate(encoded).sequences[:, length:]
-    model.generation_config.eos_token_id = next(
-        token for token in free[0, :CANVAS].tolist() if token not in free[1:].flatten().tolist()
-    )
-    return HookCase(
-        family(model), encoded, lambda given: generate(given).sequences, steps=passes(generate(encoded), length),
-        generate_sampled=lambda given: generate(given, t_min=0.4, t_max=0.8).sequences,
-    )  # fmt: skip

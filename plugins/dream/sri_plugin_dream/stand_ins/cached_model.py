@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sri_plugin_dream.model import DreamModel, fill, guesses
+from sri_plugin_dream.stand_ins.model import DreamModel, fill, guesses
 
 
 class CachedDreamModel(DreamModel):

@@ -77,8 +77,8 @@ class DreamLayer(nn.Module):
         keys, values = self.k_proj(seen), self.v_proj(seen)
         if cached is not None:
             keys, values = (_joined(old, new, at) for old, new in zip(cached, (keys, values), strict=True))
-        split = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q_proj(seen), keys, values)]
-        looked = nn.functional.scaled_dot_product_attention(*split, attn_mask=allowed)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q_proj(seen), keys, values))
+        looked = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
         states = states + self.o_proj(looked.transpose(1, 2).flatten(-2))
         return states + self.mlp(self.second_norm(states)), (keys, values)
 
@@ -162,7 +162,8 @@ class DreamModel(nn.Module):
         inputs = inputs.repeat_interleave(asked.num_return_sequences, dim=0)
         new = asked.max_length - inputs.shape[1] if asked.max_new_tokens is None else asked.max_new_tokens
         ids = nn.functional.pad(inputs, (0, new), value=asked.mask_token_id)
-        allowed, places = "full", None
+        allowed: torch.Tensor | str = "full"
+        places = None
         if attention is not None and not attention.bool().all():
             real = nn.functional.pad(attention.repeat_interleave(asked.num_return_sequences, dim=0), (0, new), value=1)
             places = (real.cumsum(1) - 1).masked_fill(real == 0, 1)
@@ -184,6 +185,7 @@ class DreamModel(nn.Module):
 
 def fill(ids: torch.Tensor, logits: torch.Tensor, asked: Settings, step: int) -> None:
     """One update, in place: some masks of [B, L] become what [B, L, V] logits, already shifted, say."""
+    assert asked.mask_token_id is not None
     masked = ids == asked.mask_token_id
     times = torch.linspace(1, asked.eps, asked.steps + 1)
     share = 1.0 if step == asked.steps - 1 else float(1 - times[step + 1] / times[step])

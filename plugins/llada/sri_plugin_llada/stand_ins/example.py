@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from sri_plugin_llada.model import LLaDAModelLM, Tokenizer, build
-from sri_plugin_llada.sampling import generate
+from sri_plugin_llada.stand_ins.model import LLaDAModelLM, Tokenizer, build
+from sri_plugin_llada.stand_ins.sampling import generate
 from sri_sdk.records import Encoded
 from sri_sdk.testing import HookCase
 
@@ -26,7 +26,7 @@ def case(hook_class: type[Any], model: Any = None) -> HookCase:
     hook = hook_class(build(LLaDAModelLM) if model is None else model)
 
     def own(encoded: Encoded, **options: Any) -> torch.Tensor:
-        sizes = {"steps": STEPS, "gen_length": LENGTH, "block_length": BLOCK}
+        sizes: dict[str, Any] = {"steps": STEPS, "gen_length": LENGTH, "block_length": BLOCK}
         return generate(hook.model, encoded.input_ids, encoded.attention_mask, **sizes, **options)
 
     def drawn(encoded: Encoded) -> torch.Tensor:

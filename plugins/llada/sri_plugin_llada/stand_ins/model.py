@@ -101,7 +101,7 @@ class Block(nn.Module):
         return x + self.ff_out(F.silu(self.ff_proj(self.ff_norm(x)))), cache
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
 class Core(nn.Module):
@@ -123,7 +123,7 @@ class Core(nn.Module):
             parts["blocks"] = nn.ModuleList(blocks)
         if not config.weight_tying:
             parts["ff_out"] = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        self.transformer = nn.ModuleDict(parts)
+        self.transformer: Any = nn.ModuleDict(parts)
 
     def forward(
         self, input_ids: torch.Tensor, bias: torch.Tensor | None = None, past_key_values: Any = None,
@@ -158,7 +158,8 @@ class LLaDAModelLM(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.model.transformer.wte.weight.device
+        device: torch.device = self.model.transformer.wte.weight.device
+        return device
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None,
@@ -172,34 +173,15 @@ class LLaDAModelLM(nn.Module):
 
     def get_output_embeddings(self) -> nn.Module:
         """A tied head answers with the embedding, which is never called as a head."""
-        return self.model.transformer.wte if self.config.weight_tying else self.model.transformer.ff_out
-
-
-class MMadaModelLM(LLaDAModelLM):
-    """MMaDA: the same, with generation methods of its own, which call the model."""
-
-    @torch.no_grad()
-    def mmu_generate_fast(
-        self, idx: torch.Tensor, max_new_tokens: int = 16, steps: int = 8, block_length: int = 8,
-        eot_token: int | None = None, mask_id: int = MASK, attention_mask: torch.Tensor | None = None,
-    ) -> torch.Tensor:  # fmt: skip
-        """Stops behind a block at whose end every row has `eot_token`; later blocks stay masked."""
-        from sri_plugin_llada.sampling import generate
-
-        return generate(
-            self, idx, attention_mask, steps=steps, gen_length=max_new_tokens, block_length=block_length,
-            mask_id=mask_id, stop=eot_token,
-        )  # fmt: skip
-
-    def t2i_generate(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Draws; here it only would."""
-        return input_ids
+        parts = self.model.transformer
+        head: nn.Module = parts.wte if self.config.weight_tying else parts.ff_out
+        return head
 
 
 class CachedLLaDAModelLM(LLaDAModelLM):
     """Fast-dLLM's code for LLaDA: it can keep keys and values, and hears of no mask."""
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values: Any = None,
         use_cache: bool = False, replace_position: torch.Tensor | None = None,
     ) -> SimpleNamespace:  # fmt: skip
@@ -236,10 +218,11 @@ class MoeCore(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
         """[B, L] -> [B, L, D]."""
-        x = self.embed_tokens(input_ids)
+        x: torch.Tensor = self.embed_tokens(input_ids)
         for layer in self.layers:
             x, _ = layer(x, bias)
-        return self.norm(x)
+        x = self.norm(x)
+        return x
 
 
 class LLaDAMoEModelLM(nn.Module):
@@ -270,7 +253,8 @@ def build(family: type[nn.Module] = LLaDAModelLM, seed: int = 0, **config: Any) 
     """A model with random weights; the same seed gives the same, and no other randomness is touched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = family(DoubleConfig(**config)).eval()
+        said = DoubleConfig(**config)
+        model = family(said).eval()
         for weight in model.parameters():
             if weight.dim() == 2:
                 nn.init.normal_(weight, std=2 * weight.shape[1] ** -0.5)
@@ -280,7 +264,7 @@ def build(family: type[nn.Module] = LLaDAModelLM, seed: int = 0, **config: Any) 
                 nn.init.normal_(module.weight, std=0.3)
     with torch.no_grad():
         for weight in model.parameters():
-            if weight.shape[0] == model.config.vocab_size:
+            if weight.shape[0] == said.vocab_size:
                 # A trained model never says "mask".
                 weight[MASK] *= 0.1
     return model

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from sri_plugin_llada.model import MASK
+from sri_plugin_llada.stand_ins.model import MASK
 
 
 @torch.no_grad()
@@ -39,8 +39,9 @@ def generate(
         for count in _spread(block_length, steps // blocks):
             if cfg_scale > 0:
                 both = torch.cat([x, x.masked_fill(given, mask_id)])
-                told, blind = model(both, attention_mask=None if mask is None else mask.repeat(2, 1)).logits.chunk(2)
-                logits = blind + (cfg_scale + 1) * (told - blind)
+                logits = model(both, attention_mask=None if mask is None else mask.repeat(2, 1)).logits
+                conditional, unconditional = logits.chunk(2)
+                logits = unconditional + (cfg_scale + 1) * (conditional - unconditional)
             else:
                 logits = model(x, attention_mask=mask).logits
             guess, sure = _guess(logits, temperature, remasking)

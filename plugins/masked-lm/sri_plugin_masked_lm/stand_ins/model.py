@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
 
-from sri_sdk.records import Encoded
-
 PAD, CLS, SEP, MASK = 0, 1, 2, 3
 TOKENS, STEPS = 8, 4
 _SHAPE = {
@@ -23,7 +21,7 @@ _SHAPE = {
 }  # fmt: skip
 
 
-class TinyBert(BertForMaskedLM):
+class TinyBert(BertForMaskedLM):  # type: ignore[misc]  # mypy does not follow transformers
     """A BERT that generates."""
 
     def generate(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: Any) -> torch.Tensor:
@@ -31,7 +29,7 @@ class TinyBert(BertForMaskedLM):
         return generate(self, input_ids, attention_mask, **options)
 
 
-class A2DLlamaLMHeadModel(LlamaForCausalLM):
+class A2DLlamaLMHeadModel(LlamaForCausalLM):  # type: ignore[misc]  # mypy does not follow transformers
     """A Llama that looks both ways: the mask hides padding and nothing else."""
 
     def forward(
@@ -50,7 +48,8 @@ class A2DLlamaLMHeadModel(LlamaForCausalLM):
 
 def build_bert(seed: int = 0) -> TinyBert:
     """Two layers of width 32."""
-    return say_words_only(_built(lambda: TinyBert(BertConfig(**_SHAPE)), seed))
+    model: TinyBert = say_words_only(_built(lambda: TinyBert(BertConfig(**_SHAPE)), seed))
+    return model
 
 
 def say_words_only(model: Any) -> Any:
@@ -64,7 +63,8 @@ def build_a2d(seed: int = 0, *, right_shift_logits: bool = False) -> A2DLlamaLMH
     """The same, made from a causal model."""
     config = LlamaConfig(**_SHAPE, num_key_value_heads=2, right_shift_logits=right_shift_logits)
     config._attn_implementation = "eager"
-    return _built(lambda: A2DLlamaLMHeadModel(config), seed)
+    model: A2DLlamaLMHeadModel = _built(lambda: A2DLlamaLMHeadModel(config), seed)
+    return model
 
 
 def _built(make: Any, seed: int) -> Any:
@@ -106,8 +106,8 @@ def fill(
         if cfg_scale:
             both = torch.cat([ids, ids.masked_fill(given, MASK)])
             logits = model(both, attention_mask=real.repeat(2, 1), position_ids=places.repeat(2, 1)).logits
-            told, untold = logits.chunk(2)
-            logits = untold + (cfg_scale + 1) * (told - untold)
+            conditional, unconditional = logits.chunk(2)
+            logits = unconditional + (cfg_scale + 1) * (conditional - unconditional)
         else:
             logits = model(ids, attention_mask=real, position_ids=places).logits
         if shift:
@@ -120,33 +120,3 @@ def fill(
         keep = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, sure.topk(each, dim=1).indices, True)
         ids = torch.where(keep, guess, ids)
     return ids
-
-
-def prompts() -> Encoded:
-    """Three prompts of three lengths, padded on the left."""
-    rows = [[5, 6], [7, 8, 9, 10, 11], [12, 13, 14]]
-    ids = torch.tensor([[PAD] * (5 - len(row)) + row for row in rows])
-    return Encoded(ids, (ids != PAD).long())
-
-
-def case(family: Any, model: Any | None = None, *, own: bool = True) -> Any:
-    """What the conformance kit tries a hook on; None = the BERT. `own` = its method, else the function."""
-    from sri_sdk.testing import HookCase
-
-    model = build_bert() if model is None else model
-    hook = family(model)
-
-    def call(given: Encoded, **options: Any) -> torch.Tensor:
-        if own:
-            return model.generate(given.input_ids, given.attention_mask, **options)
-        return generate(model, given.input_ids, given.attention_mask, first=hook.first_position(), **options)
-
-    def sampled(given: Encoded) -> torch.Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(7)
-            return call(given, temperature=1.0)
-
-    return HookCase(
-        hook, prompts(), call, steps=STEPS, generate_sampled=sampled,
-        generate_guided=lambda given: call(given, cfg_scale=1.0),
-    )  # fmt: skip
