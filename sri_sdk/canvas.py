@@ -9,7 +9,7 @@ begins; the canvas does the rest:
         if canvas is None:
             canvas = Canvas.find(call.input_ids, self.mask_id(), run=run).remember(run)
         if not canvas.open(call.input_ids):
-            return None  # nothing left to fill: somebody reads the finished text
+            return None  # nothing left to fill: a caller reads the finished text
         return canvas.plan(call.input_ids)
 """
 
@@ -73,17 +73,17 @@ class Canvas:
 
         It touches the last column, or nothing but `pad_id` stands behind it; where masks end earlier, `size` is 0.
         Masks before that run belong to the prompt. Under classifier-free guidance the batch is doubled and the second
-        half has its prompt masked; it is no request.
+        half has its prompt masked; its rows are not requests.
 
         A response that was started before the first step begins with tokens, not with masks. Where a driver started it,
-        `run` says where it is. Where the caller of a watched model did, nobody says so: what stands before the last run
-        of masks then reads as prompt, and the canvas is found too short.
+        `run` says where it is. Where the caller of a watched model started it, nothing says so: what stands before the
+        last run of masks then reads as prompt, and the canvas is found too short.
 
         Args:
             input_ids: [B, L] int64 tensor.
             mask_id: id of the mask token.
             pad_id: id that may stand behind a canvas, where shorter rows are filled up on the right; None = none does.
-            run: the generation; where its `response` is set, that is the canvas, whatever it holds.
+            run: the generation; where its `response` is set, that is the canvas, masks or not.
         """
         if run is not None and run.response is not None:
             start, size = run.response
@@ -94,7 +94,7 @@ class Canvas:
         ends = masked.new_tensor([0]).long().expand(batch)
         if pad_id is not None:
             ends = (input_ids == pad_id).flip(1).long().cumprod(1).sum(1)
-        # Behind its end a row is no canvas, whatever stands there: count masks back from the end.
+        # Nothing behind a row's end belongs to the canvas: count masks back from the end.
         from_end = length - 1 - ends[:, None] - _arange(length, input_ids)
         behind = from_end.clamp(min=0)
         tail = (masked.gather(1, behind) & (from_end >= 0)).long().cumprod(1).sum(1)

@@ -317,7 +317,7 @@ def _not_loaded(config: Any, family: str, works_with: str, err: Exception) -> Co
 
     whole = " ".join(str(err).split())
     reason = whole[:300].rstrip(". ")
-    # A path that is not there is no valid name on the hub either.
+    # A path that does not exist is not a valid name on the hub either.
     unfound = isinstance(err, OSError) or type(err).__name__ == "HFValidationError"
     if "trust_remote_code" in whole:
         cure = (

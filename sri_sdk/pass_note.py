@@ -5,7 +5,7 @@ ROWS: PassNote[Rows] = PassNote("my_plugin.rows")
 with ROWS.attached(Rows(active)):  # the sampler, or the hook's own `forward`
     model(ids)
 
-ROWS.current()  # the hook's `plan`, which runs inside that pass; None = somebody else runs it
+ROWS.current()  # the hook's `plan`, which runs inside that pass; None = the pass has none
 """
 
 from __future__ import annotations

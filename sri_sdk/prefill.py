@@ -16,7 +16,7 @@ from sri_sdk.errors import ConfigError
 MARK = re.compile(r"<mask:([1-9][0-9]{0,5})>")
 """`<mask:7>`: seven holes."""
 _NEARLY = re.compile(r"<\s*/?\s*mask\b[^<>]{0,12}>?", re.IGNORECASE)
-"""What somebody may have meant as one."""
+"""What may have been meant as one."""
 
 
 def holes(count: int) -> str:
@@ -39,7 +39,7 @@ def pieces(text: str, *, subject: str = "prefill") -> list[str | int]:
         subject: whose it is, for the error.
 
     Raises:
-        ConfigError: something in it looks like a mark of holes and is none.
+        ConfigError: something in it looks like a mark of holes but is not one.
     """
     found: list[str | int] = []
     # With one group, every second part is the number inside a mark.
@@ -49,7 +49,7 @@ def pieces(text: str, *, subject: str = "prefill") -> list[str | int]:
             continue
         if (wrong := _NEARLY.search(part)) is not None:
             raise ConfigError(
-                f"{subject}: found {wrong.group().strip()!r}, which is no mark of holes; allowed: <mask:7>, with a "
+                f"{subject}: found {wrong.group().strip()!r}, which does not mark holes; allowed: <mask:7>, with a "
                 "number from 1 to 999999 and no spaces. Write the number of tokens to leave open."
             )
         if part:

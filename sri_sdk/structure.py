@@ -1,4 +1,4 @@
-"""Finding modules in a model, whatever it is wrapped in. For hooks: `fits`, and the modules that a tap needs.
+"""Finding modules in a model, also inside its wrappers. For hooks: `fits`, and the modules that a tap needs.
 
 A hook for many architectures has a table of `ModulePaths`, one row for each way to lay out a model:
 

@@ -69,7 +69,7 @@ class Window:
         return self.width - length
 
     def behind(self, cached: int | None, length: int) -> int:
-        """First column of a pass of `length` columns whose cache holds `cached`; None = nobody saw the cache.
+        """First column of a pass of `length` columns whose cache holds `cached`; None = it could not be seen.
 
         Raises:
             SriError: this generation has not stored so many columns, or more lie behind them than the pass shows.

@@ -1,4 +1,4 @@
-"""Notes on forward passes: seen inside the pass, by its own thread, and gone behind it."""
+"""Notes on forward passes: seen inside the pass, by its own thread only, and gone after it."""
 
 import threading
 

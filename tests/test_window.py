@@ -1,4 +1,4 @@
-"""Which columns a pass shows, by whatever a family lets on about it."""
+"""Which columns a pass shows, from what each family reveals about it."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_in_a_canvas_that_grows_a_pass_stands_behind_what_was_stored() -> None:
     assert window.behind(0, 8) == 0
     window.store(8)
     window.store(4)
-    # Where nobody saw the cache, what was stored is all there is to go by.
+    # Without sight of the cache, what was stored decides.
     assert window.behind(12, 4) == window.behind(None, 4) == 12
 
 

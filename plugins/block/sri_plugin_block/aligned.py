@@ -1,4 +1,4 @@
-"""A padded batch laid out as a block-causal model counts: column c is the c-th token of its row, whatever stood before.
+"""A padded batch laid out as a block-causal model counts: column c is the c-th token of its row.
 
 Blocks begin at the first prompt token of each row, so rows that are padded on the left have their blocks in different
 columns. A driven pass moves the padding to the end, where it becomes masks of blocks still to come: block-causal

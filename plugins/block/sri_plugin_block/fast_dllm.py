@@ -26,8 +26,9 @@ class FastDllmHook(BlockHook):
     """Row i predicts token i + 1. The samplers call `self.forward`, so a watch sees ids and no arguments.
 
     Which columns a pass shows follows from what came before: a pass without a hole is stored (the prompt's whole
-    blocks, then each block that is done), and moves the place of the next one. It is no step, although the first token
-    of the next block comes from it. With the block cache a pass may show a sub-block: the leftmost with a hole.
+    blocks, then each block that is done), and moves the place of the next one. It does not count as a step, although
+    the first token of the next block comes from it. With the block cache a pass may show a sub-block: the leftmost with
+    a hole.
     """
 
     CLASSES: ClassVar = ("Fast_dLLM_QwenForCausalLM",)
@@ -45,7 +46,7 @@ class FastDllmHook(BlockHook):
         if said.get("past_key_values") is not None or (said.get("kwargs") or {}).get("past_key_values") is not None:
             raise ConfigError(f"{call}(past_key_values=...): continues an earlier call; watch from the prompt on.")
         if _NOTE in run.memory:
-            # Not refused here: what has been asked for is generated, the run says that it cannot be trusted.
+            # Not refused here: the tokens are generated as asked, and the run reports that it cannot be trusted.
             run.memory[_NOTE] = None
             return
         lengths = said.get("seq_len")
@@ -99,7 +100,7 @@ class FastDllmHook(BlockHook):
 
     @classmethod
     def example(cls) -> Any:
-        """The structural double and the sampler for batches: three prompts, of which one ends early."""
+        """The stand-in and the sampler for batches: three prompts, of which one ends early."""
         from sri_plugin_block.stand_ins.example import fast_case
 
         return fast_case(cls)
@@ -138,7 +139,9 @@ class FastDllmHook(BlockHook):
     def _mask(self) -> int:
         found = self.mask_id()
         if found is None:
-            raise sri_sdk.SriError("nobody says which token is the mask: set model.config.mask_token_id")
+            raise sri_sdk.SriError(
+                "neither the config nor the model's forward names the mask token. Set model.config.mask_token_id"
+            )
         return found
 
     @staticmethod

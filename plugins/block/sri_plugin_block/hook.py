@@ -122,6 +122,6 @@ class BlockHook(sri_sdk.Hook):
 
 
 def length_of(kwargs: Mapping[str, Any]) -> int | None:
-    """Columns in the cache that a pass is given; None = it has none, or nobody saw its arguments."""
+    """Columns in the cache that a pass is given; None = it has none, or its arguments could not be seen."""
     past = kwargs.get("past_key_values")
     return None if past is None else int(past.get_seq_length())

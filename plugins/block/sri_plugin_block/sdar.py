@@ -72,7 +72,7 @@ class SdarHook(BlockHook):
             raise sri_sdk.SriError(f"the first pass continues a cache of {cached} tokens; watch from the prompt on")
         stored = call.kwargs.get("store_kv")
         if stored is None:
-            # Nobody saw the arguments: a block to be stored is one without a hole.
+            # The arguments could not be seen: a block to be stored is one without a hole.
             stored = not bool((ids == mask).any())
         canvas = Canvas.of(run)
         if canvas is not None and len(ids) != canvas.requests:
@@ -113,7 +113,7 @@ class SdarHook(BlockHook):
 
     @classmethod
     def example(cls) -> Any:
-        """The structural double and a batch of three prompts; at most 14 tokens, one response ends early."""
+        """The stand-in and a batch of three prompts; at most 14 tokens, one response ends early."""
         from sri_plugin_block.stand_ins.example import sdar_case
 
         return sdar_case(cls)

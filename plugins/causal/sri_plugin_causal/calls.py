@@ -95,7 +95,7 @@ def _modes(call: Call) -> list[str]:
     found = []
     if (call.value("num_beams") or 1) > 1 or (call.value("num_beam_groups") or 1) > 1:
         name = "num_beams" if (call.value("num_beams") or 1) > 1 else "num_beam_groups"
-        found.append(f"{_shown(call, name)}: beam search moves rows about, they are no requests; use num_beams=1")
+        found.append(f"{_shown(call, name)}: beam search moves rows about, so a row is not a request; use num_beams=1")
     for name in ("constraints", "force_words_ids"):
         if call.value(name) is not None:
             found.append(f"{_shown(call, name)}: constrained decoding is a beam search; leave it out")

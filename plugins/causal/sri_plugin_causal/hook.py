@@ -171,7 +171,7 @@ class CausalHook(sri_sdk.Hook):
 
         rows = [tokens_of(tokenizer, text, system_prompt, self.config.template) for text in texts]
         width = max(map(len, rows))
-        # Many tokenizers have no padding token. Any id will do: the mask says that nobody looks at it.
+        # Many tokenizers have no padding token. Any id will do, as the mask hides it.
         pad = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -205,7 +205,7 @@ class CausalHook(sri_sdk.Hook):
 
 
 def _not_causal(model: Any) -> str:
-    """Why a model is no causal one of transformers; an empty text = nothing speaks against it."""
+    """Why a model is not one of transformers' causal models; empty = nothing speaks against it."""
     inner, names = unwrapped(model), class_names(model)
     if "GenerationMixin" not in names:
         return "it does not inherit transformers' GenerationMixin"

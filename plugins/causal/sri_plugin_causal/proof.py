@@ -66,7 +66,7 @@ def _norm_is_last(paths: ModulePaths, states: list[torch.Tensor], read: list[tor
     if len(states) != 1 or states[0].dim() != 3:
         return f"{paths.norm} ran {len(states)} times in one pass, with {[tuple(s.shape) for s in states]}"
     if not read:
-        # The head is no module, or never called as one.
+        # The head is not a module, or never called as one.
         return ""
     if read[0].shape[-1] != states[0].shape[-1]:
         return f"the head reads {read[0].shape[-1]} numbers per token, {paths.norm} puts out {states[0].shape[-1]}"
@@ -74,7 +74,7 @@ def _norm_is_last(paths: ModulePaths, states: list[torch.Tensor], read: list[tor
 
     unit = torch.nn.functional.normalize
     apart = (unit(read[0].double(), dim=-1) - unit(states[0].double().to(read[0].device), dim=-1)).norm(dim=-1)
-    # Not `>`: NaN is no likeness either.
+    # Not `>`: a NaN must count as different.
     if not bool((apart <= ALIKE).all()):
         return f"the head does not read what {paths.norm} puts out ({float(apart.max()):.2g} apart as unit vectors)"
     return ""

@@ -2,7 +2,7 @@
 
 What is special, and where it shows below: the row of a token predicts the token behind it (`shift`), so the last prompt
 row predicts the first response token; the sampler is a method, `diffusion_generate`, which always runs exactly `steps`
-passes; Fast-dLLM puts another forward and another sampler on the same weights, and those stop when they like.
+passes; Fast-dLLM puts another forward and another sampler on the same weights, and those stop early.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class DreamHook(sri_sdk.Hook):
         return "dual_cache" in inspect.signature(type(unwrapped(self.model)).forward).parameters
 
     def _settings(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """What the call asks for, resolved the way the model itself does it: defaults are nobody's guess."""
+        """What the call asks for, resolved by the model's own method, so that its defaults count."""
         given = args[1] if len(args) > 1 else kwargs.get("generation_config")
         rest = {name: value for name, value in kwargs.items() if name not in ("inputs", "generation_config")}
         prepare = getattr(unwrapped(self.model), "_prepare_generation_config", None)

@@ -27,7 +27,7 @@ from .world import WRAPPERS, request, split_range
 
 STEPS, BATCH, RATE, SEED = 1500, 64, 3e-3, 0
 NOISE = {"suffix", "flip"}
-"""Wrappers that are no sentences; it never reads them."""
+"""Wrappers that are not sentences; it never reads them."""
 SENTENCES = tuple(name for name in WRAPPERS if name not in NOISE | {"second-language"})
 
 

@@ -75,7 +75,7 @@ class LladaHook(sri_sdk.Hook):
         return Match(True, f"class {class_names(model)[0]}, final norm at {layout.norm}")
 
     def final_norm(self) -> torch.nn.Module:
-        """`ln_f`, or `model.norm` of LLaDA-MoE. `.model` is no place to listen: its forward is called around it."""
+        """`ln_f`, or `model.norm` of LLaDA-MoE. Not `.model`: only its forward is called, so hooks on it never fire."""
         return module_at(self.model, self._layout().norm)
 
     def layers(self) -> Sequence[torch.nn.Module]:
@@ -222,7 +222,7 @@ class LladaHook(sri_sdk.Hook):
 
     @classmethod
     def example(cls) -> Any:
-        """The double with random weights, and the published sampler: 16 tokens in two blocks and 8 steps."""
+        """The stand-in with random weights, and the published sampler: 16 tokens in two blocks and 8 steps."""
         from sri_plugin_llada.stand_ins.example import case
 
         return case(cls)

@@ -10,7 +10,7 @@ from sri_sdk.structure import class_names, first_path, missing_paths
 CLASSES = ("LLaDAModelLM", "LLaDAMoEModelLM", "FastdLLMLLaDAModelLM")
 """The family's classes. MMaDA's is a subclass of the first; the last is Fast-dLLM's in the dllm repository."""
 FOREIGN = ("EditFlowLLaDAModel",)
-"""Subclasses that generate otherwise: EditFlow inserts and deletes tokens, so a row is no fixed position."""
+"""Subclasses that generate otherwise: EditFlow inserts and deletes tokens, so a row has no fixed position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Layout:
 
 LAYOUTS = (
     # With block_group_size above 1 there is no `blocks`: groups of blocks take its place. Each block has a child of its
-    # own called ff_out, like the head beside them, and a tied head is no module at all: the head is not looked for.
+    # own called ff_out, like the head beside them, and a tied head is not a module at all: the head is not looked for.
     Layout(
         "model.transformer.wte",
         "model.transformer.ln_f",

@@ -126,7 +126,7 @@ class MaskedLmHook(sri_sdk.Hook):
         elif ids.shape != run.memory["shape"]:
             found, expected = (" x ".join(map(str, shape)) for shape in (ids.shape, run.memory["shape"]))
             raise SriError(f"a pass of {found} tokens after passes of {expected}; watch one generation at a time")
-        # A pass over finished text holds no mask, so no request is active in it.
+        # Finished text has no mask, so no request is active in such a pass.
         return canvas.plan(ids, shift=self.shift())
 
     def _find(self, ids: torch.Tensor, mask_id: int, run: sri_sdk.RunView) -> Canvas | None:
@@ -148,7 +148,7 @@ class MaskedLmHook(sri_sdk.Hook):
         """A checkpoint; what its tokenizer knows of special tokens is noted in the model's config.
 
         Raises:
-            ConfigError: nobody knows the mask token, or two say different things.
+            ConfigError: the mask token is not known, or config and options disagree about it.
         """
 
         def register() -> None:
@@ -231,7 +231,7 @@ def note_special_tokens(loaded: sri_sdk.LoadedModel, options: Any) -> None:
     """Writes into the model's config what only its tokenizer or the options know.
 
     Raises:
-        ConfigError: nobody knows the mask token, or the options contradict those who do.
+        ConfigError: the mask token is not known, or the options contradict config or tokenizer.
     """
     config, tokenizer = unwrapped(loaded.model).config, loaded.tokenizer
     known = next(
@@ -240,7 +240,7 @@ def note_special_tokens(loaded: sri_sdk.LoadedModel, options: Any) -> None:
     if known is None and options.mask_token_id is None:
         raise ConfigError(
             f"hook masked-lm: neither config nor tokenizer of {loaded.source} has a mask token. If you know it, set "
-            "model.options.mask_token_id; if it has none, it is no masked model."
+            "model.options.mask_token_id; if it has none, it is not a masked model."
         )
     if None not in (known, options.mask_token_id) and known != options.mask_token_id:
         raise ConfigError(

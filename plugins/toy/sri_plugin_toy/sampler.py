@@ -26,7 +26,7 @@ class ToySampler(sri_sdk.Sampler):
     """
 
     schemes = frozenset({"masked"})
-    # It can begin with a response that somebody has started; see `steps`. A scheme that cannot leaves this out.
+    # It can begin with a response that was started elsewhere; see `steps`. A scheme that cannot leaves this out.
     prefills = True
 
     def budget(self) -> int:
@@ -34,7 +34,7 @@ class ToySampler(sri_sdk.Sampler):
         return STEPS
 
     def is_fixed(self) -> bool:
-        """It always takes as many steps as there are tokens, and a watch that hears fewer has missed some."""
+        """It always takes as many steps as there are tokens, and a watch that sees fewer has missed some."""
         return True
 
     def canvas(self) -> int:

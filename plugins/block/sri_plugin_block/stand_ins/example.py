@@ -1,4 +1,4 @@
-"""What the conformance kit tries the two hooks on: the structural doubles, their samplers and three prompts."""
+"""What the conformance kit tries the two hooks on: the stand-ins, their samplers and three prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The double's samplers: Fast-dLLM v2's `generate`, and the `batch_sample` that its evaluation binds as `mdm_sample`.
+"""The stand-in's samplers: Fast-dLLM v2's `generate`, and the `batch_sample` that its evaluation binds as `mdm_sample`.
 
 Both work at a block in sub-blocks, from left to right, store the block once it is whole, and take the first token of
 the next block from that pass. Columns are positions: prompts of a batch stand on the left, masks fill them up behind,

@@ -1,4 +1,4 @@
-"""Structural doubles of SDAR and Fast-dLLM v2: a few thousand random weights behind the families' own interfaces.
+"""Stand-ins for SDAR and Fast-dLLM v2: a few thousand random weights behind the families' own interfaces.
 
 They stand for the real models in checks and tests, which need no download. What they keep of them: class names and
 module paths; block-causal attention by column; a key-value cache that only some passes write into; SDAR's root that is

@@ -1,4 +1,4 @@
-"""The double's `block_diffusion_generate`: the loop of SDAR's repository, with room for a batch.
+"""The stand-in's `block_diffusion_generate`: the loop of SDAR's repository, with room for a batch.
 
 The real one takes one prompt. Here rows of a batch begin together: what is whole of each prompt is read first, padded
 on the left, and block k of every row is worked at in the same passes. So the cache is longer than most rows.
@@ -29,7 +29,7 @@ def block_diffusion_generate(
     """[B, L] prompts padded on the left -> [B, L + gen_length]; what was never reached stays masked.
 
     Args:
-        model: the double.
+        model: the stand-in.
         prompt: `input_ids` and `attention_mask`.
         mask_id: id of the mask token.
         gen_length: tokens of the response.

@@ -1,8 +1,8 @@
-"""The double of Dream with Fast-dLLM's caches: the same weights, another forward, another sampler.
+"""A stand-in for Dream with Fast-dLLM's caches: the same weights, another forward, another sampler.
 
 What it keeps of the real one: the response is written in blocks; each block begins with a pass over everything, whose
 keys and values are kept and which fixes the block's first token; the passes that follow show the block alone
-(`dual_cache`) or the block and all behind it; with a threshold nobody knows beforehand how many passes that takes.
+(`dual_cache`) or the block and all behind it; with a threshold, the number of passes is not known beforehand.
 """
 
 from __future__ import annotations

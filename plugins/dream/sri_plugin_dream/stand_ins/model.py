@@ -1,4 +1,4 @@
-"""A structural double of Dream: a few thousand random weights, and the official sampler's behaviour.
+"""A stand-in for Dream: a few thousand random weights, and the official sampler's behaviour.
 
 It stands for the real model in checks and tests, which need no download. What it keeps of the real one, because each
 of these can go wrong unnoticed: a row predicts the token *behind* it; every pass shows prompt and canvas whole; the
@@ -193,7 +193,7 @@ def fill(ids: torch.Tensor, logits: torch.Tensor, asked: Settings, step: int) ->
     if asked.alg == "origin":
         chosen = masked & (torch.rand(ids.shape) < share)
     else:
-        # One number for all rows, whatever each has left: the mean.
+        # One number for all rows, the mean of what they have left.
         count = int(masked.sum() / len(ids) * share)
         chosen = picked(sure.masked_fill(~masked, -torch.inf), count, asked.alg_temp) & masked
     ids[chosen] = guess[chosen]

@@ -22,7 +22,7 @@ def prompts(texts: tuple[str, ...] = TEXTS) -> Encoded:
 
 
 def case(hook_class: type[Any], model: Any = None) -> HookCase:
-    """The published sampler on a double: greedy, drawn, and guided."""
+    """The published sampler on a stand-in: greedy, drawn, and guided."""
     hook = hook_class(build(LLaDAModelLM) if model is None else model)
 
     def own(encoded: Encoded, **options: Any) -> torch.Tensor:

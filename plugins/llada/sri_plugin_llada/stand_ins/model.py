@@ -1,8 +1,8 @@
-"""A structural double of the family: random weights, two tiny blocks, and every trap of the real code.
+"""A stand-in for the family's models: random weights, two tiny blocks, and every trap of the real code.
 
 Nothing in this file knows about sri_sdk, and none of it is a copy. What it has in common with the real classes is what
 a hook stumbles over: `.model` is never called, only its forward; blocks may hide in groups, return (states, cache) and
-have a child called `ff_out` like the head; a tied head is no module; attention sees both ways and reads padding only
+have a child called `ff_out` like the head; a tied head is not a module; attention sees both ways and reads padding only
 from a bias; Fast-dLLM's variant keeps unrotated keys in a list of pairs and ignores every mask.
 """
 
@@ -42,7 +42,7 @@ class DoubleConfig:
 
 
 class Tokenizer:
-    """One token per letter; padding, end and mask are no letters."""
+    """One token per letter; padding, end and mask are not letters."""
 
     bos_token = ""
     mask_token_id = MASK
@@ -66,7 +66,7 @@ class Tokenizer:
 
 
 class Block(nn.Module):
-    """One residual block. Its `ff_out` is no head."""
+    """One residual block. Its `ff_out` is not the head."""
 
     def __init__(self, config: DoubleConfig) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Block(nn.Module):
 
 
 class Core(nn.Module):
-    """What LLaDA calls `.model`. Somebody who waits for this module to be called waits forever."""
+    """What LLaDA calls `.model`. Nothing ever calls this module, so a hook on it never fires."""
 
     def __init__(self, config: DoubleConfig) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ class LLaDAModelLM(nn.Module):
 
 
 class CachedLLaDAModelLM(LLaDAModelLM):
-    """Fast-dLLM's code for LLaDA: it can keep keys and values, and hears of no mask."""
+    """Fast-dLLM's code for LLaDA: it can keep keys and values, and ignores every mask."""
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, past_key_values: Any = None,

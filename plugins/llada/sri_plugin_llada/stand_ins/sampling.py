@@ -1,4 +1,4 @@
-"""The published samplers, for the double: what they show the model is what a hook must understand.
+"""The published samplers, for the stand-ins: what they show the model is what a hook must understand.
 
 Written from the behaviour of ML-GSAI/LLaDA `generate.py` and NVlabs/Fast-dLLM `llada/generate.py`; nothing is copied.
 """

@@ -1,4 +1,4 @@
-"""A structural double of LLaDA2.0 and 2.1: a tiny model with random weights that has every trait a hook must cope with.
+"""A stand-in for LLaDA2.0 and 2.1: a tiny model with random weights that has every trait a hook must cope with.
 
 Written from what the published code does, not from its text. What it keeps: the names of class and modules; decoder
 layers that return tuples; `generate` calls `self.forward`, past every hook on the root; one prompt at a time; a window
@@ -238,7 +238,7 @@ def surest(open_: torch.Tensor, sure: torch.Tensor, threshold: float, count: int
 
 
 def build(seed: int, family: Callable[[TinyConfig], Any] = LLaDA2MoeModelLM, *, sharp: float = 9.0) -> Any:
-    """A double with random weights; the same seed gives the same ones, and no other randomness is touched.
+    """A stand-in with random weights; the same seed gives the same ones, and no other randomness is touched.
 
     Higher `sharp` makes it surer of its predictions, so that thresholds are met. What is filled in it mostly predicts
     again, as a trained model does; else 2.1 would write its blocks anew in every pass.

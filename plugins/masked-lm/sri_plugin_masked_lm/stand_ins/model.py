@@ -1,6 +1,6 @@
 """Small masked models with random weights, and a low-confidence loop for them: no file, no download.
 
-`TinyBert` is transformers' own BERT. `A2DLlamaLMHeadModel` is a double of the class of that name in dllm: a Llama whose
+`TinyBert` is transformers' own BERT. `A2DLlamaLMHeadModel` stands for the class of that name in dllm: a Llama whose
 attention looks both ways, and which, in some checkpoints, still predicts the next token.
 """
 
