@@ -12,8 +12,8 @@ import torch
 import transformers
 from pydantic import ValidationError
 
-from sri_sdk import checkpoint
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
+from sri_sdk.checkpoint.refusals import check_stack
 from sri_sdk.errors import ConfigError, MissingExtra
 
 
@@ -198,7 +198,7 @@ def test_a_candidate_or_a_build_from_source_counts_as_its_release(
     tiny: Path, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metadata, "version", lambda _name: version)
-    checkpoint._check_stack("tiny", "transformers>=4.57", [])
+    check_stack("tiny", "transformers>=4.57", [])
 
 
 def test_every_package_that_is_missing_is_in_one_error(tiny: Path) -> None:
@@ -208,7 +208,7 @@ def test_every_package_that_is_missing_is_in_one_error(tiny: Path) -> None:
 
 
 def test_a_missing_stack_names_the_extra(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "find_spec", lambda name: None if name == "transformers" else object())
+    monkeypatch.setattr("sri_sdk.checkpoint.load.find_spec", lambda name: None if name == "transformers" else object())
     with pytest.raises(MissingExtra, match=r"sri-sdk\[capture\]"):
         load(tiny)
 

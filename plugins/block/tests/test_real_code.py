@@ -382,10 +382,10 @@ def test_the_real_sdar_is_loaded_from_a_checkpoint_and_watched(
 
 def pretend(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
     """Lets packages that have a stand-in count as installed."""
-    from sri_sdk import checkpoint as loading
+    from importlib import metadata
 
-    real = loading.metadata.version
-    monkeypatch.setattr(loading.metadata, "version", lambda name: versions.get(name.replace("-", "_")) or real(name))
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: versions.get(name.replace("-", "_")) or real(name))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
