@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from sri_sdk._version import __version__ as __version__
 from sri_sdk.errors import MissingExtra as _MissingExtra
-from sri_sdk.extras import missing_extra as _missing_extra
+from sri_sdk.errors import missing_extra as _missing_extra
 
 if TYPE_CHECKING:
     from sri_sdk.anchors import Anchors
     from sri_sdk.attack import Attack
     from sri_sdk.baseline import Baseline
     from sri_sdk.bundle.bundle import Bundle
-    from sri_sdk.canvas import Canvas
+    from sri_sdk.canvas.canvas import Canvas
     from sri_sdk.capture.drive import drive
     from sri_sdk.capture.run import Run
     from sri_sdk.capture.settings import WatchSettings, watch_settings
@@ -126,7 +126,7 @@ _HOME = {
     "Attack": "attack",
     "Baseline": "baseline",
     "Bundle": "bundle.bundle",
-    "Canvas": "canvas",
+    "Canvas": "canvas.canvas",
     "Config": "plugin",
     "Dataset": "dataset",
     "Decision": "policy",

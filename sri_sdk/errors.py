@@ -1,4 +1,4 @@
-"""The errors a user can meet, and nothing else.
+"""The errors a user can meet, and how a missing package comes with its cure.
 
     SriError
     |-- ConfigError            a YAML file, an option or a set of prompts is wrong
@@ -126,3 +126,22 @@ def did_you_mean(found: str, allowed: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest allowed word, or an empty string."""
     close = get_close_matches(found, list(allowed), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+EXTRA_WITH = {
+    **dict.fromkeys(("torch", "transformers", "safetensors", "rich"), "capture"),
+    **dict.fromkeys(("sklearn", "skl2onnx", "onnx", "scipy", "google"), "train"),
+    **dict.fromkeys(("matplotlib", "jinja2"), "report"),
+    "cryptography": "sign",
+}
+"""Import name -> extra. `google` is protobuf."""
+
+
+def missing_package(err: BaseException | None) -> str | None:
+    """Import name of the package whose absence an error reports; None = the error is about something else."""
+    return err.name.partition(".")[0] if isinstance(err, ModuleNotFoundError) and err.name else None
+
+
+def missing_extra(err: BaseException | None) -> str | None:
+    """The extra that would have prevented an error; None = no extra would."""
+    return EXTRA_WITH.get(missing_package(err) or "")

@@ -29,9 +29,10 @@ from sri_sdk.errors import (
     PluginWrongApi,
     SriError,
     did_you_mean,
+    missing_extra,
+    missing_package,
 )
 from sri_sdk.exporter import Exporter
-from sri_sdk.extras import missing_extra, missing_package
 from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
 from sri_sdk.options import parse

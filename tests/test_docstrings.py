@@ -15,7 +15,7 @@ AXIS = r"(?:\.\.\.|\*?\w+(?: ?[-+*/] ?\w+)*)"
 SHAPE = re.compile(rf"\[(?P<axes>{AXIS}(?:, {AXIS})*)\]|\([a-z]+(?:, [a-z]+)+\)")
 
 NOT_YET = (
-    "sri_sdk/canvas.py", "sri_sdk/capture", "sri_sdk/evaluation", "sri_sdk/fitting", "sri_sdk/metrics",
+    "sri_sdk/canvas", "sri_sdk/capture", "sri_sdk/evaluation", "sri_sdk/fitting", "sri_sdk/metrics",
     "sri_sdk/report", "sri_sdk/testing", "plugins", "exporters",
 )  # fmt: skip
 """Folders and files that the rule does not cover yet. This list only shrinks: a new entry is a mistake, and

@@ -12,8 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from sri_sdk._version import __version__
-from sri_sdk.errors import ConfigError, MissingExtra, SriError, did_you_mean
-from sri_sdk.extras import missing_extra
+from sri_sdk.errors import ConfigError, MissingExtra, SriError, did_you_mean, missing_extra
 
 COMMANDS = {
     "demo": ("demo", "Fit, attack and catch an embedded model, with pictures at the end."),

@@ -15,8 +15,7 @@ from packaging.requirements import Requirement
 
 from sri_sdk import registry
 from sri_sdk.cli.output import emit_json, table
-from sri_sdk.errors import SriError
-from sri_sdk.extras import missing_extra
+from sri_sdk.errors import SriError, missing_extra
 
 if TYPE_CHECKING:
     from sri_sdk.capture.probe import Probe

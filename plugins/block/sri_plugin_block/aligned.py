@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sri_sdk.pass_note import PassNote
+from sri_sdk.canvas import PassNote
 
 if TYPE_CHECKING:
     import torch

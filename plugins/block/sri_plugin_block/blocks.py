@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import sri_sdk
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, Window, block_in_work
 from sri_sdk.records import PADDING, RunView, StepPlan
-from sri_sdk.window import Window, block_in_work
 
 if TYPE_CHECKING:
     import torch

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
 from sri_plugin_block.aligned import DRIVEN, Aligned
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, block_in_work
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, Match, RunView, StepPlan
 from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
-from sri_sdk.window import block_in_work
 
 if TYPE_CHECKING:
     import torch

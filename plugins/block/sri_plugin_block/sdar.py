@@ -9,12 +9,11 @@ from pydantic import Field
 
 import sri_sdk
 from sri_plugin_block.hook import BlockHook, length_of
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import ForwardCall, LoadedModel, RunView, StepPlan
 from sri_sdk.structure import class_names, unwrapped
-from sri_sdk.window import Window
 
 if TYPE_CHECKING:
     import torch

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
 from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
 from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
-from sri_sdk.window import Window
 
 if TYPE_CHECKING:
     import torch

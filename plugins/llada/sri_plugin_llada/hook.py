@@ -9,12 +9,11 @@ from pydantic import Field
 
 import sri_sdk
 from sri_plugin_llada.layout import Layout, layout_of, problem_of
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, Window, replaced_columns
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.structure import class_names, first_path, module_at, modules_at, unwrapped
-from sri_sdk.window import Window, replaced_columns
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from sri_sdk import SriError, StepPlan
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, block_in_work
 from sri_sdk.records import PADDING, RunView
-from sri_sdk.window import block_in_work
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from sri_sdk.pass_note import PassNote
+from sri_sdk.canvas import PassNote
 
 
 def test_a_note_is_seen_inside_its_block_and_nowhere_else() -> None:

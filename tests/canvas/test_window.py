@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from sri_sdk.canvas import Window, block_in_work, replaced_columns
 from sri_sdk.errors import SriError
 from sri_sdk.records import RunView
-from sri_sdk.window import Window, block_in_work, replaced_columns
 
 
 def test_behind_a_prefix_cache_a_pass_shows_the_rest() -> None:

@@ -1,0 +1,7 @@
+"""The canvas of a generation: where the response lies, what of it a pass shows, and what a pass alone does not say."""
+
+from sri_sdk.canvas.canvas import Canvas
+from sri_sdk.canvas.pass_note import PassNote
+from sri_sdk.canvas.window import Window, block_in_work, replaced_columns
+
+__all__ = ["Canvas", "PassNote", "Window", "block_in_work", "replaced_columns"]
