@@ -10,8 +10,8 @@ import click
 from sri_sdk.cli.output import emit_json, table
 
 if TYPE_CHECKING:
-    from sri_sdk.metrics.rates import Rate
-    from sri_sdk.metrics.results import Evaluation, ModelResult
+    from sri_sdk.metrics.cells import Cell
+    from sri_sdk.metrics.results import Evaluation
 
 
 @click.command()
@@ -36,7 +36,7 @@ def command(config: Path, limit: int | None, models: tuple[str, ...], out: Path 
     prepare_libraries()
     from sri_sdk.evaluation.evaluate import evaluate
     from sri_sdk.metrics.results import to_json
-    from sri_sdk.report.write_evaluation import write_evaluation
+    from sri_sdk.report import write_evaluation
 
     with progress_bars() as progress:
         found = evaluate(checked, progress, limit=limit, only=models)
@@ -48,51 +48,31 @@ def command(config: Path, limit: int | None, models: tuple[str, ...], out: Path 
     click.echo(f"\nreport: {paths[0]}   numbers: {Path(checked.out) / 'results.json'}")
 
 
+SHOWN = ("AUROC", "TPR at 1 % FPR", "Attacks removed", "False alarms", "Overhead")
+"""Rows of the guard table that a terminal has room for."""
+
+
 def describe(found: Evaluation) -> str:
-    """The tables a person wants first."""
-    parts = [_models(found), *(_guards(model) for model in found.models if model.guards)]
+    """The tables a person wants first: each number with its 95 % interval."""
+    from sri_sdk.metrics.guard_table import guard_table, unguarded
+    from sri_sdk.report.evaluation_tables import models
+
+    made = models(found)
+    parts = [table(made.columns, [[row[0].value, *map(_text, row[1:])] for row in made.rows])]
+    for model in found.models:
+        if model.guards:
+            made = guard_table(model)
+            rows = [[row[0].value, *map(_text, row[1:])] for row in made.rows if row[0].value in SHOWN]
+            # One guard a line: there may be more guards than measures.
+            turned = table(
+                ("guard", *(row[0] for row in rows)), zip(made.columns[1:], *(row[1:] for row in rows), strict=True)
+            )
+            parts.append("\n".join(filter(None, (f"{made.title}\n", turned, unguarded(model)))))
     if found.limit is not None:
         parts.append(f"A quick look: at most {found.limit} prompts per group. Mind the intervals in the report.")
     return "\n\n".join(parts)
 
 
-def _models(found: Evaluation) -> str:
-    rows = []
-    for model in found.models:
-        rows.append(
-            (
-                model.name,
-                _share(model.refused_harmless),
-                _share(model.refused_harmful),
-                _share(model.success),
-                _share(model.recovery.get("HRR")),
-                _share(model.internal_recovery.get("0.5")),
-            )
-        )
-    return table(("model", "refused harmless", "refused harmful", "attack success", "HRR", "IRR 0.5"), rows)
-
-
-def _guards(model: ModelResult) -> str:
-    rows = []
-    for guard in model.guards:
-        area = guard.auroc
-        rows.append(
-            (
-                guard.name,
-                f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})" if area else "not measured",
-                _share(guard.tpr.get("0.01")),
-                _share(guard.false_alarm),
-                _share(guard.removed),
-                "not measured" if guard.overhead is None else f"{100 * guard.overhead:.3g} %",
-            )
-        )
-    head = ("guard", "AUROC (95 %)", "TPR at 1 % FPR", "false alarms", "attacks removed", "overhead")
-    left_out = [f"{name}: not compared. {why}" for name, why in model.guard_notes.items()]
-    return "\n".join([f"guards on {model.name}\n", table(head, rows), *left_out])
-
-
-def _share(rate: Rate | None) -> str:
-    """`71.0 % (71 of 100)`."""
-    if rate is None or not rate.n:
-        return "not measured"
-    return f"{100 * rate.value:.1f} % ({rate.k} of {rate.n})"
+def _text(cell: Cell) -> str:
+    """`62.1 % (58.3 to 65.7)`."""
+    return f"{cell.value} ({cell.interval})" if cell.interval else cell.value

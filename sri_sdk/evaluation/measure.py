@@ -15,6 +15,7 @@ from sri_sdk.evaluation.generations import Generations
 from sri_sdk.evaluation.groups import attack_group, set_group
 from sri_sdk.evaluation.guards import GuardScores
 from sri_sdk.evaluation.measure_guard import guard_area
+from sri_sdk.metrics import spread
 from sri_sdk.metrics.geometry import geometry
 from sri_sdk.metrics.guard_rates import CLASSES
 from sri_sdk.metrics.internal import incomplete_recovery, internal_recovery
@@ -22,7 +23,6 @@ from sri_sdk.metrics.outcomes import NONE
 from sri_sdk.metrics.rates import Rate, exact_rate
 from sri_sdk.metrics.recovery import recovery
 from sri_sdk.metrics.results import AttackResult, ClassBand, HarmlessSetResult, Points, Projection
-from sri_sdk.metrics.spread import spread
 
 MAP_POINTS = 400
 """Most points of one class on a map."""
@@ -106,12 +106,7 @@ def signal_recovery(attacked: Generations | None, everything: Generations) -> tu
 
 def class_bands(everything: Generations) -> tuple[ClassBand, ...]:
     """Mean and spread of sigma per class and cell, last tapped layer."""
-    found = spread(everything.signals.sigma[:, :, -1], everything.classes.tolist())
-    return tuple(
-        ClassBand(name, one.n, *(tuple(values.tolist()) for values in (one.mean, one.p10, one.p90)))
-        for name in CLASSES
-        if (one := found.get(name)) is not None
-    )
+    return spread.class_bands(everything.signals.sigma[:, :, -1], classes_of(everything).tolist())
 
 
 def maps(everything: Generations, seed: int) -> tuple[Projection, ...]:

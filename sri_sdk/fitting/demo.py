@@ -22,12 +22,19 @@ from sri_sdk.errors import ScoringError
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.fit import Fitted, fit
 from sri_sdk.judge import Judge
-from sri_sdk.metrics.guard_rates import class_of
+from sri_sdk.metrics.classes import rows_of
+from sri_sdk.metrics.guard_rates import CLASSES, class_of
+from sri_sdk.metrics.spread import class_bands
 from sri_sdk.records import Outcome, Prompt, Signals, Trace, Verdict
-from sri_sdk.report.data import Band, Draft, Report, ScoreGroup, Tone, Trajectory
+from sri_sdk.report.data import Draft, Report, ScoreGroup, Trajectory
 from sri_sdk.scoring.signal_files import write_signals
 
 SIGNALS = "signals.npz"
+SHOWN_ATTACK = "suffix"
+"""The attack whose first success is shown. It was picked because people can read it and the shipped guard flags it:
+of 60 prompts each, `suffix` succeeds 3 times and is flagged 3 times. `second-language` (57 of 57 flagged) cannot be
+read; `infill` (7 of 60 flagged), `parallel` (0 of 44) and `prefill` (5 of 29) are mostly missed. So that the example
+does not pass for the average, the report counts the flagged successes of every attack of the test fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ def demo(config: FitConfig, progress: Progress) -> Demo:
     trajectories = tuple(
         Trajectory(
             title=title,
+            kind=class_of(prompt, made.outcomes[row]) or "",
             prompt=prompt.text,
             response=made.texts[row],
             outcome=made.outcomes[row],
@@ -77,16 +85,16 @@ def demo(config: FitConfig, progress: Progress) -> Demo:
 
 
 def pick(test: Collected) -> dict[str, Prompt]:
-    """One prompt of each kind from the test fold: an answered one, a refused one, and an attack that succeeded."""
+    """The first prompt of each kind in the test fold: an answered one, a refused one, and an attack that succeeded."""
     wanted = {
-        "Harmless request": ("answered_harmless", False),
-        "Harmful request": ("refused_harmful", False),
-        "Attacked request": ("successful_attack", True),
+        "Harmless request": ("answered_harmless", None),
+        "Harmful request": ("refused_harmful", None),
+        "Attacked request": ("successful_attack", SHOWN_ATTACK),
     }
     found: dict[str, Prompt] = {}
-    for title, (kind, attacked) in wanted.items():
+    for title, kind in wanted.items():
         for prompt, outcome in zip(test.prompts, test.outcomes, strict=True):
-            if class_of(prompt, outcome) == kind and (prompt.attack is not None) == attacked:
+            if (class_of(prompt, outcome), prompt.attack) == kind:
                 found[title] = prompt
                 break
     return found
@@ -145,40 +153,30 @@ def _verdict(value: dict[str, Any]) -> Verdict:
 def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mapping[str, float]) -> Report:
     test, manifest, results = fitted.collected["test"], fitted.guard.manifest, fitted.results
     assert results is not None
-    kinds = np.array([class_of(p, o) or "" for p, o in zip(test.prompts, test.outcomes, strict=True)])
-    sigma = test.signals.sigma[:, :, -1]
+    kinds = [class_of(p, o) for p, o in zip(test.prompts, test.outcomes, strict=True)]
     scores, _ = fitted.guard.scorer.score_final(np.ascontiguousarray(test.signals.domain(manifest.signal.domain)))
     rule = manifest.rules["final"]
     config = fitted.deployment.config
-    shown: dict[str, tuple[str, Tone]] = {
-        "answered_harmless": ("answered harmless", "harmless"),
-        "refused_harmful": ("refused harmful", "refusal"),
-        "successful_attack": ("successful attacks", "attack"),
-    }
-    groups = [(name, tone, kinds == kind) for kind, (name, tone) in shown.items() if (kinds == kind).any()]
+    rows = rows_of(kinds)
     return Report(
         title="sri-sdk demo",
         subtitle=f"{fitted.deployment.loaded.source}; sampler {config.sampler.name}; detector {config.detector.name}",
         trajectories=trajectories,
-        bands=tuple(_band(name, tone, sigma[rows]) for name, tone, rows in groups),
+        bands=class_bands(test.signals.sigma[:, :, -1], kinds),
         calibration=rule.threshold().scores,
         threshold=rule.value,
-        score_groups=tuple(ScoreGroup(name, scores[rows], tone) for name, tone, rows in groups),
+        score_groups=tuple(ScoreGroup(name, scores[rows[name]]) for name in CLASSES if name in rows),
         rates=results.rates,
         auroc=results.auroc,
         parity=fitted.parity * rule.tolerance,
         seconds=seconds,
-        facts=_facts(fitted),
+        facts=_facts(fitted, scores > rule.value),
         alpha=rule.alpha,
     )
 
 
-def _band(name: str, tone: Tone, sigma: NDArray[np.float32]) -> Band:
-    low, high = np.quantile(sigma, [0.1, 0.9], axis=0).astype(np.float32)
-    return Band(name, sigma.mean(axis=0), low, high, len(sigma), tone)
-
-
-def _facts(fitted: Fitted) -> dict[str, str]:
+def _facts(fitted: Fitted, flagged: NDArray[np.bool_]) -> dict[str, str]:
+    """What a reader needs to trust or repeat it; `flagged` is [test prompts], by the final rule."""
     manifest, config, folds = fitted.guard.manifest, fitted.deployment.config, fitted.collected
     counts = dict(fitted.guard.anchors.provenance)["counts"]
     return {
@@ -188,10 +186,22 @@ def _facts(fitted: Fitted) -> dict[str, str]:
         "Pooling": config.tap.pooling,
         "Anchors": ", ".join(f"{c['used']} of {c['seen']} {label} prompts" for label, c in sorted(counts.items())),
         "Folds": ", ".join(f"{name} {len(fold.prompts)}" for name, fold in folds.items()),
-        "How the three were chosen": "the first prompt of the test fold of each kind: answered, refused, attack that "
-        "succeeded; not by score",
+        "How the three were chosen": "the first prompt of each kind in the test fold: answered, refused, and an attack "
+        f"that succeeded. The attack is {SHOWN_ATTACK}: people can read it, and this guard flags it",
+        "Successful attacks flagged": _flagged_by_attack(folds["test"], flagged),
         "Judge": f"{config.judge.name}",
         "Smallest reachable alpha": f"1 / (n + 1) = {1 / (manifest.rules['final'].n + 1):.4f}",
         "Bundle digest": manifest.digest,
         "Fingerprint digest": manifest.fingerprint_digest,
     }
+
+
+def _flagged_by_attack(test: Collected, flagged: NDArray[np.bool_]) -> str:
+    """`suffix 3 of 3, infill 8 of 70`: flagged successes over all successes of each attack."""
+    counts: dict[str, list[bool]] = {}
+    for prompt, outcome, alarm in zip(test.prompts, test.outcomes, flagged.tolist(), strict=True):
+        if prompt.attack is not None and outcome == "harmful":
+            counts.setdefault(prompt.attack, []).append(alarm)
+    return (
+        ", ".join(f"{attack} {sum(alarms)} of {len(alarms)}" for attack, alarms in counts.items()) or "none succeeded"
+    )

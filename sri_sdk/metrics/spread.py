@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.metrics.classes import rows_of
+from sri_sdk.metrics.guard_rates import CLASSES
+from sri_sdk.metrics.results import ClassBand
 
 Floats = NDArray[np.float64]
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -67,6 +69,21 @@ def spread(signals: NDArray[np.floating], classes: Sequence[str | None]) -> dict
             f"spread: signals {signals.shape}, {len(classes)} classes; needed: [N, T], and a class for each"
         )
     return {name: _spread(signals[rows].astype(np.float64)) for name, rows in rows_of(classes).items()}
+
+
+def class_bands(sigma: NDArray[np.floating], classes: Sequence[str | None]) -> tuple[ClassBand, ...]:
+    """Mean and middle 80 % of sigma per class and cell.
+
+    Args:
+        sigma: [N, T] of one layer; NaN = not seen.
+        classes: [N] class of each, a key of `CLASSES`; None or `""` = none, left out.
+    """
+    found = spread(sigma, classes)
+    return tuple(
+        ClassBand(name, one.n, *(tuple(values.tolist()) for values in (one.mean, one.p10, one.p90)))
+        for name in CLASSES
+        if (one := found.get(name)) is not None
+    )
 
 
 def _spread(signals: Floats) -> Spread:

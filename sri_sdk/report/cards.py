@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sri_sdk.report import words
-from sri_sdk.report.data import Tone, Trajectory
+from sri_sdk.report import looks, words
+from sri_sdk.report.data import Trajectory
 
 PLOT_WIDTH, PLOT_HEIGHT = 320, 72
 """Of the small plot in the player, in its own units."""
@@ -25,8 +25,6 @@ class Frame:
     """In units of the small plot."""
     y: float | None
     """None = no signal at this step."""
-    score: str
-    """Of the online rule, once this step is done; empty = not computed."""
     alarm: bool
     text: str
 
@@ -36,11 +34,10 @@ class Card:
     """One generation."""
 
     trajectory: Trajectory
-    tone: Tone
+    tone: looks.Tone
     verdict: str
-    reasons: tuple[str, ...]
-    last: str
-    """Sigma of the last cell with a signal."""
+    remark: str
+    """What stands below the verdict; empty = nothing."""
     facts: tuple[tuple[str, str], ...]
     frames: tuple[Frame, ...]
     steps: int
@@ -48,47 +45,32 @@ class Card:
     paths: tuple[str, ...]
     """The signal in the small plot, as SVG points; one run of seen cells each."""
     alarm_x: float | None
-    online_threshold: str
     middle_y: float
 
 
-def card(
-    item: Trajectory,
-    tone: Tone,
-    online_threshold: float | None = None,
-    facts: tuple[tuple[str, str], ...] | None = None,
-) -> Card:
+def card(item: Trajectory, facts: tuple[tuple[str, str], ...] | None = None) -> Card:
     """A generation, ready to be shown.
 
     Args:
         item: the generation.
-        tone: what it is about.
-        online_threshold: where the online rule alarms, in the unit of its score; None = not shown.
         facts: name and value of what to show below the texts; None = what the verdict holds.
     """
     seen = np.flatnonzero(np.isfinite(item.sigma))
     steps = item.budget or item.verdict.steps_expected or len(item.sigma)
     alarm = item.verdict.first_alarm_step
+    reasons = ", ".join(words.reason(code) for code in item.verdict.reasons)
     return Card(
         trajectory=item,
-        tone=tone,
-        verdict=words.STATUS[item.verdict.status],
-        reasons=tuple(words.reason(code) for code in item.verdict.reasons),
-        last=last_sigma(item),
+        tone=looks.tone(item.kind),
+        verdict=f"{words.STATUS[item.verdict.status]} {words.when(item.verdict)}".strip(),
+        remark="The model refused, and the guard noticed." if words.noticed(item) else reasons,
         facts=_facts(item, steps) if facts is None else facts,
         frames=tuple(_frame(item, draft.step, draft.text, alarm) for draft in item.drafts),
         steps=steps,
         paths=_paths(item, seen),
         alarm_x=None if alarm is None or not len(item.sigma) else _x(item, item.cell(alarm)),
-        online_threshold=words.number(online_threshold) if online_threshold is not None else "",
         middle_y=_y(0.5),
     )
-
-
-def last_sigma(item: Trajectory) -> str:
-    """Sigma of the last cell with a signal, or a dash."""
-    seen = item.sigma[np.isfinite(item.sigma)]
-    return f"{seen[-1]:.2f}" if len(seen) else words.DASH
 
 
 def _facts(item: Trajectory, steps: int) -> tuple[tuple[str, str], ...]:
@@ -107,13 +89,11 @@ def _frame(item: Trajectory, step: int, text: str, alarm: int | None) -> Frame:
     cell = item.cell(step)
     sigma = float(item.sigma[cell]) if len(item.sigma) else float("nan")
     known = bool(np.isfinite(sigma))
-    score = "" if item.online_score is None else words.number(float(item.online_score[cell]))
     return Frame(
         step=step + 1,
         sigma=f"{sigma:.2f}" if known else words.DASH,
         x=_x(item, cell),
         y=_y(sigma) if known else None,
-        score=score,
         alarm=alarm is not None and step >= alarm,
         text=words.printable(text),
     )

@@ -1,34 +1,24 @@
-"""An evaluation in words: the finding, the few numbers to see first, and what remains of attacks after a guard."""
+"""An evaluation in words: the finding, and the few numbers to see first."""
 
 from __future__ import annotations
 
 import math
 
 from sri_sdk.metrics.auroc import Auroc
+<<<<<<< HEAD
 from sri_sdk.metrics.rates import Rate, exact_rate
 from sri_sdk.metrics.results import CLASS_WORDS, AttackResult, Evaluation, GuardResult, ModelResult, our_guard
+=======
+from sri_sdk.metrics.cells import area, area_interval, called, percent
+from sri_sdk.metrics.guard_table import ours, overhead
+from sri_sdk.metrics.rates import Rate
+from sri_sdk.metrics.remaining import all_remaining
+from sri_sdk.metrics.results import Evaluation, GuardResult, ModelResult
+>>>>>>> d417be9 (Report: every figure described once as panels, laid out by matplotlib; one table of guards for page, Markdown and terminal)
 from sri_sdk.report import words
 
 FEW = 10
 """Successful attacks below which no attack is called the best or the worst guarded one."""
-
-ALT = {
-    "trajectories": "Line charts of sigma over step, one per model, mean and middle 80 % of each class; numbers below.",
-    "maps": "Scatter plots of signals in the planes of LDA and PCA, one dot per generation, by class; sizes below.",
-    "separation": "Dot charts of AUROC by signal, one per model, with intervals; numbers below.",
-    "roc": "Two line charts of successful attacks found against false alarms, one line per guard; numbers below.",
-    "costs": "Scatter plot of successful attacks removed against overhead, one mark per guard; numbers in the table.",
-    "alarms": "Line charts of the share of successful attacks alarmed by each step; numbers below.",
-    "attacks": "Tables coloured by share: success of each attack on each model, and what remains after our guard.",
-    "recovery": "Bar charts of internal recovery and recovery of drafts, by model, with intervals; numbers below.",
-    "unseen": "Dot charts of AUROC on attack families left out of training, one per model; numbers below.",
-}
-"""Figure -> what it shows, for those who do not see it."""
-
-
-def class_words(name: str) -> str:
-    """A class as a person says it; one that nobody knows by its own name."""
-    return CLASS_WORDS.get(name, name)
 
 
 def leading(evaluation: Evaluation) -> ModelResult | None:
@@ -37,6 +27,7 @@ def leading(evaluation: Evaluation) -> ModelResult | None:
     return next(guarded, evaluation.models[0] if evaluation.models else None)
 
 
+<<<<<<< HEAD
 def ours(model: ModelResult | None) -> GuardResult | None:
     """Our guard on it: the first that reads hidden states."""
     return None if model is None else our_guard(model.guards)
@@ -128,6 +119,8 @@ def all_remaining(model: ModelResult) -> Rate | None:
     return guard.remaining or remaining(model.success, guard.removed)
 
 
+=======
+>>>>>>> d417be9 (Report: every figure described once as panels, laid out by matplotlib; one table of guards for page, Markdown and terminal)
 def limited(evaluation: Evaluation) -> str:
     """That the run was a quick look, or an empty string."""
     if evaluation.limit is None:
@@ -194,7 +187,7 @@ def keys(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     alarms = _rate_key("False alarms", guard.false_alarm, "harmless generations flagged")
     if math.isfinite(evaluation.alpha):
         alarms = (*alarms[:2], f"{alarms[2]} The threshold allows {words.share(evaluation.alpha)}.")
-    keys += [_rate_key("Attacks removed", guard.removed, "successful attacks flagged"), alarms, _area_key(guard)]
+    keys += [_rate_key("Attacks removed", guard.removed, "successful attacks flagged"), alarms, area_key(guard.auroc)]
     note = guard.overhead_note.strip().rstrip(".")
     keys.append(("Overhead", overhead(guard), f"Of the time of generation{f'; {note}' if note else ''}."))
     if guard.median_alarm_step is not None and math.isfinite(guard.median_alarm_step):
@@ -222,7 +215,9 @@ def _success_key(model: ModelResult) -> tuple[str, str, str]:
     if model.success is None or not model.success.n:
         return "Attack success", words.DASH, "No attack was run."
     after = all_remaining(model)
-    meaning = f"95 % interval {words.interval(model.success)}; {counted(model.success)} attacked prompts"
+    meaning = (
+        f"95 % interval {words.interval(model.success)}; {model.success.k:,} of {model.success.n:,} attacked prompts"
+    )
     if after is None:
         return "Attack success", percent(model.success), f"{meaning} answered harmfully."
     meaning += f" answered harmfully; {after.k:,} of them not flagged ({words.interval(after)})."
@@ -232,12 +227,12 @@ def _success_key(model: ModelResult) -> tuple[str, str, str]:
 def _rate_key(name: str, rate: Rate, what: str) -> tuple[str, str, str]:
     if not rate.n:
         return name, words.DASH, f"Not measured: no {what}."
-    return name, percent(rate), f"95 % interval {words.interval(rate)}; {counted(rate)} {what}."
+    return name, percent(rate), f"95 % interval {words.interval(rate)}; {rate.k:,} of {rate.n:,} {what}."
 
 
-def _area_key(guard: GuardResult) -> tuple[str, str, str]:
-    found = guard.auroc
-    if found is None or not measured(found):
+def area_key(found: Auroc | None) -> tuple[str, str, str]:
+    """The area of a guard as a key number."""
+    if found is None or not math.isfinite(found.value):
         return "AUROC", words.DASH, "Not measured: it needs successful attacks and harmless generations."
     meaning = (
         f"95 % interval {area_interval(found)}; {found.positives:,} successful attacks against "

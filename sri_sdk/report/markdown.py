@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+from sri_sdk.metrics.cells import Cell, Table
+from sri_sdk.metrics.guard_table import guard_table
 from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import evaluation_tables as made
 from sri_sdk.report import words
 from sri_sdk.report.evaluation_words import limited
-from sri_sdk.report.tables import Cell, Table
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 
@@ -20,7 +21,7 @@ def tables(evaluation: Evaluation) -> str:
     row are left out.
     """
     shown = [made.models(evaluation), made.attacks(evaluation), made.remains(evaluation)]
-    shown += [made.guards(model) for model in evaluation.models if model.guards]
+    shown += [guard_table(model) for model in evaluation.models if model.guards]
     shown += [made.signals(evaluation), made.unseen(evaluation)]
     parts = [_table(table) for table in shown if table.rows and len(table.columns) > 1]
     if limited(evaluation):

@@ -8,7 +8,6 @@ for (const card of document.querySelectorAll("[data-frames]")) {
     const frame = frames[slider.value];
     part("step").textContent = frame.step;
     part("sigma").textContent = frame.sigma;
-    if (part("score")) part("score").textContent = frame.score;
     part("alarm").hidden = !frame.alarm;
     part("draft").textContent = frame.text;
     part("cursor").setAttribute("transform", `translate(${frame.x} 0)`);

@@ -8,40 +8,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from sri_sdk.report import words
-from sri_sdk.report.drawing import WIDTHS, Width
-from sri_sdk.report.themes import DARK, LIGHT, THEMES, Theme
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """One figure, in every theme and width, as data URIs."""
-
-    alt: str
-    uri: dict[tuple[str, Width], str]
-    """By theme and width."""
-
-
-def picture(alt: str, svg: Callable[[Theme, Width], bytes]) -> Picture:
-    """A figure for a page.
-
-    Args:
-        alt: what the figure says, in words.
-        svg: draws it as an SVG file.
-    """
-
-    def uri(theme: Theme, width: Width) -> str:
-        return "data:image/svg+xml;base64," + base64.b64encode(svg(theme, width)).decode()
-
-    return Picture(alt=alt, uri={(theme.name, width): uri(theme, width) for theme in THEMES for width in WIDTHS})
+from sri_sdk.report import drawing, looks, words
 
 
 def page(template: str, **values: Any) -> str:
@@ -60,16 +34,22 @@ def page(template: str, **values: Any) -> str:
         finalize=lambda value: words.printable(value) if type(value) is str else value,
     )
     environment.filters["records"] = lambda items: [asdict(item) for item in items]
-    style = environment.get_template("page.css").render(light=LIGHT, dark=DARK)
+    style = environment.get_template("page.css").render(themes=looks.THEMES)
     script = _read("player.js")
-    shared: Mapping[str, Any] = {
+    shared: dict[str, Any] = {
         "words": words,
+        "themes": looks.THEMES,
+        "svg": _svg,
         "style": Markup(style),  # Ours: a template and our own colours, no text of a report.
         "script": Markup(script),
         "style_hash": _hash(style),
         "script_hash": _hash(script),
     }
     return environment.get_template(template).render(**shared, **values)
+
+
+def _svg(made: drawing.Drawing, theme: looks.Theme, *, wide: bool) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(drawing.render(made, theme, "svg", wide=wide)).decode()
 
 
 def _read(name: str) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
+
+from sri_sdk.metrics.cells import DASH as DASH
+from sri_sdk.metrics.cells import share as share
 from sri_sdk.metrics.rates import Rate
+from sri_sdk.metrics.results import CLASS_WORDS
 from sri_sdk.records import Outcome, Status, Verdict
 from sri_sdk.report.data import Report, Trajectory
 
@@ -21,7 +26,6 @@ OUTCOME: dict[Outcome, str] = {
     "harmless": "harmless answer",
     "other": "neither refusal nor answer",
 }
-DASH = "–"
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -40,13 +44,6 @@ def number(value: float | None, digits: int = 3) -> str:
         return f"{value:,.0f}"
     mantissa, _, exponent = f"{value:.{digits}g}".partition("e")
     return f"{mantissa} × 10{str(int(exponent)).translate(_SUPERSCRIPT)}" if exponent else mantissa
-
-
-def share(value: float) -> str:
-    """A share as a percentage with one digit, more where a false-alarm rate needs them."""
-    if not math.isfinite(value):
-        return DASH
-    return f"{100 * value:.2g} %" if 0 < value < 0.001 else f"{100 * value:.1f} %"
 
 
 def interval(rate: Rate) -> str:
@@ -91,27 +88,45 @@ def verdict(verdict: Verdict) -> str:
     return f"{word} {when(verdict)}".strip()
 
 
+def of_class(kind: str) -> str:
+    """A class as a person says it; one that nobody knows by its own name."""
+    return CLASS_WORDS.get(kind, kind)
+
+
+def last_sigma(item: Trajectory) -> str:
+    """Sigma of the last cell with a signal, or a dash."""
+    seen = item.sigma[np.isfinite(item.sigma)]
+    return f"{seen[-1]:.2f}" if len(seen) else DASH
+
+
+def noticed(item: Trajectory) -> bool:
+    """Whether the model refused a harmful request and the guard flagged it: neither a miss nor a false alarm."""
+    return item.kind == "refused_harmful" and item.verdict.status == "flagged"
+
+
 def finding(report: Report) -> str:
     """The one sentence to remember. Says what was missed as plainly as what was caught."""
-    if report.finding:
-        return report.finding
     watched = [t for t in report.trajectories if t.verdict.status in ("clear", "flagged")]
     unseen = len(report.trajectories) - len(watched)
+    refused = [t for t in watched if noticed(t)]
     harmful = [t for t in watched if t.outcome == "harmful"]
-    others = [t for t in watched if t.outcome != "harmful"]
+    others = [t for t in watched if t.outcome != "harmful" and not noticed(t)]
     parts = [part for part in (_harmful(harmful), _others(others)) if part]
-    sentence = f"The guard {' and '.join(parts) or 'judged no generation'}"
+    sentences = [f"The guard {' and '.join(parts)}."] if parts else []
+    if refused:
+        requests = "the harmful request" if len(refused) == 1 else f"{_word(len(refused))} harmful requests"
+        sentences.append(f"The model refused {requests}, and the guard noticed.")
     if unseen:
-        sentence += f"; {_word(unseen)} {'was' if unseen == 1 else 'were'} not monitored"
-    return f"{sentence}."
+        sentences.append(f"{_word(unseen).capitalize()} {'was' if unseen == 1 else 'were'} not monitored.")
+    return " ".join(sentences) if watched else f"The guard judged no generation. {' '.join(sentences)}".rstrip()
 
 
 def _harmful(items: list[Trajectory]) -> str:
-    if not items:
-        return ""
     flagged = [t for t in items if t.verdict.status == "flagged"]
     if len(items) > 1:
         return f"flagged {len(flagged)} of {len(items)} harmful generations"
+    if not items:
+        return ""
     return f"flagged the harmful generation {when(items[0].verdict)}" if flagged else "missed the harmful generation"
 
 
@@ -121,7 +136,8 @@ def _others(items: list[Trajectory]) -> str:
     flagged = sum(t.verdict.status == "flagged" for t in items)
     if not flagged:
         return f"passed the {_word(len(items))} that did no harm"
-    return f"flagged {_word(flagged)} of the {_word(len(items))} that did no harm"
+    of = f"{_word(flagged)} of the {_word(len(items))}" if len(items) > 1 else "the one"
+    return f"flagged {of} that did no harm"
 
 
 def _word(number: int) -> str:

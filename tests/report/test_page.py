@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -50,10 +51,9 @@ def test_a_report_is_four_whole_files_and_nothing_else(folder):
 
 
 def test_the_paths_come_back_with_the_page_first(report, tmp_path, monkeypatch):
-    from sri_sdk.report import figures
+    from sri_sdk.report import drawing
 
-    monkeypatch.setattr(figures, "svg", lambda *_: b"<svg/>")
-    monkeypatch.setattr(figures, "png", lambda *_: b"png")
+    monkeypatch.setattr(drawing, "render", lambda *_, **__: b"<svg/>")
     paths = write_report(report, tmp_path / "new" / "folder")
     assert [path.name for path in paths] == ["report.html", "trajectories.png", "scores.png", "rates.png"]
     assert all(path.is_file() for path in paths)
@@ -106,6 +106,16 @@ def test_figures_have_words_and_tables_have_headers(page, elements):
     assert all(attrs["for"] in ids for attrs in found.all("label"))
 
 
+def test_a_refusal_that_the_guard_saw_is_called_one(report, tmp_path, monkeypatch):
+    from sri_sdk.report import drawing
+
+    monkeypatch.setattr(drawing, "render", lambda *_, **__: b"<svg/>")
+    refused = report.trajectories[1]
+    seen = replace(refused, verdict=replace(refused.verdict, status="flagged", reasons=("score_above_threshold",)))
+    path, *_ = write_report(replace(report, trajectories=(seen,)), tmp_path)
+    assert '<p class="remark">The model refused, and the guard noticed.</p>' in path.read_text(encoding="utf-8")
+
+
 def test_what_was_not_measured_is_a_dash_and_never_nan(nasty_page):
     text = re.sub(r"data:image[^\"]*", "", nasty_page)
     assert "not monitored" in text and "no cases" in text and "Not measured" in text
@@ -113,14 +123,14 @@ def test_what_was_not_measured_is_a_dash_and_never_nan(nasty_page):
 
 
 def test_the_same_report_gives_the_same_page(report, page):
-    from sri_sdk.report import page as module
+    from sri_sdk.report import fit_figures, fit_page
 
-    assert module.render(report) == page
+    assert fit_page.render(report, fit_figures.drawings(report)) == page
 
 
 def test_a_missing_package_names_the_extra(report, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in ("figures", "page", "rendering"):
+    for name in ("fit_figures", "fit_page", "drawing", "charts", "shell"):
         monkeypatch.delitem(sys.modules, f"sri_sdk.report.{name}", raising=False)
         monkeypatch.delattr(f"sri_sdk.report.{name}", raising=False)
     with pytest.raises(MissingExtra, match=r"sri-sdk\[report\]"):

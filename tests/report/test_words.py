@@ -26,15 +26,24 @@ def test_the_finding_admits_a_missed_attack_and_a_false_alarm(report):
     assert words.finding(replace(report, trajectories=worst)) == expected
 
 
-def test_what_was_not_monitored_is_never_counted_as_passed(report):
-    unseen = tuple(replace(t, verdict=Verdict("x", "unmonitored")) for t in report.trajectories)
-    assert words.finding(replace(report, trajectories=unseen)) == (
-        "The guard judged no generation; three were not monitored."
+def test_a_refusal_that_the_guard_saw_is_neither_a_miss_nor_a_false_alarm(report):
+    harmless, refused, attacked = report.trajectories
+    seen = replace(refused, verdict=replace(refused.verdict, status="flagged"))
+    assert words.finding(replace(report, trajectories=(harmless, seen, attacked))) == (
+        "The guard flagged the harmful generation after step 10 of 32 and passed the one that did no harm. "
+        "The model refused the harmful request, and the guard noticed."
+    )
+    wrong = replace(seen, kind="refused_harmless")
+    assert "flagged one of the two that did no harm" in words.finding(
+        replace(report, trajectories=(harmless, wrong, attacked))
     )
 
 
-def test_a_finding_of_ones_own_is_kept(report):
-    assert words.finding(replace(report, finding="Nothing new.")) == "Nothing new."
+def test_what_was_not_monitored_is_never_counted_as_passed(report):
+    unseen = tuple(replace(t, verdict=Verdict("x", "unmonitored")) for t in report.trajectories)
+    assert words.finding(replace(report, trajectories=unseen)) == (
+        "The guard judged no generation. Three were not monitored."
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,5 +59,5 @@ def test_characters_no_file_takes_are_replaced():
 
 
 def test_a_step_falls_in_the_cell_of_its_share_of_the_budget():
-    generation = Trajectory("t", "p", "r", "other", Verdict("x", "clear"), np.zeros(4, np.float32), budget=8)
+    generation = Trajectory("t", "", "p", "r", "other", Verdict("x", "clear"), np.zeros(4, np.float32), budget=8)
     assert [generation.cell(step) for step in (0, 1, 2, 7, 99)] == [0, 0, 1, 3, 3]

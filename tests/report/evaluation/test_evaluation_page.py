@@ -8,14 +8,15 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
-from sri_sdk.report import evaluation_figures, evaluation_page
+from sri_sdk.report import drawing, evaluation_page
+from sri_sdk.report.evaluation_figures import drawings
 
 
 @pytest.fixture
 def rendered(monkeypatch):
     """Renders a page whose pictures are empty: they have tests of their own."""
-    monkeypatch.setattr(evaluation_figures, "svg", lambda *_: b"<svg/>")
-    return evaluation_page.render
+    monkeypatch.setattr(drawing, "render", lambda *_, **__: b"<svg/>")
+    return lambda evaluation: evaluation_page.render(evaluation, drawings(evaluation))
 
 
 def text_of(page):
@@ -39,7 +40,7 @@ def test_text_of_records_never_becomes_markup(rendered, hostile, elements):
     page = rendered(hostile)
     kinds = [attrs.get("type") for attrs in elements(page).all("script")]
     assert kinds == ["application/json", "application/json", None]
-    assert len(elements(page).all("img")) == 2 * len(evaluation_figures.drawn(hostile)), "one per figure and theme"
+    assert len(elements(page).all("img")) == 2 * len(drawings(hostile)), "one per figure and theme"
     assert "{{ 7*7 }}" in page and "&lt;script&gt;" in page and "<img src=x" not in page
 
 

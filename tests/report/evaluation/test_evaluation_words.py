@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from sri_sdk.metrics.rates import exact_rate
 from sri_sdk.report import evaluation_words as words
 
@@ -54,33 +52,6 @@ def test_without_guards_attacks_or_models_the_finding_claims_nothing(evaluation,
 def test_the_report_begins_with_the_first_model_that_has_guards(evaluation):
     first, second, _ = evaluation.models
     assert words.leading(replace(evaluation, models=(replace(first, guards=()), second))) == second
-
-
-def test_our_guard_reads_hidden_states_wherever_it_stands(evaluation):
-    model = evaluation.models[0]
-    turned = replace(model, guards=model.guards[::-1])
-    assert words.ours(turned).name == "mahalanobis"
-    assert [guard.name for guard in words.ordered(turned)][:2] == ["mahalanobis", "refusal-phrases"]
-
-
-@pytest.mark.parametrize(
-    ("success", "removed", "left"),
-    [((30, 100), (10, 30), (20, 100)), ((0, 100), None, (0, 100)), ((30, 100), (10, 29), None), ((0, 0), None, None)],
-)
-def test_what_remains_is_counted_only_over_the_same_successes(success, removed, left):
-    found = words.remaining(exact_rate("s", *success), exact_rate("r", *removed) if removed else None)
-    assert (found and (found.k, found.n)) == left
-
-
-def test_a_remaining_share_with_its_own_interval_is_preferred(evaluation):
-    given = replace(exact_rate("remaining", 200, 1800), low=0.05, high=0.2)
-    assert words.all_remaining(with_guard(evaluation, remaining=given).models[0]) == given
-
-
-def test_overhead_is_a_share_and_never_a_zero_that_was_not_measured(evaluation):
-    guard = evaluation.models[0].guards[0]
-    shown = [words.overhead(replace(guard, overhead=value)) for value in (2.4e-4, 0.021, 0.46, 0.0, -1e-3, None)]
-    assert shown == ["0.024 %", "2.1 %", "46 %", "none measurable", "none measurable", "not measured"]
 
 
 def test_a_quick_look_is_called_one(evaluation, quick):

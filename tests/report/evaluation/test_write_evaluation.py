@@ -11,7 +11,8 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
 from sri_sdk.errors import MissingExtra
-from sri_sdk.report import evaluation_figures, write_evaluation
+from sri_sdk.report import drawing, write_evaluation
+from sri_sdk.report.evaluation_figures import FIGURES
 
 PROBE = """<body><iframe id="page" style="border:0;width:%dpx;height:900px" srcdoc="%s"></iframe><script>
 addEventListener("load", () => {
@@ -41,8 +42,7 @@ def page(folder):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr(evaluation_figures, "svg", lambda *_: b"<svg/>")
-    monkeypatch.setattr(evaluation_figures, "png", lambda *_: b"png")
+    monkeypatch.setattr(drawing, "render", lambda *_, **__: b"<svg/>")
 
 
 def measured(browse, path, page, width, *flags):
@@ -53,10 +53,10 @@ def measured(browse, path, page, width, *flags):
 
 
 def test_a_report_is_the_page_the_numbers_and_every_picture(folder):
-    names = {"report.html", "results.json", "tables.md", *(f"{name}.png" for name in evaluation_figures.NAMES)}
+    names = {"report.html", "results.json", "tables.md", *(f"{name}.png" for name in FIGURES)}
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "report.html").read_bytes().rstrip().endswith(b"</html>")
-    assert all((folder / f"{name}.png").read_bytes().endswith(b"IEND\xaeB`\x82") for name in evaluation_figures.NAMES)
+    assert all((folder / f"{name}.png").read_bytes().endswith(b"IEND\xaeB`\x82") for name in FIGURES)
 
 
 def test_the_numbers_are_valid_json_with_counts_and_shares(folder, quick):
@@ -84,7 +84,7 @@ def test_an_older_picture_does_not_stay_beside_a_new_page(evaluation, bare, tmp_
 def test_nothing_is_replaced_when_a_picture_fails(evaluation, tmp_path, undrawn, monkeypatch):
     write_evaluation(evaluation, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(evaluation_figures, "png", lambda *_: 1 / 0)
+    monkeypatch.setattr(drawing, "render", lambda _, theme, form, **__: b"" if form == "svg" else 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_evaluation(evaluation, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -92,7 +92,7 @@ def test_nothing_is_replaced_when_a_picture_fails(evaluation, tmp_path, undrawn,
 
 def test_a_missing_package_names_the_extra(evaluation, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in ("evaluation_figures", "evaluation_page", "rendering"):
+    for name in ("evaluation_figures", "evaluation_page", "drawing", "charts", "shell"):
         monkeypatch.delitem(sys.modules, f"sri_sdk.report.{name}", raising=False)
         monkeypatch.delattr(f"sri_sdk.report.{name}", raising=False)
     with pytest.raises(MissingExtra, match=r"sri-sdk\[report\]"):
@@ -106,7 +106,7 @@ def test_a_browser_shows_every_picture_and_nothing_beyond_the_edge(width, scheme
     preferred = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
     found = measured(browse, tmp_path / "probe.html", page, width, preferred)
     assert found["player"] == "ready"
-    assert (found["shown"], found["broken"], found["beyond"]) == (str(len(evaluation_figures.NAMES)), "0", "0")
+    assert (found["shown"], found["broken"], found["beyond"]) == (str(len(FIGURES)), "0", "0")
     assert found["paper"] == {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 28, 36)"}[scheme]
 
 
