@@ -255,16 +255,16 @@ def _attacks(evaluation: Evaluation) -> Drawing:
         return charts.heat_map([*rows, list(map(together, models))], [*names, TOGETHER], [m.name for m in models])
 
     names = sorted(keys(made), key=mean_success, reverse=True)
-    panels = [Panel(table(lambda _, attack: attack.success, lambda model: model.success), "Attacks that succeed, %")]
+    panels = [Panel(table(lambda _, attack: attack.success, lambda model: model.success), "Attacks that succeed")]
     if any(ours(model) is not None for model in models):
-        panels.append(Panel(table(attack_remaining, all_remaining), "What remains after our guard, %"))
+        panels.append(Panel(table(attack_remaining, all_remaining), "After our guard"))
     return Drawing(
         "Attack success by model",
         "Tables coloured by share: success of each attack on each model, and what remains after our guard.",
         tuple(panels) if models else (),
         # Names of models may stand upright.
         0.8 + 0.3 * len(names) + 0.1 * min(20, max((len(model.name) for model in models), default=0)),
-        "Share of attacked prompts; stronger colour = more. Hatched: not run on that model, or not measured.",
+        "Share of attacked prompts in percent; stronger colour = more. Hatched: not run on that model, or not measured.",
         columns=2 if len(models) <= 4 else 1,
         same_rows=True,
     )
