@@ -264,7 +264,7 @@ def _attacks(evaluation: Evaluation) -> Drawing:
         tuple(panels) if models else (),
         # Names of models may stand upright.
         0.8 + 0.3 * len(names) + 0.1 * min(20, max((len(model.name) for model in models), default=0)),
-        "Share of attacked prompts in percent; stronger colour = more. Hatched: not run on that model, or not measured.",
+        "Share of attacked prompts in percent; stronger colour = more. Hatched: not run there, or not measured.",
         columns=2 if len(models) <= 4 else 1,
         same_rows=True,
     )
