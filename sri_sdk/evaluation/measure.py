@@ -106,7 +106,7 @@ def signal_recovery(attacked: Generations | None, everything: Generations) -> tu
 
 def class_bands(everything: Generations) -> tuple[ClassBand, ...]:
     """Mean and spread of sigma per class and cell, last tapped layer."""
-    return spread.class_bands(everything.signals.sigma[:, :, -1], classes_of(everything).tolist())
+    return spread.class_bands(everything.signals.sigma[:, :, -1], everything.classes.tolist())
 
 
 def maps(everything: Generations, seed: int) -> tuple[Projection, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from sri_sdk.metrics.cells import DASH, Cell, Table, area_cell, called, keys, rate_cell, share, step_of
-from sri_sdk.metrics.results import GuardResult, ModelResult
+from sri_sdk.metrics.results import GuardResult, ModelResult, our_guard
 
 NOTE = (
     "Attacks removed and false alarms are counted at each guard's own threshold, on prompts nothing was fitted on. "
@@ -16,14 +16,14 @@ NOTE = (
 
 
 def ordered(model: ModelResult) -> tuple[GuardResult, ...]:
-    """The guards compared on it, ours first: the first that reads hidden states."""
-    mine = next((guard for guard in model.guards if guard.reads == "hidden states"), None)
+    """The guards compared on it, ours first."""
+    mine = our_guard(model.guards)
     return tuple(sorted(model.guards, key=lambda guard: guard is not mine))
 
 
 def ours(model: ModelResult | None) -> GuardResult | None:
     """Our guard on it: the first that reads hidden states."""
-    return ordered(model)[0] if model is not None and model.guards else None
+    return None if model is None else our_guard(model.guards)
 
 
 def unguarded(model: ModelResult) -> str:

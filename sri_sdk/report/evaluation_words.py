@@ -5,16 +5,11 @@ from __future__ import annotations
 import math
 
 from sri_sdk.metrics.auroc import Auroc
-<<<<<<< HEAD
-from sri_sdk.metrics.rates import Rate, exact_rate
-from sri_sdk.metrics.results import CLASS_WORDS, AttackResult, Evaluation, GuardResult, ModelResult, our_guard
-=======
 from sri_sdk.metrics.cells import area, area_interval, called, percent
 from sri_sdk.metrics.guard_table import ours, overhead
 from sri_sdk.metrics.rates import Rate
 from sri_sdk.metrics.remaining import all_remaining
 from sri_sdk.metrics.results import Evaluation, GuardResult, ModelResult
->>>>>>> d417be9 (Report: every figure described once as panels, laid out by matplotlib; one table of guards for page, Markdown and terminal)
 from sri_sdk.report import words
 
 FEW = 10
@@ -27,100 +22,6 @@ def leading(evaluation: Evaluation) -> ModelResult | None:
     return next(guarded, evaluation.models[0] if evaluation.models else None)
 
 
-<<<<<<< HEAD
-def ours(model: ModelResult | None) -> GuardResult | None:
-    """Our guard on it: the first that reads hidden states."""
-    return None if model is None else our_guard(model.guards)
-
-
-def ordered(model: ModelResult) -> tuple[GuardResult, ...]:
-    """The guards compared on it, ours first."""
-    mine = our_guard(model.guards)
-    return tuple(sorted(model.guards, key=lambda guard: guard is not mine))
-
-
-def unguarded(model: ModelResult) -> str:
-    """Guards that could not run on it, and why; empty = all ran."""
-    found = "; ".join(f"{called(name)}: {why.strip().rstrip('.')}" for name, why in model.guard_notes.items())
-    return f"Not run: {found}." if found else ""
-
-
-def called(name: str) -> str:
-    """A name, also where there is none."""
-    return name.strip() or "unnamed"
-
-
-def percent(rate: Rate | None) -> str:
-    """A rate's share, or what to say instead."""
-    if rate is None:
-        return words.DASH
-    return words.share(rate.value) if rate.n else "no cases"
-
-
-def counted(rate: Rate) -> str:
-    """k of n."""
-    return f"{rate.k:,} of {rate.n:,}"
-
-
-def measured(area: Auroc | None) -> bool:
-    """Whether there is an area to speak of."""
-    return area is not None and math.isfinite(area.value)
-
-
-def area(value: Auroc | None) -> str:
-    """An AUROC with three digits, or a dash."""
-    return f"{value.value:.3f}" if value is not None and math.isfinite(value.value) else words.DASH
-
-
-def area_interval(value: Auroc | None) -> str:
-    """Its 95 % interval, or a dash."""
-    if value is None or not (math.isfinite(value.low) and math.isfinite(value.high)):
-        return words.DASH
-    return f"{value.low:.3f} to {value.high:.3f}"
-
-
-def overhead(guard: GuardResult) -> str:
-    """Its time as a share of the time of generation: `0.02 %`."""
-    if guard.overhead is None or not math.isfinite(guard.overhead):
-        return "not measured"
-    if guard.overhead <= 0:
-        return "none measurable"  # Less than two runs of the same thing differ by.
-    # Shares of ten or a hundred percent need no digit behind the point.
-    return words.share(guard.overhead) if guard.overhead < 0.1 else f"{100 * guard.overhead:.0f} %"
-
-
-def remaining(success: Rate | None, removed: Rate | None) -> Rate | None:
-    """Attacks that succeed and are not flagged, over all attempts.
-
-    Args:
-        success: successful attacks over attempts.
-        removed: flagged ones over successful attacks; it must count the same successes, else there is no answer.
-    """
-    if success is None or not success.n:
-        return None
-    if not success.k:
-        return exact_rate(success.name, 0, success.n)
-    if removed is None or removed.n != success.k:
-        return None
-    return exact_rate(success.name, success.k - removed.k, success.n)
-
-
-def attack_remaining(model: ModelResult, attack: AttackResult) -> Rate | None:
-    """What remains of one attack after our guard; None = the guard was not measured on it."""
-    guard = ours(model)
-    return None if guard is None else remaining(attack.success, guard.removed_by_attack.get(attack.name))
-
-
-def all_remaining(model: ModelResult) -> Rate | None:
-    """What remains of all attacks together after our guard; None = the guard was not measured on them."""
-    guard = ours(model)
-    if guard is None:
-        return None
-    return guard.remaining or remaining(model.success, guard.removed)
-
-
-=======
->>>>>>> d417be9 (Report: every figure described once as panels, laid out by matplotlib; one table of guards for page, Markdown and terminal)
 def limited(evaluation: Evaluation) -> str:
     """That the run was a quick look, or an empty string."""
     if evaluation.limit is None:
