@@ -1,0 +1,31 @@
+"""Builds the site from the pages where they lie, so that a link that works in the repository works there too.
+
+mkdocs reads one folder; ours are spread over the repository (`docs/`, `plugins/*/README.md`, ...). `mkdocs.yml` names
+this file under `hooks`, and mkdocs calls `on_files` before it reads the first page.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+PAGES = (
+    "*.md",
+    "docs/*.md",
+    "docs/*.png",
+    "benchmarks/README.md",
+    "plugins/*/README.md",
+    "plugins/lab/sri_plugin_lab/LAB_CARD.md",
+    "exporters/**/README.md",
+)
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Replaces the files of `docs/` by all pages of the repository, at the same places; keeps the theme's own."""
+    theme = [file for file in files if file.src_dir != config.docs_dir]
+    found = sorted({path for pattern in PAGES for path in ROOT.glob(pattern) if "node_modules" not in path.parts})
+    pages = [
+        File(path.relative_to(ROOT).as_posix(), str(ROOT), config.site_dir, config.use_directory_urls) for path in found
+    ]
+    return Files([*theme, *pages])
