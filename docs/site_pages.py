@@ -12,6 +12,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 PAGES = (
     "*.md",
+    "CITATION.cff",
     "docs/*.md",
     "docs/*.png",
     "benchmarks/README.md",
