@@ -1,7 +1,7 @@
 """Builds the site from the pages where they lie, so that a link that works in the repository works there too.
 
 mkdocs reads one folder; ours are spread over the repository (`docs/`, `plugins/*/README.md`, ...). `mkdocs.yml` names
-this file under `hooks`, and mkdocs calls `on_files` before it reads the first page.
+this file under `hooks`, and mkdocs calls its functions before it reads the first page.
 """
 
 from pathlib import Path
@@ -20,6 +20,14 @@ PAGES = (
     "plugins/lab/sri_plugin_lab/LAB_CARD.md",
     "exporters/**/README.md",
 )
+
+
+def on_config(config: Any) -> Any:
+    """Lists the plugins in the navigation, so that a new one needs no line there."""
+    plugins = sorted(ROOT.glob("plugins/*/README.md"))
+    [section] = [part for part in config.nav if "Plugins" in part]
+    section["Plugins"] = [{path.parent.name: path.relative_to(ROOT).as_posix()} for path in plugins]
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
