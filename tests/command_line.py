@@ -13,8 +13,8 @@ WIDTH = 100
 HEAD = """\
 # Command line
 
-What `sri --help` and `sri COMMAND --help` print. This page is generated: change the docstring and the options of a command
-in `sri_sdk/cli/`, then run `make command-line`.
+What `sri --help` and `sri COMMAND --help` print. This page is generated: change the docstring and the options of a
+command in `sri_sdk/cli/`, then run `make command-line`.
 """
 
 

@@ -18,7 +18,7 @@ from sri_sdk.hook import OLDER_NAMES
 from sri_sdk.scoring import scorer
 from tests import command_line
 from tests.fitting.conftest import SMALL
-from tests.test_layers import EXPORTERS_MAY_IMPORT, PLUGINS_MAY_IMPORT
+from tests.test_layers import EXPORTERS_MAY_IMPORT, LAYER_OF, PLUGINS_MAY_IMPORT
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -171,3 +171,14 @@ def test_the_plugin_api_page_names_every_module_that_a_plugin_may_import() -> No
 def test_the_plugin_api_page_names_the_older_names_that_still_work() -> None:
     page = (ROOT / "docs/plugin-api.md").read_text(encoding="utf-8")
     assert all(f"| `Hook.{new}` | `{old}` |" in page for old, new in OLDER_NAMES.items())
+
+
+def test_the_map_of_the_house_has_every_room_on_its_floor() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn, floor = {}, 0
+    for number, rooms_of_row in re.findall(
+        r"^\| (\d*) ?\| (`[\w./`, ]+`(?: \(to come\))?) \| [^|]+\|$", page, re.MULTILINE
+    ):
+        floor = int(number or floor)
+        drawn |= {room.removesuffix(".py"): floor for room in re.findall(r"`([\w.]+)/?`", rooms_of_row)}
+    assert drawn == {room: level + 1 for room, level in LAYER_OF.items()}
