@@ -23,10 +23,15 @@ PAGES = (
 
 
 def on_config(config: Any) -> Any:
-    """Lists the plugins in the navigation, so that a new one needs no line there."""
+    """Completes the navigation, so that a new plugin or a new page of `docs/` needs no line there."""
+    named = str(config.nav)
+    sections = {title: section for section in config.nav for title in section}
+    more = [path for path in sorted(ROOT.glob("docs/*.md")) if f"docs/{path.name}" not in named]
+    sections["More"]["More"] = [path.relative_to(ROOT).as_posix() for path in more]
+    if not more:
+        config.nav.remove(sections["More"])
     plugins = sorted(ROOT.glob("plugins/*/README.md"))
-    [section] = [part for part in config.nav if "Plugins" in part]
-    section["Plugins"] = [{path.parent.name: path.relative_to(ROOT).as_posix()} for path in plugins]
+    sections["Plugins"]["Plugins"] = [{path.parent.name: path.relative_to(ROOT).as_posix()} for path in plugins]
     return config
 
 
