@@ -11,7 +11,7 @@ FAMILIES := baselines block causal diffusion-gemma dream judges lab llada llada2
 FAMILY_TESTS := $(FAMILIES:%=plugins/%) tests/capture tests/test_canvas.py tests/test_checkpoint.py tests/test_structure.py tests/test_window.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo eval eval-quick test lint types bench clean test-transformers-4 real-code fuzz compare-runtimes triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code fuzz compare-runtimes triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -20,7 +20,7 @@ setup: $(READY)  ## make .venv with everything in it
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[capture,train,report,sign,dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[capture,train,report,sign,docs,dev]"
 	touch $@
 
 .venv-transformers-%/.ready: pyproject.toml constraints.txt
@@ -69,6 +69,13 @@ compare-runtimes: $(READY)  ## every reader of bundles against Python's; ARGS="-
 # Opt-in: needs a server that serves the repository of this bundle (exporters/triton/README.md).
 triton: $(READY)  ## golden vectors asked of a running Triton; URL=http://host:8000 BUNDLE=guard.zip
 	SRI_TRITON_URL=$(URL) SRI_TRITON_BUNDLE=$(BUNDLE) $(BIN)/python -m pytest exporters/triton -k real_server
+
+# NO_MKDOCS_2_WARNING: constraints.txt says what becomes of mkdocs.
+docs: $(READY)  ## all pages as a site in build/site; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+command-line: $(READY)  ## write docs/command-line.md anew, from what `sri --help` prints
+	$(BIN)/python -m tests.command_line
 
 lint: $(READY)  ## style and formatting
 	$(BIN)/ruff check .

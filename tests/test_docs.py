@@ -11,13 +11,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+import sri_sdk
 from sri_sdk import errors, registry
 from sri_sdk.capture import conclude
+from sri_sdk.hook import OLDER_NAMES
 from sri_sdk.scoring import scorer
+from tests import command_line
 from tests.fitting.conftest import SMALL
+from tests.test_layers import EXPORTERS_MAY_IMPORT, LAYER_OF, PLUGINS_MAY_IMPORT
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OTHER_PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\n\Z")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -83,7 +88,7 @@ def test_every_mark_stands_directly_above_a_block() -> None:
     assert marks == sum(block.not_run is not None for block in BLOCKS)
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=lambda page: page.name)
 def test_relative_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
     dead = []
     for link in LINK.findall(page.read_text(encoding="utf-8")):
@@ -123,3 +128,57 @@ def test_the_plugin_api_page_names_every_kind_with_its_version() -> None:
     page = (ROOT / "docs/plugin-api.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\w+) \| `([\w.]+)` \| `sri_sdk\.(?:\w+\.)?(\w+)` \| (\d+) \|$", page, re.MULTILINE)
     assert rows == [(kind, k.group, k.interface.__name__, str(k.api)) for kind, k in registry.KINDS.items()]
+
+
+def test_the_extension_points_page_lists_every_method_of_every_interface() -> None:
+    page = (ROOT / "docs/extension-points.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert set(sections) == {kind.interface.__name__ for kind in registry.KINDS.values()}
+    for kind in registry.KINDS.values():
+        interface, section = kind.interface, sections[kind.interface.__name__]
+        public = {name for name in vars(interface) if not name.startswith("_") and name not in OLDER_NAMES}
+        methods = {name for name in public if inspect.isroutine(getattr(interface, name))}
+        # `name` at the start of a row; bold where a plugin must write it.
+        rows = re.findall(r"^\| (\**)`(\w+)\((.*?)\)`\1 \|", section, re.MULTILINE)
+        assert {name for _, name, _ in rows} == methods
+        assert {name for bold, name, _ in rows if bold} == interface.__abstractmethods__
+        for _, name, arguments in rows:
+            parameters = inspect.signature(getattr(interface, name)).parameters
+            assert arguments == ", ".join(each for each in parameters if each != "self"), name
+        attributes = {*public - methods, *interface.__annotations__} - {"Config"}
+        assert {name for name in attributes if f"`{name}`" not in section} == set()
+        assert f"`{kind.group}`" in section and f"`sri_sdk.{interface.__name__}`" in section
+
+
+def test_the_page_of_python_names_has_every_public_name_once() -> None:
+    page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^::: sri_sdk\.(\w+)$", page, re.MULTILINE)
+    assert sorted(listed) == sorted(sri_sdk.__all__), "add or remove lines `::: sri_sdk.NAME` in docs/api.md"
+
+
+def test_the_command_line_page_is_what_the_command_prints() -> None:
+    assert command_line.PAGE.read_text(encoding="utf-8") == command_line.page(), "run `make command-line`"
+
+
+def test_the_plugin_api_page_names_every_module_that_a_plugin_may_import() -> None:
+    page = (ROOT / "docs/plugin-api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `sri_sdk\.(\w+)` \| ([^|]*) \| [^|]* \|$", page, re.MULTILINE)
+    assert {module for module, _ in rows} == PLUGINS_MAY_IMPORT | EXPORTERS_MAY_IMPORT
+    # A module that only exporters may import must not look as if it were for all.
+    assert {module for module, whose in rows if whose.startswith("exporters")} == EXPORTERS_MAY_IMPORT
+
+
+def test_the_plugin_api_page_names_the_older_names_that_still_work() -> None:
+    page = (ROOT / "docs/plugin-api.md").read_text(encoding="utf-8")
+    assert all(f"| `Hook.{new}` | `{old}` |" in page for old, new in OLDER_NAMES.items())
+
+
+def test_the_map_of_the_house_has_every_room_on_its_floor() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn, floor = {}, 0
+    for number, rooms_of_row in re.findall(
+        r"^\| (\d*) ?\| (`[\w./`, ]+`(?: \(to come\))?) \| [^|]+\|$", page, re.MULTILINE
+    ):
+        floor = int(number or floor)
+        drawn |= {room.removesuffix(".py"): floor for room in re.findall(r"`([\w.]+)/?`", rooms_of_row)}
+    assert drawn == {room: level + 1 for room, level in LAYER_OF.items()}
