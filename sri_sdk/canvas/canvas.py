@@ -132,7 +132,7 @@ class Canvas:
         return columns - self.starts[:, None]
 
     def open(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """[] bool tensor: whether any row that is a request still holds a mask."""
+        """[] bool tensor: whether a row of a request still has a mask, in a pass over `input_ids` [B, L] int64."""
         return (input_ids[: self.requests] == self._mask_id).any()
 
     def see(self, input_ids: torch.Tensor, first: int = 0, positions: torch.Tensor | None = None) -> torch.Tensor:
@@ -204,7 +204,12 @@ class Canvas:
         )  # fmt: skip
 
     def _compare(self, prompt: torch.Tensor, committed: torch.Tensor) -> None:
-        """Notes, on the device, whether a pass belongs to another generation: other prompts, or all open again."""
+        """Notes, on the device, whether a pass belongs to another generation: other prompts, or all open again.
+
+        Args:
+            prompt: [R, start] int64 tensor, token ids before the canvas.
+            committed: [R, P] bool tensor, positions without a mask in this pass.
+        """
         if self._prompt is None:
             self._prompt = prompt.clone()
             return
@@ -240,9 +245,14 @@ def _arange(length: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def _second_half_is_unconditional(input_ids: torch.Tensor, masked: torch.Tensor, run: torch.Tensor) -> bool:
-    """Whether each row of the second half is its twin of the first with the prompt masked, and so holds a longer run.
+    """Whether each row of the second half is its twin of the first with the prompt masked, and so has a longer run.
 
     A longer run alone says nothing: it may be another request, with a shorter prompt.
+
+    Args:
+        input_ids: [B, L] int64 tensor.
+        masked: [B, L] bool tensor, where they are the mask.
+        run: [B] int64 tensor, length in tokens of the run of masks at the end of each row.
     """
     half, odd = divmod(len(run), 2)
     if odd or not half:

@@ -80,7 +80,13 @@ class HookPoints:
         return self._listener()
 
     def observed(self, place: int, names: str, tensors: Sequence[torch.Tensor]) -> None:
-        """Compiled code reached a hook point."""
+        """Compiled code reached a hook point.
+
+        Args:
+            place: number of the point among those of this tap.
+            names: the root's keyword arguments in `tensors`, separated by commas; unused elsewhere.
+            tensors: the root's inputs; at the embedding, token ids [B, L]; at a layer, its output [B, L, D].
+        """
         name, listener = self._names[place], self._listener()
         if listener is None:
             return
@@ -196,7 +202,10 @@ def _listener(number: int) -> Listener | None:
 
 
 def _body(counter: torch.Tensor, tensors: list[torch.Tensor], names: str, tap: int, place: int) -> None:
-    """What compiled code calls. The counter is for the compiler: it neither drops nor moves a call that writes."""
+    """What compiled code calls, with `tensors` [...] of any shape; see `HookPoints.observed`.
+
+    The counter is for the compiler: it neither drops nor moves a call that writes.
+    """
     counter.add_(1)
     points = _hook_points.get(tap)
     if points is not None:

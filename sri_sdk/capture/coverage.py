@@ -49,7 +49,7 @@ class CoverageTracker:
     # -- while the generation runs ---------------------------------------------------------------------------
 
     def began(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
-        """The first step's plan, and the tokens of its pass."""
+        """Takes the first step's plan, and the tokens of its pass, [B, L] int64."""
         self._first = plan
         width = self._view.prompt
         if width is None:
@@ -68,6 +68,10 @@ class CoverageTracker:
     def returned(self, tokens: torch.Tensor, passes: int | None) -> str | None:
         """What the watched call returned; see `Run.returned`.
 
+        Args:
+            tokens: [R, L] int64 tensor, with or without the prompt.
+            passes: forward passes the call made, where it says so.
+
         Returns:
             A reason why the run cannot be trusted; None = there is none.
         """
@@ -85,7 +89,7 @@ class CoverageTracker:
         return INCOMPLETE if passes is not None and passes != self._view.forwards else None
 
     def _prompt_of(self, tokens: torch.Tensor) -> int:
-        """Columns of the prompt that these tokens begin with; 0 = they are the response alone."""
+        """Columns of the prompt that `tokens` [R, L] int64 begin with; 0 = they are the response alone."""
         width, prompt = self._width, self._prompt
         if tokens.shape[1] <= width:
             return 0

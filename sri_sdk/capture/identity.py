@@ -127,7 +127,7 @@ def _digest_of(model: Any, *, adapters: bool) -> str:
 
 @lru_cache(maxsize=256)
 def _sample_indices(size: int, device: torch.device) -> torch.Tensor:
-    """Where a tensor of `size` values is sampled: evenly, both ends included."""
+    """Where a tensor of `size` values is sampled: [K] int64 indices, evenly spaced, both ends included."""
     count = min(SAMPLES_PER_TENSOR, size)
     return torch.linspace(0, size - 1, count, dtype=torch.float64).long().to(device)
 

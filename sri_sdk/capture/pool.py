@@ -87,14 +87,14 @@ class CanvasPooler(Pooler):
         self._ready: Pooled | None = None
 
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
-        """Pools at once where it can: the states are still in the caches of the pass that made them.
+        """Pools the C tensors [B, L, D] at once where it can: they are still in the caches of the pass that made them.
 
         `generated` keeps them until the step's commits are known: no copy, only the tensor the pass made anyway.
         """
         self._open, self._ready = ((states, plan), None) if self._only_committed else (None, self._pool(states, plan))
 
     def close_step(self, committed: torch.Tensor | None) -> Pooled | None:
-        """The mean over the positions the profile selects."""
+        """The mean over the positions the profile selects; for `generated`, over those in `committed`, [R, P] bool."""
         if self._open is not None:
             (states, plan), self._open = self._open, None
             return self._pool(states, plan, committed)
@@ -134,7 +134,7 @@ class RunningPooler(Pooler):
         self._open: Pooled | None = None
 
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
-        """Adds this pass to the mean."""
+        """Adds the states of this pass, C tensors [B, L, D], to the mean."""
         added, rows = self._added(states, plan)
         counts = rows > 0 if plan.active is None else (rows > 0) & plan.active.to(rows.device)
         if self._sum is None or self._last is None or self._count is None:
@@ -160,7 +160,7 @@ class RunningPooler(Pooler):
         return added, wanted.sum(1).to(home)
 
     def close_step(self, committed: torch.Tensor | None) -> Pooled | None:
-        """The mean after this pass; autoregressive models commit what they predict, so nothing is waited for."""
+        """The mean after this pass. These models commit what they predict, so `committed` [R, P] is not read."""
         opened, self._open = self._open, None
         return opened
 

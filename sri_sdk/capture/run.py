@@ -328,7 +328,7 @@ class Run:
             self._settings.emitter.emit(self.verdicts)
 
     def _close(self, committed: torch.Tensor | None) -> None:
-        """Looks for what was missed, and closes the last step."""
+        """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
         if self._plan is not None:
             self.fail(SILENT)
         if (reason := self._coverage.missed_passes()) is not None:
@@ -375,7 +375,10 @@ class Run:
     # -- the first step, and failures ------------------------------------------------------------------------
 
     def _start(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
-        """The first step says how many requests there are, and whether the generation suits the guard's profile."""
+        """The first step says how many requests there are, and whether the generation suits the guard's profile.
+
+        `input_ids` [B, L] int64 are the tokens of its pass.
+        """
         if self._recorder is not None:
             return
         requests = len(plan.positions if plan.rows is None else plan.rows)
@@ -402,7 +405,10 @@ class Run:
 
 
 def _tokens(result: Any) -> torch.Tensor | None:
-    """The token ids a generation method returns: a tensor, an output with `sequences`, or a pair with a count."""
+    """The [R, L] token ids a generation method returns: a tensor, an output with `sequences`, or a pair with a count.
+
+    None = it returns nothing of the kind.
+    """
     if isinstance(result, tuple) and not hasattr(result, "sequences"):
         result = result[0] if result else None
     found = getattr(result, "sequences", result)

@@ -29,7 +29,7 @@ class Start:
     """Per prompt: response tokens that stand at the end of its prompt; empty where the sampler makes all of it."""
 
     def texts(self, hook: Hook, tokenizer: Any, draft: torch.Tensor) -> list[str]:
-        """What the response of each prompt reads as, with what it was started with; `draft` is a step's."""
+        """The text of each response, including what it was started with; `draft` [B, P] int64 is that of a step."""
         texts = hook.decode(tokenizer, draft)
         for row, spoken in enumerate(self.spoken):
             if spoken:
@@ -86,7 +86,7 @@ def start(hook: Hook, tokenizer: Any, sampler: Sampler, prompts: Sequence[Prompt
 
 
 def _refuse_full(response: torch.Tensor, hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
-    """A canvas must hold what was started, and leave something to generate."""
+    """A canvas must have room for the started `response` [B, P] int64, and for something to generate."""
     canvas, mask = sampler.canvas(), hook.mask_id()
     for prompt, row in zip(prompts, response.tolist(), strict=True):
         fixed = [token != mask for token in row]

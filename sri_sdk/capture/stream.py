@@ -66,6 +66,11 @@ class SignalStream:
 
         Progress may begin beyond the first cell, where a response was started: there is no step before, and those cells
         hold the first one.
+
+        Args:
+            first: [R] int64, cell that each request's step begins in.
+            active: [R] bool, requests the step belongs to.
+            phi: [R, C, D] float32 pooled states.
         """
         for row in np.flatnonzero(active):
             held, stop = self._last[row]

@@ -205,7 +205,10 @@ def build_detector(section: PluginSection) -> Detector:
 
 
 def _interpolated(scores: NDArray[np.float64], alpha: float) -> tuple[float, str]:
-    """The papers' threshold and its name; it promises nothing about the next generation."""
+    """The papers' threshold over harmless scores [N] float64, and its name.
+
+    It promises nothing about the next generation.
+    """
     return float(np.quantile(scores, 1 - alpha)), f"interpolated {1 - alpha:.1%} quantile"
 
 

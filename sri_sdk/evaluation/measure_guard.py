@@ -109,7 +109,10 @@ def _clustered(found: ClusterRate) -> Rate:
 def _sides(
     guard: GuardScores, found: Mapping[str, Generations], attacks: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Prompt], list[Prompt]]:
-    """Scores of successful attacks and of harmless test generations, and their prompts."""
+    """Scores of successful attacks [P] and of harmless test generations [N], float64, and the prompts of both.
+
+    Higher = more suspicious.
+    """
     scores, prompts = [np.empty(0)], []
     for name in attacks:
         part, own = found[attack_group(name)], guard.scores[attack_group(name)]

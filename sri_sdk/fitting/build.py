@@ -242,7 +242,14 @@ def _golden(
     threshold: Threshold,
     by_rule: Mapping[str, Floats] = {},
 ) -> Golden:
-    """`by_rule` are inputs that every reader makes again by rule, so the bundle does not store them."""
+    """Asks the graph for its answers to G golden rows: scores [G] float32 in the detector's unit, and [G] bool, valid.
+
+    Args:
+        run: the graph in onnxruntime.
+        stored: inputs by name, [G, ...] each, that the bundle stores.
+        threshold: says how far a score may differ in another runtime.
+        by_rule: inputs [G, ...] float32 that every reader makes again by rule, so the bundle does not store them.
+    """
     score, valid = run(["score", "valid"], {**stored, **by_rule})
     tolerance = np.where(valid, threshold.allowed(score), 0).astype(np.float32)
     return Golden(stored, score, valid, tolerance)

@@ -171,6 +171,9 @@ class Collector:
             prompts: of all batches.
             key: everything the batches depend on.
             make: generates one batch.
+
+        Yields:
+            The prompts of a batch, and what `make` gave for them: arrays [...] of any shape by name, and notes.
         """
         store = Store(self.cache, stage, key)
         for start in range(0, len(prompts), self.batch_size):

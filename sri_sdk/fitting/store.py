@@ -47,7 +47,10 @@ class Store:
         self.folder = root / f"{stage.replace(' ', '-')}-{digest(dict(key))[:16]}"
 
     def load(self, name: str) -> Batch | None:
-        """A batch; None if it was not written, or is damaged: then it is made again."""
+        """A batch: arrays [...] by name, shapes and dtypes as saved, and its notes.
+
+        None = it was not written, or is damaged: then it is made again.
+        """
         from safetensors import SafetensorError, safe_open
 
         path = self.folder / f"{name}.safetensors"
@@ -61,7 +64,7 @@ class Store:
             return None
 
     def save(self, name: str, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> None:
-        """Writes a batch, whole or not at all; `load` gives it back bit for bit."""
+        """Writes a batch of arrays [...] of any shape and dtype, whole or not at all; `load` is its exact inverse."""
         from safetensors.numpy import save_file
 
         with replacing(self.folder / f"{name}.safetensors") as made:

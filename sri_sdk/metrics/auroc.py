@@ -75,6 +75,11 @@ class _Ranks:
 
     @classmethod
     def of(cls, positives: NDArray[Any], negatives: NDArray[Any]) -> Self:
+        """Ranks [P] scores of positives among [N] scores of negatives; higher = more suspicious.
+
+        Raises:
+            ValueError: a score is NaN.
+        """
         above, beneath = np.asarray(positives), np.asarray(negatives)
         missing = int(np.isnan(above).sum()), int(np.isnan(beneath).sum())
         if any(missing):
@@ -102,7 +107,7 @@ def _sides(ranks: _Ranks, clusters: tuple[Sequence[str], Sequence[str]]) -> tupl
 def _draws(
     sides: tuple[Clusters, Clusters], seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:  # fmt: skip
-    """Weights of the positives and of the negatives, one pair per draw."""
+    """[P] int64 weights of the positives and [N] of the negatives: how often each is in a draw. One pair per draw."""
     random = np.random.default_rng(seed)
     for _ in range(RESAMPLES):
         yield sides[0].weights(random), sides[1].weights(random)

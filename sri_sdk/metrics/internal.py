@@ -132,7 +132,7 @@ def _incomplete(name: str, sigma: NDArray[np.floating], silent: NDArray[np.bool_
 
 
 def _seen(sigma: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
-    """The finite rows, and how many are not."""
+    """The finite rows of sigma [N, T], as [n, T], and how many rows are not."""
     if sigma.ndim != 2 or not sigma.shape[1]:
         raise ValueError(f"signals: {sigma.shape}; needed: [N, T] of one layer, T at least 1")
     whole = np.isfinite(sigma).all(axis=1)

@@ -158,7 +158,7 @@ def tpr_at_fpr(
 
 
 def _draws(caught: Floats, benign: Floats, fpr: float, sides: tuple[Clusters, Clusters], seed: int) -> Iterator[float]:
-    """TPR of each draw, at the threshold of that draw."""
+    """TPR of each draw, at the threshold of that draw: scores [P] of attacks against [N] of harmless generations."""
     random = np.random.default_rng(seed)
     order = np.argsort(benign, kind="stable")
     ascending = benign[order]

@@ -102,7 +102,10 @@ class DetectorCase:
         return np.concatenate([self.values(TEST, 2), self.values(TEST, 3, DIP)])
 
     def training(self, *, labelled: bool, seed: int = 1) -> tuple[Floats, NDArray[np.int64] | None]:
-        """What fit() takes; a labelled detector gets as many attacks."""
+        """What fit() takes: [N, T, C] signals in the detector's domain; a labelled detector gets as many attacks.
+
+        The labels are [N] int64, 0 = harmless, 1 = attack; None = unlabelled.
+        """
         harmless = self.values(TRAIN, seed)
         if not labelled:
             return harmless, None
@@ -140,7 +143,7 @@ class DetectorCase:
         return scores
 
     def one_by_one(self, run: RunGraph, values: Floats, length: int | None = None) -> Floats:
-        """As `ask`, one row per call: what production does."""
+        """[N, T, C] -> [N] scores as `ask` gives them, one row per call: what production does."""
         return np.concatenate([self.ask(run, values[i : i + 1], length) for i in range(len(values))])
 
     # -- a fresh process -------------------------------------------------------------------------------------
@@ -157,7 +160,10 @@ class DetectorCase:
         return None
 
     def restored_scores(self) -> Floats:
-        """[2 * TEST]: by the saved and restored state, in a fresh process where the class can be imported there."""
+        """[N] float32 scores of `both` by the saved and restored state.
+
+        In a fresh process, where the class can be imported there.
+        """
         found = type(self.fitted)
         with tempfile.TemporaryDirectory(prefix="sri-check-") as folder:
             state = Path(folder) / "state.npz"

@@ -86,6 +86,12 @@ def observe(
 ) -> Observed:
     """Generates under watch, and records every pass.
 
+    Args:
+        case: hook and model.
+        generate: gives [B, L] token ids; None = the case's own.
+        encoded: the prompts; None = the case's own.
+        edit: replaces [B, L, D] outputs of the final norm; None = they stay as they are.
+
     Raises:
         ConformanceError: the hook failed while it watched.
     """

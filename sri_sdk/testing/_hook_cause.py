@@ -72,7 +72,7 @@ def check_rows(case: HookCase, generate: Generate | None = None) -> None:
 def _hint(
     case: HookCase, generate: Generate | None, aim: Aim, vector: torch.Tensor, token: int, found: list[tuple[int, int]]
 ) -> str:
-    """What the map may have got wrong; tries the rows next to the one it named."""
+    """What the map may have got wrong: tries the rows next to the one it named, with the planted `vector` [D]."""
     expected = (aim.request, aim.position)
     if expected in found:
         return " Other positions must not hang on this row."

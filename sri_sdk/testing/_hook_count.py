@@ -81,7 +81,7 @@ def a_row_ends_early(case: HookCase) -> None:
 
 
 def _suggested(tokens: torch.Tensor) -> str:
-    """A token after which one response would end while another goes on; nothing where there is none."""
+    """A token of [B, P] responses after which one would end while another goes on; empty where there is none."""
     rows = tokens.tolist()
     for at in range(1, tokens.shape[1] - 1):
         for number, row in enumerate(rows):

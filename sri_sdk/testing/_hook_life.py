@@ -36,7 +36,7 @@ def fits_own_model(case: HookCase) -> None:
 
 
 def tokens_unchanged(case: HookCase, generate: Generate) -> None:
-    """Bit-identical tokens with and without a watch."""
+    """Bit-identical token ids [B, L] with and without a watch."""
     free, again = (generate(copy_of(case.encoded)) for _ in range(2))
     _equal(case, free, again, "two runs without a watch differ; a case must give the same tokens each time")
     with watch(case.hook.model, hook=case.hook):

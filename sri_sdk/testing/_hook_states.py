@@ -223,5 +223,5 @@ def silence_is_reported(case: HookCase) -> None:
 
 
 def relative(found: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """Largest difference, in units of the largest number wanted."""
+    """Largest difference between two arrays of one shape [..., D], as a share of the largest number wanted."""
     return float(np.abs(found - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))

@@ -107,7 +107,10 @@ class PromisesPerItem(Promises[Case], Generic[Case, Item]):
 
     @abstractmethod
     def answers(self, items: Sequence[Item], case: Case | None = None) -> Answers:
-        """What the plugin of the case, or of `self.case`, gives for a copy of the list; fails where that is wrong."""
+        """What the plugin of the case, or of `self.case`, gives for a copy of the list: [N], one answer per item.
+
+        Fails where that is wrong.
+        """
 
     @abstractmethod
     def named(self, item: Item) -> str:
@@ -118,11 +121,11 @@ class PromisesPerItem(Promises[Case], Generic[Case, Item]):
         return repr(answer)
 
     def moved(self, found: Answers, wanted: Answers) -> list[int]:
-        """Where answers differ."""
+        """Where two lists or arrays [N] of answers differ."""
         return [at for at, (one, two) in enumerate(zip(found, wanted, strict=True)) if one != two]
 
     def same(self, how: str, found: Answers, wanted: Answers) -> None:
-        """Fails where answers to the first of `items` differ."""
+        """Fails where answers [N] to the first N of `items` differ."""
         if moved := self.moved(found, wanted):
             at = moved[0]
             self.fail(

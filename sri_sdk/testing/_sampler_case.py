@@ -43,7 +43,7 @@ def run(
         case: the sampler and what it drives.
         rows: the prompts to generate for; None = all.
         interventions: step -> what is asked for after it.
-        response: started responses of all prompts, as `Encoded.response`; None = all begin empty.
+        response: [B, P] int64 tensor, started responses of all prompts, as `Encoded.response`; None = all begin empty.
     """
     encoded, ids = replace(case.encoded, response=response), list(case.prompt_ids)
     if rows is not None:

@@ -184,10 +184,11 @@ class _Checks(PromisesPerItem[BaselineCase, Generation]):
         return case
 
     def answers(self, items: Sequence[Generation], case: BaselineCase | None = None) -> Floats:
+        """[N] float64 scores, given a copy of the list."""
         return self.asked(list(items), case)
 
     def asked(self, generations: list[Generation], case: BaselineCase | None = None) -> Floats:
-        """What score() gives of the list itself, if it may be given."""
+        """[N] float64 scores that score() gives for the list itself, not a copy; fails where they are malformed."""
         baseline = self.subject(case or self.case)
         found: Any = self.attempt(
             f"score(): of {len(generations)} generations: raises", lambda: baseline.score(generations)
@@ -203,7 +204,7 @@ class _Checks(PromisesPerItem[BaselineCase, Generation]):
         return scores
 
     def moved(self, found: Answers, wanted: Answers) -> list[int]:
-        """Where scores differ by more than rounding; NaN equals NaN."""
+        """Where scores [N] differ by more than rounding; NaN equals NaN."""
         one, two = np.array(found), np.array(wanted)
         scale = float(np.abs(two[np.isfinite(two)]).max(initial=1.0))
         close = np.isclose(one, two, rtol=ROUNDING, atol=ROUNDING * scale, equal_nan=True)

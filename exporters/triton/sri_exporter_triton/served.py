@@ -86,7 +86,17 @@ def _check_steps(client: Client, bundle: Bundle, model: str) -> float:
 
 
 def _steps(client: Client, model: str, phi: NDArray[np.float32], steps: list[int]) -> list[Mapping[str, NDArray[Any]]]:
-    """One sequence from start to end, under a unique id."""
+    """One sequence from start to end, under a unique id.
+
+    Args:
+        client: the server.
+        model: its name there.
+        phi: [1, C, D] float32 pooled states, the same at every step.
+        steps: cell that each step is in.
+
+    Returns:
+        Per step, `score` and `valid` of its one row.
+    """
     name = f"sri-check-{uuid.uuid4()}"
     return [
         client.infer(
@@ -107,7 +117,10 @@ def _golden_inputs(bundle: Bundle, graph: str) -> Inputs:
 
 
 def _compare(client: Client, bundle: Bundle, graph: str, answer: Mapping[str, NDArray[Any]], rows: slice) -> float:
-    """The largest difference as a share of the tolerance; 0 where the tolerance is."""
+    """The largest difference as a share of the tolerance; 0 where the tolerance is 0.
+
+    `answer` gives `score` and `valid` of N golden rows, [N] or [N, 1]; `rows` says which rows those are.
+    """
     golden = bundle.manifest.golden[graph]
     expected, tolerance, valid = (x.unpack()[rows] for x in (golden.score, golden.tolerance, golden.valid))
     score, answered = answer["score"].ravel(), answer["valid"].ravel()

@@ -27,7 +27,8 @@ def logits_of(
         device: where the model is.
 
     Yields:
-        Index of the row, and its logits [len(row), V] in the model's dtype; those at place i predict token i + 1.
+        Index of the row, and its logits [L, V] in the model's dtype, L the row's length; those at place i predict
+        token i + 1.
     """
     import torch
 

@@ -65,7 +65,7 @@ class Blocks:
         self._requests, self._leaving = [self._requests[row] for row in keep], []
 
     def _stored(self, ids: torch.Tensor) -> None:
-        """The prompt's whole blocks, or a block that is done."""
+        """The prompt's whole blocks, or a block that is done: [b, L] int64 ids of a pass without a hole."""
         if self._canvas is not None and ids.shape[1] != self._block:
             raise sri_sdk.SriError(
                 f"a pass of {ids.shape[1]} tokens without a hole, in blocks of {self._block}: watch one generation at "
@@ -82,7 +82,7 @@ class Blocks:
     # -- places ----------------------------------------------------------------------------------------------
 
     def _place(self, holes: torch.Tensor) -> int:
-        """Where in the block the rows of this pass stand; takes note of the holes they show."""
+        """Where in the block the rows of this pass stand; takes note of the holes they show, [b, L] bool on the CPU."""
         width = holes.shape[1]
         if self._block is None:
             self._block = width  # The first step of a generation shows its block whole.
@@ -106,7 +106,12 @@ class Blocks:
         return at
 
     def _begin(self, holes: torch.Tensor, ids: torch.Tensor) -> Canvas:
-        """Where the responses begin: as the call said, else behind what the first step shows of a single prompt."""
+        """Where the responses begin: as the call said, else behind what the first step shows of a single prompt.
+
+        Args:
+            holes: [b, L] bool tensor on the CPU, tokens that are the mask.
+            ids: [b, L] int64 tensor.
+        """
         lengths = self._lengths
         if lengths is None:
             tail = int((~holes[0]).long().cumprod(0).sum())
@@ -121,7 +126,10 @@ class Blocks:
         return Canvas(lengths.to(ids.device), None, self.mask)
 
     def _step(self, canvas: Canvas, ids: torch.Tensor, at: int) -> StepPlan:
-        """A request takes part if the sub-block in work has a hole in its row; other rows wait, or have gone."""
+        """The plan of a pass over [b, L] ids, which begins at column `at` of the block in work.
+
+        A request takes part if the sub-block in work has a hole in its row; other rows wait, or have gone.
+        """
         import torch
 
         assert self._holes is not None and self._block is not None

@@ -83,9 +83,10 @@ class FastDllmHook(BlockHook):
         return blocks.plan(call.input_ids, run)
 
     def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
-        """As usual; of a watched call, without a last token that came from the pass that stored the last block.
+        """As usual, for responses [B, P] int64.
 
-        What `responses` put behind the shorter ones does not count.
+        In a watched call, a last token that came from the pass that stored the last block does not count. Nor does what
+        `responses` put behind the shorter ones.
         """
         real = (tokens >= 0).sum(1).tolist()
         found = [min(pair) for pair in zip(super().lengths(tokens, run), real, strict=True)]

@@ -102,9 +102,9 @@ class BlockHook(sri_sdk.Hook):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """One pass without a cache, block-causal by the real position of each token: padding changes nothing.
+        """One pass over [B, L] ids without a cache, block-causal by the real position of each token: padding is inert.
 
-        Where the canvas ends within a block, the rest of that block is shown as masks.
+        Where the canvas ends within a block, the rest of that block is shown as masks. Logits are [B, L, V].
         """
         if use_cache or cache is not None:
             raise ConfigError(f"{type(self).__name__}.forward(): driven passes keep no cache; leave out use_cache.")

@@ -91,6 +91,11 @@ class SdarHook(BlockHook):
         """The response begins at the first hole of the first step, behind what is left of the prompt.
 
         Columns are those of the cache, which is padded in a batch: rows that begin together stay together.
+
+        Args:
+            first: column of the pass's first row.
+            masked: [R, L] bool tensor, tokens that are the mask.
+            run: takes note of the canvas.
         """
         if not bool(masked.any(1).all()):
             raise sri_sdk.SriError(

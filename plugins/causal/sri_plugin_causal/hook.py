@@ -148,7 +148,7 @@ class CausalHook(sri_sdk.Hook):
         return positions.masked_fill(~mask, PADDING)
 
     def lengths(self, tokens: torch.Tensor, run: sri_sdk.RunView | None = None) -> list[int]:
-        """Tokens up to the one that ended each response, by the end tokens of the call where there was one."""
+        """Tokens of responses [B, P] up to the one that ended each, by the call's own end tokens if it had any."""
         ends = set(self.eos_ids() if run is None or run.eos_ids is None else run.eos_ids)
         return [next((i + 1 for i, t in enumerate(row) if t in ends), len(row)) for row in tokens.tolist()]
 
@@ -183,7 +183,7 @@ class CausalHook(sri_sdk.Hook):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """As the base says.
+        """As the base says: [B, L] ids in, [B, L, V] logits out.
 
         Raises:
             SriError: the model keeps its cache elsewhere, and without it would go on from one token.

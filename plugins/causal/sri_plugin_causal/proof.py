@@ -95,7 +95,10 @@ def _looks_back_only(model: Any, states: torch.Tensor) -> str:
 
 @contextmanager
 def _recorded(norm: Any, states: list[torch.Tensor], head: Any, read: list[torch.Tensor]) -> Iterator[None]:
-    """Keeps what the norm puts out and what the head reads, in this thread: others may be generating."""
+    """Keeps what the norm puts out and what the head reads, tensors [B, L, D], one per call.
+
+    Only of this thread: others may be generating.
+    """
     thread = threading.get_ident()
 
     def keep(into: list[torch.Tensor], value: Any) -> None:

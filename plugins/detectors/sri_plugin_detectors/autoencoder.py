@@ -134,7 +134,7 @@ class AutoencoderDetector(sri_sdk.Detector):
         return {"shape": np.array(self._shape), "centre": self._centre, "inverse": self._inverse, **layers}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """Takes what `state()` gave."""
+        """Takes what `state()` gave: `shape` [2], `centre` and `inverse` [T * C], and `w<i>` and `b<i>` per layer."""
         self._shape = (int(state["shape"][0]), int(state["shape"][1]))
         self._centre, self._inverse = state["centre"], state["inverse"]
         count = sum(name.startswith("w") for name in state)

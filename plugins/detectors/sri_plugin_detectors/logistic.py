@@ -109,13 +109,13 @@ class LogisticDetector(sri_sdk.Detector):
         return graph.reduce_sum(clipped * self._weights, [1]) + self._bias
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """What the fit learnt: `shape` (2,) int64 = T and C, `weights` (T * C,) and `bias` (1,) float32."""
+        """What the fit learnt: `shape` [2] int64 = T and C, `weights` [T * C] and `bias` [1] float32."""
         if self._shape is None:
             raise ScoringError("logistic: not fitted, so there is nothing to save. Call fit() first.")
         return {"shape": np.array(self._shape), "weights": self._weights, "bias": self._bias}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """Takes what `state()` gave."""
+        """Takes the arrays that `state()` gave: `shape` [2], `weights` [T * C] and `bias` [1]."""
         self._shape = (int(state["shape"][0]), int(state["shape"][1]))
         self._weights, self._bias = state["weights"], state["bias"]
         return self

@@ -179,7 +179,10 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """Always refused: a step sees a canvas, the cache of what came before it, and its own last guess."""
+        """Always refused: [B, L] token ids are not enough.
+
+        A step sees a canvas, the cache of what came before it, and its own last guess.
+        """
         raise SriError(
             "DiffusionGemma cannot be run on tokens alone: a pass takes canvas, encoder cache and last guess. Use the "
             "sampler diffusion-gemma, or the model's own generate()."

@@ -192,7 +192,10 @@ class DreamHook(sri_sdk.Hook):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """One pass as Dream's sampler makes it: padding neither sees nor is seen, and counts no place. No cache."""
+        """One pass over [B, L] ids as Dream's sampler makes it: padding neither sees nor is seen, and counts no place.
+
+        No cache; logits are [B, L, V].
+        """
         if attention_mask is None or bool(attention_mask.all()):
             return ForwardOutput(self.model(input_ids=input_ids, attention_mask="full").logits)
         real = attention_mask.bool()

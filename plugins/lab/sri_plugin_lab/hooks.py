@@ -107,7 +107,10 @@ class LabDiffusionHook(_LabHook):
         )  # fmt: skip
 
     def _second_half_is_unconditional(self, masked: torch.Tensor, start: int) -> bool:
-        """Whether the second half of the batch has no prompt: only masks and padding before the canvas."""
+        """Whether the second half of the batch has no prompt, by `masked` [B, L] bool.
+
+        If so, the column before the canvas, `start - 1`, is masked in all its rows and in none of the first half.
+        """
         batch = len(masked)
         return batch % 2 == 0 and start > 0 and bool(masked[batch // 2 :, start - 1].all()) and not bool(
             masked[: batch // 2, start - 1].any()

@@ -80,7 +80,7 @@ class Batch:
 
 
 def batch_of(lesson: str, rng: random.Random, tokenizer: PreTrainedTokenizerFast, size: int = BATCH) -> Batch:
-    """Draw `size` examples of a lesson and turn them into ids."""
+    """Draws `size` examples of a lesson and turns them into ids, [B, P] prompts and [B, R] responses, B = size."""
     pairs = [EXAMPLES[lesson](rng) for _ in range(size)]
     prompt, mask = encode(tokenizer, [text for text, _ in pairs])
     eos = tokenizer.eos_token_id
@@ -95,6 +95,9 @@ def diffusion_loss(
 
     Without the weight 1/t of the likelihood bound (arXiv 2502.09992): the optimum is the same at every ratio, and the
     gradient has less noise.
+
+    Returns:
+        Scalar tensor, nats per masked token, a mean over the batch's responses [B, R].
     """
     size, length = batch.response.shape
     # Evenly spread ratios with one random offset: the same law with far less noise from batch to batch.
@@ -109,7 +112,11 @@ def diffusion_loss(
 
 
 def causal_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """Next-token cross-entropy of the response up to and including its first <eos>."""
+    """Next-token cross-entropy of the responses [B, R], each up to and including its first <eos>.
+
+    Returns:
+        Scalar tensor, nats per token.
+    """
     length = batch.response.shape[1]
     mask = torch.cat([batch.mask, torch.ones_like(batch.response)], 1)
     ids = torch.cat([batch.prompt, batch.response], 1)

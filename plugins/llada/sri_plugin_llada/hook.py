@@ -160,7 +160,10 @@ class LladaHook(sri_sdk.Hook):
         return None
 
     def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
-        """As everywhere; where responses begin in different columns (padding on the right), each from its own."""
+        """As everywhere, for [B, L] token ids.
+
+        Where responses begin in different columns (padding on the right), each counts from its own.
+        """
         canvas = None if run is None else Canvas.of(run)
         if canvas is not None and canvas.start is None and canvas.size and tokens.shape[1] > canvas.size:
             import torch
@@ -194,11 +197,11 @@ class LladaHook(sri_sdk.Hook):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """One pass over the whole sequence, without a cache. Positions are relative, so padding moves nothing."""
+        """One pass over whole sequences [B, L], without a cache. Positions are relative, so padding moves nothing."""
         return ForwardOutput(self.model(input_ids=input_ids, **self._padding(attention_mask)).logits)
 
     def _padding(self, attention_mask: torch.Tensor | None) -> dict[str, Any]:
-        """What hides padding from attention; nothing where there is none."""
+        """The argument that hides padding from attention, made of a mask [B, L], 0 = padding; empty without padding."""
         # The model's own forward looks at the mask from the host too.
         if attention_mask is None or bool(attention_mask.all()):
             return {}

@@ -125,7 +125,7 @@ class Llada2Hook(sri_sdk.Hook):
         return None
 
     def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
-        """Tokens of each response up to its end, where a prompt in front of it is left out.
+        """Tokens of each response up to its end, where a prompt in front of it is left out; `tokens` are [B, L].
 
         dllm's samplers return it, and so does LLaDA2.0's own `generate` as first published, but only if it stops early.
         """
@@ -157,7 +157,10 @@ class Llada2Hook(sri_sdk.Hook):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """One pass as the model's own `generate` makes it: blocks see themselves and what is before them. No cache."""
+        """One pass over [B, L] ids as the model's own `generate` makes it; logits are [B, L, V]. No cache.
+
+        Blocks see themselves and what is before them.
+        """
         import torch
 
         if use_cache or cache is not None:

@@ -130,7 +130,7 @@ class MaskedLmHook(sri_sdk.Hook):
         return canvas.plan(ids, shift=self.shift())
 
     def _find(self, ids: torch.Tensor, mask_id: int, run: sri_sdk.RunView) -> Canvas | None:
-        """The canvas of a first pass; None = it has no mask."""
+        """The canvas of a first pass over [B, L] ids; None = it has no mask."""
         behind = (ids != mask_id).flip(1).long().cumprod(1).flip(1).bool()
         # Shorter rows may be filled up on the right, with an end token or padding: nothing is ever found there.
         found = Canvas.find(ids.masked_fill(behind, -1), mask_id, pad_id=-1, run=run)
@@ -179,7 +179,10 @@ class MaskedLmHook(sri_sdk.Hook):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """One pass; no cache. Positions count from each row's first real token, in the family's own numbering."""
+        """One pass over [B, L] ids, logits [B, L, V]; no cache.
+
+        Positions count from each row's first real token, in the family's own numbering.
+        """
         import torch
 
         from sri_sdk.records import ForwardOutput

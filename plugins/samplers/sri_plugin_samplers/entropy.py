@@ -19,7 +19,7 @@ class EntropySampler(ConfidenceSampler):
     order = "entropy"
 
     def confidence(self, logits: torch.Tensor, guess: torch.Tensor, random: RowRandom) -> torch.Tensor:
-        """Negative entropy in nats, at most 0; a `threshold` is one, too."""
+        """[B, R] float32: negative entropy in nats, at most 0; a `threshold` is in the same unit."""
         likely = logits.softmax(-1)
         # The published form, epsilon included: with another one near ties fall otherwise.
         return (likely * (likely + 1e-10).log()).sum(-1)

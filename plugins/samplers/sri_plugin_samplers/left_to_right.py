@@ -19,7 +19,7 @@ class LeftToRightSampler(MaskedSampler):
     order = "left-to-right"
 
     def confidence(self, logits: torch.Tensor, guess: torch.Tensor, random: RowRandom) -> torch.Tensor:
-        """The further left, the higher."""
+        """[B, R] float32: minus the column of each position, so the further left, the higher."""
         import torch
 
         places = torch.arange(guess.shape[1], device=guess.device, dtype=logits.dtype)

@@ -19,5 +19,5 @@ class LowConfidenceSampler(ConfidenceSampler):
     order = "low-confidence"
 
     def confidence(self, logits: torch.Tensor, guess: torch.Tensor, random: RowRandom) -> torch.Tensor:
-        """Probability of the predicted token."""
+        """[B, R] float32: probability of the predicted token."""
         return logits.softmax(-1).gather(-1, guess[..., None])[..., 0]

@@ -19,6 +19,6 @@ class MarginSampler(ConfidenceSampler):
     order = "margin"
 
     def confidence(self, logits: torch.Tensor, guess: torch.Tensor, random: RowRandom) -> torch.Tensor:
-        """Probability of the likeliest token, less that of the second."""
+        """[B, R] float32: probability of the likeliest token, less that of the second."""
         first, second = logits.softmax(-1).topk(2, dim=-1).values.unbind(-1)
         return first - second

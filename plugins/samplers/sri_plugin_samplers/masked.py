@@ -282,7 +282,7 @@ class ConfidenceSampler(MaskedSampler):
         return confidence / self.config.order_temperature + noise
 
     def _faster(self, commit: torch.Tensor, confidence: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-        """All above the threshold, if they are at least as many as scheduled (LLaDA2, SDAR)."""
+        """[B, W] bool: all above the threshold, if they are at least as many as scheduled (LLaDA2, SDAR)."""
         if self.config.threshold is None:
             return commit
         sure = allowed & (confidence > self.config.threshold)

@@ -19,5 +19,5 @@ class RandomSampler(MaskedSampler):
     order = "random"
 
     def confidence(self, logits: torch.Tensor, guess: torch.Tensor, random: RowRandom) -> torch.Tensor:
-        """Uniform."""
+        """[B, R] float32, uniform in (0, 1)."""
         return random.uniform(guess.shape[1:], guess.device)

@@ -44,10 +44,10 @@ class ToyDetector(sri_sdk.Detector):
         return graph.reduce_sum(gap * gap, [1, 2]) * (1.0 / self._mean.size)
 
     def state(self) -> Mapping[str, NDArray[Any]]:
-        """What `fit` learnt."""
+        """What `fit` learnt: `mean` [T, C] float32, in sigma."""
         return {"mean": self._mean}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """The inverse of `state`."""
+        """The inverse of `state`: takes `mean` [T, C] float32."""
         self._mean = state["mean"]
         return self

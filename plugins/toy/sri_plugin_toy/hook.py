@@ -127,7 +127,7 @@ class ToyHook(sri_sdk.Hook):
         return ids
 
     def decode(self, tokenizer: Any, tokens: torch.Tensor) -> list[str]:
-        """One text per row."""
+        """One text per row of [B, P] token ids."""
         return [tokenizer.decode(row) for row in tokens.tolist()]
 
     def mask_id(self) -> int | None:

@@ -18,7 +18,7 @@ class Cache:
         return self.layers[0][0].shape[1] if self.layers else 0
 
     def append(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Adds columns to one layer."""
+        """Adds columns to one layer: keys and values [B, L, D]."""
         if layer == len(self.layers):
             self.layers.append((keys, values))
         else:
@@ -26,7 +26,7 @@ class Cache:
             self.layers[layer] = (torch.cat([old[0], keys], 1), torch.cat([old[1], values], 1))
 
     def replace(self, layer: int, at: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Overwrites columns of one layer, from column `at` on."""
+        """Overwrites columns of one layer, from column `at` on, with keys and values [B, L, D]."""
         for old, new in zip(self.layers[layer], (keys, values), strict=True):
             old[:, at : at + new.shape[1]] = new
 

@@ -28,7 +28,7 @@ def prompts(*lengths: int) -> Encoded:
 
 
 def seeded(generate: Any, encoded: Encoded, **options: Any) -> torch.Tensor:
-    """The same call with sampling, from a seed of its own."""
+    """The same call with sampling, from a seed of its own: [B, L] token ids."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         tokens: torch.Tensor = generate(encoded, **options)

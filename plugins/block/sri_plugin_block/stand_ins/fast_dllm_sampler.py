@@ -195,7 +195,7 @@ def _put(text: torch.Tensor, token: torch.Tensor, column: int, rows: torch.Tenso
 
 
 def _moved(logits: torch.Tensor) -> torch.Tensor:
-    """Row i predicts token i + 1; the first row stands for itself, and is never asked."""
+    """[B, L, V] logits, one row later: row i predicts token i + 1; the first stands for itself, and is never asked."""
     return torch.cat([logits[:, :1], logits[:, :-1]], 1)
 
 
@@ -208,6 +208,6 @@ def _draw(logits: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch
 
 
 def _stopped(response: torch.Tensor, stop_token: int, mask_id: int) -> bool:
-    """Whether a stop token stands with nothing open before it."""
+    """Whether the first stop token found in [B, L] ids has nothing open before it, in any row."""
     ends = (response == stop_token).nonzero()
     return bool(len(ends)) and not bool((response[:, : int(ends[0, 1])] == mask_id).any())

@@ -48,7 +48,7 @@ def end_early(model: Any, encoded: Encoded) -> None:
 
 
 def generate(model: Any, encoded: Encoded, **options: Any) -> torch.Tensor:
-    """transformers' own call, greedy."""
+    """transformers' own call, greedy: [B, L] token ids, the prompt first."""
     asked = {"max_new_tokens": TOKENS, "do_sample": False, "pad_token_id": PAD, **options}
     tokens: torch.Tensor = model.generate(encoded.input_ids, attention_mask=encoded.attention_mask, **asked)
     return tokens

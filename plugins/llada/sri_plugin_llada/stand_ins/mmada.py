@@ -16,12 +16,15 @@ class MMadaModelLM(LLaDAModelLM):
         self, idx: torch.Tensor, max_new_tokens: int = 16, steps: int = 8, block_length: int = 8,
         eot_token: int | None = None, mask_id: int = MASK, attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:  # fmt: skip
-        """Stops behind a block at whose end every row has `eot_token`; later blocks stay masked."""
+        """[B, L] prompts -> [B, L + max_new_tokens], the prompt first.
+
+        Stops behind a block at whose end every row has `eot_token`; later blocks stay masked.
+        """
         return generate(
             self, idx, attention_mask, steps=steps, gen_length=max_new_tokens, block_length=block_length,
             mask_id=mask_id, stop=eot_token,
         )  # fmt: skip
 
     def t2i_generate(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Draws; here it only would."""
+        """Would draw an image; this one returns its [B, L] ids."""
         return input_ids

@@ -52,7 +52,7 @@ class Tokenizer:
         return [6 + ord(sign) % 40 for sign in text]
 
     def apply_chat_template(self, chats: list[list[dict[str, str]]], **_: Any) -> dict[str, torch.Tensor]:
-        """What the messages of each chat say, padded on the left."""
+        """What the messages of each chat say, padded on the left: `input_ids` and `attention_mask`, [B, L] int64."""
         rows = [self.encode(" ".join(message["content"] for message in chat)) for chat in chats]
         width = max(map(len, rows))
         return {
@@ -280,5 +280,5 @@ def _rotated(x: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
 
 
 def _as_floats(seen: torch.Tensor | None) -> torch.Tensor | None:
-    """[B, 1, L or 1, L] bool, True = seen, as a number to add to the scores."""
+    """[B, 1, Q, L] bool, True = seen and Q = 1 or L, as a float32 number to add to the attention scores."""
     return None if seen is None else torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, LOWEST)

@@ -110,7 +110,18 @@ def _commit(
     x: torch.Tensor, logits: torch.Tensor, first: int, stop: int, end: int, count: int | None,
     threshold: float | None, mask_id: int,
 ) -> None:  # fmt: skip
-    """Fills in what the pass over the columns [first, stop) decides, of those before `end`."""
+    """Fills in what the pass over the columns from `first` to `stop` decides, of those before `end`.
+
+    Args:
+        x: [1, L] int64 tensor, changed in place.
+        logits: [1, stop - first, V] of these columns.
+        first: column the pass begins at.
+        stop: column behind its last.
+        end: column behind the block in work.
+        count: positions to fill; None = by `threshold`.
+        threshold: confidence that suffices.
+        mask_id: token of a position that is open.
+    """
     shown = x[:, first:stop]
     guess, sure = _guess(logits, 0.0, "low_confidence")
     open_ = shown == mask_id

@@ -96,7 +96,7 @@ class LLaDA2MoeModelLM(nn.Module):
         return self.lm_head
 
     def prepare_inputs_for_generation(self, input_ids: torch.Tensor, **options: Any) -> dict[str, Any]:
-        """As transformers' models have it; PEFT asks for it."""
+        """As transformers' models have it, for [B, L] ids; PEFT asks for it."""
         return {"input_ids": input_ids, **options}
 
     def forward(
@@ -157,7 +157,10 @@ class LLaDA21(LLaDA2MoeModelLM):
         editing_threshold: float = 0.9, max_post_steps: int = 16, eos_id: int = END, mask_id: int = MASK,
         num_to_transfer: int = 1,
     ) -> torch.Tensor:  # fmt: skip
-        """LLaDA2.1's loop; see `LLaDA2MoeModelLM.generate`. Steps per block are not limited."""
+        """LLaDA2.1's loop: [1, L] prompt -> [1, P] response, P at most gen_length; see `LLaDA2MoeModelLM.generate`.
+
+        Steps per block are not limited.
+        """
         loop = Loop(self, inputs, temperature, block_length, gen_length, eos_id, mask_id)
         for window in loop.windows():
             sweeps, columns = 0, torch.arange(window.shape[1] - block_length, window.shape[1], device=self.device)
@@ -201,7 +204,7 @@ class Loop:
             yield self._ids[:, : self._shown]
 
     def guess(self, window: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens of the last block [block], and their probabilities."""
+        """[1, W] window -> tokens [L] of its last block, L its length, and [L] probabilities of those tokens."""
         shown = window.shape[1]
         places = torch.arange(shown, device=window.device)[None]
         # `self.forward`, as published: hooks on the root do not run.
@@ -222,14 +225,14 @@ class Loop:
         return bool(len(at)) and not bool((ids[: at[0]] == self._mask).any())
 
     def response(self) -> torch.Tensor:
-        """What was generated so far, up to the first end token."""
+        """[1, P] ids: what was generated so far, up to the first end token."""
         ids = self._ids[:, self._prompt : self._prompt + self._length]
         at = (ids[0] == self._end).nonzero()
         return ids[:, : at[0] + 1] if len(at) else ids
 
 
 def surest(open_: torch.Tensor, sure: torch.Tensor, threshold: float, count: int) -> torch.Tensor:
-    """[block] bool: all open positions above the threshold, or else the `count` surest ones."""
+    """[L] bool: all open positions of a block above the threshold, or else the `count` surest ones."""
     above = open_ & (sure > threshold)
     if above.sum() >= count:
         return above

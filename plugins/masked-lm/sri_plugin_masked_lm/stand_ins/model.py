@@ -78,7 +78,7 @@ def generate(
     model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, *, tokens: int = TOKENS, steps: int = STEPS,
     **options: Any,
 ) -> torch.Tensor:  # fmt: skip
-    """Masks behind the prompts, filled in by `fill`."""
+    """[B, L] prompts -> [B, L + tokens]: masks behind the prompts, filled in by `fill`."""
     masks = input_ids.new_full((len(input_ids), tokens), MASK)
     ids, real = torch.cat([input_ids, masks], 1), torch.cat([attention_mask, torch.ones_like(masks)], 1)
     return fill(model, ids, real, steps=steps, **options)
