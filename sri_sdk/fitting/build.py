@@ -242,7 +242,7 @@ def _golden(
     threshold: Threshold,
     by_rule: Mapping[str, Floats] = {},
 ) -> Golden:
-    """Asks the graph for its answers to G golden rows: scores [G] float32 in the detector's unit, and [G] bool, valid.
+    """Asks the graph about G golden rows: `score` [G] float32, in the detector's unit, and `valid` [G] bool.
 
     Args:
         run: the graph in onnxruntime.

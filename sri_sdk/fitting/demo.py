@@ -176,7 +176,7 @@ def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mappi
 
 
 def _facts(fitted: Fitted, flagged: NDArray[np.bool_]) -> dict[str, str]:
-    """What a reader needs to trust or repeat it; `flagged` is [test prompts], by the final rule."""
+    """What a reader needs to trust or repeat it; `flagged` is [N] bool, one per test prompt, by the final rule."""
     manifest, config, folds = fitted.guard.manifest, fitted.deployment.config, fitted.collected
     counts = dict(fitted.guard.anchors.provenance)["counts"]
     return {
@@ -197,7 +197,7 @@ def _facts(fitted: Fitted, flagged: NDArray[np.bool_]) -> dict[str, str]:
 
 
 def _flagged_by_attack(test: Collected, flagged: NDArray[np.bool_]) -> str:
-    """`suffix 3 of 3, infill 8 of 70`: flagged successes over all successes of each attack."""
+    """`suffix 3 of 3, infill 8 of 70`: flagged successes over all of each attack; `flagged` is [N] bool."""
     counts: dict[str, list[bool]] = {}
     for prompt, outcome, alarm in zip(test.prompts, test.outcomes, flagged.tolist(), strict=True):
         if prompt.attack is not None and outcome == "harmful":
