@@ -14,10 +14,6 @@ ARRAY = re.compile(r"\b(?:NDArray|np\.ndarray|ArrayLike|torch\.Tensor|Tensor)\b"
 AXIS = r"(?:\.\.\.|\*?\w+(?: ?[-+*/] ?\w+)*)"
 SHAPE = re.compile(rf"\[(?P<axes>{AXIS}(?:, {AXIS})*)\]|\([a-z]+(?:, [a-z]+)+\)")
 
-NOT_YET = ("sri_sdk/report",)
-"""Folders and files that the rule does not cover yet. This list only shrinks: a new entry is a mistake, and
-`test_the_list_of_exceptions_shrinks` asks for the removal of one that has nothing left to mend."""
-
 
 def names_a_shape(docstring: str) -> bool:
     """Whether some bracket lists axes: not an interval such as `[0, 1]`, and not the extra in `sri-sdk[sign]`."""
@@ -72,13 +68,7 @@ def offenders() -> list[str]:
 
 
 def test_a_function_on_arrays_names_their_shape() -> None:
-    unsaid = [offender for offender in offenders() if not offender.startswith(NOT_YET)]
-    assert not unsaid, "name shape, dtype and unit of the arrays in these docstrings, such as `[N, T, C] float32`"
-
-
-def test_the_list_of_exceptions_shrinks() -> None:
-    mended = [place for place in NOT_YET if not any(offender.startswith(place) for offender in offenders())]
-    assert not mended, "nothing is left to mend here: take these off NOT_YET"
+    assert not offenders(), "name shape, dtype and unit of the arrays in these docstrings, such as `[N, T, C] float32`"
 
 
 def test_an_interval_is_not_a_shape() -> None:

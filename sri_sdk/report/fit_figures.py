@@ -115,7 +115,10 @@ def _group(axes: Axes, row: int, group: ScoreGroup, threshold: float, theme: The
 
 
 def _score_scale(axes: Axes, scores: NDArray[np.float64], threshold: float) -> None:
-    """Linear, unless a few scores are so large that the others would share one pixel: then logarithmic far from 0."""
+    """Linear, unless a few scores are so large that the others would share one pixel: then logarithmic far from 0.
+
+    `scores` is [N] float64, finite, of all groups together.
+    """
     reach = np.r_[scores, threshold] if np.isfinite(threshold) else scores
     if not len(reach):
         return
