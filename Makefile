@@ -8,7 +8,7 @@ READY := .venv/.ready
 # everything else as constraints.txt has it.
 OTHERS := 4.57.6 4.52.4
 FAMILIES := baselines block causal diffusion-gemma dream judges lab llada llada2 masked-lm samplers toy
-FAMILY_TESTS := $(FAMILIES:%=plugins/%) tests/capture tests/test_canvas.py tests/test_checkpoint.py tests/test_structure.py tests/test_window.py
+FAMILY_TESTS := $(FAMILIES:%=plugins/%) tests/capture tests/canvas tests/test_checkpoint.py tests/test_structure.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code fuzz compare-runtimes triton

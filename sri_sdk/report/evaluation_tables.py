@@ -1,4 +1,7 @@
-"""The numbers behind the figures, as tables: the page, the Markdown file and `sri eval` show the same ones."""
+"""The numbers behind the figures, as tables: the page, the Markdown file and `sri eval` show the same ones.
+
+The guard table has a file of its own, `sri_sdk.metrics.guard_table`.
+"""
 
 from __future__ import annotations
 
