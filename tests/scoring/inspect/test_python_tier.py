@@ -10,6 +10,8 @@ from tests.scoring.crafted import node
 from tests.scoring.inspect.evil import EVIL
 
 
+# Five iterations are enough for a network whose shape alone matters.
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer.*:sklearn.exceptions.ConvergenceWarning")
 def test_what_usual_converters_write_is_allowed_in_the_tier_python():
     from skl2onnx import to_onnx
     from sklearn.ensemble import IsolationForest
