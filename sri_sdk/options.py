@@ -35,12 +35,16 @@ def parse(model: type[ModelT], data: Mapping[str, Any], *, subject: str, path: s
 def problems(err: ValidationError, model: type[BaseModel], path: str = "") -> Iterator[str]:
     """One `path: problem` per mistake pydantic found."""
     for entry in err.errors(include_url=False):
+        if entry["type"] == "too_short" and len(entry["input"]) >= entry["ctx"]["min_length"]:
+            # Pydantic counts valid items only, and has reported the others already.
+            continue
         location = _without_branches(entry["loc"], model)
         where = ".".join(str(part) for part in (*([path] if path else []), *location)) or "top level"
         yield f"{where}: {_sentence(entry, location, model)}"
 
 
 def _sentence(entry: Any, location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    found = _shown(entry["input"])
     match entry["type"]:
         case "extra_forbidden":
             allowed = _fields_at(model, location[:-1])
@@ -48,20 +52,58 @@ def _sentence(entry: Any, location: tuple[int | str, ...], model: type[BaseModel
             return f"unknown key; allowed: {listed}.{did_you_mean(str(location[-1]), allowed)}"
         case "missing":
             return "required, but missing"
-        case "model_type" | "dict_type":
-            return f"must be a mapping of keys to values, found {entry['input']!r}"
+        case "model_type" | "dict_type" | "mapping_type":
+            return f"must be a mapping of keys to values, found {found}"
+        case "list_type" | "tuple_type":
+            return f"must be a list, found {found}"
+        case "string_type":
+            quote = f"; quote it if text is meant: '{entry['input']}'" if _is_number(entry["input"]) else ""
+            return f"must be text, found {found}{quote}"
+        case "bool_type" | "bool_parsing":
+            return f"must be true or false, found {found}"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return f"must be a whole number, found {found}{_unquote(entry['input'])}"
+        case "float_type" | "float_parsing":
+            return f"must be a number, found {found}{_unquote(entry['input'])}"
+        case "converted":
+            return f"{entry['msg']}, found {found}{_unquote(entry['input'])}"
         case "literal_error":
             expected = entry["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
+            if str(entry["input"]) in expected.split(", "):
+                return f"found {found}, allowed: {entry['ctx']['expected']}{_unquote(entry['input'])}"
             hint = did_you_mean(str(entry["input"]), expected.split(", "))
-            return f"found {entry['input']!r}, allowed: {expected}.{hint}"
+            return f"found {found}, allowed: {expected}.{hint}"
         case "invalid_key":
-            return f"keys must be text, found {entry['input']!r} (YAML reads yes, no, on and off as booleans: quote it)"
+            return f"keys must be text, found {found}; quote it"
         case "too_short":
-            return f"must hold at least {entry['ctx']['min_length']} item, found {entry['input']!r}"
+            least = entry["ctx"]["min_length"]
+            return f"must hold at least {least} item{'s' if least > 1 else ''}, found {found}"
         case "value_error":
             return str(entry["ctx"]["error"])
     message = entry["msg"][:1].lower() + entry["msg"][1:]
-    return f"{message}, found {entry['input']!r}"
+    return f"{message}, found {found}"
+
+
+_SHOWN = 80
+
+
+def _shown(found: Any) -> str:
+    """A value for a message: a long one is cut, so that one mistake stays one line."""
+    text = repr(found)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _is_number(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool)
+
+
+def _unquote(found: Any) -> str:
+    """The cure for a number that was written as text."""
+    try:
+        float(found if isinstance(found, str) else "")
+    except ValueError:
+        return ""
+    return f", which is text; write {found} without quotes"
 
 
 def _without_branches(location: tuple[int | str, ...], model: type[BaseModel]) -> tuple[int | str, ...]:

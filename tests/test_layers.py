@@ -31,7 +31,7 @@ AT_TOP = {"capture": {"torch"}, "steer": {"torch"}, "testing": {"torch"}, "repor
 """Folders that are about a heavy package, and are themselves imported only by those who need it."""
 ONLY_IN = {
     "stevedore": "sri_sdk/registry.py",
-    "yaml": "sri_sdk/config/load.py",
+    "yaml": "sri_sdk/config/strict_yaml.py",
     "onnxruntime": "sri_sdk/scoring/runtime.py",
 }
 """Package -> the one file that may know it."""

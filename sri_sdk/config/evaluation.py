@@ -23,6 +23,7 @@ from sri_sdk.config.fit import (
     PromptsSection,
     Split,
     TapSection,
+    Version,
     each_once,
     smallest_calibration,
 )
@@ -164,7 +165,7 @@ def _some(found: dict[str, Any]) -> dict[str, Any]:
 class EvaluationConfig(Config):
     """One evaluation: models, attacks and guards, on the same prompts."""
 
-    version: Literal[1] = Field(description="Version of this file format.")
+    version: Version = Field(description="Version of this file format.")
     title: str = Field(default="SRI evaluation", description="Heading of the report.")
     models: Annotated[dict[Name, EvaluatedModel], AfterValidator(_some)] = Field(
         description="What is evaluated, by name. The first is the one the report begins with."

@@ -25,7 +25,8 @@ def _layer(found: Any) -> Any:
     # One check for both forms: a union of types would report one mistake as two.
     if found == "final" or (isinstance(found, int) and not isinstance(found, bool) and found >= 0):
         return found
-    raise ValueError(f"found {found!r}, allowed: final, or the number of a block counted from 0")
+    hint = did_you_mean(found.lower(), ["final"]) if isinstance(found, str) else ""
+    raise ValueError(f"found {found!r}, allowed: final, or the number of a block counted from 0.{hint}")
 
 
 def each_once(found: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -42,6 +43,15 @@ def _soft_field(found: str) -> str:
     return found
 
 
+def _version(found: Any) -> Any:
+    # To Literal, true and 1.0 are 1 as well.
+    if type(found) is int and found == CONFIG_VERSION:
+        return found
+    quoted = ", which is text; remove the quotes" if found == str(CONFIG_VERSION) else ""
+    raise ValueError(f"found {found!r}{quoted}; this release reads {CONFIG_VERSION}: write version: {CONFIG_VERSION}")
+
+
+Version = Annotated[Literal[1], BeforeValidator(_version)]
 Options = Annotated[dict[str, Any], Field(description="The plugin's own options; {} = its defaults.")]
 Split = Annotated[str, Field(min_length=1, description="Name of a split of the dataset.")]
 Harmless = Annotated[int, Field(ge=1, description="Number of harmless prompts.")]
@@ -169,7 +179,7 @@ class TrustSection(Config):
 class FitConfig(Config):
     """One deployment, from model to bundle."""
 
-    version: Literal[1] = Field(description="Version of this file format.")
+    version: Version = Field(description="Version of this file format.")
     model: ModelSection = Field(description="The model, and how it is prompted.")
     sampler: PluginSection = Field(description="Plugin of kind samplers: how responses are generated.")
     tap: TapSection = Field(description="Which hidden states become the signal.")

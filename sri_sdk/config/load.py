@@ -1,7 +1,7 @@
 """Reads YAML, checks it, and reports every mistake at once as `file: path.to.key: problem`.
 
-The only file that reads YAML. YAML is data here: no tags, no duplicate keys, nothing is executed. The checks need
-neither model weights nor torch, so `sri config check` finds in a second what a run would find after an hour.
+YAML is data here: `strict_yaml.py` reads it, and nothing is executed. The checks need neither
+model weights nor torch, so `sri config check` finds in a second what a run would find after an hour.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sri_sdk.config.check_evaluation import check_evaluation
 from sri_sdk.config.check_fit import check_fit
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.fit import FitConfig
+from sri_sdk.config.strict_yaml import MAX_BYTES, YamlProblem, read_yaml
 from sri_sdk.errors import ConfigError
 
 
@@ -67,58 +66,24 @@ def _is_evaluation(data: Mapping[str, Any]) -> bool:
 # -- reading -------------------------------------------------------------------------------------------------
 
 
-class _Loader(yaml.SafeLoader):
-    """Plain data only. Remembers keys that are written twice, so that the last one does not silently win."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self.duplicates: list[str] = []
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        first: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            line = key.start_mark.line + 1
-            if key.value in first:
-                self.duplicates.append(
-                    f"line {line}: key {key.value!r} is written twice, first on line {first[key.value]}"
-                )
-            first.setdefault(key.value, line)
-        return super().construct_mapping(node, deep)
-
-
 def _read(source: Path) -> Mapping[str, Any]:
     try:
-        text = source.read_text(encoding="utf-8")
+        with source.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise _error(source, [f"is larger than {MAX_BYTES // 1024} KB; give the path of a YAML file of settings"])
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as err:
         reason = getattr(err, "strerror", None) or "not UTF-8 text"
         raise _error(source, [f"cannot be read: {reason}. Give the path of a YAML file."]) from err
-    loader = None
     try:
-        loader = _Loader(text)
-        data = loader.get_single_data()
-    except yaml.MarkedYAMLError as err:
-        raise _error(source, [_yaml_problem(err)]) from err
-    except yaml.YAMLError as err:
-        raise _error(source, [f"not YAML: {str(err).splitlines()[0]}"]) from err
-    finally:
-        if loader is not None:
-            loader.dispose()
-    if loader.duplicates:
-        raise _error(source, loader.duplicates)
+        data = read_yaml(text)
+    except YamlProblem as err:
+        raise _error(source, list(err.problems)) from err
     if not isinstance(data, dict):
         found = "nothing" if data is None else type(data).__name__
         raise _error(source, [f"must be a mapping of keys to values, found {found}. See `sri config schema`."])
     return data
-
-
-def _yaml_problem(err: yaml.MarkedYAMLError) -> str:
-    mark = err.problem_mark or err.context_mark
-    where = f"line {mark.line + 1}" if mark else "somewhere"
-    if isinstance(err, yaml.constructor.ConstructorError) and "tag" in str(err.problem):
-        return f"{where}: {err.problem}; only plain YAML data is read, remove the tag"
-    return f"{where}: not YAML: {' '.join(str(part) for part in (err.context, err.problem) if part)}"
 
 
 def _error(source: Path, found: list[str]) -> ConfigError:
