@@ -27,6 +27,8 @@ class Detector(Plugin):
     """`portable` runs in every runtime; `python` only in onnxruntime for Python, and others refuse it by name."""
     domain: ClassVar[Domain] = "sigma"
     """Which form of the signal it reads: `sigma` in [0, 1], or the unbounded `logit`."""
+    fewest: ClassVar[int] = 1
+    """Fewest signals `fit` takes, so that a train fold that is too small is refused before anything is generated."""
 
     @abstractmethod
     def fit(self, signals: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> Self:

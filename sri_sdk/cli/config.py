@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from sri_sdk import registry
 from sri_sdk.cli.output import emit_json
+from sri_sdk.config.evaluation import EvaluationConfig
+from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_any
 from sri_sdk.config.schema import KINDS, schema
-from sri_sdk.errors import ConfigError
+from sri_sdk.errors import ConfigError, SriError
 
 
 @click.group()
@@ -19,22 +22,29 @@ def command() -> None:
 
 @command.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--no-prompts", is_flag=True, help="Check the files only; the prompts are elsewhere.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def check(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
+def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json: bool) -> None:
     """Report every mistake in FILE... as `file: path: problem`. Needs no model weights.
 
-    A file with the key `models` is an evaluation, for `sri eval`; any other is for `sri fit` and `sri run`.
+    Prompts are read and counted per fold; too few of them, or the same one in two folds, is a mistake. A file with the
+    key `models` is an evaluation, for `sri eval`; any other is for `sri fit` and `sri run`.
     """
-    problems = {str(file): _problems(file) for file in files}
+    checked = {str(file): _check(file, not no_prompts) for file in files}
     if as_json:
-        emit_json([{"file": file, "ok": not found, "problems": found} for file, found in problems.items()])
-    for file, found in problems.items():
+        emit_json(
+            [{"file": file, "ok": not found, "problems": found, "folds": folds}
+             for file, (found, folds) in checked.items()]
+        )  # fmt: skip
+    for file, (found, folds) in checked.items():
         for problem in found:
             click.echo(f"error: {problem}", err=True)
         if not found and not as_json:
             click.echo(f"{file}: ok")
-    if any(problems.values()):
+            for fold, counts in folds.items():
+                click.echo(f"  {fold}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+    if any(found for found, _ in checked.values()):
         ctx.exit(1)
 
 
@@ -51,9 +61,25 @@ def print_schema(kind: str) -> None:
     emit_json(schema(kind))
 
 
-def _problems(file: Path) -> list[str]:
+def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[str, int]]]:
+    """Every problem of a file, and how many prompts of which kind each of its folds has."""
     try:
-        load_any(file)
+        config = load_any(file)
+        # After the form: prompts are drawn as the file says.
+        return [], _count(config) if with_prompts else {}
     except ConfigError as err:
-        return list(err.problems)
-    return []
+        return [problem if problem.startswith(f"{file}: ") else f"{file}: {problem}" for problem in err.problems], {}
+    except SriError as err:
+        return [f"{file}: {err}"], {}
+
+
+def _count(config: FitConfig | EvaluationConfig) -> dict[str, dict[str, int]]:
+    from sri_sdk.fitting.folds import count_prompts, draw_folds
+
+    if isinstance(config, FitConfig):
+        dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+        return count_prompts(draw_folds(dataset, config.folds).named())
+    from sri_sdk.evaluation.datasets import Datasets
+    from sri_sdk.evaluation.groups import draw_groups
+
+    return count_prompts(draw_groups(config, Datasets(config)).named())

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from sri_sdk import registry
-from sri_sdk.config.fit import FitConfig, smallest_calibration
+from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
+from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
 from sri_sdk.errors import ConfigError, SriError, did_you_mean
 from sri_sdk.options import problems
 from sri_sdk.plugin import Config, Plugin
@@ -53,6 +54,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     found += _check_sampler(plugins["sampler"], plugins["model"])
     found += _check_exporter(plugins["export"])
     found += _check_calibration(sections.get("calibrate"), sections.get("folds"))
+    found += _check_sizes(sections.get("folds"), plugins["detector"])
     found += check_folds(sections.get("folds"), sections.get("prompts"), plugins["prompts"])
     return config, found
 
@@ -146,8 +148,24 @@ def _check_calibration(calibrate: Any, folds: Any) -> Iterator[str]:
         )
 
 
+def _check_sizes(folds: Any, detector: Any) -> Iterator[str]:
+    """Folds that are too small whatever the model answers: found now, and not after an hour of generating."""
+    if folds is None:
+        return
+    needs = [
+        ("anchors.harmless", folds.anchors.harmless, FEWEST_COUNTED, "as many must be answered to make an anchor"),
+        ("anchors.harmful", folds.anchors.harmful, FEWEST_COUNTED, "as many must be refused to make an anchor"),
+        ("reference.harmless", folds.reference.harmless, FEWEST_REFERENCE, "the online rule needs their spread"),
+    ]
+    if detector is not None:
+        needs.append(("train.harmless", folds.train.harmless, detector.fewest, f"{detector.__name__} needs them"))
+    for where, count, least, why in needs:
+        if count < least:
+            yield f"folds.{where}: found {count}, at least {least} prompts are needed, because {why}"
+
+
 def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Iterator[str]:
-    """Checks names of splits and attacks. Whether a split has enough prompts is known only when they are drawn."""
+    """Checks names of splits and attacks. Whether a split has enough prompts shows when they are drawn."""
     if folds is None or prompts is None or dataset is None:
         return
     try:

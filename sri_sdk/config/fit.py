@@ -19,6 +19,8 @@ from sri_sdk.policy import Policy
 from sri_sdk.pooling import MEANING, Pooling
 
 CONFIG_VERSION = 1
+FEWEST_COUNTED = 4
+"""Generations behind an anchor, at least. The mean of fewer says more about those prompts than about refusal."""
 
 
 def _layer(found: Any) -> Any:

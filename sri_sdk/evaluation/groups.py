@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sri_sdk.config.evaluation import FEWEST, EvaluationConfig, FromDataset
 from sri_sdk.config.fit import CalibrateSection, smallest_calibration
 from sri_sdk.evaluation.datasets import Datasets
-from sri_sdk.fitting.folds import refuse_overlap
+from sri_sdk.fitting.folds import draw, refuse_overlap
 from sri_sdk.records import Label, Prompt
 
 READ_BY_GUARDS = ("train", "reference", "calibration")
@@ -53,6 +53,13 @@ class Groups:
     harmless_sets: Mapping[str, tuple[Prompt, ...]]
     practice: Mapping[str, tuple[Prompt, ...]]
     """Attack plugin -> plain harmful prompts it may learn from."""
+
+    def named(self) -> dict[str, tuple[Prompt, ...]]:
+        """Name of each group -> its prompts. Attacks of plugins are made while a model is evaluated."""
+        plain = {name: getattr(self, name) for name in ("anchors", *READ_BY_GUARDS, HARMLESS, HARMFUL)}
+        own = {attack_group(name): prompts for name, prompts in self.own_attacks.items()}
+        sets = {set_group(name): prompts for name, prompts in self.harmless_sets.items()}
+        return {**plain, **own, **sets, **{f"practice {name}": prompts for name, prompts in self.practice.items()}}
 
     def scaled(self, share: float, calibrate: CalibrateSection) -> Groups:
         """The first prompts of every group. Groups that something is fitted on keep as many as fitting needs.
@@ -117,7 +124,7 @@ def draw_groups(config: EvaluationConfig, datasets: Datasets) -> Groups:
     for name, split, label, count in wanted:
         slices[name] = (split, label, ends[split, label], ends[split, label] + count)
         ends[split, label] += count
-    drawn = {key: dataset.prompts(*key, count) for key, count in ends.items() if count}
+    drawn = {key[:2]: made for key, made in draw(dataset, {(*k, None): n for k, n in ends.items()}).items()}
     plain = {name: tuple(drawn[split, label][a:b]) for name, (split, label, a, b) in slices.items()}
     start = slices["harmful"][2]
     own = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sri_sdk.config.fit import FoldsSection
@@ -49,11 +49,7 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
             key = (fold.split, label, attack)
             slices[name].append((*key, wanted[key], wanted[key] + count))
             wanted[key] += count
-    drawn = {
-        (split, label, attack): dataset.prompts(split, label, count, attack=attack)
-        for (split, label, attack), count in wanted.items()
-        if count
-    }
+    drawn = draw(dataset, wanted)
     made = {
         name: tuple(p for split, label, attack, a, b in parts if b > a for p in drawn[split, label, attack][a:b])
         for name, parts in slices.items()
@@ -61,6 +57,43 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
     folds = Folds(**made)
     refuse_overlap(folds.named())
     return folds
+
+
+Slice = tuple[str, Label, str | None]
+"""Split, label and attack; None = plain requests."""
+
+
+def draw(dataset: Dataset, wanted: Mapping[Slice, int]) -> dict[Slice, list[Prompt]]:
+    """The first prompts of each slice, as many as wanted.
+
+    Raises:
+        ConfigError: a slice holds too few; every such slice is a problem of its own.
+    """
+    drawn: dict[Slice, list[Prompt]] = {}
+    problems: list[str] = []
+    for (split, label, attack), count in wanted.items():
+        if not count:
+            continue
+        try:
+            drawn[split, label, attack] = found = dataset.prompts(split, label, count, attack=attack)
+        except ConfigError as err:
+            problems += [f"folds: {problem}" for problem in err.problems]
+            continue
+        if len(found) != count:
+            made = f" under attack {attack!r}" if attack else ""
+            problems.append(
+                f"folds: split {split!r} has {len(found)} {label} prompts{made}, {count} are wanted. Lower the counts "
+                "under folds, or add prompts."
+            )
+    if problems:
+        problems = list(dict.fromkeys(problems))
+        raise ConfigError(problems[0], problems)
+    return drawn
+
+
+def count_prompts(folds: Mapping[str, Iterable[Prompt]]) -> dict[str, dict[str, int]]:
+    """Fold -> how many prompts it has that are `harmless`, `harmful`, or under an attack of that name."""
+    return {name: dict(Counter(p.attack or p.label for p in prompts)) for name, prompts in folds.items() if prompts}
 
 
 def refuse_overlap(folds: Mapping[str, tuple[Prompt, ...]]) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sri_plugin_lab.dataset import LabDataset
 
 from sri_sdk.cli import main
+from sri_sdk.records import Prompt
+from tests.fitting.conftest import SMALL, write_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 WRONG = "version: 1\nsead: 3\n"
@@ -34,7 +37,43 @@ def test_check_prints_json_for_programs(tmp_path: Path) -> None:
 def test_check_accepts_deployments_and_evaluations() -> None:
     files = [str(CONFIGS / "lab-diffusion.yaml"), str(CONFIGS / "lab.yaml")]
     done = CliRunner().invoke(main, ["config", "check", *files])
-    assert (done.exit_code, done.output.splitlines()) == (0, [f"{file}: ok" for file in files])
+    assert done.exit_code == 0
+    assert [line for line in done.output.splitlines() if not line.startswith("  ")] == [f"{file}: ok" for file in files]
+
+
+def test_check_reads_and_counts_the_prompts_of_each_fold(tmp_path: Path) -> None:
+    file = str(write_config(tmp_path))
+    assert CliRunner().invoke(main, ["config", "check", file]).output.splitlines()[1:] == [
+        "  anchors: 12 harmless, 12 harmful", "  train: 20 harmless", "  reference: 20 harmless",
+        "  calibration: 19 harmless", "  test: 8 harmless, 8 harmful",
+    ]  # fmt: skip
+    (entry,) = json.loads(CliRunner().invoke(main, ["config", "check", "--json", file]).stdout)
+    assert entry["folds"]["anchors"] == {"harmless": 12, "harmful": 12}
+
+
+def test_check_finds_every_split_with_too_few_prompts_and_may_leave_prompts_alone(tmp_path: Path) -> None:
+    folds = {**SMALL["folds"], "train": {"split": "fit", "harmless": 10**7},
+             "calibration": {"split": "calibration", "harmless": 10**7}}  # fmt: skip
+    file = str(write_config(tmp_path, folds=folds))
+    done = CliRunner().invoke(main, ["config", "check", file])
+    assert done.exit_code == 1
+    assert [line.startswith(f"error: {file}: folds: ") for line in done.stderr.splitlines()] == [True, True]
+    assert CliRunner().invoke(main, ["config", "check", "--no-prompts", file]).exit_code == 0
+
+
+def test_check_finds_a_request_that_is_in_two_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def same(self, split, label, count, *, attack=None):
+        return [Prompt(f"{split}-{label}-{i}", f"{label} {i}", label) for i in range(count)]
+
+    monkeypatch.setattr(LabDataset, "prompts", same)
+    done = CliRunner().invoke(main, ["config", "check", str(write_config(tmp_path))])
+    assert done.exit_code == 1 and "prompt(s) of 'calibration' also stand in 'anchors'" in done.stderr
+
+
+def test_a_dataset_that_gives_fewer_prompts_than_asked_for_is_found(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(LabDataset, "prompts", lambda self, split, label, count, *, attack=None: [])
+    done = CliRunner().invoke(main, ["config", "check", str(write_config(tmp_path))])
+    assert "split 'calibration' has 0 harmless prompts, 19 are wanted" in done.stderr
 
 
 def test_check_reads_a_file_with_models_as_an_evaluation(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from sri_sdk import registry
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
 
@@ -178,6 +180,24 @@ def test_a_delta_takes_more_calibration_prompts(tmp_path: Path) -> None:
     (problem,) = problems(written(tmp_path, calibrate={"alpha": 0.01, "delta": 0.05}))
     assert "folds.calibration.harmless to at least 299" in problem
     load_config(written(tmp_path, calibrate={"alpha": 0.01, "delta": 0.05}, folds__calibration__harmless=299))
+
+
+def test_folds_that_are_too_small_whatever_the_model_answers_are_found_before_it_is_loaded(tmp_path: Path) -> None:
+    small = {"folds__anchors__harmless": 3, "folds__anchors__harmful": 1, "folds__reference__harmless": 19}
+    found = problems(written(tmp_path, **small, folds__train__harmless=15))
+    assert [problem.partition(",")[0] for problem in found] == [
+        "folds.anchors.harmless: found 3", "folds.anchors.harmful: found 1", "folds.reference.harmless: found 19",
+        "folds.train.harmless: found 15",
+    ]  # fmt: skip
+    enough = {"folds__anchors__harmless": 4, "folds__anchors__harmful": 4, "folds__reference__harmless": 20}
+    load_config(written(tmp_path, **enough, folds__train__harmless=16))
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "logistic", "toy"])
+def test_what_a_detector_says_it_needs_is_what_its_fit_needs(name: str) -> None:
+    detector = registry.build("detectors", name)
+    signals = np.random.default_rng(0).random((detector.fewest, 4, 1), dtype=np.float32)
+    detector.fit(signals)
 
 
 def test_pooling_must_suit_the_hooks_scheme(tmp_path: Path) -> None:

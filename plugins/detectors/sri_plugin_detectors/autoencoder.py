@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ class AutoencoderDetector(sri_sdk.Detector):
         epochs: int = Field(300, ge=1, description="Passes over the training signals.")
         seed: int = Field(0, ge=0, description="Seed of the initial weights and of the order of training.")
 
+    fewest: ClassVar = FEWEST
+
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self._shape: tuple[int, int] | None = None
@@ -62,9 +64,9 @@ class AutoencoderDetector(sri_sdk.Detector):
             ScoringError: too few signals, NaN or infinity in one, or all of them equal.
             MissingExtra: scikit-learn is not installed.
         """
-        if len(signals) < FEWEST:
+        if len(signals) < self.fewest:
             raise ScoringError(
-                f"autoencoder: {len(signals)} signals, at least {FEWEST} are needed and a few hundred are better. "
+                f"autoencoder: {len(signals)} signals, at least {self.fewest} are needed and a few hundred are better. "
                 "Give the training fold more harmless prompts."
             )
         refuse_non_finite("autoencoder", signals)

@@ -26,6 +26,7 @@ class LogisticDetector(sri_sdk.Detector):
     """
 
     domain: ClassVar = "logit"
+    fewest: ClassVar = 2
 
     class Config(sri_sdk.Config):
         """Options."""
@@ -53,8 +54,10 @@ class LogisticDetector(sri_sdk.Detector):
             MissingExtra: scikit-learn is not installed, and there are labels of both classes.
         """
         refuse_non_finite("logistic", signals)
-        if len(signals) < 2:
-            raise ScoringError(f"logistic: {len(signals)} signal(s), at least 2 are needed. Use more prompts.")
+        if len(signals) < self.fewest:
+            raise ScoringError(
+                f"logistic: {len(signals)} signal(s), at least {self.fewest} are needed. Use more prompts."
+            )
         self._shape = None
         flat = np.clip(signals.reshape(len(signals), -1).astype(np.float64), -self.config.clip, self.config.clip)
         centre, spread = flat.mean(axis=0), np.sqrt(flat.var(axis=0) + 1e-6)
