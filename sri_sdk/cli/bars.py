@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from sri_sdk.errors import MissingExtra
 
@@ -13,9 +19,24 @@ if TYPE_CHECKING:
     from sri_sdk.fitting.collect import Progress
 
 
+EVERY = 30.0
+"""Seconds between two lines of one stage, where there is no terminal."""
+
+
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """One bar per stage, with generations per second and the time left."""
+    """One bar per stage on a terminal, else plain lines with the time; what a fit says of itself stands between."""
+    if sys.stderr.isatty():
+        with _bars() as (progress, say), _logged(say):
+            yield progress
+    else:
+        with _logged(_say):
+            yield _lines()
+
+
+@contextmanager
+def _bars() -> Iterator[tuple[Progress, Callable[[str], None]]]:
+    """One bar per stage, with generations per second and the time left; and how to print a line above them."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -27,7 +48,8 @@ def progress_bars() -> Iterator[Progress]:
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     tasks: dict[str, Any] = {}
-    bars = Bars(*columns, console=Console(stderr=True))
+    console = Console(stderr=True)
+    bars = Bars(*columns, console=console)
 
     def advance(stage: str, done: int, total: int) -> None:
         # Shown from the first generation on: a mistake found before that is one clean line.
@@ -37,10 +59,58 @@ def progress_bars() -> Iterator[Progress]:
         bars.update(tasks[stage], completed=done)
 
     try:
-        yield advance
+        yield advance, lambda line: console.print(line, markup=False, highlight=False)
     finally:
         if tasks:
             bars.stop()
+
+
+def _lines() -> Progress:
+    """A line when a stage begins and ends, and one every `EVERY` seconds in between."""
+    from sri_sdk.fitting.forecast import words
+
+    begun: dict[str, tuple[float, int]] = {}
+    said: dict[str, float] = {}
+
+    def advance(stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        started, first = begun.setdefault(stage, (now, done))
+        if stage in said and done < total and now - said[stage] < EVERY:
+            return
+        said[stage] = now
+        pace = ""
+        if done > first and now > started:
+            rate = (done - first) / (now - started)
+            pace = f", {rate:.3g}/s" + (f", about {words((total - done) / rate)} left in this stage" * (done < total))
+        _say(f"{stage} {done} of {total}{pace}")
+
+    return advance
+
+
+def _say(line: str) -> None:
+    click.echo(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}", err=True)
+
+
+@contextmanager
+def _logged(say: Callable[[str], None]) -> Iterator[None]:
+    """What `sri_sdk.fitting` logs, from information on, is said here."""
+
+    class Here(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            mark = "warning: " if record.levelno >= logging.WARNING else ""
+            say(f"{mark}{record.getMessage()}")
+
+    log, handler = logging.getLogger("sri_sdk.fitting"), Here()
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
 
 
 def prepare_libraries() -> None:

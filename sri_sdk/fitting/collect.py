@@ -23,6 +23,7 @@ from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.fitting.deployment import Deployment, Tapped
 from sri_sdk.fitting.store import Batch, Store
+from sri_sdk.fitting.tally import Tally, refuse_few
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
@@ -32,6 +33,10 @@ from sri_sdk.sampler import Sampler
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, prompts done and prompts in all."""
+
+
+EARLY_BATCHES = 2
+"""Batches of the anchors after each of which the outcomes are said; by then both classes have been seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +115,49 @@ class Collector:
 
         Raises:
             CaptureError: a generation could not be watched whole, or a state is not usable.
-            ConfigError: a class has no usable generation.
+            ConfigError: too few generations of a class count; found as soon as it is certain.
         """
         key = self.key(prompts)
         store = Store(self.cache, "anchors", key)
         grid = self._grid()
         builder = AnchorBuilder((grid.cells, len(self.settings.layers), self.hook.hidden_size()))
-        done = 0
-        if (saved := store.load("sums")) is not None:
+        tally = Tally("anchors", prompts, self.judge)
+        kept: list[str] = []
+        # Without outcomes an older release wrote it, which took the batches in another order.
+        if (saved := store.load("sums")) is not None and "outcomes" in saved[1]:
             builder.restore(saved[0])
-            done = int(saved[1]["done"])
+            kept = saved[1]["outcomes"]
+        order = both_classes_first(prompts, self.batch_size)
         settings = replace(self.settings, keep_states=True)
-        for start in range(done, len(prompts), self.batch_size):
-            self.progress("anchors", start, len(prompts))
+        done = 0
+        for number, start in enumerate(order):
+            self.progress("anchors", done, len(prompts))
             batch = prompts[start : start + self.batch_size]
-            driven, outcomes = self.generate(batch, settings)
-            for prompt, trace, outcome in zip(batch, driven.run.traces, outcomes, strict=True):
-                builder.add(prompt.label, outcome, grid.place(trace.phi, trace.clock), prompt_id=prompt.id)
-            store.save("sums", builder.state(), {"done": start + len(batch)})
+            outcomes: Sequence[Outcome]
+            if done < len(kept):
+                outcomes = words(codes(kept[done : done + len(batch)]))
+            else:
+                driven, outcomes = self.generate(batch, settings)
+                for prompt, trace, outcome in zip(batch, driven.run.traces, outcomes, strict=True):
+                    builder.add(prompt.label, outcome, grid.place(trace.phi, trace.clock), prompt_id=prompt.id)
+                kept = [*kept, *outcomes]
+                store.save("sums", builder.state(), {"outcomes": kept})
+            done += len(batch)
+            tally.add(batch, outcomes)
+            if number < EARLY_BATCHES:
+                tally.say()
+            tally.anchors()
         self.progress("anchors", len(prompts), len(prompts))
+        if len(order) > EARLY_BATCHES:
+            tally.say()
         provenance = {
             "prompts_digest": key["prompts"],
             "judge": {"name": self.judge_name, "version": self.judge.version},
             "seed": self.seed,
         }
-        return builder.build(self.fingerprint, provenance)
+        anchors = builder.build(self.fingerprint, provenance)
+        refuse_few(anchors.provenance["counts"])
+        return anchors
 
     def signals(self, stage: str, prompts: Sequence[Prompt], anchors: Anchors) -> Collected:
         """Signals and outcomes of a fold.
@@ -156,7 +179,12 @@ class Collector:
             return {"sigma": signals.sigma, "logit": signals.logit, "outcomes": codes(outcomes)}, {}
 
         key = {**self.key(prompts), "anchors": anchors.digest}
-        parts = [arrays for _, (arrays, _) in self.batches(stage, prompts, key, make)]
+        tally, parts = Tally(stage, prompts, self.judge), []
+        for batch, (arrays, _) in self.batches(stage, prompts, key, make):
+            parts.append(arrays)
+            tally.add(batch, words(arrays["outcomes"]))
+            tally.refusals()
+        tally.say()
         sigma, logit, outcomes = (np.concatenate([part[k] for part in parts]) for k in ("sigma", "logit", "outcomes"))
         made = Signals(tuple(p.id for p in prompts), sigma, logit, self.printed(anchors))
         return Collected(tuple(prompts), made, words(outcomes))
@@ -256,3 +284,14 @@ class Collector:
             "seed": self.seed,
             "batch_size": self.batch_size,
         }
+
+
+def both_classes_first(prompts: Sequence[Prompt], size: int) -> list[int]:
+    """Where the batches of the anchors start, in the order they are generated: the first of each class, then the rest.
+
+    Prompts of one class lie together, and a model that refuses nothing must not show after half of the fold.
+    """
+    starts = list(range(0, len(prompts), size))
+    firsts = [next(at for at, p in enumerate(prompts) if p.label == label) for label in {p.label for p in prompts}]
+    early = sorted({at // size * size for at in firsts})
+    return early + [start for start in starts if start not in early]

@@ -25,6 +25,8 @@ from sri_sdk.fitting.build import calibrate
 from sri_sdk.fitting.collect import Collected, Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
+from sri_sdk.fitting.forecast import Forecast
+from sri_sdk.fitting.tally import log
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Verdict
 from sri_sdk.scoring.guard import ANCHORS, Guard
@@ -67,9 +69,11 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         folds = draw_folds(dataset, config.folds)
     # A folder that cannot be written is found now, not after an hour of generating.
     out.mkdir(parents=True, exist_ok=True)
+    log.info("loading the model of hook %s; then %s prompts", config.model.hook, sum(map(len, folds.named().values())))
     with timed("model"):
         deployment = Deployment.open(config)
-    collector = Collector.of(deployment, out / "cache", progress)
+    generated = {name: p for name, p in folds.named().items() if not (recalibrate and name in ("anchors", "train"))}
+    collector = Collector.of(deployment, out / "cache", Forecast(sum(map(len, generated.values())), progress))
     with timed("anchors"):
         anchors = _old_anchors(out, deployment) if recalibrate else collector.anchors(folds.anchors)
     collected = {}
