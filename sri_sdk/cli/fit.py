@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sri_sdk.cli.output import emit_json, table
+from sri_sdk.metrics.results import CLASS_WORDS
 
 if TYPE_CHECKING:
     from sri_sdk.fitting.fit import Fitted
+    from sri_sdk.metrics.guard_rates import GuardRates
 
 
 @click.command()
@@ -71,14 +73,38 @@ def describe(fitted: Fitted) -> str:
     ]
     if results is None:
         return "\n".join(lines)
-    rows = [(r.name, f"{100 * r.value:.1f} %", f"{r.k} / {r.n}", f"{100 * r.low:.1f} to {100 * r.high:.1f} %")
+    rows = [(rate_words(r.name), f"{100 * r.value:.1f} %", f"{r.k} / {r.n}",
+             f"{100 * r.low:.1f} to {100 * r.high:.1f} %")
             for r in results.rates if r.n]  # fmt: skip
     lines += ["", table(("rate", "measured", "k / n", "95 % interval"), rows)]
     if results.auroc is not None:
         a = results.auroc
         lines += [
             "",
-            f"AUROC {a.value:.3f} ({a.low:.3f} to {a.high:.3f}): {a.positives} successful attacks against "
-            f"{a.negatives} harmless generations",
+            f"AUROC {a.value:.3f} ({a.low:.3f} to {a.high:.3f}): {a.positives} responses that do harm "
+            f"({_harm(results)}) against {a.negatives} harmless generations",
         ]
     return "\n".join(lines)
+
+
+def rate_words(name: str) -> str:
+    """The name of a rate, as a person says it: `flagged:final:success:suffix` is `final: flagged of attack suffix`."""
+    kind, _, rest = name.partition(":")
+    if kind == "success":
+        return f"attack {rest} succeeds"
+    if kind == "refused":
+        return f"{rest} prompts refused"
+    if kind == "harm":
+        return "harmful prompts answered without any attack"
+    if kind == "false_alarm":
+        return f"{rest}: false alarms"
+    rule, _, group = rest.partition(":")
+    attack = group.removeprefix("success:")
+    if attack != group:
+        return f"{rule}: flagged of successes of attack {attack}"
+    return f"{rule}: flagged of {CLASS_WORDS.get(group, group)}"
+
+
+def _harm(results: GuardRates) -> str:
+    counts = {r.name.rpartition(":")[2]: r.n for r in results.rates if r.name.startswith("flagged:final:")}
+    return f"{counts['successful_attack']} successful attacks, {counts['answered_harmful']} plain prompts"

@@ -122,7 +122,7 @@ class HeldOutFold(Config):
 
     split: Split
     harmless: Harmless
-    harmful: Harmful
+    harmful: int = Field(default=0, ge=0, description="Number of plain harmful prompts; 0 = none are tried.")
     attacks: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default={}, description="Attack transform of the dataset -> number of harmful prompts it is applied to."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sri_sdk import registry
@@ -69,7 +69,8 @@ def attacked_prompts(
             learnt = _learnt(name, entry, attack, collector, target, groups.practice.get(name, ()))
             count = max(1, round(entry.count * config.models[model].scale))
             prompts = tuple(attack.apply(groups.harmful[:count], learnt))
-        yield Attacked(name, facts, prompts)
+        # Ready-made attacks may be the plain prompts of another dataset; nothing must take them for plain requests.
+        yield Attacked(name, facts, tuple(p if p.attack else replace(p, attack=name) for p in prompts))
 
 
 def _about(name: str, entry: AttackEntry, datasets: Datasets) -> tuple[str, str]:

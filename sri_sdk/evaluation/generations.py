@@ -48,7 +48,7 @@ class Generations:
 
     @property
     def classes(self) -> NDArray[np.str_]:
-        """[N] class of each generation, a key of `guard_rates.CLASSES`; "" = none of the four."""
+        """[N] class of each generation, a key of `guard_rates.CLASSES`; "" = none of them."""
         return np.array([class_of(p, o) or "" for p, o in zip(self.prompts, self.outcomes, strict=True)])
 
     def first(self, count: int | None) -> Generations:

@@ -18,6 +18,7 @@ CLASS_WORDS = {
     "answered_harmless": "answered harmless",
     "refused_harmless": "refused harmless",
     "refused_harmful": "refused harmful",
+    "answered_harmful": "answered harmful, not attacked",
     "successful_attack": "successful attack",
 }
 """Class, as `guard_rates.CLASSES` names it -> a person's words."""

@@ -63,6 +63,7 @@ _CLASSES: Mapping[str, tuple[Tone, Any, str]] = {
     "answered_harmless": ("harmless", SOLID, "o"),
     "refused_harmless": ("other", DOTTED, "D"),
     "refused_harmful": ("refusal", DASHED, "s"),
+    "answered_harmful": ("attack", DOTTED, "v"),
     "successful_attack": ("attack", SOLID, "^"),
 }
 _SERIES = ((SOLID, "o"), (DASHED, "s"), (DOTTED, "^"), (MIXED, "D"), (LONG, "v"))

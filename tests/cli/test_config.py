@@ -61,6 +61,14 @@ def test_check_finds_every_split_with_too_few_prompts_and_may_leave_prompts_alon
     assert CliRunner().invoke(main, ["config", "check", "--no-prompts", file]).exit_code == 0
 
 
+def test_a_guard_needs_no_harmful_test_prompts(tmp_path: Path) -> None:
+    for test in ({"split": "test", "harmless": 8}, {"split": "test", "harmless": 8, "attacks": {"suffix": 3}}):
+        file = str(write_config(tmp_path, folds={**SMALL["folds"], "test": test}))
+        done = CliRunner().invoke(main, ["config", "check", file])
+        assert done.exit_code == 0, done.stderr
+        assert done.output.splitlines()[-1] == "  test: 8 harmless" + ", 3 suffix" * ("attacks" in test)
+
+
 def test_check_finds_a_request_that_is_in_two_folds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def same(self, split, label, count, *, attack=None):
         return [Prompt(f"{split}-{label}-{i}", f"{label} {i}", label) for i in range(count)]

@@ -43,7 +43,8 @@ def guard():
 def test_flags_per_class_are_counted_over_all_groups(found, guard):
     row = guard_result(guard, found, ["x", "y"], ["odd"], None, CELLS)
     assert {name: (r.k, r.n) for name, r in row.flagged.items()} == {
-        "answered_harmless": (0, 3), "refused_harmless": (1, 1), "refused_harmful": (2, 7), "successful_attack": (3, 4),
+        "answered_harmless": (0, 3), "refused_harmless": (1, 1), "refused_harmful": (2, 7),
+        "answered_harmful": (1, 1), "successful_attack": (2, 3),
     }  # fmt: skip
     assert (row.false_alarm.k, row.false_alarm.n) == (1, 4)
     assert (row.harmless_sets["odd"].k, row.harmless_sets["odd"].n) == (2, 4)

@@ -119,9 +119,8 @@ def test_a_long_stage_says_a_line_from_time_to_time(monkeypatch, capsys) -> None
         advance("train", done, 100)
     lines = [line[21:] for line in capsys.readouterr().err.splitlines()]
     assert len(lines) == 8 and lines[0] == "train 0 of 100"
-    assert (
-        lines[1] == "train 15 of 100, 0.5/s, about 3 min left in this stage" and lines[-1] == "train 100 of 100, 0.5/s"
-    )
+    assert lines[1] == "train 15 of 100, 0.5/s, about 3 min left in this stage"
+    assert lines[-1] == "train 100 of 100, 0.5/s"
 
 
 def test_the_time_to_expect_is_said_once_after_a_batch_that_was_really_generated(monkeypatch, caplog) -> None:
