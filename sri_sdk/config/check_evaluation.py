@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sri_sdk import registry
-from sri_sdk.config.check_fit import check_fit, check_plugin, has
+from sri_sdk.config.check_fit import check_fit, check_plugin, check_train, has
 from sri_sdk.config.evaluation import EvaluationConfig, FromDataset
 from sri_sdk.errors import SriError
 from sri_sdk.options import problems
@@ -78,7 +78,10 @@ def _check_plugins(config: EvaluationConfig) -> Iterator[str]:
         named.append((f"guards.{name}.{part}", "name", kind, getattr(guard, part)))
     for path, key, kind, entry in named:
         written = {key: getattr(entry, key), "options": entry.options}
-        yield from check_plugin(path, key, kind, written)[1]
+        plugin, mistakes = check_plugin(path, key, kind, written)
+        yield from mistakes
+        if kind == "detectors" and plugin is not None:
+            yield from check_train(config.folds.train.harmless, plugin)
 
 
 def _check_prompts(config: EvaluationConfig) -> Iterator[str]:

@@ -157,11 +157,20 @@ def _check_sizes(folds: Any, detector: Any) -> Iterator[str]:
         ("anchors.harmful", folds.anchors.harmful, FEWEST_COUNTED, "as many must be refused to make an anchor"),
         ("reference.harmless", folds.reference.harmless, FEWEST_REFERENCE, "the online rule needs their spread"),
     ]
-    if detector is not None:
-        needs.append(("train.harmless", folds.train.harmless, detector.fewest, f"{detector.__name__} needs them"))
     for where, count, least, why in needs:
         if count < least:
             yield f"folds.{where}: found {count}, at least {least} prompts are needed, because {why}"
+    if detector is not None:
+        yield from check_train(folds.train.harmless, detector)
+
+
+def check_train(count: int, detector: Any) -> Iterator[str]:
+    """Whether the train fold has as many prompts as a detector needs."""
+    if count < detector.fewest:
+        yield (
+            f"folds.train.harmless: found {count}, at least {detector.fewest} prompts are needed, because "
+            f"{detector.__name__} learns from them"
+        )
 
 
 def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Iterator[str]:

@@ -67,7 +67,9 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     with timed("prompts"):
         dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
         folds = draw_folds(dataset, config.folds)
-    # A folder that cannot be written is found now, not after an hour of generating.
+    # What a plugin refuses, and a folder that cannot be written, is found now, not after an hour of generating.
+    detector: Detector = registry.build("detectors", config.detector.name, config.detector.options)
+    exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     out.mkdir(parents=True, exist_ok=True)
     log.info("loading the model of hook %s; then %s prompts", config.model.hook, sum(map(len, folds.named().values())))
     with timed("model"):
@@ -82,12 +84,10 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
             with timed(name):
                 collected[name] = collector.signals(name, prompts, anchors)
     with timed("detector"):
-        detector: Detector = registry.build("detectors", config.detector.name, config.detector.options)
         if recalibrate:
             restore_detector(out, detector, config.detector.name, anchors)
         else:
             detector.fit(collected["train"].signals.domain(detector.domain))
-    exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     with timed("calibrate"):
         calibrated = calibrate(
             detector, config.detector.name, collected["reference"].signals, collected["calibration"].signals,

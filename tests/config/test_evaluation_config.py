@@ -52,6 +52,8 @@ def test_either_kind_of_file_is_told_from_the_other(tmp_path):
         ({"guards": {"x": {"detector": {"name": "autoencodr"}}}}, "guards.x.detector.name: "),
         ({"guards": {"x": {"detector": {"name": "autoencoder", "options": {"epoch": 1}}}}}, "x.detector.options.epoch"),
         ({"guards": {"x": {"baseline": {"name": "refusal-dictionary"}}}}, "keep_texts: true"),
+        ({"folds": {**SMALL["folds"], "reference": {"split": "fit", "harmless": 9}}}, "reference.harmless: found 9"),
+        ({"folds": {**SMALL["folds"], "train": {"split": "fit", "harmless": 15}}}, "folds.train.harmless: found 15"),
         ({"calibrate": {"alpha": 0.001}}, "calibrate.alpha: 0.001 cannot be met with n = 24"),
         ({"draft_judge": {"name": "laboratory"}}, "draft_judge.name: "),
         ({"unseen_attacks": {"name": "nothing"}}, "unseen_attacks.name: "),
