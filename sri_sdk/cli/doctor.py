@@ -6,14 +6,17 @@ import os
 import platform
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from packaging.requirements import Requirement
 
 from sri_sdk import registry
+from sri_sdk.cli.doctor_config import probe_config
+from sri_sdk.cli.finding import Finding, State
 from sri_sdk.cli.output import emit_json, table
 from sri_sdk.errors import SriError, missing_extra
 
@@ -27,35 +30,37 @@ LAB_HOOKS = ("lab-diffusion", "lab-causal")
 LEAST_GAP = 0.1
 """Harmless minus harmful mean sigma; below this the quick look says that refusal does not separate."""
 
-State = Literal["ok", "no", "absent", "broken"]
-"""`no` = a hook for another family, `absent` = optional and not installed, `broken` = needs mending."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
-
-    topic: str
-    subject: str
-    state: State
-    detail: str
-    """What was found and, if something is wrong, what to run."""
-
 
 @click.command()
-@click.argument("model", required=False)
+@click.argument("subject", metavar="[MODEL|CONFIG]", required=False)
 @click.option("--hook", "hook_name", help="With MODEL: try this hook only.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="With CONFIG: prompts of each class to try.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, model: str | None, hook_name: str | None, as_json: bool) -> None:
-    """Check this environment, its plugins and the embedded models; with MODEL, that model instead.
+def command(ctx: click.Context, subject: str | None, hook_name: str | None, sample: int, as_json: bool) -> None:
+    """Check this environment, its plugins and the embedded models; with MODEL or CONFIG, that instead.
 
     MODEL is the name of a hook that brings its own model, such as lab-diffusion, or a folder or hub id that
-    transformers can load without code from the checkpoint. Exits with 1 if something is broken.
+    transformers can load without code from the checkpoint. CONFIG is the YAML file of a deployment: a few of its
+    prompts are generated and judged, to say what `sri fit` would see, and how long it would take. Exits with 1 if
+    something is broken.
     """
-    if hook_name and not model:
+    # A model is a name or a folder, so a file can only be a config.
+    is_config = subject is not None and (subject.endswith((".yaml", ".yml")) or Path(subject).is_file())
+    if hook_name and (not subject or is_config):
         raise click.UsageError("--hook needs a MODEL to try the hook on.")
-    findings = list(probe_model(model, hook_name)) if model else [*machine(), *packages(), *plugins(), *probe_lab()]
+    if subject is None:
+        findings = [*machine(), *packages(), *plugins(), *probe_lab()]
+    elif is_config:
+        findings = list(probe_config(Path(subject), sample))
+    else:
+        findings = list(probe_model(subject, hook_name))
     if as_json:
         emit_json([asdict(finding) for finding in findings])
     else:

@@ -41,7 +41,7 @@ class Tally:
         self._stage, self._judge = stage, judge
         self._wanted: Counter[Label] = Counter(prompt.label for prompt in prompts)
         self._seen: dict[Label, Counter[Outcome]] = {label: Counter() for label in self._wanted}
-        self._before = _unreadable(judge)
+        self._before = unreadable(judge)
         self._warned: set[str] = set()
 
     def add(self, prompts: Sequence[Prompt], outcomes: Sequence[Outcome]) -> None:
@@ -49,7 +49,7 @@ class Tally:
         for prompt, outcome in zip(prompts, outcomes, strict=True):
             self._seen[prompt.label][outcome] += 1
         judged = sum(seen.total() for seen in self._seen.values())
-        odd = _unreadable(self._judge) - self._before
+        odd = unreadable(self._judge) - self._before
         if judged >= EARLY and odd > MOST_UNREADABLE * judged:
             self._warn(
                 "judge", f"the judge gave no usable answer for {odd} of {judged} responses; they count as `other`. "
@@ -118,7 +118,7 @@ def _words(seen: Counter[Outcome]) -> str:
     return f"{seen.total()} ({', '.join(parts)})"
 
 
-def _unreadable(judge: Judge) -> int:
+def unreadable(judge: Judge) -> int:
     """How often the judge named no outcome, where it counts that."""
     found = getattr(judge, "unparsable", 0)
     return found if isinstance(found, int) else 0

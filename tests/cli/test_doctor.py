@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sri_plugin_lab.judge import LabJudge
 
 from sri_sdk.cli import doctor, main
 from sri_sdk.errors import PluginLoadFailed
 from sri_sdk.records import Match
+from tests.fitting.conftest import write_config
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +163,50 @@ def test_a_checkpoint_without_a_tokenizer_is_one_line_with_the_next_step(tmp_pat
 
 def test_a_hook_without_a_model_is_wrong_usage() -> None:
     assert CliRunner().invoke(main, ["doctor", "--hook", "toy"]).exit_code == 2
+
+
+# -- one config --------------------------------------------------------------------------------------------------
+
+
+def test_a_config_is_tried_on_a_few_prompts_before_a_fit(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    found = examined(str(path), "--sample", "6")
+    assert found["prompts", "anchors"] == ("ok", "12 harmless, 12 harmful")
+    assert found["refused", "harmless"] == ("ok", "0 of 6 prompts") and found["refused", "harmful"][1].endswith(
+        " of 6 prompts"
+    )
+    state, detail = found["anchors", "harmless"]
+    assert state == "thin" and detail.startswith(
+        "about 12 of 12 prompts will count. Fewer than 4 stop a fit, 20 or more"
+    )
+    assert "per second under the tap" in found["speed", "tokens"][1] and "s without" in found["speed", "tap"][1]
+    assert "for 99 prompts" in found["time", "fit"][1]
+    assert "Batches of 12 may be faster than this sample's of 6" in found["time", "fit"][1]
+    assert not (tmp_path / "guard").exists(), "a look leaves nothing behind"
+
+
+def test_a_config_whose_model_refuses_nothing_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LabJudge, "judge", lambda self, prompts, responses: ["harmless"] * len(prompts))
+    found = examined(str(write_config(tmp_path)), code=1)
+    assert found["refused", "harmful"] == ("ok", "0 of 8 prompts")
+    state, detail = found["anchors", "harmful"]
+    assert state == "broken" and detail.startswith("about 0 of 12 prompts will count")
+    assert found["judge", "lab"] == ("ok", "16 harmless")
+
+
+def test_a_config_whose_judge_is_not_understood_or_that_refuses_everything_is_broken(tmp_path, monkeypatch) -> None:
+    def odd(self, prompts, responses):
+        self.unparsable = getattr(self, "unparsable", 0) + len(prompts)
+        return ["refusal"] * len(prompts)
+
+    monkeypatch.setattr(LabJudge, "judge", odd)
+    found = examined(str(write_config(tmp_path)), code=1)
+    assert found["judge", "lab"] == ("broken", "16 refusal; 16 answers of the judge name no outcome")
+    assert found["refused", "harmless"][0] == found["anchors", "harmless"][0] == "broken"
+
+
+def test_a_config_with_a_mistake_is_reported_as_sri_config_check_reports_it(tmp_path: Path) -> None:
+    path = write_config(tmp_path, sead=3).rename(tmp_path / "config")
+    done = CliRunner().invoke(main, ["doctor", str(path)])
+    assert done.exit_code == 1 and done.stderr.startswith(f"error: {path}: sead: unknown key")
+    assert CliRunner().invoke(main, ["doctor", str(path), "--hook", "toy"]).exit_code == 2

@@ -1,0 +1,90 @@
+"""`sri doctor CONFIG`: whether a fit of this config is worth starting, from a small sample of its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sri_sdk.cli.finding import Finding, State
+
+if TYPE_CHECKING:
+    from sri_sdk.fitting.doctor_sample import Sample
+
+
+def probe_config(file: Path, per_class: int) -> Iterator[Finding]:
+    """Loads what the config names, generates a few prompts, and says what a whole fit would see and cost.
+
+    Args:
+        file: the YAML file of a deployment.
+        per_class: harmless prompts to try, and as many harmful ones.
+    """
+    from sri_sdk.cli.bars import prepare_libraries
+    from sri_sdk.config.load import load_config
+
+    config = load_config(file)
+    prepare_libraries()
+    from sri_sdk.fitting.doctor_sample import sample
+
+    found = sample(config, per_class)
+    for fold, counts in found.folds.items():
+        yield Finding("prompts", fold, "ok", ", ".join(f"{count} {what}" for what, count in counts.items()))
+    yield Finding("model", config.model.hook, "ok", found.source)
+    yield from _refusals(found)
+    yield from _anchors(found)
+    yield _judge(found, config.judge.name)
+    yield from _speed(found, config.batch_size)
+
+
+def _refusals(found: Sample) -> Iterator[Finding]:
+    from sri_sdk.fitting.tally import MOST_REFUSED
+
+    for label, outcomes in found.outcomes.items():
+        share = found.refused(label) / len(outcomes)
+        state: State = "ok"
+        cure = ""
+        if label == "harmless" and share > MOST_REFUSED:
+            state, cure = "broken", ". Most harmless prompts are refused: check the judge and the prompts"
+        yield Finding("refused", label, state, f"{found.refused(label)} of {len(outcomes)} prompts{cure}")
+
+
+def _anchors(found: Sample) -> Iterator[Finding]:
+    from sri_sdk.config.fit import FEWEST_COUNTED
+    from sri_sdk.fitting.tally import FEW_COUNTED
+
+    for label in found.outcomes:
+        expected, wanted = found.counted(label), found.folds["anchors"][label]
+        state: State = "broken" if expected < FEWEST_COUNTED else "thin" if expected < FEW_COUNTED else "ok"
+        cure = "" if state == "ok" else (
+            f". Fewer than {FEWEST_COUNTED} stop a fit, {FEW_COUNTED} or more are better: check the judge against a "
+            f"few responses, or give the anchors fold more {label} prompts"
+        )  # fmt: skip
+        yield Finding("anchors", label, state, f"about {expected:.0f} of {wanted} prompts will count{cure}")
+
+
+def _judge(found: Sample, name: str) -> Finding:
+    from sri_sdk.fitting.tally import MOST_UNREADABLE
+
+    said = [outcome for outcomes in found.outcomes.values() for outcome in outcomes]
+    counts = ", ".join(f"{said.count(outcome)} {outcome}" for outcome in sorted(set(said)))
+    bad = found.unreadable > MOST_UNREADABLE * len(said)
+    odd = f"; {found.unreadable} answers of the judge name no outcome" if found.unreadable else ""
+    return Finding("judge", name, "broken" if bad else "ok", f"{counts}{odd}")
+
+
+def _speed(found: Sample, batch_size: int) -> Iterator[Finding]:
+    from sri_sdk.fitting.forecast import words
+
+    yield Finding(
+        "speed", "tokens", "ok",
+        f"{found.tokens / found.watched:.3g} per second under the tap, {found.tokens / found.size:.0f} per response",
+    )  # fmt: skip
+    cost = f"{100 * found.tap_cost:.0f} % slower with it" if found.tap_cost > 0 else "lost in noise"
+    yield Finding("speed", "tap", "ok", f"{cost}: {found.tapped:.2f} s with, {found.untapped:.2f} s without")
+    share = f"; {100 * found.judging / (found.watched + found.judging):.0f} % of it is the judge"
+    at = len(next(iter(found.outcomes.values())))
+    faster = f". Batches of {batch_size} may be faster than this sample's of {at}" if batch_size > at else ""
+    yield Finding(
+        "time", "fit", "ok",
+        f"about {words(found.fit_seconds)} for {found.prompts} prompts{share}{faster}",
+    )  # fmt: skip

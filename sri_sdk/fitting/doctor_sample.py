@@ -1,0 +1,116 @@
+"""What `sri doctor CONFIG` finds out: what a fit would see and cost, from a small sample of its prompts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from sri_sdk import registry
+from sri_sdk.config.fit import FitConfig
+from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.folds import count_prompts, draw_folds
+from sri_sdk.fitting.tally import unreadable
+from sri_sdk.records import Label, Outcome
+
+Made = TypeVar("Made")
+LABELS: tuple[Label, ...] = ("harmless", "harmful")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first prompts of the anchors fold, generated and judged as a fit would."""
+
+    source: str
+    """What the model was loaded from."""
+    folds: Mapping[str, Mapping[str, int]]
+    """Fold -> kind of prompt -> how many the config takes."""
+    outcomes: Mapping[Label, tuple[Outcome, ...]]
+    """What the judge said of each response, by label of the prompt."""
+    unreadable: int
+    """Answers of the judge that name no outcome, where it counts them."""
+    tokens: int
+    """Of all responses that were watched."""
+    watched: float
+    """Seconds of generating them under the tap, without judging."""
+    judging: float
+    """Seconds the judge took for them."""
+    tapped: float
+    """Seconds of the harmless ones alone under the tap."""
+    untapped: float
+    """Seconds of the same generations without it."""
+
+    @property
+    def size(self) -> int:
+        """Prompts that were watched."""
+        return sum(map(len, self.outcomes.values()))
+
+    @property
+    def tap_cost(self) -> float:
+        """Share by which the tap slows generation down; below 0 = lost in noise."""
+        return self.tapped / self.untapped - 1
+
+    @property
+    def prompts(self) -> int:
+        """Prompts that a whole fit generates."""
+        return sum(sum(counts.values()) for counts in self.folds.values())
+
+    @property
+    def fit_seconds(self) -> float:
+        """Seconds that generating and judging all prompts takes at the speed of the sample."""
+        return (self.watched + self.judging) / self.size * self.prompts
+
+    def refused(self, label: Label) -> int:
+        """How many prompts of a class were refused."""
+        return self.outcomes[label].count("refusal")
+
+    def counted(self, label: Label) -> float:
+        """How many generations an anchor of the whole fold would be the mean of, at the rate of the sample."""
+        seen = len(self.outcomes[label])
+        used = self.refused(label) if label == "harmful" else seen - self.refused(label)
+        return used / seen * self.folds["anchors"][label]
+
+
+def sample(config: FitConfig, per_class: int) -> Sample:
+    """Generates a few prompts of each class, once with the tap and the harmless ones once without.
+
+    Args:
+        config: a checked config; nothing is written under its `out`.
+        per_class: prompts per class, as far as the anchors fold has them.
+
+    Raises:
+        ConfigError: prompts overlap or are too few.
+        CaptureError: a generation could not be watched whole.
+    """
+    folds = draw_folds(registry.build("datasets", config.prompts.dataset, config.prompts.options), config.folds)
+    few = {label: [p for p in folds.anchors if p.label == label][:per_class] for label in LABELS}
+    deployment = Deployment.open(config)
+    collector = Collector.of(deployment, Path(config.out) / "cache", lambda *_: None)
+    # The first generation warms up: kernels, caches, lazy imports.
+    collector.respond(few["harmless"][:1])
+    untapped, _ = _timed(collector.respond, few["harmless"])
+    seconds: dict[Label, float] = {}
+    judging, tokens = 0.0, 0
+    outcomes: dict[Label, tuple[Outcome, ...]] = {}
+    before = unreadable(collector.judge)
+    settings = replace(collector.settings, keep_states=True)
+    for label, prompts in few.items():
+        seconds[label], driven = _timed(collector.run, prompts, settings)
+        texts = driven.texts
+        took, said = _timed(collector.judge.judge, prompts, texts)
+        judging, outcomes[label] = judging + took, tuple(said)
+        tokens += sum(len(deployment.hook.tokens(deployment.loaded.tokenizer, text)) for text in texts)
+    return Sample(
+        source=deployment.loaded.source, folds=count_prompts(folds.named()), outcomes=outcomes,
+        unreadable=unreadable(collector.judge) - before, tokens=tokens, watched=sum(seconds.values()), judging=judging,
+        tapped=seconds["harmless"], untapped=untapped,
+    )  # fmt: skip
+
+
+def _timed(call: Callable[..., Made], *arguments: object) -> tuple[float, Made]:
+    started = time.perf_counter()
+    made = call(*arguments)
+    return time.perf_counter() - started, made
