@@ -64,7 +64,7 @@ def test_a_broken_hook_stops_no_model_of_another_family(broken: str, toy: Toy, t
     with caplog.at_level(logging.WARNING), sri_sdk.watch(toy.loaded.model, toy_guard) as run:
         toy.loaded.model.generate(**toy.inputs(toy_prompts(2)))
     assert [v.status in ("clear", "flagged") for v in run.verdicts] == [True, True]
-    assert "'broken'" in caplog.text and broken.startswith("fits-none") or "fake-hook 2.5" in caplog.text
+    assert "'broken'" in caplog.text
 
 
 def test_a_broken_hook_that_was_asked_for_is_an_error_that_names_it(broken: str) -> None:
@@ -104,7 +104,7 @@ def test_a_hook_whose_construction_fails_is_named(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(ToyHook, "__init__", leave)
     for name in (None, "toy"):
-        with pytest.raises(PluginLoadFailed, match="'toy' .* building it failed with SystemExit: no licence"):
+        with pytest.raises(PluginLoadFailed, match=r"'toy' .* building it failed with SystemExit: no licence"):
             choose_hook(build(0), name)
 
 
