@@ -11,7 +11,8 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NoReturn
@@ -130,8 +131,11 @@ def load(kind: str, name: str) -> type[Any]:
     subject = _subject(kind, point)
     try:
         target = _OneDriver(point).driver
-    except Exception as err:
-        _refuse_import(point, subject, err)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as err:
+        # A module may also end the process: `sys.exit()` where it misses something is common in scripts.
+        _refuse(point, subject, err, doing="importing it")
     _refuse_other_api(kind, point, subject)
     interface = KINDS[kind].interface
     if not (inspect.isclass(target) and issubclass(target, interface)):
@@ -170,13 +174,29 @@ def build(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any
         raise ValueError("build('hooks', ...): a hook needs a loaded model; use load() and configure()")
     plugin = load(kind, name)
     config = _parse_options(plugin, kind, name, options)
-    try:
+    with blamed(kind, name, "building it"):
         return plugin(config)
-    except SriError:
+
+
+@contextmanager
+def blamed(kind: str, name: str, doing: str) -> Iterator[None]:
+    """Runs code of a plugin. Whatever it raises is an error that names the plugin, `sys.exit()` included.
+
+    Args:
+        kind: of the plugin.
+        name: of the plugin.
+        doing: what is done to it, as the message says it: "building it" failed.
+
+    Raises:
+        PluginLoadFailed: the code failed. An `SriError` passes as it is, and so does KeyboardInterrupt.
+    """
+    try:
+        yield
+    except (SriError, KeyboardInterrupt):
         raise
-    except Exception as err:
+    except BaseException as err:
         point = _the_only(kind, name)
-        _refuse_import(point, _subject(kind, point), err, doing="building")
+        _refuse(point, _subject(kind, point), err, doing)
 
 
 def _called(interface: type[Plugin]) -> str:
@@ -229,15 +249,16 @@ def _subject(kind: str, point: EntryPoint) -> str:
     return f"{kind} plugin {point.name!r} ({point.value}, from {name} {version})"
 
 
-def _refuse_import(point: EntryPoint, subject: str, err: Exception, doing: str = "importing") -> NoReturn:
+def _refuse(point: EntryPoint, subject: str, err: BaseException, doing: str) -> NoReturn:
     if isinstance(err, SriError):
-        raise PluginLoadFailed(f"{subject}: {doing} it failed: {err}") from err
+        raise PluginLoadFailed(f"{subject}: {doing} failed: {err}") from err
     cure = "Reinstall that distribution, or report this to its maintainer."
     if extra := missing_extra(err):
         cure = f'Run: pip install "sri-sdk[{extra}]"'
-    elif (missing := missing_package(err)) and missing != point.module.partition(".")[0]:
+    elif (missing := missing_package(err)) and missing != point.value.partition(":")[0].partition(".")[0]:
         cure = f"Install the package that provides {missing!r}."
-    raise PluginLoadFailed(f"{subject}: {doing} it failed with {type(err).__name__}: {err}. {cure}") from err
+    said = f": {err}" if str(err) else ""
+    raise PluginLoadFailed(f"{subject}: {doing} failed with {type(err).__name__}{said}. {cure}") from err
 
 
 def _refuse_other_api(kind: str, point: EntryPoint, subject: str) -> None:

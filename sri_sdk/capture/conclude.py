@@ -43,6 +43,8 @@ class Coverage:
     """Whether its end was seen."""
     cut: bool = False
     """Whether the call stopped it where the model would have gone on."""
+    strays: bool = False
+    """Whether passes of this model ran meanwhile that no watch owns: they may be its own, run in another context."""
 
     def reasons(self) -> list[str]:
         """Why the coverage is not whole; empty = it is."""
@@ -50,11 +52,12 @@ class Coverage:
             return [SILENT]
         if self.expected is not None and self.seen != self.expected:
             return [INCOMPLETE]
-        if self.budget is None:
-            return []
-        if self.seen > self.budget:
+        if self.budget is not None and self.seen > self.budget:
             return [OVER_BUDGET]
         # Cut short of the profile, a generation has no signal for the cells that are left, whatever its last state was.
+        # Without a guard there are no such cells, and no number of steps: what is left are passes that went astray.
+        if self.budget is None:
+            return [END_NOT_SEEN] if self.strays and self.expected is None and not self.ended else []
         whole = (self.expected is not None and not self.cut) or self.ended or self.seen == self.budget
         return [] if whole else [END_NOT_SEEN]
 

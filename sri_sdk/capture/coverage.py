@@ -123,7 +123,11 @@ class CoverageTracker:
         if self.expected is None and taken is not None and len(taken) == requests:
             expected = taken.tolist()
         self.ended, cut = self._ends([not on for on in going]), self._cut or (False,) * requests
-        return [Coverage(int(seen[r]), expected[r], budget, ended=self.ended[r], cut=cut[r]) for r in range(requests)]
+        strays = self.unowned_passes > 0
+        return [
+            Coverage(int(seen[r]), expected[r], budget, ended=self.ended[r], cut=cut[r], strays=strays)
+            for r in range(requests)
+        ]
 
     def forget(self) -> None:
         """Lets go of tensors: whoever keeps a run keeps its results, not the model's last passes."""

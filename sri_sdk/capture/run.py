@@ -129,7 +129,9 @@ class Run:
             return
         try:
             self._begin(input_ids)
-        except Exception as err:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
             self._isolate(err)
         if self._driven:
             return
@@ -172,7 +174,9 @@ class Run:
             plan, self._plan = self._plan, None
             self._pooler.add([self._states[name].detach() for name in self.layers], plan)
             self._coverage.seen.append(plan.active)
-        except Exception as err:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
             self._isolate(err)
 
     def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
@@ -241,7 +245,9 @@ class Run:
             self._hook.on_call(name, args, kwargs, self._view)
         except SriError:
             raise
-        except Exception as err:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
             self._isolate(err)
         if self._view.steps:
             self._isolate(CaptureError("a second generation in one watch; watch one generation at a time"))
@@ -260,7 +266,9 @@ class Run:
         try:
             if tokens is not None and not self._coverage.end_reported:
                 self.returned(tokens)
-        except Exception as err:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
             self._isolate(err)
 
     def method_returned(self, name: str, result: Any) -> None:
@@ -269,7 +277,9 @@ class Run:
             return
         try:
             self._hook.on_method_result(name, result, self._view)
-        except Exception as err:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
             self._isolate(err)
 
     def count_forward_call(self) -> None:
@@ -300,7 +310,9 @@ class Run:
         try:
             self._close(committed)
             coverage = self._fill_grid()
-        except Exception as err:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
             self._isolate(err)
         self._finished = True
         # A run that saw nothing still has a verdict: no verdict at all would read as nothing wrong.
@@ -319,7 +331,9 @@ class Run:
         self._coverage.forget()
         try:
             self.verdicts = conclude_verdicts(self._settings, self._recorder, self.signals, self.traces)
-        except Exception as err:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
             # The generation is done and its caller wants the tokens: a scorer that fails costs the verdict, not them.
             self._isolate(err, SCORER_FAILED)
             self.verdicts = tuple(Verdict(i, "unmonitored", (SCORER_FAILED,)) for i in ids)
@@ -395,7 +409,7 @@ class Run:
         self._coverage.began(plan, input_ids)
         self._recorder = Recorder(self._settings, requests)
 
-    def _isolate(self, err: Exception, reason: str = HOOK_FAILED) -> None:
+    def _isolate(self, err: BaseException, reason: str = HOOK_FAILED) -> None:
         """A failure here never alters the generation: the run becomes unmonitored, and the log says why, once."""
         self._plan = None
         if reason not in self._failures:

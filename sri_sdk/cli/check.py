@@ -132,7 +132,9 @@ def _family(name: str, plugin: type[Any]) -> type[Any]:
         except (PluginError, ConformanceError) as err:
             tried.append(f"{info.name} ({err})")
             continue
-        except Exception as err:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
             # A fault of that hook's example is not the sampler's; `sri check hook` shows it.
             tried.append(f"{info.name} ({type(err).__name__}: {err})")
             continue

@@ -155,7 +155,9 @@ def _probe_hook(name: str) -> str:
 def _probe(name: str) -> Finding:
     try:
         return Finding("lab", name, "ok", _probe_hook(name))
-    except Exception as err:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as err:
         # Whatever a model's code raises becomes a line of the report: the doctor itself must not fail.
         extra = missing_extra(err) or missing_extra(err.__cause__)
         message = str(err) if isinstance(err, SriError) else f"{type(err).__name__}: {err}"
@@ -192,7 +194,9 @@ def probe_model(source: str, hook_name: str | None) -> Iterator[Finding]:
         yield Finding("tap", "phi", "ok" if found.shape[-1] == hook.hidden_size() else "broken", _shapes(found, hook))
         if not found.reasons:
             yield _separation(hook, loaded, name)
-    except Exception as err:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as err:
         # As above: whatever a model's code raises becomes a line of the report.
         yield Finding("tap", name, "broken", " ".join(f"{type(err).__name__}: {err}".split()))
 

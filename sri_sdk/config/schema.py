@@ -66,12 +66,13 @@ def _cases(place: Place, definitions: dict[str, Any]) -> Iterator[dict[str, Any]
     """`if` this plugin is named, `then` these are its options; for each plugin that loads."""
     for name in dict.fromkeys(info.name for info in registry.installed(place.kind)):
         try:
-            declared = registry.load(place.kind, name).Config
+            prefix = f"{place.kind}-{name}-"
+            with registry.blamed(place.kind, name, "describing its options"):
+                declared = registry.load(place.kind, name).Config
+                options = declared.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
         except SriError:
             # A broken plugin must not hide the documentation of the others; `sri doctor` names it.
             continue
-        prefix = f"{place.kind}-{name}-"
-        options = declared.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
         definitions.update({f"{prefix}{inner}": body for inner, body in options.pop("$defs", {}).items()})
         named: dict[str, Any] = {"properties": {place.key: {"const": name}}, "required": [place.key]}
         then: dict[str, Any] = {"properties": {"options": options}}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sri_sdk import registry
+from sri_sdk.capture.choose import ask
 from sri_sdk.capture.probe import Probe, probe
 from sri_sdk.config.fit import PluginSection, TapSection
 from sri_sdk.errors import ConfigError, MissingExtra, SriError
@@ -106,15 +107,15 @@ def _tokenizer(source: str) -> Any:
 
 
 def candidates(model: Any, only: str | None = None) -> dict[str, Match]:
-    """What each installed hook says of a model, or the one in `only`; one that does not load says why."""
+    """What each installed hook says of a model, or the one in `only`; one that cannot be asked says why."""
     found = {}
     for name in [only] if only else [info.name for info in registry.installed("hooks")]:
         try:
-            found[name] = registry.load("hooks", name).fits(model)
+            _, found[name] = ask(name, model)
         except SriError as err:
             if only:
                 raise
-            found[name] = Match(False, f"does not load: {err}")
+            found[name] = Match(False, f"it cannot be asked: {err}")
     return found
 
 

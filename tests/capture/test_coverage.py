@@ -35,6 +35,9 @@ from .conftest import Toy, toy_prompts
         (Coverage(9, None, 8, ended=True), ["over_budget"]),
         (Coverage(9, 9, 8, ended=True), ["over_budget"]),
         (Coverage(5, None, None, ended=False), []),
+        (Coverage(5, None, None, ended=False, strays=True), ["end_not_seen"]),
+        (Coverage(5, None, None, ended=True, strays=True), []),
+        (Coverage(5, 5, None, ended=False, strays=True), []),
     ],
 )
 def test_coverage_is_whole_or_says_why_not(coverage: Coverage, reasons: list[str]) -> None:
@@ -372,3 +375,39 @@ def test_watches_that_end_in_the_order_they_began_each_hear_their_own(toy: Toy) 
     two.__exit__(None, None, None)
     assert [run.traces[0].steps for run in (first, second)] == [8, 8]
     assert "generate" not in vars(model) and tap_of(model).owner() is None
+
+
+def streamed(model, ids, mask):
+    """The toy's own loop as a generator, as a service streams it."""
+    canvas = ids.new_full((len(ids), 8), model.config.mask_token_id)
+    ids, mask = torch.cat([ids, canvas], dim=1), torch.cat([mask, torch.ones_like(canvas)], dim=1)
+    for position in range(-8, 0):
+        with torch.no_grad():
+            ids[:, position] = model(ids, mask).logits[:, position].argmax(-1)
+        yield ids
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["verdict", "trace"])
+@pytest.mark.parametrize("wandering", [True, False], ids=["context per step", "one context"])
+def test_a_generator_that_changes_its_context_per_step_is_not_taken_for_whole(
+    toy: Toy, toy_guard, guarded: bool, wandering: bool
+) -> None:
+    model, runs = toy.loaded.model, []
+
+    def service():
+        with sri_sdk.watch(model, toy_guard if guarded else None, hook=EarlyToy(model)) as run:
+            runs.append(run)
+            yield from streamed(model, *toy.inputs(toy_prompts(2)).values())
+
+    steps = service()
+    for _ in range(9):
+        (contextvars.copy_context().run if wandering else lambda f, *a: f(*a))(next, steps, None)
+    assert [t.reasons for t in runs[0].traces] == [("end_not_seen",) if wandering else ()] * 2
+    assert {t.steps for t in runs[0].traces} == {1 if wandering else 8}
+
+
+def test_passes_of_others_leave_a_trace_alone_whose_end_is_known(toy: Toy) -> None:
+    batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), toy.settings)
+    for _ in batch:
+        toy.loaded.model(toy.inputs(toy_prompts(1))["input_ids"].repeat(1, 12))
+    assert [t.reasons for t in batch.run.traces] == [(), ()]
