@@ -66,6 +66,18 @@ def normal(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", unmarked(wide).casefold()).split())
 
 
+def squeezed(text: str) -> str:
+    """A text as one text is looked for in another: NFKC, folded case, without spaces and invisible characters.
+
+    Marks of Markdown stay, since what is a mark depends on what stands around it.
+
+    Args:
+        text: any text.
+    """
+    seen = _INVISIBLE.sub("", unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)))
+    return "".join(unicodedata.normalize("NFKC", seen.casefold()).split())
+
+
 def unmarked(text: str) -> str:
     """A text without the marks of Markdown and HTML: what they mark stays.
 
