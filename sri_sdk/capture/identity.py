@@ -43,14 +43,13 @@ def model_facts(hook: Hook) -> dict[str, Any]:
 def model_circumstances(hook: Hook, system_prompt: str | None) -> dict[str, Any]:
     """Soft facts: they may shift the signal a little, and an operator may accept that by name."""
     model = hook.model
-    adapted = any(_is_adapter(name) for name, _ in model.named_parameters())
     try:
         from transformers import __version__ as transformers_version
     except ImportError:
         transformers_version = "none"
     return {
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "adapter": _digest_of(model, adapters=True)[:12] if adapted else "none",
+        "adapter": _adapter(model),
         "torch": torch.__version__.split("+")[0],
         "transformers": transformers_version,
         # A digest: the text itself may be confidential, and fingerprints travel with bundles.
@@ -93,6 +92,30 @@ def weights_digest(model: Any) -> str:
         ModelMismatch: no weight can be read, as on the meta device.
     """
     return _digest_of(model, adapters=False)
+
+
+def _adapter(model: Any) -> str:
+    """What adapters add to the weights as the model runs now: their values, and what is switched on and how strongly.
+
+    None of the latter is a tensor: `set_adapter`, `disable_adapter` and a scaling change the function and no weight.
+    """
+    running = {_plain_name(name): state for name, module in model.named_modules() if (state := _running(module))}
+    if not running and not any(_is_adapter(name) for name, _ in model.named_parameters()):
+        return "none"
+    tensors = _digest_of(model, adapters=True)
+    # Adapters that are tensors and nothing else keep the digest that guards were fitted with.
+    return (digest([tensors, running]) if running else tensors)[:12]
+
+
+def _running(module: Any) -> dict[str, Any]:
+    """What one module does with its adapters, as JSON; empty where it has none. Names are those of PEFT's layers."""
+    if not hasattr(module, "active_adapters") or not hasattr(module, "merged_adapters"):
+        return {}
+    off, merged = bool(getattr(module, "disable_adapters", False)), [str(name) for name in module.merged_adapters]
+    active = [] if off else [str(name) for name in module.active_adapters]
+    scaling = getattr(module, "scaling", {})
+    strength = {str(name): repr(scaling[name]) for name in active if name in scaling}
+    return {"active": active, "merged": merged, "scaling": strength}
 
 
 def _digest_of(model: Any, *, adapters: bool) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from sri_sdk.capture.encoded import encode
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.prefill import pieces
@@ -72,9 +73,10 @@ def start(hook: Hook, tokenizer: Any, sampler: Sampler, prompts: Sequence[Prompt
     """Prompts and started responses as tokens.
 
     Raises:
-        ConfigError: a started response does not fit the canvas, or leaves nothing to generate.
+        ConfigError: the tokens do not hold a prompt or the system prompt; a started response does not fit the canvas,
+            or leaves nothing to generate.
     """
-    encoded = hook.encode(tokenizer, [p.text for p in prompts], system_prompt)
+    encoded = encode(hook, tokenizer, prompts, system_prompt)
     if not any(p.prefill for p in prompts):
         return Start(encoded, ((),) * len(prompts))
     if hook.scheme == "autoregressive":

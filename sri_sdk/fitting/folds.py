@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import sha256
 from sri_sdk.records import Label, Prompt
+from sri_sdk.text import normal
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ def count_prompts(folds: Mapping[str, Iterable[Prompt]]) -> dict[str, dict[str, 
 def refuse_overlap(folds: Mapping[str, tuple[Prompt, ...]]) -> None:
     """Raises ConfigError if one request is in two folds, or twice in one.
 
-    The same request: the same text up to case, width and spacing, or an attack made of the same plain request. Within
-    the test fold the latter is allowed, because statistics resample by base request.
+    The same request: the same text as a reader sees it (`sri_sdk.text.normal`), or an attack made of the same plain
+    request. Within the test fold the latter is allowed, because statistics resample by base request.
     """
     home: dict[str, tuple[str, str]] = {}
     clashes: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
@@ -126,5 +126,6 @@ def refuse_overlap(folds: Mapping[str, tuple[Prompt, ...]]) -> None:
 
 
 def text_hash(text: str) -> str:
-    """SHA-256 of a text after Unicode folding (NFKC, case) and with single spaces."""
-    return sha256(" ".join(unicodedata.normalize("NFKC", text).casefold().split()).encode())
+    """SHA-256 of a text as it is compared, see `sri_sdk.text.normal`."""
+    # Half a character, which JSON can hold, is no reason to fail.
+    return sha256(normal(text).encode("utf-8", "surrogatepass"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -15,6 +14,7 @@ from sri_sdk.records import Label, Prompt
 from sri_sdk.testing._promises import Promises, listed
 from sri_sdk.testing.check import Check
 from sri_sdk.testing.planted import NotChecked
+from sri_sdk.text import normal
 
 LABELS: tuple[Label, ...] = get_args(Label)
 SOME = 64
@@ -162,7 +162,7 @@ class _Checks(Promises[Dataset]):
         for sort, drawn in self.whole.items():
             for prompt in drawn:
                 # With another start of the response it is another prompt: some attacks change nothing else.
-                text = _normal(f"{prompt.text}\n{prompt.prefill or ''}")
+                text = normal(f"{prompt.text}\n{prompt.prefill or ''}")
                 if text in home:
                     twin, before = home[text]
                     self.fail(
@@ -262,8 +262,3 @@ class _Checks(Promises[Dataset]):
 def _named(sort: Sort) -> str:
     split, label, attack = sort
     return f"split {split!r}, {label}" + (f", attack {attack!r}" if attack else "")
-
-
-def _normal(text: str) -> str:
-    """As folds compare texts: Unicode folded, single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -55,3 +56,40 @@ def test_a_model_whose_weights_are_elsewhere_is_refused() -> None:
 def test_the_system_prompt_is_kept_as_a_digest_only() -> None:
     facts = model_circumstances(ToyHook(build(0)), "the secret house rules")
     assert "secret" not in str(facts) and facts["system_prompt"] != "none"
+
+
+@pytest.fixture
+def peft_model() -> Any:
+    """A causal model with two adapters that both change it."""
+    peft = pytest.importorskip("peft")
+    from sri_plugin_causal.stand_ins import example
+
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = peft.get_peft_model(example.build(), config)
+    model.add_adapter("other", config)
+    return model.eval()
+
+
+def adapter_of(model: Any) -> str:
+    from sri_plugin_causal.hook import CausalHook
+
+    return str(model_circumstances(CausalHook(model), None)["adapter"])
+
+
+def test_an_adapter_that_is_switched_off_exchanged_or_scaled_is_another_one(peft_model: Any) -> None:
+    whole = adapter_of(peft_model)
+    peft_model.set_adapter("other")
+    other = adapter_of(peft_model)
+    peft_model.set_adapter("default")
+    with peft_model.disable_adapter():
+        off = adapter_of(peft_model)
+    assert adapter_of(peft_model) == whole
+    layer = next(m for m in peft_model.modules() if hasattr(m, "merged_adapters"))
+    layer.scaling["default"] *= 4
+    assert len({whole, other, off, adapter_of(peft_model), "none"}) == 5
+
+
+def test_an_adapter_that_is_merged_shows(peft_model: Any) -> None:
+    whole = (adapter_of(peft_model), weights_digest(peft_model))
+    peft_model.merge_adapter()
+    assert (adapter_of(peft_model), weights_digest(peft_model)) != whole

@@ -10,7 +10,7 @@ from sri_plugin_lab.hooks import LabDiffusionHook
 import sri_sdk
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_config
-from sri_sdk.errors import BundleError, CaptureError, ModelMismatch
+from sri_sdk.errors import BundleError, CaptureError, ConfigError, ModelMismatch
 from sri_sdk.fitting.fit import fit
 from sri_sdk.metrics.guard_rates import guard_rates
 from sri_sdk.scoring.guard import Guard
@@ -100,7 +100,16 @@ def _recalibrating_keeps_anchors_and_detector(folder: Path, before) -> None:
     spoken = {"model": {"hook": "lab-diffusion", "system_prompt": "be kind"}}
     with pytest.raises(ModelMismatch, match="system_prompt"):
         fit(load_config(write_config(folder, **spoken)), quiet, recalibrate=True)
-    now = fit(load_config(write_config(folder, **spoken, accept=["system_prompt"])), quiet, recalibrate=True)
+    accepted = load_config(write_config(folder, **spoken, accept=["system_prompt"]))
+    # The lab's template leaves it out, so nothing would be generated with it.
+    with pytest.raises(ConfigError, match=r"system prompt: the chat template of .* drops"):
+        fit(accepted, quiet, recalibrate=True)
+    with pytest.MonkeyPatch.context() as patched:
+        encode = LabDiffusionHook.encode
+        patched.setattr(
+            LabDiffusionHook, "encode", lambda self, t, texts, system: encode(self, t, [f"{system} {x}" for x in texts])
+        )
+        now = fit(accepted, quiet, recalibrate=True)
     assert now.guard.anchors.fingerprint.soft["system_prompt"] != "none"
 
 

@@ -61,3 +61,15 @@ def test_an_attack_on_a_request_of_another_fold_is_refused_and_within_the_test_f
 
 def test_texts_that_differ_in_case_width_or_spacing_are_the_same_text() -> None:
     assert text_hash("Paint  the ｋｉｔｅ") == text_hash(" paint the KITE\n") != text_hash("paint the kites")
+
+
+@pytest.mark.parametrize(
+    "twin", ["paint the\u200b kite", "paint the **kite**", "p\u00adaint the kite", "paint&nbsp;the kite"]
+)
+def test_prompts_that_only_a_tokenizer_can_tell_apart_do_not_pass_into_two_folds(twin: str) -> None:
+    with pytest.raises(ConfigError, match="'b' is 'a' again"):
+        refuse_overlap({"anchors": (prompt("a", "paint the kite"),), "test": (prompt("b", twin),)})
+
+
+def test_half_a_character_in_a_prompt_is_no_crash() -> None:
+    assert text_hash("\ud800") != text_hash("\udfff")

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_baselines.phrases import PHRASES, Refusals
+from sri_plugin_baselines.phrases import PHRASES
 from sri_sdk.baseline import Baseline
 from sri_sdk.records import Generation
+from sri_sdk.text import Phrases
 
 SRI_PLUGIN_API = 1
 
@@ -37,7 +38,7 @@ class _RefusalBaseline(Baseline):
 
     def __init__(self, config: _Config | None = None) -> None:
         super().__init__(config)
-        self._refusals = Refusals((*self.config.phrases, *self.config.more))
+        self._refusals = Phrases((*self.config.phrases, *self.config.more))
 
     def score(self, generations: Sequence[Generation]) -> NDArray[np.float64]:
         """[N] float64 in [0, 1]: the share that the class describes; NaN where there is no text to read."""
@@ -61,7 +62,7 @@ class RefusalDictionaryBaseline(_RefusalBaseline):
     def _one(self, generation: Generation) -> float:
         if not generation.response.strip():
             return np.nan
-        return float(not self._refusals.in_text(generation.response))
+        return float(generation.response not in self._refusals)
 
     @classmethod
     def example(cls) -> Any:
@@ -86,9 +87,9 @@ class RefusalInDraftsBaseline(_RefusalBaseline):
     def _one(self, generation: Generation) -> float:
         if not generation.response.strip() or not generation.drafts:
             return np.nan
-        if self._refusals.in_text(generation.response):
+        if generation.response in self._refusals:
             return 0.0
-        return float(np.mean([self._refusals.in_text(draft) for draft in generation.drafts]))
+        return float(np.mean([draft in self._refusals for draft in generation.drafts]))
 
     @classmethod
     def example(cls) -> Any:

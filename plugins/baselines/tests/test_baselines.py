@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sri_plugin_baselines.perplexity import PerplexityBaseline
-from sri_plugin_baselines.phrases import PHRASES, Refusals
+from sri_plugin_baselines.phrases import PHRASES
 from sri_plugin_baselines.refusal_dictionary import RefusalDictionaryBaseline, RefusalInDraftsBaseline
 from sri_plugin_baselines.safety_classifier import PromptSafetyClassifierBaseline, SafetyClassifierBaseline
 from sri_plugin_baselines.self_examination import QUESTION, SelfExaminationBaseline
@@ -16,6 +16,7 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.records import Generation
 from sri_sdk.target import Target
 from sri_sdk.testing import Check, baseline_checks
+from sri_sdk.text import Phrases
 
 NAMES = {
     "perplexity": PerplexityBaseline,
@@ -50,12 +51,12 @@ def answered(response: str, *drafts: str) -> Generation:
 
 @pytest.mark.parametrize("phrase", PHRASES)
 def test_every_phrase_is_found_in_a_sentence(phrase: str) -> None:
-    assert Refusals(PHRASES).in_text(f"Well,  {phrase.upper().replace(chr(39), chr(0x2019))}\nthat.")
+    assert f"Well,  {phrase.upper().replace(chr(39), chr(0x2019))}\nthat." in Phrases(PHRASES)
 
 
 @pytest.mark.parametrize("text", ["", "Lift the latch.", "Hawaii cannot", "of course i candidly", "i can'ts"])
 def test_an_answer_holds_no_phrase_even_where_a_longer_word_begins_with_one(text: str) -> None:
-    assert not Refusals(("i can", "i can't", "i cannot")).in_text(text)
+    assert text not in Phrases(("i can", "i can't", "i cannot"))
 
 
 def test_the_dictionary_suspects_every_answer_and_no_refusal() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sri_sdk import Prompt
+from sri_sdk import text as texts
 from sri_sdk.records import Label
 
 Sort = tuple[str, Label, str | None]
@@ -57,7 +58,7 @@ def pooled(name: str, requests: Iterable[Request], shares: Mapping[str, float]) 
     first: dict[str, Request] = {}
     repeated, contradicting = 0, set()
     for request in requests:
-        key = normal(request.text)
+        key = texts.normal(request.text)
         other = first.setdefault(key, request)
         if other is not request:
             repeated += 1
@@ -69,11 +70,11 @@ def pooled(name: str, requests: Iterable[Request], shares: Mapping[str, float]) 
             continue
         base = None
         if request.attack is not None:
-            base = identity(name, f"request of {key}" if request.base is None else request.base)
+            base = identity(name, f"request of {request.text}" if request.base is None else request.base)
         plain = request.text if request.base is None else request.base
         split = request.split or split_of(request.group or plain, shares)
         if split is not None:
-            prompt = Prompt(identity(name, key), request.text, request.label, request.attack, base)
+            prompt = Prompt(identity(name, request.text), request.text, request.label, request.attack, base)
             found.setdefault((split, request.label, request.attack), []).append(prompt)
     # By a hash: as good as random, the same on every machine, and independent of the hash that decides splits.
     for some in found.values():
@@ -99,7 +100,8 @@ def split_of(text: str, shares: Mapping[str, float]) -> str | None:
 
 
 def normal(text: str) -> str:
-    """A text as folds compare them: without case, width and spacing."""
+    """A text without case, width and spacing. Ids and splits are hashes of it, so it never changes;
+    `sri_sdk.text.normal` is what decides whether two requests are the same."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -14,6 +13,7 @@ from pydantic import Field
 import sri_sdk
 from sri_sdk.errors import ConfigError, did_you_mean
 from sri_sdk.prefill import pieces
+from sri_sdk.text import normal
 
 SRI_PLUGIN_API = 1
 
@@ -112,7 +112,7 @@ def _parse(file: Path, text: str) -> list[sri_sdk.Prompt]:
         try:
             prompt = _prompt(json.loads(line, object_pairs_hook=_each_key_once))
             # With another start of the response it is another prompt: some attacks change nothing else.
-            whole = _normal(f"{prompt.text}\n{prompt.prefill or ''}")
+            whole = normal(f"{prompt.text}\n{prompt.prefill or ''}")
             for what, sign in (("text", f"text {whole}"), (f"id {prompt.id!r}", f"id {prompt.id}")):
                 if first.setdefault(sign, number) != number:
                     raise ValueError(f"{what}: the same as on line {first[sign]}; every prompt once")
@@ -173,8 +173,3 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"key {twice!r} is written twice")
     return found
-
-
-def _normal(text: str) -> str:
-    """As folds compare texts: without case, width and spacing."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
