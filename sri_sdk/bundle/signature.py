@@ -6,8 +6,8 @@
     signature <base64 of 64 bytes>
 
 Four lines of ASCII, each ended by a line feed. `key` is the beginning of the SHA-256 of the 32 bytes of the public key:
-it helps to find the right key, but proves nothing. The manifest has the hash of every graph, so one signature covers
-the whole bundle. Keys are PEM files as OpenSSL writes them (PKCS #8 and SubjectPublicKeyInfo), and
+it helps to find the right key, and must be that of the key that verifies. The manifest has the hash of every graph, so
+one signature covers the whole bundle. Keys are PEM files as OpenSSL writes them (PKCS #8 and SubjectPublicKeyInfo), and
 
     openssl pkeyutl -verify -rawin -pubin -inkey key.pub -in manifest.json -sigfile <the 64 bytes>
 
@@ -83,16 +83,21 @@ def verify(manifest: bytes, signature: bytes, public_key: KeyFile, subject: str)
     signer = signer_of(signature, subject)
     found = _FILE.fullmatch(signature)
     assert found is not None
+    wanted = _key_id(key)
     try:
         key.verify(b64decode(found[2]), manifest)
     except InvalidSignature as err:
-        wanted = _key_id(key)
         problem = f"key {signer} made it, the given key is {wanted}" if signer != wanted else "the manifest was changed"
         raise BundleError(
             f"{subject}: the signature does not verify ({problem}). Do not use this bundle. Get it again from a source "
             "you trust, or give the public key that belongs to the signature."
         ) from err
-    return signer
+    if signer != wanted:
+        raise BundleError(
+            f"{subject}: the signature is of key {wanted}, but its file names key {signer}. Somebody changed the name; "
+            "get the bundle again from a source you trust."
+        )
+    return wanted
 
 
 def signer_of(signature: bytes, subject: str) -> str:
@@ -148,7 +153,31 @@ def _public(key: KeyFile) -> Ed25519PublicKey:
             f"{name}: not an Ed25519 public key in PEM form. `sri bundle keygen KEY` writes one to KEY.pub."
         )
     public: Ed25519PublicKey = found
+    if _small_order(public.public_bytes_raw()):
+        raise ConfigError(
+            f"{name}: an Ed25519 public key of small order, with which anybody can sign. Get the right key, or make "
+            "one with `sri bundle keygen`."
+        )
     return public
+
+
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+
+
+def _small_order(raw: bytes) -> bool:
+    """Whether eight times the point is the neutral element.
+
+    With such a key, a signature that fits many messages can be made without a private key. Doubling needs only y:
+    with u = y^2 and x^2 = (u - 1) / (d u + 1), the curve's formula gives the y of twice the point.
+    """
+    y = int.from_bytes(raw, "little") % 2**255 % _P
+    for _ in range(3):
+        u = y * y % _P
+        x = (u - 1) * pow(_D * u + 1, -1, _P) % _P
+        # Of twice the point: (y^2 + x^2) / (1 - d x^2 y^2).
+        y = (u + x) * pow(1 - _D * x * u, -1, _P) % _P
+    return y == 1
 
 
 def _pem(key: KeyFile, what: str) -> tuple[str, bytes]:

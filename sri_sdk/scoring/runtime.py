@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,56 @@ from sri_sdk.bundle.manifest import GraphEntry
 from sri_sdk.detector import Tier
 from sri_sdk.errors import BundleError
 from sri_sdk.scoring.inspect.inspector import inspect
+from sri_sdk.scoring.inspect.work import Work
 
 OLDEST = (1, 27)
 """Oldest release of onnxruntime that may load a graph; the base install asks for it too."""
 CHUNK = 4096
-"""Rows per call: keeps the temporaries of a large batch at a few MiB."""
+"""Most rows per call: keeps the temporaries of a large batch at a few MiB."""
+MEMORY = 2**26
+"""Bytes that one call may take: a graph that needs more per row gets fewer rows per call."""
+FEW = 256
+"""Rows per call of a graph whose memory per row is not known: as many as the trial of such a bundle runs."""
 
 Scored = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """score [B] float32, valid [B] bool."""
-RunGraph = Callable[[list[str], dict[str, Any]], list[Any]]
-"""A loaded graph: output names and input arrays by name -> output arrays in that order."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunGraph:
+    """A loaded graph: output names and input arrays by name -> output arrays in that order."""
+
+    subject: str
+    session_run: Callable[[Sequence[str], dict[str, Any]], list[Any]]
+    work: Work | None
+    """Upper bounds for one row; None in the tier `python`."""
+
+    @property
+    def rows(self) -> int:
+        """Most rows of one call of onnxruntime."""
+        return FEW if self.work is None else max(1, MEMORY // max(1, self.work.size))
+
+    def __call__(self, names: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
+        """Runs [B, ...] inputs, as many rows at a time as fit into `MEMORY`.
+
+        Raises:
+            BundleError: onnxruntime fails.
+        """
+        count = max(map(len, inputs.values()))
+        try:
+            if count <= self.rows:
+                return self.session_run(names, inputs)
+            parts = [
+                self.session_run(names, {name: array[at : at + self.rows] for name, array in inputs.items()})
+                for at in range(0, count, self.rows)
+            ]
+            return [np.concatenate(each) for each in zip(*parts, strict=True)]
+        except Exception as err:  # onnxruntime raises a dozen unrelated types.
+            raise BundleError(
+                f"{self.subject}: onnxruntime fails on {count} rows ({_brief(err)}). Check that they have the types "
+                "and shapes of the manifest; if they have, export the guard again."
+            ) from err
+
 
 _ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "bool": "tensor(bool)"}
 _OPTIONS = {
@@ -52,7 +93,7 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
     Raises:
         BundleError: the inspector or onnxruntime refuses it, its edges differ, or this onnxruntime is too old.
     """
-    inspect(content, subject, entry, tier)
+    work = inspect(content, subject, entry, tier)
     import onnxruntime
 
     _new_enough(onnxruntime.__version__)
@@ -70,12 +111,10 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
         # The fallback would print to standard output and try again.
         session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as err:  # onnxruntime raises a dozen unrelated types.
-        brief = str(err).splitlines()[0][:160]
-        raise BundleError(f"{subject}: onnxruntime cannot load it ({brief}). Export the guard again.") from err
+        raise BundleError(f"{subject}: onnxruntime cannot load it ({_brief(err)}). Export the guard again.") from err
     if entry is not None:
         _compare(session, subject, entry)
-    run: RunGraph = session.run
-    return run
+    return RunGraph(subject, session.run, work)
 
 
 def score_once(run: RunGraph, inputs: dict[str, Any]) -> Scored:
@@ -109,12 +148,11 @@ def score_prefixes(run: RunGraph, signals: NDArray[np.float32]) -> Scored:
     Column t - 1 is the generation with its first t cells known.
     """
     cells = signals.shape[1]
-    rows = max(1, CHUNK // cells)
-    lengths = np.arange(1, cells + 1, dtype=np.int64)
-    parts = []
-    for at in _starts(len(signals), rows):
-        chunk = np.repeat(_float32(signals[at : at + rows]), cells, axis=0)
-        parts.append(score_once(run, {"signals": chunk, "length": np.tile(lengths, len(chunk) // cells)}))
+    rows = min(max(1, CHUNK // cells) * cells, max(1, MEMORY // max(1, 4 * signals[:1].size)))
+    total, parts = len(signals) * cells, []
+    for at in _starts(total, rows):
+        row, cell = np.divmod(np.arange(at, min(at + rows, total)), cells)
+        parts.append(score_once(run, {"signals": _float32(signals[row]), "length": cell + 1}))
     score, valid = _joined(parts)
     return score.reshape(-1, cells), valid.reshape(-1, cells)
 
@@ -125,6 +163,10 @@ def _starts(count: int, step: int) -> range:
 
 def _joined(parts: list[Scored]) -> Scored:
     return np.concatenate([score for score, _ in parts]), np.concatenate([valid for _, valid in parts])
+
+
+def _brief(err: Exception) -> str:
+    return str(err).partition("\n")[0][:160] or type(err).__name__
 
 
 def _float32(array: NDArray[Any]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from sri_sdk.records import Rule, Signals, Status, Verdict
 from sri_sdk.scoring.admission import admit
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
+from sri_sdk.scoring.trial import trial
 
 ABOVE, NOT_FINITE, OUT_OF_RANGE = "score_above_threshold", "non_finite_signal", "signal_out_of_range"
 INCOMPLETE, UNSCORABLE = "incomplete_signal", "score_not_finite"
@@ -41,7 +42,8 @@ class Scorer:
         """Reads a bundle and makes it ready.
 
         Without `public_key` or `digest`, the checks protect against damage and against files that attack the process,
-        but not against a bundle that was swapped for one that finds everything clear.
+        but not against a bundle that was swapped for one that finds everything clear. A bundle of the tier `python` is
+        then first loaded in another process with limits on memory and time.
 
         Args:
             path: the bundle folder, or its zip.
@@ -56,6 +58,8 @@ class Scorer:
             MissingExtra: `public_key` was given and cryptography is not installed.
         """
         bundle = Bundle.read(path, public_key=public_key, digest=digest)
+        if bundle.manifest.detector.tier == "python" and public_key is None and digest is None:
+            trial(bundle.path, bundle.members)
         runs = load_graphs(bundle, ("signal", "prefix"))
         if verify:
             self_test(bundle, runs)

@@ -11,6 +11,9 @@ from sri_sdk.bundle.golden import probe
 from sri_sdk.errors import BundleError
 from sri_sdk.scoring.runtime import RunGraph
 
+MOST_TIME = 2**29
+"""Nanoseconds for the golden rows of one graph: half a second. `full` may take the time of eight of its rows."""
+
 
 def self_test(bundle: Bundle, runs: Mapping[str, RunGraph]) -> dict[str, float]:
     """Runs the golden vectors of every given graph; returns the largest share of the tolerance each one used.
@@ -27,10 +30,11 @@ def self_test(bundle: Bundle, runs: Mapping[str, RunGraph]) -> dict[str, float]:
             inputs["activations"] = probe((signal.cells, signal.layers, signal.hidden_size), len(golden.score.unpack()))
         if name == "step":
             inputs["phi"] = probe((signal.layers, signal.hidden_size), len(golden.score.unpack()))
+        _affordable(bundle, name, run, len(golden.score.unpack()))
         expected, tolerance = golden.score.unpack(), golden.tolerance.unpack().astype(np.float64)
         try:
             score, valid = run(["score", "valid"], inputs)
-        except Exception as err:  # onnxruntime raises a dozen unrelated types.
+        except BundleError as err:
             raise BundleError(
                 f"{bundle.path}: graph {name} fails on its golden inputs. Export the guard again."
             ) from err
@@ -50,3 +54,16 @@ def self_test(bundle: Bundle, runs: Mapping[str, RunGraph]) -> dict[str, float]:
             )
         used[name] = float((gap[valid] / tolerance[valid]).max(initial=0.0))
     return used
+
+
+def _affordable(bundle: Bundle, name: str, run: RunGraph, rows: int) -> None:
+    """Refuses golden rows that would take too long, before any is run."""
+    if run.work is None:
+        return
+    most = max(MOST_TIME, 8 * run.work.most_time)
+    if rows * run.work.time > most:
+        raise BundleError(
+            f"{bundle.path}: graph {name} may take {run.work.time} ns per row, and {rows} golden rows "
+            f"{rows * run.work.time}; allowed: up to {most}. It was not run. Give it fewer golden rows, or draw a "
+            "smaller detector."
+        )

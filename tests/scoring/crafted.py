@@ -1,5 +1,7 @@
 """ONNX files nobody should load, and a few one may: built with onnx itself, which writes what we would never draw."""
 
+from itertools import pairwise
+
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from sri_exporter_onnx.exporter import OnnxExporter
@@ -172,3 +174,30 @@ def compiled(draw, shape=(CELLS, 1)):
     graph = Graph("drawing")
     graph.output("score", draw(graph, graph.input("signals", "float32", ("B", *shape))), ("B",))
     return OnnxExporter().compile(graph)
+
+
+def wide(columns=2**15, tensors=1):
+    """Only portable operators: some tensors of many columns per row, all added up."""
+    nodes = [node("MatMul", "signals row", f"wide{i}") for i in range(tensors)]
+    nodes += [node("ReduceSum", f"wide{i} axes", f"sum{i}", keepdims=0) for i in range(tensors)]
+    # Read again in the order in which they were made: all are alive at once, whatever the order in the file says.
+    nodes += [node("MatMul", f"wide{i} column", f"back{i}") for i in range(tensors)]
+    nodes += [node("ReduceSum", f"back{i} axes", f"again{i}", keepdims=0) for i in range(tensors)]
+    parts = [f"sum{i}" for i in range(tensors)] + [f"again{i}" for i in range(tensors)]
+    total = parts[0]
+    for i, part in enumerate(parts[1:]):
+        name = "score" if i == len(parts) - 2 else f"total{i}"
+        nodes.append(node("Add", f"{total} {part}", name))
+        total = name
+    held = constants(row=np.ones((1, columns), np.float32), column=np.ones((columns, 1), np.float32), axes=[1, 2])
+    return model(nodes, held)
+
+
+def long_chain(products=4000, side=256):
+    """Only portable operators: matrix products, one after the other."""
+    names = [f"x{i}" for i in range(products)]
+    nodes = [node("MatMul", "signals row", "x0")]
+    nodes += [node("MatMul", f"{a} square", b) for a, b in pairwise(names)]
+    nodes.append(node("ReduceSum", f"{names[-1]} axes", "score", keepdims=0))
+    square = np.eye(side, dtype=np.float32)
+    return model(nodes, constants(row=np.ones((1, side), np.float32), square=square, axes=[1, 2]))

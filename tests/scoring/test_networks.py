@@ -12,6 +12,8 @@ from sri_exporter_onnx.exporter import OnnxExporter
 from sri_sdk.cli import main
 from sri_sdk.errors import BundleError
 from sri_sdk.fitting.build import fit_guard
+from sri_sdk.scoring import scorer as scorer_module
+from sri_sdk.scoring import trial
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.testing import detector_checks
 
@@ -118,3 +120,21 @@ def test_scores_that_mix_rows_are_refused(fit, tmp_path):
 @pytest.mark.parametrize("check", detector_checks(MAKE["network"]), ids=str)
 def test_it_passes_the_checks_of_detectors(check):
     check()
+
+
+def test_a_bundle_of_strangers_is_tried_in_a_process_with_limits_before_it_is_loaded(made, monkeypatch):
+    bundle = made[1]
+    monkeypatch.setattr(scorer_module, "load_graphs", lambda *_: pytest.fail("loaded here"))
+    monkeypatch.setattr(trial.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, b"", b""))
+    with pytest.raises(BundleError, match=r"tier python, and its trial ended with -9.*digest or the public key"):
+        Scorer.open(bundle.path)
+    monkeypatch.undo()
+    monkeypatch.setattr(scorer_module, "trial", lambda *_: pytest.fail("tried, although somebody vouches for it"))
+    assert Scorer.open(bundle.path, digest=bundle.digest)
+
+
+def test_what_the_trial_refuses_says_why(made, tmp_path):
+    members = dict(made[1].members)
+    members["signal.onnx"] += b" "
+    with pytest.raises(BundleError, match=r"signal\.onnx does not match its digest"):
+        trial.trial(tmp_path, members)

@@ -4,8 +4,8 @@ onnxruntime follows references to other files, runs loops that never end, and al
 bytes asks for them. So every graph is read here first, byte by byte. It may have only the fields of ONNX that a bundle
 needs, and only the operators and attributes listed for its tier; no subgraphs, no functions, and no data elsewhere.
 Constants are exactly as large as their shape says, every name is defined once and before it is used, and inputs and
-outputs are those the manifest promises. In the tier `portable` every tensor has a known and small shape. Any error in
-here is a reason to refuse.
+outputs are those the manifest promises. In the tier `portable` every tensor has a known and small shape, and all of
+them together a bound on memory and time per row. Any error in here is a reason to refuse.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from sri_sdk.scoring.inspect.dtypes import Dtypes
 from sri_sdk.scoring.inspect.learned import svm_width, trees_width
 from sri_sdk.scoring.inspect.operators import ATTRIBUTES, GROWS, RULES, SVM, TREES, Key, Rules
 from sri_sdk.scoring.inspect.shapes import BATCH, MOST_ELEMENTS, Call, Shapes
-from sri_sdk.scoring.inspect.tensors import Edge, Tensors, edge, listed, promised, sizes
+from sri_sdk.scoring.inspect.tensors import BYTES, Edge, Tensors, edge, listed, promised, sizes
 from sri_sdk.scoring.inspect.wire import Parsed, Refused, Span, read, signed
+from sri_sdk.scoring.inspect.work import Work
 
 LARGEST_GRAPH = 512 * 2**20
 """Bytes of one file."""
@@ -30,8 +31,8 @@ CONFIGURES_RUNTIME = "ort_config"
 """Key of the metadata through which a model could set options of onnxruntime."""
 
 
-def inspect(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Tier = "portable") -> None:
-    """Refuses a graph that is not allowed in a bundle of this tier.
+def inspect(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Tier = "portable") -> Work | None:
+    """Refuses a graph that is not allowed in a bundle of this tier; returns what one row takes at most.
 
     Args:
         content: the ONNX file.
@@ -39,13 +40,18 @@ def inspect(content: bytes, subject: str, entry: GraphEntry | None = None, tier:
         entry: the edges the manifest promises; None = any.
         tier: which operators are allowed.
 
+    Returns:
+        Upper bounds of memory and time; None in the tier `python`, where shapes are not known.
+
     Raises:
         BundleError: refused; the message says why.
     """
     try:
         if len(content) > LARGEST_GRAPH:
             raise Refused(f"{len(content)} bytes, allowed: up to {LARGEST_GRAPH}")
-        _Inspection(content, RULES[tier]).model(entry)
+        inspection = _Inspection(content, RULES[tier])
+        inspection.model(entry)
+        return inspection.work
     except Refused as err:
         raise BundleError(
             f"{subject}: not a graph of tier {tier}: {err}. It was not loaded. Get the bundle again from a source you "
@@ -65,6 +71,7 @@ class _Inspection:
         self.data, self.rules = data, rules
         self.tensors = Tensors(rules)
         self.opsets: set[str] = set()
+        self.work: Work | None = None
         self.dtypes = Dtypes((), self.tensors.whole_numbers)
 
     def model(self, entry: GraphEntry | None) -> None:
@@ -121,6 +128,7 @@ class _Inspection:
         if len({shape[0] for _, shape in inputs.values()}) > 1 or any(s[0] != BATCH for s in known.values()):
             raise Refused("the first dimension of every input must be the free one, under one name")
         shapes = Shapes(known, self.tensors.whole_numbers)
+        self.work = Work.of({name: (shape, BYTES[inputs[name][0]]) for name, shape in known.items()})
         # Constants come after the limit, which follows from the inputs; they have a limit of their own.
         known.update((name, constant.shape) for name, constant in self.tensors.constants.items())
         return shapes
@@ -147,12 +155,15 @@ class _Inspection:
                     self.tensors.add(name, attribute.message("t", onnx.TENSOR))
                     self.dtypes.known[name] = self.tensors.constants[name].dtype
         self.dtypes.add(op, inputs, outputs, attributes)
-        width = self._width(key, attributes)
-        if shapes is not None:
+        width, steps = self._learned(key, attributes)
+        if shapes is not None and self.work is not None:
             if len(outputs) != 1:
                 raise Refused(f"{op} has {len(outputs)} results, allowed: one")
             numbers = {name: signed(each.number("i")) for name, each in attributes.items() if "i" in each}
-            shapes.add(Call(op, tuple(inputs), outputs[0], numbers, width))
+            call = Call(op, tuple(inputs), outputs[0], numbers, width, steps)
+            shapes.add(call)
+            given, result = [shapes.known[name] for name in inputs], shapes.known[outputs[0]]
+            self.work.add(call, given, result, BYTES[self.dtypes.known[outputs[0]]])
         elif op in GROWS:
             self._bounded(op, inputs)
 
@@ -171,10 +182,10 @@ class _Inspection:
             attributes[name] = each
         return attributes
 
-    def _width(self, key: Key, attributes: Mapping[str, Parsed]) -> int:
-        """Columns read by an operator that keeps learnt numbers in its attributes; 0 = any other operator."""
+    def _learned(self, key: Key, attributes: Mapping[str, Parsed]) -> tuple[int, int]:
+        """Columns and steps of an operator that keeps learnt numbers in its attributes; 0, 0 = any other operator."""
         if key not in (TREES, SVM):
-            return 0
+            return 0, 0
         values = {name: _value(each) for name, each in attributes.items()}
         return (trees_width if key == TREES else svm_width)(self.data, values)
 

@@ -21,8 +21,8 @@ Values = Mapping[str, list[int | Span]]
 _MODE = re.compile(rb"\x4a(\x0aBRANCH_LEQ|\x04LEAF)")
 
 
-def trees_width(data: bytes, values: Values) -> int:
-    """Number of columns that the trees of one TreeEnsembleRegressor read.
+def trees_width(data: bytes, values: Values) -> tuple[int, int]:
+    """Number of columns that the trees of one TreeEnsembleRegressor read, and of branches that a row takes at most.
 
     Raises:
         Refused: the attributes are not whole trees with one value per leaf.
@@ -37,7 +37,7 @@ def trees_width(data: bytes, values: Values) -> int:
     first = np.flatnonzero(np.diff(tree, prepend=-1))
     if tree[0] or not np.isin(np.diff(tree), (0, 1)).all() or (node != np.arange(count) - first[tree]).any():
         raise Refused("a tree ensemble does not count its trees and their nodes from 0")
-    _whole(first[tree], first, inner, yes, no)
+    depth = _whole(first[tree], first, inner, yes, no)
     if not (np.isfinite(thresholds).all() and np.isfinite(weights).all()):
         raise Refused("a tree ensemble has numbers that are not finite")
     where = _ints(data, values, "target_treeids"), _ints(data, values, "target_nodeids")
@@ -55,11 +55,11 @@ def trees_width(data: bytes, values: Values) -> int:
     _named(data, values, "post_transform", b"NONE")
     if (feature[inner] < 0).any() or (feature >= 2**20).any():
         raise Refused("a tree ensemble reads a column that no signal has")
-    return int(feature[inner].max(initial=-1)) + 1
+    return int(feature[inner].max(initial=-1)) + 1, len(first) * depth
 
 
-def svm_width(data: bytes, values: Values) -> int:
-    """Number of columns of the support vectors of one SVMRegressor.
+def svm_width(data: bytes, values: Values) -> tuple[int, int]:
+    """Number of columns of the support vectors of one SVMRegressor, and of support vectors.
 
     Raises:
         Refused: the attributes are not one support vector machine.
@@ -72,14 +72,15 @@ def svm_width(data: bytes, values: Values) -> int:
         raise Refused("a support vector machine needs one rho and three kernel parameters")
     _named(data, values, "kernel_type", b"LINEAR", b"POLY", b"RBF", b"SIGMOID")
     _named(data, values, "post_transform", b"NONE")
-    return len(vectors) // count
+    return len(vectors) // count, count
 
 
 def _whole(
     root: NDArray[np.int64], roots: NDArray[np.int64], inner: NDArray[np.bool_], yes: NDArray[np.int64],
     no: NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Refuses what is not trees: each node but a root has one parent, and all lie within `MOST_DEPTH` levels of a root.
+) -> int:  # fmt: skip
+    """Number of levels. Refuses what is not trees: each node but a root has one parent, and all lie within `MOST_DEPTH`
+    levels of a root.
 
     `root` [K] int64 is the root of each node's tree, `roots` [trees] int64 each of them once; `inner` [K] bool says
     whether a node branches, `yes` and `no` [K] int64 to which nodes, counted within the tree.
@@ -92,13 +93,14 @@ def _whole(
     parents[roots] += 1
     if (parents != 1).any():
         raise Refused("a tree ensemble is not made of trees: a node has no parent, or two")
-    met, level = 0, roots
-    for _ in range(MOST_DEPTH):
-        met += len(level)
+    met, level, depth = 0, roots, 0
+    while len(level) and depth < MOST_DEPTH:
+        met, depth = met + len(level), depth + 1
         level = level[inner[level]]
         level = np.concatenate([root[level] + yes[level], root[level] + no[level]])
     if met != len(root):
         raise Refused(f"a tree ensemble has a cycle, or a tree deeper than {MOST_DEPTH}")
+    return depth
 
 
 def _inner(data: bytes, values: Values) -> NDArray[np.bool_]:

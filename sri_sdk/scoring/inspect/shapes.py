@@ -32,6 +32,8 @@ class Call:
     """Those that are one integer."""
     width: int = 0
     """Columns that a tree ensemble or a support vector machine reads."""
+    steps: int = 0
+    """Branches that a tree ensemble takes at most, or support vectors."""
 
 
 @dataclass(slots=True)

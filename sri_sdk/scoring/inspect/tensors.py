@@ -18,7 +18,7 @@ MOST_CONSTANTS = 2**26
 MOST_SHAPE_VALUES = 64
 """Most elements of a constant that is read as a shape or as axes."""
 
-_BYTES = {FLOAT: 4, INT32: 4, INT64: 8, BOOL: 1, DOUBLE: 8}
+BYTES = {FLOAT: 4, INT32: 4, INT64: 8, BOOL: 1, DOUBLE: 8}
 """Bytes of one element."""
 _TYPED = {"float_data": 4, "double_data": 8, "int32_data": 0, "int64_data": 0}
 """Bytes of one element where a constant is not `raw_data`; 0 = varints."""
@@ -69,7 +69,7 @@ class Tensors:
         if len(held) != 1 or (self.rules.shapes_known and held != ["raw_data"]):
             raise Refused(f"constant {name!r} has its data in {held or 'no field'}, allowed: raw_data")
         span = found.span(held[0])
-        width = _BYTES[dtype] if held == ["raw_data"] else _TYPED[held[0]]
+        width = BYTES[dtype] if held == ["raw_data"] else _TYPED[held[0]]
         size = (span[1] - span[0]) / width if width else packed(found.data, span)
         if size != count:
             raise Refused(f"constant {name!r} of shape {list(shape)} has {size:g} elements")
