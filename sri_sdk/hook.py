@@ -194,9 +194,9 @@ class Hook(Plugin):
     def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
         """Tokens of each response [B, P] up to its end-of-sequence token, that one included; P where it has none.
 
-        End tokens that only the call was given count too, where `on_call` noted them in `run.eos_ids`.
+        Where `on_call` noted the end tokens of the call in `run.eos_ids`, these count, and not the model's own.
         """
-        ends = {*self.eos_ids(), *((run.eos_ids if run else None) or ())}
+        ends = set(self.eos_ids() if run is None or run.eos_ids is None else run.eos_ids)
         rows = tokens.tolist()
         return [next((i + 1 for i, token in enumerate(row) if token in ends), len(row)) for row in rows]
 

@@ -1,6 +1,7 @@
 """`sri plugins new`: what it writes installs, is found, keeps its promises and leaves without a trace."""
 
 import ast
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -8,12 +9,17 @@ import sys
 import sysconfig
 import tomllib
 import venv
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
+from transformers import GenerationConfig
 
+from sri_sdk import watch
 from sri_sdk.cli import main
 from sri_sdk.cli.scaffold import KINDS, SCHEMES, write_plugin
 
@@ -117,6 +123,52 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 def test_a_name_that_cannot_be_used_is_refused(tmp_path: Path, name: str, because: str) -> None:
     assert because in new(name, "--kind", "hook", "--out", str(tmp_path / "made"), code=1)
     assert list(tmp_path.iterdir()) == []
+
+
+# -- a generated hook --------------------------------------------------------------------------------------------
+
+
+ENDS = {
+    "an argument": lambda end: {"eos_token_id": end},
+    "a list": lambda end: {"eos_token_id": [end, 1]},
+    "a tensor": lambda end: {"eos_token_id": torch.tensor(end)},
+    "a config": lambda end: {"generation_config": GenerationConfig(eos_token_id=end, pad_token_id=0)},
+    "both": lambda end: {"eos_token_id": end, "generation_config": GenerationConfig(eos_token_id=3, pad_token_id=0)},
+}
+
+
+@pytest.mark.parametrize("given", ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize("own", [None, 2, "taken"])
+def test_the_autoregressive_hook_counts_right_when_only_the_call_names_the_end(
+    generated: tuple[Any, Any], given: Callable[[int], dict[str, Any]], own: int | str | None
+) -> None:
+    hook, prompts = generated
+    model, width = hook.model, prompts.input_ids.shape[1]
+    asked = {"attention_mask": prompts.attention_mask, "max_new_tokens": 6, "do_sample": False}
+    model.generation_config.eos_token_id = None
+    free = model.generate(prompts.input_ids, **asked)[:, width:]
+    end = int(free[0, 2])
+    # A token of the text that the model's own config calls an end is none where the call names another.
+    model.generation_config.eos_token_id = int(free[1, 1]) if own == "taken" else own
+    with watch(model, hook=hook) as run:
+        tokens = model.generate(prompts.input_ids, **asked, **given(end))[:, width:]
+    expected = [row.index(end) + 1 if end in row else len(row) for row in tokens.tolist()]
+    assert expected[0] == 3 and max(expected) > 3
+    assert [trace.steps for trace in run.traces] == expected
+    assert [trace.reasons for trace in run.traces] == [()] * len(expected)
+
+
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
+    """The autoregressive hook that is written, on its own model, and the prompts of its example."""
+    folder = tmp_path_factory.mktemp("ends") / "made"
+    new("acme-ends", "--kind", "hook", "--scheme", "autoregressive", "--out", str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        case = importlib.import_module("sri_plugin_acme_ends.hook").AcmeEndsHook.example()
+        yield case.hook, case.encoded
+    for name in [name for name in sys.modules if name.startswith("sri_plugin_acme_ends")]:
+        del sys.modules[name]
 
 
 # -- a fresh environment -----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -161,6 +161,18 @@ class LabCausalHook(_LabHook):
             generate_sampled=lambda prompts: _seeded(generate, prompts, do_sample=True),
         )  # fmt: skip
 
+    def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: sri_sdk.RunView) -> None:
+        """Notes the tokens that end a response, where the call names them: `plan` and the count of steps go by them.
+
+        As in transformers: the call's own argument counts first, then the `generation_config` that it is given.
+        """
+        import torch
+
+        given = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
+        ends = kwargs.get("eos_token_id", getattr(given, "eos_token_id", None))
+        if ends is not None:
+            run.eos_ids = tuple(torch.as_tensor(ends).flatten().tolist())
+
     def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
         """The prompt first; then each pass holds the token decoded before. A row that got its end token is done."""
         import torch
@@ -170,7 +182,7 @@ class LabCausalHook(_LabHook):
         if "next" not in memory:
             positions = torch.arange(-length, 0, device=ids.device).expand(batch, length)
             memory["next"], memory["active"] = 0, torch.ones(batch, dtype=torch.bool, device=ids.device)
-            memory["ends"] = torch.tensor(self.eos_ids(), device=ids.device)
+            memory["ends"] = torch.tensor(run.eos_ids or self.eos_ids(), device=ids.device)
         else:
             if length != 1:
                 raise sri_sdk.SriError(f"a pass of {length} tokens after the prompt's; watch one generation at a time")
