@@ -12,6 +12,8 @@ import math
 import re
 from typing import Any
 
+import numpy as np
+
 LEVELS = 64
 """Most arrays and objects inside each other."""
 CHARACTERS = 63
@@ -57,6 +59,11 @@ def parse(content: bytes | str, *, not_finite: bool = False) -> Any:
     if ("\\u" in text or isinstance(content, str)) and not _is_text(value):
         raise JsonError("half of a surrogate pair, which is not a character")
     return value
+
+
+def json_from_array(array: np.ndarray[Any, Any]) -> Any:
+    """The inverse of `files.json_to_array`: [K] uint8 -> the value."""
+    return parse(np.asarray(array, dtype=np.uint8).tobytes())
 
 
 def is_text(found: str) -> bool:
