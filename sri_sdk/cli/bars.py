@@ -58,7 +58,7 @@ def _bars() -> Iterator[tuple[Progress, Callable[[str], None]]]:
         bars.update(tasks[stage], completed=done)
 
     try:
-        yield advance, lambda line: console.print(line, markup=False, highlight=False)
+        yield advance, lambda line: console.print(visible(line), markup=False, highlight=False)
     finally:
         if tasks:
             bars.stop()
