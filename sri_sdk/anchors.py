@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch
-from sri_sdk.files import json_from_array, json_to_array, save_arrays, sha256
+from sri_sdk.files import json_to_array, save_arrays, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.records import Label, Outcome
 from sri_sdk.signal import usable
+from sri_sdk.strict_json import json_from_array
 
 ANCHORS_FORMAT = 1
 _WANTED: dict[Label, str] = {"harmless": "answered", "harmful": "refused"}

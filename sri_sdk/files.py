@@ -77,8 +77,3 @@ def sha256(content: bytes) -> str:
 def json_to_array(value: Any) -> np.ndarray[Any, Any]:
     """JSON as an array [K] uint8, so that metadata fits in an .npz without pickle."""
     return np.frombuffer(canonical_json(value), dtype=np.uint8)
-
-
-def json_from_array(array: np.ndarray[Any, Any]) -> Any:
-    """The inverse of `json_to_array`: [K] uint8 -> the value."""
-    return json.loads(np.asarray(array, dtype=np.uint8).tobytes())

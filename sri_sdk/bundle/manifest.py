@@ -9,7 +9,7 @@ change its digest too. Sign the bundle, or pin its digest, where it matters.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, JsonValue, ValidationError, model_validator
@@ -20,6 +20,7 @@ from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.errors import BundleError
 from sri_sdk.files import sha256
 from sri_sdk.graph.builder import Dtype
+from sri_sdk.strict_json import JsonError, parse
 
 MANIFEST_FORMAT = 1
 GRAPHS = ("signal", "prefix", "full", "step")
@@ -244,9 +245,9 @@ class Manifest(Model):
             BundleError: another format, damaged, or not a manifest.
         """
         try:
-            value = json.loads(content, object_pairs_hook=_no_key_twice)
+            value = parse(content)
             found, digest = value["format"], value["digest"]
-        except (ValueError, KeyError, TypeError, RecursionError) as err:
+        except (JsonError, KeyError, TypeError) as err:
             raise BundleError(f"{source}: not a bundle manifest ({_brief(err)}). Export the guard again.") from err
         if type(found) is not int or found != MANIFEST_FORMAT:  # True and 1.0 equal 1.
             raise BundleError(
@@ -284,14 +285,6 @@ def edges(graph: str, signal: SignalEntry) -> tuple[dict[str, TensorEntry], dict
     if graph == "step":
         outputs |= {"sigma": floats(layers), "state_out": floats(cells, layers)}
     return inputs[graph], outputs
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuses equal keys: parsers disagree on which of them counts."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is written twice")
-    return found
 
 
 def _brief(err: Exception) -> str:

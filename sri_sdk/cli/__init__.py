@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from sri_sdk._version import __version__
+from sri_sdk.cli.output import say, visible
 from sri_sdk.errors import ConfigError, MissingExtra, SriError, did_you_mean, missing_extra
 
 COMMANDS = {
@@ -73,7 +74,7 @@ class CommandTable(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
-            click.echo("interrupted", err=True)
+            say("interrupted", err=True)
             ctx.exit(INTERRUPTED)
         except ModuleNotFoundError as err:
             extra = missing_extra(err)
@@ -82,13 +83,14 @@ class CommandTable(click.Group):
             _fail(ctx, MissingExtra(f"sri {ctx.invoked_subcommand}", extra=extra))
         except BrokenPipeError:
             raise
+        except click.ClickException as err:
+            err.message = visible(err.message, lines=True)  # type: ignore[misc]
+            raise
         except OSError as err:
             if ctx.params.get("debug"):
                 raise
             where = f"{err.filename}: " if err.filename else ""
-            click.echo(
-                f"error: {where}{err.strerror or err}. Check the path, and that it can be read or written.", err=True
-            )
+            say(f"error: {where}{err.strerror or err}. Check the path, and that it can be read or written.", err=True)
             ctx.exit(1)
         except SriError as err:
             if ctx.params.get("debug"):
@@ -98,7 +100,7 @@ class CommandTable(click.Group):
 
 def _fail(ctx: click.Context, err: SriError) -> NoReturn:
     for problem in err.problems if isinstance(err, ConfigError) else (str(err),):
-        click.echo(f"error: {' '.join(problem.split())}", err=True)
+        say(f"error: {' '.join(problem.split())}", err=True)
     ctx.exit(1)
 
 

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from sri_sdk.cli.output import say, visible
 from sri_sdk.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def _bars() -> Iterator[tuple[Progress, Callable[[str], None]]]:
     except ImportError as err:
         raise MissingExtra("A progress bar", extra="capture") from err
     columns = (
-        TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.description:<12}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     tasks: dict[str, Any] = {}
@@ -55,11 +54,11 @@ def _bars() -> Iterator[tuple[Progress, Callable[[str], None]]]:
         # Shown from the first generation on: a mistake found before that is one clean line.
         bars.start()
         if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total)
+            tasks[stage] = bars.add_task(visible(stage), total=total)
         bars.update(tasks[stage], completed=done)
 
     try:
-        yield advance, lambda line: console.print(line, markup=False, highlight=False)
+        yield advance, lambda line: console.print(visible(line), markup=False, highlight=False)
     finally:
         if tasks:
             bars.stop()
@@ -88,7 +87,7 @@ def _lines() -> Progress:
 
 
 def _say(line: str) -> None:
-    click.echo(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}", err=True)
+    say(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {line}", err=True)
 
 
 @contextmanager

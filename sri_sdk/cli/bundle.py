@@ -11,7 +11,7 @@ from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.bundle.files import SIGNATURE, put_file, write_files
 from sri_sdk.bundle.manifest import Manifest
 from sri_sdk.bundle.signature import key_id, new_keys, sign, signer_of
-from sri_sdk.cli.output import emit_json, table
+from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import write_new
 
@@ -40,12 +40,12 @@ def inspect(path: Path, as_json: bool) -> None:
         return
     signature = bundle.unlisted.get(SIGNATURE)
     signed = f"names key {signer_of(signature, str(path))}; `sri bundle verify` checks it" if signature else "none"
-    click.echo(table(["FIELD", "VALUE"], [["digest", manifest.digest], ["signature", signed], *_fields(manifest)]))
-    click.echo("\n" + table(["GRAPH", "FILE", "BYTES", "INPUTS", "OUTPUTS"], _graphs(manifest)))
-    click.echo("\n" + table(["RULE", "THRESHOLD", "ALPHA", "DELTA", "N", "RANK"], _rules(manifest)))
+    say_lines(table(["FIELD", "VALUE"], [["digest", manifest.digest], ["signature", signed], *_fields(manifest)]))
+    say_lines("\n" + table(["GRAPH", "FILE", "BYTES", "INPUTS", "OUTPUTS"], _graphs(manifest)))
+    say_lines("\n" + table(["RULE", "THRESHOLD", "ALPHA", "DELTA", "N", "RANK"], _rules(manifest)))
     if manifest.rates:
         rates = [[r.name, f"{r.k}/{r.n}", f"{r.k / r.n:.4f}", f"{r.low:.4f} to {r.high:.4f}"] for r in manifest.rates]
-        click.echo("\n" + table(["RATE", "COUNT", "SHARE", "INTERVAL"], rates))
+        say_lines("\n" + table(["RATE", "COUNT", "SHARE", "INTERVAL"], rates))
 
 
 @command.command()
@@ -71,12 +71,12 @@ def verify(path: Path, public_key: Path | None, digest: str | None, as_json: boo
         emit_json({"path": str(path), "ok": True, "digest": bundle.digest, **checked, "tolerance_used": used})
         return
     for name, share in used.items():
-        click.echo(f"graph {name}: golden vectors agree, largest difference {share:.2%} of the tolerance")
-    click.echo(f"{path}: intact, digest {bundle.digest}{' as given' if digest else ''}")
+        say(f"graph {name}: golden vectors agree, largest difference {share:.2%} of the tolerance")
+    say(f"{path}: intact, digest {bundle.digest}{' as given' if digest else ''}")
     if bundle.signed_by:
-        click.echo(f"{path}: signed by key {bundle.signed_by}")
+        say(f"{path}: signed by key {bundle.signed_by}")
     elif not digest:
-        click.echo(f"{path}: origin not checked; give --public-key or --digest")
+        say(f"{path}: origin not checked; give --public-key or --digest")
 
 
 @command.command()
@@ -90,8 +90,8 @@ def keygen(path: Path) -> None:
     private, public = new_keys()
     write_new(path, private, mode=0o600)
     write_new(public_path, public, mode=0o644)
-    click.echo(f"{path}: private key, readable by you alone; keep it secret")
-    click.echo(f"{public_path}: public key {key_id(public)}; give it to everybody who loads your bundles")
+    say(f"{path}: private key, readable by you alone; keep it secret")
+    say(f"{public_path}: public key {key_id(public)}; give it to everybody who loads your bundles")
 
 
 @command.command(name="sign")
@@ -105,7 +105,7 @@ def sign_command(path: Path, key: Path, replace: bool) -> None:
         raise ConfigError(f"{path}: is signed already. Give --replace to sign it again.")
     signature = sign(bundle.unlisted["manifest.json"], key)
     put_file(path, SIGNATURE, signature)
-    click.echo(f"{path}: signed with key {signer_of(signature, str(path))}, digest {bundle.digest}")
+    say(f"{path}: signed with key {signer_of(signature, str(path))}, digest {bundle.digest}")
 
 
 @command.command()
@@ -120,7 +120,7 @@ def pack(path: Path, target: Path, replace: bool) -> None:
     if target.is_dir():
         raise ConfigError(f"{target}: is a folder. Give the name of a file.")
     write_files(target, bundle.members, zipped=True)
-    click.echo(f"{target}: {target.stat().st_size} bytes, digest {bundle.digest}")
+    say(f"{target}: {target.stat().st_size} bytes, digest {bundle.digest}")
 
 
 def _fields(manifest: Manifest) -> list[list[Any]]:

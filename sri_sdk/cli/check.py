@@ -12,7 +12,7 @@ import click
 
 from sri_sdk import registry, testing
 from sri_sdk.cli.bars import prepare_libraries
-from sri_sdk.cli.output import emit_json, table
+from sri_sdk.cli.output import emit_json, say, say_lines, table, visible
 from sri_sdk.errors import ConfigError, ConformanceError, PluginError, did_you_mean
 from sri_sdk.testing.planted import NotChecked
 
@@ -51,9 +51,9 @@ def command(ctx: click.Context, kind: str, name: str, as_json: bool, explain: bo
         emit_json({"kind": kind, "name": name, "passed": passed, "checks": [asdict(result) for result in results]})
     else:
         rows = [[x.name, x.state, f"{x.seconds:.2f}", " ".join(x.message.split())] for x in results]
-        click.echo(table(["CHECK", "STATE", "SECONDS", "MESSAGE"], rows))
+        say_lines(table(["CHECK", "STATE", "SECONDS", "MESSAGE"], rows))
         kept = sum(result.state == "passed" for result in results)
-        click.echo(f"{kind} plugin {name!r}: {kept} of {len(results)} checks passed")
+        say(f"{kind} plugin {name!r}: {kept} of {len(results)} checks passed")
     if not passed:
         ctx.exit(1)
 
@@ -93,10 +93,14 @@ def _explain(listed: list[Check], as_json: bool) -> None:
         emit_json([{"name": check.name, "promise": check.promise, "known": check.known} for check in listed])
         return
     for check in listed:
-        click.echo(check.name)
-        click.echo(click.wrap_text(check.promise, 100, "    ", "    "))
+        say(check.name)
+        say_lines(click.wrap_text(_one_line(check.promise), 100, "    ", "    "))
         if check.known is not None:
-            click.echo(click.wrap_text(f"Known failure: {check.known}", 100, "    ", "    "))
+            say_lines(click.wrap_text(_one_line(f"Known failure: {check.known}"), 100, "    ", "    "))
+
+
+def _one_line(text: str) -> str:
+    return visible(" ".join(text.split()))
 
 
 # -- the cases ---------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sri_sdk import registry
-from sri_sdk.cli.output import emit_json
+from sri_sdk.cli.output import emit_json, say
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_any
@@ -39,11 +39,11 @@ def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json
         )  # fmt: skip
     for file, (found, folds) in checked.items():
         for problem in found:
-            click.echo(f"error: {problem}", err=True)
+            say(f"error: {problem}", err=True)
         if not found and not as_json:
-            click.echo(f"{file}: ok")
+            say(f"{file}: ok")
             for fold, counts in folds.items():
-                click.echo(f"  {fold}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+                say(f"  {fold}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
     if any(found for found, _ in checked.values()):
         ctx.exit(1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from sri_sdk.cli.output import emit_json
+from sri_sdk.cli.output import emit_json, say, say_lines, visible
 
 
 @click.command()
@@ -39,8 +39,10 @@ def command(out: Path, as_json: bool) -> None:
         ]
         emit_json({**summary(made.fitted), "seconds": dict(made.seconds), "trajectories": told})
         return
-    click.echo(describe(made.fitted))
-    click.echo("\nThree generations, judged by another process that loads no torch (1 = compliant, 0 = refusing):")
+    say_lines(describe(made.fitted))
+    say_lines("\nThree generations, judged by another process that loads no torch (1 = compliant, 0 = refusing):")
     for t in made.trajectories:
-        click.echo(f"\n{t.title}\n  > {t.prompt}\n  < {t.response}\n  {spark(t.sigma.tolist())}  {words(t.verdict)}")
-    click.echo(f"\n{sum(made.seconds.values()):.0f} seconds. Open {paths[0]}; the guard is in {out}/bundle.")
+        said = [t.title, f"  > {t.prompt}", f"  < {t.response}", f"  {spark(t.sigma.tolist())}  {words(t.verdict)}"]
+        say_lines("\n" + "\n".join(map(visible, said)))
+    say_lines("")
+    say(f"{sum(made.seconds.values()):.0f} seconds. Open {paths[0]}; the guard is in {out}/bundle.")

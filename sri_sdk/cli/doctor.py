@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from sri_sdk import registry
 from sri_sdk.cli.doctor_config import probe_config
 from sri_sdk.cli.finding import Finding, State
-from sri_sdk.cli.output import emit_json, table
+from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.errors import SriError, missing_extra
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def command(ctx: click.Context, subject: str | None, hook_name: str | None, samp
     if as_json:
         emit_json([asdict(finding) for finding in findings])
     else:
-        click.echo(table(["TOPIC", "SUBJECT", "STATE", "DETAIL"], [list(asdict(x).values()) for x in findings]))
+        say_lines(table(["TOPIC", "SUBJECT", "STATE", "DETAIL"], [list(asdict(x).values()) for x in findings]))
     broken = [x.subject for x in findings if x.state == "broken"]
     if broken:
-        click.echo(f"error: broken: {', '.join(broken)}", err=True)
+        say(f"error: broken: {', '.join(broken)}", err=True)
         ctx.exit(1)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sri_sdk.cli.output import emit_json, table
+from sri_sdk.cli.output import emit_json, say, say_lines, table, visible
 
 if TYPE_CHECKING:
     from sri_sdk.metrics.cells import Cell
@@ -44,8 +44,9 @@ def command(config: Path, limit: int | None, models: tuple[str, ...], out: Path 
     if as_json:
         emit_json(to_json(found))
         return
-    click.echo(describe(found))
-    click.echo(f"\nreport: {paths[0]}   numbers: {Path(checked.out) / 'results.json'}")
+    say_lines(describe(found))
+    say_lines("")
+    say(f"report: {paths[0]}   numbers: {Path(checked.out) / 'results.json'}")
 
 
 SHOWN = ("AUROC", "TPR at 1 % FPR", "Attacks removed", "False alarms", "Overhead")
@@ -67,7 +68,7 @@ def describe(found: Evaluation) -> str:
             turned = table(
                 ("guard", *(row[0] for row in rows)), zip(made.columns[1:], *(row[1:] for row in rows), strict=True)
             )
-            parts.append("\n".join(filter(None, (f"{made.title}\n", turned, unguarded(model)))))
+            parts.append("\n".join(filter(None, (f"{visible(made.title)}\n", turned, visible(unguarded(model))))))
     if found.limit is not None:
         parts.append(f"A quick look: at most {found.limit} prompts per group. Mind the intervals in the report.")
     return "\n\n".join(parts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sri_sdk.cli.output import emit_json, table
+from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.metrics.results import CLASS_WORDS
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ def command(config: Path, recalibrate: bool, as_json: bool) -> None:
     if as_json:
         emit_json({**summary(fitted), "out": str(checked.out)})
         return
-    click.echo(describe(fitted))
-    click.echo(f"\nguard: {checked.out}   bundle: {Path(checked.out) / 'bundle'}   try: sri run {config}")
+    say_lines(describe(fitted))
+    say_lines("")
+    say(f"guard: {checked.out}   bundle: {Path(checked.out) / 'bundle'}   try: sri run {config}")
 
 
 def summary(fitted: Fitted) -> dict[str, Any]:

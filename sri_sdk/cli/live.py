@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from sri_sdk.cli.output import visible
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -55,12 +57,12 @@ def frame(
 
     body = Text()
     for word, committed in draft:
-        body.append(word + " ", style="bold" if committed else "dim italic")
+        body.append(visible(word) + " ", style="bold" if committed else "dim italic")
     now = f"{sigma[-1]:.3f}" if len(sigma) and not math.isnan(sigma[-1]) else "-"
     line = Text.assemble(
         ("sigma ", "dim"), (spark(sigma).ljust(cells), "cyan"), f"  {now}", ("   1 = compliant, 0 = refusing", "dim")
     )
-    parts: list[Any] = [Text(f"> {prompt}", style="bold"), Text(), body, Text(), line]
+    parts: list[Any] = [Text(f"> {visible(prompt)}", style="bold"), Text(), body, Text(), line]
     if verdict is not None:
-        parts.append(Text(words(verdict), style=f"bold {_COLOURS[verdict.status]}"))
+        parts.append(Text(visible(words(verdict)), style=f"bold {_COLOURS[verdict.status]}"))
     return Panel(Group(*parts), title=f"step {step + 1} / {budget}", title_align="left", height=None)

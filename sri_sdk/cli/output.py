@@ -1,22 +1,68 @@
-"""How commands print: aligned tables for people, JSON for programs."""
+"""How commands print: aligned tables for people, JSON for programs, and foreign text that cannot steer a terminal."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 
+# C0, DEL and C1; what reorders text or is never seen; separators of lines; halves of surrogate pairs, which no encoding
+# can write. Not the joiners and variation selectors: words of some scripts, and emoji, need them.
+_STEERS = (
+    r"\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f"
+)
+_ONE_LINE = re.compile(f"[{_STEERS}]")
+_LINES = re.compile(f"(?!\n)[{_STEERS}]")
+
+
+def visible(text: object, *, lines: bool = False) -> str:
+    r"""Foreign text for a terminal: what would steer it is escaped, `\x1b` for the escape character.
+
+    Args:
+        text: an id, a path, a prompt, an error: anything that this program did not write itself.
+        lines: leave line feeds as they are, where the text is a paragraph of its own.
+    """
+    return (_LINES if lines else _ONE_LINE).sub(_escaped, str(text))
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Prints one line for a person; whatever is in it, it stays one line."""
+    click.echo(visible(line), err=err)
+
+
+def say_lines(text: str, *, err: bool = False) -> None:
+    """Prints several lines, such as a table. Foreign parts went through `visible` before: line feeds are obeyed."""
+    click.echo(visible(text, lines=True), err=err)
+
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Columns aligned to the left, two spaces apart; None prints as `-`."""
-    cells = [list(headers), *[["-" if cell is None else str(cell) for cell in row] for row in rows]]
+    """Columns aligned to the left, two spaces apart; None prints as `-`, and what a cell holds stays in its cell."""
+    cells = [list(headers), *[["-" if cell is None else visible(cell) for cell in row] for row in rows]]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
     return "\n".join(line.rstrip() for line in lines)
 
 
+def say_json(value: Any) -> None:
+    """One JSON document in one line."""
+    click.echo(json_text(value))
+
+
 def emit_json(value: Any) -> None:
     """One JSON document on standard output. NaN and infinity are refused: JSON has neither."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(json_text(value, indent=2))
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """JSON with its characters as they are, but escaped where a terminal would obey them or UTF-8 has none."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    # The C0 controls are escaped already, but for the line feeds between values. Only strings hold the others.
+    return _LINES.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]

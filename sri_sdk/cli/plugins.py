@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from sri_sdk import registry
-from sri_sdk.cli.output import emit_json, table
+from sri_sdk.cli.output import emit_json, say, say_lines, table, visible
 from sri_sdk.cli.scaffold import KINDS, SCHEMES, folder, write_plugin
 from sri_sdk.errors import SriError
 
@@ -36,10 +36,10 @@ def list_plugins(ctx: click.Context, kind: str | None, check: bool, as_json: boo
             [x.kind, x.name, x.target, x.distribution, x.version, *([_mark(problems[x])] if check else [])]
             for x in plugins
         ]
-        click.echo(table(headers, rows) if rows else "no plugins installed")
+        say_lines(table(headers, rows) if rows else "no plugins installed")
     failed = [problem for problem in problems.values() if problem]
     for problem in failed:
-        click.echo(f"error: {problem}", err=True)
+        say(f"error: {problem}", err=True)
     if failed:
         ctx.exit(1)
 
@@ -62,12 +62,13 @@ def new_plugin(name: str, kind: str, scheme: str | None, out: Path | None) -> No
         raise click.UsageError(f"--scheme is for --kind hook only; a {kind} has no scheme to choose.")
     target = out or Path(folder(name))
     written = write_plugin(name, kind, target, scheme or SCHEMES[0])
-    click.echo(f"wrote {target}:")
+    say(f"wrote {target}:")
     for path in written:
-        click.echo(f"  {path}")
-    click.echo(f"next:\n  pip install -e {shlex.quote(str(target))}")
-    click.echo(f"  sri plugins list --check --kind {kind}s\n  sri check {kind} {name}")
-    click.echo(f"  pytest {shlex.quote(str(target))}")
+        say(f"  {path}")
+    quoted = visible(shlex.quote(str(target)))
+    say_lines(f"next:\n  pip install -e {quoted}")
+    say_lines(f"  sri plugins list --check --kind {kind}s\n  sri check {kind} {name}")
+    say(f"  pytest {quoted}")
 
 
 def _load_problem(info: registry.PluginInfo) -> str | None:

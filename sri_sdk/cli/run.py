@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sri_sdk.cli.output import say, say_json
 from sri_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: b
         emitter.flush()
         for each in emitter.deliveries:
             if missing := each.accepted - each.delivered:
-                click.echo(f"{each.sink}: {missing} of {each.accepted} verdicts were not delivered", err=True)
+                say(f"{each.sink}: {missing} of {each.accepted} verdicts were not delivered", err=True)
 
 
 def _prompts(config: FitConfig, texts: Sequence[str]) -> list[Prompt]:
@@ -110,7 +112,8 @@ class _Lines:
     def step(self, batch: Drive, step: SamplerStep) -> None:
         """One line per step; without the draft if the policy may withhold the response."""
         draft = None if self._silent else batch.texts[0]
-        self._write({"id": self._prompt.id, "step": step.index, "draft": draft, "sigma": sigma_so_far(batch)})
+        sigma = [None if math.isnan(cell) else cell for cell in sigma_so_far(batch)]
+        self._write({"id": self._prompt.id, "step": step.index, "draft": draft, "sigma": sigma})
 
     def end(self, batch: Drive, decision: Decision) -> None:
         """The verdict, and the response unless the policy withholds it."""
@@ -119,9 +122,7 @@ class _Lines:
 
     @staticmethod
     def _write(value: dict[str, Any]) -> None:
-        import json
-
-        click.echo(json.dumps(value, ensure_ascii=False))
+        say_json(value)
 
 
 class _Screen:

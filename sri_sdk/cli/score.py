@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from sri_sdk.cli.output import table
+from sri_sdk.cli.output import json_text, say, say_json, say_lines, table
 from sri_sdk.files import write_text
 from sri_sdk.records import Rule, Verdict
 from sri_sdk.scoring.scorer import Scorer
@@ -58,22 +57,18 @@ def command(
     verdicts = scorer.score(read, rule=rule, accept=accept, unverified=unverified, subject=subject)
     counts = Counter(str(verdict.status) for verdict in verdicts)
     if out is not None:
-        write_text(out, "".join(f"{_line(verdict)}\n" for verdict in verdicts))
+        write_text(out, "".join(f"{json_text(verdict.to_dict())}\n" for verdict in verdicts))
     if as_json:
         for verdict in verdicts:
-            click.echo(_line(verdict))
+            say_json(verdict.to_dict())
     else:
         listed = [verdict for verdict in verdicts if show_all or verdict.status != "clear"]
         if listed:
-            click.echo(_table(listed) + "\n")
-    click.echo(_summary(counts, verdicts), err=as_json)
+            say_lines(_table(listed) + "\n")
+    say(_summary(counts, verdicts), err=as_json)
     for status, code in FAIL_CODES.items():
         if status in fail_on and counts[status]:
             ctx.exit(code)
-
-
-def _line(verdict: Verdict) -> str:
-    return json.dumps(verdict.to_dict(), ensure_ascii=False, allow_nan=False)
 
 
 def _summary(counts: Counter[str], verdicts: Sequence[Verdict]) -> str:

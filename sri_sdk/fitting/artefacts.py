@@ -20,9 +20,10 @@ from sri_sdk.bundle.bundle import GuardParts
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ModelMismatch
 from sri_sdk.exporter import Exporter
-from sri_sdk.files import json_from_array, json_to_array, save_arrays
+from sri_sdk.files import json_to_array, save_arrays
 from sri_sdk.fitting.build import export_guard
 from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
+from sri_sdk.strict_json import json_from_array
 
 DETECTOR = "detector.npz"
 _HEAD = "head"

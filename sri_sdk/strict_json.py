@@ -1,0 +1,132 @@
+"""The one JSON grammar of everything this SDK reads: RFC 8259, minus what its readers disagree on.
+
+Refused: a key written twice, text that is not UTF-8, NaN and Infinity, numbers that no float64 holds, numbers of more
+than 63 characters, integers beyond 2**53 - 1, lone surrogates, more than 64 levels. `1.0` stays a float, so a field
+that takes an integer can refuse it. `exporters/onnx/runtimes/vectors/refusals.json` has a case of each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+LEVELS = 64
+"""Most arrays and objects inside each other."""
+CHARACTERS = 63
+"""Most characters of one number; the longest that `repr` writes has 24."""
+LARGEST = 2**53 - 1
+"""Largest integer: up to here, every language that reads numbers as float64 reads the same one."""
+
+# An end that is missing is allowed, or a text of escaped quotes would be tried from each of them.
+_STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+
+class JsonError(ValueError):
+    """Not JSON, or JSON that readers would disagree on. The message says what; the caller adds where."""
+
+
+def parse(content: bytes | str, *, not_finite: bool = False) -> Any:
+    """Reads one JSON value.
+
+    Args:
+        content: the text, or its UTF-8 bytes, without a byte-order mark.
+        not_finite: also allow the words NaN, Infinity and -Infinity.
+
+    Raises:
+        JsonError: anything else than one value of the grammar above.
+    """
+    try:
+        text = content.decode("utf-8") if isinstance(content, bytes) else content
+    except UnicodeDecodeError as err:
+        raise JsonError(f"not UTF-8 text, first at byte {err.start}") from err
+    # Counting is cheap; only what has many brackets is looked at twice. Before parsing, which takes a stack.
+    if text.count("[") + text.count("{") > LEVELS and _levels(text) > LEVELS:
+        raise JsonError(f"more than {LEVELS} levels of brackets")
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_float,
+            parse_constant=float if not_finite else _constant,
+        )  # fmt: skip
+    except json.JSONDecodeError as err:
+        raise JsonError(f"not JSON: {err.msg}, at line {err.lineno} column {err.colno}") from err
+    except RecursionError as err:  # Under a caller that left little of the stack.
+        raise JsonError("too many levels of brackets") from err
+    # An escape is the one way to write a surrogate in UTF-8; a str may contain one as it is.
+    if ("\\u" in text or isinstance(content, str)) and not _is_text(value):
+        raise JsonError("half of a surrogate pair, which is not a character")
+    return value
+
+
+def json_from_array(array: np.ndarray[Any, Any]) -> Any:
+    """The inverse of `files.json_to_array`: [K] uint8 -> the value."""
+    return parse(np.asarray(array, dtype=np.uint8).tobytes())
+
+
+def is_text(found: str) -> bool:
+    """Whether a string is made of characters: UTF-8 can write it."""
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _levels(text: str) -> int:
+    """How deep brackets outside of strings go; stops counting once it is too deep."""
+    now = most = 0
+    for found in _STRINGS_AND_BRACKETS.finditer(text):
+        if found[0] in ("[", "{"):
+            now += 1
+            most = max(most, now)
+            if most > LEVELS:
+                break
+        elif found[0] in ("]", "}"):
+            now -= 1
+    return most
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise JsonError(f"a key is written twice: {twice[:40]!r}")
+    return found
+
+
+def _integer(digits: str) -> int:
+    # Length first: Python takes quadratic time for long ones.
+    if len(digits) > CHARACTERS or abs(found := int(digits)) > LARGEST:
+        raise JsonError(f"an integer beyond {LARGEST}: {digits[:24]}{'...' if len(digits) > 24 else ''}")
+    return found
+
+
+def _float(digits: str) -> float:
+    if len(digits) > CHARACTERS:
+        raise JsonError(f"a number of {len(digits)} characters: {digits[:24]}...; at most {CHARACTERS}")
+    found = float(digits)
+    if not math.isfinite(found):
+        raise JsonError(f"a number that no float64 holds: {digits}")
+    return found
+
+
+def _constant(word: str) -> Any:
+    raise JsonError(f"{word} is not a JSON number")
+
+
+def _is_text(value: Any) -> bool:
+    todo = [value]
+    while todo:
+        found = todo.pop()
+        if isinstance(found, str):
+            if not is_text(found):
+                return False
+        elif isinstance(found, dict):
+            todo += [*found, *found.values()]
+        elif isinstance(found, list):
+            todo += found
+    return True

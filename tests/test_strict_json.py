@@ -1,0 +1,108 @@
+"""The grammar of all JSON that is read, held by the vectors that every reader shares."""
+
+import json
+from base64 import b64decode
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sri_sdk.bundle.manifest import NO_DIGEST, Manifest
+from sri_sdk.errors import BundleError, ScoringError
+from sri_sdk.files import json_to_array, sha256
+from sri_sdk.scoring.signal_files import read_signals
+from sri_sdk.strict_json import LEVELS, JsonError, json_from_array, parse
+
+VECTORS = Path(__file__).parents[1] / "exporters/onnx/runtimes/vectors"
+REFUSALS = json.loads((VECTORS / "refusals.json").read_text())
+MANIFEST = (VECTORS / "autoencoder/bundle/manifest.json").read_bytes()
+
+
+def cases(*keys):
+    found = REFUSALS
+    for key in keys:
+        found = found[key]
+    return [pytest.param(case, id=case["name"]) for case in found]
+
+
+@pytest.mark.parametrize("case", cases("grammar", "refused"))
+def test_what_readers_would_disagree_on_is_refused(case):
+    with pytest.raises(JsonError):
+        parse(b64decode(case["base64"]))
+
+
+@pytest.mark.parametrize("case", cases("grammar", "accepted"))
+def test_what_is_plain_json_is_read_as_the_standard_library_reads_it(case):
+    content = b64decode(case["base64"])
+    assert repr(parse(content)) == repr(json.loads(content))
+
+
+def with_value(path, text):
+    """A manifest with the text of one value replaced, and its digest corrected."""
+    value = json.loads(MANIFEST)
+    place = value
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = "@"
+    value["digest"] = NO_DIGEST
+    content = json.dumps(value, sort_keys=True, indent=1).replace('"@"', text, 1).encode() + b"\n"
+    return content.replace(NO_DIGEST.encode(), sha256(content).encode(), 1)
+
+
+@pytest.mark.parametrize("case", cases("manifest", "refused"))
+def test_a_manifest_with_such_a_value_is_refused(case):
+    with pytest.raises(BundleError, match=r"^x: ") as caught:
+        Manifest.from_bytes(with_value(case["path"], case["json"]), "x")
+    assert "digest" not in str(caught.value)
+
+
+def test_a_manifest_with_another_fine_value_is_read():
+    assert Manifest.from_bytes(with_value(["pooling"], '{"a": [1.5, null]}'), "x").pooling == {"a": [1.5, None]}
+
+
+@pytest.mark.parametrize("case", cases("signal_lines", "refused"))
+def test_a_line_of_signals_is_refused(tmp_path, case):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b64decode(REFUSALS["signal_lines"]["before"]) + b64decode(case["base64"]))
+    with pytest.raises(ScoringError, match=r"s\.jsonl, line 2"):
+        read_signals(path)
+
+
+@pytest.mark.parametrize("case", cases("signal_heads", "refused"))
+def test_a_head_of_signals_is_refused(tmp_path, case):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b64decode(case["base64"]) + b64decode(REFUSALS["signal_heads"]["after"]))
+    with pytest.raises(ScoringError, match=r"s\.jsonl, line 1"):
+        read_signals(path)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
+)  # fmt: skip
+
+
+@given(VALUES, st.booleans())
+def test_what_is_written_is_read_back(value, ascii_only):
+    assert parse(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+    assert json_from_array(json_to_array(value)) == value
+
+
+@given(st.binary() | st.text(st.characters(exclude_categories=())) | st.text('[]{}",:\\u0d8 1e.-'))
+def test_any_bytes_are_a_value_or_one_kind_of_error(content):
+    try:
+        parse(content)
+    except JsonError as err:
+        assert str(err)
+
+
+@given(st.integers(1, 3 * LEVELS))
+def test_levels_are_counted_whatever_lies_between(levels):
+    text = '[{"]}": "[{\\"", "x": ' * levels + "1" + "}]" * levels
+    if 2 * levels <= LEVELS:
+        parse(text)
+    else:
+        with pytest.raises(JsonError, match="levels"):
+            parse(text)
