@@ -61,13 +61,20 @@ def build(language: str, folder: Path) -> Program:
     needs, compile_it, command = BUILDERS[language]
     for names in needs:
         compiler(*names)
-    if language == "java" and "SRI_ORT_JAR" not in os.environ:
-        raise Absent("SRI_ORT_JAR does not name a jar of onnxruntime for Java, and pip has none")
+    if language == "java":
+        java_jar()
     linked = library(folder)
     with once(folder, language) as out:
         if out:
             compile_it(linked, out)
     return Program(language, tuple(command(folder / language)))
+
+
+def java_jar() -> str:
+    """The jar of onnxruntime for Java."""
+    if "SRI_ORT_JAR" not in os.environ:
+        raise Absent("SRI_ORT_JAR does not name a jar of onnxruntime for Java, and pip has none")
+    return os.environ["SRI_ORT_JAR"]
 
 
 def library(folder: Path) -> Path:

@@ -150,7 +150,7 @@ TAMPERED = {
     "an unknown key": (lambda m: m.update(surprise=1), "unknown keys"),
     "a missing key": (lambda m: m.pop("tau"), "tau"),
     "other cells": (lambda m: m["signal"].update(cells=15), "manifest.json"),
-    "cells beyond reason": (lambda m: m["signal"].update(cells=2**62), "signal.cells"),
+    "cells beyond reason": (lambda m: m["signal"].update(cells=2**52), "signal.cells"),
     "half a cell": (lambda m: m["signal"].update(cells=16.5), "signal.cells"),
     "no cells": (lambda m: m["signal"].update(cells=0), "signal"),
     "an empty range": (lambda m: m["signal"].update(low=2), "signal"),

@@ -2,9 +2,6 @@
 #ifndef SRI_JSON_H
 #define SRI_JSON_H
 
-#include <locale.h>
-#include <math.h>
-
 #include "json_parse.h"
 
 /* Writes a text with a closing zero; `room` of (end - start + 1) is always enough. False: it cannot be written so. */
@@ -38,19 +35,8 @@ static inline uint32_t json_get(const struct json *doc, uint32_t object, const c
 
 /* A number as a double, read with a point whatever the program's locale says; NaN if it is no number. */
 static inline double json_number(const struct json *doc, uint32_t node) {
-    char digits[JSON_DIGITS + 1];
     const struct json_node *n = &doc->nodes[node];
-    size_t size = n->end - n->start;
-    if (n->kind != JSON_NUMBER || size > JSON_DIGITS) return (double)NAN;
-    memcpy(digits, doc->text + n->start, size);
-    digits[size] = 0;
-    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!plain) return (double)NAN;
-    locale_t before = uselocale(plain);
-    double value = strtod(digits, NULL);
-    uselocale(before);
-    freelocale(plain);
-    return value;
+    return n->kind == JSON_NUMBER ? json_double(doc->text + n->start, n->end - n->start) : (double)NAN;
 }
 
 static inline bool json_same_text(const struct json *a, uint32_t i, const struct json *b, uint32_t k) {

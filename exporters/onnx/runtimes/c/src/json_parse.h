@@ -1,5 +1,6 @@
 /* A small strict JSON reader: a document becomes a flat array of nodes that point into its text. Nothing is copied.
- * Of a manifest it wants ASCII, and keys in order, as its writer sorts them: so no key can be there twice.
+ * Beside JSON it refuses what readers disagree on: a key written twice, numbers of more than 63 characters or that no
+ * double holds, integers beyond 2^53 - 1, half a surrogate pair, more than 64 levels. ../vectors/refusals.json has cases.
  *
  * A container's node is followed by its children, and `next` leads behind them. An object's children alternate key and
  * value. Node 0 is the root, so 0 also says "not found".
@@ -7,6 +8,8 @@
 #ifndef SRI_JSON_PARSE_H
 #define SRI_JSON_PARSE_H
 
+#include <locale.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -39,7 +42,7 @@ struct json_node {
 struct json {
     const char *text;
     size_t size;
-    bool loose; /* also NaN and Infinity, as Python writes them, UTF-8 instead of ASCII, and keys in any order */
+    bool loose; /* also NaN, Infinity and numbers beyond a double, as in signals; keys twice are refused when asked for */
     struct json_node *nodes;
     size_t count, room;
     size_t at;           /* where reading stopped */
@@ -91,6 +94,30 @@ static inline size_t json_digits(struct json *doc) {
     return doc->at - from;
 }
 
+/* A number, read with a point whatever the program's locale says; NaN if it is too long. */
+static inline double json_double(const char *text, size_t size) {
+    char digits[JSON_DIGITS + 1];
+    if (size > JSON_DIGITS) return (double)NAN;
+    memcpy(digits, text, size);
+    digits[size] = 0;
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (!plain) return (double)NAN;
+    locale_t before = uselocale(plain);
+    double value = strtod(digits, NULL);
+    uselocale(before);
+    freelocale(plain);
+    return value;
+}
+
+/* What every language reads as the same number: integers up to 2^53 - 1, and other numbers that a double holds. */
+static inline bool json_fits(struct json *doc, size_t from) {
+    bool whole = true;
+    for (size_t i = from; i < doc->at; i++) whole = whole && !memchr(".eE", doc->text[i], 3);
+    double value = json_double(doc->text + from, doc->at - from);
+    if (whole && !(fabs(value) < 9007199254740992.0)) return json_stop(doc, "an integer beyond 2^53 - 1");
+    return isfinite(value) || json_stop(doc, "a number that no double holds");
+}
+
 static inline bool json_number_text(struct json *doc) {
     size_t from = doc->at;
     json_eat(doc, '-');
@@ -103,7 +130,8 @@ static inline bool json_number_text(struct json *doc) {
         if (!json_eat(doc, '-')) json_eat(doc, '+');
         if (!json_digits(doc)) return json_stop(doc, "a number without digits");
     }
-    return doc->at - from <= JSON_DIGITS || json_stop(doc, "a number with too many digits");
+    if (doc->at - from > JSON_DIGITS) return json_stop(doc, "a number with too many digits");
+    return doc->loose || json_fits(doc, from);
 }
 
 static inline bool json_escape(struct json *doc) {
@@ -116,26 +144,6 @@ static inline bool json_escape(struct json *doc) {
         doc->at++;
     }
     return true;
-}
-
-static inline bool json_text_node(struct json *doc) {
-    uint32_t index;
-    if (!json_eat(doc, '"')) return json_stop(doc, "no text where one must be");
-    if (!json_node(doc, JSON_TEXT, &index)) return false;
-    while (json_more(doc) && doc->text[doc->at] != '"') {
-        unsigned char c = (unsigned char)doc->text[doc->at];
-        if (c < 32) return json_stop(doc, "a control character in a text");
-        if (c >= 128) {
-            size_t bytes = doc->loose ? utf8_size((const unsigned char *)doc->text + doc->at, doc->size - doc->at) : 0;
-            if (!bytes) return json_stop(doc, doc->loose ? "bytes that are not UTF-8" : "a byte that is not ASCII");
-            doc->at += bytes;
-        } else {
-            doc->at++;
-            if (c == '\\' && !json_escape(doc)) return false;
-        }
-    }
-    doc->nodes[index].end = (uint32_t)doc->at;
-    return json_eat(doc, '"') || json_stop(doc, "a text without an end");
 }
 
 /* One character of a text after another as UTF-8 bytes, escapes resolved. */
@@ -179,6 +187,32 @@ static inline struct json_bytes json_bytes_of(const struct json *doc, uint32_t n
     return (struct json_bytes){.at = doc->text + doc->nodes[node].start, .end = doc->text + doc->nodes[node].end};
 }
 
+static inline bool json_text_node(struct json *doc) {
+    uint32_t index;
+    bool escapes = false; /* The one way to write half a surrogate pair. */
+    if (!json_eat(doc, '"')) return json_stop(doc, "no text where one must be");
+    if (!json_node(doc, JSON_TEXT, &index)) return false;
+    while (json_more(doc) && doc->text[doc->at] != '"') {
+        unsigned char c = (unsigned char)doc->text[doc->at];
+        if (c < 32) return json_stop(doc, "a control character in a text");
+        if (c >= 128) {
+            size_t bytes = utf8_size((const unsigned char *)doc->text + doc->at, doc->size - doc->at);
+            if (!bytes) return json_stop(doc, "bytes that are not UTF-8");
+            doc->at += bytes;
+        } else {
+            doc->at++;
+            escapes = escapes || c == '\\';
+            if (c == '\\' && !json_escape(doc)) return false;
+        }
+    }
+    doc->nodes[index].end = (uint32_t)doc->at;
+    if (!json_eat(doc, '"')) return json_stop(doc, "a text without an end");
+    struct json_bytes bytes = json_bytes_of(doc, index);
+    int byte = 0;
+    while (escapes && byte >= 0) byte = json_byte(&bytes);
+    return byte != -2 || json_stop(doc, "half a surrogate pair");
+}
+
 /* Below 0, 0 or above: the order of two texts, by code points. Half a surrogate pair is below everything. */
 static inline int json_order(const struct json *a, uint32_t i, const struct json *b, uint32_t k) {
     struct json_bytes left = json_bytes_of(a, i), right = json_bytes_of(b, k);
@@ -186,6 +220,36 @@ static inline int json_order(const struct json *a, uint32_t i, const struct json
         int one = json_byte(&left), two = json_byte(&right);
         if (one != two || one < 0) return one - two;
     }
+}
+
+/* Lets the key at `at` of a heap of `count` sink to where it belongs. */
+static inline void json_sink(const struct json *doc, uint32_t *keys, uint32_t at, uint32_t count) {
+    for (uint32_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && json_order(doc, keys[child], doc, keys[child + 1]) < 0) child++;
+        if (json_order(doc, keys[at], doc, keys[child]) >= 0) return;
+        uint32_t key = keys[at];
+        keys[at] = keys[child];
+        keys[child] = key;
+    }
+}
+
+/* Whether no key of an object is there twice. Sorted first, because there may be hundreds of thousands. */
+static inline bool json_keys_differ(struct json *doc, uint32_t object) {
+    uint32_t count = doc->nodes[object].count, at = object + 1;
+    uint32_t *keys = malloc(count * sizeof *keys);
+    if (!keys) return json_stop(doc, "not enough memory");
+    for (uint32_t i = 0; i < count; i++, at = doc->nodes[at + 1].next) keys[i] = at;
+    for (uint32_t i = count / 2; i-- > 0;) json_sink(doc, keys, i, count);
+    bool differ = true;
+    for (uint32_t left = count - 1; left > 0 && differ; left--) {
+        uint32_t key = keys[0];
+        keys[0] = keys[left];
+        keys[left] = key;
+        json_sink(doc, keys, 0, left);
+        differ = json_order(doc, keys[0], doc, key) != 0;
+    }
+    free(keys);
+    return differ || json_stop(doc, "a key that is there twice");
 }
 
 static inline bool json_value(struct json *doc, int depth) {
@@ -222,14 +286,14 @@ static inline bool json_value(struct json *doc, int depth) {
     json_blanks(doc);
     char close = c == '{' ? '}' : ']';
     uint32_t count = 0, last = 0;
+    bool sorted = true;
     while (!json_eat(doc, close)) {
         if (count && !json_eat(doc, ',')) return json_stop(doc, "no comma between two values");
         if (c == '{') {
             uint32_t key = (uint32_t)doc->count;
             json_blanks(doc);
             if (!json_text_node(doc)) return false;
-            if (last && !doc->loose && json_order(doc, last, doc, key) >= 0)
-                return json_stop(doc, "a key that is there twice, or out of order");
+            sorted = sorted && (!count || json_order(doc, last, doc, key) < 0);
             last = key;
             json_blanks(doc);
             if (!json_eat(doc, ':')) return json_stop(doc, "no colon behind a key");
@@ -241,7 +305,7 @@ static inline bool json_value(struct json *doc, int depth) {
     doc->nodes[index].count = count;
     doc->nodes[index].end = (uint32_t)doc->at;
     doc->nodes[index].next = (uint32_t)doc->count;
-    return true;
+    return sorted || doc->loose || json_keys_differ(doc, index);
 }
 
 /* Reads `text`, which must outlive the document. False: `problem` says why. json_free in either case. */

@@ -65,8 +65,8 @@ async function runtime(backend) {
     ort = /** @type {import("./runtime.js").Ort} */ (found.InferenceSession ? found : found.default);
   } catch (err) {
     throw new MissingRuntime(
-      `backend ${backend} needs ${chosen.package} (${brief(err)}). Run: ONNXRUNTIME_NODE_INSTALL=skip npm install ` +
-        chosen.package,
+      `backend ${backend} needs ${chosen.package} (${brief(err)}). Run: npm install --ignore-scripts ${chosen.package}. If it ` +
+        "is installed, sri-guard is only linked: install the file that `npm pack` writes, or pass the module as `backend`.",
       err,
     );
   }

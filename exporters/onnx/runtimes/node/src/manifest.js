@@ -77,7 +77,7 @@ export async function readManifest(content, subject, crypto) {
   /** @type {any} */
   let value;
   try {
-    value = parseJson(content);
+    value = parseJson(content, { marked: true });
   } catch (err) {
     throw new BundleError(`${subject}: not a bundle manifest (${brief(err)}). Export the guard again.`, err);
   }
@@ -101,7 +101,7 @@ export async function readManifest(content, subject, crypto) {
     if (!(err instanceof Misfit)) throw err;
     throw new BundleError(`${subject}: ${err.message}. Export the guard again.`, err);
   }
-  return /** @type {Manifest} */ (value);
+  return /** @type {Manifest} */ (parseJson(content));
 }
 
 /**
@@ -146,7 +146,7 @@ function consistent(value) {
 /** A grid of steps says how many. @param {unknown} grid */
 function gridCounts(grid) {
   if (!isObject(grid) || grid["mapping"] !== "step") return true;
-  return [grid["budget"], grid["cells"]].every((n) => Number.isInteger(n) && n > 0 && n < 2 ** 31);
+  return [grid["budget"], grid["cells"]].every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 31);
 }
 
 /** @typedef {Record<string, { dtype: string, shape: readonly (string | number)[] }>} Edges */

@@ -116,7 +116,7 @@ function newEnough(ort) {
   if (major < /** @type {number} */ (OLDEST[0]) || (major === OLDEST[0] && minor < /** @type {number} */ (OLDEST[1]))) {
     throw new BundleError(
       `onnxruntime ${found} is installed, and graphs may only be loaded by ${OLDEST.join(".")} or later, which checks ` +
-        `where their data lies and how much they allocate. Run: npm install onnxruntime-node@^${OLDEST.join(".")}`,
+        `where their data lies and how much they allocate. Run: npm install --ignore-scripts onnxruntime-node@^${OLDEST.join(".")}`,
     );
   }
 }

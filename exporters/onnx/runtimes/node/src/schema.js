@@ -1,5 +1,7 @@
 /** A reader of JSON that knows what it expects: exact keys, exact types, no coercion, as the Python SDK's models. */
 
+import { Real } from "./json.js";
+
 /** A value is not what it should be. The loader turns it into a `BundleError` that names the place. */
 export class Misfit extends Error {
   /**
@@ -28,8 +30,7 @@ export const flag = (value, at) => {
 
 /** @type {Check} */
 export const number = (value, at) => {
-  // JSON has no infinity, but 1e999 reads as one.
-  if (typeof value !== "number" || !Number.isFinite(value)) {
+  if (!(value instanceof Real) && !Number.isFinite(value)) {
     throw new Misfit(at, `expected a finite number, found ${kind(value)}`);
   }
 };
@@ -122,7 +123,7 @@ export const object = (fields) => (value, at) => {
  * @returns {value is Record<string, any>}
  */
 export function isObject(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Real);
 }
 
 /**
@@ -131,6 +132,7 @@ export function isObject(value) {
  */
 function kind(value) {
   if (value === null) return "null";
+  if (value instanceof Real) return `${value}, written with a point or an exponent`;
   if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (typeof value === "string") return value.length <= 40 ? JSON.stringify(value) : "a long text";
   return Array.isArray(value) ? "a list" : `an ${typeof value}`;

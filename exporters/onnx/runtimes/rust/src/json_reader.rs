@@ -1,4 +1,4 @@
-//! A small strict JSON reader. Of a manifest it wants ASCII, and keys in order, as its writer sorts them.
+//! A small strict JSON reader. It refuses what readers disagree on, as ../vectors/refusals.json has it.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,8 @@ const MOST_VALUES: usize = 1 << 20;
 const MOST_DIGITS: usize = 63;
 
 impl Json {
-    /// Reads text; `loose` also allows NaN and Infinity, as Python writes them, UTF-8, and keys in any order.
+    /// Reads text; `loose` also allows NaN, Infinity and numbers beyond a double, as Python writes them.
     pub fn read(text: &str, loose: bool) -> Result<Json, &'static str> {
-        if !loose && !text.is_ascii() {
-            return Err("a byte that is not ASCII");
-        }
         let mut reader = Reader { text, at: 0, loose, values: 0 };
         let value = reader.value(0)?;
         reader.blanks();
@@ -59,10 +56,10 @@ impl Reader<'_> {
         if self.values > MOST_VALUES {
             return Err("too many values");
         }
-        if depth > DEPTH {
+        self.blanks();
+        if depth == DEPTH && matches!(self.peek(), b'[' | b'{') {
             return Err("too many levels");
         }
-        self.blanks();
         match self.peek() {
             b'"' => Ok(Json::Text(self.string()?)),
             b'[' => self.array(depth),
@@ -98,12 +95,8 @@ impl Reader<'_> {
             }
             self.blanks();
             let key = self.string()?;
-            let in_order = match members.last_key_value() {
-                Some((last, _)) if !self.loose => *last < key,
-                _ => !members.contains_key(&key),
-            };
-            if !in_order {
-                return Err("a key that is there twice, or out of order");
+            if members.contains_key(&key) {
+                return Err("a key that is there twice");
             }
             self.blanks();
             if !self.eat(b':') {
@@ -151,7 +144,13 @@ impl Reader<'_> {
         if self.at - from > MOST_DIGITS {
             return Err("a number with too many digits");
         }
-        Ok(Json::Number(self.text[from..self.at].to_string()))
+        let found = Json::Number(self.text[from..self.at].to_string());
+        match (found.whole(), found.number()) {
+            _ if self.loose => Ok(found),
+            (Some(whole), _) if whole.unsigned_abs() < 1 << 53 => Ok(found),
+            (None, Some(value)) if value.is_finite() && self.text[from..self.at].contains(['.', 'e', 'E']) => Ok(found),
+            _ => Err("an integer beyond 2^53 - 1, or a number that no double holds"),
+        }
     }
 
     fn string(&mut self) -> Result<String, &'static str> {
@@ -255,7 +254,7 @@ mod tests {
         for text in cases {
             assert!(Json::read(text, true).is_err(), "{text}");
         }
-        for text in ["NaN", "Infinity", "-Infinity", "\"é\"", "{\"b\":1,\"a\":1}"] {
+        for text in ["NaN", "Infinity", "-Infinity", "1e999", "9007199254740992"] {
             assert!(Json::read(text, true).is_ok() && Json::read(text, false).is_err(), "{text}");
         }
         let deep = "[".repeat(100_000);

@@ -7,7 +7,7 @@ import * as ort from "../ort/ort.mjs";
 import { Course, Paths } from "./charts.js";
 import { acceptDrops, contentOf, ignoreOtherDrops } from "./drop.js";
 import { fetchAndLock } from "./lock.js";
-import { bundleFacts, element, facts, find, finding, keys, legend, problem, signalFacts, table } from "./view.js";
+import { bundleFacts, element, facts, find, finding, keys, legend, problem, showRates, signalFacts, table } from "./view.js";
 
 /** Lines of a drawing, and rows that a table begins with. More would neither be seen nor be quick. */
 const MOST_LINES = 300;
@@ -55,10 +55,12 @@ async function openBundle() {
   state.guard = null;
   problem("bundle-problem");
   facts("bundle-facts", []);
+  showRates([]);
   try {
     await checkBundle(source, { subject, ...wanted });
     state.guard = await loadGuard(source, { subject, backend: ort, ...wanted });
     facts("bundle-facts", bundleFacts(state.guard, Boolean(digest)));
+    showRates(state.guard.manifest.rates);
   } catch (err) {
     problem("bundle-problem", err);
   }

@@ -39,11 +39,21 @@ class Drawing {
 /** Cells are whole. */
 const WHOLE = { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] };
 
+/** Room of the tick numbers of a vertical axis, in CSS pixels: the widest must not reach the label. */
+function widest(plot, texts, index, cycle) {
+  const own = plot.axes[index];
+  // Later rounds of the layout must not change it, or the layout never settles.
+  if (cycle > 1) return own._size;
+  plot.ctx.font = own.font[0];
+  const widths = (texts ?? []).map((text) => plot.ctx.measureText(text ?? "").width / devicePixelRatio);
+  return Math.ceil(Math.max(...widths, 24) + own.ticks.size + own.gap);
+}
+
 const axis = (colour, label, more = {}) => ({
   label,
   labelSize: 24,
   labelGap: 4,
-  size: 48,
+  size: 36,
   stroke: colour("quiet"),
   grid: { stroke: colour("rule"), width: 1 },
   ticks: { stroke: colour("rule"), width: 1 },
@@ -76,7 +86,7 @@ export class Paths extends Drawing {
     this.show((colour) => [
       {
         scales: { x: { time: false }, y: label === "sigma" ? { range: [-0.02, 1.02] } : {} },
-        axes: [axis(colour, "cell of the step grid", WHOLE), axis(colour, label)],
+        axes: [axis(colour, "cell of the step grid", WHOLE), axis(colour, label, { size: widest })],
         cursor: { focus: { prox: 24 }, drag: { x: false, y: false }, points: { show: false }, x: false, y: false },
         focus: { alpha: 0.4 },
         series: [
@@ -111,7 +121,7 @@ export class Course extends Drawing {
     this.show((colour) => [
       {
         scales: { x: { time: false } },
-        axes: [axis(colour, "newest cell", WHOLE), axis(colour, "standardised score")],
+        axes: [axis(colour, "newest cell", WHOLE), axis(colour, "standardised score", { size: widest })],
         cursor: { drag: { x: false, y: false } },
         series: [
           {},

@@ -44,16 +44,25 @@ export function facts(id, pairs) {
  * @returns {[string, string][]}
  */
 export function bundleFacts(guard, pinned) {
-  const { signal, detector, rules, rates } = guard.manifest;
+  const { signal, detector, rules } = guard.manifest;
   const whose = [guard.signedBy && `signed by key ${guard.signedBy}`, pinned && "the digest you gave"].filter(Boolean);
   return [
     ["Detector", `${detector.name}, reads ${signal.domain}`],
     ["Takes", `${signal.cells} cells × ${signal.layers} layer${signal.layers === 1 ? "" : "s"}`],
     ["False alarms", `at most ${number(100 * rules.final.alpha)} % of harmless generations, ${rules.final.n} calibrated`],
-    ...rates.map((/** @type {any} */ rate) => [rate.name, `${rate.k} of ${rate.n} (${percent(rate.low)} to ${percent(rate.high)})`]),
     ["Whose", whose.length ? whose.join(", ") : "not checked"],
     ["Digest", guard.digest],
   ];
+}
+
+/**
+ * What was measured when the guard was made. Many and wide, so they have a row of their own below both panels.
+ * @param {any[]} rates
+ */
+export function showRates(rates) {
+  find("rates").hidden = rates.length === 0;
+  find("rates").replaceChildren(...rates.map((rate) => element("div", {}, element("dt", {}, rate.name),
+    element("dd", {}, `${rate.k} of ${rate.n} (${percent(rate.low)} to ${percent(rate.high)})`))));
 }
 
 /** @param {number} share */

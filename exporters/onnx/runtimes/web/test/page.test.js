@@ -7,6 +7,7 @@ import { after, before, beforeEach, test } from "node:test";
 
 import { chromium } from "playwright-core";
 
+import { resealed } from "../../node/test/reseal.js";
 import { json, KEY, members, NAMES, signals, zip } from "../../node/test/vectors.js";
 import { serve } from "./server.js";
 
@@ -238,4 +239,65 @@ test("nothing sticks out of a narrow screen, and every control has a name", asyn
   ]);
   assert.equal(wide, false);
   assert.deepEqual(nameless, []);
+});
+
+/** Before a page's scripts run: notes where each text is drawn on a canvas, in pixels. */
+function noteTexts() {
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  window.texts = [];
+  CanvasRenderingContext2D.prototype.fillText = function note(text, x, y, ...more) {
+    const { actualBoundingBoxLeft: l, actualBoundingBoxRight: r, actualBoundingBoxAscent: a, actualBoundingBoxDescent: d } = this.measureText(text);
+    const corners = [[x - l, y - a], [x + r, y + d]].map(([u, v]) => new DOMPoint(u, v).matrixTransform(this.getTransform()));
+    const [xs, ys] = ["x", "y"].map((key) => corners.map((corner) => corner[key]).sort((p, q) => p - q));
+    const { canvas } = this;
+    if (canvas.isConnected) window.texts.push({ canvas, text, xs, ys });
+    return fillText.call(this, text, x, y, ...more);
+  };
+}
+
+for (const name of NAMES) {
+  test(`no text lies over another in the drawings of ${name}, however long its numbers`, async () => {
+    await page.close();
+    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    page.setDefaultTimeout(PATIENCE);
+    await page.addInitScript(noteTexts);
+    await page.goto(server.url);
+    await page.waitForSelector("html[data-ready]");
+    await give.bundle(filesOf(name));
+    await give.signals(lines(name));
+    await shown("#one");
+    for (const row of (await page.$$("#verdicts tbody tr")).map((_, i) => i).slice(0, 6)) {
+      await page.evaluate(() => { window.texts = []; });
+      await page.click(`#verdicts tbody tr:nth-child(${row + 1})`);
+      await page.waitForFunction(() => window.texts.length > 20);
+      const [count, overlaps, outside] = await page.evaluate(() => {
+        const there = window.texts.filter(({ canvas }) => canvas.isConnected);
+        const cross = (a, b) => a[0] < b[1] && b[0] < a[1];
+        const pairs = there.flatMap((one, i) => there.slice(i + 1)
+          .filter((two) => one.canvas === two.canvas && one.text !== two.text && cross(one.xs, two.xs) && cross(one.ys, two.ys))
+          .map((two) => [one.text, two.text]));
+        return [there.length, pairs, there.filter(({ xs }) => xs[0] < 0).map(({ text }) => text)];
+      });
+      assert.ok(count > 20);
+      assert.deepEqual([overlaps, outside], [[], []]);
+    }
+  });
+}
+
+test("a bundle's rates lie below both panels and leave no half of the page empty", async () => {
+  const names = ["false alarms", "recall of attacks", "a rate with a name as long as people give them", "x", "y"];
+  const rates = names.map((name) => ({ name, k: 12, n: 99, low: 0.0431, high: 0.2519 }));
+  const files = await resealed(members(NAME), {}, (m) => { m.rates = rates; });
+  await give.bundle([...files].filter(([called]) => called !== "manifest.sig").map(([called, content]) => file(called, content)));
+  await give.signals(lines(NAME));
+  await shown("#one");
+  const box = (selector) => page.$$eval(selector, (all) => all.map((one) => one.getBoundingClientRect().toJSON()));
+  const [[bundle], [signals], [panel], each] = await Promise.all(["#bundle", "#signals", "#rates", "#rates > div"].map(box));
+  assert.equal(each.length, rates.length);
+  assert.ok(Math.abs(bundle.bottom - signals.bottom) < 1 && panel.top >= bundle.bottom);
+  // The last one of every row ends where the panel does.
+  for (const top of new Set(each.map((one) => one.top))) {
+    const right = Math.max(...each.filter((one) => one.top === top).map((one) => one.right));
+    assert.ok(panel.right - right < 30, `${panel.right} ${right}`);
+  }
 });
