@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -71,6 +71,12 @@ class Run:
         self.signals: Signals | None = None
         self.verdicts: tuple[Verdict, ...] = ()
         self.decisions: tuple[Decision, ...] = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise CaptureError(
+            "a Run belongs to a live model and cannot be copied or pickled. Pass on what it found: run.verdicts, "
+            "run.traces, run.signals."
+        )
 
     # -- while the generation runs ---------------------------------------------------------------------------
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.bundle import MANIFEST
 from sri_sdk.bundle.manifest import Manifest
 from sri_sdk.bundle.signature import KeyFile
-from sri_sdk.errors import ModelMismatch
+from sri_sdk.errors import ModelMismatch, ScoringError
 from sri_sdk.scoring.scorer import Scorer
 
 ANCHORS = "anchors.npz"
@@ -28,6 +28,12 @@ class Guard:
 
     anchors: Anchors
     scorer: Scorer
+
+    def __reduce__(self) -> NoReturn:
+        raise ScoringError(
+            f"Guard of {self.scorer.bundle.path}: cannot be copied or pickled, since it holds sessions of "
+            "onnxruntime. Start worker processes with the method `spawn` and call Guard.load(PATH) once in each."
+        )
 
     @property
     def manifest(self) -> Manifest:

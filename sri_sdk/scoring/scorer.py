@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from os import PathLike
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,12 @@ class Scorer:
         self.thresholds = {rule: entry.threshold() for rule, entry in bundle.manifest.rules.items()}
         self._signal, self._prefix = runs["signal"], runs["prefix"]
         self._shape = (self.manifest.signal.cells, self.manifest.signal.layers)
+
+    def __reduce__(self) -> NoReturn:
+        raise ScoringError(
+            f"Scorer of {self.bundle.path}: cannot be copied or pickled, since it holds sessions of onnxruntime. "
+            "Start worker processes with the method `spawn` and call Scorer.open(PATH) once in each; threads share one."
+        )
 
     @classmethod
     def open(

@@ -1,5 +1,6 @@
 import gc
 import logging
+import pickle
 import threading
 import weakref
 
@@ -11,7 +12,7 @@ from sri_plugin_toy.model import build
 
 import sri_sdk
 from sri_sdk.capture.tap import tap_of
-from sri_sdk.errors import ConfigError, GenerationAborted, ModelMismatch
+from sri_sdk.errors import CaptureError, ConfigError, GenerationAborted, ModelMismatch
 
 from .conftest import Toy, toy_prompts
 
@@ -234,3 +235,11 @@ def test_a_model_that_runs_in_threads_of_its_own_is_refused(toy: Toy) -> None:
         sri_sdk.watch(torch.nn.DataParallel(toy.loaded.model)),
     ):
         pass
+
+
+def test_a_run_says_what_of_it_can_be_passed_on(toy: Toy, toy_guard) -> None:
+    with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+        toy.loaded.model.generate(**toy.inputs(toy_prompts(1)))
+    with pytest.raises(CaptureError, match=r"cannot be copied or pickled\. Pass on what it found: run\.verdicts"):
+        pickle.dumps(run)
+    assert pickle.loads(pickle.dumps(run.verdicts)) == run.verdicts  # noqa: S301

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.errors import ConfigError, ModelMismatch, ScoringError
 from sri_sdk.records import Signals
+from sri_sdk.scoring.guard import Guard
 from sri_sdk.scoring.scorer import Scorer
 
 
@@ -173,3 +176,11 @@ def test_a_score_that_is_no_number_is_unmonitored_whatever_the_graph_says_of_it(
     assert {v.status for v in verdicts if v is not verdicts[bad]} == {"clear"}
     assert liar.score_final(signals.sigma)[1].tolist() == [True, False, True]
     assert liar.score_prefix(signals.sigma, np.array([9, 9, 9]))[1].tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy], ids=["pickle", "deepcopy"])
+def test_a_scorer_and_a_guard_say_how_several_processes_use_them(fitted, scorer, copied) -> None:
+    with pytest.raises(ScoringError, match=r"cannot be copied or pickled.*`spawn` and call Scorer\.open\(PATH\)"):
+        copied(scorer)
+    with pytest.raises(ScoringError, match=r"cannot be copied or pickled.*`spawn` and call Guard\.load\(PATH\)"):
+        copied(Guard.load(fitted.path.parent))
