@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.stream import SignalStream
 from sri_sdk.records import Signals, Trace, Verdict
 
 SILENT = "tap_silent"
@@ -69,6 +72,23 @@ def conclude_trace(recorder: Recorder, row: int, request_id: str, coverage: Cove
         reasons.append(UNUSABLE)
     unique = tuple(dict.fromkeys(reasons))
     return Trace(request_id, recorder.phi(row), recorder.clock(row), coverage.seen, coverage.expected, unique)
+
+
+def unseen_trace(request_id: str, failures: Sequence[str]) -> Trace:
+    """The trace of a request whose generation was never seen."""
+    nothing = np.empty((0, 0, 0), dtype=np.float32)
+    return Trace(request_id, nothing, np.zeros(1, dtype=np.int64), 0, None, tuple(failures))
+
+
+def conclude_signals(settings: WatchSettings, ids: tuple[str, ...], stream: SignalStream | None) -> Signals | None:
+    """The signals of all requests, with what made them; None without anchors."""
+    if stream is None:
+        return None
+    printed = None
+    if settings.fingerprint is not None and settings.anchors is not None:
+        made_by = {"anchors": settings.anchors.digest, "tau": settings.tau, "eps": settings.eps}
+        printed = {**settings.fingerprint.to_dict(), **made_by}
+    return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
 
 
 def conclude_verdicts(

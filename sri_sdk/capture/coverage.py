@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,3 +165,14 @@ def reach(plan: StepPlan) -> list[int]:
     shifted = torch.where(positions == PADDING, positions, positions + plan.shift)
     found: list[int] = (shifted.amax(1) + 1).tolist()
     return found
+
+
+def returned_tokens(result: Any) -> torch.Tensor | None:
+    """The [R, L] token ids a generation method returns: a tensor, an output with `sequences`, or a pair with a count.
+
+    None = it returns nothing of the kind.
+    """
+    if isinstance(result, tuple) and not hasattr(result, "sequences"):
+        result = result[0] if result else None
+    found = getattr(result, "sequences", result)
+    return found if isinstance(found, torch.Tensor) and found.dim() == 2 else None

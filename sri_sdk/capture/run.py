@@ -17,10 +17,12 @@ from sri_sdk.capture.conclude import (
     SCORER_FAILED,
     SILENT,
     Coverage,
+    conclude_signals,
     conclude_trace,
     conclude_verdicts,
+    unseen_trace,
 )
-from sri_sdk.capture.coverage import CoverageTracker
+from sri_sdk.capture.coverage import CoverageTracker, returned_tokens
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder
@@ -268,7 +270,7 @@ class Run:
             if self._view.forwards != before:
                 self.fail(INTERRUPTED)
             return
-        tokens = _tokens(result)
+        tokens = returned_tokens(result)
         try:
             if tokens is not None and not self._coverage.end_reported:
                 self.returned(tokens)
@@ -325,13 +327,13 @@ class Run:
         ids = self.request_ids or ("0",)
         if self._recorder is None:
             self.fail(SILENT)
-            self.traces = tuple(_nothing(i, tuple(self._failures)) for i in ids)
+            self.traces = tuple(unseen_trace(i, self._failures) for i in ids)
         else:
             coverage = coverage or self._coverage.coverage(len(ids))
             self.traces = tuple(
                 conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
             )
-            self.signals = self._signals(ids, self._recorder.stream)
+            self.signals = conclude_signals(self._settings, ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
         self._coverage.forget()
@@ -383,15 +385,6 @@ class Run:
             for pooled in waiting:
                 self._recorder.take(pooled)
 
-    def _signals(self, ids: tuple[str, ...], stream: SignalStream | None) -> Signals | None:
-        if stream is None:
-            return None
-        settings, printed = self._settings, None
-        if settings.fingerprint is not None and settings.anchors is not None:
-            made_by = {"anchors": settings.anchors.digest, "tau": settings.tau, "eps": settings.eps}
-            printed = {**settings.fingerprint.to_dict(), **made_by}
-        return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
-
     # -- the first step, and failures ------------------------------------------------------------------------
 
     def _start(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
@@ -422,19 +415,3 @@ class Run:
             self.failure = f"{type(err).__name__}: {err}"
             log.warning("%s: %s: the run is unmonitored: %s", type(self._hook).__name__, reason, self.failure)
         self.fail(reason)
-
-
-def _tokens(result: Any) -> torch.Tensor | None:
-    """The [R, L] token ids a generation method returns: a tensor, an output with `sequences`, or a pair with a count.
-
-    None = it returns nothing of the kind.
-    """
-    if isinstance(result, tuple) and not hasattr(result, "sequences"):
-        result = result[0] if result else None
-    found = getattr(result, "sequences", result)
-    return found if isinstance(found, torch.Tensor) and found.dim() == 2 else None
-
-
-def _nothing(request_id: str, reasons: tuple[str, ...]) -> Trace:
-    """The trace of a request whose generation was never seen."""
-    return Trace(request_id, np.empty((0, 0, 0), dtype=np.float32), np.zeros(1, dtype=np.int64), 0, None, reasons)
