@@ -134,7 +134,9 @@ def test_damage_is_refused_by_both_readers(name, tmp_path):
 def test_they_are_small_and_hold_nothing_else():
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
-    assert {path.relative_to(FOLDER).parts[0] for path in files} == {"key.pub", "README.md", "damage.json", *NAMES}
+    assert {path.relative_to(FOLDER).parts[0] for path in files} == {
+        "key.pub", "README.md", "damage.json", "refusals.json", *NAMES,
+    }  # fmt: skip
 
 
 def test_writing_them_twice_gives_the_same_bytes(tmp_path):

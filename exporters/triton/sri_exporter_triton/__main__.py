@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -88,8 +89,16 @@ def check(
         click.echo(f"{model_name(graph, name)}: agrees, largest difference {share:.2%} of the tolerance")
 
 
-def _pairs(more: tuple[str, ...]) -> dict[str, str]:
-    return dict((key, value) for key, _, value in (pair.partition("=") for pair in more))
+def _pairs(more: tuple[str, ...]) -> dict[str, object]:
+    return {key: _value(text) for key, _, text in (pair.partition("=") for pair in more)}
+
+
+def _value(text: str) -> object:
+    """A number or true and false as such, as in a YAML file; anything else is text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _options(given: dict[str, object]) -> Options:

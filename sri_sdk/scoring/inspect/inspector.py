@@ -21,7 +21,7 @@ from sri_sdk.scoring.inspect.dtypes import Dtypes
 from sri_sdk.scoring.inspect.learned import svm_width, trees_width
 from sri_sdk.scoring.inspect.operators import ATTRIBUTES, GROWS, RULES, SVM, TREES, Key, Rules
 from sri_sdk.scoring.inspect.shapes import BATCH, MOST_ELEMENTS, Call, Shapes
-from sri_sdk.scoring.inspect.tensors import BYTES, Edge, Tensors, edge, listed, promised, sizes
+from sri_sdk.scoring.inspect.tensors import BYTES, WIDEST, Edge, Tensors, edge, listed, promised, sizes
 from sri_sdk.scoring.inspect.wire import Parsed, Refused, Span, read, signed
 from sri_sdk.scoring.inspect.work import Work
 
@@ -128,7 +128,7 @@ class _Inspection:
         if len({shape[0] for _, shape in inputs.values()}) > 1 or any(s[0] != BATCH for s in known.values()):
             raise Refused("the first dimension of every input must be the free one, under one name")
         shapes = Shapes(known, self.tensors.whole_numbers)
-        self.work = Work.of({name: (shape, BYTES[inputs[name][0]]) for name, shape in known.items()})
+        self.work = Work.of({name: (shape, BYTES.get(inputs[name][0], WIDEST)) for name, shape in known.items()})
         # Constants come after the limit, which follows from the inputs; they have a limit of their own.
         known.update((name, constant.shape) for name, constant in self.tensors.constants.items())
         return shapes
@@ -163,7 +163,7 @@ class _Inspection:
             call = Call(op, tuple(inputs), outputs[0], numbers, width, steps)
             shapes.add(call)
             given, result = [shapes.known[name] for name in inputs], shapes.known[outputs[0]]
-            self.work.add(call, given, result, BYTES[self.dtypes.known[outputs[0]]])
+            self.work.add(call, given, result, BYTES.get(self.dtypes.known[outputs[0]], WIDEST))
         elif op in GROWS:
             self._bounded(op, inputs)
 

@@ -20,6 +20,8 @@ MOST_SHAPE_VALUES = 64
 
 BYTES = {FLOAT: 4, INT32: 4, INT64: 8, BOOL: 1, DOUBLE: 8}
 """Bytes of one element."""
+WIDEST = 16
+"""Bytes of one element of any type that is not in `BYTES`."""
 _TYPED = {"float_data": 4, "double_data": 8, "int32_data": 0, "int64_data": 0}
 """Bytes of one element where a constant is not `raw_data`; 0 = varints."""
 _DTYPES = {"float32": FLOAT, "int64": INT64, "bool": BOOL}
