@@ -37,7 +37,9 @@ def encode(hook: Hook, tokenizer: Any, prompts: Sequence[Prompt], system_prompt:
     encoded = hook.encode(tokenizer, [p.text for p in prompts], system_prompt)
     reader = _Reader(hook, tokenizer)
     rows = reader.rows(encoded)
-    probe = next(text for text in PROBES if all(p.text != text for p in prompts))
+    asked = {p.text for p in prompts}
+    # Longer than each of them, should somebody ask both.
+    probe = next((text for text in PROBES if text not in asked), " ".join((*PROBES, *asked)))
 
     @cache
     def other(system: str | None) -> list[int]:
