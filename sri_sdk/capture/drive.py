@@ -34,6 +34,7 @@ class Drive:
         self._prompts, self._seed, self._system_prompt = tuple(prompts), seed, system_prompt
         self._next: Intervention | None = None
         self._stopped: set[int] = set()
+        self._may_withhold = settings.scorer is not None and settings.policy.may_withhold
         self.run = Run(hook, settings, [p.id for p in prompts], driven=True)
         self.step: SamplerStep | None = None
         self._ready: Start | None = None
@@ -81,9 +82,11 @@ class Drive:
 
     @property
     def responses(self) -> list[str | None]:
-        """The texts, once the loop has ended; None where the policy withholds one."""
-        pairs = zip(self.texts, self.run.decisions, strict=False)
-        return [None if decision.withheld else text for text, decision in pairs] or list(self.texts)
+        """The texts; None where the policy withholds one, or may do so once the verdict is there."""
+        if not self.run.finished and self._may_withhold:
+            return [None] * len(self._prompts)
+        withheld = {decision.request_id for decision in self.run.decisions if decision.withheld}
+        return [None if p.id in withheld else text for p, text in zip(self._prompts, self.texts, strict=True)]
 
     @property
     def texts(self) -> list[str]:

@@ -33,11 +33,11 @@ def command(out: Path, as_json: bool) -> None:
         made = demo(config, progress)
     paths = write_report(made.report, out)
     if as_json:
-        told = [
+        trajectories = [
             {"title": t.title, "outcome": t.outcome, "sigma": t.sigma.tolist(), "verdict": t.verdict.to_dict()}
             for t in made.trajectories
         ]
-        emit_json({**summary(made.fitted), "seconds": dict(made.seconds), "trajectories": told})
+        emit_json({**summary(made.fitted), "seconds": dict(made.seconds), "trajectories": trajectories})
         return
     say_lines(describe(made.fitted))
     say_lines("\nThree generations, judged by another process that loads no torch (1 = compliant, 0 = refusing):")

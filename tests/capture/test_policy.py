@@ -59,6 +59,14 @@ def test_a_driven_row_that_alarms_is_stopped_and_the_others_go_on(toy: Toy, toy_
             assert batch.responses[row] == free.texts[row]
 
 
+def test_no_response_is_given_out_before_a_verdict_that_may_withhold_it(toy: Toy, toy_guard) -> None:
+    for policy, early in ((STOPS, None), (Policy.observe(), str)):
+        settings = sri_sdk.watch_settings(toy.hook, toy_guard, policy=policy)
+        batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(2), settings)
+        for _ in batch:
+            assert [type(text) for text in batch.responses] == [early or type(None)] * 2
+
+
 def test_with_the_final_rule_everything_is_generated_and_what_is_flagged_is_withheld(toy: Toy, toy_guard) -> None:
     toy_guard.scorer.thresholds["final"] = replace(toy_guard.scorer.thresholds["final"], value=-1e9)
     policy = Policy(rule="final", flagged="abort", unmonitored="report")
