@@ -1,8 +1,9 @@
 """The one JSON grammar of everything this SDK reads: RFC 8259, minus what its readers disagree on.
 
 Refused: a key written twice, text that is not UTF-8, NaN and Infinity, numbers that no float64 holds, numbers of more
-than 63 characters, integers beyond 2**53 - 1, lone surrogates, more than 64 levels. `1.0` stays a float, so a field
-that takes an integer can refuse it. `exporters/onnx/runtimes/vectors/refusals.json` has a case of each.
+than 63 characters, integers beyond 2**53 - 1, lone surrogates, more than 64 levels or 2**20 values. `1.0` stays a
+float, so a field that takes an integer can refuse it. `exporters/onnx/runtimes/vectors/refusals.json` has a case of
+each.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ LEVELS = 64
 """Most arrays and objects inside each other."""
 CHARACTERS = 63
 """Most characters of one number; the longest that `repr` writes has 24."""
+VALUES = 2**20
+"""Most values in one text; keys are not counted."""
 LARGEST = 2**53 - 1
 """Largest integer: up to here, every language that reads numbers as float64 reads the same one."""
 
@@ -29,12 +32,13 @@ class JsonError(ValueError):
     """Not JSON, or JSON that readers would disagree on. The message says what; the caller adds where."""
 
 
-def parse(content: bytes | str, *, not_finite: bool = False) -> Any:
+def parse(content: bytes | str, *, not_finite: bool = False, values: int = VALUES) -> Any:
     """Reads one JSON value.
 
     Args:
         content: the text, or its UTF-8 bytes, without a byte-order mark.
         not_finite: also allow the words NaN, Infinity and -Infinity.
+        values: most values, where a file is no bundle and no signals.
 
     Raises:
         JsonError: anything else than one value of the grammar above.
@@ -55,6 +59,9 @@ def parse(content: bytes | str, *, not_finite: bool = False) -> Any:
         raise JsonError(f"not JSON: {err.msg}, at line {err.lineno} column {err.colno}") from err
     except RecursionError as err:  # Under a caller that left little of the stack.
         raise JsonError("too many levels of brackets") from err
+    # Each value but the first follows a comma or a bracket, so only a text with many of them is counted.
+    if 1 + text.count(",") + text.count("[") + text.count("{") > values and _count(value) > values:
+        raise JsonError(f"more than {values} values")
     # An escape is the one way to write a surrogate in UTF-8; a str may contain one as it is.
     if ("\\u" in text or isinstance(content, str)) and not _is_text(value):
         raise JsonError("half of a surrogate pair, which is not a character")
@@ -130,3 +137,14 @@ def _is_text(value: Any) -> bool:
         elif isinstance(found, list):
             todo += found
     return True
+
+
+def _count(value: Any) -> int:
+    """Values inside of a value, and itself."""
+    todo, count = [value], 0
+    while todo:
+        found = todo.pop()
+        count += 1
+        if isinstance(found, dict | list):
+            todo += found.values() if isinstance(found, dict) else found
+    return count

@@ -13,6 +13,8 @@ from sri_sdk.errors import BundleError, ScoringError
 from sri_sdk.files import json_to_array, sha256
 from sri_sdk.scoring.signal_files import read_signals
 from sri_sdk.strict_json import LEVELS, JsonError, json_from_array, parse
+from sri_sdk.strict_json import VALUES as MOST
+from tests.runtimes.sealing import all_escaped
 
 VECTORS = Path(__file__).parents[1] / "exporters/onnx/runtimes/vectors"
 REFUSALS = json.loads((VECTORS / "refusals.json").read_text())
@@ -54,11 +56,20 @@ def with_value(path, text):
 def test_a_manifest_with_such_a_value_is_refused(case):
     with pytest.raises(BundleError, match=r"^x: ") as caught:
         Manifest.from_bytes(with_value(case["path"], case["json"]), "x")
-    assert "digest" not in str(caught.value)
+    assert "its own digest" not in str(caught.value)
 
 
-def test_a_manifest_with_another_fine_value_is_read():
-    assert Manifest.from_bytes(with_value(["pooling"], '{"a": [1.5, null]}'), "x").pooling == {"a": [1.5, None]}
+@pytest.mark.parametrize("case", cases("manifest", "accepted"))
+def test_a_manifest_with_another_fine_value_is_read(case):
+    place = Manifest.from_bytes(with_value(case["path"], case["json"]), "x").model_dump(mode="json")
+    for key in case["path"]:
+        place = place[key]
+    assert place == json.loads(case["json"])
+
+
+def test_a_manifest_may_spell_every_text_with_escapes():
+    plain, escaped = (Manifest.from_bytes(content, "x") for content in (MANIFEST, all_escaped(MANIFEST)))
+    assert escaped == plain.model_copy(update={"digest": escaped.digest})
 
 
 @pytest.mark.parametrize("case", cases("signal_lines", "refused"))
@@ -69,6 +80,35 @@ def test_a_line_of_signals_is_refused(tmp_path, case):
         read_signals(path)
 
 
+@pytest.mark.parametrize("case", cases("signal_lines", "accepted"))
+def test_a_line_of_signals_is_read(tmp_path, case):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b64decode(REFUSALS["signal_lines"]["before"]) + b64decode(case["base64"]))
+    assert read_signals(path).sigma.shape == (2, 16, 1)
+
+
+@pytest.mark.parametrize("case", cases("signal_heads", "accepted"))
+def test_a_head_of_signals_is_read(tmp_path, case):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b64decode(case["base64"]) + b64decode(REFUSALS["signal_heads"]["after"]))
+    assert len(read_signals(path)) == 1
+
+
+@pytest.mark.parametrize("case", cases("signal_files", "refused"))
+def test_a_file_of_signals_is_refused(tmp_path, case):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b64decode(case["base64"]))
+    with pytest.raises(ScoringError, match=r"s\.jsonl"):
+        read_signals(path)
+
+
+@pytest.mark.parametrize("case", cases("signal_files", "accepted"))
+def test_a_file_of_signals_is_read(tmp_path, case):
+    path = tmp_path / "s.jsonl"
+    path.write_bytes(b64decode(case["base64"]))
+    assert list(read_signals(path).ids) == case["ids"]
+
+
 @pytest.mark.parametrize("case", cases("signal_heads", "refused"))
 def test_a_head_of_signals_is_refused(tmp_path, case):
     path = tmp_path / "s.jsonl"
@@ -77,14 +117,14 @@ def test_a_head_of_signals_is_refused(tmp_path, case):
         read_signals(path)
 
 
-VALUES = st.recursive(
+ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
 )  # fmt: skip
 
 
-@given(VALUES, st.booleans())
+@given(ANYTHING, st.booleans())
 def test_what_is_written_is_read_back(value, ascii_only):
     assert parse(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
     assert json_from_array(json_to_array(value)) == value
@@ -96,6 +136,18 @@ def test_any_bytes_are_a_value_or_one_kind_of_error(content):
         parse(content)
     except JsonError as err:
         assert str(err)
+
+
+def test_values_are_counted_and_keys_and_commas_in_texts_are_not():
+    for fine in ("[" + ",".join("1" * (MOST - 1)) + "]", '{"a": "' + ",[{" * MOST + '"}'):
+        parse(fine)
+    for much in ("[" + ",".join("1" * MOST) + "]", "[" + ",".join(["[]"] * MOST) + "]"):
+        with pytest.raises(JsonError, match="values"):
+            parse(much)
+    keyed = '{"a":{"b":1},"c":[2,3]}'
+    assert parse(keyed, values=6) == {"a": {"b": 1}, "c": [2, 3]}
+    with pytest.raises(JsonError, match="more than 5 values"):
+        parse(keyed, values=5)
 
 
 @given(st.integers(1, 3 * LEVELS))

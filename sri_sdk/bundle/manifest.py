@@ -30,6 +30,8 @@ MOST_GOLDEN = 256
 """Most rows in the golden vectors of one graph."""
 LARGEST_PROBE = 2**25
 """Most cells times layers times width, if a graph takes activations: the self-test makes rows of that size."""
+LARGEST_SCORE = 3e38
+"""Every threshold is below it: `INVALID_SCORE` is the float32 nearest to it, so no score that counts is above."""
 NO_DIGEST = "0" * 64
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -202,7 +204,7 @@ class Manifest(Model):
             (sorted(g.file for g in self.graphs.values()) == sorted(self.files), "files and graphs differ"),
             (self.fingerprint.keys() == {"hard", "soft"}, "fingerprint needs hard and soft"),
             (self.invalid_score == INVALID_SCORE, f"invalid_score must be {INVALID_SCORE!r}"),
-            (all(r.value < INVALID_SCORE for r in self.rules.values()), "a threshold is above invalid_score"),
+            (all(r.value < LARGEST_SCORE for r in self.rules.values()), "a threshold is above invalid_score"),
             (self.sensitive != SENSITIVE.isdisjoint(self.graphs), "sensitive must say whether a graph has the anchors"),
             (self.signal.low < self.signal.high, "signal.low is not below signal.high"),
             (self._grid_counts(), "a grid of steps needs a budget and cells, both numbers above 0"),
@@ -228,7 +230,8 @@ class Manifest(Model):
     def _grid_counts(self) -> bool:
         if not isinstance(self.grid, dict) or self.grid.get("mapping") != "step":
             return True
-        return all(isinstance(n := self.grid.get(key), int) and 0 < n < 2**31 for key in ("budget", "cells"))
+        # The type itself: True is an int.
+        return all(type(n := self.grid.get(key)) is int and 0 < n < 2**31 for key in ("budget", "cells"))
 
     def to_bytes(self) -> bytes:
         """The file's bytes: canonical JSON, indented so that people can read it, with the digest filled in."""

@@ -121,6 +121,9 @@ def check_id(found: str, where: str) -> str:
     """An id, if it can be printed and is not a text of its own."""
     if len(found) > LONGEST_ID:
         raise ScoringError(f"{where}: the id has {len(found)} characters, allowed: {LONGEST_ID}. Give a shorter one.")
+    if "\0" in found:
+        # Other languages end a text there, and numpy drops it at the end of one: two ids would become the same.
+        raise ScoringError(f"{where}: the id {short(found)} contains a NUL character. Write the id anew.")
     try:
         found.encode()
     except UnicodeEncodeError as err:

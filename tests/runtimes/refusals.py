@@ -10,6 +10,7 @@ from typing import Any
 
 from sri_sdk.bundle.manifest import NO_DIGEST
 from sri_sdk.files import sha256
+from sri_sdk.strict_json import VALUES
 from tests.runtimes.programs import RUNTIMES
 
 REFUSALS: dict[str, Any] = json.loads((RUNTIMES / "vectors/refusals.json").read_text(encoding="utf-8"))
@@ -17,7 +18,32 @@ GRAMMAR = [
     (kind, one["name"], base64.b64decode(one["base64"])) for kind, all_ in REFUSALS["grammar"].items() for one in all_
 ]
 """(refused or accepted, name, JSON text)."""
+MANY = [("accepted", "[" + ",".join("1" * (VALUES - 1)) + "]"), ("refused", "[" + ",".join("1" * VALUES) + "]")]
+"""As many values as a text may have, and one more: too long for a file of vectors."""
+GRAMMAR += [(kind, f"2^20 values, {kind}", text.encode()) for kind, text in MANY]
 MANIFESTS: list[dict[str, Any]] = REFUSALS["manifest"]["refused"]
+FINE_MANIFESTS: list[dict[str, Any]] = REFUSALS["manifest"]["accepted"]
+
+
+def _signals() -> tuple[list[tuple[str, bytes, str]], list[tuple[str, bytes]]]:
+    lines, heads = REFUSALS["signal_lines"], REFUSALS["signal_heads"]
+    before, after = base64.b64decode(lines["before"]), base64.b64decode(heads["after"])
+    refused, accepted = [], []
+    for parts, kind, place, front, back in (
+        (lines, "line", ", line 2: ", before, b""),
+        (heads, "head", ", line 1: ", b"", after),
+        (REFUSALS["signal_files"], "file", "", b"", b""),
+    ):
+        for one in parts["refused"]:
+            refused.append((f"{kind}: {one['name']}", front + base64.b64decode(one["base64"]) + back, place))
+        for one in parts["accepted"]:
+            accepted.append((f"{kind}: {one['name']}", front + base64.b64decode(one["base64"]) + back))
+    return refused, accepted
+
+
+SIGNALS_REFUSED, SIGNALS_ACCEPTED = _signals()
+"""(name, JSON lines, what the message must name) and (name, JSON lines): for a guard of 16 cells and one layer that
+reads sigma."""
 
 
 def bundle_of(case: dict[str, Any], folder: Path) -> Path:

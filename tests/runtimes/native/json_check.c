@@ -5,7 +5,7 @@
 #include "src/json.h"
 
 int main(void) {
-    static char text[1 << 20];
+    static char text[1 << 22];
     struct json doc;
     size_t size = fread(text, 1, sizeof text, stdin);
     puts(json_read(&doc, text, size, false) ? "accepted" : "refused");

@@ -1,9 +1,16 @@
 """The readers that are programs refuse what the shared vectors say, and read what they accept."""
 
+import json
 import subprocess
 from pathlib import Path
 
-from tests.runtimes.refusals import GRAMMAR, MANIFESTS, bundle_of
+from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.scoring.signal_files import read_signals
+from tests.runtimes.programs import RUNTIMES
+from tests.runtimes.refusals import FINE_MANIFESTS, GRAMMAR, MANIFESTS, SIGNALS_ACCEPTED, SIGNALS_REFUSED, bundle_of
+from tests.runtimes.sealing import all_escaped
+
+BUNDLE = RUNTIMES / "vectors/autoencoder/bundle"
 
 
 def test_the_parser_in_c_refuses_and_accepts_what_the_vectors_say(compile_c, tmp_path):
@@ -20,13 +27,56 @@ def test_manifests_of_the_vectors_are_refused(program, tmp_path):
         assert answer == "refused" and "manifest.json" in reason, (case, reason)
 
 
+def test_manifests_with_other_fine_values_are_read(program, tmp_path):
+    folders = [bundle_of(case, tmp_path / str(number)) for number, case in enumerate(FINE_MANIFESTS)]
+    folders.append(bundle_of({"path": ["tau"], "json": "0.1"}, tmp_path / "escaped"))
+    (folders[-1] / "manifest.json").write_bytes(all_escaped((BUNDLE / "manifest.json").read_bytes()))
+    for case, answer in zip([*FINE_MANIFESTS, "all escaped"], program.check_many(list(map(str, folders))), strict=True):
+        assert answer[0] == "ok", (case, answer)
+
+
+def test_signals_of_the_vectors_are_refused(program, tmp_path):
+    path = tmp_path / "signals.jsonl"
+    for name, content, place in SIGNALS_REFUSED:
+        path.write_bytes(content)
+        assert f"signals.jsonl{place}" in program.refusal(BUNDLE, path, "--unverified"), name
+
+
+def test_signals_of_the_vectors_are_judged_as_python_judges_them(program, tmp_path):
+    path = tmp_path / "signals.jsonl"
+    scorer = Scorer.open(BUNDLE)
+    for name, content in SIGNALS_ACCEPTED:
+        path.write_bytes(content)
+        done = program.run(BUNDLE, path, "--unverified", "--rule", "online")
+        assert done.returncode == 0, (name, done.stderr)
+        expected = scorer.score(read_signals(path), rule="online", unverified=True)
+        found = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
+        for verdict, mine in zip(found, expected, strict=True):
+            same = "request_id", "status", "reasons", "first_alarm_step"
+            assert [verdict[key] for key in same] == [mine.to_dict()[key] for key in same], name
+
+
 def test_free_json_of_the_vectors_is_read_as_the_grammar_says(program, tmp_path):
-    texts = [(kind, name, text) for kind, name, text in GRAMMAR if "64" not in name]  # Inside a manifest it is deeper.
+    # Inside a manifest it is deeper, and among others.
+    texts = [(kind, name, text) for kind, name, text in GRAMMAR if "64" not in name and "2^20" not in name]
     cases = [{"path": ["pooling"], "json": text.decode()} for _, _, text in texts if _utf8(text)]
     kinds = [(kind, name) for kind, name, text in texts if _utf8(text)]
     folders = [bundle_of(case, tmp_path / str(number)) for number, case in enumerate(cases)]
     for expected, (answer, reason) in zip(kinds, program.check_many([str(x) for x in folders]), strict=True):
         assert answer == {"accepted": "ok", "refused": "refused"}[expected[0]], (expected, reason)
+
+
+def test_the_parser_in_go_refuses_and_accepts_what_the_vectors_say(build, tmp_path):
+    """Go has a parser of its own for signals; everything else it asks the C library."""
+    program, path = build("go"), tmp_path / "signals.jsonl"
+    for kind, name, text in GRAMMAR:
+        if any(word in name for word in ("64", "2^20", "NaN", "Infinity", "UTF-16")):
+            continue  # Here it is deeper, among others, and in a line; and what is not finite is a number.
+        path.write_bytes(
+            b'{"sri_signals": 1, "fingerprint": {"soft": {}, "hard": {"x": ' + text.replace(b"\n", b"\r") + b"}}}"
+        )
+        reason = program.refusal(BUNDLE, path)
+        assert ("signals.jsonl, line 1: " in reason) == (kind == "refused"), (name, reason)
 
 
 def _utf8(text):

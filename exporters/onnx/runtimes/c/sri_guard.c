@@ -181,7 +181,7 @@ struct judged { /* one row, or one row so far */
 /* The step that was done when a cell closed, from 0; -1 where the grid counts tokens. */
 static int64_t step_of(const struct manifest *m, int64_t cell) {
     if (m->budget <= 0 || cell < 0) return -1;
-    return (int64_t)ceil((double)(cell + 1) * m->budget / m->grid_cells) - 1;
+    return ((cell + 1) * m->budget + m->grid_cells - 1) / m->grid_cells - 1;
 }
 
 static void conclude(const sri_guard *guard, const struct judged *judged, const float *row, int64_t length,

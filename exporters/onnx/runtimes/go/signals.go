@@ -3,11 +3,19 @@ package guard
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
-	"regexp"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	mostRows    = 1_000_000
+	mostNumbers = 1 << 25
+	mostBytes   = 1 << 30
+	longestLine = 1 << 24
+	longestID   = 1024 // characters
 )
 
 // Signals are N generations, as JSON lines hold them.
@@ -19,134 +27,177 @@ type Signals struct {
 	Fingerprint string
 }
 
-type line struct {
-	Head        *int             `json:"sri_signals"`
-	Fingerprint json.RawMessage  `json:"fingerprint"`
-	ID          *string          `json:"id"`
-	Sigma       *json.RawMessage `json:"sigma"`
-	Logit       *json.RawMessage `json:"logit"`
-	Length      *int64           `json:"length"`
-}
-
-// Go reads no NaN and no Infinity, which Python writes; both mean "not finite", and null does.
-var notFinite = regexp.MustCompile(`-?\b(NaN|Infinity)\b`)
-
 // ReadSignals reads JSON lines as `sri score` does:
 //
 //	{"sri_signals": 1, "fingerprint": {...}}                    optional first line
 //	{"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}   a number per cell; a list per cell where C > 1
 //
-// The form the bundle reads must be there. Without length the generation is finished.
+// The form the bundle reads must be there. Without length the generation is finished. A byte-order mark in front is
+// skipped; what is written twice, unknown or of another kind is refused.
 func ReadSignals(from io.Reader, subject string, g *Guard) (*Signals, error) {
-	found, seen := &Signals{}, map[string]bool{}
+	found := &signalLines{guard: g, first: true, seen: map[string]bool{}}
 	reader := bufio.NewReader(from)
-	for number, last := 1, false; !last; number++ {
-		text, err := reader.ReadBytes('\n')
-		if last = err != nil; last && err != io.EOF {
-			return nil, fmt.Errorf("%s: cannot be read (%v).", subject, err)
+	total := 0
+	for line, last := 1, false; !last; line++ {
+		text, err := readLine(reader)
+		if last = err == io.EOF; err != nil && !last {
+			return nil, fmt.Errorf("%s, line %d: cannot be read (%v).", subject, line, err)
 		}
-		if text = bytes.TrimSpace(text); len(text) == 0 {
+		if total += len(text); line > mostRows+1 && len(text) > 0 || total > mostBytes {
+			return nil, fmt.Errorf("%s, line %d: too much at once; allowed: up to %d lines and %d bytes. Split the file.",
+				subject, line, mostRows+1, mostBytes)
+		}
+		if line == 1 {
+			text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+		}
+		if len(bytes.Trim(text, " \t\r\n")) == 0 {
 			continue
 		}
-		if err := found.add(text, g, seen); err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w", subject, number, err)
+		if err := found.add(text); err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", subject, line, err)
 		}
+		found.first = false
 	}
 	if len(found.IDs) == 0 {
 		return nil, fmt.Errorf("%s: holds no signals.", subject)
 	}
-	return found, nil
+	return &found.Signals, nil
 }
 
-func (s *Signals) add(text []byte, g *Guard, seen map[string]bool) error {
-	var one line
-	decoder := json.NewDecoder(bytes.NewReader(outsideTexts(text)))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&one); err != nil {
-		return fmt.Errorf("not a line of signals (%v).", err)
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return fmt.Errorf("something behind the object. Write one per line.")
-	}
-	if one.Head != nil {
-		if len(s.IDs) > 0 || *one.Head != 1 || one.ID != nil || one.Sigma != nil || one.Logit != nil || one.Length != nil {
-			return fmt.Errorf("a head {\"sri_signals\": 1, \"fingerprint\": {...}} is allowed on the first line only.")
+// readLine gives a line with its end; io.EOF comes with the last one.
+func readLine(from *bufio.Reader) ([]byte, error) {
+	var whole []byte
+	for {
+		part, err := from.ReadSlice('\n')
+		if whole = append(whole, part...); len(whole) > longestLine {
+			return nil, fmt.Errorf("more than %d bytes; allowed: that many in a line", longestLine)
 		}
-		if string(one.Fingerprint) != "null" {
-			s.Fingerprint = string(one.Fingerprint)
+		if err != bufio.ErrBufferFull {
+			return whole, err
 		}
+	}
+}
+
+type signalLines struct {
+	Signals
+	guard *Guard
+	// first: no line but blank ones was read yet; both: lines hold sigma and logit.
+	first, both bool
+	seen        map[string]bool
+}
+
+func (s *signalLines) add(text []byte) error {
+	value, err := parseJSON(text)
+	if err != nil {
+		return fmt.Errorf("not JSON (%v).", err)
+	}
+	line, ok := value.(*object)
+	if !ok {
+		return fmt.Errorf("not a JSON object. Write one per line.")
+	}
+	if format, ok := line.members["sri_signals"]; ok {
+		return s.head(format, line.members)
+	}
+	return s.row(line.members)
+}
+
+func (s *signalLines) head(format any, members map[string]any) error {
+	print, given := members["fingerprint"]
+	version, ok := format.(number)
+	if !s.first || !ok || !version.whole || version.value != 1 || len(members) > 2 || len(members) == 2 && !given {
+		return fmt.Errorf("a head {\"sri_signals\": 1, \"fingerprint\": {...}} is allowed on the first line only, with these keys.")
+	}
+	if print == nil {
 		return nil
 	}
-	list := one.Sigma
+	if found, ok := print.(*object); ok {
+		_, hard := found.members["hard"].(*object)
+		if _, soft := found.members["soft"].(*object); hard && soft {
+			s.Fingerprint = found.text
+			return nil
+		}
+	}
+	return fmt.Errorf("the fingerprint must be an object with the objects `hard` and `soft`, or null.")
+}
+
+func (s *signalLines) row(members map[string]any) error {
+	g := s.guard
+	form, other := "sigma", "logit"
 	if g.Domain == "logit" {
-		list = one.Logit
+		form, other = other, form
 	}
-	if one.ID == nil || list == nil || one.Fingerprint != nil {
-		return fmt.Errorf("a line needs a text `id` and `%s`, which the bundle reads, and may have `length`.", g.Domain)
+	id, ok := members["id"].(string)
+	list, given := members[form]
+	beside, both := members[other]
+	if len(s.IDs) == 0 {
+		s.both = both
 	}
-	cells, ok := grid(*list, g.Cells, g.Layers)
-	if !ok {
-		return fmt.Errorf("%s is not %d cells of %d numbers each, which the guard takes.", g.Domain, g.Cells, g.Layers)
+	length, counted := members["length"]
+	known := 2
+	for _, more := range []bool{both, counted} {
+		if more {
+			known++
+		}
 	}
-	if seen[*one.ID] {
-		return fmt.Errorf("id %q is there twice.", *one.ID)
+	if !ok || !given || both != s.both || len(members) != known {
+		return fmt.Errorf("a line needs a text `id` and `%s`, which the bundle reads, and may have `length`; the other form is in every "+
+			"line, or in none.", form)
 	}
-	seen[*one.ID] = true
-	length := int64(g.Cells)
-	if one.Length != nil {
-		length = *one.Length
+	cells, fits := grid(list, g.Cells, g.Layers)
+	if fits && both {
+		_, fits = grid(beside, g.Cells, g.Layers)
 	}
-	s.IDs, s.Cells, s.Lengths = append(s.IDs, *one.ID), append(s.Cells, cells...), append(s.Lengths, length)
+	if !fits {
+		return fmt.Errorf("%s or the other form is not %d cells of %d numbers each, which the guard takes.", form, g.Cells, g.Layers)
+	}
+	filled := number{whole: true, value: float64(g.Cells)}
+	if counted {
+		filled, _ = length.(number)
+	}
+	if !filled.whole || filled.value < 0 || filled.value > float64(g.Cells) {
+		return fmt.Errorf("length is not a whole number from 0 to %d: the number of cells filled so far.", g.Cells)
+	}
+	if strings.IndexByte(id, 0) >= 0 || utf8.RuneCountInString(id) > longestID {
+		return fmt.Errorf("`id` holds a NUL, or more than %d characters.", longestID)
+	}
+	if s.seen[id] {
+		return fmt.Errorf("id %q is there twice.", id)
+	}
+	if len(s.IDs) == mostRows || len(s.Cells)+len(cells) > mostNumbers {
+		return fmt.Errorf("too much at once; allowed: up to %d generations and %d numbers. Split the file.", mostRows, mostNumbers)
+	}
+	s.seen[id] = true
+	s.IDs, s.Cells, s.Lengths = append(s.IDs, id), append(s.Cells, cells...), append(s.Lengths, int64(filled.value))
 	return nil
 }
 
-// outsideTexts replaces what Go does not read by null, except inside of texts.
-func outsideTexts(text []byte) []byte {
-	var out []byte
-	for len(text) > 0 {
-		quote := bytes.IndexByte(text, '"')
-		if quote < 0 {
-			return append(out, notFinite.ReplaceAll(text, []byte("null"))...)
-		}
-		end := quote + 1
-		for end < len(text) && text[end] != '"' {
-			if text[end] == '\\' {
-				end++
-			}
-			end++
-		}
-		if end++; end > len(text) {
-			end = len(text)
-		}
-		out = append(append(out, notFinite.ReplaceAll(text[:quote], []byte("null"))...), text[quote:end]...)
-		text = text[end:]
-	}
-	return out
-}
-
-func grid(list json.RawMessage, cells, layers int) ([]float32, bool) {
-	var rows []json.RawMessage
-	if json.Unmarshal(list, &rows) != nil || len(rows) != cells {
+// grid reads a list of T numbers, or of T lists of C numbers; nil is not finite.
+func grid(list any, cells, layers int) ([]float32, bool) {
+	rows, ok := list.([]any)
+	if !ok || len(rows) != cells {
 		return nil, false
 	}
+	_, nested := rows[0].([]any)
 	values := make([]float32, 0, cells*layers)
 	for _, row := range rows {
-		numbers := make([]*float64, 1)
-		var err error
-		if row[0] == '[' {
-			err = json.Unmarshal(row, &numbers)
-		} else {
-			err = json.Unmarshal(row, &numbers[0])
-		}
-		if err != nil || len(numbers) != layers {
+		numbers, ok := row.([]any)
+		if ok != nested {
 			return nil, false
 		}
-		for _, number := range numbers {
-			if number == nil {
-				values = append(values, float32(math.NaN()))
-			} else {
-				values = append(values, float32(*number))
+		if !nested {
+			numbers = []any{row}
+		}
+		if len(numbers) != layers {
+			return nil, false
+		}
+		for _, one := range numbers {
+			found, ok := one.(number)
+			if one == nil {
+				found.value = math.NaN()
+			} else if !ok {
+				return nil, false
 			}
+			values = append(values, float32(found.value))
 		}
 	}
 	return values, true

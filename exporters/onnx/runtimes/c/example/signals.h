@@ -4,7 +4,8 @@
  *     {"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}       a number per cell; a list per cell where C > 1
  *
  * The form the bundle reads, `sigma` or `logit`, must be there. `null` and NaN mean "not finite". Without `length` the
- * generation is finished.
+ * generation is finished. A byte-order mark in front is skipped; what is written twice, unknown or of another kind is
+ * refused.
  */
 #ifndef SRI_SIGNALS_H
 #define SRI_SIGNALS_H
@@ -18,12 +19,22 @@
 #include "../src/fail.h"
 #include "../src/json.h"
 
+enum {
+    MOST_ROWS = 1000000,
+    MOST_NUMBERS_READ = 1 << 25,
+    MOST_BYTES = 1 << 30,
+    LONGEST_LINE = 1 << 24,
+    LONGEST_ID = 1024, /* characters */
+};
+
 struct signals {
     size_t count, room;
     char **ids;
     float *cells; /* [count, T, C] */
     int64_t *lengths;
     char *fingerprint; /* JSON text; NULL = none */
+    bool first;        /* no line but blank ones was read yet */
+    bool both;         /* lines hold sigma and logit */
 };
 
 static void signals_free(struct signals *s) {
@@ -49,40 +60,58 @@ static bool signals_grow(struct signals *s, size_t size) {
 static bool signals_number(const struct json *doc, uint32_t node, float *cell) {
     if (!(doc->nodes[node].kind & (JSON_NUMBER | JSON_NULL))) return false;
     double value = doc->nodes[node].kind == JSON_NULL ? (double)NAN : json_number(doc, node);
-    *cell = fabs(value) > FLT_MAX ? copysignf(INFINITY, (float)copysign(1, value)) : (float)value;
+    *cell = fabs(value) > (double)FLT_MAX ? copysignf(INFINITY, (float)copysign(1, value)) : (float)value;
     return true;
 }
 
 /* A list of T numbers, or of T lists of C numbers. */
 static bool signals_cells(const struct json *doc, uint32_t list, size_t T, size_t C, float *cells) {
     if (doc->nodes[list].kind != JSON_ARRAY || doc->nodes[list].count != T) return false;
+    bool nested = doc->nodes[list + 1].kind == JSON_ARRAY;
     size_t at = 0;
+    if (!nested && C != 1) return false;
     for (uint32_t node = list + 1; node < doc->nodes[list].next; node = doc->nodes[node].next) {
-        if (doc->nodes[node].kind != JSON_ARRAY) {
-            if (C != 1 || !signals_number(doc, node, &cells[at++])) return false;
-            continue;
-        }
-        if (doc->nodes[node].count != C) return false;
+        if (!nested && !signals_number(doc, node, &cells[at++])) return false;
+        if (!nested) continue;
+        if (doc->nodes[node].kind != JSON_ARRAY || doc->nodes[node].count != C) return false;
         for (uint32_t inner = node + 1; inner < doc->nodes[node].next; inner = doc->nodes[inner].next)
             if (!signals_number(doc, inner, &cells[at++])) return false;
     }
     return true;
 }
 
+static bool signals_is_object(const struct json *doc, uint32_t node) {
+    return node && doc->nodes[node].kind == JSON_OBJECT;
+}
+
 static int signals_head(struct signals *s, const struct json *doc, const char *where, sri_error *error) {
     uint32_t format = json_get(doc, 0, "sri_signals"), print = json_get(doc, 0, "fingerprint");
-    if (s->count || json_number(doc, format) != 1 || doc->nodes[0].count != (print ? 2u : 1u))
+    bool whole = doc->nodes[format].kind == JSON_NUMBER && json_whole(doc, format); /* 1.0 is none. */
+    if (!s->first || !whole || json_number(doc, format) != 1 || doc->nodes[0].count != (print ? 2u : 1u))
         return fail(error,
                     "%s: a head {\"sri_signals\": 1, \"fingerprint\": {...}} is allowed on the first line only, with "
                     "these keys.",
                     where);
     if (!print || doc->nodes[print].kind == JSON_NULL) return SRI_OK;
+    if (!signals_is_object(doc, json_get(doc, print, "hard")) || !signals_is_object(doc, json_get(doc, print, "soft")))
+        return fail(error, "%s: the fingerprint must be an object with the objects `hard` and `soft`, or null.", where);
     size_t size = doc->nodes[print].end - doc->nodes[print].start;
-    free(s->fingerprint);
     if (!(s->fingerprint = malloc(size + 1))) return out_of_memory(error, where);
     memcpy(s->fingerprint, doc->text + doc->nodes[print].start, size);
     s->fingerprint[size] = 0;
     return SRI_OK;
+}
+
+static int signals_id(struct signals *s, const struct json *doc, uint32_t id, const char *where, sri_error *error) {
+    size_t room = doc->nodes[id].end - doc->nodes[id].start + 1, characters = 0;
+    char *text = s->ids[s->count] = malloc(room);
+    if (!text) return out_of_memory(error, where);
+    s->count++; /* Owned from here on. */
+    bool whole = json_copy(doc, id, text, room);
+    for (size_t i = 0; whole && text[i]; i++) characters += (text[i] & 0xc0) != 0x80;
+    return whole && characters <= LONGEST_ID
+               ? SRI_OK
+               : fail(error, "%s: `id` holds a NUL, or more than %d characters.", where, LONGEST_ID);
 }
 
 static int signals_line(struct signals *s, const struct json *doc, const char *where, const char *domain, size_t T,
@@ -91,25 +120,31 @@ static int signals_line(struct signals *s, const struct json *doc, const char *w
     if (json_get(doc, 0, "sri_signals")) return signals_head(s, doc, where, error);
     uint32_t id = json_get(doc, 0, "id"), list = json_get(doc, 0, domain), length = json_get(doc, 0, "length");
     uint32_t other = json_get(doc, 0, strcmp(domain, "sigma") ? "sigma" : "logit");
-    if (!id || doc->nodes[id].kind != JSON_TEXT || !list || doc->nodes[0].count != 2u + (length != 0) + (other != 0))
-        return fail(error, "%s: a line needs a text `id` and `%s`, which the bundle reads, and may have `length`.",
+    if (!s->count) s->both = other != 0;
+    if (!id || doc->nodes[id].kind != JSON_TEXT || !list || s->both != (other != 0) ||
+        doc->nodes[0].count != 2u + (length != 0) + (other != 0))
+        return fail(error,
+                    "%s: a line needs a text `id` and `%s`, which the bundle reads, and may have `length`; the other "
+                    "form is in every line, or in none.",
                     where, domain);
+    if (s->count == MOST_ROWS || (s->count + 1) * T * C > MOST_NUMBERS_READ)
+        return fail(error, "%s: too much at once; allowed: up to %d generations and %d numbers. Split the file.", where,
+                    MOST_ROWS, MOST_NUMBERS_READ);
     if (!signals_grow(s, T * C)) return out_of_memory(error, where);
-    if (!signals_cells(doc, list, T, C, s->cells + s->count * T * C))
+    /* The other form is checked, too, and written over. */
+    float *cells = s->cells + s->count * T * C;
+    if ((other && !signals_cells(doc, other, T, C, cells)) || !signals_cells(doc, list, T, C, cells))
         return fail(
             error,
             "%s: %s is not %zu cells of %zu numbers each, which the guard takes. Lay the signals on the guard's "
             "step grid and tapped layers.",
-            where, domain, T, C);
+            where, other ? "sigma or logit" : domain, T, C);
     double filled = length ? json_number(doc, length) : (double)T;
     if (length && (!json_whole(doc, length) || !(filled >= 0 && filled <= (double)T)))
         return fail(error, "%s: length is not a whole number from 0 to %zu: the number of cells filled so far.", where,
                     T);
     s->lengths[s->count] = (int64_t)filled;
-    size_t room = doc->nodes[id].end - doc->nodes[id].start + 1;
-    if (!(s->ids[s->count] = malloc(room))) return out_of_memory(error, where);
-    s->count++; /* Owned from here on. */
-    return json_copy(doc, id, s->ids[s->count - 1], room) ? SRI_OK : fail(error, "%s: `id` is not text.", where);
+    return signals_id(s, doc, id, where, error);
 }
 
 static int compare_ids(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -128,21 +163,53 @@ static int signals_unique(const struct signals *s, const char *subject, sri_erro
     return refused;
 }
 
+/* The next line without its end, as `size` bytes at `line`; -1 at the end of the file, -2 if it is too long. */
+static long signals_next(FILE *from, char **line, size_t *room) {
+    size_t size = 0;
+    int c;
+    while ((c = getc(from)) != EOF && c != '\n') {
+        if (size == LONGEST_LINE) return -2;
+        if (size == *room) {
+            char *more = realloc(*line, *room = 2 * *room + 4096);
+            if (!more) return -2;
+            *line = more;
+        }
+        (*line)[size++] = (char)c;
+    }
+    return size || c != EOF ? (long)size : -1;
+}
+
+static bool signals_blank(const char *line, size_t size) {
+    while (size && memchr(" \t\r", line[size - 1], 3)) size--;
+    return !size;
+}
+
 /* Reads all lines; signals_free in either case. */
 static int signals_read(struct signals *s, FILE *from, const char *subject, const char *domain, size_t T, size_t C,
                         sri_error *error) {
     char *line = NULL, where[600];
-    size_t room = 0;
-    ssize_t size;
+    size_t room = 0, total = 0;
+    long size;
     int refused = SRI_OK;
-    *s = (struct signals){0};
-    for (size_t number = 1; !refused && (size = getline(&line, &room, from)) >= 0; number++) {
-        struct json doc;
-        if (strspn(line, " \t\r\n") == (size_t)size) continue;
+    *s = (struct signals){.first = true};
+    for (size_t number = 1; !refused && (size = signals_next(from, &line, &room)) != -1; number++) {
         snprintf(where, sizeof where, "%s, line %zu", subject, number);
-        refused = json_read(&doc, line, (size_t)size, true) ? signals_line(s, &doc, where, domain, T, C, error)
-                                                            : fail(error, "%s: not JSON (%s).", where, doc.problem);
+        if (size < 0 || number > MOST_ROWS + 1 || (total += (size_t)size + 1) > MOST_BYTES) {
+            refused = fail(error,
+                           "%s: too much at once; allowed: up to %d bytes in a line, %d lines and %d bytes. Split the "
+                           "file.",
+                           where, LONGEST_LINE, MOST_ROWS + 1, MOST_BYTES);
+            break;
+        }
+        /* The byte-order mark that some editors write in front. */
+        size_t mark = number == 1 && size >= 3 && !memcmp(line, "\xef\xbb\xbf", 3) ? 3 : 0;
+        if (!size || signals_blank(line + mark, (size_t)size - mark)) continue;
+        struct json doc;
+        refused = json_read(&doc, line + mark, (size_t)size - mark, true)
+                      ? signals_line(s, &doc, where, domain, T, C, error)
+                      : fail(error, "%s: not JSON (%s).", where, doc.problem);
         json_free(&doc);
+        s->first = false;
     }
     free(line);
     if (!refused && !s->count) refused = fail(error, "%s: holds no signals.", subject);

@@ -46,21 +46,19 @@ static int check_fields(const struct manifest *m, const struct json *given, cons
     for (int soft = 0; soft < 2; soft++) {
         uint32_t own = json_get(&m->json, print, parts[soft]), other = json_get(given, 0, parts[soft]);
         for (uint32_t at = own + 1; at < m->json.nodes[own].next; at = m->json.nodes[at + 1].next) {
-            char name[65] = "";
-            const char *left, *right;
-            if (m->json.nodes[at].end - m->json.nodes[at].start >= sizeof name ||
-                !json_copy(&m->json, at, name, sizeof name))
-                return fail(error, "signals: the guard's fingerprint has a field without a proper name. Fit it again.");
-            uint32_t found = json_get(given, other, name);
+            const char *name, *left, *right;
+            uint32_t found = json_find(given, other, &m->json, at);
             if (found && json_same(given, found, &m->json, at + 1)) continue;
             unsigned bit = 0;
             for (unsigned i = 0; i < SOFT_FIELDS && soft; i++)
-                if (!strcmp(SOFT[i], name)) bit = 1u << i;
+                if (json_is(&m->json, at, SOFT[i])) bit = 1u << i;
             for (size_t i = 0; i < options->accept_count; i++)
-                if (bit && !strcmp(options->accept[i], name)) *accepted |= bit;
+                if (bit && json_is(&m->json, at, options->accept[i])) *accepted |= bit;
             if (*accepted & bit) continue;
+            int own_name = shown(&m->json, at, &name);
             int one = shown(given, found, &left), two = shown(&m->json, at + 1, &right);
-            return fail(error, "signals: %s is %.*s, the guard was fitted on %.*s. %s", name, one, left, two, right,
+            return fail(error, "signals: %.*s is %.*s, the guard was fitted on %.*s. %s", own_name, name, one, left, two,
+                        right,
                         bit ? "If that is intended, accept it by name."
                             : "Anchors and thresholds do not carry over; use the "
                               "guard of this model and profile.");

@@ -16,21 +16,21 @@ static inline bool json_copy(const struct json *doc, uint32_t node, char *out, s
 }
 
 static inline bool json_is(const struct json *doc, uint32_t node, const char *word) {
-    const struct json_node *n = &doc->nodes[node];
-    return n->kind == JSON_TEXT && n->end - n->start == strlen(word) &&
-           !memcmp(doc->text + n->start, word, strlen(word));
+    if (doc->nodes[node].kind != JSON_TEXT) return false;
+    struct json_bytes bytes = json_bytes_of(doc, node);
+    for (;; word++) {
+        int byte = json_byte(&bytes);
+        if (byte == -1) return !*word;
+        if (!*word || byte != (unsigned char)*word) return false;
+    }
 }
 
-/* The value of a key that is there exactly once, else 0. Keys are compared as written. */
+/* The value of a key, else 0; keys differ, or the document would not have been read. */
 static inline uint32_t json_get(const struct json *doc, uint32_t object, const char *key) {
-    uint32_t found = 0;
     if (doc->nodes[object].kind != JSON_OBJECT) return 0;
-    for (uint32_t at = object + 1; at < doc->nodes[object].next; at = doc->nodes[at + 1].next) {
-        if (!json_is(doc, at, key)) continue;
-        if (found) return 0;
-        found = at + 1;
-    }
-    return found;
+    for (uint32_t at = object + 1; at < doc->nodes[object].next; at = doc->nodes[at + 1].next)
+        if (json_is(doc, at, key)) return at + 1;
+    return 0;
 }
 
 /* A number as a double, read with a point whatever the program's locale says; NaN if it is no number. */
@@ -48,13 +48,21 @@ static inline bool json_same_text(const struct json *a, uint32_t i, const struct
     }
 }
 
+/* The value of the key that is the text `key` of another document, else 0. */
+static inline uint32_t json_find(const struct json *doc, uint32_t object, const struct json *other, uint32_t key) {
+    if (doc->nodes[object].kind != JSON_OBJECT) return 0;
+    for (uint32_t at = object + 1; at < doc->nodes[object].next; at = doc->nodes[at + 1].next)
+        if (json_same_text(doc, at, other, key)) return at + 1;
+    return 0;
+}
+
 static inline bool json_whole(const struct json *doc, uint32_t node) {
     for (uint32_t i = doc->nodes[node].start; i < doc->nodes[node].end; i++)
         if (!strchr("-0123456789", doc->text[i])) return false;
     return true;
 }
 
-/* Whether two values are equal: members in any order, 1 equal to 1.0, and no key twice. */
+/* Whether two values are equal: members in any order, 1 equal to 1.0. */
 static inline bool json_same(const struct json *a, uint32_t i, const struct json *b, uint32_t k) {
     const struct json_node *one = &a->nodes[i], *two = &b->nodes[k];
     if (one->kind != two->kind || one->count != two->count) return false;
@@ -70,14 +78,9 @@ static inline bool json_same(const struct json *a, uint32_t i, const struct json
             if (!json_same(a, i, b, k)) return false;
     }
     if (one->kind == JSON_OBJECT) {
-        uint32_t first = i + 1;
-        for (uint32_t at = first; at < one->next; at = a->nodes[at + 1].next) {
-            uint32_t found = 0;
-            for (uint32_t other = first; other < at; other = a->nodes[other + 1].next)
-                if (json_same_text(a, other, a, at)) return false;
-            for (uint32_t other = k + 1; other < two->next; other = b->nodes[other + 1].next)
-                if (json_same_text(a, at, b, other)) found = other;
-            if (!found || !json_same(a, at + 1, b, found + 1)) return false;
+        for (uint32_t at = i + 1; at < one->next; at = a->nodes[at + 1].next) {
+            uint32_t found = json_find(b, k, a, at);
+            if (!found || !json_same(a, at + 1, b, found)) return false;
         }
     }
     return true;

@@ -1,6 +1,7 @@
 /* A small strict JSON reader: a document becomes a flat array of nodes that point into its text. Nothing is copied.
  * Beside JSON it refuses what readers disagree on: a key written twice, numbers of more than 63 characters or that no
- * double holds, integers beyond 2^53 - 1, half a surrogate pair, more than 64 levels. ../vectors/refusals.json has cases.
+ * double holds, integers beyond 2^53 - 1, half a surrogate pair, more than 64 levels or 2^20 values.
+ * ../vectors/refusals.json has cases.
  *
  * A container's node is followed by its children, and `next` leads behind them. An object's children alternate key and
  * value. Node 0 is the root, so 0 also says "not found".
@@ -30,7 +31,7 @@ enum json_kind {
     JSON_ANY = 127,
 };
 
-enum { JSON_DEPTH = 64, JSON_NODES = 1 << 20, JSON_DIGITS = 63 };
+enum { JSON_DEPTH = 64, JSON_VALUES = 1 << 20, JSON_DIGITS = 63 };
 
 struct json_node {
     uint32_t kind;
@@ -42,9 +43,10 @@ struct json_node {
 struct json {
     const char *text;
     size_t size;
-    bool loose; /* also NaN, Infinity and numbers beyond a double, as in signals; keys twice are refused when asked for */
+    bool not_finite; /* NaN, Infinity and -Infinity are numbers too, as in signals */
     struct json_node *nodes;
     size_t count, room;
+    size_t values;       /* nodes that are not keys */
     size_t at;           /* where reading stopped */
     const char *problem; /* why, in words; NULL = it did not */
 };
@@ -76,7 +78,6 @@ static inline bool json_word(struct json *doc, const char *word) {
 static inline bool json_node(struct json *doc, uint32_t kind, uint32_t *index) {
     if (doc->count == doc->room) {
         size_t room = doc->room ? 2 * doc->room : 256;
-        if (room > JSON_NODES) return json_stop(doc, "too many values");
         struct json_node *nodes = realloc(doc->nodes, room * sizeof *nodes);
         if (!nodes) return json_stop(doc, "not enough memory");
         doc->nodes = nodes;
@@ -121,7 +122,7 @@ static inline bool json_fits(struct json *doc, size_t from) {
 static inline bool json_number_text(struct json *doc) {
     size_t from = doc->at;
     json_eat(doc, '-');
-    if (doc->loose && json_word(doc, "Infinity")) return true;
+    if (doc->not_finite && json_word(doc, "Infinity")) return true;
     bool zero = json_more(doc) && doc->text[doc->at] == '0';
     size_t digits = json_digits(doc);
     if (!digits || (zero && digits > 1)) return json_stop(doc, "not a value");
@@ -131,7 +132,7 @@ static inline bool json_number_text(struct json *doc) {
         if (!json_digits(doc)) return json_stop(doc, "a number without digits");
     }
     if (doc->at - from > JSON_DIGITS) return json_stop(doc, "a number with too many digits");
-    return doc->loose || json_fits(doc, from);
+    return json_fits(doc, from);
 }
 
 static inline bool json_escape(struct json *doc) {
@@ -256,7 +257,7 @@ static inline bool json_value(struct json *doc, int depth) {
     static const struct {
         const char *word;
         uint32_t kind;
-        bool loose;
+        bool not_finite;
     } words[] = {
         {"null", JSON_NULL, false},
         {"true", JSON_TRUE, false},
@@ -264,6 +265,7 @@ static inline bool json_value(struct json *doc, int depth) {
         {"NaN", JSON_NUMBER, true},
     };
     uint32_t index;
+    if (doc->values++ == JSON_VALUES) return json_stop(doc, "too many values");
     json_blanks(doc);
     if (!json_more(doc)) return json_stop(doc, "it ends too early");
     char c = doc->text[doc->at];
@@ -272,7 +274,7 @@ static inline bool json_value(struct json *doc, int depth) {
         if (!json_node(doc, JSON_NUMBER, &index)) return false;
         bool known = false;
         for (size_t i = 0; i < sizeof words / sizeof *words && !known; i++)
-            if ((doc->loose || !words[i].loose) && json_word(doc, words[i].word)) {
+            if ((doc->not_finite || !words[i].not_finite) && json_word(doc, words[i].word)) {
                 doc->nodes[index].kind = words[i].kind;
                 known = true;
             }
@@ -305,12 +307,12 @@ static inline bool json_value(struct json *doc, int depth) {
     doc->nodes[index].count = count;
     doc->nodes[index].end = (uint32_t)doc->at;
     doc->nodes[index].next = (uint32_t)doc->count;
-    return sorted || doc->loose || json_keys_differ(doc, index);
+    return sorted || json_keys_differ(doc, index);
 }
 
 /* Reads `text`, which must outlive the document. False: `problem` says why. json_free in either case. */
-static inline bool json_read(struct json *doc, const char *text, size_t size, bool loose) {
-    *doc = (struct json){.text = text, .size = size, .loose = loose};
+static inline bool json_read(struct json *doc, const char *text, size_t size, bool not_finite) {
+    *doc = (struct json){.text = text, .size = size, .not_finite = not_finite};
     if (size >= UINT32_MAX) return json_stop(doc, "too large");
     if (!json_value(doc, 0)) return false;
     json_blanks(doc);

@@ -13,8 +13,8 @@ static int check_files(struct reader *r, const char *subject, const sri_file *fi
     const struct json_node *nodes = r->json->nodes;
     size_t matched = 0;
     for (uint32_t at = listed + 1; at < nodes[listed].next; at = nodes[at + 1].next) {
-        char name[LONGEST_NAME + 1] = "", hex[65];
-        if (nodes[at].end - nodes[at].start >= sizeof name || !json_copy(r->json, at, name, sizeof name)) {
+        char name[LONGEST_NAME + 1] = "", listed_hash[65], hash[65];
+        if (!json_copy(r->json, at, name, sizeof name)) {
             wrong(r, "files", "a name that is no plain file name");
             return SRI_REFUSED;
         }
@@ -26,13 +26,14 @@ static int check_files(struct reader *r, const char *subject, const sri_file *fi
                         name);
         uint32_t entry = value_of(r, listed, "files", name, JSON_OBJECT);
         exactly(r, entry, "files", "sha256 size");
-        uint32_t hash = value_of(r, entry, "files", "sha256", JSON_TEXT);
+        uint32_t text = value_of(r, entry, "files", "sha256", JSON_TEXT);
         size_t size = whole_of(r, value_of(r, entry, "files", "size", JSON_NUMBER), "files", LARGEST_BUNDLE);
+        check(r, r->refused || hex_of(r->json, text, listed_hash), "files", "not a SHA-256");
         if (r->refused) return SRI_REFUSED;
-        bool same = file->size == size && is_hex(r->json, hash);
+        bool same = file->size == size;
         if (same) {
-            sha256_of(file->bytes, file->size, hex);
-            same = !memcmp(hex, r->json->text + nodes[hash].start, 64);
+            sha256_of(file->bytes, file->size, hash);
+            same = !strcmp(hash, listed_hash);
         }
         if (!same) return fail(r->error, "%s: %s does not match its digest. Copy the bundle again.", subject, name);
         matched++;

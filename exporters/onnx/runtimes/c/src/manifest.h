@@ -25,7 +25,7 @@ struct manifest {
     struct rule rules[2]; /* by enum sri_rule */
     struct golden golden[GRAPHS];
     const sri_file *graphs[GRAPHS]; /* in the caller's files */
-    double budget, grid_cells;      /* of a grid that counts steps, else 0 */
+    int64_t budget, grid_cells;     /* of a grid that counts steps, else 0 */
 };
 
 /* -- the parts -------------------------------------------------------------------------------------------- */
@@ -40,13 +40,13 @@ static void read_signal(struct reader *r, struct manifest *m) {
     };
     check(r, m->sizes.cells && m->sizes.layers && m->sizes.width, "signal", "no cells, layers or width");
     double low = number_of(r, signal, "signal", "low"), high = number_of(r, signal, "signal", "high");
-    check(r, low < high && fabs(low) <= FLT_MAX && fabs(high) <= FLT_MAX, "signal", "an empty range");
+    check(r, low < high, "signal", "an empty range");
     uint32_t domain = value_of(r, signal, "signal", "domain", JSON_TEXT);
     if (r->refused) return;
     check(r, json_is(r->json, domain, "sigma") || json_is(r->json, domain, "logit"), "signal.domain",
           "neither sigma nor logit");
-    m->low = (float)low;
-    m->high = (float)high;
+    m->low = narrowed(low);
+    m->high = narrowed(high);
     m->logit = json_is(r->json, domain, "logit");
 }
 
@@ -54,8 +54,8 @@ static void read_grid(struct reader *r, struct manifest *m) {
     uint32_t grid = value_of(r, 0, "", "grid", JSON_ANY);
     uint32_t mapping = r->refused ? 0 : json_get(r->json, grid, "mapping");
     if (!mapping || !json_is(r->json, mapping, "step")) return;
-    m->budget = (double)whole_of(r, value_of(r, grid, "grid", "budget", JSON_NUMBER), "grid.budget", MOST_NUMBERS);
-    m->grid_cells = (double)whole_of(r, value_of(r, grid, "grid", "cells", JSON_NUMBER), "grid.cells", MOST_NUMBERS);
+    m->budget = (int64_t)whole_of(r, value_of(r, grid, "grid", "budget", JSON_NUMBER), "grid.budget", INT32_MAX);
+    m->grid_cells = (int64_t)whole_of(r, value_of(r, grid, "grid", "cells", JSON_NUMBER), "grid.cells", INT32_MAX);
     check(r, m->budget && m->grid_cells, "grid", "no steps, or no cells");
 }
 
@@ -74,7 +74,7 @@ static void read_rule(struct reader *r, const char *name, struct rule *rule) {
     check_share(r, entry, where, "alpha");
     check(r, number_of(r, entry, where, "tolerance") >= 0, where, "a tolerance below 0");
     rule->value = number_of(r, entry, where, "value");
-    check(r, rule->value < (double)INVALID_SCORE, where, "a threshold above invalid_score");
+    check(r, rule->value < 3e38, where, "a threshold above invalid_score");
     rule->n = rows_of(r, value_of(r, entry, where, "scores", JSON_OBJECT), where, MOST_NUMBERS);
     size_t n = whole_of(r, value_of(r, entry, where, "n", JSON_NUMBER), where, MOST_NUMBERS);
     size_t rank = whole_of(r, value_of(r, entry, where, "rank", JSON_NUMBER), where, MOST_NUMBERS);
@@ -107,10 +107,11 @@ static int read_head(struct reader *r, struct manifest *m) {
         return fail(r->error,
                     "%s: manifest format %.*s, this reader knows 1. Export the guard again, or use a newer reader.",
                     r->source, n->end - n->start > 20 ? 20 : (int)(n->end - n->start), r->json->text + n->start);
-    if (is_hex(r->json, digest)) {
-        uint32_t at = r->json->nodes[digest].start;
+    char own[65];
+    uint32_t at = r->json->nodes[digest].start;
+    if (hex_of(r->json, digest, own) && r->json->nodes[digest].end - at == 64) { /* No escapes: it is hashed as written. */
         digest_of(r->json->text, r->json->size, at, m->digest);
-        if (!memcmp(m->digest, r->json->text + at, 64)) return SRI_OK;
+        if (!strcmp(m->digest, own)) return SRI_OK;
     }
     return fail(r->error, "%s: the manifest does not match its own digest. Copy the bundle again.", r->source);
 }

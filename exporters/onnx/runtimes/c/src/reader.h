@@ -2,6 +2,7 @@
 #ifndef SRI_READER_H
 #define SRI_READER_H
 
+#include <float.h>
 #include <math.h>
 
 #include "base64.h"
@@ -34,7 +35,7 @@ static uint32_t value_of(struct reader *r, uint32_t object, const char *where, c
     uint32_t found = r->refused ? 0 : json_get(r->json, object, key);
     if (found && (r->json->nodes[found].kind & kinds)) return found;
     snprintf(place, sizeof place, "%s%s%s", where, *where ? "." : "", key);
-    wrong(r, place, found ? "a value of the wrong kind" : "missing, or there twice");
+    wrong(r, place, found ? "a value of the wrong kind" : "missing");
     return 0;
 }
 
@@ -61,18 +62,27 @@ static double number_of(struct reader *r, uint32_t object, const char *where, co
     return r->refused ? 0 : value;
 }
 
+/* As float32, in which signals are compared. */
+static float narrowed(double value) {
+    return fabs(value) > (double)FLT_MAX ? copysignf(INFINITY, (float)copysign(1, value)) : (float)value;
+}
+
 static size_t whole_of(struct reader *r, uint32_t node, const char *where, size_t most) {
     double value = r->refused || !json_whole(r->json, node) ? -1 : json_number(r->json, node);
     check(r, value >= 0 && value <= (double)most, where, "not a whole number in its range");
     return r->refused ? 0 : (size_t)value;
 }
 
-static bool is_hex(const struct json *json, uint32_t node) {
-    const struct json_node *n = &json->nodes[node];
-    if (n->kind != JSON_TEXT || n->end - n->start != 64) return false;
-    for (uint32_t i = n->start; i < n->end; i++)
-        if (!strchr("0123456789abcdef", json->text[i])) return false;
-    return true;
+/* Copies a SHA-256; false if the value is none. */
+static bool hex_of(const struct json *json, uint32_t node, char hex[65]) {
+    return json->nodes[node].kind == JSON_TEXT && json_copy(json, node, hex, 65) &&
+           strspn(hex, "0123456789abcdef") == 64;
+}
+
+static void check_hex(struct reader *r, uint32_t object, const char *where, const char *key) {
+    char hex[65];
+    uint32_t node = value_of(r, object, where, key, JSON_TEXT);
+    check(r, r->refused || hex_of(r->json, node, hex), key, "not a SHA-256");
 }
 
 /* The length of an array's first dimension, as its packed form says. */
@@ -103,17 +113,19 @@ static void *unpack(struct reader *r, uint32_t object, const char *where, const 
         if (!r->refused) elements *= shape[i];
     }
     if (r->refused) return NULL;
-    const char *start = r->json->text + r->json->nodes[text].start;
-    size_t length = r->json->nodes[text].end - r->json->nodes[text].start;
-    check(r, base64_size(start, length) == elements * size, where, "an array whose bytes do not fit its shape");
-    void *bytes = r->refused ? NULL : malloc(elements * size);
-    if (r->refused) return NULL;
-    if (!bytes || !base64_decode(start, length, bytes)) {
-        wrong(r, where, bytes ? "an array that is not base64" : "not enough memory");
-        free(bytes);
-        return NULL;
-    }
-    return bytes;
+    size_t room = r->json->nodes[text].end - r->json->nodes[text].start + 1;
+    char *digits = malloc(room); /* Without the escapes that it may be written with. */
+    void *bytes = malloc(elements * size);
+    check(r, digits && bytes, where, "not enough memory");
+    check(r, r->refused || json_copy(r->json, text, digits, room), where, "an array that is not base64");
+    size_t length = r->refused ? 0 : strlen(digits);
+    check(r, r->refused || base64_size(digits, length) == elements * size, where,
+          "an array whose bytes do not fit its shape");
+    check(r, r->refused || base64_decode(digits, length, bytes), where, "an array that is not base64");
+    free(digits);
+    if (!r->refused) return bytes;
+    free(bytes);
+    return NULL;
 }
 
 #endif

@@ -37,6 +37,7 @@ export function fromBase64(text) {
   // `atob` skips spaces and takes unpadded text.
   if (text.length % 4 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) return null;
   const binary = atob(text);
+  if (btoa(binary) !== text) return null; // Bits behind the last byte.
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i += 1) bytes[i] = binary.charCodeAt(i);
   return bytes;

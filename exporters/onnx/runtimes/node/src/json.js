@@ -1,30 +1,36 @@
 /**
  * The one JSON grammar of all readers: RFC 8259, minus what parsers disagree on. Refused: a key written twice, numbers of
- * more than 63 characters or that no double holds, integers beyond 2^53 - 1, half a surrogate pair, more than 64 levels.
+ * more than 63 characters or that no double holds, integers beyond 2^53 - 1, half a surrogate pair, more than 64 levels
+ * or 2^20 values.
  */
 
 import { utf8 } from "./bytes.js";
 
 const LEVELS = 64;
 const CHARACTERS = 63;
+const VALUES = 2 ** 20;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?/y;
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\.)*"/y;
 const BLANKS = /[ \t\r\n]*/y;
 const WORD = /null|true|false/y;
 const WORDS = new Map([["null", null], ["true", true], ["false", false]]);
+const NOT_FINITE = /NaN|-?Infinity/y;
 
-/** A number written with a point or an exponent: where an integer must stand, 1.0 is none. */
+/** A number written with a point, an exponent or a word: where an integer must stand, 1.0 is none. */
 export class Real extends Number {}
 
 /**
  * @param {Uint8Array} content
- * @param {{ marked?: boolean }} [options]  marked: numbers with a point or an exponent are `Real`s
+ * @param {object} [options]
+ * @param {boolean} [options.marked]  numbers with a point or an exponent are `Real`s
+ * @param {boolean} [options.notFinite]  NaN, Infinity and -Infinity are numbers too, as in signals
  * @returns {any}
  * @throws {Error} not UTF-8, or not one value of this grammar
  */
-export function parseJson(content, { marked = false } = {}) {
+export function parseJson(content, { marked = false, notFinite = false } = {}) {
   const source = utf8(content);
   let at = 0;
+  let values = 0;
   /** @param {RegExp} form */
   const take = (form) => {
     form.lastIndex = at;
@@ -49,6 +55,8 @@ export function parseJson(content, { marked = false } = {}) {
     return text;
   };
   const number = () => {
+    const word = notFinite ? take(NOT_FINITE) : null;
+    if (word) return marked ? new Real(word[0]) : Number(word[0]);
     const found = take(NUMBER);
     if (found === null) throw stop("not JSON: no value");
     const [text, point, exponent] = found;
@@ -66,8 +74,10 @@ export function parseJson(content, { marked = false } = {}) {
    * @returns {any}
    */
   const value = (level) => {
+    if (values === VALUES) throw stop(`more than ${VALUES} values`);
+    values += 1;
     take(BLANKS);
-    const [first] = source.slice(at, at + 1);
+    const first = source[at];
     if (first === '"') return string();
     if (first !== "{" && first !== "[") {
       const word = take(WORD);

@@ -118,7 +118,7 @@ function consistent(value) {
     [names.includes("signal") && names.includes("prefix"), "graphs signal and prefix must be there"],
     [same(names, Object.keys(value.golden)), "every graph needs golden vectors"],
     [same(names.map((name) => value.graphs[name]?.file ?? ""), Object.keys(value.files)), "files and graphs differ"],
-    [Math.fround(value.invalid_score) === INVALID_SCORE, `invalid_score must be ${INVALID_SCORE}`],
+    [Number(value.invalid_score) === INVALID_SCORE, `invalid_score must be ${INVALID_SCORE}`],
     [thresholds.every(([, { value: threshold }]) => threshold < 3e38), "a threshold is above invalid_score"],
     [value.sensitive === secret, "sensitive must say whether anchors are inside"],
     [value.signal.low < value.signal.high, "signal.low is not below signal.high"],

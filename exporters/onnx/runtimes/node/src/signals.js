@@ -6,6 +6,9 @@ import { isObject } from "./schema.js";
 /** @typedef {"sigma" | "logit"} Domain */
 /** @typedef {number | null} Cell  null = not finite */
 
+/** Characters. */
+const LONGEST_ID = 1024;
+
 /** Signals, checked: what a guard scores. */
 export class Signals {
   /**
@@ -113,6 +116,7 @@ export function complete({ ids, shape, sigma, logit, lengths, fingerprint }, sub
   if (ids !== null && !ids.every((id) => typeof id === "string")) {
     throw new ScoringError(`${subject}: an id is not a text. Give one text per generation.`);
   }
+  ids?.forEach((id, row) => checkId(id, `${subject}, row ${row}`));
   if (fingerprint !== null && !isObject(fingerprint)) {
     throw new ScoringError(`${subject}: the fingerprint is not an object. Copy it from what made the signals.`);
   }
@@ -124,6 +128,19 @@ export function complete({ ids, shape, sigma, logit, lengths, fingerprint }, sub
     lengths: lengths === null ? null : [...lengths],
     fingerprint,
   });
+}
+
+/**
+ * Refuses an id that other readers could not take, or not tell from another.
+ * @param {string} id
+ * @param {string} where
+ */
+export function checkId(id, where) {
+  if (id.includes("\0") || /\p{Surrogate}/u.test(id) || (id.length > LONGEST_ID && [...id].length > LONGEST_ID)) {
+    throw new ScoringError(
+      `${where}: the id holds a NUL or half a surrogate pair, or has more than ${LONGEST_ID} characters. Write it anew.`,
+    );
+  }
 }
 
 /**

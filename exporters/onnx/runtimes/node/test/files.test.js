@@ -67,6 +67,8 @@ test("an array that was written column by column is turned", async () => {
   assert.deepEqual(numbers(await readSignals("x.npy", array)), [0, 1, 2, 3, 4, 5, 6, 7]);
 });
 
+const HEAD = '{"sri_signals":1,"fingerprint":{"hard":{"a":1.0},"soft":{}}}';
+
 for (const packed of [false, true]) {
   test(`an archive of arrays ${packed ? "that is compressed" : "that is stored"} is read`, async () => {
     const archive = npz(
@@ -74,23 +76,47 @@ for (const packed of [false, true]) {
         "sigma.npy": npy("<f4", [2, 2], Float32Array.of(0.25, 0.5, NaN, 1)),
         "ids.npy": npy("<U2", [2], Uint32Array.of(97, 0, 98, 0x1f600)),
         "lengths.npy": npy("<i8", [2], BigInt64Array.of(2n, 1n)),
-        "head.npy": npy("|u1", [39], text('{"sri_signals":1,"fingerprint":{"a":1}}')),
+        "head.npy": npy("|u1", [HEAD.length], text(HEAD)),
       },
       packed,
     );
     const signals = await readSignals("x.npz", archive);
     assert.deepEqual(signals.ids, ["a", "b😀"]);
-    assert.deepEqual([signals.lengths, signals.fingerprint, numbers(signals)], [[2, 1], { a: 1 }, [0.25, 0.5, NaN, 1]]);
+    assert.deepEqual([signals.lengths, signals.fingerprint, numbers(signals)], [[2, 1], { hard: { a: 1 }, soft: {} }, [0.25, 0.5, NaN, 1]]);
   });
 }
 
 test("lines, and the same objects in a list, give the same signals", async () => {
-  const objects = ['{"sri_signals": 1, "fingerprint": {"hard": {}}}', '{"id": "a", "sigma": [0.5, NaN, -Infinity]}',
+  const objects = ['{"sri_signals": 1, "fingerprint": {"hard": {}, "soft": {}}}', '{"id": "a", "sigma": [0.5, NaN, -Infinity]}',
     '{"id": "NaN", "sigma": [1, null, 0], "length": 2}'];
   for (const [name, content] of [["x.jsonl", objects.join("\n\n")], ["x.json", `[${objects.join(",")}]`]]) {
     const signals = await readSignals(name, text(content));
     assert.deepEqual(numbers(signals), [0.5, NaN, -Infinity, 1, NaN, 0]);
-    assert.deepEqual([signals.ids, signals.lengths, signals.fingerprint], [["a", "NaN"], [3, 2], { hard: {} }]);
+    assert.deepEqual([signals.ids, signals.lengths, signals.fingerprint], [["a", "NaN"], [3, 2], { hard: {}, soft: {} }]);
+  }
+});
+
+test("a byte-order mark in front is skipped in lines and in lists", async () => {
+  for (const [name, line] of [["x.jsonl", '{"id": "a", "sigma": [0.5]}'], ["x.json", '[{"id": "a", "sigma": [0.5]}]']]) {
+    assert.deepEqual(numbers(await readSignals(name, text(`\ufeff${line}`))), [0.5]);
+  }
+});
+
+test("what stands in an archive twice, is unknown or of another kind is refused", async () => {
+  const sigma = npy("<f4", [1, 2], Float32Array.of(0.5, 0.5));
+  for (const [more, why] of [
+    [{ sigma }, /sigma twice/],
+    [{ "length.npy": npy("<i8", [1], BigInt64Array.of(1n)) }, /unknown member "length"/],
+    [{ "lengths.npy": npy("<f8", [1], Float64Array.of(1.5)) }, /lengths is an array of kind f/],
+    [{ "lengths.npy": npy("<i8", [1, 1], BigInt64Array.of(1n)) }, /lengths is an array .* shape \[1, 1\]/],
+    [{ "ids.npy": npy("<f8", [1], Float64Array.of(1)) }, /ids is an array of kind f/],
+    [{ "ids.npy": npy("<U2", [1], Uint32Array.of(0, 98)) }, /the id holds a NUL/],
+    [{ "ids.npy": npy("<U1", [1], Uint32Array.of(0xd800)) }, /half a surrogate pair/],
+    [{ "head.npy": npy("|u1", [18], text('{"sri_signals":1.0')) }, /cannot be read/],
+    [{ "head.npy": npy("|u1", [19], text('{"sri_signals":1.0}')) }, /signals format/],
+    [{ "head.npy": npy("|u1", [33], text('{"sri_signals":1,"sri_signals":1}')) }, /is there twice/],
+  ]) {
+    await assert.rejects(readSignals("x.npz", npz({ "sigma.npy": sigma, ...more })), why);
   }
 });
 
@@ -109,6 +135,7 @@ const WRONG = {
   "words.jsonl": [text('{"id": "a", "sigma": ["1"]}'), /not a list of T numbers/],
   "length.jsonl": [text('{"id": "a", "sigma": [1], "length": 0.5}'), /length is 0.5/],
   "later.jsonl": [text('{"id": "a", "sigma": [1]}\n{"sri_signals": 1}'), /allowed first only/],
+  "twice.json": [text('[{"id": "a", "sigma": [1], "sigma": [2]}]'), /is there twice/],
   "json.jsonl": [text("{"), /line 1: not JSON/],
 };
 

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BundleError, checkBundle } from "../src/index.js";
+import { BundleError, checkBundle, readSignals, ScoringError } from "../src/index.js";
 import { parseJson } from "../src/json.js";
 import { resealed } from "./reseal.js";
 import { json, members } from "./vectors.js";
 
-const { grammar, manifest } = json("refusals.json");
+const { grammar, manifest, signal_lines: lines, signal_heads: heads, signal_files: files } = json("refusals.json");
+const bytes = (base64) => Buffer.from(base64, "base64");
 
 for (const { name, base64 } of grammar.refused) {
   test(`as JSON, ${name} is refused`, () => assert.throws(() => parseJson(Buffer.from(base64, "base64"))));
@@ -19,13 +20,56 @@ for (const { name, base64 } of grammar.accepted) {
   });
 }
 
+test("2^20 values are read, and one more is refused", () => {
+  const list = (count) => Buffer.from(`[${Array(count).fill(1)}]`);
+  assert.equal(parseJson(list(2 ** 20 - 1)).length, 2 ** 20 - 1);
+  assert.throws(() => parseJson(list(2 ** 20)), /values/);
+});
+
+/** A bundle with one value of its manifest replaced by some text. */
+function changed(path, value) {
+  const change = (m) => {
+    const place = path.slice(0, -1).reduce((above, key) => above[key], m);
+    place[path.at(-1)] = "<here>";
+  };
+  return resealed(members("autoencoder"), {}, change, (text) => text.replace('"<here>"', () => value));
+}
+
 for (const { name, path, json: value } of manifest.refused) {
   test(`in a manifest, ${name} is refused although the digest is right`, async () => {
-    const change = (m) => {
-      const place = path.slice(0, -1).reduce((above, key) => above[key], m);
-      place[path.at(-1)] = "<here>";
-    };
-    const files = await resealed(members("autoencoder"), {}, change, (text) => text.replace('"<here>"', () => value));
-    await assert.rejects(checkBundle(files), BundleError);
+    await assert.rejects(checkBundle(await changed(path, value)), BundleError);
   });
+}
+
+for (const { name, path, json: value } of manifest.accepted) {
+  test(`in a manifest, ${name} is read`, async () => {
+    const found = path.reduce((above, key) => above[key], (await checkBundle(await changed(path, value))).manifest);
+    assert.deepEqual(found, JSON.parse(value));
+  });
+}
+
+test("a manifest may spell every text with escapes", async () => {
+  const escaped = (word) => `"${[...JSON.parse(word)].map((c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`).join("")}"`;
+  const spelt = (text) => text.replace(/"(?:[^"\\]|\\.)*"/g, (word) => (/^"(digest|0{64})"$/.test(word) ? word : escaped(word)));
+  await checkBundle(await resealed(members("autoencoder"), {}, () => {}, spelt));
+});
+
+const SIGNALS = [
+  ["line", lines, (one) => Buffer.concat([bytes(lines.before), bytes(one.base64)]), ["a", "b"], /x\.jsonl, line 2[:,] /],
+  ["head", heads, (one) => Buffer.concat([bytes(one.base64), bytes(heads.after)]), ["a"], /x\.jsonl, line 1[:,] /],
+  ["file", files, (one) => bytes(one.base64), null, /x\.jsonl/],
+];
+
+for (const [kind, { refused, accepted }, whole, ids, place] of SIGNALS) {
+  for (const one of refused) {
+    test(`as a ${kind} of signals, ${one.name} is refused`, async () => {
+      await assert.rejects(readSignals("x.jsonl", whole(one)), (err) => err instanceof ScoringError && place.test(err.message));
+    });
+  }
+  for (const one of accepted) {
+    test(`as a ${kind} of signals, ${one.name} is read`, async () => {
+      const signals = await readSignals("x.jsonl", whole(one));
+      assert.deepEqual([signals.ids.length, signals.shape], [(one.ids ?? ids).length, [(one.ids ?? ids).length, 16, 1]]);
+    });
+  }
 }

@@ -15,7 +15,7 @@ const MOST_CELLS: usize = 4096;
 const MOST_LAYERS: usize = 1024;
 const WIDEST: usize = 1 << 20;
 const MOST_NUMBERS: usize = 1 << 24;
-const MOST_COUNTED: usize = 1 << 30;
+const MOST_STEPS: usize = i32::MAX as usize;
 
 pub struct Threshold {
     /// Flagged when score > value.
@@ -47,7 +47,7 @@ impl Manifest {
     pub fn read(files: &Files, subject: &str) -> Result<Manifest, Refused> {
         let source = format!("{subject}/{MANIFEST}");
         let content = &files[MANIFEST];
-        let text = std::str::from_utf8(content).map_err(|_| "a byte that is not ASCII");
+        let text = std::str::from_utf8(content).map_err(|_| "bytes that are not UTF-8");
         let json = match text.and_then(|text| Json::read(text, false)) {
             Ok(json) => json,
             Err(problem) => refuse!("{source}: not a bundle manifest ({problem}). Export the guard again."),
@@ -82,15 +82,15 @@ impl Manifest {
         let width = signal.get("hidden_size")?.whole(1, WIDEST)?;
         let domain = signal.get("domain")?.text()?.to_string();
         signal.check(domain == "sigma" || domain == "logit", "domain is neither sigma nor logit")?;
-        let range = (signal.get("low")?.number()? as f32, signal.get("high")?.number()? as f32);
-        signal.check(range.0 < range.1 && range.0.is_finite() && range.1.is_finite(), "an empty range")?;
+        let (low, high) = (signal.get("low")?.number()?, signal.get("high")?.number()?);
+        signal.check(low < high, "an empty range")?;
         let rules = root.get("rules")?.exactly(&["final", "online"])?;
         Ok(Manifest {
             digest,
             cells,
             layers,
             domain,
-            range,
+            range: (low as f32, high as f32),
             rules: [threshold(&rules.get("final")?)?, threshold(&rules.get("online")?)?],
             golden: graphs::read(&root, &Sizes { cells, layers, width })?,
             steps: steps(&root)?,
@@ -159,8 +159,8 @@ fn check_rest(root: &At, source: &str) -> Result<(), Refused> {
         rate.get("high")?.number()?;
         rate.get("low")?.number()?;
         rate.get("name")?.text()?;
-        rate.get("k")?.whole(0, MOST_COUNTED)?;
-        rate.get("n")?.whole(1, MOST_COUNTED)?;
+        rate.get("k")?.whole(0, usize::MAX)?;
+        rate.get("n")?.whole(1, usize::MAX)?;
     }
     for name in root.get("producer")?.members()?.keys() {
         root.get("producer")?.get(name)?.text()?;
@@ -168,7 +168,7 @@ fn check_rest(root: &At, source: &str) -> Result<(), Refused> {
     root.get("tau")?.number()?;
     root.get("eps")?.number()?;
     let invalid = root.get("invalid_score")?;
-    invalid.check(invalid.number()? as f32 == INVALID_SCORE, "must be 3e38")?;
+    invalid.check(invalid.number()? == f64::from(INVALID_SCORE), "must be 3e38 as float32 holds it")?;
     let detector = root.get("detector")?.exactly(&["config", "name", "tier"])?;
     detector.get("config")?.members()?;
     detector.get("name")?.text()?;
@@ -188,7 +188,7 @@ fn threshold(entry: &At) -> Result<Threshold, Refused> {
     }
     entry.check(entry.get("tolerance")?.number()? >= 0.0, "a tolerance below 0")?;
     let value = entry.get("value")?.number()?;
-    entry.check(value < f64::from(INVALID_SCORE), "a threshold above invalid_score")?;
+    entry.check(value < 3e38, "a threshold above invalid_score")?;
     let n = entry.get("n")?.whole(1, MOST_NUMBERS)?;
     entry.get("rank")?.whole(1, n)?;
     let scores = entry.get("scores")?.floats(&[Some(n)])?;
@@ -203,6 +203,6 @@ fn steps(root: &At) -> Result<Option<(u64, u64)>, Refused> {
     if grid.json.get("mapping") != Some(&Json::Text("step".into())) {
         return Ok(None);
     }
-    let budget = grid.get("budget")?.whole(1, MOST_NUMBERS)?;
-    Ok(Some((budget as u64, grid.get("cells")?.whole(1, MOST_NUMBERS)? as u64)))
+    let budget = grid.get("budget")?.whole(1, MOST_STEPS)?;
+    Ok(Some((budget as u64, grid.get("cells")?.whole(1, MOST_STEPS)? as u64)))
 }

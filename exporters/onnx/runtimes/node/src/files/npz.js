@@ -1,6 +1,6 @@
 /**
  * Arrays of numpy in a zip: .npz, stored or deflated. These are the user's own signals and no bundle, so the reader is
- * as lenient as numpy: it trusts the directory at the end.
+ * as lenient as numpy: it trusts the directory at the end. It refuses what is there twice.
  */
 
 import { latin } from "../bytes.js";
@@ -39,7 +39,9 @@ export async function readNpz(content) {
     if (method !== 0 && method !== 8) throw new NotAnArray(`holds ${called}, packed in a way numpy does not use`);
     const array = method === 8 ? await inflate(bytes, size) : bytes;
     if (array.length !== size) throw new NotAnArray(`holds ${called}, which is not as long as it says`);
-    arrays.set(called.replace(/\.npy$/, ""), readNpy(array));
+    const member = called.replace(/\.npy$/, "");
+    if (arrays.has(member)) throw new NotAnArray(`holds ${member} twice, and nothing says which one counts`);
+    arrays.set(member, readNpy(array));
   }
   return arrays;
 }

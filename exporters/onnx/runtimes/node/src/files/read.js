@@ -5,18 +5,29 @@
  *     {"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}      one number per cell; a list per cell for C > 1
  *
  * `logit` may stand beside `sigma` or instead of it. `null` and NaN mean "not finite" and become `unmonitored`. Without
- * `length` the generation is finished. A .json file may hold the same objects in one list.
+ * `length` the generation is finished. A .json file may hold the same objects in one list. A byte-order mark in front is
+ * skipped; what is written twice, unknown or of another kind is refused.
  */
 
-import { utf8 } from "../bytes.js";
 import { brief, ScoringError } from "../errors.js";
+import { parseJson, Real } from "../json.js";
 import { isObject } from "../schema.js";
-import { complete, grid } from "../signals.js";
+import { checkId, complete, grid } from "../signals.js";
 import { NotAnArray, readNpy } from "./npy.js";
 import { readNpz } from "./npz.js";
 
 const FORMAT = 1;
 const KEYS = ["id", "sigma", "logit", "length"];
+const HEAD_KEYS = ["sri_signals", "fingerprint"];
+const MEMBERS = ["sigma", "logit", "ids", "lengths", "head"];
+const LINE_END = 10;
+/** Space, tab, carriage return. */
+const BLANK = new Set([32, 9, 13]);
+const MOST_ROWS = 1_000_000;
+/** Of one form: generations times cells times layers. */
+const MOST_NUMBERS = 2 ** 25;
+/** Bytes. */
+const LONGEST_LINE = 2 ** 24;
 
 /** @typedef {import("../signals.js").Signals} Signals */
 /** @typedef {import("../signals.js").Domain} Domain */
@@ -34,8 +45,8 @@ export async function readSignals(name, content, domain = "sigma") {
   try {
     if (kind === "npz") return fromNpz(name, await readNpz(content));
     if (kind === "npy") return fromNpy(name, readNpy(content), domain);
-    if (kind === "jsonl" || kind === "ndjson") return fromLines(name, utf8(content).split("\n"));
-    if (kind === "json") return fromList(name, parse(utf8(content)));
+    if (kind === "jsonl" || kind === "ndjson") return fromLines(name, content);
+    if (kind === "json") return fromList(name, content);
   } catch (err) {
     if (err instanceof ScoringError) throw err;
     const why = err instanceof NotAnArray ? err.message : brief(err);
@@ -49,12 +60,14 @@ export async function readSignals(name, content, domain = "sigma") {
  * @param {Map<string, import("./npy.js").Npy>} arrays
  */
 function fromNpz(subject, arrays) {
-  const packed = arrays.get("head");
-  const head = packed === undefined ? {} : JSON.parse(utf8(Uint8Array.from(/** @type {number[]} */ (packed.values))));
-  const format = isObject(head) ? head["sri_signals"] ?? FORMAT : null;
-  if (format !== FORMAT) {
-    throw new ScoringError(`${subject}: signals format ${JSON.stringify(format)}, this reader knows ${FORMAT}. Write it again.`);
+  const unknown = [...arrays.keys()].find((name) => !MEMBERS.includes(name));
+  if (unknown !== undefined) {
+    throw new ScoringError(`${subject}: unknown member ${JSON.stringify(unknown)}; allowed: ${MEMBERS.join(", ")}. Leave it out.`);
   }
+  const head = member(subject, arrays, "head", "u");
+  const fingerprint = head === null
+    ? null
+    : fingerprintOf(parseJson(Uint8Array.from(/** @type {number[]} */ (head)), { marked: true }), `${subject}, head`);
   const [sigma, logit] = ["sigma", "logit"].map((form) => {
     const array = arrays.get(form);
     return array === undefined ? null : cells(array, `${subject}, ${form}`);
@@ -66,15 +79,35 @@ function fromNpz(subject, arrays) {
   }
   return complete(
     {
-      ids: arrays.has("ids") ? Array.from(arrays.get("ids")?.values ?? [], String) : null,
+      ids: member(subject, arrays, "ids", "Uiu")?.map(String) ?? null,
       shape: one.shape,
       sigma: sigma?.data ?? null,
       logit: logit?.data ?? null,
-      lengths: arrays.has("lengths") ? Array.from(arrays.get("lengths")?.values ?? [], Number) : null,
-      fingerprint: head["fingerprint"] ?? null,
+      lengths: /** @type {number[] | null} */ (member(subject, arrays, "lengths", "iu")),
+      fingerprint,
     },
     subject,
   );
+}
+
+/**
+ * A list in an archive; null = it is not there.
+ * @param {string} subject
+ * @param {Map<string, import("./npy.js").Npy>} arrays
+ * @param {string} name
+ * @param {string} kinds  of numpy that it may have
+ * @returns {(number | string)[] | null}
+ */
+function member(subject, arrays, name, kinds) {
+  const array = arrays.get(name);
+  if (array === undefined) return null;
+  if (!kinds.includes(array.kind) || array.shape.length !== 1) {
+    throw new ScoringError(
+      `${subject}: ${name} is an array of kind ${array.kind} with shape [${array.shape.join(", ")}]; allowed: one dimension of ` +
+        `kind ${[...kinds].join(" or ")}. Write it again.`,
+    );
+  }
+  return Array.from(array.values);
 }
 
 /**
@@ -101,100 +134,186 @@ function cells({ shape, kind, values }, subject) {
       `${subject}: an array of kind ${kind} with shape [${shape.join(", ")}]; allowed: numbers of shape [N, T] or [N, T, C].`,
     );
   }
+  within(subject, rows, rows * length * layers);
   return { shape: [rows, length, layers], data: Float32Array.from(/** @type {number[]} */ (values)) };
 }
 
 /**
  * @param {string} subject
- * @param {string[]} lines
+ * @param {Uint8Array} content
  */
-function fromLines(subject, lines) {
-  /** @type {[string, unknown][]} */
-  const objects = [];
-  lines.forEach((line, i) => {
-    if (!line.trim()) return;
-    const where = `${subject}, line ${i + 1}`;
+function fromLines(subject, content) {
+  const into = new Rows(subject);
+  let at = withoutMark(content).byteOffset - content.byteOffset;
+  for (let number = 1; at < content.length; number += 1) {
+    const end = content.indexOf(LINE_END, at);
+    const line = content.subarray(at, end < 0 ? content.length : end);
+    at += line.length + 1;
+    const where = `${subject}, line ${number}`;
+    if (line.length > LONGEST_LINE || number > MOST_ROWS + 1) {
+      throw new ScoringError(
+        `${where}: too much at once; allowed: up to ${LONGEST_LINE} bytes in a line and ${MOST_ROWS + 1} lines. Split the file.`,
+      );
+    }
+    if (line.every((byte) => BLANK.has(byte))) continue;
     try {
-      objects.push([where, parse(line)]);
+      into.add(where, parseJson(line, { marked: true, notFinite: true }));
     } catch (err) {
+      if (err instanceof ScoringError) throw err;
       throw new ScoringError(`${where}: not JSON (${brief(err)}). Write one JSON object per line.`, err);
     }
-  });
-  return fromObjects(subject, objects);
+  }
+  return into.signals();
 }
 
 /**
  * @param {string} subject
- * @param {unknown} value
+ * @param {Uint8Array} content
  */
-function fromList(subject, value) {
+function fromList(subject, content) {
+  const into = new Rows(subject);
+  const value = parseJson(withoutMark(content), { marked: true, notFinite: true });
   const list = Array.isArray(value) ? value : [value];
-  return fromObjects(subject, list.map((one, i) => [`${subject}, entry ${i + 1}`, one]));
+  list.forEach((one, i) => into.add(`${subject}, entry ${i + 1}`, one));
+  return into.signals();
+}
+
+/** Without the byte-order mark that some editors write in front. @param {Uint8Array} content */
+function withoutMark(content) {
+  return content.subarray(content[0] === 0xef && content[1] === 0xbb && content[2] === 0xbf ? 3 : 0);
 }
 
 /**
- * @param {string} subject
- * @param {[string, unknown][]} objects  (where, object)
+ * The fingerprint in a head `{"sri_signals": 1, "fingerprint": {...}}`; null = it has none.
+ * @param {any} value  read with `marked`
+ * @param {string} where
+ * @returns {Record<string, unknown> | null}
+ * @throws {ScoringError} another format, or not a head
  */
-function fromObjects(subject, objects) {
-  /** @type {unknown} */
-  let fingerprint = null;
-  /** @type {string[]} */
-  const ids = [];
-  /** @type {number[]} */
-  const lengths = [];
-  /** @type {Record<string, Float32Array[]>} */
-  const columns = { sigma: [], logit: [] };
-  /** @type {string | null} */
-  let form = null;
-  /** @type {[number, number] | null} */
-  let shape = null;
-  for (const [where, value] of objects) {
+function fingerprintOf(value, where) {
+  if (!isObject(value) || !Object.keys(value).every((key) => HEAD_KEYS.includes(key))) {
+    throw new ScoringError(`${where}: not a head with sri_signals and fingerprint only. Write the file again.`);
+  }
+  const format = Object.hasOwn(value, "sri_signals") ? value["sri_signals"] : FORMAT;
+  if (format !== FORMAT) {
+    throw new ScoringError(
+      `${where}: signals format ${JSON.stringify(format)}, this reader knows ${FORMAT}. Write the file again.`,
+    );
+  }
+  const print = value["fingerprint"] ?? null;
+  if (print !== null && !(isObject(print) && isObject(print["hard"]) && isObject(print["soft"]))) {
+    throw new ScoringError(
+      `${where}: the fingerprint must be an object with the objects \`hard\` and \`soft\`, or null. Write the file again.`,
+    );
+  }
+  return print === null ? null : plain(print);
+}
+
+/** The value with plain numbers. @param {any} value @returns {any} */
+function plain(value) {
+  if (value instanceof Real) return Number(value);
+  if (Array.isArray(value)) return value.map(plain);
+  return isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)])) : value;
+}
+
+/** Objects of a file, one by one. */
+class Rows {
+  /** @param {string} subject */
+  constructor(subject) {
+    this.subject = subject;
+    /** @type {Record<string, unknown> | null} */
+    this.fingerprint = null;
+    this.first = true;
+    /** @type {string[]} */
+    this.ids = [];
+    /** @type {number[]} */
+    this.lengths = [];
+    /** @type {Record<string, Float32Array[]>} */
+    this.columns = { sigma: [], logit: [] };
+    /** @type {string | null} */
+    this.form = null;
+    /** @type {[number, number] | null} */
+    this.shape = null;
+  }
+
+  /**
+   * @param {string} where
+   * @param {any} value  read with `marked`
+   */
+  add(where, value) {
     if (!isObject(value)) throw new ScoringError(`${where}: not an object. Write one JSON object per generation.`);
-    const keys = Object.keys(value);
-    if (Object.hasOwn(value, "sri_signals")) {
-      if (ids.length || value["sri_signals"] !== FORMAT || !keys.every((x) => x === "sri_signals" || x === "fingerprint")) {
-        throw new ScoringError(
-          `${where}: a head {"sri_signals": ${FORMAT}, "fingerprint": {...}} is allowed first only, with these keys. ` +
-            "Start a new file for other signals.",
-        );
-      }
-      fingerprint = value["fingerprint"] ?? null;
-      continue;
+    if (!Object.hasOwn(value, "sri_signals")) this.#row(where, value);
+    else if (this.first) this.fingerprint = fingerprintOf(value, where);
+    else {
+      throw new ScoringError(
+        `${where}: a head {"sri_signals": ${FORMAT}, "fingerprint": {...}} is allowed first only. ` +
+          "Start a new file for other signals.",
+      );
     }
-    const given = Object.keys(columns).filter((name) => Object.hasOwn(value, name));
+    this.first = false;
+  }
+
+  /**
+   * @param {string} where
+   * @param {Record<string, any>} value
+   */
+  #row(where, value) {
+    const keys = Object.keys(value);
+    const given = Object.keys(this.columns).filter((name) => Object.hasOwn(value, name));
     const strange = !keys.every((key) => KEYS.includes(key));
-    if (strange || typeof value["id"] !== "string" || !given.length || given.join() !== (form ?? given.join())) {
+    if (strange || typeof value["id"] !== "string" || !given.length || given.join() !== (this.form ?? given.join())) {
       throw new ScoringError(
         `${where}: found keys ${keys.sort().join(", ")}; it needs a text \`id\`, and \`sigma\` or \`logit\` or both ` +
           "(the same everywhere), and may have `length`.",
       );
     }
     for (const name of given) {
-      const found = grid(value[name], `${where}, ${name}`);
-      if (shape !== null && found.shape.join() !== shape.join()) {
+      const found = grid(plain(value[name]), `${where}, ${name}`);
+      if (this.shape !== null && found.shape.join() !== this.shape.join()) {
         throw new ScoringError(
-          `${where}: ${name} has [T, C] = [${found.shape.join(", ")}], the ones before have [${shape.join(", ")}]. ` +
+          `${where}: ${name} has [T, C] = [${found.shape.join(", ")}], the ones before have [${this.shape.join(", ")}]. ` +
             "Give each all cells, and say with `length` how many are filled.",
         );
       }
-      shape = found.shape;
-      columns[name]?.push(found.data);
+      this.shape = found.shape;
+      this.columns[name]?.push(found.data);
     }
-    const length = Object.hasOwn(value, "length") ? value["length"] : shape?.[0];
-    if (!Number.isInteger(length)) {
-      throw new ScoringError(`${where}: length is ${JSON.stringify(length)}; allowed: a whole number of filled cells.`);
+    const [cells, layers] = /** @type {[number, number]} */ (this.shape);
+    const length = Object.hasOwn(value, "length") ? value["length"] : cells;
+    if (!Number.isInteger(length) || length < 0 || length > cells) {
+      throw new ScoringError(
+        `${where}: length is ${JSON.stringify(length)}; allowed: a whole number of filled cells, from 0 to ${cells}.`,
+      );
     }
-    form = given.join();
-    ids.push(value["id"]);
-    lengths.push(length);
+    checkId(value["id"], where);
+    this.form = given.join();
+    this.ids.push(value["id"]);
+    this.lengths.push(length);
+    within(where, this.ids.length, this.ids.length * cells * layers);
   }
-  const [cells, layers] = shape ?? [0, 0];
-  const { sigma, logit } = columns;
-  return complete(
-    { ids, shape: [ids.length, cells, layers], sigma: joined(sigma), logit: joined(logit), lengths, fingerprint },
-    subject,
-  );
+
+  /** All of them. */
+  signals() {
+    const { ids, lengths, fingerprint, subject } = this;
+    const [cells, layers] = this.shape ?? [0, 0];
+    const [sigma, logit] = [joined(this.columns["sigma"]), joined(this.columns["logit"])];
+    return complete({ ids, shape: [ids.length, cells, layers], sigma, logit, lengths, fingerprint }, subject);
+  }
+}
+
+/**
+ * Refuses more than is read at once.
+ * @param {string} where
+ * @param {number} rows
+ * @param {number} numbers  rows times cells times layers
+ */
+function within(where, rows, numbers) {
+  if (rows > MOST_ROWS || numbers > MOST_NUMBERS) {
+    throw new ScoringError(
+      `${where}: ${rows} generations with ${numbers} numbers; allowed: up to ${MOST_ROWS} generations and ` +
+        `${MOST_NUMBERS} numbers at once. Split the file.`,
+    );
+  }
 }
 
 /** @param {Float32Array[] | undefined} rows */
@@ -204,11 +323,4 @@ function joined(rows) {
   const data = new Float32Array(rows.length * first.length);
   rows.forEach((row, i) => data.set(row, i * first.length));
   return data;
-}
-
-/** JSON as Python writes it, which has NaN and infinities. @param {string} source */
-function parse(source) {
-  const plain = source.replace(/"(?:[^"\\]|\\.)*"|\bNaN\b|\bInfinity\b/g, (word) =>
-    word === "NaN" ? "null" : word === "Infinity" ? "1e999" : word);
-  return JSON.parse(plain);
 }

@@ -73,6 +73,11 @@ record At(Object json, String source, String place) {
         return (int) ((Json.Num) json).value();
     }
 
+    /** Refuses everything but an integer of {@code least} or more. */
+    void counted(int least) throws Refused {
+        check(json instanceof Json.Num number && number.whole() && number.value() >= least, "not a whole number in its range");
+    }
+
     /** Little-endian bytes of a packed array that must have this shape; -1 = whatever it says. */
     private ByteBuffer unpack(String dtype, int size, int... shape) throws Refused {
         exactly("base64", "dtype", "shape");
@@ -87,7 +92,10 @@ record At(Object json, String source, String place) {
             check(elements <= 1 << 26, "an array too large for this file");
         }
         try {
-            byte[] bytes = Base64.getDecoder().decode(get("base64").text());
+            String text = get("base64").text();
+            byte[] bytes = Base64.getDecoder().decode(text);
+            // Java's decoder takes text without padding, or with bits left over.
+            check(Base64.getEncoder().encodeToString(bytes).equals(text), "not base64 as it is written");
             check(bytes.length == elements * size, "an array whose bytes do not fit its shape");
             return ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN);
         } catch (IllegalArgumentException err) {

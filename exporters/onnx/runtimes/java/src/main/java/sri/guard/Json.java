@@ -1,5 +1,8 @@
 package sri.guard;
 
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -7,7 +10,9 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 
 /**
- * A small strict JSON reader. Of a manifest it wants ASCII, and keys in order, as its writer sorts them.
+ * A small strict JSON reader. Beside JSON it refuses what readers disagree on: a key written twice, bytes that are not
+ * UTF-8, numbers of more than 63 characters or that no double holds, integers beyond 2^53 - 1, half a surrogate pair,
+ * more than 64 levels or 2^20 values. {@code ../vectors/refusals.json} has a case of each.
  *
  * <p>A value is a {@code Map<String, Object>}, a {@code List<Object>}, a {@code String}, a {@code Boolean}, a {@link
  * Num}, or null.
@@ -16,6 +21,7 @@ final class Json {
     private static final int DEPTH = 64;
     private static final int MOST_VALUES = 1 << 20;
     private static final int MOST_DIGITS = 63;
+    private static final double LARGEST = 9007199254740991.0;
 
     /** A number keeps its spelling: a double would round long ones. */
     record Num(String text) {
@@ -39,21 +45,27 @@ final class Json {
     }
 
     private final String text;
-    private final boolean loose;
+    private final boolean notFinite;
     private int at;
     private int values;
 
-    private Json(String text, boolean loose) {
+    private Json(String text, boolean notFinite) {
         this.text = text;
-        this.loose = loose;
+        this.notFinite = notFinite;
     }
 
-    /** Reads text; {@code loose} also allows NaN and Infinity, as Python writes them, and keys in any order. */
-    static Object read(String text, boolean loose) throws Malformed {
-        if (!loose && !text.chars().allMatch(c -> c < 128)) {
-            throw new Malformed("a byte that is not ASCII");
+    /** Reads bytes of UTF-8; {@code notFinite} also allows NaN, Infinity and -Infinity, which signals may hold. */
+    static Object read(ByteBuffer content, boolean notFinite) throws Malformed {
+        try {
+            return read(StandardCharsets.UTF_8.newDecoder().decode(content).toString(), notFinite);
+        } catch (CharacterCodingException err) {
+            throw new Malformed("bytes that are not UTF-8");
         }
-        Json reader = new Json(text, loose);
+    }
+
+    /** Reads text. */
+    static Object read(String text, boolean notFinite) throws Malformed {
+        Json reader = new Json(text, notFinite);
         Object value = reader.value(0);
         reader.blanks();
         if (reader.at < text.length()) {
@@ -139,10 +151,10 @@ final class Json {
         if (++values > MOST_VALUES) {
             throw new Malformed("too many values");
         }
-        if (depth > DEPTH) {
+        blanks();
+        if (depth == DEPTH && (peek() == '[' || peek() == '{')) {
             throw new Malformed("too many levels");
         }
-        blanks();
         switch (peek()) {
             case '"':
                 return string();
@@ -176,7 +188,7 @@ final class Json {
     }
 
     private Map<String, Object> object(int depth) throws Malformed {
-        TreeMap<String, Object> members = new TreeMap<>();
+        Map<String, Object> members = new TreeMap<>();
         at++;
         blanks();
         while (!eat('}')) {
@@ -185,9 +197,8 @@ final class Json {
             }
             blanks();
             String key = string();
-            boolean inOrder = loose || members.isEmpty() || byCodePoint(members.lastKey(), key) < 0;
-            if (!inOrder || members.containsKey(key)) {
-                throw new Malformed("a key that is there twice, or out of order");
+            if (members.containsKey(key)) {
+                throw new Malformed("a key that is there twice");
             }
             blanks();
             if (!eat(':')) {
@@ -197,11 +208,6 @@ final class Json {
             blanks();
         }
         return members;
-    }
-
-    /** Java's own order is that of UTF-16, which differs for rare characters. */
-    private static int byCodePoint(String a, String b) {
-        return java.util.Arrays.compare(a.codePoints().toArray(), b.codePoints().toArray());
     }
 
     private int digits() {
@@ -214,32 +220,40 @@ final class Json {
 
     private Num number() throws Malformed {
         int from = at;
-        if (loose && word("NaN")) {
+        if (notFinite && word("NaN")) {
             return new Num("NaN");
         }
         eat('-');
-        if (!(loose && word("Infinity"))) {
-            boolean zero = peek() == '0';
-            int whole = digits();
-            if (whole == 0 || (zero && whole > 1)) {
-                throw new Malformed(at < text.length() ? "not a value" : "it ends too early");
+        if (notFinite && word("Infinity")) {
+            return new Num(text.substring(from, at));
+        }
+        boolean zero = peek() == '0';
+        int whole = digits();
+        if (whole == 0 || (zero && whole > 1)) {
+            throw new Malformed(at < text.length() ? "not a value" : "it ends too early");
+        }
+        if (eat('.') && digits() == 0) {
+            throw new Malformed("a number without digits");
+        }
+        if (eat('e') || eat('E')) {
+            if (!eat('-')) {
+                eat('+');
             }
-            if (eat('.') && digits() == 0) {
+            if (digits() == 0) {
                 throw new Malformed("a number without digits");
-            }
-            if (eat('e') || eat('E')) {
-                if (!eat('-')) {
-                    eat('+');
-                }
-                if (digits() == 0) {
-                    throw new Malformed("a number without digits");
-                }
             }
         }
         if (at - from > MOST_DIGITS) {
             throw new Malformed("a number with too many digits");
         }
-        return new Num(text.substring(from, at));
+        Num found = new Num(text.substring(from, at));
+        if (found.whole() && Math.abs(found.value()) > LARGEST) {
+            throw new Malformed("an integer beyond 2^53 - 1");
+        }
+        if (!Double.isFinite(found.value())) {
+            throw new Malformed("a number that no double holds");
+        }
+        return found;
     }
 
     private String string() throws Malformed {

@@ -1,5 +1,6 @@
 package sri.guard;
 
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -19,7 +20,6 @@ final class Manifest {
     private static final int MOST_LAYERS = 1024;
     private static final int WIDEST = 1 << 20;
     private static final int MOST_NUMBERS = 1 << 24;
-    private static final int MOST_COUNTED = 1 << 30;
 
     /** A rule: flagged when score > value; scores are those of calibration, smallest first. */
     record Threshold(double value, float[] scores) {}
@@ -44,8 +44,7 @@ final class Manifest {
         byte[] content = files.get(BundleFiles.MANIFEST);
         At root;
         try {
-            // As Latin-1, where every byte is a character: what is not ASCII is refused by the reader.
-            root = new At(Json.read(new String(content, StandardCharsets.ISO_8859_1), false), source, "");
+            root = new At(Json.read(ByteBuffer.wrap(content), false), source, "");
         } catch (Json.Malformed err) {
             throw new Refused("%s: not a bundle manifest (%s). Export the guard again.", source, err.getMessage());
         }
@@ -62,16 +61,16 @@ final class Manifest {
         int width = signal.get("hidden_size").whole(1, WIDEST);
         domain = signal.get("domain").text();
         signal.check(Set.of("sigma", "logit").contains(domain), "domain is neither sigma nor logit");
+        signal.check(signal.get("low").number() < signal.get("high").number(), "an empty range");
         low = (float) signal.get("low").number();
         high = (float) signal.get("high").number();
-        signal.check(low < high && Float.isFinite(low) && Float.isFinite(high), "an empty range");
         At both = root.get("rules").exactly("final", "online");
         rules = Map.of(
                 Verdict.Rule.FINAL, threshold(both.get("final")), Verdict.Rule.ONLINE, threshold(both.get("online")));
         golden = new Promises(cells, layers, width).read(root);
         boolean steps = root.get("grid").json() instanceof Map < ?, ? > grid && "step".equals(grid.get("mapping"));
-        budget = steps ? root.get("grid").get("budget").whole(1, MOST_NUMBERS) : 0;
-        gridCells = steps ? root.get("grid").get("cells").whole(1, MOST_NUMBERS) : 0;
+        budget = steps ? root.get("grid").get("budget").whole(1, Integer.MAX_VALUE) : 0;
+        gridCells = steps ? root.get("grid").get("cells").whole(1, Integer.MAX_VALUE) : 0;
     }
 
     /**
@@ -173,8 +172,8 @@ final class Manifest {
             rate.get("high").number();
             rate.get("low").number();
             rate.get("name").text();
-            rate.get("k").whole(0, MOST_COUNTED);
-            rate.get("n").whole(1, MOST_COUNTED);
+            rate.get("k").counted(0);
+            rate.get("n").counted(1);
         }
         for (String name : root.get("producer").members().keySet()) {
             root.get("producer").get(name).text();
@@ -182,7 +181,7 @@ final class Manifest {
         root.get("tau").number();
         root.get("eps").number();
         At invalid = root.get("invalid_score");
-        invalid.check((float) invalid.number() == INVALID_SCORE, "must be 3e38");
+        invalid.check(invalid.number() == INVALID_SCORE, "must be 3e38 as float32 holds it");
         At detector = root.get("detector").exactly("config", "name", "tier");
         detector.get("config").members();
         detector.get("name").text();
@@ -202,7 +201,7 @@ final class Manifest {
         }
         entry.check(entry.get("tolerance").number() >= 0, "a tolerance below 0");
         double value = entry.get("value").number();
-        entry.check(value < INVALID_SCORE, "a threshold above invalid_score");
+        entry.check(value < 3e38, "a threshold above invalid_score");
         int n = entry.get("n").whole(1, MOST_NUMBERS);
         entry.get("rank").whole(1, n);
         float[] scores = entry.get("scores").floats(n);

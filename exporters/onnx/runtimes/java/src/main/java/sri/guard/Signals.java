@@ -1,8 +1,12 @@
 package sri.guard;
 
-import java.io.BufferedReader;
+import java.io.BufferedInputStream;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -12,7 +16,7 @@ import java.util.Set;
  * Signals as JSON lines, as {@code sri score} reads them: an optional head with {@code sri_signals} and {@code
  * fingerprint}, then lines with {@code id}, {@code sigma} or {@code logit}, and perhaps {@code length}. The form the
  * bundle reads must be there. {@code null} and NaN mean "not finite". Without {@code length} the generation is
- * finished.
+ * finished. A byte-order mark in front is skipped; what is written twice, unknown or of another kind is refused.
  *
  * @param ids [N], all different
  * @param cells [N, T, C] in the guard's domain
@@ -20,105 +24,215 @@ import java.util.Set;
  * @param fingerprint JSON text of what made them; null = not known
  */
 public record Signals(List<String> ids, float[] cells, long[] lengths, String fingerprint) {
-    /** Reads all lines. */
-    public static Signals read(BufferedReader lines, String subject, Guard guard) throws IOException, Refused {
-        List<String> ids = new ArrayList<>();
-        List<float[]> rows = new ArrayList<>();
-        List<Long> lengths = new ArrayList<>();
-        String fingerprint = null;
-        int number = 0;
-        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
-            String place = subject + ", line " + ++number;
-            if (line.isBlank()) {
-                continue;
+    private static final int MOST_ROWS = 1_000_000;
+    private static final int MOST_NUMBERS = 1 << 25;
+    private static final int MOST_BYTES = 1 << 30;
+    private static final int LONGEST_LINE = 1 << 24;
+    /** Characters. */
+    private static final int LONGEST_ID = 1024;
+
+    /**
+     * Reads all lines.
+     *
+     * @param from JSON lines in UTF-8
+     * @param subject what they are, for messages
+     * @param domain the form that the guard reads
+     * @param cells T of the guard
+     * @param layers C of the guard
+     * @throws Refused names the line and what is wrong with it
+     */
+    public static Signals read(InputStream from, String subject, String domain, int cells, int layers)
+            throws IOException, Refused {
+        Reading reading = new Reading(domain, cells, layers);
+        InputStream bytes = new BufferedInputStream(from);
+        long total = 0;
+        for (int number = 1;; number++) {
+            String place = subject + ", line " + number;
+            byte[] line = line(bytes);
+            if (line == null) {
+                break;
             }
+            total += line.length;
+            if (line.length > LONGEST_LINE || number > MOST_ROWS + 1 || total > MOST_BYTES) {
+                throw new Refused(
+                        "%s: too much at once; allowed: up to %d bytes in a line, %d lines and %d bytes. Split the file.",
+                        place, LONGEST_LINE, MOST_ROWS + 1, MOST_BYTES);
+            }
+            // The byte-order mark that some editors write in front.
+            boolean marked = number == 1 && line.length > 2 && (line[0] & 255) == 0xef && (line[1] & 255) == 0xbb
+                    && (line[2] & 255) == 0xbf;
+            int start = marked ? 3 : 0;
+            if (!blank(line, start)) {
+                reading.add(ByteBuffer.wrap(line, start, line.length - start), place);
+            }
+        }
+        return reading.all(subject);
+    }
+
+    /** The next line with its end, or the first bytes of one that is too long; null = there is none. */
+    private static byte[] line(InputStream from) throws IOException {
+        ByteArrayOutputStream line = new ByteArrayOutputStream();
+        int next = from.read();
+        while (next >= 0) {
+            line.write(next);
+            if (next == '\n' || line.size() > LONGEST_LINE) {
+                break;
+            }
+            next = from.read();
+        }
+        return line.size() == 0 ? null : line.toByteArray();
+    }
+
+    private static boolean blank(byte[] line, int start) {
+        for (int i = start; i < line.length; i++) {
+            if (" \t\r\n".indexOf(line[i]) < 0) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    /** What was read so far. */
+    private static final class Reading {
+        private final String domain;
+        private final int cells;
+        private final int layers;
+        private final List<String> ids = new ArrayList<>();
+        private final List<float[]> rows = new ArrayList<>();
+        private final List<Long> lengths = new ArrayList<>();
+        private String fingerprint;
+        private boolean first = true;
+        /** Whether lines hold both forms. */
+        private boolean both;
+
+        Reading(String domain, int cells, int layers) {
+            this.domain = domain;
+            this.cells = cells;
+            this.layers = layers;
+        }
+
+        void add(ByteBuffer line, String place) throws Refused {
             Map<?, ?> value = object(line, place);
             if (value.containsKey("sri_signals")) {
-                fingerprint = head(value, ids.isEmpty(), place);
-                continue;
+                head(value, place);
+            } else {
+                row(value, place);
             }
-            boolean known = Set.of("id", "sigma", "logit", "length").containsAll(value.keySet());
-            if (!known || !(value.get("id") instanceof String) || !value.containsKey(guard.domain())) {
+            first = false;
+        }
+
+        Signals all(String subject) throws Refused {
+            if (ids.isEmpty()) {
+                throw new Refused("%s: holds no signals.", subject);
+            }
+            if (new HashSet<>(ids).size() < ids.size()) {
+                throw new Refused("%s: an id is there twice.", subject);
+            }
+            int size = cells * layers;
+            float[] all = new float[Math.multiplyExact(rows.size(), size)];
+            for (int row = 0; row < rows.size(); row++) {
+                System.arraycopy(rows.get(row), 0, all, row * size, size);
+            }
+            return new Signals(ids, all, lengths.stream().mapToLong(Long::longValue).toArray(), fingerprint);
+        }
+
+        private static Map<?, ?> object(ByteBuffer line, String place) throws Refused {
+            try {
+                if (Json.read(line, true) instanceof Map<?, ?> value) {
+                    return value;
+                }
+            } catch (Json.Malformed err) {
+                throw new Refused("%s: not JSON (%s).", place, err.getMessage());
+            }
+            throw new Refused("%s: not a JSON object. Write one per line.", place);
+        }
+
+        private void head(Map<?, ?> value, String place) throws Refused {
+            boolean known = Set.of("sri_signals", "fingerprint").containsAll(value.keySet());
+            if (!first || !known || !new Json.Num("1").equals(value.get("sri_signals"))) {
                 throw new Refused(
-                        "%s: a line needs a text `id` and `%s`, which the bundle reads, and may have `length`.", place,
-                        guard.domain());
+                        "%s: a head {\"sri_signals\": 1, \"fingerprint\": {...}} is allowed on the first line only, "
+                                + "with these keys.",
+                        place);
             }
-            ids.add((String) value.get("id"));
-            rows.add(grid(value.get(guard.domain()), place, guard));
-            lengths.add(length(value, place, guard));
-        }
-        if (ids.isEmpty()) {
-            throw new Refused("%s: holds no signals.", subject);
-        }
-        if (new HashSet<>(ids).size() < ids.size()) {
-            throw new Refused("%s: an id is there twice.", subject);
-        }
-        int size = guard.cells() * guard.layers();
-        float[] cells = new float[Math.multiplyExact(rows.size(), size)];
-        for (int row = 0; row < rows.size(); row++) {
-            System.arraycopy(rows.get(row), 0, cells, row * size, size);
-        }
-        return new Signals(ids, cells, lengths.stream().mapToLong(Long::longValue).toArray(), fingerprint);
-    }
-
-    private static Map<?, ?> object(String line, String place) throws Refused {
-        try {
-            if (Json.read(line, true) instanceof Map<?, ?> value) {
-                return value;
+            if (value.get("fingerprint") == null) {
+                return;
             }
-        } catch (Json.Malformed err) {
-            throw new Refused("%s: not JSON (%s).", place, err.getMessage());
+            boolean whole = value.get("fingerprint") instanceof Map<?, ?> print && print.get("hard") instanceof Map
+                    && print.get("soft") instanceof Map;
+            if (!whole) {
+                throw new Refused(
+                        "%s: the fingerprint must be an object with the objects `hard` and `soft`, or null.", place);
+            }
+            fingerprint = Json.write(value.get("fingerprint"));
         }
-        throw new Refused("%s: not a JSON object. Write one per line.", place);
-    }
 
-    private static String head(Map<?, ?> value, boolean first, String place) throws Refused {
-        boolean known = Set.of("sri_signals", "fingerprint").containsAll(value.keySet());
-        if (!first || !known || !(value.get("sri_signals") instanceof Json.Num format) || format.value() != 1) {
-            throw new Refused(
-                    "%s: a head {\"sri_signals\": 1, \"fingerprint\": {...}} is allowed on the first line only, with "
-                            + "these keys.",
-                    place);
+        private void row(Map<?, ?> value, String place) throws Refused {
+            String other = domain.equals("sigma") ? "logit" : "sigma";
+            both = ids.isEmpty() ? value.containsKey(other) : both;
+            boolean fits = Set.of("id", "sigma", "logit", "length").containsAll(value.keySet())
+                    && value.containsKey(domain) && value.containsKey(other) == both;
+            if (!fits || !(value.get("id") instanceof String id)) {
+                throw new Refused(
+                        "%s: a line needs a text `id` and `%s`, which the bundle reads, and may have `length`; the other "
+                                + "form is in every line, or in none.",
+                        place, domain);
+            }
+            if (both) {
+                grid(value.get(other), other, place);
+            }
+            float[] numbers = grid(value.get(domain), domain, place);
+            long length = length(value, place);
+            if (id.indexOf(0) >= 0 || id.codePointCount(0, id.length()) > LONGEST_ID) {
+                throw new Refused("%s: `id` holds a NUL, or more than %d characters.", place, LONGEST_ID);
+            }
+            if (ids.size() == MOST_ROWS || (rows.size() + 1L) * numbers.length > MOST_NUMBERS) {
+                throw new Refused("%s: too much at once; allowed: up to %d generations and %d numbers. Split the file.",
+                        place, MOST_ROWS, MOST_NUMBERS);
+            }
+            ids.add(id);
+            rows.add(numbers);
+            lengths.add(length);
         }
-        return value.get("fingerprint") == null ? null : Json.write(value.get("fingerprint"));
-    }
 
-    private static long length(Map<?, ?> value, String place, Guard guard) throws Refused {
-        if (!value.containsKey("length")) {
-            return guard.cells();
+        private long length(Map<?, ?> value, String place) throws Refused {
+            if (!value.containsKey("length")) {
+                return cells;
+            }
+            boolean fits = value.get("length") instanceof Json.Num number && number.whole() && number.value() >= 0
+                    && number.value() <= cells;
+            if (!fits) {
+                throw new Refused(
+                        "%s: length is not a whole number from 0 to %d: the number of cells filled so far.", place, cells);
+            }
+            return (long) ((Json.Num) value.get("length")).value();
         }
-        boolean fits = value.get("length") instanceof Json.Num number && number.whole() && number.value() >= 0
-                && number.value() <= guard.cells();
-        if (!fits) {
-            throw new Refused("%s: length is not a whole number from 0 to %d: the number of cells filled so far.",
-                    place, guard.cells());
-        }
-        return (long) ((Json.Num) value.get("length")).value();
-    }
 
-    /** A list of T numbers, or of T lists of C numbers. */
-    private static float[] grid(Object list, String place, Guard guard) throws Refused {
-        Refused wrong =
-                new Refused("%s: %s is not %d cells of %d numbers each, which the guard takes. Lay the signals on the "
-                                + "guard's step grid and tapped layers.",
-                        place, guard.domain(), guard.cells(), guard.layers());
-        float[] cells = new float[guard.cells() * guard.layers()];
-        int at = 0;
-        if (!(list instanceof List<?> rows) || rows.size() != guard.cells()) {
-            throw wrong;
-        }
-        for (Object row : rows) {
-            List<?> numbers = row instanceof List<?> several ? several : java.util.Collections.singletonList(row);
-            if (numbers.size() != guard.layers()) {
+        /** A list of T numbers, or of T lists of C numbers. */
+        private float[] grid(Object list, String form, String place) throws Refused {
+            Refused wrong = new Refused(
+                    "%s: %s is not %d cells of %d numbers each, which the guard takes. Lay the signals on the guard's "
+                            + "step grid and tapped layers.",
+                    place, form, cells, layers);
+            float[] found = new float[cells * layers];
+            int at = 0;
+            if (!(list instanceof List<?> all) || all.size() != cells) {
                 throw wrong;
             }
-            for (Object number : numbers) {
-                if (number != null && !(number instanceof Json.Num)) {
+            boolean nested = all.get(0) instanceof List;
+            for (Object row : all) {
+                List<?> numbers = row instanceof List<?> several ? several : Collections.singletonList(row);
+                if (row instanceof List != nested || numbers.size() != layers) {
                     throw wrong;
                 }
-                cells[at++] = number == null ? Float.NaN : (float) ((Json.Num) number).value();
+                for (Object number : numbers) {
+                    if (number != null && !(number instanceof Json.Num)) {
+                        throw wrong;
+                    }
+                    found[at++] = number == null ? Float.NaN : (float) ((Json.Num) number).value();
+                }
             }
+            return found;
         }
-        return cells;
     }
 }

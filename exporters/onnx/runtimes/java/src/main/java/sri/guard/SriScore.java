@@ -2,6 +2,7 @@ package sri.guard;
 
 import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -44,13 +45,11 @@ public final class SriScore {
             System.err.println(USAGE);
             System.exit(2);
         }
-        try (BufferedReader standard = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))) {
+        try {
             if (program.checkMany) {
-                for (String line = standard.readLine(); line != null; line = standard.readLine()) {
-                    System.out.println(checkVariant(line));
-                }
+                checkMany();
             } else {
-                program.run(standard);
+                program.run();
             }
         } catch (Refused err) {
             System.err.println(err.getMessage());
@@ -86,7 +85,7 @@ public final class SriScore {
                 && paths.stream().noneMatch(path -> path.startsWith("--"));
     }
 
-    private void run(BufferedReader standard) throws IOException, Refused {
+    private void run() throws IOException, Refused {
         try (Guard guard = Guard.open(Path.of(paths.get(0)), digest)) {
             if (check) {
                 System.out.println("ok\t" + guard.digest());
@@ -94,19 +93,25 @@ public final class SriScore {
             }
             String source = paths.get(1);
             Signals signals;
-            if (source.equals("-")) {
-                signals = Signals.read(standard, "standard input", guard);
-            } else {
-                try (BufferedReader lines = Files.newBufferedReader(Path.of(source))) {
-                    signals = Signals.read(lines, source, guard);
-                } catch (IOException err) {
-                    throw new Refused("%s: cannot be read (%s).", source, err.getMessage());
-                }
+            boolean standard = source.equals("-");
+            try (InputStream lines = standard ? System.in : Files.newInputStream(Path.of(source))) {
+                String subject = standard ? "standard input" : source;
+                signals = Signals.read(lines, subject, guard.domain(), guard.cells(), guard.layers());
+            } catch (IOException err) {
+                throw new Refused("%s: cannot be read (%s).", source, err.getMessage());
             }
             Options options = new Options(rule, signals.fingerprint(), accept, unverified);
             List<Verdict> verdicts = guard.score(signals.cells(), signals.lengths(), options);
             for (int i = 0; i < verdicts.size(); i++) {
                 System.out.println(verdicts.get(i).toJson(signals.ids().get(i)));
+            }
+        }
+    }
+
+    private static void checkMany() throws IOException {
+        try (BufferedReader standard = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))) {
+            for (String line = standard.readLine(); line != null; line = standard.readLine()) {
+                System.out.println(checkVariant(line));
             }
         }
     }
