@@ -4,7 +4,6 @@ Ours caches keys and values, moves one pooled vector per step, and keeps two run
 (`research.py`) keeps every layer of every step of a batch, and the causal one recomputes the sequence per token.
 """
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ import numpy as np
 import pytest
 from collecting import ways
 from paired import race
+
+from sri_sdk.strict_json import parse
 
 PER_CLASS, BATCH = 16, 16
 MEMORY = (16, 16, 3)
@@ -44,7 +45,7 @@ def bench_peak_memory(benchmark, report, scheme):
     command = [sys.executable, str(script), scheme, *map(str, MEMORY)]
 
     def measure() -> dict[str, list[int]]:
-        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return parse(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     peaks = {name: np.array(values) for name, values in benchmark.pedantic(measure, rounds=1).items()}
     mib = ", ".join(f"{name} {np.median(values) / 2**20:.3g} MiB" for name, values in peaks.items())

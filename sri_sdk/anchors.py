@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch
-from sri_sdk.files import json_to_array, save_arrays, sha256
+from sri_sdk.files import save_arrays, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.records import Label, Outcome
 from sri_sdk.signal import usable
-from sri_sdk.strict_json import json_from_array
+from sri_sdk.strict_json import json_from_array, json_to_array
 
 ANCHORS_FORMAT = 1
 _WANTED: dict[Label, str] = {"harmless": "answered", "harmful": "refused"}
@@ -69,9 +69,10 @@ class Anchors:
             raise ModelMismatch(
                 f"{source}: cannot be read as anchors ({err}). Point to the anchors.npz that `sri fit` wrote."
             ) from err
-        if head.get("format") != ANCHORS_FORMAT:
+        found = head.get("format") if isinstance(head, dict) else head
+        if found != ANCHORS_FORMAT:
             raise ModelMismatch(
-                f"{source}: anchors format {head.get('format')}, this SDK reads {ANCHORS_FORMAT}. "
+                f"{source}: anchors format {str(found)[:40]}, this SDK reads {ANCHORS_FORMAT}. "
                 "Fit again with `sri fit`."
             )
         anchors = cls(harmless, harmful, Fingerprint.from_dict(head["fingerprint"]), head["provenance"])

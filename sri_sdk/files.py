@@ -72,8 +72,3 @@ def digest(value: Any) -> str:
 def sha256(content: bytes) -> str:
     """SHA-256 as hex."""
     return hashlib.sha256(content).hexdigest()
-
-
-def json_to_array(value: Any) -> np.ndarray[Any, Any]:
-    """JSON as an array [K] uint8, so that metadata fits in an .npz without pickle."""
-    return np.frombuffer(canonical_json(value), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The one JSON grammar of everything this SDK reads: RFC 8259, minus what its readers disagree on.
+"""The one JSON grammar of everything this SDK reads and writes for readers: RFC 8259, minus what they disagree on.
 
 Refused: a key written twice, text that is not UTF-8, NaN and Infinity, numbers that no float64 holds, numbers of more
 than 63 characters, integers beyond 2**53 - 1, lone surrogates, more than 64 levels or 2**20 values. `1.0` stays a
@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 LEVELS = 64
 """Most arrays and objects inside each other."""
@@ -68,9 +69,43 @@ def parse(content: bytes | str, *, not_finite: bool = False, values: int = VALUE
     return value
 
 
+def json_to_array(value: Any) -> np.ndarray[Any, Any]:
+    """JSON as an array [K] uint8, so that metadata fits in an .npz without pickle.
+
+    Raises:
+        JsonError: a value that would not be read back.
+    """
+    import numpy as np
+
+    text = write(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
 def json_from_array(array: np.ndarray[Any, Any]) -> Any:
-    """The inverse of `files.json_to_array`: [K] uint8 -> the value."""
-    return parse(np.asarray(array, dtype=np.uint8).tobytes())
+    """The inverse of `json_to_array`: [K] uint8 -> the value.
+
+    Raises:
+        JsonError: not bytes, or not JSON.
+    """
+    if array.dtype.kind != "u" or array.dtype.itemsize != 1:
+        raise JsonError(f"an array of {array.dtype}, not of bytes")
+    return parse(array.tobytes())
+
+
+def write(value: Any, **layout: Any) -> str:
+    """A value as JSON that `parse`, and every other reader, reads back as the same value.
+
+    Args:
+        value: dicts with text keys, lists, tuples, texts, numbers, booleans and None.
+        layout: `sort_keys`, `indent`, `separators` and `ensure_ascii` of `json.dumps`.
+
+    Raises:
+        JsonError: a value that some reader would refuse or read as another; names its place.
+    """
+    _refuse(value, "", LEVELS)
+    if _count(value) > VALUES:
+        raise JsonError(f"more than {VALUES} values")
+    return json.dumps(value, allow_nan=False, **layout)
 
 
 def is_text(found: str) -> bool:
@@ -80,6 +115,36 @@ def is_text(found: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _refuse(value: Any, place: str, levels: int) -> None:
+    where = f"{place}: " if place else ""
+    if isinstance(value, str):
+        if not is_text(value):
+            raise JsonError(f"{where}{value[:40]!a} has half of a surrogate pair, which is not a character")
+    elif isinstance(value, int):
+        if abs(value) > LARGEST:
+            raise JsonError(f"{where}{_short(value)} is an integer beyond {LARGEST}")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise JsonError(f"{where}{value} is not a JSON number")
+    elif isinstance(value, dict | list | tuple):
+        if not levels:
+            raise JsonError(f"{where}more than {LEVELS} levels")
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            name = f"{place}.{key}" if place else str(key)
+            if isinstance(value, dict):
+                if not isinstance(key, str):
+                    raise JsonError(f"{where}the key {key!r:.40} is not text")
+                _refuse(key, name if is_text(key) else place, levels)
+            _refuse(inner, name, levels - 1)
+    elif value is not None:
+        raise JsonError(f"{where}{type(value).__name__} is not a type of JSON")
+
+
+def _short(number: int) -> str:
+    # Python refuses to print very long ones.
+    return str(number) if number.bit_length() < 100 else f"a number of {number.bit_length()} bits"
 
 
 def _levels(text: str) -> int:
@@ -145,6 +210,6 @@ def _count(value: Any) -> int:
     while todo:
         found = todo.pop()
         count += 1
-        if isinstance(found, dict | list):
+        if isinstance(found, dict | list | tuple):
             todo += found.values() if isinstance(found, dict) else found
     return count

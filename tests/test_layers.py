@@ -5,6 +5,7 @@ vendor sees.
 """
 
 import ast
+import re
 from pathlib import Path
 
 import sri_sdk
@@ -39,10 +40,10 @@ EXECUTES_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve",
 
 PLUGINS_MAY_IMPORT = {
     "errors", "records", "testing", "structure", "canvas", "checkpoint", "second_model", "attack", "baseline",
-    "target", "prefill", "graph", "text",
+    "target", "prefill", "graph", "text", "strict_json",
 }  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
-share: finding modules, keeping track of a canvas, loading weights."""
+share: finding modules, keeping track of a canvas, loading weights; and the one grammar of JSON."""
 EXPORTERS_MAY_IMPORT = {"bundle", "files", "registry", "scoring"}
 """Exporters also see the artefact they write or repackage, and how it is scored."""
 
@@ -114,6 +115,31 @@ def test_nothing_reads_data_that_could_execute() -> None:
             if isinstance(node, ast.keyword) and ast.unparse(node) == "allow_pickle=True":
                 unsafe.append(f"{at(file, node.value.lineno)}: allow_pickle=True")
     assert not unsafe
+
+
+JSON_READERS = {"json.load", "json.loads", "json.JSONDecoder"}
+OTHER_JSON_READERS = {"model_validate_json", "validate_json", "from_json"}
+"""Of pydantic."""
+MAY_READ_JSON = {
+    "sri_sdk/strict_json.py": "json.loads",
+    "sri_sdk/bundle/manifest.py": "model_validate_json",  # Of bytes that `strict_json.parse` has read before.
+}
+
+
+def test_json_is_read_by_one_grammar_only() -> None:
+    """Lenient readers take a key twice, NaN and half a surrogate pair, and each takes something else."""
+    found = []
+    for file in [*CORE, *PLUGINS, *sorted((ROOT / "benchmarks").glob("*.py"))]:
+        text = file.read_text(encoding="utf-8")
+        # Also in the text of programs that run elsewhere.
+        calls = {word for word in JSON_READERS if re.search(rf"\b{re.escape(word)}\b", text)}
+        calls |= {word for word in OTHER_JSON_READERS if re.search(rf"\.{word}\(", text)}
+        calls |= {"from json import"} if re.search(r"^\s*from json\b", text, re.MULTILINE) else set()
+        calls |= {name for name in ("orjson", "simplejson", "ujson") if re.search(rf"\bimport {name}\b", text)}
+        calls |= {".json()"} if re.search(r"\.json\(\)", text) else set()  # Of a response of HTTP.
+        calls -= {MAY_READ_JSON.get(str(file.relative_to(ROOT)))}
+        found += [f"{file.relative_to(ROOT)}: {call}; use sri_sdk.strict_json.parse" for call in sorted(calls)]
+    assert not found
 
 
 def test_a_plugin_imports_only_what_a_vendor_may() -> None:

@@ -4,15 +4,16 @@ import json
 from base64 import b64decode
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sri_sdk.bundle.manifest import NO_DIGEST, Manifest
 from sri_sdk.errors import BundleError, ScoringError
-from sri_sdk.files import json_to_array, sha256
+from sri_sdk.files import sha256
 from sri_sdk.scoring.signal_files import read_signals
-from sri_sdk.strict_json import LEVELS, JsonError, json_from_array, parse
+from sri_sdk.strict_json import LEVELS, JsonError, json_from_array, json_to_array, parse, write
 from sri_sdk.strict_json import VALUES as MOST
 from tests.runtimes.sealing import all_escaped
 
@@ -158,3 +159,49 @@ def test_levels_are_counted_whatever_lies_between(levels):
     else:
         with pytest.raises(JsonError, match="levels"):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"a": [1, {"b": 2**53}]}, f"a.1.b: {2**53} is an integer beyond {2**53 - 1}"),
+        ([-(2**53)], f"0: -{2**53} is an integer"), ({"a": 10**5000}, "a: a number of 16610 bits is an integer"),
+        ({"a": float("nan")}, "a: nan is not a JSON number"), ([float("-inf")], "0: -inf is not a JSON number"),
+        (float("inf"), "inf is not"), ({"a": "\ud800"}, "a: '\\ud800' has half of a surrogate pair"),
+        ({"a": {"\udc00": 1}}, "a: '\\udc00' has half"), ({1: 2}, "the key 1 is not text"),
+        ({"a": {2}}, "a: set is not a type of JSON"),
+        (np.float32(1), "float32 is not a type"), ([np.int64(1)], "0: int64 is not a type"),
+        (json.loads("[" * 65 + "]" * 65), "more than 64 levels"), ([0] * MOST, "values"),
+    ],
+)  # fmt: skip
+def test_what_would_not_be_read_back_is_not_written_and_its_place_is_named(value, said):
+    with pytest.raises(JsonError) as caught:
+        write(value)
+    assert said in str(caught.value) and len(str(caught.value)) < 400
+    with pytest.raises(JsonError):
+        json_to_array(value)
+
+
+@pytest.mark.parametrize("case", cases("grammar", "accepted"))
+def test_whatever_is_read_can_be_written(case):
+    value = parse(b64decode(case["base64"]))
+    for layout in ({}, {"indent": 1, "sort_keys": True}, {"ensure_ascii": False, "separators": (",", ":")}):
+        assert repr(parse(write(value, **layout).encode())) == repr(parse(json.dumps(value, **layout)))
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.floats() | st.text(st.characters()),
+        lambda x: st.lists(x) | st.dictionaries(st.text(st.characters()), x),
+    )
+)
+def test_a_value_is_written_exactly_if_it_is_read_back(value):
+    try:
+        text = json.dumps(value).encode()
+        readable = repr(parse(text)) == repr(value)
+    except JsonError:
+        readable = False
+    try:
+        assert write(value).encode() == text and readable
+    except JsonError:
+        assert not readable

@@ -39,6 +39,7 @@ from sri_sdk.bundle.manifest import (
     RuleEntry,
     SignalEntry,
     TensorEntry,
+    manifest_text,
 )  # fmt: skip
 from sri_sdk.bundle.packed_array import PackedArray
 from sri_sdk.bundle.signature import KeyFile, verify
@@ -202,10 +203,18 @@ def _check_digest(path: Path, content: bytes, wanted: str) -> None:
 
 
 def manifest_of(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes]) -> Manifest:
-    """The manifest of drawn `graphs`, by graph name, and what became of them, by file name."""
+    """The manifest of drawn `graphs`, by graph name, and what became of them, by file name.
+
+    Raises:
+        BundleError: a plugin's options or what made the anchors hold what a reader would refuse; names the place.
+    """
     cells, layers, width = parts.anchors.harmless.shape
     detector, fingerprint = parts.detector, parts.anchors.fingerprint
     low, high = RANGE[detector.domain]
+    provenance, options = dict(parts.anchors.provenance), detector.config.model_dump(mode="json")
+    # What comes from elsewhere, before anything is made of it: a digest of NaN is an error that names no place.
+    foreign = {"fingerprint": fingerprint.to_dict(), "anchors": {"provenance": provenance}}
+    manifest_text({**foreign, "detector": {"config": options}})
     return Manifest(
         format=1,
         digest=NO_DIGEST,
@@ -221,9 +230,9 @@ def manifest_of(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[s
         grid=fingerprint.hard.get("grid"),
         fingerprint=fingerprint.to_dict(),
         fingerprint_digest=fingerprint.digest,
-        anchors=AnchorsEntry(sha256=parts.anchors.digest, provenance=dict(parts.anchors.provenance)),
+        anchors=AnchorsEntry(sha256=parts.anchors.digest, provenance=provenance),
         detector=DetectorEntry(
-            name=parts.detector_name, config=detector.config.model_dump(mode="json"), tier=detector.tier
+            name=parts.detector_name, config=options, tier=detector.tier
         ),
         rules={"final": RuleEntry.of(parts.final), "online": RuleEntry.of(parts.online)},
         invalid_score=INVALID_SCORE,

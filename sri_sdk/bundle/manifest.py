@@ -8,8 +8,7 @@ change its digest too. Sign the bundle, or pin its digest, where it matters.
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, JsonValue, ValidationError, model_validator
@@ -20,7 +19,7 @@ from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.errors import BundleError
 from sri_sdk.files import sha256
 from sri_sdk.graph.builder import Dtype
-from sri_sdk.strict_json import JsonError, parse
+from sri_sdk.strict_json import JsonError, parse, write
 
 MANIFEST_FORMAT = 1
 GRAPHS = ("signal", "prefix", "full", "step")
@@ -234,9 +233,13 @@ class Manifest(Model):
         return all(type(n := self.grid.get(key)) is int and 0 < n < 2**31 for key in ("budget", "cells"))
 
     def to_bytes(self) -> bytes:
-        """The file's bytes: canonical JSON, indented so that people can read it, with the digest filled in."""
+        """The file's bytes: canonical JSON, indented so that people can read it, with the digest filled in.
+
+        Raises:
+            BundleError: it holds what a reader would refuse, such as an integer beyond 2**53 - 1; names the place.
+        """
         value = {**self.model_dump(mode="json"), "digest": NO_DIGEST}
-        text = json.dumps(value, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+        text = manifest_text(value)
         # Only at the top-level key: a provenance may contain 64 zeros of its own.
         return text.replace(f'\n "digest": "{NO_DIGEST}"', f'\n "digest": "{sha256(text.encode())}"', 1).encode()
 
@@ -266,6 +269,21 @@ class Manifest(Model):
             first = err.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "manifest"
             raise BundleError(f"{source}: {where}: {first['msg']}. Export the guard again.") from err
+
+
+def manifest_text(value: dict[str, Any]) -> str:
+    """A manifest, or a part of one, as its file spells it.
+
+    Raises:
+        BundleError: it holds what a reader would refuse; names the place.
+    """
+    try:
+        return write(value, sort_keys=True, indent=1) + "\n"
+    except JsonError as err:
+        raise BundleError(
+            f"manifest: {err}. Readers in some language would refuse it, or read another value. Change it in the "
+            "config or in the plugin that it comes from, as text if need be, and export again."
+        ) from err
 
 
 def edges(graph: str, signal: SignalEntry) -> tuple[dict[str, TensorEntry], dict[str, TensorEntry]]:

@@ -18,14 +18,16 @@ from typing import Any
 import yaml
 from yaml.reader import Reader
 
+from sri_sdk.strict_json import LARGEST
+
 MAX_BYTES = 256 * 1024
 """Of a file. The largest we ship has 8 KB."""
 MAX_DEPTH = 32
 """Mappings and lists within each other."""
 MAX_VALUES = 10_000
 """Values in a file with its aliases spelled out; a text counts once more for every `_TEXT` characters."""
-MAX_DIGITS = 18
-"""Of a whole number: what fits into 64 bits whatever its digits are."""
+MAX_DIGITS = 16
+"""Of a whole number. What a config says ends up in JSON, whose integers go up to `strict_json.LARGEST`."""
 _TEXT = 64
 _SHOWN = 40
 
@@ -219,6 +221,8 @@ class _Builder:
         if _WHOLE.fullmatch(text):
             if len(text.lstrip("-")) > MAX_DIGITS:
                 return self._refuse(event, path, f"a number of {len(text.lstrip('-'))} digits", f"at most {MAX_DIGITS}")
+            if abs(int(text)) > LARGEST:
+                return self._refuse(event, path, "an integer that JSON cannot hold", f"at most {LARGEST}")
             return int(text)
         if _REAL.fullmatch(text):
             if len(text) > _SHOWN or not math.isfinite(float(text)):

@@ -9,6 +9,7 @@ from typing import Any
 from sri_sdk import registry
 from sri_sdk.attack import Attack
 from sri_sdk.config.evaluation import AttackEntry, EvaluationConfig
+from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.groups import Groups
 from sri_sdk.evaluation.live_target import LiveTarget
@@ -17,6 +18,7 @@ from sri_sdk.fitting.store import Store
 from sri_sdk.hook import Scheme
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Prompt
+from sri_sdk.strict_json import JsonError
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,5 +110,11 @@ def _learnt(
         collector.progress(f"practice of {name}", 0, 1)
         learnt = attack.prepare(target, practice)
         collector.progress(f"practice of {name}", 1, 1)
-        store.save_notes("learnt", dict(learnt))
+        try:
+            store.save_notes("learnt", dict(learnt))
+        except JsonError as err:
+            raise ConfigError(
+                f"attack {entry.plugin}: prepare() returned what JSON cannot keep: {err}. Return text, numbers, lists "
+                "and mappings; `sri check` tries that."
+            ) from err
     return learnt

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import zlib
 from collections.abc import Iterable, Sequence
@@ -14,14 +13,18 @@ from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.drive import Drive
+from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.store import Batch
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.guard_rates import class_of
 from sri_sdk.metrics.outcomes import NONE, codes, words
 from sri_sdk.records import Outcome, Prompt, Signals
+from sri_sdk.strict_json import parse, write
 
 T = TypeVar("T")
+LARGEST_DRAFTS = 2**28
+"""Most bytes of one batch's drafts, unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,26 @@ def _all(parts: Iterable[tuple[T, ...] | None]) -> tuple[T, ...] | None:
     return None if any(part is None for part in found) else tuple(x for part in found for x in part or ())
 
 
+def _drafts(packed: NDArray[np.uint8], prompts: Sequence[Prompt]) -> tuple[tuple[str, ...], ...]:
+    """The texts in what was stored, [K] uint8: a tuple per prompt.
+
+    Raises:
+        ConfigError: damaged, or not what this evaluation writes.
+    """
+    try:
+        unpacker = zlib.decompressobj()
+        content = unpacker.decompress(packed.tobytes(), LARGEST_DRAFTS)
+        found = parse(content)
+        if unpacker.unconsumed_tail or len(found) != len(prompts):
+            raise ValueError(f"more than {LARGEST_DRAFTS} bytes, or not one list for each of {len(prompts)} prompts")
+        return tuple(tuple(row) for row in found)
+    except (ValueError, TypeError, zlib.error) as err:
+        raise ConfigError(
+            f"stored drafts of {len(prompts)} prompts from {prompts[0].id!r} on: damaged ({err}). Delete the folder of "
+            "generations in the evaluation's own, and run again."
+        ) from err
+
+
 class _Onlooker:
     """Reads and judges the draft of every step, and measures the time that takes, which is not generating."""
 
@@ -156,7 +179,7 @@ class Generator:
         }
         if onlooker.texts is not None:
             # Drafts of one response differ by a few words each: packed, they take a tenth.
-            packed = zlib.compress(json.dumps(onlooker.texts).encode())
+            packed = zlib.compress(write(onlooker.texts).encode())
             arrays["draft_texts"] = np.frombuffer(packed, dtype=np.uint8)
         return arrays, {"seconds": seconds, "responses": list(driven.texts) if self.keep_texts else None}
 
@@ -165,8 +188,7 @@ class Generator:
         ids = tuple(p.id for p in prompts)
         texts, drafts = notes["responses"], None
         if self.keep_drafts:
-            unpacked = json.loads(zlib.decompress(arrays["draft_texts"].tobytes()))
-            drafts = tuple(tuple(row) for row in unpacked)
+            drafts = _drafts(arrays["draft_texts"], prompts)
         return Generations(
             prompts, Signals(ids, arrays["sigma"], arrays["logit"], self.collector.printed(self.anchors)),
             words(arrays["outcomes"]), arrays["clock"], arrays["drafts"], None if texts is None else tuple(texts),

@@ -18,12 +18,12 @@ import numpy as np
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.bundle import GuardParts
 from sri_sdk.detector import Detector
-from sri_sdk.errors import ModelMismatch
+from sri_sdk.errors import BundleError, ModelMismatch
 from sri_sdk.exporter import Exporter
-from sri_sdk.files import json_to_array, save_arrays
+from sri_sdk.files import save_arrays
 from sri_sdk.fitting.build import export_guard
 from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
-from sri_sdk.strict_json import json_from_array
+from sri_sdk.strict_json import JsonError, json_from_array, json_to_array
 
 DETECTOR = "detector.npz"
 _HEAD = "head"
@@ -38,13 +38,17 @@ def write_guard(out: Path, parts: GuardParts, exporter: Exporter) -> Guard:
         exporter: writes the bundle.
 
     Raises:
-        BundleError: what was written does not compute what was calibrated; the old guard stays.
+        BundleError: what was written does not compute what was calibrated, or its JSON would not be read back; the old
+            guard stays.
     """
     out.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".guard-", dir=out))
     try:
-        parts.anchors.save(scratch / ANCHORS)
-        save_arrays(scratch / DETECTOR, {**parts.detector.state(), _HEAD: json_to_array(_head(parts))})
+        try:
+            parts.anchors.save(scratch / ANCHORS)
+            save_arrays(scratch / DETECTOR, {**parts.detector.state(), _HEAD: json_to_array(_head(parts))})
+        except JsonError as err:
+            raise BundleError(f"{out}: {err}. Change it in the config or in the plugin that it comes from.") from err
         export_guard(parts, exporter, scratch / BUNDLE)
         Guard.load(scratch)
         for name in (DETECTOR, ANCHORS):
@@ -71,6 +75,8 @@ def restore_detector(out: Path, detector: Detector, name: str, anchors: Anchors)
         head = json_from_array(state.pop(_HEAD))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
         raise ModelMismatch(f"{path}: cannot be read ({err}). Fit without --recalibrate first.") from err
+    if not isinstance(head, dict):
+        raise ModelMismatch(f"{path}: its head is a {type(head).__name__}. Fit without --recalibrate first.")
     for fact, now in _facts(detector, name, anchors).items():
         if head.get(fact) != now:
             raise ModelMismatch(

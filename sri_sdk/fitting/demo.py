@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from sri_sdk.metrics.spread import class_bands
 from sri_sdk.records import Outcome, Prompt, Signals, Trace, Verdict
 from sri_sdk.report.data import Draft, Report, ScoreGroup, Trajectory
 from sri_sdk.scoring.signal_files import write_signals
+from sri_sdk.strict_json import parse
 
 SIGNALS = "signals.npz"
 SHOWN_ATTACK = "suffix"
@@ -143,7 +143,7 @@ def score_elsewhere(bundle: Path, signals: Path) -> list[Verdict]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ScoringError(f"scoring process: exit code {done.returncode}: {done.stderr.strip()[:400]}")
-    return [_verdict(json.loads(line)) for line in done.stdout.splitlines()]
+    return [_verdict(parse(line)) for line in done.stdout.splitlines()]
 
 
 def _verdict(value: dict[str, Any]) -> Verdict:

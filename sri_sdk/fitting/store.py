@@ -7,7 +7,6 @@ activations never.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,12 @@ from numpy.typing import NDArray
 
 from sri_sdk.errors import MissingExtra
 from sri_sdk.files import digest, replacing, write_text
+from sri_sdk.strict_json import parse, write
 
 _NOTE = "sri"
 """Key of our JSON in a file's metadata."""
-
+_LARGEST = 2**26
+"""Most bytes of notes."""
 
 Batch = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
 """Arrays by name, and notes that JSON can hold."""
@@ -58,25 +59,36 @@ class Store:
             return None
         try:
             with safe_open(path, framework="numpy") as file:
-                notes = json.loads((file.metadata() or {})[_NOTE])
+                notes = parse((file.metadata() or {})[_NOTE])
                 return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
 
     def save(self, name: str, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> None:
-        """Writes a batch of arrays [...] of any shape and dtype, whole or not at all; `load` is its exact inverse."""
+        """Writes a batch of arrays [...] of any shape and dtype, whole or not at all; `load` is its exact inverse.
+
+        Raises:
+            JsonError: the notes hold what `load` would refuse.
+        """
         from safetensors.numpy import save_file
 
+        text = write(notes)
         with replacing(self.folder / f"{name}.safetensors") as made:
-            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, made, {_NOTE: json.dumps(notes)})
+            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, made, {_NOTE: text})
 
     def load_notes(self, name: str) -> Any:
         """JSON kept beside the batches, such as what an attack learnt; None if it was not written, or is damaged."""
         try:
-            return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+            with (self.folder / f"{name}.json").open("rb") as stream:
+                content = stream.read(_LARGEST + 1)
+            return parse(content) if len(content) <= _LARGEST else None
         except (OSError, ValueError):
             return None
 
     def save_notes(self, name: str, notes: Any) -> None:
-        """Writes JSON beside the batches; `load_notes` gives it back."""
-        write_text(self.folder / f"{name}.json", json.dumps(notes, allow_nan=False))
+        """Writes JSON beside the batches; `load_notes` gives it back.
+
+        Raises:
+            JsonError: the notes hold what `load_notes` would refuse.
+        """
+        write_text(self.folder / f"{name}.json", write(notes))

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from sri_sdk.detector import Domain
 from sri_sdk.errors import ScoringError
-from sri_sdk.files import json_to_array, save_arrays
+from sri_sdk.files import save_arrays
 from sri_sdk.records import Signals
 from sri_sdk.scoring.signal_arrays import read_npy, read_npz
 from sri_sdk.scoring.signal_lines import read_lines
-from sri_sdk.scoring.signal_parts import SIGNALS_FORMAT
+from sri_sdk.scoring.signal_parts import SIGNALS_FORMAT, check_id
+from sri_sdk.strict_json import JsonError, json_to_array
 
 STDIN = "-"
 
@@ -33,13 +34,20 @@ def write_signals(target: Path | str, signals: Signals) -> None:
     """Writes an .npz without pickle, whole or not at all; `read_signals` gives it back bit for bit.
 
     Raises:
-        ScoringError: the name does not end in .npz, from which readers know the format.
+        ScoringError: the name does not end in .npz, from which readers know the format, or an id or the fingerprint
+            could not be read back.
     """
     target = Path(target)
     if target.suffix != ".npz":
         raise ScoringError(f"{target}: signals are written as .npz. Name the file {target.with_suffix('.npz').name}.")
     head = {"sri_signals": SIGNALS_FORMAT, "fingerprint": signals.fingerprint and dict(signals.fingerprint)}
-    arrays: dict[str, NDArray[Any]] = {"ids": np.array(signals.ids, dtype=np.str_), "head": json_to_array(head)}
+    for row, name in enumerate(signals.ids):
+        check_id(name, f"{target}, row {row}")
+    try:
+        packed = json_to_array(head)
+    except JsonError as err:
+        raise ScoringError(f"{target}: {err}. Readers could not take it; change what the fingerprint holds.") from err
+    arrays: dict[str, NDArray[Any]] = {"ids": np.array(signals.ids, dtype=np.str_), "head": packed}
     if signals.lengths is not None:
         arrays["lengths"] = signals.lengths
     save_arrays(target, {**arrays, "sigma": signals.sigma, "logit": signals.logit})

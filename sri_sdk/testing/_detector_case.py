@@ -31,14 +31,15 @@ PATIENCE_S = 120
 """Seconds a fresh process may take: importing a large library on a busy machine is slow, and not wrong."""
 
 _CHILD = """
-import importlib, json, sys
+import importlib, sys
+from sri_sdk.strict_json import parse
 module, path, folder = sys.argv[1:]
 found = importlib.import_module(module)
 for part in path.split("."):
     found = getattr(found, part)
 import numpy as np
-with open(folder + "/config.json", encoding="utf-8") as stream:
-    detector = found(found.Config.model_validate(json.load(stream)))
+with open(folder + "/config.json", "rb") as stream:
+    detector = found(found.Config.model_validate(parse(stream.read())))
 with np.load(folder + "/state.npz", allow_pickle=False) as state:
     detector.restore(dict(state))
 np.save(folder + "/score.npy", detector.score(np.load(folder + "/signals.npy")), allow_pickle=False)

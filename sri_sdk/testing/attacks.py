@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.hook import Scheme
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Outcome, Prompt
+from sri_sdk.strict_json import parse, write
 from sri_sdk.target import Target
 from sri_sdk.testing._promises import PromisesPerItem, Words, listed
 from sri_sdk.testing.check import Check
@@ -149,7 +149,7 @@ class _Checks(PromisesPerItem[AttackCase, Prompt]):
         if not isinstance(self.learnt, Mapping):
             self.fail(f"prepare(): {type(self.learnt).__name__}, must be a mapping")
         try:
-            stored = json.loads(json.dumps(dict(self.learnt), allow_nan=False))
+            stored = parse(write(dict(self.learnt)))
         except (TypeError, ValueError) as err:
             self.fail(f"prepare(): {err}; return text, numbers, lists and mappings", err)
         if stored != dict(self.learnt):

@@ -117,3 +117,21 @@ def test_what_is_not_a_manifest_is_refused_in_one_line(folder, content):
     with pytest.raises(BundleError, match=r"manifest\.json") as caught:
         Bundle.read(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"pooling": {"window": 2**53}}, f"manifest: pooling.window: {2**53} is an integer beyond"),
+        ({"grid": [1, float("nan")]}, "manifest: grid.1: nan is not a JSON number"),
+        ({"fingerprint": {"hard": {"layer": float("inf")}, "soft": {}}}, "manifest: fingerprint.hard.layer: inf"),
+        ({"producer": {"x": "\ud800"}}, "manifest: producer.x: '\\ud800' has half of a surrogate pair"),
+        ({"pooling": json.loads("[" * 64 + "]" * 64)}, "more than 64 levels"),
+        ({"tau": float("nan")}, "manifest: tau: nan"),
+    ],
+)
+def test_a_manifest_that_readers_would_refuse_is_not_written_and_names_the_place(folder, change, said):
+    manifest = Bundle.read(folder).manifest.model_copy(update=change)
+    with pytest.raises(BundleError) as caught:
+        manifest.to_bytes()
+    assert said in str(caught.value)

@@ -1,11 +1,33 @@
 """Which prompts an evaluation uses for what."""
 
+import zlib
+
+import numpy as np
 import pytest
 
 from sri_sdk.config.fit import CalibrateSection
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.datasets import Datasets
+from sri_sdk.evaluation.generations import _drafts
 from sri_sdk.evaluation.groups import draw_groups
+from sri_sdk.records import Prompt
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"\0",
+        zlib.compress(b"[[NaN]]"),
+        zlib.compress(b'[["a"], ["b"]]'),
+        zlib.compress(b"1"),
+        zlib.compress(b"[1]"),
+        zlib.compress(b"[" + b" " * 2**28 + b"[]]"),
+    ],
+)
+def test_stored_drafts_that_are_damaged_are_an_error_that_says_so(packed):
+    with pytest.raises(ConfigError, match="stored drafts of 1 prompts from 'p' on: damaged"):
+        _drafts(np.frombuffer(packed, np.uint8), [Prompt("p", "text", "harmless")])
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk.bundle.manifest import Rate
 from sri_sdk.errors import BundleError, ConfigError, ModelMismatch, ScoringError
+from sri_sdk.fitting.artefacts import write_guard
 from sri_sdk.fitting.build import calibrate_guard, export_guard, fit_guard
 from sri_sdk.scoring.scorer import Scorer
 
@@ -95,6 +96,18 @@ def test_rates_measured_later_are_stated_in_the_manifest(anchors, folds, tmp_pat
     rate = Rate(name="harmless_flagged", k=3, n=100, low=0.01, high=0.08)
     bundle = export_guard(replace(parts, rates=(rate,)), OnnxExporter(), tmp_path / "bundle")
     assert bundle.manifest.rates == (rate,)
+
+
+@pytest.mark.parametrize("value", [2**53, float("nan")])
+def test_a_guard_whose_manifest_readers_would_refuse_is_not_exported(anchors, folds, tmp_path, value):
+    detector = ToyDetector().fit(folds[0].sigma)
+    parts = calibrate_guard(detector, "toy", *folds[1:], anchors=anchors, exporter=OnnxExporter(), alpha=0.05)
+    odd = replace(parts, anchors=replace(anchors, provenance={"seed": value}))
+    with pytest.raises(BundleError, match=r"manifest: anchors\.provenance\.seed: "):
+        export_guard(odd, OnnxExporter(), tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"provenance\.seed: "):
+        write_guard(tmp_path / "guard", odd, OnnxExporter())
+    assert list(tmp_path.rglob("*.*")) == []
 
 
 def test_delta_is_recorded_and_raises_the_threshold(fit, folds, make_signals):

@@ -1,8 +1,10 @@
 """Batches on disk: whole or absent, and found again only by what made them."""
 
 import numpy as np
+import pytest
 
 from sri_sdk.fitting.store import Store
+from sri_sdk.strict_json import JsonError
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([1, -1], dtype=np.int8)}
 
@@ -35,8 +37,19 @@ def test_notes_come_back_and_damaged_ones_count_as_missing(tmp_path):
     assert store.load_notes("x") is None
     store.save_notes("x", {"suffix": ["a", "b"]})
     assert store.load_notes("x") == {"suffix": ["a", "b"]}
-    (store.folder / "x.json").write_text("{")
-    assert store.load_notes("x") is None
+    for damaged in ("{", '{"a": 1, "a": 2}', "[NaN]", "[" * 100_000, '"\\ud800"'):
+        (store.folder / "x.json").write_text(damaged)
+        assert store.load_notes("x") is None
+
+
+@pytest.mark.parametrize("notes", [{"x": float("nan")}, {"x": 2**53}, {"x": ["\ud800"]}, {1: 2}])
+def test_notes_that_would_count_as_damaged_are_not_written(tmp_path, notes):
+    store = Store(tmp_path, "test", {})
+    with pytest.raises(JsonError):
+        store.save("0", ARRAYS, notes)
+    with pytest.raises(JsonError):
+        store.save_notes("x", notes)
+    assert list(store.folder.parent.rglob("*.*")) == []
 
 
 def test_nothing_half_written_stays(tmp_path):

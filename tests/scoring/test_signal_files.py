@@ -23,6 +23,22 @@ def test_npz_gives_back_what_was_written_bit_for_bit(tmp_path, make_signals):
         assert getattr(again, name).tobytes() == getattr(signals, name).tobytes()
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fingerprint": {"hard": {"seed": 2**53}, "soft": {}}}, "fingerprint.hard.seed"),
+        ({"fingerprint": {"hard": {"x": float("nan")}, "soft": {}}}, "fingerprint.hard.x"),
+        ({"ids": ("a", "b\0", "c")}, "row 1: the id 'b\\x00' contains a NUL"),
+        ({"ids": ("a", "b", "\ud800")}, "row 2"),
+        ({"ids": ("a" * 1025, "b", "c")}, "row 0: the id has 1025 characters"),
+    ],
+)  # fmt: skip
+def test_signals_that_would_not_be_read_back_are_not_written(tmp_path, make_signals, change, said):
+    with pytest.raises(ScoringError) as caught:
+        write_signals(tmp_path / "s.npz", replace(make_signals(3, 1), **change))
+    assert said in str(caught.value) and not (tmp_path / "s.npz").exists()
+
+
 def test_npz_without_fingerprint_or_lengths_says_so(tmp_path, make_signals):
     write_signals(tmp_path / "s.npz", replace(make_signals(3, 1), fingerprint=None))
     again = read_signals(tmp_path / "s.npz")

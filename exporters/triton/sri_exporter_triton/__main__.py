@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -12,6 +11,7 @@ from sri_sdk import SriError
 from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.scoring.scorer import load_graphs
 from sri_sdk.scoring.self_test import self_test
+from sri_sdk.strict_json import parse
 
 from .client import Client
 from .options import Options
@@ -96,7 +96,7 @@ def _pairs(more: tuple[str, ...]) -> dict[str, object]:
 def _value(text: str) -> object:
     """A number or true and false as such, as in a YAML file; anything else is text."""
     try:
-        return json.loads(text)
+        return parse(text)
     except ValueError:
         return text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -13,9 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.errors import ConfigError, ScoringError
+from sri_sdk.strict_json import parse
 
 TIMEOUT = 30.0
 """Seconds."""
+LARGEST_ANSWER = 2**28
+"""Bytes."""
+MOST_VALUES = 2**24
+"""In one answer; the scores of that many rows."""
 
 _TYPES = {"float32": "FP32", "int64": "INT64", "bool": "BOOL"}
 _DTYPES = {word: dtype for dtype, word in _TYPES.items()}
@@ -84,7 +89,7 @@ class Client:
         request = Request(self.url + path, content, {"Content-Type": "application/json"})
         try:
             with urlopen(request, timeout=self.timeout) as response:
-                answer = json.load(response)
+                answer = parse(_whole(response), not_finite=True, values=MOST_VALUES)
         except HTTPError as err:
             said = err.read(2000).decode(errors="replace")
             raise ScoringError(
@@ -103,6 +108,13 @@ class Client:
             f"{self.url}: what it says about {subject} is not the Open Inference Protocol, version 2 ({found[:200]}). "
             "Check the address and the model's name."
         )
+
+
+def _whole(response: IO[bytes]) -> bytes:
+    content = response.read(LARGEST_ANSWER + 1)
+    if len(content) > LARGEST_ANSWER:
+        raise ValueError(f"more than {LARGEST_ANSWER} bytes")
+    return content
 
 
 def _array(tensor: Mapping[str, Any]) -> NDArray[Any]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
+import math
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sri_sdk.errors import ConfigError, did_you_mean
+from sri_sdk.strict_json import JsonError, parse
 
+LARGEST_FILE = 2**28
+"""Bytes of a .json file, which is read at once."""
+LONGEST_LINE = 2**24
+"""Bytes of a line in a .jsonl file."""
+MOST_VALUES = 2**24
 SHOWN = 20
 """Mistakes of one file that a message prints; the others are counted."""
 
@@ -27,7 +34,9 @@ class Row:
     def text(self, column: str) -> str:
         """A cell as text; empty where it is missing or null."""
         found = self.cells.get(column)
-        return "" if found is None else str(found)
+        # Tables in JSON say NaN where a cell is empty.
+        empty = found is None or (isinstance(found, float) and math.isnan(found))
+        return "" if empty else str(found)
 
 
 def read_rows(file: Path, columns: Sequence[str], inside: str | None = None) -> Iterator[Row]:
@@ -58,9 +67,9 @@ def read_rows(file: Path, columns: Sequence[str], inside: str | None = None) -> 
         ) from err
     except UnicodeDecodeError as err:
         raise ConfigError(f"{file}: not UTF-8 text, first at byte {err.start}. Download it again as it is.") from err
-    except (csv.Error, json.JSONDecodeError) as err:
-        form = file.suffix[1:].lower()
-        raise ConfigError(f"{file}: not {form}: {err}. Download it again: it may be cut off, or a web page.") from err
+    except (csv.Error, JsonError) as err:
+        why = f"not {file.suffix[1:].lower()}: {err}" if isinstance(err, csv.Error) else str(err)
+        raise ConfigError(f"{file}: {why}. Download it again: it may be cut off, or a web page.") from err
 
 
 def refuse(file: Path, problems: Sequence[str]) -> None:
@@ -98,7 +107,11 @@ def _delimited(file: Path, delimiter: str) -> Iterator[Row]:
 
 
 def _json(file: Path, inside: str | None) -> Iterator[Row]:
-    found = json.loads(file.read_text(encoding="utf-8-sig"))
+    with file.open("rb") as stream:
+        content = stream.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ConfigError(f"{file}: more than {LARGEST_FILE} bytes. Write one object per line and call it .jsonl.")
+    found = _parse(content.removeprefix(BOM_UTF8))
     if inside is not None and isinstance(found, dict):
         found = found.get(inside)
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
@@ -107,16 +120,22 @@ def _json(file: Path, inside: str | None) -> Iterator[Row]:
     yield from (Row(number, cells) for number, cells in enumerate(found, 1))
 
 
+def _parse(content: bytes) -> Any:
+    # Larger than what bundles and signals hold, and NaN is what some tables write for nothing.
+    return parse(content, not_finite=True, values=MOST_VALUES)
+
+
 def _jsonl(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", newline="\n") as stream:
-        for number, line in enumerate(stream, 1):
+    with file.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), 1):
+            if len(line) > LONGEST_LINE:
+                raise ConfigError(f"{file}: line {number}: more than {LONGEST_LINE} bytes. Is it one object per line?")
+            line = line.removeprefix(BOM_UTF8) if number == 1 else line
             if line.strip():
                 try:
-                    cells = json.loads(line)
-                except json.JSONDecodeError as err:
-                    raise ConfigError(
-                        f"{file}: line {number}: not JSON: {err.msg}. Download it again as it is."
-                    ) from err
+                    cells = _parse(line)
+                except JsonError as err:
+                    raise ConfigError(f"{file}: line {number}: {err}. Download it again as it is.") from err
                 if not isinstance(cells, dict):
                     raise ConfigError(f"{file}: line {number}: must be an object, found {type(cells).__name__}.")
                 yield Row(number, cells)

@@ -54,6 +54,15 @@ def test_a_mark_before_the_first_column_is_no_problem(tmp_path: Path) -> None:
     assert [row.text("goal") for row in read_rows(tmp_path / "a.csv", ("goal",))] == ["One"]
 
 
+def test_a_cell_that_is_not_a_number_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"goal": NaN, "target": 1.5}\n')
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf[{"goal": NaN, "target": 1.5}]')
+    for name in ("a.jsonl", "a.json"):
+        assert [(row.text("goal"), row.text("target")) for row in read_rows(tmp_path / name, ("goal",))] == [
+            ("", "1.5")
+        ]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -61,11 +70,15 @@ def test_a_mark_before_the_first_column_is_no_problem(tmp_path: Path) -> None:
         ("a.csv", b"goal,target\nOne\n", "not csv: line 2 has more or fewer cells"),
         ("a.csv", b"goal,target\nOne,Sure,more\n", "not csv: line 2 has more or fewer cells"),
         ("a.csv", b"goal\n\xff\n", "not UTF-8 text, first at byte"),
-        ("a.json", b"[{]", "not json: Expecting property name"),
+        ("a.json", b"[{]", "not JSON: Expecting property name"),
         ("a.json", b'{"goal": "One"}', "must hold a list of objects, found dict"),
         ("a.json", b"[1]", "must hold a list of objects, found list"),
         ("a.jsonl", b'{"goal": "One"}\n<html>\n', "line 2: not JSON"),
         ("a.jsonl", b"[1]\n", "line 1: must be an object, found list"),
+        ("a.jsonl", b'{"goal": "One"}\n{"goal": "One", "goal": "Two"}\n', "line 2: a key is written twice: 'goal'"),
+        ("a.jsonl", b'{"goal": "\\ud800"}\n', "line 1: half of a surrogate pair"),
+        ("a.jsonl", b'{"goal": "' + b"x" * 2**24 + b'"}\n', "line 1: more than 16777216 bytes"),
+        ("a.json", b"[" * 100_000, "more than 64 levels"),
         ("a.txt", b"One\n", "must end in one of .csv, .tsv, .json, .jsonl"),
     ],
 )

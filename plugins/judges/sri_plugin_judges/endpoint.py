@@ -12,10 +12,13 @@ from email.message import Message
 from typing import Any
 
 from sri_sdk.errors import ConfigError
+from sri_sdk.strict_json import parse
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 """HTTP codes of what may pass: too many requests, time-outs, a server that is down for a moment."""
 LONGEST_WAIT_S = 60.0
+LARGEST_ANSWER = 2**24
+"""Bytes; a judge's answer has a few hundred."""
 SHOWN = 200
 """Characters of an endpoint's own message that ours quotes."""
 
@@ -82,15 +85,18 @@ class Endpoint:
         )
         opener = urllib.request.build_opener(_NoRedirect)
         with opener.open(request, timeout=self.timeout_s) as answer:
-            found: bytes = answer.read()
+            found: bytes = answer.read(LARGEST_ANSWER + 1)
             return found
 
     def _content(self, raw: bytes) -> str:
         try:
-            content = json.loads(raw)["choices"][0]["message"]["content"]
+            if len(raw) > LARGEST_ANSWER:
+                raise ValueError(f"more than {LARGEST_ANSWER} bytes")
+            content = parse(raw, not_finite=True)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError) as err:
+            why = f"{err}: " if isinstance(err, ValueError) else ""
             raise self._error(
-                f"does not answer as a chat endpoint: {self._clean(raw)}",
+                f"does not answer as a chat endpoint: {why}{self._clean(raw)}",
                 "base_url must lead to an OpenAI-compatible API.",
             ) from err
         # Some endpoints say null where the model said nothing.

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from sri_plugin_judges.endpoint import LONGEST_WAIT_S, Endpoint
+from sri_plugin_judges.endpoint import LARGEST_ANSWER, LONGEST_WAIT_S, Endpoint
 from sri_plugin_judges.llm import LlmJudge
 from sri_plugin_judges.rubric import RUBRIC, WORDS, question, read
 
@@ -263,7 +263,17 @@ def test_a_server_that_is_too_slow_is_given_up(server: Server) -> None:
         release.set()
 
 
-@pytest.mark.parametrize("answer", [b"<html>", b"{}", b'{"choices": []}', b'{"choices": [{"message": null}]}', b"\xff"])
+TWICE = b'{"choices": [{"message": {"content": "refusal", "content": "harm"}}]}'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>", b"{}", b'{"choices": []}', b'{"choices": [{"message": null}]}', b"\xff", b"[" * 100_000, TWICE,
+        b" " * (LARGEST_ANSWER + 1),
+    ],
+    ids=range(8),
+)  # fmt: skip
 def test_an_answer_of_another_form_is_quoted(server: Server, answer: bytes) -> None:
     server.reply = lambda number, body: (200, {}, answer)
     with pytest.raises(ConfigError, match="does not answer as a chat endpoint"):

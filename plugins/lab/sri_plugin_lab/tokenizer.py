@@ -8,6 +8,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from sri_sdk.strict_json import parse
+
 from .world import vocabulary
 
 SPECIAL = ("<pad>", "<mask>", "<bos>", "<eos>", "<unk>")
@@ -47,5 +49,5 @@ def save(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     # transformers 5 records a class name that 4 has never heard of; both know the older name.
-    config = {**json.loads(file.read_text(encoding="utf-8")), "tokenizer_class": "PreTrainedTokenizerFast"}
+    config = {**parse(file.read_bytes()), "tokenizer_class": "PreTrainedTokenizerFast"}
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -95,9 +95,9 @@ def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
     assert [problem.split(":")[0] for problem in found] == [f"line {number}" for number in range(2, 14)]
     said = "\n".join(found)
     for words in (
-        "not JSON (Expecting property name", "must be an object, found list", "text: must be a text that is not empty",
+        "not JSON: Expecting property name", "must be an object, found list", "text: must be a text that is not empty",
         "label: found None", "Did you mean 'harmless'?", "unknown keys lable", "Did you mean 'label'?", "found 7",
-        "found ''", "base: missing", "key 'text' is written twice", "half a character",
+        "found ''", "base: missing", "a key is written twice: 'text'", "half of a surrogate pair",
         "found '<mask:x>'",
     ):  # fmt: skip
         assert words in said, words

@@ -99,6 +99,7 @@ class JsonlSink(sri_sdk.Sink):
         import tempfile
         import weakref
 
+        from sri_sdk.strict_json import parse
         from sri_sdk.testing import SinkCase
 
         folder = Path(tempfile.mkdtemp(prefix="sri-sink-"))
@@ -106,7 +107,7 @@ class JsonlSink(sri_sdk.Sink):
         blocked.touch()
 
         def delivered() -> list[str]:
-            return [json.loads(line)["request_id"] for line in path.read_text().splitlines()]
+            return [parse(line)["request_id"] for line in path.read_text().splitlines()]
 
         # The folder lives as long as what looks into it.
         weakref.finalize(delivered, shutil.rmtree, folder, ignore_errors=True)
