@@ -26,7 +26,7 @@ LARGEST = 2**53 - 1
 """Largest integer: up to here, every language that reads numbers as float64 reads the same one."""
 
 # An end that is missing is allowed, or a text of escaped quotes would be tried from each of them.
-_STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_STRINGS_AND_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class JsonError(ValueError):

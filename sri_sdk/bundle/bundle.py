@@ -96,6 +96,8 @@ class Bundle:
     """The manifest's own bytes, and signatures, by file name."""
     signed_by: str | None = None
     """Id of the key whose signature was checked; None = no key was given."""
+    trusted: bool = False
+    """Whether a public key or a digest was given, and fits."""
 
     @property
     def digest(self) -> str:
@@ -169,7 +171,7 @@ class Bundle:
             if len(files[name]) != entry.size or sha256(files[name]) != entry.sha256:
                 raise BundleError(f"{path}: {name} does not match its digest. Copy the bundle again.")
         unlisted = {name: members[name] for name in UNLISTED if name in members}
-        return cls(path, manifest, files, unlisted, signed_by)
+        return cls(path, manifest, files, unlisted, signed_by, public_key is not None or digest is not None)
 
 
 def write_bundle(

@@ -24,8 +24,8 @@ OTHER_SIGNATURE = "model.sig"
 """Where OpenSSF model-signing puts its own signature by default. Not read here: its own tools check it."""
 UNLISTED = (MANIFEST, SIGNATURE, OTHER_SIGNATURE)
 """The files that the manifest does not list."""
-LARGEST_MANIFEST = 64 * 2**20
-"""Bytes. A million calibration scores are 5 MiB."""
+LARGEST_MANIFEST = 16 * 2**20
+"""Bytes. A million calibration scores are 5 MiB, and reading takes four times the size of the file."""
 LARGEST_SIGNATURE = 2**20
 LARGEST_BUNDLE = 2**30
 """Bytes of all files. They are read into memory, which a wrong path must not fill."""

@@ -31,6 +31,10 @@ LARGEST_PROBE = 2**25
 """Most cells times layers times width, if a graph takes activations: the self-test makes rows of that size."""
 LARGEST_SCORE = 3e38
 """Every threshold is below it: `INVALID_SCORE` is the float32 nearest to it, so no score that counts is above."""
+MOST_VALUES = 2**15
+"""Most commas and opening brackets: a value takes 180 bytes of memory, and 2 in the file. Arrays are strings."""
+MOST_CELLS = 2**18
+"""Most cells times layers: with more, one row of some graphs would take 32 MiB."""
 NO_DIGEST = "0" * 64
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -207,7 +211,9 @@ class Manifest(Model):
             (self.sensitive != SENSITIVE.isdisjoint(self.graphs), "sensitive must say whether a graph has the anchors"),
             (self.signal.low < self.signal.high, "signal.low is not below signal.high"),
             (self._grid_counts(), "a grid of steps needs a budget and cells, both numbers above 0"),
+            (self.signal.cells * self.signal.layers <= MOST_CELLS, f"cells times layers is above {MOST_CELLS}"),
             (size <= LARGEST_PROBE or not self.sensitive, "cells times layers times width is too large"),
+            (self._step_states() <= LARGEST_PROBE, "golden rows of step times layers times width is too large"),
         ]
         for name, entry in self.graphs.items():
             if name not in GRAPHS:
@@ -225,6 +231,10 @@ class Manifest(Model):
             if not fine:
                 raise ValueError(problem)
         return self
+
+    def _step_states(self) -> int:
+        rows = self.golden["step"].score.shape[0] if "step" in self.golden else 0
+        return rows * self.signal.layers * self.signal.hidden_size
 
     def _grid_counts(self) -> bool:
         if not isinstance(self.grid, dict) or self.grid.get("mapping") != "step":
@@ -250,6 +260,11 @@ class Manifest(Model):
         Raises:
             BundleError: another format, damaged, or not a manifest.
         """
+        if (values := sum(map(content.count, b",[{"))) > MOST_VALUES:
+            raise BundleError(
+                f"{source}: {values} values, counted as commas and opening brackets; allowed: up to {MOST_VALUES}. "
+                "This is not a manifest of this SDK."
+            )
         try:
             value = parse(content)
             found, digest = value["format"], value["digest"]

@@ -26,8 +26,8 @@ OLDEST = (1, 27)
 """Oldest release of onnxruntime that may load a graph; the base install asks for it too."""
 CHUNK = 4096
 """Most rows per call: keeps the temporaries of a large batch at a few MiB."""
-MEMORY = 2**26
-"""Bytes that one call may take: a graph that needs more per row gets fewer rows per call."""
+MEMORY = 2**24
+"""Bytes that one call may take: a graph that needs more per row gets fewer rows per call. Each session keeps that."""
 FEW = 256
 """Rows per call of a graph whose memory per row is not known: as many as the trial of such a bundle runs."""
 

@@ -56,6 +56,23 @@ def memory_bomb(elements=2**32):
     return of_constants("ConstantOfShape", [elements], value=value)
 
 
+def carrying(elements, times=1, name=""):
+    """Harmless, with constants that nothing reads."""
+    found = plain()
+    found.graph.initializer.extend(constants(**{f"{name}{i}": np.ones(elements, np.float32) for i in range(times)}))
+    return found
+
+
+def leaves(trees):
+    """A forest of trees that have no branches."""
+    zeros = [0] * trees
+    return forest(
+        nodes_treeids=list(range(trees)), nodes_nodeids=zeros, nodes_featureids=zeros, nodes_values=[0.0] * trees,
+        nodes_modes=["LEAF"] * trees, nodes_truenodeids=zeros, nodes_falsenodeids=zeros,
+        target_treeids=list(range(trees)), target_nodeids=zeros, target_ids=zeros, target_weights=[1.0] * trees,
+    )  # fmt: skip
+
+
 def whole_division(by=-1, dtype=np.int64, **changes):
     """The lowest number by -1: where a runtime folds constants, it stops the process while it loads this."""
     nodes = [
@@ -201,3 +218,18 @@ def long_chain(products=4000, side=256):
     nodes.append(node("ReduceSum", f"{names[-1]} axes", "score", keepdims=0))
     square = np.eye(side, dtype=np.float32)
     return model(nodes, constants(row=np.ones((1, side), np.float32), square=square, axes=[1, 2]))
+
+
+def exhausting(how):
+    """Allowed in the tier `python`, where shapes are not tracked: gigabytes in one step or in many, or minutes."""
+    side, count = {"one square": (2**15, 1), "many tensors": (2**12, 60), "many products": (2**10, 3000)}[how]
+    nodes = [node("ConstantOfShape", "wanted", "flat"), node("Reshape", "flat column", "down")]
+    nodes += [node("Reshape", "flat row", "across"), node("Add", "down across", "x0")]
+    op, other = ("MatMul", "x0") if how == "many products" else ("Add", "one")
+    nodes += [node(op, f"x{i} {other}", f"x{i + 1}") for i in range(count)]
+    # As many as one node may read: all of them are alive at once.
+    nodes.append(node("Sum", " ".join(f"x{i}" for i in range(max(0, count - 60), count + 1)), "all"))
+    nodes += [node("ReduceSum", "all", "total", keepdims=0), node("ReduceSum", "signals axes", "sum", keepdims=0)]
+    nodes.append(node("Add", "sum total", "score"))
+    held = constants(wanted=[side], column=[side, 1], row=[1, side], one=np.float32(1), axes=[1, 2])
+    return model(nodes, held)

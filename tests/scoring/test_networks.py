@@ -1,7 +1,9 @@
 """Guards of the tier `python`: what torch and scikit-learn made, from the fit to the verdict."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from sri_exporter_onnx.exporter import OnnxExporter
 
+from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.cli import main
 from sri_sdk.errors import BundleError
 from sri_sdk.fitting.build import fit_guard
@@ -17,6 +20,7 @@ from sri_sdk.scoring import trial
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.testing import detector_checks
 
+from . import crafted, fuzz
 from .networks import BoundaryDetector, ForesightDetector
 
 MAKE = {
@@ -124,7 +128,7 @@ def test_it_passes_the_checks_of_detectors(check):
 
 def test_a_bundle_of_strangers_is_tried_in_a_process_with_limits_before_it_is_loaded(made, monkeypatch):
     bundle = made[1]
-    monkeypatch.setattr(scorer_module, "load_graphs", lambda *_: pytest.fail("loaded here"))
+    monkeypatch.setattr(scorer_module, "load", lambda *_: pytest.fail("loaded here"))
     monkeypatch.setattr(trial.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, b"", b""))
     with pytest.raises(BundleError, match=r"tier python, and its trial ended with -9.*digest or the public key"):
         Scorer.open(bundle.path)
@@ -133,8 +137,53 @@ def test_a_bundle_of_strangers_is_tried_in_a_process_with_limits_before_it_is_lo
     assert Scorer.open(bundle.path, digest=bundle.digest)
 
 
-def test_what_the_trial_refuses_says_why(made, tmp_path):
-    members = dict(made[1].members)
-    members["signal.onnx"] += b" "
-    with pytest.raises(BundleError, match=r"signal\.onnx does not match its digest"):
-        trial.trial(tmp_path, members)
+@pytest.fixture
+def stranger(tmp_path):
+    """stranger(proto): a bundle of the tier `python` whose graph `signal` was replaced, with hashes that fit."""
+
+    def call(proto):
+        members = Bundle.read(fuzz.SOURCES / fuzz.FLIPPED / "bundle").members
+        members["signal.onnx"] = crafted.dressed(proto, crafted.CELLS).SerializeToString()
+        members.pop("manifest.sig")
+        (tmp_path / "bundle").mkdir()
+        for name, content in fuzz.hashed(members, json.loads(members["manifest.json"])).items():
+            (tmp_path / "bundle" / name).write_bytes(content)
+        return tmp_path / "bundle"
+
+    return call
+
+
+def test_what_the_trial_refuses_says_why(stranger):
+    with pytest.raises(BundleError, match=r"signal\.onnx: .*'Loop' is not allowed"):
+        Scorer.open(stranger(crafted.endless_loop()))
+
+
+@pytest.mark.parametrize("how", ["one square", "many tensors", "many products"])
+def test_a_graph_that_exhausts_the_trial_never_reaches_this_process(stranger, monkeypatch, how):
+    monkeypatch.setattr(trial, "SECONDS", 5)
+    monkeypatch.setattr(scorer_module, "load", lambda *_: pytest.fail("loaded here"))
+    with pytest.raises(BundleError, match=r"onnxruntime fails on|its trial (ended|did not)"):
+        Scorer.open(stranger(crafted.exhausting(how)))
+
+
+def test_verify_uses_the_trial_too_and_inspect_runs_nothing(stranger, monkeypatch):
+    folder = str(stranger(crafted.exhausting("one square")))
+    monkeypatch.setattr(scorer_module, "load", lambda *_: pytest.fail("loaded here"))
+    verified = CliRunner().invoke(main, ["bundle", "verify", folder])
+    assert verified.exit_code == 1
+    assert "onnxruntime fails on" in verified.stderr
+    assert CliRunner().invoke(main, ["bundle", "inspect", folder]).exit_code == 0
+
+
+def test_a_trial_that_ends_early_without_an_error_is_no_success(made, monkeypatch):
+    monkeypatch.setattr(trial.sys, "executable", "/bin/true")
+    with pytest.raises(BundleError, match="its trial ended with 0"):
+        Scorer.open(made[1].path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_a_graph_starts_no_threads(made):
+    before = len(list(Path("/proc/self/task").iterdir()))
+    scorer = Scorer.open(made[1].path)
+    scorer.score_final(np.full((64, *scorer._shape), 0.5, np.float32))
+    assert len(list(Path("/proc/self/task").iterdir())) <= before

@@ -20,10 +20,10 @@ from sri_sdk.scoring.inspect import onnx_messages as onnx
 from sri_sdk.scoring.inspect.dtypes import Dtypes
 from sri_sdk.scoring.inspect.learned import svm_width, trees_width
 from sri_sdk.scoring.inspect.operators import ATTRIBUTES, GROWS, RULES, SVM, TREES, Key, Rules
-from sri_sdk.scoring.inspect.shapes import BATCH, MOST_ELEMENTS, Call, Shapes
+from sri_sdk.scoring.inspect.shapes import BATCH, MOST_ELEMENTS, Call, Shape, Shapes
 from sri_sdk.scoring.inspect.tensors import BYTES, WIDEST, Edge, Tensors, edge, listed, promised, sizes
 from sri_sdk.scoring.inspect.wire import Parsed, Refused, Span, read, signed
-from sri_sdk.scoring.inspect.work import Work
+from sri_sdk.scoring.inspect.work import Work, affordable
 
 LARGEST_GRAPH = 512 * 2**20
 """Bytes of one file."""
@@ -99,6 +99,8 @@ class _Inspection:
         if entry is not None:
             promised("inputs", inputs, entry.inputs)
             promised("outputs", outputs, entry.outputs)
+        if self.rules.shapes_known:
+            affordable(len(self.data), sum(end - start for start, end in found.spans("initializer")), _widths(inputs))
         for each in found.messages("initializer", onnx.TENSOR):
             name = each.text("name")
             if not name or name in self.tensors.constants or name in inputs:
@@ -128,7 +130,7 @@ class _Inspection:
         if len({shape[0] for _, shape in inputs.values()}) > 1 or any(s[0] != BATCH for s in known.values()):
             raise Refused("the first dimension of every input must be the free one, under one name")
         shapes = Shapes(known, self.tensors.whole_numbers)
-        self.work = Work.of({name: (shape, BYTES.get(inputs[name][0], WIDEST)) for name, shape in known.items()})
+        self.work = Work.of(_widths(inputs))
         # Constants come after the limit, which follows from the inputs; they have a limit of their own.
         known.update((name, constant.shape) for name, constant in self.tensors.constants.items())
         return shapes
@@ -195,6 +197,11 @@ class _Inspection:
         size = wanted[0] if op == "Range" else prod(max(abs(x), 1) for x in wanted)
         if size > MOST_ELEMENTS:
             raise Refused(f"{op} makes {size} elements, allowed: up to {MOST_ELEMENTS}")
+
+
+def _widths(inputs: Mapping[str, Edge]) -> dict[str, tuple[Shape, int]]:
+    """Shape and bytes per element of every input."""
+    return {name: (sizes(shape), BYTES.get(dtype, WIDEST)) for name, (dtype, shape) in inputs.items()}
 
 
 def _value(attribute: Parsed) -> list[int | Span]:

@@ -14,7 +14,8 @@ from sri_sdk.scoring.inspect.shapes import BATCH, Shape, elements
 from sri_sdk.scoring.inspect.wire import Parsed, Refused, Span, packed
 
 MOST_CONSTANTS = 2**26
-"""Elements of all constants together. A `full` graph of 33 layers of 8192 wide states on 32 cells has 17 million."""
+"""Elements of all constants together, and of one row of an input. A `full` graph of 33 layers of 8192 wide states on 32
+cells has 17 million."""
 MOST_SHAPE_VALUES = 64
 """Most elements of a constant that is read as a shape or as axes."""
 

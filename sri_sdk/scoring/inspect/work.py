@@ -1,4 +1,4 @@
-"""How much memory and time one row takes at most, from the shapes alone.
+"""How much memory a file takes once it is loaded, and how much memory and time one row, from sizes and shapes alone.
 
 onnxruntime chooses the order of the nodes itself, and it is not the order in the file: tensors that are short-lived in
 the file may all be alive at once. So memory is the sum over all results, a bound that holds in every order. Time is
@@ -14,13 +14,21 @@ from math import prod
 from sri_sdk.scoring.inspect.shapes import BATCH, Call, Shape, elements
 from sri_sdk.scoring.inspect.wire import Refused
 
-MOST_BYTES = 2**26
+MOST_FILE = 12 * 2**20
+"""Bytes of constants, and three times all other bytes of a file: onnxruntime keeps three copies of a constant while it
+loads, five of a name or a text, and up to fifteen times the size of trees. A bundle has at least two such files. The
+detectors that are shipped need less than 100 KiB."""
+FILE_PER_INPUT_BYTE = 4
+"""The same for inputs so large that this gives more: `full` has two anchors per hidden state."""
+_OTHER = 3
+
+MOST_BYTES = 2**24
 """Bytes per row of all results together. The detectors that are shipped need less than 64 KiB on 32 cells."""
 BYTES_PER_INPUT_BYTE = 32
 """The same for inputs so large that this gives more: `full` takes every hidden state, and makes a dozen copies."""
-MOST_TIME = 2**26
-"""Nanoseconds per row. A network that fills 64 MiB uses each of its 2^24 weights once, and four times that is allowed.
-The detectors that are shipped need a hundredth of it."""
+MOST_TIME = 2**25
+"""Nanoseconds per row. A network that fills its file uses each of its weights once, and ten times that is allowed. The
+detectors that are shipped need a hundredth of it."""
 TIME_PER_INPUT = 2**7
 """The same per element of the inputs, for `full`."""
 
@@ -44,6 +52,27 @@ _COPIES: Mapping[str, int] = {"Where": 3}
 """Copies of its result that an operator makes on the way."""
 
 
+def affordable(size: int, constants: int, inputs: Mapping[str, tuple[Shape, int]]) -> None:
+    """Refuses a file of `size` bytes, of which `constants` are initializers, that takes too much once it is loaded.
+
+    `inputs` are shape and bytes per element, by name.
+
+    Raises:
+        Refused: the file is too large.
+    """
+    taken = constants + _OTHER * (size - constants)
+    most = max(MOST_FILE, FILE_PER_INPUT_BYTE * _bytes(inputs))
+    if taken > most:
+        raise Refused(
+            f"it has {constants} bytes of constants and {size - constants} others, which count {_OTHER} times; "
+            f"allowed: up to {most} together"
+        )
+
+
+def _bytes(inputs: Mapping[str, tuple[Shape, int]]) -> int:
+    return sum(elements(shape) * width for shape, width in inputs.values())
+
+
 @dataclass(slots=True)
 class Work:
     """Upper bounds for one row, filled node by node. What does not depend on the row counts as well."""
@@ -58,7 +87,7 @@ class Work:
     @classmethod
     def of(cls, inputs: Mapping[str, tuple[Shape, int]]) -> Work:
         """Nothing done yet; `inputs` are shape and bytes per element, by name."""
-        size = sum(elements(shape) * width for shape, width in inputs.values())
+        size = _bytes(inputs)
         count = sum(elements(shape) for shape, _ in inputs.values())
         return cls(max(MOST_BYTES, BYTES_PER_INPUT_BYTE * size), max(MOST_TIME, TIME_PER_INPUT * count), size)
 

@@ -16,7 +16,7 @@
 #define MANIFEST "manifest.json"
 
 enum {
-    LARGEST_MANIFEST = 64 << 20, /* bytes */
+    LARGEST_MANIFEST = 16 << 20, /* bytes */
     LARGEST_SIGNATURE = 1 << 20,
     LARGEST_BUNDLE = 1 << 30,
     MOST_FILES = 16,

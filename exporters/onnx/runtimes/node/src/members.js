@@ -10,7 +10,7 @@ const OTHER_SIGNATURE = "model.sig";
 export const UNLISTED = [MANIFEST, SIGNATURE, OTHER_SIGNATURE];
 
 /** Bytes. A million calibration scores are 5 MiB. */
-const LARGEST_MANIFEST = 64 * 2 ** 20;
+const LARGEST_MANIFEST = 16 * 2 ** 20;
 const LARGEST_SIGNATURE = 2 ** 20;
 /** Bytes of all files. They are read into memory, so a wrong path must not fill it. */
 export const LARGEST_BUNDLE = 2 ** 30;

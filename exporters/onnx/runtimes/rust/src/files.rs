@@ -14,7 +14,7 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 pub const MANIFEST: &str = "manifest.json";
 /// Ours, and that of OpenSSF model-signing; left unread: `sri bundle verify` checks them.
 pub const SIGNATURES: [&str; 2] = ["manifest.sig", "model.sig"];
-pub const LARGEST_MANIFEST: u64 = 64 << 20;
+pub const LARGEST_MANIFEST: u64 = 16 << 20;
 const LARGEST_SIGNATURE: u64 = 1 << 20;
 const LARGEST_BUNDLE: u64 = 1 << 30;
 const MOST_FILES: usize = 16;

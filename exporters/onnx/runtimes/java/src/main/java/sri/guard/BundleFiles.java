@@ -21,7 +21,7 @@ public final class BundleFiles {
     /** Ours, and that of OpenSSF model-signing; left unread: {@code sri bundle verify} checks them. */
     static final Set<String> SIGNATURES = Set.of("manifest.sig", "model.sig");
 
-    private static final long LARGEST_MANIFEST = 64L << 20;
+    private static final long LARGEST_MANIFEST = 16L << 20;
     private static final long LARGEST_SIGNATURE = 1L << 20;
     private static final long LARGEST_BUNDLE = 1L << 30;
     private static final int MOST_FILES = 16;
