@@ -16,7 +16,7 @@ from sri_sdk.calibrate.prefix import hold
 from sri_sdk.detector import Detector
 from sri_sdk.testing._detector_case import TEST, DetectorCase
 from sri_sdk.testing._promises import listed
-from sri_sdk.testing.check import Check
+from sri_sdk.testing.check import Check, exits_are_failures
 from sri_sdk.testing.planted import CELLS, LAYERS, NotChecked
 
 CLEARLY = 0.8
@@ -24,6 +24,7 @@ CLEARLY = 0.8
 PICKLES = frozenset({"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve"})
 
 
+@exits_are_failures()
 def detector_checks(make: Callable[[], Detector], known: Mapping[str, str] | None = None) -> list[Check]:
     """Every promise of a detector.
 
