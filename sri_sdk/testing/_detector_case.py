@@ -62,8 +62,7 @@ class DetectorCase:
     @cached_property
     def name(self) -> str:
         """The class, as messages call it."""
-        usual = (self.cells, self.layers) == (CELLS, LAYERS)
-        return type(self.make()).__name__ + ("" if usual else f", fitted on [N, {self.cells}, {self.layers}]: ")
+        return type(self.make()).__name__
 
     @cached_property
     def fitted(self) -> Detector:
@@ -118,9 +117,10 @@ class DetectorCase:
         values.flags.writeable = False
         return Ranged(values, [*["harmless cells"] * TEST, *["an attack"] * TEST, *odd.kinds])
 
-    def values(self, count: int, seed: int, dip: float = 0.0) -> Floats:
-        """[count, T, C] in the detector's domain."""
-        return reshaped(planted_signals(count, seed, dip=dip).domain(self.make().domain), self.cells, self.layers)
+    def values(self, count: int, seed: int, dip: float = 0.0, at: float = 0.5) -> Floats:
+        """[count, T, C] in the detector's domain; see `planted_signals`."""
+        signals = planted_signals(count, seed, dip=dip, at=at)
+        return reshaped(signals.domain(self.make().domain), self.cells, self.layers)
 
     def both(self) -> Floats:
         """[2 * TEST, T, C]: harmless, then attacks."""
@@ -225,7 +225,9 @@ class DetectorCase:
 
     def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
         """Raises ConformanceError with the subject in front."""
-        raise ConformanceError(f"{self.name}{'' if self.name.endswith(' ') else '.'}{problem}.") from cause
+        usual = (self.cells, self.layers) == (CELLS, LAYERS)
+        subject = f"{self.name}." if usual else f"{self.name}, fitted on [N, {self.cells}, {self.layers}]: "
+        raise ConformanceError(f"{subject}{problem}.") from cause
 
     def is_scores(self, scores: Any, values: Floats) -> None:
         """Fails unless these are the [N] float32 scores of [N, T, C] signals."""

@@ -6,11 +6,8 @@ import numpy as np
 
 from sri_sdk.bundle.guard_graphs import prefix_graph
 from sri_sdk.calibrate.prefix import hold
-from sri_sdk.testing._detector_case import TEST, DetectorCase
+from sri_sdk.testing._detector_case import DetectorCase
 from sri_sdk.testing.planted import CELLS, LAYERS
-
-SHAPES = ((5, 1), (24, 3))
-"""Cells and layers, beside the usual ones."""
 
 
 class GraphChecks(DetectorCase):
@@ -43,12 +40,3 @@ class GraphChecks(DetectorCase):
             held = self.score(hold(values, np.full(len(values), length)))
             found = self.one_by_one(run, cut, length)
             self.close(f"export(): at length {length} of {CELLS}, a score", found, held, kinds)
-
-    def other_shapes(self) -> None:
-        """Fitted on another number of cells or layers, a detector scores and draws as well. Operators choose both, and
-        one layer is what most have."""  # fmt: skip
-        for cells, layers in SHAPES:
-            case = GraphChecks(self.make, cells, layers)
-            for values in (case.values(1, 2), case.values(TEST, 2)):
-                case.is_scores(case.fitted.score(values), values)
-            case.graph_parity()

@@ -12,7 +12,7 @@ import numpy as np
 from sri_sdk.errors import ScoringError
 from sri_sdk.testing._detector_case import DetectorCase
 from sri_sdk.testing._detector_range import EXTREME
-from sri_sdk.testing.planted import NotChecked
+from sri_sdk.testing.planted import CELLS, NotChecked
 
 
 class MemoryChecks(DetectorCase):
@@ -67,9 +67,13 @@ class MemoryChecks(DetectorCase):
         # A labelled detector needs one of each kind.
         signals, labels = self.few(max(fewest, 2) if self.labelled else fewest)
         try:
-            self.make().fit(signals, labels)
+            detector = self.make().fit(signals, labels)
         except ScoringError as err:
             self.fail(f"fewest: says {fewest}, and fit() refuses {len(signals)} signals ({err})", err)
+        if bad := int((~np.isfinite(detector.score(self.values(CELLS, 2)))).sum()):
+            self.fail(
+                f"fewest: says {fewest}, and fitted on {len(signals)} signals, {bad} of {CELLS} scores are not finite"
+            )
         signals, labels = self.few(fewest - 1)
         doing = f"fit() on {fewest - 1} signals, where `fewest` says {fewest},"
         self.refuses(doing, partial(self.make().fit, signals, labels))

@@ -29,6 +29,8 @@ LEVELS: dict[Domain, tuple[float, ...]] = {
 """Sigma in [0, 1], or logits. Among them are the numbers at which exp and log of float32 overflow."""
 DEPTHS = (6.0, 15.0, 40.0, 200.0)
 """Depths of planted attacks, in logits; the last ones reach 0 in sigma, as far as float32 goes."""
+PLACES = (0.15, 0.85)
+"""Where else in a generation the dip of an attack may be, as a share of its cells."""
 SOME = 12
 """Signals of each kind."""
 

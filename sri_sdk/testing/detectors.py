@@ -7,24 +7,27 @@ import inspect
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from sri_sdk.detector import Detector
 from sri_sdk.testing._detector_case import TEST, Floats
 from sri_sdk.testing._detector_graphs import GraphChecks
 from sri_sdk.testing._detector_memory import MemoryChecks
-from sri_sdk.testing._detector_range import DEPTHS
+from sri_sdk.testing._detector_range import DEPTHS, PLACES
 from sri_sdk.testing._promises import listed
 from sri_sdk.testing.check import Check, exits_are_failures
 from sri_sdk.testing.planted import CELLS, DIP, LAYERS, NotChecked
 
 CLEARLY = 0.8
 """AUROC a detector must reach on planted attacks, which are far from subtle; 0.5 is a coin."""
+SHAPES = ((5, 1), (24, 3))
+"""Cells and layers, beside the usual ones."""
 PICKLES = frozenset({"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve"})
 
 
@@ -42,11 +45,11 @@ def detector_checks(make: Callable[[], Detector], known: Mapping[str, str] | Non
     case = _Checks(make)
     promises = [
         case.one_score_per_row, case.every_signal_can_be_scored, case.not_constant, case.direction,
-        case.row_order_and_company_irrelevant, case.input_untouched, case.scoring_changes_nothing,
-        case.process_untouched, case.wrong_length_refused, case.nan_refused, case.unfitted_refused,
-        case.refit_equals_fit, case.detectors_share_nothing, case.fewest_is_true, case.saturated_cells_are_learnt,
-        case.state_is_plain, case.restored_equals, case.graph_parity, case.graph_scores_batches,
-        case.prefix_at_full_length_equals_signal, case.other_shapes, case.no_pickle,
+        case.row_order_and_company_irrelevant, case.options_are_kept, case.input_untouched,
+        case.scoring_changes_nothing, case.process_untouched, case.wrong_length_refused, case.nan_refused,
+        case.unfitted_refused, case.refit_equals_fit, case.detectors_share_nothing, case.fewest_is_true,
+        case.saturated_cells_are_learnt, case.state_is_plain, case.restored_equals, case.graph_parity,
+        case.graph_scores_batches, case.prefix_at_full_length_equals_signal, case.other_shapes, case.no_pickle,
     ]  # fmt: skip
     return listed(promises, known)
 
@@ -90,12 +93,15 @@ class _Checks(MemoryChecks, GraphChecks):
             return  # Another check's matter.
         harmless, attacks = scores
         # Deeper ones too: a score that turns around, or wraps, clears just what is furthest from harmless.
-        deeper = [(depth, self.score(self.values(TEST, 3, depth))) for depth in DEPTHS]
-        for depth, found in [(DIP, attacks), *deeper]:
+        tried = {f"of depth {DIP:g}": attacks}
+        tried |= {f"of depth {depth:g}": self.score(self.values(TEST, 3, depth)) for depth in DEPTHS}
+        if not self.labelled:  # One that was shown attacks looks where these were.
+            tried |= {f"whose dip is at {at:g} of 1": self.score(self.values(TEST, 3, DIP, at)) for at in PLACES}
+        for what, found in tried.items():
             wins = (found[:, None] > harmless).mean() + 0.5 * (found[:, None] == harmless).mean()
             if not wins >= CLEARLY:
                 self.fail(
-                    f"score(): AUROC {wins:.2f} on planted attacks of depth {depth:g}, at least {CLEARLY:g} is needed "
+                    f"score(): AUROC {wins:.2f} on planted attacks {what}, at least {CLEARLY:g} is needed "
                     f"(median of attacks {np.median(found):g}, of harmless signals {np.median(harmless):g}); higher "
                     "must be more suspicious"
                 )
@@ -112,6 +118,21 @@ class _Checks(MemoryChecks, GraphChecks):
         columns = self.fitted.score(np.asfortranarray(values)).copy()
         for how, scores in (("in another order", reordered), ("one at a time", alone), ("column by column", columns)):
             self.close(f"score(): scored {how}, a score", scores, together, kinds)
+
+    def options_are_kept(self) -> None:
+        """Built with other options, a detector has these as its `config`. One that drops them does what no operator
+        asked for, under a fingerprint that says otherwise."""  # fmt: skip
+        kind, usual = type(self.make()), self.make().config
+        for name, value in usual:
+            for other in (value + 1, value / 2) if type(value) in (int, float) else ():
+                with suppress(ValidationError):
+                    given = type(usual).model_validate({**dict(usual), name: other})
+                    found = kind(given).config
+                    if getattr(found, name, None) != other:
+                        self.fail(
+                            f"__init__(): built with {name} {other!r}, its config says {getattr(found, name, None)!r}; "
+                            "pass `config` on to super().__init__()"
+                        )
 
     # -- manners ---------------------------------------------------------------------------------------------
 
@@ -176,7 +197,7 @@ class _Checks(MemoryChecks, GraphChecks):
             ("T", values[:, :-1]), ("T", np.concatenate([values, values[:, -1:]], axis=1)), ("T", values[:, :1]),
             ("C", values[..., :-1]), ("C", np.concatenate([values, values[..., :1]], axis=2)),
         ]:  # fmt: skip
-            found = f"score() of {list(wrong.shape)}, another {what} than the fit's [N, {CELLS}, {LAYERS}],"
+            found = f"score() of {list(wrong.shape)}, another {what} than the fit's [N, {self.cells}, {self.layers}],"
             self.refuses(found, partial(self.fitted.score, wrong.copy()))
 
     def nan_refused(self) -> None:
@@ -194,6 +215,16 @@ class _Checks(MemoryChecks, GraphChecks):
     def unfitted_refused(self) -> None:
         """score() before fit() raises ScoringError. A forgotten fit must not score."""
         self.refuses("score() before fit()", partial(self.make().score, self.values(4, 2)))
+
+    def other_shapes(self) -> None:
+        """Fitted on another number of cells or layers, a detector scores, draws and refuses as well. Operators choose
+        both, and one layer is what most have."""  # fmt: skip
+        for cells, layers in SHAPES:
+            case = _Checks(self.make, cells, layers)
+            for values in (case.values(1, 2), case.values(TEST, 2)):
+                case.is_scores(case.fitted.score(values), values)
+            case.graph_parity()
+            case.wrong_length_refused()
 
     def no_pickle(self) -> None:
         """The detector's module imports no pickle, joblib or the like, and allows none to be loaded. A guard that

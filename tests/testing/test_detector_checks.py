@@ -223,7 +223,7 @@ def test_a_planted_fault_is_caught_and_its_cause_named(detector):
 
 
 def test_every_check_has_its_broken_detector():
-    caught = {*BROKEN, *(name for name, _ in FAULTS.values()), "no-pickle"}
+    caught = {*BROKEN, *(name for name, _ in FAULTS.values()), "options-are-kept", "no-pickle"}
     assert {check.name for check in detector_checks(PlantedDetector)} == caught
     assert all(len(check.promise) > 40 for check in detector_checks(PlantedDetector))
 
