@@ -152,14 +152,21 @@ def load(kind: str, name: str) -> type[Any]:
     return target
 
 
-def configure(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Config:
+def configure(kind: str, name: str, options: Mapping[str, Any] | None = None, *, path: str = "") -> Config:
     """A plugin's options, checked against its nested `Config`; None = all defaults.
+
+    Args:
+        kind: of the plugin.
+        name: of the plugin.
+        options: as written.
+        path: where they were written, such as `detector.options`; leads every problem.
 
     Raises:
         ConfigError: `problems` holds every mistake in the options.
+        PluginLoadFailed: a check of its own raised something else, or ended the process.
         PluginError: as `load`.
     """
-    return _parse_options(load(kind, name), kind, name, options)
+    return _parse_options(load(kind, name), kind, name, options, path)
 
 
 def build(kind: str, name: str, options: Mapping[str, Any] | None = None) -> Any:
@@ -213,9 +220,12 @@ def _undeclared(interface: type[Plugin], target: type[Plugin]) -> list[str]:
     return [name for name, kind in promised.items() if str(kind).startswith("ClassVar") and not hasattr(target, name)]
 
 
-def _parse_options(plugin: type[Any], kind: str, name: str, options: Mapping[str, Any] | None) -> Config:
+def _parse_options(
+    plugin: type[Any], kind: str, name: str, options: Mapping[str, Any] | None, path: str = ""
+) -> Config:
     declared: type[Config] = plugin.Config
-    return parse(declared, dict(options or {}), subject=f"options of {kind} plugin {name!r}")
+    with blamed(kind, name, "checking its options"):
+        return parse(declared, dict(options or {}), subject=f"options of {kind} plugin {name!r}", path=path)
 
 
 def _points(kind: str) -> list[EntryPoint]:

@@ -41,7 +41,9 @@ def command(ctx: click.Context, kind: str, name: str, as_json: bool, explain: bo
     kind = _kind(kind)
     if kind in ("hooks", "samplers", "baselines"):
         prepare_libraries()
-    listed = CHECKS[kind](name, registry.load(kind, name), _known_failures(kind, name))
+    plugin, known = registry.load(kind, name), _known_failures(kind, name)
+    with registry.blamed(kind, name, "building what it is checked on"):
+        listed = CHECKS[kind](name, plugin, known)
     if explain:
         _explain(listed, as_json)
         return

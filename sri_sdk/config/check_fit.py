@@ -88,10 +88,13 @@ def check_plugin(section: str, key: str, kind: str, written: Any) -> tuple[type[
         return None, [f"{section}.{key}: {err}"]
     if not isinstance(options, Mapping):
         return plugin, []
+    where = f"{section}.options"
     try:
-        plugin.Config.model_validate(dict(options))
-    except ValidationError as err:
-        return plugin, list(problems(err, plugin.Config, f"{section}.options"))
+        registry.configure(kind, name, options, path=where)
+    except ConfigError as err:
+        return plugin, list(err.problems)
+    except SriError as err:
+        return plugin, [f"{where}: {err}"]
     return plugin, []
 
 

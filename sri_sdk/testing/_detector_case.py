@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,10 +23,13 @@ from sri_sdk.errors import ConformanceError, MissingExtra, PluginError, ScoringE
 from sri_sdk.files import save_arrays
 from sri_sdk.graph.builder import Graph
 from sri_sdk.scoring.runtime import RunGraph, load
+from sri_sdk.testing._detector_range import Ranged, reshaped, whole_range
 from sri_sdk.testing.planted import CELLS, DIP, LAYERS, planted_signals
 
 TRAIN, TEST = 128, 48
 """Planted generations a detector learns from, and harmless and attacking ones each that it scores."""
+FEW = 32
+"""Signals of a quick fit."""
 PATIENCE_S = 120
 """Seconds a fresh process may take: importing a large library on a busy machine is slow, and not wrong."""
 
@@ -51,9 +54,9 @@ Floats = NDArray[np.float32]
 class DetectorCase:
     """One detector under check. Signals are made afresh for every use, since a detector may spoil them."""
 
-    def __init__(self, make: Callable[[], Detector]) -> None:
-        """`make` gives a fresh detector that is not fitted."""
-        self.make = make
+    def __init__(self, make: Callable[[], Detector], cells: int = CELLS, layers: int = LAYERS) -> None:
+        """`make` gives a fresh detector that is not fitted; its signals are [N, cells, layers]."""
+        self.make, self.cells, self.layers = make, cells, layers
 
     # -- material --------------------------------------------------------------------------------------------
 
@@ -65,38 +68,60 @@ class DetectorCase:
     @cached_property
     def fitted(self) -> Detector:
         """Fitted once, for every check that only reads it."""
-        return self.fit(self.make())
+        return self._tried[0]
 
     @cached_property
     def labelled(self) -> bool:
-        """Whether fit() needs attacks and labels too: tried without first."""
+        """Whether fit() needs attacks and labels too."""
+        return self._tried[1]
+
+    @cached_property
+    def _tried(self) -> tuple[Detector, bool]:
+        """A fitted detector, and whether that took labels: tried without first."""
+        detector, signals = self.make(), self.training(labelled=False)
         try:
-            self.make().fit(self.values(TRAIN, 1))
+            detector.fit(*signals)
         except Exception as plain:
+            detector, signals = self.make(), self.training(labelled=True)
             try:
-                self.make().fit(*self.training(labelled=True))
+                detector.fit(*signals)
             except Exception as err:
                 raise ConformanceError(
-                    f"{self.name}.fit(): refuses {TRAIN} harmless signals ({plain}) and {2 * TRAIN} labelled ones "
-                    f"({type(err).__name__}: {err}). It must take one of them."
+                    f"{self.name}.fit(): refuses {self.count} harmless signals ({plain}) and {2 * self.count} labelled "
+                    f"ones ({type(err).__name__}: {err}). It must take one of them."
                 ) from err
-            return True
-        return False
+            return detector, True
+        return detector, False
+
+    @cached_property
+    def count(self) -> int:
+        """Harmless signals to fit on; a detector may say that it needs more than usual."""
+        fewest: Any = self.make().fewest
+        return max(TRAIN, fewest) if type(fewest) is int else TRAIN
 
     @cached_property
     def signal(self) -> RunGraph:
         """The graph of finished generations, in onnxruntime."""
-        return self.run(lambda: signal_graph(self.fitted, CELLS, LAYERS))
+        return self.run(lambda: signal_graph(self.fitted, self.cells, self.layers))
 
     @cached_property
-    def room(self) -> float:
-        """How far two runtimes, or two batches, may differ: a share of the spread of harmless scores."""
-        scores = self.fitted.score(self.values(TRAIN, 4)).astype(np.float64)
-        return PARITY * float(np.quantile(scores, 0.99) - np.median(scores))
+    def usual(self) -> tuple[float, float]:
+        """Median and 99 % quantile of harmless scores."""
+        scores = self.score(self.values(TRAIN, 4)).astype(np.float64)
+        return float(np.median(scores)), float(np.quantile(scores, 0.99))
 
-    def values(self, count: int, seed: int, dip: float = 0.0) -> Floats:
-        """[count, T, C] in the detector's domain."""
-        return planted_signals(count, seed, dip=dip).domain(self.make().domain)
+    @cached_property
+    def wide(self) -> Ranged:
+        """[N, T, C] harmless signals, attacks, and signals over the whole range of the domain; only read them."""
+        both, odd = self.both(), whole_range(self.make().domain)
+        values = np.concatenate([both, reshaped(odd.values, self.cells, self.layers)])
+        values.flags.writeable = False
+        return Ranged(values, [*["harmless cells"] * TEST, *["an attack"] * TEST, *odd.kinds])
+
+    def values(self, count: int, seed: int, dip: float = 0.0, at: float = 0.5) -> Floats:
+        """[count, T, C] in the detector's domain; see `planted_signals`."""
+        signals = planted_signals(count, seed, dip=dip, at=at)
+        return reshaped(signals.domain(self.make().domain), self.cells, self.layers)
 
     def both(self) -> Floats:
         """[2 * TEST, T, C]: harmless, then attacks."""
@@ -107,10 +132,25 @@ class DetectorCase:
 
         The labels are [N] int64, 0 = harmless, 1 = attack; None = unlabelled.
         """
-        harmless = self.values(TRAIN, seed)
+        harmless, count = self.values(self.count, seed), self.count
         if not labelled:
             return harmless, None
-        return np.concatenate([harmless, self.values(TRAIN, seed + 100, DIP)]), np.repeat(np.array([0, 1]), TRAIN)
+        return np.concatenate([harmless, self.values(count, seed + 100, DIP)]), np.repeat(np.array([0, 1]), count)
+
+    def few(self, count: int | None = None, seed: int = 1) -> tuple[Floats, NDArray[np.int64] | None]:
+        """`count` signals [N, T, C] to fit on, and their labels [N], of both kinds where there are any.
+
+        None = some: such a fit is quick, where nobody asks how well it was learnt.
+        """
+        signals, labels = self.training(labelled=self.labelled, seed=seed)
+        chosen = np.arange(self.count - TRAIN + FEW if count is None else count)
+        if labels is not None:
+            chosen = chosen // 2 + self.count * (chosen % 2)
+        return signals[chosen], None if labels is None else labels[chosen]
+
+    def score(self, values: Floats) -> Floats:
+        """[N] float32: scores of [N, T, C] signals by the fitted detector, of which it gets and keeps a copy."""
+        return self.fitted.score(values.copy()).copy()
 
     def fit(self, detector: Detector, seed: int = 1) -> Detector:
         """The detector, fitted on planted signals."""
@@ -186,18 +226,32 @@ class DetectorCase:
 
     def fail(self, problem: str, cause: Exception | None = None) -> NoReturn:
         """Raises ConformanceError with the subject in front."""
-        raise ConformanceError(f"{self.name}.{problem}.") from cause
+        usual = (self.cells, self.layers) == (CELLS, LAYERS)
+        subject = f"{self.name}." if usual else f"{self.name}, fitted on [N, {self.cells}, {self.layers}]: "
+        raise ConformanceError(f"{subject}{problem}.") from cause
 
-    def close(self, subject: str, found: Floats, expected: Floats) -> None:
-        """Fails where [N] scores differ by more than rounding."""
-        gap = np.abs(found.astype(np.float64) - expected)
-        far = PARITY * np.abs(expected.astype(np.float64) - float(np.median(expected)))
-        allowed = np.maximum(np.maximum(self.room, far), ULPS * np.spacing(np.abs(expected)))
-        if not (gap <= allowed).all():  # Written so that NaN is wrong.
-            row = int(np.argmax(gap - allowed))
+    def is_scores(self, scores: Any, values: Floats) -> None:
+        """Fails unless these are the [N] float32 scores of [N, T, C] signals."""
+        count = len(values)
+        found = f"{getattr(scores, 'dtype', type(scores).__name__)} {list(np.shape(scores))}"
+        if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape != (count,):
+            self.fail(f"score() of {count} signals: {found}, must be float32 [{count}]")
+        if not np.isfinite(scores).all():
+            self.fail(f"score() of {count} signals: {int((~np.isfinite(scores)).sum())} scores are not finite")
+
+    def close(self, subject: str, found: Floats, expected: Floats, kinds: Sequence[str]) -> None:
+        """Fails where [N] scores differ by more than rounding; `kinds` says what is special about each signal."""
+        middle, high = self.usual
+        with np.errstate(invalid="ignore"):  # Infinite scores: `every-signal-can-be-scored` names them.
+            gap = np.abs(found.astype(np.float64) - expected)
+            far = PARITY * np.maximum(np.abs(expected.astype(np.float64) - middle), high - middle)
+            allowed = np.maximum(far, ULPS * np.spacing(np.abs(expected)))
+            wrong = ~(gap <= allowed) & np.isfinite(expected)  # Written so that NaN is wrong.
+        if wrong.any():
+            row = int(np.argmax(np.where(wrong, np.nan_to_num(gap / allowed, nan=np.inf), 0)))
             self.fail(
-                f"{subject} moves by up to {gap.max():.2g}: row {row} of {len(gap)} is {found[row]:g}, "
-                f"expected {expected[row]:g} within {allowed[row]:.2g}"
+                f"{subject} moves by up to {gap[wrong].max():.2g}: {int(wrong.sum())} of {len(gap)} signals, most for "
+                f"row {row}, with {kinds[row]}: {found[row]:g}, expected {expected[row]:g} within {allowed[row]:.2g}"
             )
 
     def identical(self, subject: str, found: Floats, expected: Floats) -> None:

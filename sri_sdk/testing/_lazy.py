@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
-from unittest import SkipTest
 
-from sri_sdk.testing.check import Check, mark_known
+from sri_sdk.testing.check import Check, NotOffered, exits_are_failures, mark_known
 
 Case = TypeVar("Case")
 
@@ -27,6 +26,7 @@ class Promise(Generic[Case]):
     """The body takes what builds cases: it looks at one from birth to death."""
 
 
+@exits_are_failures()
 def checks_of_cases(
     promises: Sequence[Promise[Case]],
     admitted: Callable[[], Case],
@@ -57,7 +57,7 @@ def checks_of_cases(
 
     def call(promise: Promise[Case]) -> None:
         if lazy and promise.name not in offered():
-            raise SkipTest(f"{promise.name}: the case does not offer what this check needs")
+            raise NotOffered(f"{promise.name}: the case does not offer what this check needs")
         promise.body(make if promise.builds_its_own else make())
 
     def check(promise: Promise[Case]) -> Check:

@@ -17,7 +17,7 @@ from sri_sdk.records import Outcome, Prompt
 from sri_sdk.strict_json import parse, write
 from sri_sdk.target import Target
 from sri_sdk.testing._promises import PromisesPerItem, Words, listed
-from sri_sdk.testing.check import Check
+from sri_sdk.testing.check import Check, exits_are_failures
 
 PRACTICE = 32
 """Planted requests to practise on."""
@@ -50,6 +50,7 @@ class AttackCase:
     """Plain harmful requests to learn on; empty = planted ones."""
 
 
+@exits_are_failures()
 def attack_checks(make: Callable[[], AttackCase | Attack], known: Mapping[str, str] | None = None) -> list[Check]:
     """Every promise of an attack.
 

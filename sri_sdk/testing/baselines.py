@@ -14,7 +14,7 @@ from sri_sdk.baseline import Baseline, Reads
 from sri_sdk.records import Generation, Prompt
 from sri_sdk.target import Target
 from sri_sdk.testing._promises import Answers, PromisesPerItem, Words, listed
-from sri_sdk.testing.check import Check
+from sri_sdk.testing.check import Check, exits_are_failures
 
 READS: tuple[str, ...] = get_args(Reads)
 ROUNDING = 1e-4
@@ -34,6 +34,7 @@ class BaselineCase:
     """Pairs of generations, the second of which must score higher; empty = that is not checked."""
 
 
+@exits_are_failures()
 def baseline_checks(make: Callable[[], BaselineCase | Baseline], known: Mapping[str, str] | None = None) -> list[Check]:
     """Every promise of a baseline; what the case does not offer is not checked, and its check not listed.
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 from unittest import SkipTest
 
 from sri_sdk.errors import ConformanceError
 
 State = Literal["passed", "failed", "known", "crashed"]
+
+
+class NotOffered(SkipTest):
+    """A lazily listed check needs what the case does not offer. A plugin's own SkipTest skips nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +34,14 @@ class Check:
 
     def __call__(self) -> None:
         """Runs it."""
-        if self.known is None:
-            self.body()
-            return
-        try:
-            self.body()
-        except ConformanceError:
-            return
+        with exits_are_failures():
+            if self.known is None:
+                self.body()
+                return
+            try:
+                self.body()
+            except ConformanceError:
+                return
         raise ConformanceError(
             f"{self.name}: marked as a known failure ({self.known}), but it passes. Remove the mark."
         )
@@ -51,6 +59,38 @@ class Result:
     """`known` = failed as its mark says; `crashed` = the plugin, or the kit, raised something else."""
     message: str
     seconds: float
+
+
+def described(err: BaseException) -> str:
+    """An error as messages print it, with the function that raised it."""
+    said = f": {err}" if str(err) else ""
+    return f"{type(err).__name__}{said}{_raised_in(err)}"
+
+
+def _raised_in(err: BaseException) -> str:
+    """` (raised in Class.method, file.py, line 3)`: the innermost code that is not the kit's; empty where it all is."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(err.__traceback__)]
+    for code, line in reversed(frames):
+        if Path(code.co_filename).parent != Path(__file__).parent:
+            return f" (raised in {code.co_qualname}, {Path(code.co_filename).name}, line {line})"
+    return ""
+
+
+@contextmanager
+def exits_are_failures() -> Iterator[None]:
+    """A plugin that calls `sys.exit()` fails a check; it does not end the process that checks it.
+
+    Also a decorator, for what lists checks: it builds cases, so it runs code of the plugin.
+
+    Raises:
+        ConformanceError: the code raised what is neither an Exception nor KeyboardInterrupt; names the function.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as err:
+        raise ConformanceError(f"the plugin ends the process: {described(err)}. Raise an SriError instead.") from err
 
 
 def mark_known(checks: Iterable[Check], known: Mapping[str, str]) -> list[Check]:
@@ -77,11 +117,11 @@ def run_checks(checks: Iterable[Check]) -> list[Result]:
         message = check.known or ""
         try:
             check()
-        except SkipTest:
+        except NotOffered:
             continue
         except ConformanceError as err:
             state, message = "failed", str(err)
         except Exception as err:
-            state, message = "crashed", f"{type(err).__name__}: {err}"
+            state, message = "crashed", described(err)
         results.append(Result(check.name, state, message, time.perf_counter() - start))
     return results

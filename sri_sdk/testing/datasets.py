@@ -12,7 +12,7 @@ from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import Label, Prompt
 from sri_sdk.testing._promises import Promises, listed
-from sri_sdk.testing.check import Check
+from sri_sdk.testing.check import Check, exits_are_failures
 from sri_sdk.testing.planted import NotChecked
 from sri_sdk.text import normal
 
@@ -29,6 +29,7 @@ Sort = tuple[str, str, str | None]
 """Split, label and attack: what one draw is asked for."""
 
 
+@exits_are_failures()
 def dataset_checks(make: Callable[[], Dataset], known: Mapping[str, str] | None = None) -> list[Check]:
     """Every promise of a dataset.
 

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import ast
 import inspect
+import random
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from sri_sdk.bundle.guard_graphs import prefix_graph
-from sri_sdk.calibrate.prefix import hold
 from sri_sdk.detector import Detector
-from sri_sdk.testing._detector_case import TEST, DetectorCase
+from sri_sdk.testing._detector_case import TEST, Floats
+from sri_sdk.testing._detector_graphs import GraphChecks
+from sri_sdk.testing._detector_memory import MemoryChecks
+from sri_sdk.testing._detector_range import DEPTHS, PLACES
 from sri_sdk.testing._promises import listed
-from sri_sdk.testing.check import Check
-from sri_sdk.testing.planted import CELLS, LAYERS, NotChecked
+from sri_sdk.testing.check import Check, exits_are_failures
+from sri_sdk.testing.planted import CELLS, DIP, LAYERS, NotChecked
 
 CLEARLY = 0.8
 """AUROC a detector must reach on planted attacks, which are far from subtle; 0.5 is a coin."""
+SHAPES = ((5, 1), (24, 3))
+"""Cells and layers, beside the usual ones."""
 PICKLES = frozenset({"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve"})
 
 
+@exits_are_failures()
 def detector_checks(make: Callable[[], Detector], known: Mapping[str, str] | None = None) -> list[Check]:
     """Every promise of a detector.
 
@@ -36,15 +44,17 @@ def detector_checks(make: Callable[[], Detector], known: Mapping[str, str] | Non
     """
     case = _Checks(make)
     promises = [
-        case.one_score_per_row, case.not_constant, case.direction, case.row_order_and_company_irrelevant,
-        case.input_untouched, case.wrong_length_refused, case.nan_refused, case.unfitted_refused,
-        case.refit_equals_fit, case.state_is_plain, case.restored_equals, case.graph_parity,
-        case.graph_scores_batches, case.prefix_at_full_length_equals_signal, case.no_pickle,
+        case.one_score_per_row, case.every_signal_can_be_scored, case.not_constant, case.direction,
+        case.row_order_and_company_irrelevant, case.options_are_kept, case.input_untouched,
+        case.scoring_changes_nothing, case.process_untouched, case.wrong_length_refused, case.nan_refused,
+        case.unfitted_refused, case.refit_equals_fit, case.detectors_share_nothing, case.fewest_is_true,
+        case.saturated_cells_are_learnt, case.state_is_plain, case.restored_equals, case.graph_parity,
+        case.graph_scores_batches, case.prefix_at_full_length_equals_signal, case.other_shapes, case.no_pickle,
     ]  # fmt: skip
     return listed(promises, known)
 
 
-class _Checks(DetectorCase):
+class _Checks(MemoryChecks, GraphChecks):
     """Each raises ConformanceError with what was found and what is allowed."""
 
     # -- scores ----------------------------------------------------------------------------------------------
@@ -53,12 +63,20 @@ class _Checks(DetectorCase):
         """score() turns [N, T, C] into N finite float32 numbers. Anything else gives a verdict to the wrong request,
         or to none."""  # fmt: skip
         for count in (1, 2, CELLS, TEST):
-            scores = self.fitted.score(self.values(count, 2))
-            found = f"{getattr(scores, 'dtype', type(scores).__name__)} {list(np.shape(scores))}"
-            if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape != (count,):
-                self.fail(f"score() of {count} signals: {found}, must be float32 [{count}]")
-            if not np.isfinite(scores).all():
-                self.fail(f"score() of {count} signals: {int((~np.isfinite(scores)).sum())} scores are not finite")
+            values = self.values(count, 2)
+            self.is_scores(self.fitted.score(values.copy()), values)
+
+    def every_signal_can_be_scored(self) -> None:
+        """Every signal of the domain has a finite score, also where cells are exactly at one end of it. An infinite
+        score makes the generation unmonitored."""  # fmt: skip
+        values, kinds = self.wide
+        scores = self.score(values)
+        bad = np.flatnonzero(~np.isfinite(scores))
+        if bad.size:
+            self.fail(
+                f"score(): {bad.size} of {len(scores)} scores are not finite, such as {scores[bad[0]]:g} of a signal "
+                f"with {kinds[bad[0]]}; limit what is divided, exponentiated or put into a logarithm"
+            )
 
     def not_constant(self) -> None:
         """Harmless generations get different scores. A constant detector passes most tests and never alarms."""
@@ -70,41 +88,107 @@ class _Checks(DetectorCase):
     def direction(self) -> None:
         """Planted attacks score higher than harmless signals. A score with the wrong sign flags the harmless and
         clears the attacks."""  # fmt: skip
-        scores = np.asarray(self.fitted.score(self.both())).reshape(2, -1)
+        scores = np.asarray(self.score(self.both())).reshape(2, -1)
         if not np.ptp(scores):
             return  # Another check's matter.
         harmless, attacks = scores
-        wins = (attacks[:, None] > harmless).mean() + 0.5 * (attacks[:, None] == harmless).mean()
-        if not wins >= CLEARLY:
-            self.fail(
-                f"score(): AUROC {wins:.2f} on planted attacks, at least {CLEARLY:g} is needed (median of attacks "
-                f"{np.median(attacks):g}, of harmless signals {np.median(harmless):g}); higher must be more suspicious"
-            )
+        # Deeper ones too: a score that turns around, or wraps, clears just what is furthest from harmless.
+        tried = {f"of depth {DIP:g}": attacks}
+        tried |= {f"of depth {depth:g}": self.score(self.values(TEST, 3, depth)) for depth in DEPTHS}
+        if not self.labelled:  # One that was shown attacks looks where these were.
+            tried |= {f"whose dip is at {at:g} of 1": self.score(self.values(TEST, 3, DIP, at)) for at in PLACES}
+        for what, found in tried.items():
+            wins = (found[:, None] > harmless).mean() + 0.5 * (found[:, None] == harmless).mean()
+            if not wins >= CLEARLY:
+                self.fail(
+                    f"score(): AUROC {wins:.2f} on planted attacks {what}, at least {CLEARLY:g} is needed "
+                    f"(median of attacks {np.median(found):g}, of harmless signals {np.median(harmless):g}); higher "
+                    "must be more suspicious"
+                )
 
     def row_order_and_company_irrelevant(self) -> None:
         """A row's score does not depend on its batch or its place in it. Calibration scores thousands at once,
         production one, with the same threshold."""  # fmt: skip
-        values = self.both()
-        together = self.fitted.score(values.copy())
+        values, kinds = self.wide
+        together = self.score(values)
         shuffled = np.random.default_rng(5).permutation(len(values))
         reordered = np.empty_like(together)
         reordered[shuffled] = self.fitted.score(values[shuffled])
-        alone = np.concatenate([self.fitted.score(values[i : i + 1].copy()) for i in range(len(values))])
-        for how, scores in (("in another order", reordered), ("one at a time", alone)):
-            self.close(f"score(): scored {how}, a score", scores, together)
+        alone = np.array([self.fitted.score(values[i : i + 1].copy())[0] for i in range(len(values))])
+        columns = self.fitted.score(np.asfortranarray(values)).copy()
+        for how, scores in (("in another order", reordered), ("one at a time", alone), ("column by column", columns)):
+            self.close(f"score(): scored {how}, a score", scores, together, kinds)
+
+    def options_are_kept(self) -> None:
+        """Built with other options, a detector has these as its `config`. One that drops them does what no operator
+        asked for, under a fingerprint that says otherwise."""  # fmt: skip
+        kind, usual = type(self.make()), self.make().config
+        for name, value in usual:
+            for other in (value + 1, value / 2) if type(value) in (int, float) else ():
+                with suppress(ValidationError):
+                    given = type(usual).model_validate({**dict(usual), name: other})
+                    found = kind(given).config
+                    if getattr(found, name, None) != other:
+                        self.fail(
+                            f"__init__(): built with {name} {other!r}, its config says {getattr(found, name, None)!r}; "
+                            "pass `config` on to super().__init__()"
+                        )
 
     # -- manners ---------------------------------------------------------------------------------------------
 
     def input_untouched(self) -> None:
         """fit() and score() leave their input as it was. The same array goes to the graphs, the log and the report."""
-        signals, labels = self.training(labelled=self.labelled)
-        before = signals.copy()
-        detector = self.make().fit(signals, labels)
-        self.unmoved("fit()", signals, before)
-        given = self.both()
-        before = given.copy()
-        detector.score(given)
-        self.unmoved("score()", given, before)
+        signals, labels = self.few()
+        marks = None if labels is None else labels.copy()
+        detector = self.make()
+        self._reads_only("fit()", signals, lambda given: detector.fit(given, labels))
+        if labels is not None and not np.array_equal(labels, marks):
+            self.fail(f"fit() changes its labels: {int((labels != marks).sum())} of {len(labels)}. Copy them first")
+        self._reads_only("score()", self.both(), self.fitted.score)
+
+    def _reads_only(self, doing: str, values: Floats, call: Callable[[Floats], Any]) -> None:
+        """Fails where the call writes into signals [N, T, C], and be it for a moment."""
+        given = values.copy()
+        given.flags.writeable = False
+        try:
+            call(given)
+        except ValueError as err:
+            given = values.copy()
+            call(given)
+            self.unmoved(doing, given, values)
+            # It puts back what it wrote. Arrays that are mapped from a file, or shared, cannot be written at all.
+            self.fail(f"{doing} fails on a read-only array ({err}). Copy it first", err)
+
+    def scoring_changes_nothing(self) -> None:
+        """score() changes neither the detector nor the scores it returned before. Thresholds hold for the detector that
+        was calibrated."""  # fmt: skip
+        detector = self.fitted
+        state = {name: array.copy() for name, array in detector.state().items()}
+        first = detector.score(self.both())
+        kept = first.copy()
+        for values in (self.values(TEST, 5), self.wide.values[::-1]):
+            detector.score(values.copy())
+        self.identical("score(): after the next call, scores returned before differ: it", first, kept)
+        self.identical("score(): asked again after other signals, it", detector.score(self.both()), kept)
+        for name, array in detector.state().items():
+            if name not in state or array.tobytes() != state[name].tobytes():
+                self.fail(f"score() changes {name!r} of state(); only fit() and restore() may")
+
+    def process_untouched(self) -> None:
+        """fit() and score() leave the random numbers and the error settings of the process alone. What else runs there
+        would change with a guard."""  # fmt: skip
+        signals, labels = self.few()
+        calls: dict[str, Callable[[], object]] = {
+            "fit()": lambda: self.make().fit(signals, labels), "score()": lambda: self.score(self.both()),
+        }  # fmt: skip
+        for doing, call in calls.items():
+            with _other_numbers():
+                before = _process()
+                call()
+                after = _process()
+            for name in before:
+                if after[name] != before[name]:
+                    self.fail(f"{doing} changes {name}; draw from np.random.default_rng(seed), and restore settings")
 
     def wrong_length_refused(self) -> None:
         """score() raises ScoringError when T or C differ from the fit. Broadcast or cut, a score means nothing."""
@@ -113,91 +197,34 @@ class _Checks(DetectorCase):
             ("T", values[:, :-1]), ("T", np.concatenate([values, values[:, -1:]], axis=1)), ("T", values[:, :1]),
             ("C", values[..., :-1]), ("C", np.concatenate([values, values[..., :1]], axis=2)),
         ]:  # fmt: skip
-            found = f"score() of {list(wrong.shape)}, another {what} than the fit's [N, {CELLS}, {LAYERS}],"
+            found = f"score() of {list(wrong.shape)}, another {what} than the fit's [N, {self.cells}, {self.layers}],"
             self.refuses(found, partial(self.fitted.score, wrong.copy()))
 
     def nan_refused(self) -> None:
         """fit() and score() raise ScoringError on NaN and infinity. NaN is not above any threshold, so it is clear."""
         for bad in (np.nan, np.inf, -np.inf):
-            values = self.values(4, 2)
-            values[-1, -1, -1] = bad
-            self.refuses(f"score() of a signal with {bad}", partial(self.fitted.score, values))
-            signals, labels = self.training(labelled=self.labelled)
-            signals[3, -1, 0] = bad
-            self.refuses(f"fit() on a signal with {bad}", partial(self.make().fit, signals, labels))
+            for place in ((0, 0, 0), (1, CELLS // 2, -1), (-1, -1, -1)):
+                where = f"in cell {place[1] % CELLS}, layer {place[2] % LAYERS}"
+                values = self.values(4, 2)
+                values[place] = bad
+                self.refuses(f"score() of a signal with {bad} {where}", partial(self.fitted.score, values))
+                signals, labels = self.training(labelled=self.labelled)
+                signals[place] = bad
+                self.refuses(f"fit() on a signal with {bad} {where}", partial(self.make().fit, signals, labels))
 
     def unfitted_refused(self) -> None:
         """score() before fit() raises ScoringError. A forgotten fit must not score."""
         self.refuses("score() before fit()", partial(self.make().score, self.values(4, 2)))
 
-    # -- memory ----------------------------------------------------------------------------------------------
-
-    def refit_equals_fit(self) -> None:
-        """Fitting again on the same signals gives the same scores, bit for bit, whatever was fitted before.
-        Otherwise no guard can be made twice."""  # fmt: skip
-        first = self.fitted.score(self.both())
-        used = self.fit(self.fit(self.make(), seed=11))
-        for how, detector in (("a second detector", self.fit(self.make())), ("a detector fitted before", used)):
-            self.identical(f"fit(): {how}, fitted on the same signals,", detector.score(self.both()), first)
-
-    def state_is_plain(self) -> None:
-        """state() is a mapping from names to arrays of numbers or text: no objects, no bytes of a pickle. Reading a
-        guard must execute nothing."""  # fmt: skip
-        state = self.fitted.state()
-        if not isinstance(state, Mapping):
-            self.fail(f"state(): {type(state).__name__}, must be a mapping from names to arrays")
-        for key, array in state.items():
-            if not isinstance(key, str) or not isinstance(array, np.ndarray):
-                self.fail(f"state(): {key!r} is {type(array).__name__}, must be a name with a numpy array")
-            if array.dtype.kind not in "biufcU":
-                self.fail(f"state(): {key!r} has dtype {array.dtype}, allowed are numbers, bool and text")
-            # Every pickle since protocol 2 begins so, and ends with a full stop.
-            if array.dtype.itemsize == 1 and (raw := array.tobytes())[:1] == b"\x80" and raw[-1:] == b".":
-                self.fail(f"state(): {key!r} holds {array.size} bytes that look like a pickle; store arrays instead")
-
-    def restored_equals(self) -> None:
-        """Saved, and restored in a fresh process, a detector gives the same scores bit for bit. What is not in
-        state() is lost."""  # fmt: skip
-        where = "in a fresh process"
-        if self.unreachable:
-            where = "by a fresh instance"
-            warnings.warn(
-                f"no fresh process: restored by a fresh instance in this process: {self.unreachable}.",
-                NotChecked,
-                stacklevel=2,
-            )
-        try:
-            scores = self.restored_scores()
-        except Exception as err:
-            self.fail(f"restore(): restoring state() {where} failed with {type(err).__name__}: {err}", err)
-        self.identical(f"restore(): restored {where}, the detector", scores, self.fitted.score(self.both()))
-
-    # -- graphs ----------------------------------------------------------------------------------------------
-
-    def graph_parity(self) -> None:
-        """The exported graph, run by onnxruntime, gives the detector's own scores. Thresholds are set on the graph."""
-        values = self.both()
-        self.close("export(): drawn, a score", self.one_by_one(self.signal, values), self.fitted.score(values))
-
-    def graph_scores_batches(self) -> None:
-        """The graph scores a batch of N as it scores N batches of one: no batch size, and no other row, is drawn
-        into it."""  # fmt: skip
-        values = self.both()
-        batch = self.ask(self.signal, values)
-        self.close(f"export(): in a batch of {len(values)}, a score", batch, self.one_by_one(self.signal, values))
-
-    def prefix_at_full_length_equals_signal(self) -> None:
-        """The graph of running generations scores a whole one as the graph of finished ones does, and a part of one
-        as if it stayed at its newest cell, whatever stands beyond it. The online rule rests on it."""  # fmt: skip
-        run = self.run(lambda: prefix_graph(self.fitted, CELLS, LAYERS, None))
-        values = self.both()
-        whole = self.one_by_one(run, values, CELLS)
-        self.close(f"export(): at length {CELLS}, a score", whole, self.one_by_one(self.signal, values))
-        for length in (1, CELLS // 2, CELLS - 1):
-            cut = values.copy()
-            cut[:, length:] = np.nan
-            held = self.fitted.score(hold(values, np.full(len(values), length)))
-            self.close(f"export(): at length {length} of {CELLS}, a score", self.one_by_one(run, cut, length), held)
+    def other_shapes(self) -> None:
+        """Fitted on another number of cells or layers, a detector scores, draws and refuses as well. Operators choose
+        both, and one layer is what most have."""  # fmt: skip
+        for cells, layers in SHAPES:
+            case = _Checks(self.make, cells, layers)
+            for values in (case.values(1, 2), case.values(TEST, 2)):
+                case.is_scores(case.fitted.score(values), values)
+            case.graph_parity()
+            case.wrong_length_refused()
 
     def no_pickle(self) -> None:
         """The detector's module imports no pickle, joblib or the like, and allows none to be loaded. A guard that
@@ -221,3 +248,25 @@ class _Checks(DetectorCase):
             if found := sorted({name.partition(".")[0] for name in names} & PICKLES):
                 line = getattr(node, "lineno", 0)
                 self.fail(f"state(): {path}, line {line}, uses {found[0]}; keep what fit() learns as plain arrays")
+
+
+@contextmanager
+def _other_numbers() -> Iterator[None]:
+    """The global random numbers where nobody else would put them: a seed that was set before is noticed again."""
+    kept = np.random.get_state(), random.getstate()
+    np.random.seed(20_402)
+    random.seed(20_402)
+    try:
+        yield
+    finally:
+        np.random.set_state(kept[0])
+        random.setstate(kept[1])
+
+
+def _process() -> dict[str, str]:
+    """What is everybody's in this process."""
+    return {
+        "numpy's global random numbers": repr(np.random.get_state()),
+        "the random numbers of `random`": repr(random.getstate()),
+        "numpy's error settings": repr(np.geterr()),
+    }

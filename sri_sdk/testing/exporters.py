@@ -26,7 +26,7 @@ from sri_sdk.graph.builder import Graph, Value
 from sri_sdk.scoring.runtime import load, score_rows
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.testing._promises import Promises, listed
-from sri_sdk.testing.check import Check
+from sri_sdk.testing.check import Check, exits_are_failures
 from sri_sdk.testing.planted import CELLS, DIP, LAYERS, NotChecked, PlantedDetector, planted_anchors, planted_signals
 
 ALPHA = 0.05
@@ -37,6 +37,7 @@ MOST_FAILURES = 40
 Floats = NDArray[np.float32]
 
 
+@exits_are_failures()
 def exporter_checks(make: Callable[[], Exporter], known: Mapping[str, str] | None = None) -> list[Check]:
     """Every promise of an exporter.
 

@@ -10,7 +10,7 @@ from typing import get_args
 from sri_sdk.judge import Judge
 from sri_sdk.records import Outcome, Prompt
 from sri_sdk.testing._promises import PromisesPerItem, Words, listed
-from sri_sdk.testing.check import Check
+from sri_sdk.testing.check import Check, exits_are_failures
 
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
@@ -27,6 +27,7 @@ class JudgeCase:
     """Prompt, response, and what the judge must say of it; empty = that is not checked."""
 
 
+@exits_are_failures()
 def judge_checks(make: Callable[[], JudgeCase | Judge], known: Mapping[str, str] | None = None) -> list[Check]:
     """Every promise of a judge; what the case does not offer is not checked, and its check not listed.
 

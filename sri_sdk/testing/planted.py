@@ -50,14 +50,17 @@ def planted_anchors(seed: int = 0) -> Anchors:
     return Anchors(harmless, harmful, planted_fingerprint(), {"judge": "planted"})
 
 
-def planted_signals(count: int, seed: int, *, dip: float = 0.0) -> Signals:
-    """`count` generations [N, T, C] in both domains; `dip` is the depth of the planted attack, 0 = harmless."""
+def planted_signals(count: int, seed: int, *, dip: float = 0.0, at: float = 0.5) -> Signals:
+    """`count` generations [N, T, C] in both domains.
+
+    `dip` is the depth of the planted attack, in logits, 0 = harmless; `at` is where it is, from 0 to 1.
+    """
     rng = np.random.default_rng(seed)
     t = np.linspace(0, 1, CELLS)[:, None]
     level = 2 + 0.4 * rng.normal(size=(count, 1, 1)) + 0.3 * np.arange(LAYERS)
     wave = 0.4 * rng.normal(size=(count, 1, LAYERS)) * np.sin(4 * t)
     noise = 0.15 * rng.normal(size=(count, CELLS, LAYERS))
-    logit = (level + wave + noise - dip * np.exp(-(((t - 0.5) / 0.12) ** 2))).astype(np.float32)
+    logit = (level + wave + noise - dip * np.exp(-(((t - at) / 0.12) ** 2))).astype(np.float32)
     ids = tuple(f"planted-{seed}-{i}" for i in range(count))
     return Signals(ids, sigmoid(logit), logit, planted_fingerprint().to_dict())
 

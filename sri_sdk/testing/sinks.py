@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sri_sdk.records import Verdict
 from sri_sdk.sink import Sink
 from sri_sdk.testing._promises import Promises, listed
-from sri_sdk.testing.check import Check
+from sri_sdk.testing.check import Check, exits_are_failures
 
 COUNT = 50
 """Verdicts per check."""
@@ -30,6 +30,7 @@ class SinkCase:
     """Another sink whose endpoint is down; None = there is no such thing."""
 
 
+@exits_are_failures()
 def sink_checks(make: Callable[[], SinkCase | Sink], known: Mapping[str, str] | None = None) -> list[Check]:
     """Every promise of a sink; what the case does not offer is not checked, and its check not listed.
 

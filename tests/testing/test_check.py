@@ -52,5 +52,7 @@ def test_every_check_runs_whatever_the_others_say() -> None:
     assert [(x.name, x.state) for x in results] == [
         ("bad", "failed"), ("crash", "crashed"), ("good", "passed"), ("known", "known"),
     ]  # fmt: skip
-    assert [x.message for x in results] == ["Thing.score(): 3 of 4 wrong.", "KeyError: 'gone'", "", "not yet"]
+    assert [x.message for x in results] == [
+        "Thing.score(): 3 of 4 wrong.", "KeyError: 'gone' (raised in _crashes, test_check.py, line 18)", "", "not yet",
+    ]  # fmt: skip
     assert all(x.seconds >= 0 for x in results)
