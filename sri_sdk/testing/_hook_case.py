@@ -59,6 +59,10 @@ class Pass:
     """[B, L, D] output of the tapped module; None = it did not run."""
     failed: bool = False
     """Whether `plan` raised."""
+    input_ids: torch.Tensor | None = None
+    """[B, L] token ids as the pass began: a model may have written into its own since."""
+    written: tuple[str, ...] = ()
+    """Inputs of the pass that `plan` changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Observed:
     passes: list[Pass]
     view: RunView | None
     """What the hook was given and noted; None = plan() was never called."""
+    with_prompt: bool
+    """Whether the call returned the prompt before the response."""
 
     def lengths(self, hook: Hook) -> list[int]:
         """Tokens of each response up to the one that ended it, also where only the call named that one."""
@@ -104,7 +110,8 @@ def observe(
         raise ConformanceError(
             f"{subject(case)}: pass {first} (module `{module_name(case.hook)}`) failed: {run.failure}"
         )
-    return Observed(run, response(tokens, encoded), passes, passes[0].view if passes else None)
+    answer = response(tokens, encoded)
+    return Observed(run, answer, passes, passes[0].view if passes else None, answer.shape != tokens.shape)
 
 
 @contextmanager
@@ -113,13 +120,15 @@ def _recording(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
     inner, own = hook.plan, vars(hook).get("plan")
 
     def plan(call: ForwardCall, view: RunView) -> StepPlan | None:
-        passes.append(Pass(view))
+        passes.append(Pass(view, input_ids=call.input_ids.clone()))
+        given = _tensors(call)
         try:
             made = inner(call, view)
         except Exception:
             passes[-1].failed = True
             raise
         passes[-1].plan = made
+        passes[-1].written = tuple(name for name, (now, then) in given.items() if not torch.equal(now, then))
         passes[-1].active = None if made is None or made.active is None else made.active.clone()
         return made
 
@@ -144,6 +153,12 @@ def _recording(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
         vars(hook).pop("plan")
         if own is not None:
             vars(hook)["plan"] = own
+
+
+def _tensors(call: ForwardCall) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Inputs of a pass by name, each with a copy."""
+    given = {"input_ids": call.input_ids, **call.kwargs}
+    return {name: (value, value.clone()) for name, value in given.items() if isinstance(value, torch.Tensor)}
 
 
 def subject(case: HookCase) -> str:

@@ -15,7 +15,16 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.watch import watch
 from sri_sdk.errors import ConformanceError
 from sri_sdk.records import ForwardCall, RunView, StepPlan, Trace
-from sri_sdk.testing._hook_case import Generate, HookCase, alone, by_length, copy_of, module_name, subject
+from sri_sdk.testing._hook_case import (
+    Generate,
+    HookCase,
+    alone,
+    by_length,
+    copy_of,
+    module_name,
+    observe,
+    subject,
+)  # fmt: skip
 from sri_sdk.testing._hook_states import COMPANY, relative
 
 PATIENCE = 5.0
@@ -36,9 +45,15 @@ def fits_own_model(case: HookCase) -> None:
 
 
 def tokens_unchanged(case: HookCase, generate: Generate) -> None:
-    """Bit-identical token ids [B, L] with and without a watch."""
+    """Bit-identical token ids [B, L] with and without a watch, and inputs of a pass that plan() leaves alone."""
     free, again = (generate(copy_of(case.encoded)) for _ in range(2))
     _equal(case, free, again, "two runs without a watch differ; a case must give the same tokens each time")
+    for index, seen in enumerate(observe(case, generate, copy_of(case.encoded)).passes):
+        if seen.written:
+            raise ConformanceError(
+                f"{subject(case)}.plan(): changes {', '.join(f'`{name}`' for name in seen.written)} of pass {index} in "
+                "place. The model is about to read it: clone it first."
+            )
     with watch(case.hook.model, hook=case.hook):
         watched = generate(copy_of(case.encoded))
     _equal(case, free, watched, "a watch changes the tokens; plan() must touch neither inputs nor random numbers")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sri_sdk.errors import ConformanceError
+from sri_sdk.testing import _hook_canvas as canvas
 from sri_sdk.testing import _hook_cause as cause
 from sri_sdk.testing import _hook_count as count
 from sri_sdk.testing import _hook_life as life
@@ -50,9 +51,30 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         count.steps_counted,
     ),
     Promise(
+        "finished-text-is-no-step",
+        "A pass over the finished text, as commits and verifications are, counts for nobody, or is refused.",
+        canvas.finished_text_is_no_step,
+    ),
+    Promise(
         "rows-mapped",
         "The row that plan() says predicts a position does: a token planted there comes out there, proven by cause.",
         lambda case: cause.check_rows(case),
+    ),
+    Promise(
+        "shift-agrees",
+        "shift() and the shift of every plan are one number. Else samplers and the tap read different rows.",
+        canvas.shift_agrees,
+    ),
+    Promise(
+        "canvas-is-whole",
+        "Canvas, prompt and rows agree with the tokens that the call returned, and a committed position keeps its row.",
+        canvas.canvas_is_whole,
+    ),
+    Promise(
+        "committed-is-shown",
+        "`committed` names the positions at which the pass shows no mask, and mask_id() is the token of the others.",
+        canvas.committed_is_shown,
+        lambda case: case.hook.scheme == "masked",
     ),
     Promise(
         "phi-is-the-mean",
