@@ -43,6 +43,8 @@ class HookCase:
     unchecked."""
     unembedding: Callable[[], torch.Tensor] | None = None
     """-> [V, D] weight of the head; None = `get_output_embeddings().weight`, or `head.weight`."""
+    tokenizer: Any = None
+    """What `encode`, `tokens` and `decode` are tried with; None = the one that `load()` brings with default options."""
 
 
 @dataclass(slots=True)
@@ -59,6 +61,10 @@ class Pass:
     """[B, L, D] output of the tapped module; None = it did not run."""
     failed: bool = False
     """Whether `plan` raised."""
+    input_ids: torch.Tensor | None = None
+    """[B, L] token ids as the pass began: a model may have written into its own since."""
+    written: tuple[str, ...] = ()
+    """Inputs of the pass that `plan` changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Observed:
     passes: list[Pass]
     view: RunView | None
     """What the hook was given and noted; None = plan() was never called."""
+    with_prompt: bool
+    """Whether the call returned the prompt before the response."""
 
     def lengths(self, hook: Hook) -> list[int]:
         """Tokens of each response up to the one that ended it, also where only the call named that one."""
@@ -97,29 +105,33 @@ def observe(
     """
     encoded = case.encoded if encoded is None else encoded
     ids = [str(row) for row in range(len(encoded.input_ids))]
-    with _recording(case.hook, edit) as passes, watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
+    with recording(case.hook, edit) as passes, watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
         tokens = (generate or case.generate)(encoded)
     if run.failure is not None:
         first = next((index for index, seen in enumerate(passes) if seen.failed), len(passes) - 1)
         raise ConformanceError(
             f"{subject(case)}: pass {first} (module `{module_name(case.hook)}`) failed: {run.failure}"
         )
-    return Observed(run, response(tokens, encoded), passes, passes[0].view if passes else None)
+    answer = response(tokens, encoded)
+    return Observed(run, answer, passes, passes[0].view if passes else None, answer.shape != tokens.shape)
 
 
 @contextmanager
-def _recording(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
+def recording(hook: Hook, edit: Edit | None = None) -> Iterator[list[Pass]]:
+    """Records every pass that the tap plans inside the block."""
     passes: list[Pass] = []
     inner, own = hook.plan, vars(hook).get("plan")
 
     def plan(call: ForwardCall, view: RunView) -> StepPlan | None:
-        passes.append(Pass(view))
+        passes.append(Pass(view, input_ids=call.input_ids.clone()))
+        given = _tensors(call)
         try:
             made = inner(call, view)
         except Exception:
             passes[-1].failed = True
             raise
         passes[-1].plan = made
+        passes[-1].written = tuple(name for name, (now, then) in given.items() if not torch.equal(now, then))
         passes[-1].active = None if made is None or made.active is None else made.active.clone()
         return made
 
@@ -144,6 +156,12 @@ def _recording(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
         vars(hook).pop("plan")
         if own is not None:
             vars(hook)["plan"] = own
+
+
+def _tensors(call: ForwardCall) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Inputs of a pass by name, each with a copy."""
+    given = {"input_ids": call.input_ids, **call.kwargs}
+    return {name: (value, value.clone()) for name, value in given.items() if isinstance(value, torch.Tensor)}
 
 
 def subject(case: HookCase) -> str:
