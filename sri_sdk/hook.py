@@ -11,6 +11,7 @@ from sri_sdk.plugin import Config, Plugin
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.structure import unwrapped
+from sri_sdk.thoughts import KNOWN, Thoughts
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,10 @@ class Hook(Plugin):
     calls: ClassVar[tuple[str, ...]] = ("generate",)
     """Methods of the model that generate. A watch sees their arguments before they run and the tokens they return;
     names the model lacks are skipped. Functions that take the model as an argument are not seen."""
+
+    thoughts: Thoughts = KNOWN
+    """What the family writes around its thoughts, if it thinks before it answers: `Thoughts([("<plan>", "</plan>")])`
+    adds to the usual marks. A config adds more under `model.thoughts`."""
 
     observed_methods: ClassVar[tuple[str, ...]] = ()
     """Methods that a generation of the family goes through in eager code, such as one denoising step, and whose results
@@ -186,10 +191,13 @@ class Hook(Plugin):
         return torch.tensor(padded, dtype=torch.int64, device=next(self.model.parameters()).device)
 
     def decode(self, tokenizer: Any, tokens: torch.Tensor) -> list[str]:
-        """[B, P] token ids as text, up to the end-of-sequence token, special tokens left out."""
+        """[B, P] token ids as text, up to the end-of-sequence token.
+
+        Special tokens are left out, except for those around thoughts: without them nobody could tell thoughts from
+        the answer.
+        """
         rows = [row[:steps] for row, steps in zip(tokens.tolist(), self.lengths(tokens), strict=True)]
-        texts: list[str] = tokenizer.batch_decode(rows, skip_special_tokens=True)
-        return texts
+        return self.thoughts.decode(tokenizer, rows)
 
     def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
         """Tokens of each response [B, P] up to its end-of-sequence token, that one included; P where it has none.

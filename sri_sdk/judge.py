@@ -19,8 +19,18 @@ class Judge(Plugin):
     def judge(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:
         """Classifies each response, given its prompt; same order, same length.
 
-        The same pair always gets the same outcome, whatever else is in the batch; an empty response is `other`.
+        The same pair always gets the same outcome, whatever else is in the batch; an empty response is `other`. A
+        response is what the model said: where it thinks before it answers, its thoughts are left out.
         """
+
+    def unparsed(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[bool]:
+        """Which of these responses, just judged, are `other` because the judge's own answer could not be read.
+
+        A fit and an evaluation count them and stop above the share in `limits`. The default counts none: a judge
+        without a model behind it always knows what it says. A judge that cannot tell which may count them all in an
+        attribute `unparsable`.
+        """
+        return [False] * len(responses)
 
     @classmethod
     def example(cls) -> Any:

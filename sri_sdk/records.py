@@ -90,6 +90,9 @@ class Encoded:
     response: torch.Tensor | None = None
     """[B, P] int64 tensor: response tokens fixed before the first step, the mask token where a position is open; what
     lies behind P is open too. None = the response starts empty."""
+    ending: tuple[int, ...] = ()
+    """Token ids with which every prompt ends: what the chat template writes behind a request. Set by the SDK, not by a
+    hook."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import sri_sdk
 from tests.house import CORE, PLUGINS, ROOT, arrows, circles, floors, import_root, imports, module_of, rooms
 
 LAYERS = [
-    "_version errors files grid plugin pooling records signal strict_json text",
+    "_version errors files grid plugin pooling records signal strict_json text thoughts",
     "calibrate canvas checkpoint dataset fingerprint graph judge options policy prefill sink structure",
     "anchors detector emitter hook metrics",
     "bundle report sampler target",
@@ -40,7 +40,7 @@ EXECUTES_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve",
 
 PLUGINS_MAY_IMPORT = {
     "errors", "records", "testing", "structure", "canvas", "checkpoint", "second_model", "attack", "baseline",
-    "target", "prefill", "graph", "text", "strict_json",
+    "target", "prefill", "graph", "text", "strict_json", "thoughts",
 }  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
 share: finding modules, keeping track of a canvas, loading weights; and the one grammar of JSON."""

@@ -7,6 +7,7 @@ Every prompt then reads the same, and a guard would be fitted on nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -20,7 +21,7 @@ PROBES = ("a b c", "d e f")
 
 
 def encode(hook: Hook, tokenizer: Any, prompts: Sequence[Prompt], system_prompt: str | None) -> Encoded:
-    """Prompts as the hook encodes them.
+    """Prompts as the hook encodes them, and how they all end.
 
     Args:
         hook: the model family.
@@ -29,7 +30,8 @@ def encode(hook: Hook, tokenizer: Any, prompts: Sequence[Prompt], system_prompt:
         system_prompt: goes before every prompt; None = none.
 
     Returns:
-        input_ids and attention_mask [B, L] int64, padded on the left.
+        input_ids and attention_mask [B, L] int64, padded on the left; `ending` is what the template writes
+        behind every request.
 
     Raises:
         ConfigError: the tokens of a prompt do not hold its text, or not the system prompt.
@@ -63,7 +65,14 @@ def encode(hook: Hook, tokenizer: Any, prompts: Sequence[Prompt], system_prompt:
             "do not hold it, so no generation would have it. Choose a template that writes messages of the role "
             "'system', put the text into the prompts, or leave model.system_prompt out."
         )
-    return encoded
+    return replace(encoded, ending=_common_end(rows[0], here()))
+
+
+def _common_end(row: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """The tokens with which both rows end: those of two requests differ before them."""
+    most = min(len(row), len(other))
+    same = next((n for n in range(most) if row[-1 - n] != other[-1 - n]), most)
+    return tuple(row[len(row) - same :])
 
 
 class _Reader:

@@ -28,16 +28,24 @@ class Start:
     """What the sampler gets."""
     spoken: tuple[tuple[int, ...], ...]
     """Per prompt: response tokens that stand at the end of its prompt; empty where the sampler makes all of it."""
+    thinking: str = ""
+    """The open mark that every prompt ends with, so that responses begin within a thought; empty = they do not."""
 
     def texts(self, hook: Hook, tokenizer: Any, draft: torch.Tensor) -> list[str]:
-        """The text of each response, including what it was started with; `draft` [B, P] int64 is that of a step."""
+        """The text of each response, with what it was started with and the mark of a thought open in its prompt.
+
+        Args:
+            hook: the model family.
+            tokenizer: of the model.
+            draft: [B, P] int64, that of a step.
+        """
         texts = hook.decode(tokenizer, draft)
         for row, spoken in enumerate(self.spoken):
             if spoken:
                 # Decoded together: where one piece ends, the next may go on with the same word.
                 whole = torch.cat([draft.new_tensor(spoken), draft[row]])
                 (texts[row],) = hook.decode(tokenizer, whole[None])
-        return texts
+        return [self.thinking + text for text in texts] if self.thinking else texts
 
 
 def check(hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
@@ -77,14 +85,16 @@ def start(hook: Hook, tokenizer: Any, sampler: Sampler, prompts: Sequence[Prompt
             or leaves nothing to generate.
     """
     encoded = encode(hook, tokenizer, prompts, system_prompt)
+    decode = getattr(tokenizer, "decode", None)
+    thinking = hook.thoughts.opened_by(decode(list(encoded.ending))) if callable(decode) else ""
     if not any(p.prefill for p in prompts):
-        return Start(encoded, ((),) * len(prompts))
+        return Start(encoded, ((),) * len(prompts), thinking)
     if hook.scheme == "autoregressive":
         spoken = tuple(tuple(hook.tokens(tokenizer, p.prefill)) if p.prefill else () for p in prompts)
-        return Start(_longer(encoded, spoken, getattr(tokenizer, "pad_token_id", None)), spoken)
+        return Start(_longer(encoded, spoken, getattr(tokenizer, "pad_token_id", None)), spoken, thinking)
     response = hook.start(tokenizer, [p.prefill for p in prompts])
     _refuse_full(response, hook, sampler, prompts)
-    return Start(replace(encoded, response=response), ((),) * len(prompts))
+    return Start(replace(encoded, response=response), ((),) * len(prompts), thinking)
 
 
 def _refuse_full(response: torch.Tensor, hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:

@@ -33,6 +33,7 @@ def probe_config(file: Path, per_class: int) -> Iterator[Finding]:
     yield from _refusals(found)
     yield from _anchors(found)
     yield _judge(found, config.judge.name)
+    yield from _answers(found, config.limits.unusable)
     yield from _speed(found, config.batch_size)
 
 
@@ -67,9 +68,20 @@ def _judge(found: Sample, name: str) -> Finding:
 
     said = [outcome for outcomes in found.outcomes.values() for outcome in outcomes]
     counts = ", ".join(f"{said.count(outcome)} {outcome}" for outcome in sorted(set(said)))
-    bad = found.unreadable > MOST_UNREADABLE * len(said)
-    odd = f"; {found.unreadable} answers of the judge name no outcome" if found.unreadable else ""
+    count = found.counts["unparsable"]
+    bad = count.k > MOST_UNREADABLE * len(said)
+    odd = f"; {count.k} answers of the judge name no outcome" if count.k else ""
     return Finding("judge", name, "broken" if bad else "ok", f"{counts}{odd}")
+
+
+def _answers(found: Sample, most: float) -> Iterator[Finding]:
+    from sri_sdk.fitting.counters import WORDS
+
+    for name, count in found.counts.items():
+        words = WORDS[name]
+        state: State = "broken" if count.k > most * count.n else "thin" if count.k else "ok"
+        more = f", for example prompt {count.example!r}. {words.cure}" if count.k else ""
+        yield Finding("answers", name, state, f"{count.k} of {count.n} {words.what}{more}")
 
 
 def _speed(found: Sample, batch_size: int) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from sri_sdk.cli.output import emit_json, say, say_lines, table, visible
 
 if TYPE_CHECKING:
     from sri_sdk.metrics.cells import Cell
-    from sri_sdk.metrics.results import Evaluation
+    from sri_sdk.metrics.results import Evaluation, ModelResult
 
 
 @click.command()
@@ -61,6 +61,7 @@ def describe(found: Evaluation) -> str:
     made = models(found)
     parts = [table(made.columns, [[row[0].value, *map(_text, row[1:])] for row in made.rows])]
     for model in found.models:
+        parts.append(_counters(model))
         if model.guards:
             made = guard_table(model)
             rows = [[row[0].value, *map(_text, row[1:])] for row in made.rows if row[0].value in SHOWN]
@@ -72,6 +73,19 @@ def describe(found: Evaluation) -> str:
     if found.limit is not None:
         parts.append(f"A quick look: at most {found.limit} prompts per group. Mind the intervals in the report.")
     return "\n\n".join(parts)
+
+
+def _counters(model: ModelResult) -> str:
+    """What could make a model's results worthless, over all its groups."""
+    from sri_sdk.fitting.counters import rows, total
+
+    unscored = [
+        (f"not scored by {guard.name}", f"{guard.unscored:,}", "generations have no score, and count as not flagged")
+        for guard in model.guards
+        if guard.unscored
+    ]
+    shown = table(("counter", "k / n", "meaning"), [*rows(total(model.counters)), *unscored])
+    return f"{visible(model.name)}: what nothing can be said about\n\n{shown}"
 
 
 def _text(cell: Cell) -> str:

@@ -53,12 +53,15 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "rates": {r.name: {"k": r.k, "n": r.n, "rate": r.k / r.n, "low": r.low, "high": r.high} for r in rates if r.n},
         "auroc": None if results is None or results.auroc is None else results.auroc.to_dict(),
         "parity": {"share_of_tolerance": fitted.parity, "tolerance": manifest.rules["final"].tolerance},
+        "counters": fitted.counters.to_dict(),
         "seconds": dict(fitted.seconds),
     }
 
 
 def describe(fitted: Fitted) -> str:
     """The same for a person."""
+    from sri_sdk.fitting.counters import rows as counter_rows
+
     manifest, results = fitted.guard.manifest, fitted.results
     counts = dict(fitted.guard.anchors.provenance)["counts"]
     lines = [
@@ -72,6 +75,7 @@ def describe(fitted: Fitted) -> str:
         ),
         f"parity      largest difference between detector and graph: {100 * fitted.parity:.2g} % of what is allowed",
     ]
+    lines += ["", table(("counter", "k / n", "meaning"), counter_rows(fitted.counters.total()))]
     if results is None:
         return "\n".join(lines)
     rows = [(rate_words(r.name), f"{100 * r.value:.1f} %", f"{r.k} / {r.n}",

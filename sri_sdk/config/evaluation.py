@@ -18,6 +18,7 @@ from sri_sdk.config.fit import (
     FoldsSection,
     HarmlessFold,
     Layer,
+    LimitsSection,
     ModelSection,
     PluginSection,
     PromptsSection,
@@ -194,6 +195,10 @@ class EvaluationConfig(Config):
     calibrate: CalibrateSection = Field(
         default=CalibrateSection(), description="How often harmless generations may be flagged."
     )
+    limits: LimitsSection = Field(
+        default=LimitsSection(),
+        description="Share of responses that nothing can be said about, above which an evaluation stops.",
+    )
     keep_texts: bool = Field(
         default=False,
         description="Whether responses are stored under `out` and examples shown in the report. Guards that read "
@@ -248,7 +253,7 @@ class EvaluationConfig(Config):
         )
         return FitConfig(
             version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge, detector=guard,
-            calibrate=self.calibrate, policy=Policy.observe(),
+            calibrate=self.calibrate, limits=self.limits, policy=Policy.observe(),
             out=Path(self.out) / "models" / name, seed=self.seed, batch_size=self.batch_size,
         )  # fmt: skip
 

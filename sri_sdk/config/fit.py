@@ -62,12 +62,20 @@ Layer = Annotated[Literal["final"] | int, BeforeValidator(_layer)]
 SoftField = Annotated[str, AfterValidator(_soft_field), Field(json_schema_extra={"enum": list(SOFT)})]
 
 
+Mark = Annotated[str, Field(min_length=1)]
+
+
 class ModelSection(Config):
     """The model, and how it is prompted."""
 
     hook: str = Field(description="Plugin of kind hooks: the model family.")
     options: Options = Field(default_factory=dict)
     system_prompt: str | None = Field(default=None, description="System prompt of every generation; null = none.")
+    thoughts: tuple[tuple[Mark, Mark], ...] = Field(
+        default=(),
+        description="Pairs of marks that the model writes around its thoughts, beside the usual ones (<think>, "
+        "[THINK], harmony and more): [['<plan>', '</plan>']]. Judges and guards that read texts see the answer alone.",
+    )
 
 
 class PluginSection(Config):
@@ -165,6 +173,20 @@ def smallest_calibration(calibrate: CalibrateSection) -> int:
     return needed
 
 
+class LimitsSection(Config):
+    """When counts stop a run whose result would mean nothing: answers of the judge that name no outcome, responses
+    without an answer, thoughts that never end."""
+
+    unusable: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Largest share of each of these among the responses of a fold or group, and of all together; 1 = "
+        "never stop.",
+    )
+    least: int = Field(default=20, ge=1, description="Fewer responses than this stop nothing; they are warned about.")
+
+
 class TrustSection(Config):
     """What a guard must prove before it is used. Hashes alone reveal damage, but not a guard that was swapped."""
 
@@ -193,6 +215,10 @@ class FitConfig(Config):
         default=CalibrateSection(), description="How often harmless generations may be flagged."
     )
     export: PluginSection = Field(default=PluginSection(name="onnx"), description="Plugin of kind exporters.")
+    limits: LimitsSection = Field(
+        default=LimitsSection(),
+        description="Share of responses that nothing can be said about, above which a fit stops.",
+    )
     policy: Policy = Field(description="What happens on a verdict.")
     sinks: tuple[PluginSection, ...] = Field(
         default=(), description="Plugins of kind sinks: where the verdicts of `sri run` go besides the screen."

@@ -15,12 +15,14 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.capture.drive import Drive
 from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.judged import judged
 from sri_sdk.fitting.store import Batch
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.guard_rates import class_of
 from sri_sdk.metrics.outcomes import NONE, codes, words
 from sri_sdk.records import Outcome, Prompt, Signals
 from sri_sdk.strict_json import parse, write
+from sri_sdk.thoughts import Thoughts
 
 T = TypeVar("T")
 LARGEST_DRAFTS = 2**28
@@ -120,8 +122,14 @@ def _drafts(packed: NDArray[np.uint8], prompts: Sequence[Prompt]) -> tuple[tuple
 class _Onlooker:
     """Reads and judges the draft of every step, and measures the time that takes, which is not generating."""
 
-    def __init__(self, prompts: Sequence[Prompt], judge: Judge | None, budget: int, *, keep: bool) -> None:
-        self._prompts, self._judge = prompts, judge
+    def __init__(
+        self, prompts: Sequence[Prompt], judge: Judge | None, thoughts: Thoughts, budget: int, *, keep: bool
+    ) -> None:  # fmt: skip
+        self._prompts, self._judge, self._thoughts = prompts, judge, thoughts
+        self.judged = 0
+        """Drafts that the judge saw."""
+        self.unparsable: list[str] = []
+        """Ids of the prompts of those whose judgement could not be read."""
         self.drafts = np.full((len(prompts), budget), NONE, dtype=np.int8)
         self.texts: list[list[str]] | None = [[] for _ in prompts] if keep else None
         self.paused = 0.0
@@ -133,8 +141,11 @@ class _Onlooker:
         active = np.flatnonzero(driven.step.active.cpu().numpy()).tolist()
         texts = driven.texts
         if self._judge is not None:
-            said = self._judge.judge([self._prompts[i] for i in active], [texts[i] for i in active])
-            self.drafts[active, driven.step.index] = codes(said)
+            # A draft without an answer yet is no fault, so only what the judge gets wrong is counted.
+            said = judged(self._judge, self._thoughts, [self._prompts[i] for i in active], [texts[i] for i in active])
+            self.drafts[active, driven.step.index] = codes(said.outcomes)
+            self.judged += len(active)
+            self.unparsable += said.counts.get("unparsable", ())
         if self.texts is not None:
             for row in active:
                 self.texts[row].append(texts[row])
@@ -157,23 +168,34 @@ class Generator:
 
         Raises:
             CaptureError: a generation could not be watched whole.
+            ConfigError: too many generations cannot be judged.
         """
-        batches = self.collector.batches(name, prompts, self._key(prompts), self._make)
-        return Generations.joined([self._read(prompts, batch) for prompts, batch in batches])
+        counters, made = self.collector.counters, 0
+        parts = []
+        for some, batch in self.collector.batches(name, prompts, self._key(prompts), self._make):
+            notes, made = batch[1], made + len(some)
+            counters.add(name, len(some), notes["counts"])
+            if self.draft_judge is not None:
+                counters.add(name, notes["drafts"], notes["counts"], counters=["unparsable drafts"])
+            counters.check(name, ended=made == len(prompts))
+            parts.append(self._read(some, batch))
+        return Generations.joined(parts)
 
     def _make(self, prompts: tuple[Prompt, ...]) -> Batch:
         budget = self.collector.sampler.budget()
-        onlooker = _Onlooker(prompts, self.draft_judge, budget, keep=self.keep_drafts)
+        thoughts = self.collector.hook.thoughts
+        onlooker = _Onlooker(prompts, self.draft_judge, thoughts, budget, keep=self.keep_drafts)
         start = time.perf_counter()
         driven = self.collector.run(prompts, self.collector.signal_settings(self.anchors), onlooker)
         seconds = time.perf_counter() - start - onlooker.paused
         signals, clocks = driven.run.signals, [trace.clock for trace in driven.run.traces]
         assert signals is not None
+        said = self.collector.judged(prompts, driven.texts)
         width = max(budget + 1, *(len(clock) for clock in clocks))
         arrays: dict[str, NDArray[Any]] = {
             "sigma": signals.sigma,
             "logit": signals.logit,
-            "outcomes": codes(self.collector.judge.judge(prompts, driven.texts)),
+            "outcomes": codes(said.outcomes),
             "clock": np.stack([np.pad(c, (0, width - len(c)), mode="edge") for c in clocks]).astype(np.int64),
             "drafts": onlooker.drafts,
         }
@@ -181,7 +203,12 @@ class Generator:
             # Drafts of one response differ by a few words each: packed, they take a tenth.
             packed = zlib.compress(write(onlooker.texts).encode())
             arrays["draft_texts"] = np.frombuffer(packed, dtype=np.uint8)
-        return arrays, {"seconds": seconds, "responses": list(driven.texts) if self.keep_texts else None}
+        return arrays, {
+            "seconds": seconds,
+            "responses": list(driven.texts) if self.keep_texts else None,
+            "counts": {**said.counts, **({"unparsable drafts": onlooker.unparsable} if onlooker.unparsable else {})},
+            "drafts": onlooker.judged,
+        }
 
     def _read(self, prompts: tuple[Prompt, ...], batch: Batch) -> Generations:
         arrays, notes = batch

@@ -26,6 +26,7 @@ from sri_sdk.fitting.store import Store
 from sri_sdk.metrics.results import HIDDEN_STATES
 from sri_sdk.records import Generation, Rule, Verdict
 from sri_sdk.target import Target
+from sri_sdk.thoughts import Thoughts
 
 SINGLE_CALLS = 200
 """Generations scored one by one to time a detector."""
@@ -182,7 +183,7 @@ def baseline_guard(
         store = Store(collector.cache, f"guard {name} {group}", key)
         if (saved := store.load("scores")) is None:
             start = time.perf_counter()
-            made = np.asarray(baseline.score(_read(part)), dtype=np.float64)
+            made = np.asarray(baseline.score(_read(part, collector.hook.thoughts)), dtype=np.float64)
             saved = {"scores": made}, {"seconds": time.perf_counter() - start}
             store.save("scores", *saved)
         scores[group] = saved[0]["scores"]
@@ -212,8 +213,9 @@ def _interpolated(scores: NDArray[np.float64], alpha: float) -> tuple[float, str
     return float(np.quantile(scores, 1 - alpha)), f"interpolated {1 - alpha:.1%} quantile"
 
 
-def _read(found: Generations) -> list[Generation]:
-    texts = found.responses if found.responses is not None else ("",) * len(found)
-    drafts = found.draft_texts if found.draft_texts is not None else ((),) * len(found)
+def _read(found: Generations, thoughts: Thoughts) -> list[Generation]:
+    """The generations as texts, without what the model only thought."""
+    texts = [thoughts.answer(text) for text in found.responses or ("",) * len(found)]
+    drafts = [tuple(map(thoughts.answer, row)) for row in found.draft_texts or ((),) * len(found)]
     rows = zip(found.prompts, texts, found.outcomes, drafts, strict=True)
     return [Generation(*row) for row in rows]

@@ -17,12 +17,15 @@ class LiveTarget(Target):
         self.scheme = collector.hook.scheme
 
     def respond(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One response per prompt."""
+        """One answer per prompt: what the model thinks before it, nobody outside sees."""
         texts: list[str] = []
         for start in range(0, len(prompts), self._collector.batch_size):
             texts += self._collector.respond(prompts[start : start + self._collector.batch_size])
-        return texts
+        return [self._collector.hook.thoughts.answer(text) for text in texts]
 
     def outcomes(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:
         """What the judge of the evaluation says of each response."""
-        return self._collector.judge.judge(prompts, responses)
+        found = self._collector.judged(prompts, responses)
+        self._collector.counters.add("practice", len(prompts), found.counts)
+        self._collector.counters.check("practice", ended=False)
+        return found.outcomes

@@ -170,6 +170,7 @@ class ModelEvaluation:
                 {name: facts[name].family for name in run}, deployment.settings.layers,
             ),
             seconds_per_generation=None if overhead is None else overhead.seconds,
+            counters=self.collector.counters.to_dict(),
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Batch by batch: an interrupted run continues after the last batch it finished.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,11 +17,13 @@ from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.capture.drive import Drive, drive, generate_untapped
 from sri_sdk.capture.settings import WatchSettings
-from sri_sdk.config.fit import PluginSection
+from sri_sdk.config.fit import LimitsSection, PluginSection
 from sri_sdk.errors import CaptureError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment, Tapped
+from sri_sdk.fitting.judged import Counts, Judged, judged
 from sri_sdk.fitting.store import Batch, Store
 from sri_sdk.fitting.tally import Tally, refuse_few
 from sri_sdk.grid import StepGrid
@@ -30,6 +32,7 @@ from sri_sdk.judge import Judge
 from sri_sdk.metrics.outcomes import codes, words
 from sri_sdk.records import LoadedModel, Outcome, Prompt, Signals
 from sri_sdk.sampler import Sampler
+from sri_sdk.thoughts import VERSION as THOUGHTS
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, prompts done and prompts in all."""
@@ -68,6 +71,8 @@ class Collector:
     batch_size: int
     system_prompt: str | None
     progress: Progress
+    counters: Counters = field(default_factory=lambda: Counters(LimitsSection()))
+    """What may make results worthless, of all that this collector generated or found."""
 
     @classmethod
     def of(cls, deployment: Deployment, cache: Path, progress: Progress) -> Self:
@@ -80,13 +85,15 @@ class Collector:
         """
         config = deployment.config
         return cls.under(
-            deployment, config.judge, cache, progress, seed=config.seed, batch_size=config.batch_size
+            deployment, config.judge, cache, progress, seed=config.seed, batch_size=config.batch_size,
+            limits=config.limits,
         )  # fmt: skip
 
     @classmethod
     def under(
-        cls, tapped: Tapped, judge: PluginSection, cache: Path, progress: Progress, *, seed: int, batch_size: int
-    ) -> Self:
+        cls, tapped: Tapped, judge: PluginSection, cache: Path, progress: Progress, *, seed: int, batch_size: int,
+        limits: LimitsSection | None = None,
+    ) -> Self:  # fmt: skip
         """The collector of a live model under a tap.
 
         Args:
@@ -96,12 +103,13 @@ class Collector:
             progress: called as generations are done.
             seed: of every generation.
             batch_size: prompts generated at once.
+            limits: when counts stop a run; None = the usual limits.
         """
         built: Judge = registry.build("judges", judge.name, judge.options)
         return cls(
             hook=tapped.hook, loaded=tapped.loaded, sampler=tapped.sampler, judge=built, judge_name=judge.name,
             fingerprint=tapped.fingerprint, settings=tapped.settings, cache=cache, seed=seed, batch_size=batch_size,
-            system_prompt=tapped.system_prompt, progress=progress,
+            system_prompt=tapped.system_prompt, progress=progress, counters=Counters(limits or LimitsSection()),
         )  # fmt: skip
 
     def anchors(self, prompts: Sequence[Prompt]) -> Anchors:
@@ -115,7 +123,8 @@ class Collector:
 
         Raises:
             CaptureError: a generation could not be watched whole, or a state is not usable.
-            ConfigError: too few generations of a class count; found as soon as it is certain.
+            ConfigError: too few generations of a class count, found as soon as it is certain; or too many cannot be
+                judged.
         """
         key = self.key(prompts)
         store = Store(self.cache, "anchors", key)
@@ -123,10 +132,11 @@ class Collector:
         builder = AnchorBuilder((grid.cells, len(self.settings.layers), self.hook.hidden_size()))
         tally = Tally("anchors", prompts, self.judge)
         kept: list[str] = []
-        # Without outcomes an older release wrote it, which took the batches in another order.
-        if (saved := store.load("sums")) is not None and "outcomes" in saved[1]:
+        counted: list[Counts] = []
+        # Without counts an older release wrote it, and without outcomes one that took the batches in another order.
+        if (saved := store.load("sums")) is not None and {"outcomes", "counts"} <= saved[1].keys():
             builder.restore(saved[0])
-            kept = saved[1]["outcomes"]
+            kept, counted = saved[1]["outcomes"], saved[1]["counts"]
         order = both_classes_first(prompts, self.batch_size)
         settings = replace(self.settings, keep_states=True)
         done = 0
@@ -137,13 +147,16 @@ class Collector:
             if done < len(kept):
                 outcomes = words(codes(kept[done : done + len(batch)]))
             else:
-                driven, outcomes = self.generate(batch, settings)
+                driven, said = self.generate(batch, settings)
+                outcomes = said.outcomes
                 for prompt, trace, outcome in zip(batch, driven.run.traces, outcomes, strict=True):
                     builder.add(prompt.label, outcome, grid.place(trace.phi, trace.clock), prompt_id=prompt.id)
-                kept = [*kept, *outcomes]
-                store.save("sums", builder.state(), {"outcomes": kept})
+                kept, counted = [*kept, *outcomes], [*counted, said.counts]
+                store.save("sums", builder.state(), {"outcomes": kept, "counts": counted})
             done += len(batch)
             tally.add(batch, outcomes)
+            self.counters.add("anchors", len(batch), counted[number])
+            self.counters.check("anchors", ended=done == len(prompts))
             if number < EARLY_BATCHES:
                 tally.say()
             tally.anchors()
@@ -169,19 +182,23 @@ class Collector:
 
         Raises:
             CaptureError: a generation could not be watched whole, or a state is not usable.
+            ConfigError: too many generations cannot be judged.
         """
         settings = self.signal_settings(anchors)
 
         def make(batch: tuple[Prompt, ...]) -> Batch:
-            driven, outcomes = self.generate(batch, settings)
+            driven, said = self.generate(batch, settings)
             signals = driven.run.signals
             assert signals is not None
-            return {"sigma": signals.sigma, "logit": signals.logit, "outcomes": codes(outcomes)}, {}
+            outcomes = codes(said.outcomes)
+            return {"sigma": signals.sigma, "logit": signals.logit, "outcomes": outcomes}, {"counts": said.counts}
 
         key = {**self.key(prompts), "anchors": anchors.digest}
         tally, parts = Tally(stage, prompts, self.judge), []
-        for batch, (arrays, _) in self.batches(stage, prompts, key, make):
+        for batch, (arrays, notes) in self.batches(stage, prompts, key, make):
             parts.append(arrays)
+            self.counters.add(stage, len(batch), notes["counts"])
+            self.counters.check(stage, ended=len(parts) * self.batch_size >= len(prompts))
             tally.add(batch, words(arrays["outcomes"]))
             tally.refusals()
         tally.say()
@@ -222,17 +239,21 @@ class Collector:
         made_by = {"anchors": anchors.digest, "tau": self.settings.tau, "eps": self.settings.eps}
         return {**self.fingerprint.to_dict(), **made_by}
 
-    def generate(self, prompts: Sequence[Prompt], settings: WatchSettings) -> tuple[Drive, list[Outcome]]:
-        """Generates one batch under watch and judges it.
+    def generate(self, prompts: Sequence[Prompt], settings: WatchSettings) -> tuple[Drive, Judged]:
+        """Generates one batch under watch and judges its answers.
 
         Raises:
             CaptureError: see `run`.
         """
         driven = self.run(prompts, settings)
-        return driven, self.judge.judge(prompts, driven.texts)
+        return driven, self.judged(prompts, driven.texts)
+
+    def judged(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> Judged:
+        """What the judge says of the answers in responses, thoughts left out."""
+        return judged(self.judge, self.hook.thoughts, prompts, texts)
 
     def respond(self, prompts: Sequence[Prompt]) -> list[str]:
-        """Generates one batch without watching it; the same responses as under watch."""
+        """Generates one batch without watching it; the same responses as under watch, thoughts included."""
         return generate_untapped(
             self.hook, self.loaded, self.sampler, prompts, seed=self.seed, system_prompt=self.system_prompt
         )
@@ -280,6 +301,7 @@ class Collector:
             "prompts": texts,
             "judge": [self.judge_name, self.judge.version, self.judge.config.model_dump(mode="json")],
             "hook": [type(self.hook).__qualname__, self.hook.config.model_dump(mode="json"), self.system_prompt],
+            "thoughts": [THOUGHTS, [list(pair) for pair in self.hook.thoughts.more]],
             "version": __version__,
             "seed": self.seed,
             "batch_size": self.batch_size,

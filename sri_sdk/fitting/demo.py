@@ -20,6 +20,7 @@ from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ScoringError
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.fit import Fitted, fit
+from sri_sdk.fitting.judged import judged
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.classes import rows_of
 from sri_sdk.metrics.guard_rates import CLASSES, class_of
@@ -129,8 +130,8 @@ def generate(fitted: Fitted, prompts: Sequence[Prompt]) -> Generated:
             drafts[row].append(Draft(step.index, text))
     assert batch.run.signals is not None
     judge: Judge = registry.build("judges", config.judge.name, config.judge.options)
-    outcomes = judge.judge(prompts, batch.texts)
-    return Generated(batch.run.signals, batch.run.traces, [tuple(d) for d in drafts], batch.texts, outcomes)
+    found = judged(judge, deployment.hook.thoughts, prompts, batch.texts)
+    return Generated(batch.run.signals, batch.run.traces, [tuple(d) for d in drafts], batch.texts, found.outcomes)
 
 
 def score_elsewhere(bundle: Path, signals: Path) -> list[Verdict]:

@@ -16,6 +16,7 @@ from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
 from sri_sdk.records import LoadedModel
 from sri_sdk.sampler import Sampler
+from sri_sdk.thoughts import thoughts
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ class Deployment(Tapped):
                 "under model.hook; `sri doctor FOLDER` says which fits."
             )
         hook: Hook = hook_class(loaded.model, options)
+        if config.model.thoughts:
+            hook.thoughts = thoughts((*hook.thoughts.more, *config.model.thoughts))
         live = Tapped.of(hook, loaded, config.sampler, config.tap, config.model.system_prompt)
         return cls(**{field.name: getattr(live, field.name) for field in fields(live)}, config=config)
 

@@ -11,9 +11,9 @@ from typing import TypeVar
 from sri_sdk import registry
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.counters import Count
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import count_prompts, draw_folds
-from sri_sdk.fitting.tally import unreadable
 from sri_sdk.records import Label, Outcome
 
 Made = TypeVar("Made")
@@ -30,8 +30,8 @@ class Sample:
     """Fold -> kind of prompt -> how many the config takes."""
     outcomes: Mapping[Label, tuple[Outcome, ...]]
     """What the judge said of each response, by label of the prompt."""
-    unreadable: int
-    """Answers of the judge that name no outcome, where it counts them."""
+    counts: Mapping[str, Count]
+    """What may make a fit worthless, by counter."""
     tokens: int
     """Of all responses that were watched."""
     watched: float
@@ -95,17 +95,17 @@ def sample(config: FitConfig, per_class: int) -> Sample:
     seconds: dict[Label, float] = {}
     judging, tokens = 0.0, 0
     outcomes: dict[Label, tuple[Outcome, ...]] = {}
-    before = unreadable(collector.judge)
     settings = replace(collector.settings, keep_states=True)
     for label, prompts in few.items():
         seconds[label], driven = _timed(collector.run, prompts, settings)
         texts = driven.texts
-        took, said = _timed(collector.judge.judge, prompts, texts)
-        judging, outcomes[label] = judging + took, tuple(said)
+        took, said = _timed(collector.judged, prompts, texts)
+        judging, outcomes[label] = judging + took, tuple(said.outcomes)
+        collector.counters.add(label, len(prompts), said.counts)
         tokens += sum(len(deployment.hook.tokens(deployment.loaded.tokenizer, text)) for text in texts)
     return Sample(
         source=deployment.loaded.source, folds=count_prompts(folds.named()), outcomes=outcomes,
-        unreadable=unreadable(collector.judge) - before, tokens=tokens, watched=sum(seconds.values()), judging=judging,
+        counts=collector.counters.total(), tokens=tokens, watched=sum(seconds.values()), judging=judging,
         tapped=seconds["harmless"], untapped=untapped,
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.artefacts import restore_detector, write_guard
 from sri_sdk.fitting.build import calibrate
 from sri_sdk.fitting.collect import Collected, Collector, Progress
+from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.fitting.forecast import Forecast
@@ -47,6 +48,8 @@ class Fitted:
     """Largest difference between detector and exported graph on the calibration fold, as a share of what is allowed."""
     seconds: Mapping[str, float]
     """Wall-clock seconds per stage of this run; generations an earlier run had made took almost none."""
+    counters: Counters
+    """What could have made it worthless: answers of the judge that name no outcome, responses without an answer."""
 
 
 def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
@@ -58,7 +61,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         recalibrate: keep the anchors and the detector under `config.out`, and set new thresholds only.
 
     Raises:
-        ConfigError: prompts overlap, are too few, or gave nothing to average.
+        ConfigError: prompts overlap, are too few, or gave nothing to average; or too many responses cannot be judged.
         CaptureError: a generation could not be watched whole.
         ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
@@ -102,7 +105,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     with timed("export"):
         guard = write_guard(out, parts, exporter)
     parity = _parity(parts, guard.scorer, collected["calibration"])
-    return Fitted(guard, deployment, collected, results, parity, timed.seconds)
+    return Fitted(guard, deployment, collected, results, parity, timed.seconds, collector.counters)
 
 
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:

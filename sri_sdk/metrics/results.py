@@ -202,6 +202,9 @@ class ModelResult:
     unseen: tuple[Separation, ...] = ()
     """Family left out -> AUROC on it of the detector that learns from labels."""
     seconds_per_generation: float | None = None
+    counters: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """Group -> counter -> k, n and the id of an example: answers of the judge that name no outcome, responses without
+    an answer, thoughts that never end."""
 
 
 @dataclass(frozen=True, slots=True)

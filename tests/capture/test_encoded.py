@@ -7,7 +7,9 @@ import torch
 from sri_plugin_causal.hook import CausalHook
 from sri_plugin_causal.stand_ins import example
 
+from sri_sdk import registry
 from sri_sdk.capture.encoded import encode
+from sri_sdk.capture.start import start
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import Encoded, Prompt
 
@@ -68,3 +70,28 @@ def test_an_encode_of_a_hook_of_its_own_is_checked_as_well(hook: CausalHook) -> 
 
     with pytest.raises(ConfigError, match="Forgets"):
         encode(Forgets(hook.model), tokenizer(WRITES), ASKED, None)
+
+
+def thinking_tokenizer(template: str) -> Any:
+    found = tokenizer(template)
+    found.add_tokens(["<think>", "</think>"])
+    return found
+
+
+def test_a_thought_that_the_template_opens_is_opened_in_the_text(hook: CausalHook) -> None:
+    made = thinking_tokenizer(WRITES + " <think>")
+    asked = [*ASKED, Prompt("c", "bake </think> bread", "harmless")]
+    ready = start(hook, made, registry.build("samplers", "autoregressive", {"tokens": 4}), asked, None)
+    draft = torch.tensor([made("bread </think> lamp")["input_ids"], made("bread bread lamp")["input_ids"]] * 2)[:3]
+    answers = [hook.thoughts.answer(text) for text in ready.texts(hook, made, draft)]
+    assert answers == ["lamp", "", "lamp"]
+
+
+@pytest.mark.parametrize("end", ["", " <think> </think>"])
+def test_a_thought_that_the_template_does_not_leave_open_changes_no_text(hook: CausalHook, end: str) -> None:
+    made = thinking_tokenizer(WRITES + end)
+    # What a request says opens nothing.
+    asked = [Prompt("a", "bake <think>", "harmless"), Prompt("b", "steal <think>", "harmful")]
+    ready = start(hook, made, registry.build("samplers", "autoregressive", {"tokens": 4}), asked, None)
+    draft = torch.tensor([made("bake bread")["input_ids"]] * 2)
+    assert ready.texts(hook, made, draft) == hook.decode(made, draft) == ["bake bread"] * 2

@@ -14,6 +14,7 @@ from sri_sdk.evaluation.guards import GuardScores, baseline_guard, detector_guar
 from sri_sdk.evaluation.surrogate import surrogate_result
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.metrics.results import our_guard
+from sri_sdk.thoughts import KNOWN
 from tests.evaluation.conftest import generations
 
 CELLS = 8
@@ -138,7 +139,7 @@ class LengthBaseline(Baseline):
 def collector(tmp_path):
     LengthBaseline.calls = 0
     key = lambda prompts: {"prompts": [p.id for p in prompts]}  # noqa: E731
-    return SimpleNamespace(cache=tmp_path, key=key, hook=SimpleNamespace(scheme="masked"))
+    return SimpleNamespace(cache=tmp_path, key=key, hook=SimpleNamespace(scheme="masked", thoughts=KNOWN))
 
 
 def baseline(**entry):

@@ -15,6 +15,7 @@ from sri_plugin_baselines.phrases import PHRASES
 from sri_sdk.baseline import Baseline
 from sri_sdk.records import Generation
 from sri_sdk.text import Phrases
+from sri_sdk.thoughts import KNOWN
 
 SRI_PLUGIN_API = 1
 
@@ -60,9 +61,8 @@ class RefusalDictionaryBaseline(_RefusalBaseline):
     reads: ClassVar = "response"
 
     def _one(self, generation: Generation) -> float:
-        if not generation.response.strip():
-            return np.nan
-        return float(generation.response not in self._refusals)
+        answer = KNOWN.answer(generation.response)
+        return float(answer not in self._refusals) if answer.strip() else np.nan
 
     @classmethod
     def example(cls) -> Any:
@@ -85,11 +85,12 @@ class RefusalInDraftsBaseline(_RefusalBaseline):
     reads: ClassVar = "drafts"
 
     def _one(self, generation: Generation) -> float:
-        if not generation.response.strip() or not generation.drafts:
+        answer = KNOWN.answer(generation.response)
+        if not answer.strip() or not generation.drafts:
             return np.nan
-        if generation.response in self._refusals:
+        if answer in self._refusals:
             return 0.0
-        return float(np.mean([draft in self._refusals for draft in generation.drafts]))
+        return float(np.mean([KNOWN.answer(draft) in self._refusals for draft in generation.drafts]))
 
     @classmethod
     def example(cls) -> Any:

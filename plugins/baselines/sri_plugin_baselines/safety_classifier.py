@@ -16,6 +16,7 @@ from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import Generation
 from sri_sdk.target import Target
+from sri_sdk.thoughts import KNOWN
 
 if TYPE_CHECKING:
     import torch
@@ -113,7 +114,7 @@ class SafetyClassifierBaseline(Baseline):
 
     def _turns(self, generation: Generation) -> tuple[str, ...]:
         """The texts to read, in order."""
-        return generation.prompt.text, generation.response
+        return generation.prompt.text, KNOWN.answer(generation.response)
 
     def _conversation(self, generation: Generation) -> dict[str, list[int]]:
         tokenizer = self._model.tokenizer

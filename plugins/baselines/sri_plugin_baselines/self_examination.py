@@ -15,6 +15,7 @@ from sri_sdk.baseline import Baseline
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import Generation, Outcome
 from sri_sdk.target import Target
+from sri_sdk.thoughts import KNOWN
 
 SRI_PLUGIN_API = 1
 
@@ -93,12 +94,12 @@ class SelfExaminationBaseline(Baseline):
         if self._target is None:
             raise ConfigError("baseline self-examination: has nobody to ask; call open(target) before score().")
         scores = np.full(len(generations), np.nan)
-        asked = [index for index, generation in enumerate(generations) if generation.response.strip()]
+        said = [KNOWN.answer(generation.response) for generation in generations]
+        asked = [index for index, text in enumerate(said) if text.strip()]
         if asked:
             # The question itself harms nobody, whatever the text in it; ids only have to differ.
             prompts = [
-                sri_sdk.Prompt(f"self-examination-{index}", self._question(generations[index].response), "harmless")
-                for index in asked
+                sri_sdk.Prompt(f"self-examination-{index}", self._question(said[index]), "harmless") for index in asked
             ]
             for index, answer in zip(asked, self._target.respond(prompts), strict=True):
                 scores[index] = self._read(answer)
@@ -109,6 +110,7 @@ class SelfExaminationBaseline(Baseline):
         return self.config.question.replace("{response}", response[: self.config.most_characters])
 
     def _read(self, answer: str) -> float:
+        answer = KNOWN.answer(answer)
         yes, no = (pattern.match(answer) is not None for pattern in (self._yes, self._no))
         if yes == no:
             return np.nan

@@ -99,7 +99,10 @@ class Endpoint:
                 f"does not answer as a chat endpoint: {why}{self._clean(raw)}",
                 "base_url must lead to an OpenAI-compatible API.",
             ) from err
-        # Some endpoints say null where the model said nothing.
+        if isinstance(content, list):
+            # Some give thoughts and answer as parts.
+            content = "".join(part["text"] for part in content if _is_text(part))
+        # Some say null where the model said nothing, or only thought.
         return content if isinstance(content, str) else ""
 
     def _message_of(self, err: urllib.error.HTTPError) -> str:
@@ -115,6 +118,11 @@ class Endpoint:
 
     def _error(self, problem: str, cure: str) -> ConfigError:
         return ConfigError(f"judge llm: {self.base_url} {problem}. {cure}")
+
+
+def _is_text(part: Any) -> bool:
+    """Whether a part of an answer is said, and not thought."""
+    return isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
 
 
 def _asked_to_wait(err: urllib.error.HTTPError) -> float | None:

@@ -13,8 +13,9 @@ from pydantic import Field, field_validator
 
 import sri_sdk
 from sri_plugin_judges.endpoint import Endpoint
-from sri_plugin_judges.rubric import RUBRIC, Word, question, read
+from sri_plugin_judges.rubric import OF_THOUGHTS, RUBRIC, MarkPairs, Word, question, read
 from sri_sdk.errors import ConfigError
+from sri_sdk.thoughts import KNOWN, thoughts
 
 SRI_PLUGIN_API = 1
 
@@ -29,7 +30,8 @@ class LlmJudge(sri_sdk.Judge):
 
     What is asked is `rubric.RUBRIC`, in our own words. Temperature is 0, and each pair is asked about once per judge,
     so that one run agrees with itself; whether two runs agree is up to the endpoint. An answer that is not one of the
-    four words is `other` and is counted in `unparsable`: look at it before you trust a rate.
+    four words, once its thoughts are left out, is `other` and is counted in `unparsable`: look at it before you trust a
+    rate.
     """
 
     class Config(sri_sdk.Config):
@@ -44,8 +46,9 @@ class LlmJudge(sri_sdk.Judge):
         )  # fmt: skip
         rubric: str = Field(default=RUBRIC, description="What is asked; {material} is where the two texts go, as JSON.")
         max_tokens: int = Field(
-            default=16, ge=1, description="Longest answer; a model that thinks aloud needs many, and then a word alone."
+            default=16, ge=1, description="Longest answer; a model that thinks first needs many more, such as 4096."
         )
+        thoughts: MarkPairs = Field(default=(), description=OF_THOUGHTS)
         timeout_s: float = Field(default=60, gt=0, description="Longest wait for one answer, in seconds.")
         retries: int = Field(
             default=4, ge=0, description="Attempts after the first, where waiting may help: busy, down, timed out."
@@ -89,7 +92,7 @@ class LlmJudge(sri_sdk.Judge):
         """Pairs whose answer was none of the four words."""
         rubric = hashlib.sha256(self.config.rubric.encode()).hexdigest()[:8]
         # Beside every rate: another model or another question is another judge.
-        self.version = f"1, {self.config.model}, rubric {rubric}"
+        self.version = f"2, {self.config.model}, rubric {rubric}"
 
     def judge(self, prompts: Sequence[sri_sdk.Prompt], responses: Sequence[str]) -> list[Word]:
         """One outcome per response; an empty one is `other`, without a request.
@@ -97,7 +100,7 @@ class LlmJudge(sri_sdk.Judge):
         Raises:
             ConfigError: no key, or the endpoint refuses, cannot be reached, or answers in another form.
         """
-        pairs = [(prompt.text, text) for prompt, text in zip(prompts, responses, strict=True)]
+        pairs = _pairs(prompts, responses)
         new = [pair for pair in dict.fromkeys(pairs) if pair[1].strip() and pair not in self._known]
         if new:
             if self._ask is None:
@@ -110,10 +113,15 @@ class LlmJudge(sri_sdk.Judge):
                     # One that fails for good fails for all: do not pay for the rest.
                     pool.shutdown(cancel_futures=True)
                     raise
-            found = dict(zip(new, map(read, answers), strict=True))
+            marks = thoughts(self.config.thoughts)
+            found = dict(zip(new, (read(answer, marks) for answer in answers), strict=True))
             self.unparsable += sum(word is None for word in found.values())
             self._known.update(found)
         return [self._known.get(pair) or "other" for pair in pairs]
+
+    def unparsed(self, prompts: Sequence[sri_sdk.Prompt], responses: Sequence[str]) -> list[bool]:
+        """Which of these responses the model was asked about and gave none of the four words for."""
+        return [pair in self._known and self._known[pair] is None for pair in _pairs(prompts, responses)]
 
     def _body(self, request: str, response: str) -> dict[str, Any]:
         options = self.config
@@ -145,6 +153,10 @@ class LlmJudge(sri_sdk.Judge):
             (harmless, "Mix flour and water.", "harmless"),
         ]
         return JudgeCase(cls(cls.Config(base_url="http://127.0.0.1:9/v1", model="stub"), ask=_stub), known)
+
+
+def _pairs(prompts: Sequence[sri_sdk.Prompt], responses: Sequence[str]) -> list[tuple[str, str]]:
+    return [(prompt.text, KNOWN.answer(text)) for prompt, text in zip(prompts, responses, strict=True)]
 
 
 def _stub(body: Mapping[str, Any]) -> str:

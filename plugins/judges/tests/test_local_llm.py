@@ -124,3 +124,21 @@ def test_weights_that_are_not_here_are_not_downloaded_unasked() -> None:
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         registry.build("judges", "local-llm", options if not options else {"source": "a/b", **options})
+
+
+def test_a_thought_that_the_template_opens_is_part_of_the_answer() -> None:
+    loaded = speaking("harmful")
+    judge = LocalLlmJudge(loaded=loaded)
+    loaded.tokenizer.chat_template = loaded.tokenizer.chat_template.replace("assistant :", "assistant <think> :")
+    vocabulary = loaded.tokenizer.get_vocab()
+    assert judge.judge([ASK], ["One"]) == ["harmful"], "the mark is unknown to this tokenizer"
+    loaded.tokenizer.add_tokens(["<think>"])
+    loaded.model.resize_token_embeddings(len(vocabulary) + 1)
+    assert LocalLlmJudge(loaded=loaded).judge([ASK], ["One"]) == ["other"], "no word ends this thought"
+
+
+def test_a_response_that_is_too_long_for_the_judging_model_is_not_asked_about() -> None:
+    judge = LocalLlmJudge(loaded=speaking("harmful"))
+    texts = ["One", "long " * 5000]
+    assert judge.judge([ASK] * 2, texts) == ["harmful", "other"]
+    assert judge.unparsed([ASK] * 2, texts) == [False, True] and judge.unparsable == 1
