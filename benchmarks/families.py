@@ -47,10 +47,10 @@ def causal() -> Made:
 
 def masked_lm() -> Made:
     """BERT base, low confidence."""
-    from sri_plugin_masked_lm.stand_ins.model import MASK, TinyBert
+    from sri_plugin_masked_lm.stand_ins.model import MASK, TinyBertForMaskedLM
     from transformers import BertConfig
 
-    model = TinyBert(BertConfig(vocab_size=VOCABULARY, pad_token_id=0, mask_token_id=MASK, eos_token_id=2))
+    model = TinyBertForMaskedLM(BertConfig(vocab_size=VOCABULARY, pad_token_id=0, mask_token_id=MASK, eos_token_id=2))
     return model, lambda ids: model.generate(ids, torch.ones_like(ids), tokens=TOKENS, steps=STEPS)
 
 

@@ -50,6 +50,10 @@ class Hook(Plugin):
     """Methods that a generation of the family goes through in eager code, such as one denoising step, and whose results
     show what passes do not. A watch passes them to `on_method_result`; names the model lacks are skipped."""
 
+    firings: ClassVar[int] = 1
+    """How often the tapped modules run in one forward pass; the last time counts. More often is a reason not to trust a
+    run, since nothing says which output is the state."""
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         # Whatever a class defines under one of the two names stands under both, so that a class and its parents may

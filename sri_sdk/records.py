@@ -63,6 +63,9 @@ class Match:
 
     ok: bool
     why: str
+    if_named: bool = False
+    """Not `ok` by itself, but worth a try where the user names the hook: a subclass with methods of its own, say. What
+    runs is then judged as everywhere."""
 
 
 Fit = Match
@@ -131,6 +134,18 @@ class RunView:
     The hook counts them where it can, and coverage is measured against them. None = not counted."""
     memory: dict[str, Any] = field(default_factory=dict)
     """The hook's own notes, from one forward to the next (prompt length, rows that have ended)."""
+    reading: torch.Tensor | None = None
+    """[B, L] int64 tensor: the finished text that this pass shows; `reads` sets it."""
+
+    def reads(self, input_ids: torch.Tensor) -> None:
+        """For a `plan` that returns None because nothing is left to fill, and somebody only reads the finished text.
+
+        Where the text changes afterwards it was not finished: the run is then not trusted, since steps were missed.
+
+        Args:
+            input_ids: [B, L] int64 tensor, of this pass.
+        """
+        self.reading = input_ids
 
 
 @dataclass(frozen=True, slots=True)

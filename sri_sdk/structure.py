@@ -8,10 +8,12 @@ A hook for many architectures has a table of `ModulePaths`, one row for each way
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sri_sdk.errors import SriError
+from sri_sdk.records import Match
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +35,60 @@ def unwrapped(model: Any) -> Any:
 
 
 def class_names(model: Any) -> tuple[str, ...]:
-    """Names of the unwrapped model's class and its bases, nearest first; a subclass of a family still is one."""
+    """Names of the unwrapped model's class and its bases, nearest first.
+
+    A name among the bases says nothing about how the model generates: ask `not_of_family`.
+    """
     return tuple(kind.__name__ for kind in type(unwrapped(model)).__mro__)
+
+
+def not_of_family(
+    model: Any, classes: Sequence[str] | Callable[[str], bool], methods: Iterable[str] = (), *, looked: str = ""
+) -> Match | None:
+    """For `fits`: why a model's class is not of the family; None = it is, or a subclass that generates as its base.
+
+        def fits(cls, model):
+            if stranger := not_of_family(model, CLASSES, cls.calls):
+                return stranger
+
+    A subclass with a method of its own among `methods` generates in a way that the hook was not written for. It is left
+    to users who name the hook. What a class with the family's own name does is judged by what runs.
+
+    Args:
+        model: the model, wrapped or not.
+        classes: names of the family's classes, or whether a name is one.
+        methods: what the family's generation is made of beside `forward`, such as `Hook.calls`.
+        looked: for the message, what the hook looks for; empty = the names.
+    """
+    inner = unwrapped(model)
+    kinds, found = type(inner).__mro__, type(inner).__name__
+    named = classes if callable(classes) else classes.__contains__
+    base = next((i for i, kind in enumerate(kinds) if named(kind.__name__)), None)
+    if base is None:
+        wanted = looked or f"class {' or '.join(classes)}"  # type: ignore[arg-type]  # a test of names has a text
+        return Match(False, f"looked for {wanted}, found {found}")
+    loop = dict.fromkeys(("forward", "__call__", *methods))
+    own = [f"{kind.__name__}.{name}" for kind in kinds[:base] for name in loop if name in vars(kind)]
+    if _is_replaced(inner, "forward"):
+        own.append("forward, set on the object")
+    if not own:
+        return None
+    descent = f"class {found} inherits from {kinds[base].__name__}" if base else f"class {found}"
+    return Match(
+        False, f"{descent}, but has its own {', '.join(own)}: its passes may mean something else. Write a hook for it, "
+        "or name this one if they mean the same; what runs is then checked as always",
+        if_named=True,
+    )  # fmt: skip
+
+
+def _is_replaced(model: Any, name: str) -> bool:
+    """Whether a method of this object is another than its class's; what accelerate or a compiler wraps is the same."""
+    found = vars(model).get(name) if hasattr(model, "__dict__") else None
+    if found is None:
+        return False
+    inner = inspect.unwrap(found)
+    inner = getattr(inner, "__func__", inner)
+    return not any(inspect.unwrap(vars(kind)[name]) is inner for kind in type(model).__mro__ if name in vars(kind))
 
 
 def submodule(model: Any, path: str) -> torch.nn.Module | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
+from sri_sdk.errors import SriError
 from sri_sdk.records import PADDING, RunView, StepPlan
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Canvas:
         self.committed = torch.zeros(self.requests, size or 0, dtype=torch.bool, device=starts.device)
         self._mask_id = mask_id
         self._reopens = reopens
+        self._width: int | None = None
         self._prompt: torch.Tensor | None = None
         self._moved: torch.Tensor | None = None
         self._places: tuple[tuple[int, int], torch.Tensor] | None = None
@@ -150,6 +152,7 @@ class Canvas:
 
         ids = input_ids[: self.requests]
         if positions is None:
+            self._refuse_other_width(first, ids.shape[1])
             positions = self._plain_positions(first, ids.shape[1])
             if self.start is not None and self.size is not None and first <= self.start:
                 begin = self.start - first
@@ -202,6 +205,21 @@ class Canvas:
             active=~self.committed.all(1) if active is None else active,
             span=self._span(first, input_ids.shape[1], shift) if plain else None, canvas=self.size,
         )  # fmt: skip
+
+    def _refuse_other_width(self, first: int, length: int) -> None:
+        """Where every pass shows all columns from the first on, another number of them moves what stands in them.
+
+        Raises:
+            SriError: tokens were inserted or deleted, or this is another generation.
+        """
+        if first or self.size is None or self._reopens or (self.start is not None and length <= self.start):
+            return
+        if self._width not in (None, length):
+            raise SriError(
+                f"a pass of {length} tokens after passes of {self._width}: a loop that inserts and deletes tokens "
+                "cannot be watched, nor can two generations at a time"
+            )
+        self._width = length
 
     def _compare(self, prompt: torch.Tensor, committed: torch.Tensor) -> None:
         """Notes, on the device, whether a pass belongs to another generation: other prompts, or all open again.

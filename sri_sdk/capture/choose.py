@@ -20,7 +20,8 @@ _chosen: WeakKeyDictionary[Any, tuple[str, type[Hook]]] = WeakKeyDictionary()
 def choose_hook(model: Any, name: str | None = None) -> Hook:
     """The hook of a model: the named one, or the only installed one that fits.
 
-    A hook that cannot even be asked, because importing it fails, is named in the log and left out.
+    A hook that cannot even be asked, because importing it fails, is named in the log and left out. A named one also
+    gets a subclass that it would not take by itself (`Match.if_named`).
 
     Raises:
         ModelMismatch: the named hook does not fit, or none does, or several do; says what each looked for.
@@ -28,11 +29,13 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
     """
     if name is not None:
         hook_class, fit = ask(name, model)
-        if not fit.ok:
+        if not (fit.ok or fit.if_named):
             raise ModelMismatch(
                 f"hook {name!r} does not fit {type(model).__name__}: {fit.why}. "
                 "Leave `hook` out to let the SDK choose, or see `sri plugins list --kind hooks`."
             )
+        if not fit.ok:
+            log.warning("hook %r is used because it was named: %s", name, fit.why)
         return _built(name, hook_class, model)
     if model in _chosen:
         name, hook_class = _chosen[model]
@@ -49,6 +52,11 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
             f"{type(model).__name__}: hooks {', '.join(fitting)} all fit. Name one: watch(model, hook={fitting[0]!r})."
         )
     whys = {**{n: fit.why for n, (_, fit) in fits.items()}, **{n: f"cannot be asked ({e})" for n, e in broken.items()}}
+    if near := sorted(n for n, (_, fit) in fits.items() if fit.if_named):
+        raise ModelMismatch(
+            f"{type(model).__name__}: no installed hook fits by itself. {near[0]}: {whys[near[0]]}: "
+            f"watch(model, hook={near[0]!r})."
+        )
     looked = "; ".join(f"{n}: {why}" for n, why in sorted(whys.items()))
     raise ModelMismatch(
         f"{type(model).__name__}: no installed hook fits ({looked or 'none is installed'}). "

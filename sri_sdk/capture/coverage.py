@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sri_sdk.capture.conclude import INCOMPLETE, ROWS_DIFFER, SILENT, Coverage
+from sri_sdk.capture.conclude import INCOMPLETE, ROWS_DIFFER, SILENT, UNEXPLAINED, Coverage
 from sri_sdk.capture.recorder import to_host
 from sri_sdk.hook import Hook
 from sri_sdk.records import PADDING, RunView, StepPlan
@@ -41,6 +41,7 @@ class CoverageTracker:
         self._lengths: tuple[int, ...] | None = None
         self._cut: tuple[bool, ...] = ()
         self._reported_passes: int | None = None
+        self._read = FinishedText()
 
     @property
     def end_reported(self) -> bool:
@@ -66,6 +67,17 @@ class CoverageTracker:
         self._last = plan
         self._shapes.setdefault(plan.positions.shape[1], plan)
 
+    def shown(self, input_ids: torch.Tensor, plan: StepPlan | None) -> None:
+        """Takes the tokens [B, L] int64 of any pass, and its plan: those that are no step must be explained."""
+        if self._first is None or self._hook.scheme != "masked" or self.end_reported:
+            return  # What comes before the first step, or behind the last one, is none of this generation.
+        if self._view.reading is not None:
+            self._read.shown(input_ids, finished=True)
+        elif plan is not None and plan.active is not None:
+            self._read.shown(input_ids, finished=~plan.active.any())
+        else:
+            self._read.shown(input_ids, finished=False)
+
     def returned(self, tokens: torch.Tensor, passes: int | None) -> str | None:
         """What the watched call returned; see `Run.returned`.
 
@@ -81,6 +93,7 @@ class CoverageTracker:
         if len(tokens) != self._view.requests:
             return ROWS_DIFFER
         self._reported_passes = passes
+        self._read.returned(tokens, self._width)
         self._lengths = tuple(self._hook.lengths(tokens[:, self._prompt_of(tokens) :], self._view))
         if self._hook.scheme == "autoregressive":
             self.expected = self._lengths
@@ -105,6 +118,10 @@ class CoverageTracker:
         if self.forward_calls <= self._view.forwards:
             return None
         return INCOMPLETE if self._view.forwards else SILENT
+
+    def unexplained_passes(self) -> str | None:
+        """A reason if a pass went over finished text, and nothing shows that the text was finished."""
+        return UNEXPLAINED if self._read.doubtful() else None
 
     def width_of_canvas(self) -> int:
         """Response positions of the last pass, as far as it tells; at least 1."""
@@ -133,6 +150,7 @@ class CoverageTracker:
     def forget(self) -> None:
         """Lets go of tensors: whoever keeps a run keeps its results, not the model's last passes."""
         self.seen, self._prompt, self._first, self._last, self._shapes = [], None, None, None, {}
+        self._read = FinishedText()
 
     def _ends(self, idle: Sequence[bool]) -> tuple[bool, ...]:
         """Per request: whether its end was seen, where nobody knows how many steps there should be.
@@ -157,6 +175,48 @@ class CoverageTracker:
         assert self._last is not None and self._first is not None
         last = reach(self._last)
         return any(reach(plan) != last for plan in (self._first, *self._shapes.values()))
+
+
+class FinishedText:
+    """Passes over text without a hole: a caller that reads it, or a loop that goes on by other means.
+
+    Such a pass is no step of a masked family, so a loop that edits finished text would lose steps in silence. It is
+    explained once the text is seen again as it was: in the next such pass, or in what the call returned. Nothing waits
+    for the device before the end.
+    """
+
+    def __init__(self) -> None:
+        self._text: torch.Tensor | None = None
+        self._finished: torch.Tensor | bool = False
+        self._seen_again: torch.Tensor | bool = False
+        self._changed: torch.Tensor | bool = False
+
+    def shown(self, input_ids: torch.Tensor, *, finished: torch.Tensor | bool) -> None:
+        """Takes the tokens [B, L] int64 of a pass, and whether ([] bool tensor) it had nothing left to fill."""
+        if self._finished is not False and self._text is not None:
+            same = input_ids.shape == self._text.shape and (input_ids == self._text).all()
+            self._changed = self._changed | (self._finished & _not(same))
+            self._seen_again = self._finished & same & finished
+        # A copy: samplers write into their canvas.
+        self._text, self._finished = (None if finished is False else input_ids.clone()), finished
+
+    def returned(self, tokens: torch.Tensor, prompt: int) -> None:
+        """Takes what the call returned, [R, L] int64, with or without the `prompt` columns in front."""
+        if self._finished is False or self._text is None:
+            return
+        text, length = self._text[: len(tokens)], tokens.shape[1]
+        tokens = tokens.to(text.device)
+        places = (text[:, -length:], text[:, prompt : prompt + length])
+        self._seen_again = any(place.shape == tokens.shape and torch.equal(place, tokens) for place in places)
+        self._changed = self._changed | (self._finished & (not self._seen_again))
+
+    def doubtful(self) -> bool:
+        """Whether a text changed after it was called finished, or was never seen again."""
+        return bool(self._changed) or bool(self._finished & _not(self._seen_again))
+
+
+def _not(flag: torch.Tensor | bool) -> torch.Tensor | bool:
+    return ~flag if isinstance(flag, torch.Tensor) else not flag
 
 
 def reach(plan: StepPlan) -> list[int]:

@@ -16,6 +16,7 @@ from sri_sdk.capture.conclude import (
     INTERRUPTED,
     SCORER_FAILED,
     SILENT,
+    TWICE,
     Coverage,
     conclude_signals,
     conclude_trace,
@@ -62,6 +63,8 @@ class Run:
         self._plan: StepPlan | None = None
         self._kwargs: Mapping[str, Any] = {}
         self._states: dict[str | int, torch.Tensor] = {}
+        self._fired: dict[str | int, int] = {}
+        self._pooled = False
         self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
         self._calling: int | None = None
@@ -125,7 +128,8 @@ class Run:
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
-        self._kwargs = kwargs
+        # A pass that then goes around the embedding is missing, not the last one's second.
+        self._kwargs, self._pooled = kwargs, False
 
     def begin(self, input_ids: Any) -> None:
         """The embedding ran: a forward pass has begun, and the commits of the step before are known.
@@ -153,10 +157,12 @@ class Run:
     def _begin(self, input_ids: torch.Tensor) -> None:
         if self._plan is not None:
             self.fail(SILENT)
-        self._plan, self._states = None, {}
+        self._plan, self._states, self._fired, self._pooled = None, {}, {}, False
         call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
         self._view.forwards += 1
+        self._view.reading = None
         plan = self._hook.plan(call, self._view)
+        self._coverage.shown(input_ids, plan)
         if plan is None:
             return
         self._start(plan, input_ids)
@@ -167,11 +173,18 @@ class Run:
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
-        if self._plan is None or self._finished:
+        if self._finished:
             return
+        if self._plan is None:
+            if self._pooled:
+                self.fail(TWICE)
+            return
+        fired = self._fired[layer] = self._fired.get(layer, 0) + 1
+        if fired > self._hook.firings:
+            self.fail(TWICE)
         # Some blocks return (states, cache), some norms (states, residual): the states come first.
         self._states[layer] = output[0] if isinstance(output, tuple) else output
-        if layer != "final":
+        if layer != "final" or fired < self._hook.firings:
             return
         if any(name not in self._states for name in self.layers):
             # A block ran without its hook firing: the model was compiled before this block was asked for.
@@ -179,7 +192,7 @@ class Run:
             self.fail(SILENT)
             return
         try:
-            plan, self._plan = self._plan, None
+            plan, self._plan, self._pooled = self._plan, None, True
             self._pooler.add([self._states[name].detach() for name in self.layers], plan)
             self._coverage.seen.append(plan.active)
         except KeyboardInterrupt:
@@ -290,10 +303,20 @@ class Run:
         except BaseException as err:
             self._isolate(err)
 
-    def count_forward_call(self) -> None:
-        """Counts a call of the model's own forward, whether or not the tap sees the pass."""
+    def enter_forward_call(self) -> int:
+        """Counts a call of the model's own forward, whether or not the tap sees the pass.
+
+        Returns:
+            Steps so far, for `leave_forward_call`.
+        """
         if not self._finished:
             self._coverage.forward_calls += 1
+        return self._view.steps
+
+    def leave_forward_call(self, before: int) -> None:
+        """The model's own forward returns; it began after `before` steps. One pass is at most one step."""
+        if not self._finished and self._view.steps > before + 1:
+            self.fail(TWICE)
 
     def count_unowned(self, passes: int) -> None:
         """Notes how many passes of this model ran meanwhile that belong to no run."""
@@ -353,8 +376,9 @@ class Run:
         """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
         if self._plan is not None:
             self.fail(SILENT)
-        if (reason := self._coverage.missed_passes()) is not None:
-            self.fail(reason)
+        for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
+            if reason is not None:
+                self.fail(reason)
         if self._calling is not None:
             # The block ends while the generation goes on, as in another thread.
             self.fail(INTERRUPTED)

@@ -159,9 +159,12 @@ class Tap:
 
     def _around_forward(self, _name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Counts one forward pass as the generation calls it, so that a pass the tap did not see is noticed."""
-        if (run := self.owner()) is not None:
-            run.count_forward_call()
-        return original(*args, **kwargs)
+        if (run := self.owner()) is None:
+            return original(*args, **kwargs)
+        before = run.enter_forward_call()
+        result = original(*args, **kwargs)
+        run.leave_forward_call(before)
+        return result
 
     def _after_method(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One step of a generation, as its own loop takes it: the hook gets its result."""

@@ -176,11 +176,14 @@ def probe_model(source: str, hook_name: str | None) -> Iterator[Finding]:
     loaded = doctor_probe.load_model(source)
     yield Finding("model", source, "ok", f"{type(loaded.model).__name__}: {loaded.source}")
     fits = doctor_probe.candidates(loaded.model, hook_name)
-    fitting = [name for name, fit in fits.items() if fit.ok]
+    fitting = [name for name, fit in fits.items() if fit.ok or (fit.if_named and name == hook_name)]
+    near = [name for name, fit in fits.items() if fit.if_named]
     for name, fit in fits.items():
         yield Finding("hook", name, "ok" if fit.ok else "no", f"{'fits' if fit.ok else 'does not fit'}: {fit.why}")
     if len(fitting) != 1:
         several = f"{', '.join(fitting)} all fit. Name one with --hook {fitting[0]}" if fitting else ""
+        if near and not fitting:
+            several = f"no hook fits by itself. If {near[0]} is what you want, name it: --hook {near[0]}"
         cure = (
             several or "no hook fits. Install the plugin of this family, or write one: sri plugins new NAME --kind hook"
         )

@@ -82,7 +82,7 @@ class Deployment(Tapped):
         options = hook_class.Config(**config.model.options)
         loaded = loaded or hook_class.load(options)
         fit = hook_class.fits(loaded.model)
-        if not fit.ok:
+        if not (fit.ok or fit.if_named):
             raise ModelMismatch(
                 f"hook {config.model.hook!r} does not fit {loaded.source}: {fit.why}. Name the hook of its family "
                 "under model.hook; `sri doctor FOLDER` says which fits."

@@ -11,7 +11,7 @@ from sri_plugin_block.aligned import DRIVEN, Aligned
 from sri_sdk.canvas import Canvas, block_in_work
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, Match, RunView, StepPlan
-from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
+from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -37,13 +37,13 @@ class BlockHook(sri_sdk.Hook):
     @classmethod
     def fits(cls, model: Any) -> Match:
         """By class name and structure."""
-        names = class_names(model)
-        if not set(cls.CLASSES) & set(names):
-            return Match(False, f"looked for class {' or '.join(cls.CLASSES)}, found {names[0]}")
+        stranger, name = not_of_family(model, cls.CLASSES, cls.calls), type(unwrapped(model)).__name__
+        if stranger is not None and not stranger.if_named:
+            return stranger
         missing = missing_paths(model, PARTS)
         if missing:
-            return Match(False, f"a {names[0]} without {', '.join(missing)}")
-        return Match(True, f"class {names[0]}, final norm at model.norm")
+            return Match(False, f"a {name} without {', '.join(missing)}")
+        return stranger or Match(True, f"class {name}, final norm at model.norm")
 
     def final_norm(self) -> torch.nn.Module:
         """The norm before the head."""
@@ -90,7 +90,8 @@ class BlockHook(sri_sdk.Hook):
         open_ = (ids == mask) & (positions >= 0)
         active = open_.any(1)
         if not bool(active.any()):
-            return None  # Somebody reads a finished text.
+            run.reads(ids)
+            return None
         first = block_in_work(open_, block)
         # Rows that predict the block's positions, but for its first where it is known: a cached pass has no row for it.
         begin = torch.where(open_.gather(1, first), first - self.shift(), first)

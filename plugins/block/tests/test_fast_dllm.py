@@ -140,7 +140,10 @@ def test_a_call_that_continues_an_earlier_one_is_refused() -> None:
             raise AssertionError("must not run")
 
     model = build(Continued, FastConfig(), 0)
-    with pytest.raises(ConfigError, match="continues an earlier call"), sri_sdk.watch(model):
+    with (
+        pytest.raises(ConfigError, match="continues an earlier call"),
+        sri_sdk.watch(model, hook="fast-dllm-v2"),
+    ):
         model.generate(torch.ones(1, 3).long(), 8, past_key_values=object())
 
 

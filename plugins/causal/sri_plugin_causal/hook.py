@@ -28,6 +28,9 @@ SRI_PLUGIN_API = 1
 OF_OTHERS = ("A2D", "BD3LM", "Dream", "Fast_dLLM", "LLaDA", "MMada", "RND1", "SDAR", "WeDLM")
 """Beginnings of class names of diffusion families, some of which inherit from a causal model."""
 
+LOOP = ("generate", "_sample", "_prefill")
+"""Methods of transformers that make the passes of a generation."""
+
 
 class CausalHook(sri_sdk.Hook):
     """The prompt's pass is the first step, since its last row predicts the first token; then one token per pass."""
@@ -212,10 +215,13 @@ def _not_causal(model: Any) -> str:
     other = next((name for name in names if name.startswith(OF_OTHERS)), None)
     if other is not None:
         return f"{other} is a diffusion family's class"
-    home = next(kind.__name__ for kind in type(inner).__mro__ if "generate" in vars(kind))
-    bound = inspect.unwrap(vars(inner).get("generate", type(inner).generate))
-    if home != "GenerationMixin" or not getattr(bound, "__qualname__", "").startswith("GenerationMixin."):
-        return f"it has a `generate` of its own (of {home}), not that of transformers' GenerationMixin"
+    for name in LOOP:
+        home = next((kind.__name__ for kind in type(inner).__mro__ if name in vars(kind)), None)
+        if home is None:
+            continue  # Private ones differ from release to release.
+        bound = inspect.unwrap(vars(inner).get(name, getattr(type(inner), name)))
+        if home != "GenerationMixin" or not getattr(bound, "__qualname__", "").startswith("GenerationMixin."):
+            return f"it has a `{name}` of its own (of {home}), not that of transformers' GenerationMixin"
     configs = (inner.config, _text_config(inner), getattr(inner, "generation_config", None))
     if any(getattr(config, "mask_token_id", None) is not None for config in configs):
         return "its config has a mask_token_id, as models that fill in masks do"

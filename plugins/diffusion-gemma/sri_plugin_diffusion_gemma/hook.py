@@ -10,7 +10,7 @@ import sri_sdk
 from sri_plugin_diffusion_gemma.rows import ROWS
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConformanceError, SriError
-from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
+from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -49,14 +49,15 @@ class DiffusionGemmaHook(sri_sdk.Hook):
     @classmethod
     def fits(cls, model: Any) -> sri_sdk.Match:
         """By class name, structure, and the methods that its generation is made of."""
-        looked, found = f"looked for a {FAMILY} ({WORKS_WITH})", type(unwrapped(model)).__name__
-        if FAMILY not in class_names(model):
-            return sri_sdk.Match(False, f"{looked}, found {found}")
+        looked, found = f"{FAMILY} ({WORKS_WITH})", type(unwrapped(model)).__name__
+        stranger = not_of_family(model, (FAMILY,), METHODS, looked=f"a {looked}")
+        if stranger is not None and not stranger.if_named:
+            return stranger
         missing = missing_paths(model, PARTS)
         missing += [name for name in METHODS if not callable(getattr(unwrapped(model), name, None))]
         if missing:
-            return sri_sdk.Match(False, f"{looked}, found {found} without {', '.join(missing)}")
-        return sri_sdk.Match(True, f"class {found}, final norm of the decoder at {NORM}")
+            return sri_sdk.Match(False, f"looked for a {looked}, found {found} without {', '.join(missing)}")
+        return stranger or sri_sdk.Match(True, f"class {found}, final norm of the decoder at {NORM}")
 
     def final_norm(self) -> torch.nn.Module:
         """The decoder's; the encoder's runs on the prompt and on finished canvases."""

@@ -18,7 +18,7 @@ from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.canvas import Canvas, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
+from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,8 @@ SRI_PLUGIN_API = 1
 
 EMBEDDING, LAYERS, NORM = "model.embed_tokens", "model.layers", "model.norm"
 PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")
+LOOP = ("diffusion_generate", "_sample", "_prepare_generation_config", "_prepare_generated_length")
+"""What a generation of the family is made of; a subclass with its own is left to users who name the hook."""
 
 
 @dataclass
@@ -59,13 +61,14 @@ class DreamHook(sri_sdk.Hook):
     @classmethod
     def fits(cls, model: Any) -> Match:
         """By class name, structure and a mask token."""
-        if "DreamModel" not in class_names(model):
-            return Match(False, f"looked for class DreamModel, found {type(unwrapped(model)).__name__}")
+        stranger = not_of_family(model, ("DreamModel",), LOOP)
+        if stranger is not None and not stranger.if_named:
+            return stranger
         if missing := missing_paths(model, PARTS):
             return Match(False, f"a DreamModel without {', '.join(missing)}")
         if _mask_id(model) is None:
             return Match(False, "a DreamModel without mask_token_id in its config")
-        return Match(True, "class DreamModel with a mask token, final norm at model.norm")
+        return stranger or Match(True, "class DreamModel with a mask token, final norm at model.norm")
 
     def final_norm(self) -> torch.nn.Module:
         """The last RMS norm."""
@@ -117,7 +120,10 @@ class DreamHook(sri_sdk.Hook):
             if not (ids == mask_id).any():
                 return None
             canvas = Canvas.find(ids, mask_id, run=run).remember(run)
-        return canvas.plan(ids, shift=1) if canvas.open(ids) else None
+        if not canvas.open(ids):
+            run.reads(ids)
+            return None
+        return canvas.plan(ids, shift=1)
 
     def _plan_called(self, ids: torch.Tensor, asked: _Call, run: RunView) -> StepPlan | None:
         canvas, length = Canvas.of(run), ids.shape[1]
@@ -128,7 +134,8 @@ class DreamHook(sri_sdk.Hook):
         if asked.window is None:
             raise sri_sdk.SriError("a second generation in one watch; watch one generation at a time")
         if not asked.left and not canvas.open(ids):
-            return None  # Somebody reads the finished text. While steps are due, no pass is asked what it holds.
+            run.reads(ids)  # While steps are due, no pass is asked what it holds.
+            return None
         if asked.left == 0:
             raise sri_sdk.SriError(
                 "passes go on over open positions after all steps of the call: a function given to it runs the model "

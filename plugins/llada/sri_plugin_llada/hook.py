@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_llada.layout import Layout, layout_of, problem_of
+from sri_plugin_llada.layout import CLASSES, Layout, layout_of, problem_of
 from sri_sdk.canvas import Canvas, Window, replaced_columns
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.structure import class_names, first_path, module_at, modules_at, unwrapped
+from sri_sdk.structure import class_names, first_path, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -66,12 +66,14 @@ class LladaHook(sri_sdk.Hook):
     @classmethod
     def fits(cls, model: Any) -> Match:
         """By class name and by one of two layouts."""
-        problem = problem_of(model)
-        if problem is not None:
+        stranger = not_of_family(model, CLASSES, cls.calls)
+        if stranger is not None and not stranger.if_named:
+            return stranger
+        if (problem := problem_of(model)) is not None:
             return Match(False, problem)
         layout = layout_of(model)
         assert layout is not None
-        return Match(True, f"class {class_names(model)[0]}, final norm at {layout.norm}")
+        return stranger or Match(True, f"class {class_names(model)[0]}, final norm at {layout.norm}")
 
     def final_norm(self) -> torch.nn.Module:
         """`ln_f`, or `model.norm` of LLaDA-MoE. Not `.model`: only its forward is called, so hooks on it never fire."""
@@ -121,7 +123,8 @@ class LladaHook(sri_sdk.Hook):
             columns = replaced_columns(replaced[: canvas.requests], length)
             return canvas.plan(ids, positions=canvas.positions(columns))
         if not bool((ids == mask).any()):
-            return None  # Somebody reads a text; nothing is generated.
+            run.reads(ids)
+            return None
         raise sri_sdk.SriError(
             f"a pass of {batch} x {length} tokens without a cache, after one of {canvas.batch} x {window.width}: watch "
             "one generation at a time, and call the model itself, not its forward, where a cache is used"

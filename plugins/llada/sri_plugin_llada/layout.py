@@ -7,10 +7,8 @@ from typing import Any
 
 from sri_sdk.structure import class_names, first_path, missing_paths
 
-CLASSES = ("LLaDAModelLM", "LLaDAMoEModelLM", "FastdLLMLLaDAModelLM")
-"""The family's classes. MMaDA's is a subclass of the first; the last is Fast-dLLM's in the dllm repository."""
-FOREIGN = ("EditFlowLLaDAModel",)
-"""Subclasses that generate otherwise: EditFlow inserts and deletes tokens, so a row has no fixed position."""
+CLASSES = ("LLaDAModelLM", "LLaDAMoEModelLM", "MMadaModelLM", "FastdLLMLLaDAModelLM")
+"""The family's classes. MMaDA's adds generation methods to the first; the last is Fast-dLLM's in dllm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +39,11 @@ def layout_of(model: Any) -> Layout | None:
 
 
 def problem_of(model: Any) -> str | None:
-    """Why the model is not of the family; None = it is."""
-    names = class_names(model)
-    if foreign := next((name for name in names if name in FOREIGN), None):
-        return f"class {foreign} edits its text, which this hook cannot follow"
-    if not any(name in CLASSES for name in names):
-        return f"looked for class {' or '.join(CLASSES)}, found {names[0]}"
-    if layout_of(model) is None:
-        wanted = " or ".join(f"{', '.join(_missing(model, layout))}" for layout in LAYOUTS)
-        return f"class {names[0]} lacks {wanted}"
-    return None
+    """What the model's layout lacks; None = it has one of them."""
+    if layout_of(model) is not None:
+        return None
+    wanted = " or ".join(f"{', '.join(_missing(model, layout))}" for layout in LAYOUTS)
+    return f"class {class_names(model)[0]} lacks {wanted}"
 
 
 def _missing(model: Any, layout: Layout) -> list[str]:

@@ -19,7 +19,7 @@ from sri_plugin_llada2.generation import Generation
 from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import class_names, missing_paths, module_at, modules_at, unwrapped
+from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -58,15 +58,16 @@ class Llada2Hook(sri_sdk.Hook):
     @classmethod
     def fits(cls, model: Any) -> Match:
         """By class name and structure; LLaDA2.2 has both; what its sampler can do gives it away."""
-        if NAME not in class_names(model):
-            return Match(False, f"looked for class {NAME}, found {type(unwrapped(model)).__name__}")
+        stranger = not_of_family(model, (NAME,), cls.calls)
+        if stranger is not None and not stranger.if_named:
+            return stranger
         if missing := missing_paths(model, PARTS):
             return Match(False, f"a {NAME} without {', '.join(missing)}")
         if moves := _moves_rows(model):
             return Match(
                 False, f"a {NAME} that inserts and deletes tokens ({', '.join(moves)}), as LLaDA2.2: not supported"
             )
-        return Match(True, f"class {NAME}, final norm at model.norm")
+        return stranger or Match(True, f"class {NAME}, final norm at model.norm")
 
     def final_norm(self) -> torch.nn.Module:
         """The last RMS norm. `generate` goes around the root, never around this."""
@@ -117,6 +118,7 @@ class Llada2Hook(sri_sdk.Hook):
         # Samplers outside the model state positions in every pass; a caller that only reads a text leaves them out.
         sweeps = asked.sweeps if asked is not None else None if "position_ids" in call.kwargs else 0
         if not generation.is_step(ids, self.eos_ids(), sweeps, fixed=asked is not None):
+            run.reads(ids)
             return None
         return generation.plan(ids, call.kwargs, self.block_length)
 

@@ -19,6 +19,7 @@ from sri_sdk.structure import (
     find_paths,
     module_at,
     modules_at,
+    not_of_family,
     paths_of,
     submodule,
     unwrapped,
@@ -62,10 +63,10 @@ class MaskedLmHook(sri_sdk.Hook):
     @classmethod
     def fits(cls, model: Any) -> sri_sdk.Match:
         """By class name, structure, and a mask token that is known."""
-        looked = "looked for a masked language model (...ForMaskedLM, or A2D...LMHeadModel)"
-        names = class_names(model)
-        if not any(_is_family(name) for name in names):
-            return sri_sdk.Match(False, f"{looked}, found {names[0]}")
+        kind, names = "a masked language model (...ForMaskedLM, or A2D...LMHeadModel)", class_names(model)
+        looked, stranger = f"looked for {kind}", not_of_family(model, _is_family, cls.calls, looked=kind)
+        if stranger is not None and not stranger.if_named:
+            return stranger
         if getattr(unwrapped(model).config, "is_decoder", False):
             return sri_sdk.Match(False, f"{looked}, found {names[0]} whose config says is_decoder: it looks back only")
         paths = find_paths(model, TABLE)
@@ -74,7 +75,7 @@ class MaskedLmHook(sri_sdk.Hook):
             return sri_sdk.Match(False, f"{looked} whose parts are known, found {names[0]}: {closest}")
         if _noted(model, "mask_token_id") is None:
             return sri_sdk.Match(False, f"{looked}, found {names[0]}, whose config has no mask_token_id: {SET_IT}")
-        return sri_sdk.Match(True, f"class {names[0]}, last norm before the head's matrix at {paths.norm}")
+        return stranger or sri_sdk.Match(True, f"class {names[0]}, last norm before the head's matrix at {paths.norm}")
 
     def _paths(self) -> ModulePaths:
         return paths_of(self.model, TABLE)

@@ -110,7 +110,7 @@ def test_driven_rows_do_not_depend_on_the_padding_beside_them(name: str) -> None
 
 
 def test_a_model_that_takes_no_positions_is_not_driven_on_padding() -> None:
-    class NoPositions(double.TinyBert):
+    class NoPositions(double.TinyBertForMaskedLM):
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
             return super().forward(input_ids, attention_mask)
 

@@ -76,7 +76,8 @@ class ToyHook(sri_sdk.Hook):
         ids = call.input_ids
         holes = ids == self.model.config.mask_token_id
         if not holes.any():
-            # Nothing left to fill: a caller reads the finished text, which is not a step of the generation.
+            # Nothing left to fill: a caller reads the finished text, which is not a step. The SDK checks that it was.
+            run.reads(ids)
             return None
         if "start" not in run.memory:
             # Prompts are padded on the left, so the canvas begins in the same column for all of them. Where a response

@@ -59,6 +59,10 @@ class CachedDreamModel(DreamModel):
         return ids
 
 
+# As published: the same name, other code.
+CachedDreamModel.__name__ = "DreamModel"
+
+
 def _above(ids: torch.Tensor, logits: torch.Tensor, asked: Any, threshold: float) -> None:
     """One update in place: all masks of [1, block] that the model is sure enough of, the surest in any case."""
     guess, sure = guesses(logits, asked)

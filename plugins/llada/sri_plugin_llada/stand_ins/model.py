@@ -190,6 +190,10 @@ class CachedLLaDAModelLM(LLaDAModelLM):
         return SimpleNamespace(logits=logits, past_key_values=caches)
 
 
+# Fast-dLLM's class has LLaDA's name, and code of its own.
+CachedLLaDAModelLM.__name__ = "LLaDAModelLM"
+
+
 class MoeBlock(Block):
     """A block whose second half is a mixture: each token asks one expert."""
 

@@ -181,6 +181,10 @@ class LLaDA21(LLaDA2MoeModelLM):
         return loop.response()
 
 
+# As published: the same name, another loop.
+LLaDA21.__name__ = "LLaDA2MoeModelLM"
+
+
 class Loop:
     """What both loops share: the sequence with its masks, and one pass over a window of it."""
 

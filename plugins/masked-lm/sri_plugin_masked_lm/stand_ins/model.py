@@ -1,7 +1,7 @@
 """Small masked models with random weights, and a low-confidence loop for them: no file, no download.
 
-`TinyBert` is transformers' own BERT. `A2DLlamaLMHeadModel` stands for the class of that name in dllm: a Llama whose
-attention looks both ways, and which, in some checkpoints, still predicts the next token.
+`TinyBertForMaskedLM` is transformers' own BERT. `A2DLlamaLMHeadModel` stands for the class of that name in dllm: a
+Llama whose attention looks both ways, and which, in some checkpoints, still predicts the next token.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHAPE = {
 }  # fmt: skip
 
 
-class TinyBert(BertForMaskedLM):  # type: ignore[misc]  # mypy does not follow transformers
+class TinyBertForMaskedLM(BertForMaskedLM):  # type: ignore[misc]  # mypy does not follow transformers
     """A BERT that generates."""
 
     def generate(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **options: Any) -> torch.Tensor:
@@ -46,9 +46,9 @@ class A2DLlamaLMHeadModel(LlamaForCausalLM):  # type: ignore[misc]  # mypy does 
         return output
 
 
-def build_bert(seed: int = 0) -> TinyBert:
+def build_bert(seed: int = 0) -> TinyBertForMaskedLM:
     """Two layers of width 32."""
-    model: TinyBert = say_words_only(_built(lambda: TinyBert(BertConfig(**_SHAPE)), seed))
+    model: TinyBertForMaskedLM = say_words_only(_built(lambda: TinyBertForMaskedLM(BertConfig(**_SHAPE)), seed))
     return model
 
 
