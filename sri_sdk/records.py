@@ -128,6 +128,22 @@ class RunView:
     The hook counts them where it can, and coverage is measured against them. None = not counted."""
     memory: dict[str, Any] = field(default_factory=dict)
     """The hook's own notes, from one forward to the next (prompt length, rows that have ended)."""
+    canvas: int | None = None
+    """Response positions that the guard's profile has, where the family fixes them in advance; None = not compared."""
+    untrusted: list[tuple[torch.Tensor, str, str]] = field(default_factory=list)
+    """What `distrust` was called with. Read once, at the end: nothing waits for the device before."""
+
+    def distrust(self, rows: torch.Tensor, reason: str, why: str = "") -> None:
+        """Says that some requests cannot be trusted, while the others of the batch can.
+
+        A hook that cannot go on for any row raises instead.
+
+        Args:
+            rows: [R] bool tensor, True = not to be trusted; all False is fine, and need not be known.
+            reason: code for their traces and verdicts, as in docs/errors-and-cures.md.
+            why: a sentence for the log and `Run.failure`; empty = the code says it all.
+        """
+        self.untrusted.append((rows, reason, why))
 
 
 @dataclass(frozen=True, slots=True)

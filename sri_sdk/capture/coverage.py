@@ -96,7 +96,10 @@ class CoverageTracker:
             return 0
         if prompt is None:
             return width
-        return width if torch.equal(tokens[:, :width].to(prompt), prompt) else 0
+        # A mask in a prompt may have been filled in: what stands there says nothing.
+        mask = self._hook.mask_id()
+        same = tokens[:, :width].to(prompt) == prompt
+        return width if bool((same if mask is None else same | (prompt == mask)).all()) else 0
 
     # -- the end ---------------------------------------------------------------------------------------------
 

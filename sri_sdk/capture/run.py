@@ -26,6 +26,7 @@ from sri_sdk.capture.coverage import CoverageTracker, returned_tokens
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons
 from sri_sdk.capture.settings import Layers, WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
@@ -57,7 +58,10 @@ class Run:
         """Takes what to watch and how; `driven` = a sampler of ours runs the loop, and ends rows one by one."""
         self._hook, self._settings, self._driven = hook, settings, driven
         self._pooler = make_pooler(hook.scheme, settings.pooling)
-        self._view = RunView(requests=None if request_ids is None else len(request_ids))
+        # Where a pass may show a part of the canvas, its masks are fewer than the profile's positions.
+        usual = None if settings.canvas is None or hook.block_length() is not None else settings.canvas
+        self._view = RunView(requests=None if request_ids is None else len(request_ids), canvas=usual)
+        self._rows = RowReasons(hook, self._view)
         self._recorder: Recorder | None = None
         self._plan: StepPlan | None = None
         self._kwargs: Mapping[str, Any] = {}
@@ -111,8 +115,17 @@ class Run:
     @property
     def stops_blind(self) -> bool:
         """Whether the policy ends this generation because it is known already that nothing it says can be trusted."""
+        if self._settings.scorer is None or not self._settings.policy.stops_when_blind:
+            return False
+        return bool(self._failures) or (
+            self._recorder is not None and len(self._blind_rows) == len(self._recorder.steps)
+        )
+
+    @property
+    def _blind_rows(self) -> dict[int, list[str]]:
+        """Rows of which it is known already that nothing said of them can be trusted, where the policy ends such."""
         judged = self._settings.scorer is not None
-        return judged and self._settings.policy.stops_when_blind and bool(self._failures)
+        return self._rows.found() if judged and self._settings.policy.stops_when_blind else {}
 
     @property
     def rows_to_stop(self) -> tuple[int, ...]:
@@ -121,7 +134,8 @@ class Run:
             return ()
         if self.stops_blind:
             return tuple(range(len(self._recorder.steps)))
-        return tuple(sorted(self._recorder.alarms)) if self._settings.policy.stops_on_alarm else ()
+        alarms = self._recorder.alarms if self._settings.policy.stops_on_alarm else {}
+        return tuple(sorted({*alarms, *self._blind_rows}))
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -148,7 +162,8 @@ class Run:
             self._plan = None
             raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
         if self.stops_blind:
-            raise GenerationAborted(self.request_ids or (), self._view.steps - 1, blind=self._failures[0])
+            reasons = [*self._failures, *(reason for row in self._blind_rows.values() for reason in row)]
+            raise GenerationAborted(self.request_ids or (), self._view.steps - 1, blind=reasons[0])
 
     def _begin(self, input_ids: torch.Tensor) -> None:
         if self._plan is not None:
@@ -158,9 +173,13 @@ class Run:
         self._view.forwards += 1
         plan = self._hook.plan(call, self._view)
         if plan is None:
+            if self._recorder is None:
+                self._rows.passed(input_ids)
             return
         self._start(plan, input_ids)
         self.close_step(plan.committed)
+        if self._settings.policy.stops_when_blind:
+            self._rows.found()
         self._plan = plan
         self._coverage.planned(plan)
         self._view.steps += 1
@@ -212,6 +231,10 @@ class Run:
             positions: P.
         """
         self._view.response = (column, positions)
+
+    def distrust(self, rows: torch.Tensor, reason: str) -> None:
+        """Says that some requests, [R] bool, cannot be trusted while the others can; a driver does, beforehand."""
+        self._view.distrust(rows, reason)
 
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
@@ -330,12 +353,16 @@ class Run:
             self.traces = tuple(unseen_trace(i, self._failures) for i in ids)
         else:
             coverage = coverage or self._coverage.coverage(len(ids))
+            rows = self._rows.found()
+            self.failure = self.failure or self._rows.why
             self.traces = tuple(
-                conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
+                conclude_trace(self._recorder, row, i, coverage[row], [*self._failures, *rows.get(row, ())])
+                for row, i in enumerate(ids)
             )
             self.signals = conclude_signals(self._settings, ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
+        self._view.untrusted = []
         self._coverage.forget()
         try:
             self.verdicts = conclude_verdicts(self._settings, self._recorder, self.signals, self.traces)
@@ -359,7 +386,11 @@ class Run:
             # The block ends while the generation goes on, as in another thread.
             self.fail(INTERRUPTED)
         if (canvas := Canvas.of(self._view)) is not None and canvas.moved():
-            self._isolate(CaptureError("another prompt, or a canvas begun anew: watch one generation at a time"))
+            self._isolate(
+                CaptureError(
+                    "another prompt, or a canvas begun anew: watch one generation at a time, one request id per row"
+                )
+            )
         if self._recorder is None:
             return
         if committed is None and self._hook.scheme != "autoregressive":
@@ -375,6 +406,9 @@ class Run:
         missing = 0 if grid is None else int(max(grid.budget - self._recorder.steps.min(), 0))
         coverage = self._coverage.coverage(len(self._recorder.steps))
         whole = np.array([not c.reasons() for c in coverage]) & (not self._failures)
+        for row, reasons in self._rows.found().items():
+            # A prompt with a mask in it was watched all the same, and may be flagged.
+            whole[row] &= reasons == [SPECIAL_TOKEN]
         self._recorder.finish(self._pooler.tail(missing), whole)
         return coverage
 
@@ -405,6 +439,7 @@ class Run:
         refuse_other_start(plan, self._view.response, self._hook)
         refuse_other_canvas(plan, self._settings.canvas, self._hook)
         self._view.requests = requests
+        self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)
         self._recorder = Recorder(self._settings, requests)
 

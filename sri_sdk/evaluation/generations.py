@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.drive import Drive
-from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.collect import Collector, texts_of
 from sri_sdk.fitting.store import Batch
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.guard_rates import class_of
@@ -134,7 +134,9 @@ class Generator:
 
         Raises:
             CaptureError: a generation could not be watched whole.
+            ConfigError: prompts hold the mask token.
         """
+        self.collector.refuse_special({name: prompts})
         batches = self.collector.batches(name, prompts, self._key(prompts), self._make)
         return Generations.joined([self._read(prompts, batch) for prompts, batch in batches])
 
@@ -150,7 +152,7 @@ class Generator:
         arrays: dict[str, NDArray[Any]] = {
             "sigma": signals.sigma,
             "logit": signals.logit,
-            "outcomes": codes(self.collector.judge.judge(prompts, driven.texts)),
+            "outcomes": codes(self.collector.judge.judge(prompts, texts_of(driven))),
             "clock": np.stack([np.pad(c, (0, width - len(c)), mode="edge") for c in clocks]).astype(np.int64),
             "drafts": onlooker.drafts,
         }

@@ -109,7 +109,7 @@ class CausalHook(sri_sdk.Hook):
         if memory.get("again"):
             raise SriError("a second generation in one watch; watch one generation at a time")
         if "next" not in memory:
-            positions = self._prompt(call, memory)
+            positions = self._prompt(call, run)
             memory["next"] = 0
             memory["active"] = torch.ones(rows, dtype=torch.bool, device=ids.device)
             ends = self.eos_ids() if run.eos_ids is None else run.eos_ids
@@ -127,11 +127,11 @@ class CausalHook(sri_sdk.Hook):
         # The last row of every pass predicts the next token; padding is on the left, so it never is that row.
         return sri_sdk.StepPlan(positions, shift=1, active=memory["active"], span=(length - 1, length))
 
-    def _prompt(self, call: sri_sdk.ForwardCall, memory: dict[str, Any]) -> torch.Tensor:
+    def _prompt(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> torch.Tensor:
         """[B, L] positions of the prompt's rows: -1 is the last one, padding nothing."""
         import torch
 
-        ids = call.input_ids
+        ids, memory = call.input_ids, run.memory
         rows, length = ids.shape
         cached = tokens_in(call.kwargs.get("past_key_values"))
         if cached:
@@ -143,8 +143,11 @@ class CausalHook(sri_sdk.Hook):
         if mask is None or mask.shape[1] != length:
             return positions
         mask = mask.to(ids.device).bool().repeat_interleave(max(rows // len(mask), 1), dim=0)
-        if not bool(mask[:, -1].all()):
-            raise SriError("prompts are padded on the right, and the model continues padding; pad them on the left")
+        run.distrust(
+            ~mask[:, -1], "hook_failed",
+            "a prompt that is empty, padded on the right, or ends in the padding token of a call without an attention "
+            "mask: the model continues padding. Pad prompts on the left, and pass attention_mask",
+        )  # fmt: skip
         return positions.masked_fill(~mask, PADDING)
 
     def lengths(self, tokens: torch.Tensor, run: sri_sdk.RunView | None = None) -> list[int]:
