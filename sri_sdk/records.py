@@ -120,6 +120,9 @@ class RunView:
     the prompt's pass is the first step (autoregressive), or its length differs from request to request."""
     eos_ids: tuple[int, ...] | None = None
     """End tokens that the watched call was given; the hook's `on_call` sets it. None = the model's own."""
+    longest: int | None = None
+    """Tokens that a response of the watched call may have at most, where a rule of the caller's may end it sooner, such
+    as a stop string; the hook's `on_call` sets it. A shorter response has then ended. None = no such rule."""
     response: tuple[int, int] | None = None
     """(column of its first position, number of positions) of every response, where a driver started some of them: the
     canvas then begins with tokens, and cannot be found by its masks. None = not given; the hook finds it."""

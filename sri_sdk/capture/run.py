@@ -14,6 +14,7 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
     HOOK_FAILED,
     INTERRUPTED,
+    OTHER_WATCH,
     SCORER_FAILED,
     SILENT,
     Coverage,
@@ -49,7 +50,7 @@ class Run:
         signals: the requests' SRI signals, once finished; None without anchors.
         verdicts: one per request, once finished; empty without a guard.
         decisions: what the policy makes of each verdict, once finished.
-        failure: what the hook raised first; None = nothing.
+        failure: what went wrong first, as what the hook raised, in words; None = nothing that the reasons do not say.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Run:
         self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
         self._calling: int | None = None
+        self._other_watch: str | None = None
         self.failure: str | None = None
         self._failures: list[str] = []
         self._finished = False
@@ -281,7 +283,12 @@ class Run:
         except BaseException as err:
             self._isolate(err)
         if self._view.steps:
-            self._isolate(CaptureError("a second generation in one watch; watch one generation at a time"))
+            self._isolate(
+                CaptureError(
+                    "a second generation in one watch; watch one generation at a time. A pipeline that is given a list "
+                    "makes one call per text: pass batch_size=len(texts), or watch text by text"
+                )
+            )
         self._calling = self._view.forwards
         return True
 
@@ -322,6 +329,14 @@ class Run:
         """Notes how many passes of this model ran meanwhile that belong to no run."""
         self._coverage.unowned_passes = passes
 
+    def beside_another_watch(self, *, inner: bool) -> None:
+        """Notes that this model has two watches in one context; `inner` = this is the one that was entered second."""
+        self._other_watch = (
+            "another watch of this model was active when this one began, inside it"
+            if inner
+            else "another watch of this model was entered inside this one, and takes the passes that run in it"
+        )
+
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""
         if reason not in self._failures:
@@ -346,6 +361,7 @@ class Run:
         except BaseException as err:
             self._isolate(err)
         self._finished = True
+        self._explain(coverage)
         # A run that saw nothing still has a verdict: no verdict at all would read as nothing wrong.
         ids = self.request_ids or ("0",)
         if self._recorder is None:
@@ -375,6 +391,24 @@ class Run:
         self.decisions = self._settings.policy.decide(self.verdicts)
         if self._settings.emitter is not None:
             self._settings.emitter.emit(self.verdicts)
+
+    def _explain(self, coverage: Sequence[Coverage]) -> None:
+        """Says where missing passes may have gone, for a run that was not seen whole."""
+        if self._recorder is not None and not self._failures and not any(c.reasons() for c in coverage):
+            return
+        causes = []
+        if self._other_watch is not None:
+            self.fail(OTHER_WATCH)
+            causes.append(f"{self._other_watch}; leave one of the two out, or let one end before the other begins")
+        if strays := self._coverage.unowned_passes:
+            causes.append(
+                f"{strays} forward passes of this model ran meanwhile in other threads or contexts. If they were this "
+                "generation's, as with a streamer whose generate() runs in a thread: enter the watch inside the "
+                "thread, or start it with Thread(target=contextvars.copy_context().run, args=(generate, ...))"
+            )
+        if causes:
+            self.failure = "; ".join(([self.failure] if self.failure else []) + causes)
+            log.warning("%s: %s", type(self._hook).__name__, "; ".join(causes))
 
     def _close(self, committed: torch.Tensor | None) -> None:
         """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
@@ -434,7 +468,8 @@ class Run:
         if requests != len(self.request_ids):
             raise CaptureError(
                 f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
-                "pass one id per prompt, in the order of the batch"
+                "pass one id per prompt, in the order of the batch. A pipeline that is given a list generates text by "
+                "text: pass it batch_size=len(texts)"
             )
         refuse_other_start(plan, self._view.response, self._hook)
         refuse_other_canvas(plan, self._settings.canvas, self._hook)

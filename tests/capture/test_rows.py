@@ -257,6 +257,14 @@ def test_an_empty_prompt_costs_its_own_row_only() -> None:
     assert run.traces[1].reasons == ("hook_failed",) and "empty" in (run.failure or "")
 
 
+def test_a_prompt_that_ends_in_the_padding_token_costs_its_own_row_only() -> None:
+    model = case_of("causal").hook.model
+    ids = torch.tensor([[5, 6, 7], [8, 9, 0]])
+    with sri_sdk.watch(model, hook="causal", request_ids=["a", "b"]) as run:
+        model.generate(ids, max_new_tokens=3, do_sample=False)
+    assert [trace.reasons for trace in run.traces] == [(), ("hook_failed",)]
+
+
 def test_an_empty_prompt_beside_others_is_generated_and_watched_where_the_model_can(toy: Toy) -> None:
     batch, plain = driven(toy, ["good day", "", "hi"]), driven(toy, ["good day", "z", "hi"])
     assert unlike(batch.run, plain.run, [1]) == [] and not batch.run.traces[1].reasons

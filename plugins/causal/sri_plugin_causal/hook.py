@@ -93,11 +93,16 @@ class CausalHook(sri_sdk.Hook):
         refuse_what_cannot_be_watched(asked, self.model)
         # A second one is not refused, only noticed: the first one's run is the one that fails.
         run.memory["again"] = "next" in run.memory
-        run.eos_ids = asked.eos_ids()
+        run.eos_ids, run.longest = asked.eos_ids(), asked.longest()
+        # A chat's next turn: its first pass shows what is new, and predicts the first token like any other.
+        run.memory["cached"] = asked.cached()
+        if asked.cached():
+            run.prompt = asked.prompt().shape[1]
         mask, prompt = asked.given.get("attention_mask"), asked.prompt()
         if mask is None and prompt is not None and asked.value("pad_token_id") not in (None, *asked.eos_ids()):
             # As generate() itself guesses it, from the padding token.
             mask = prompt != asked.value("pad_token_id")
+            run.memory["guessed"] = True
         run.memory["attention_mask"] = mask
 
     def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
@@ -133,20 +138,27 @@ class CausalHook(sri_sdk.Hook):
 
         ids, memory = call.input_ids, run.memory
         rows, length = ids.shape
-        cached = tokens_in(call.kwargs.get("past_key_values"))
-        if cached:
-            raise SriError(f"the first pass continues a cache of {cached} tokens; watch from the prompt on")
+        cached, known = tokens_in(call.kwargs.get("past_key_values")) or 0, memory.get("cached", 0)
+        if cached != known and "past_key_values" in call.kwargs:
+            raise SriError(
+                f"the first pass continues a cache of {cached} tokens, {known} expected; watch from the prompt on"
+            )
         positions = torch.arange(-length, 0, device=ids.device).expand(rows, length)
         # Under PEFT the model's own forward is not seen, and its mask only in the call.
         mask = next((m for m in (call.kwargs.get("attention_mask"), memory.get("attention_mask")) if _is_2d(m)), None)
         memory.pop("attention_mask", None)
-        if mask is None or mask.shape[1] != length:
+        if mask is None or mask.shape[1] not in (length, known + length):
             return positions
-        mask = mask.to(ids.device).bool().repeat_interleave(max(rows // len(mask), 1), dim=0)
+        mask = mask[:, -length:].to(ids.device).bool().repeat_interleave(max(rows // len(mask), 1), dim=0)
+        padding = ~mask[:, -1]
+        # A caller who pads on the right does so for all rows. Text that ends in the padding token is one row's own, and
+        # so is a prompt of nothing.
+        if not memory.get("guessed") and bool((padding & mask.any(1)).any()):
+            raise SriError("prompts are padded on the right, and the model continues padding; pad them on the left")
         run.distrust(
-            ~mask[:, -1], "hook_failed",
-            "a prompt that is empty, padded on the right, or ends in the padding token of a call without an attention "
-            "mask: the model continues padding. Pad prompts on the left, and pass attention_mask",
+            padding, "hook_failed",
+            "a prompt that is empty, or ends in the padding token of a call without attention_mask: the model "
+            "continues padding. Pass attention_mask, and no empty prompt",
         )  # fmt: skip
         return positions.masked_fill(~mask, PADDING)
 
