@@ -51,6 +51,17 @@ class Fingerprint:
             )
         return cls(dict(hard), dict(soft))
 
+    def _other_dtype(self, other: Fingerprint) -> str:
+        """A sentence that says that the weights are of another dtype, which may be all that differs; empty = not so."""
+        mine, its = self.soft.get("dtype"), other.soft.get("dtype")
+        if mine == its or {mine, its} <= {"bfloat16", "float32", "float64"}:
+            # Between these the digest stays the same, so the dtype is not what differs.
+            return ""
+        return (
+            f" The weights are in {its} here, and were in {mine} when the guard was fitted: rounding makes other "
+            f"weights of them. Load the model with dtype={mine!r}."
+        )
+
     def admit(self, other: Fingerprint, *, subject: str, accept: Collection[str] = ()) -> tuple[str, ...]:
         """Checks that a guard with this fingerprint may judge `other`.
 
@@ -71,7 +82,7 @@ class Fingerprint:
                 raise ModelMismatch(
                     f"{subject}: {name} is {found}, the guard was fitted on {_short(expected)}. "
                     "Anchors and thresholds do not carry over; use the guard of this model and profile, "
-                    "or fit one with `sri fit`."
+                    f"or fit one with `sri fit`.{self._other_dtype(other) if name == 'weights_digest' else ''}"
                 )
         differing = tuple(n for n, expected in self.soft.items() if other.soft.get(n) != expected)
         for name in differing:

@@ -126,6 +126,9 @@ class RunView:
     the prompt's pass is the first step (autoregressive), or its length differs from request to request."""
     eos_ids: tuple[int, ...] | None = None
     """End tokens that the watched call was given; the hook's `on_call` sets it. None = the model's own."""
+    longest: int | None = None
+    """Tokens that a response of the watched call may have at most, where a rule of the caller's may end it sooner, such
+    as a stop string; the hook's `on_call` sets it. A shorter response has then ended. None = no such rule."""
     response: tuple[int, int] | None = None
     """(column of its first position, number of positions) of every response, where a driver started some of them: the
     canvas then begins with tokens, and cannot be found by its masks. None = not given; the hook finds it."""
@@ -146,6 +149,22 @@ class RunView:
             input_ids: [B, L] int64 tensor, of this pass.
         """
         self.reading = input_ids
+    canvas: int | None = None
+    """Response positions that the guard's profile has, where the family fixes them in advance; None = not compared."""
+    untrusted: list[tuple[torch.Tensor, str, str]] = field(default_factory=list)
+    """What `distrust` was called with. Read once, at the end: nothing waits for the device before."""
+
+    def distrust(self, rows: torch.Tensor, reason: str, why: str = "") -> None:
+        """Says that some requests cannot be trusted, while the others of the batch can.
+
+        A hook that cannot go on for any row raises instead.
+
+        Args:
+            rows: [R] bool tensor, True = not to be trusted; all False is fine, and need not be known.
+            reason: code for their traces and verdicts, as in docs/errors-and-cures.md.
+            why: a sentence for the log and `Run.failure`; empty = the code says it all.
+        """
+        self.untrusted.append((rows, reason, why))
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,3 +32,17 @@ def test_the_digest_covers_hard_fields_in_any_order_and_no_soft_ones():
 def test_something_else_is_not_a_fingerprint():
     with pytest.raises(ModelMismatch, match="found keys"):
         Fingerprint.from_dict({"hard": 1})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8"])
+def test_weights_that_differ_by_their_dtype_are_refused_with_both_dtypes_in_words(dtype):
+    guard = Fingerprint({"weights_digest": "a" * 64}, {"dtype": "float32"})
+    with pytest.raises(ModelMismatch, match=rf"weights_digest.*are in {dtype} here.*float32.*dtype='float32'"):
+        guard.admit(Fingerprint({"weights_digest": "b" * 64}, {"dtype": dtype}), subject="watch(Model)")
+
+
+def test_a_dtype_that_changes_no_digest_is_not_blamed_for_other_weights():
+    guard = Fingerprint({"weights_digest": "a" * 64}, {"dtype": "float32"})
+    with pytest.raises(ModelMismatch) as caught:
+        guard.admit(Fingerprint({"weights_digest": "b" * 64}, {"dtype": "bfloat16"}), subject="watch(Model)")
+    assert "bfloat16" not in str(caught.value)

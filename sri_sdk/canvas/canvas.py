@@ -38,6 +38,7 @@ class Canvas:
         requests: R.
         batch: B, rows of a pass, requests first; more than R under classifier-free guidance.
         committed: [R, P so far] bool tensor, positions that held no mask when they were last seen.
+        mask_id: id of the mask token.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Canvas:
         first = int(starts[0])
         self.start = first if bool((starts == first).all()) else None
         self.committed = torch.zeros(self.requests, size or 0, dtype=torch.bool, device=starts.device)
-        self._mask_id = mask_id
+        self.mask_id = mask_id
         self._reopens = reopens
         self._width: int | None = None
         self._prompt: torch.Tensor | None = None
@@ -77,16 +78,24 @@ class Canvas:
         Masks before that run belong to the prompt. Under classifier-free guidance the batch is doubled and the second
         half has its prompt masked; its rows are not requests.
 
+        With `run`, all responses of the batch have one length: that of the guard's profile where a row has it, else
+        that of the shortest run. A prompt that ends in the mask token makes its own run longer, and moves nobody's
+        canvas. Without `run`, each row has the run that it shows.
+
         A response that was started before the first step begins with tokens, not with masks. Where a driver started it,
         `run` says where it is. Where the caller of a watched model started it, nothing says so: what stands before the
-        last run of masks then reads as prompt, and the canvas is found too short.
+        last run of masks then reads as prompt, and the canvas is found too short. Beside rows that show the length of
+        the guard's profile, such a row alone is not trusted.
 
         Args:
             input_ids: [B, L] int64 tensor.
             mask_id: id of the mask token.
             pad_id: id that may stand behind a canvas, where shorter rows are filled up on the right; None = none does.
-            run: the generation; where its `response` is set, that is the canvas, masks or not.
+            run: the generation; where its `response` is set, that is the canvas, masks or not. Its `requests`, where
+                set, say whether there can be a second half.
         """
+        import torch
+
         if run is not None and run.response is not None:
             start, size = run.response
             requests = len(input_ids) if run.requests is None else run.requests
@@ -101,9 +110,22 @@ class Canvas:
         behind = from_end.clamp(min=0)
         tail = (masked.gather(1, behind) & (from_end >= 0)).long().cumprod(1).sum(1)
         starts = length - ends - tail
-        requests = batch // 2 if _second_half_is_unconditional(input_ids, masked, tail) else batch
-        starts, tail = starts[:requests], tail[:requests]
-        return cls(starts, int(tail.max()), mask_id, batch=batch)
+        # A prompt of nothing but masks looks like the unconditional half of the row before it.
+        may_be_guided = run is None or run.requests is None or 2 * run.requests == batch
+        guided = may_be_guided and _second_half_is_unconditional(input_ids, masked, tail)
+        requests = batch // 2 if guided else batch
+        starts, tail, ends = starts[:requests], tail[:requests], ends[:requests]
+        size = int(tail.max())
+        if run is not None and size:
+            size = _common_length(tail, run.canvas)
+            starts = torch.where(tail > 0, length - ends - size, starts)
+            if size == run.canvas:
+                run.distrust(
+                    (tail > 0) & (tail < size), "hook_failed",
+                    f"a response of which only a part is open, beside others of {size} positions: generate as the "
+                    "guard was fitted, with responses that begin empty",
+                )  # fmt: skip
+        return cls(starts, size, mask_id, batch=batch)
 
     @classmethod
     def of(cls, run: RunView) -> Self | None:
@@ -134,8 +156,15 @@ class Canvas:
         return columns - self.starts[:, None]
 
     def open(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """[] bool tensor: whether a row of a request still has a mask, in a pass over `input_ids` [B, L] int64."""
-        return (input_ids[: self.requests] == self._mask_id).any()
+        """[] bool tensor: whether a canvas still has a mask, in a pass over `input_ids` [B, L] int64.
+
+        A pass that shows less than prompt and canvas is read as canvas alone.
+        """
+        holes = input_ids[: self.requests] == self.mask_id
+        if self.size is None or self.start is None or input_ids.shape[1] < self.start + self.size:
+            return holes.any()
+        # What a prompt holds stays there, whether or not it is a mask.
+        return holes[:, self.start :].any()
 
     def see(self, input_ids: torch.Tensor, first: int = 0, positions: torch.Tensor | None = None) -> torch.Tensor:
         """Takes note of what a pass shows: what is filled in, and positions that are new.
@@ -158,9 +187,13 @@ class Canvas:
                 begin = self.start - first
                 if begin + self.size <= ids.shape[1]:
                     # The whole canvas in one slice, as most families show it in every pass.
-                    committed = ids[:, begin : begin + self.size] != self._mask_id
+                    place = slice(begin, begin + self.size)
+                    committed = ids[:, place] != self.mask_id
                     if first == 0 and not self._reopens:
                         self._compare(ids[:, :begin], committed)
+                    if self.batch == 2 * self.requests:
+                        # Guidance shows the same canvas twice. Two rows that differ are two requests.
+                        self._note((input_ids[self.requests :, place] != ids[:, place]).any())
                     self.committed = committed
                     return positions
         if self.size is not None:
@@ -177,7 +210,7 @@ class Canvas:
         width = self.committed.shape[1]
         wider = torch.cat([self.committed, self.committed[:, :1] if width else self.committed.new_zeros(len(on), 1)], 1)
         where = torch.where(on, positions, width)
-        self.committed = wider.scatter(1, where, ids != self._mask_id)[:, :width]
+        self.committed = wider.scatter(1, where, ids != self.mask_id)[:, :width]
         return positions
 
     def plan(
@@ -231,7 +264,11 @@ class Canvas:
         if self._prompt is None:
             self._prompt = prompt.clone()
             return
-        new = (prompt != self._prompt).any() | (self.committed.any() & ~committed.any())
+        # Published loops fill in a mask wherever they find one, also in a prompt.
+        other = (prompt != self._prompt) & (self._prompt != self.mask_id)
+        self._note(other.any() | (self.committed.any() & ~committed.any()))
+
+    def _note(self, new: torch.Tensor) -> None:
         self._moved = new if self._moved is None else self._moved | new
 
     def moved(self) -> bool:
@@ -254,6 +291,16 @@ class Canvas:
         begin = max(self.start - shift - first, 0)
         end = length if self.size is None else min(self.start + self.size - shift - first, length)
         return (begin, end) if begin < end else None
+
+
+def _common_length(runs: torch.Tensor, usual: int | None) -> int:
+    """How many positions the responses of a batch have, by `runs`, [R] int64 masks at the end of each row.
+
+    `usual` is the length of the guard's profile, None without one. Else the shortest counts: a prompt can make a run
+    longer, and none can make it shorter.
+    """
+    found = runs.tolist()
+    return usual if usual is not None and usual in found else min(length for length in found if length)
 
 
 def _arange(length: int, like: torch.Tensor) -> torch.Tensor:

@@ -23,6 +23,8 @@ OVER_BUDGET = "over_budget"
 END_NOT_SEEN = "end_not_seen"
 """A request was still going when the passes stopped: it may have ended there, or the tap may have gone silent.
 `Run.returned(tokens)` settles which."""
+OTHER_WATCH = "another_watch"
+"""Two watches of this model in one context: a pass belongs to the inner one."""
 INTERRUPTED = "interrupted"
 """The generation raised, was aborted, or was left before its end."""
 ROWS_DIFFER = "rows_differ"

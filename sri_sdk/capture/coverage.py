@@ -58,6 +58,9 @@ class CoverageTracker:
             width = input_ids.shape[1] if self._hook.scheme == "autoregressive" else 0
         self._width = width
         # Behind a cache the first step shows a block, and not where the prompt begins.
+        # Nor does a prompt whose beginning was in a cache before.
+        if self._hook.scheme == "autoregressive" and width > input_ids.shape[1]:
+            return
         if self._hook.scheme == "autoregressive" or int(plan.positions[0, 0]) == -width:
             rows = input_ids if plan.rows is None else input_ids[plan.rows]
             self._prompt = rows[:, :width].clone()
@@ -99,7 +102,10 @@ class CoverageTracker:
             self.expected = self._lengths
             ends = set(self._hook.eos_ids() if self._view.eos_ids is None else self._view.eos_ids)
             # As long as it could get, and without an end: the call stopped it, not the model.
-            self._cut = tuple(int(row[-1]) not in ends for row in tokens)
+            # Unless the caller's own rule ended it, as a stop string does.
+            longest = self._view.longest
+            ruled = [longest is not None and length < longest for length in self._lengths]
+            self._cut = tuple(int(row[-1]) not in ends and not on for row, on in zip(tokens, ruled, strict=True))
         return INCOMPLETE if passes is not None and passes != self._view.forwards else None
 
     def _prompt_of(self, tokens: torch.Tensor) -> int:
@@ -109,7 +115,10 @@ class CoverageTracker:
             return 0
         if prompt is None:
             return width
-        return width if torch.equal(tokens[:, :width].to(prompt), prompt) else 0
+        # A mask in a prompt may have been filled in: what stands there says nothing.
+        mask = self._hook.mask_id()
+        same = tokens[:, :width].to(prompt) == prompt
+        return width if bool((same if mask is None else same | (prompt == mask)).all()) else 0
 
     # -- the end ---------------------------------------------------------------------------------------------
 

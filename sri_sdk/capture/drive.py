@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
 import torch
 
 from sri_sdk.capture.conclude import INTERRUPTED
+from sri_sdk.capture.rows import SPECIAL_TOKEN, mask_in_prompt
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.start import Start, check, start
@@ -17,6 +19,8 @@ from sri_sdk.hook import Hook
 from sri_sdk.records import Intervention, LoadedModel, Prompt, SamplerStep
 from sri_sdk.sampler import Sampler, Steps
 
+log = logging.getLogger("sri_sdk.capture")
+
 
 class Drive:
     """One driven batch: iterate it to the end, then read `run` and `texts`.
@@ -24,6 +28,7 @@ class Drive:
     Attributes:
         run: traces, signals, verdicts and decisions, as in `watch`; complete when the loop has ended.
         step: the last step the sampler yielded; None before the first.
+        undecoded: row -> what the tokenizer raised over its response, when the texts were last read.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class Drive:
         self._may_withhold = settings.scorer is not None and settings.policy.may_withhold
         self.run = Run(hook, settings, [p.id for p in prompts], driven=True)
         self.step: SamplerStep | None = None
+        self.undecoded: dict[int, str] = {}
         self._ready: Start | None = None
 
     def intervene(self, intervention: Intervention) -> None:
@@ -46,7 +52,10 @@ class Drive:
     def __iter__(self) -> Generator[SamplerStep, None, None]:
         ready = start(self._hook, self._loaded.tokenizer, self._sampler, self._prompts, self._system_prompt)
         self._ready, ids = ready, [p.id for p in self._prompts]
-        if ready.encoded.response is not None:
+        held = mask_in_prompt(self._hook, ready.encoded)
+        self.run.distrust(held, SPECIAL_TOKEN)
+        # Where a prompt holds masks of its own, the canvas cannot be found by its masks either.
+        if ready.encoded.response is not None or bool(held.any()):
             self.run.starts(ready.encoded.input_ids.shape[1], self._sampler.canvas())
         steps = self._sampler.steps(self._hook, ready.encoded, ids, self._seed)
         taken = torch.zeros(len(ids), dtype=torch.int64)
@@ -82,18 +91,28 @@ class Drive:
 
     @property
     def responses(self) -> list[str | None]:
-        """The texts; None where the policy withholds one, or may do so once the verdict is there."""
+        """The texts; None where the policy withholds one, may do so once the verdict is there, or none can be read."""
         if not self.run.finished and self._may_withhold:
             return [None] * len(self._prompts)
         withheld = {decision.request_id for decision in self.run.decisions if decision.withheld}
-        return [None if p.id in withheld else text for p, text in zip(self._prompts, self.texts, strict=True)]
+        texts: list[str | None] = [
+            None if p.id in withheld else t for p, t in zip(self._prompts, self.texts, strict=True)
+        ]
+        return [None if row in self.undecoded else text for row, text in enumerate(texts)]
 
     @property
     def texts(self) -> list[str]:
-        """What the response of each prompt reads as now, with what it was started with."""
+        """What the response of each prompt reads as now, with what it was started with.
+
+        Empty where the tokenizer fails on one; `undecoded` then says so. Its neighbours keep theirs.
+        """
         if self.step is None or self._ready is None:
             return [""] * len(self._prompts)
-        return self._ready.texts(self._hook, self._loaded.tokenizer, self.step.draft)
+        before = self.undecoded
+        texts, self.undecoded = self._ready.readable(self._hook, self._loaded.tokenizer, self.step.draft)
+        for row in self.undecoded.keys() - before.keys():
+            log.warning("prompt %r: its response cannot be decoded: %s", self._prompts[row].id, self.undecoded[row])
+        return texts
 
 
 def drive(

@@ -18,7 +18,7 @@ def refuse_other_start(plan: StepPlan, response: tuple[int, int] | None, hook: H
     Raises:
         CaptureError: the plan places the responses elsewhere.
     """
-    if response is None:
+    if response is None or hook.block_length() is not None:
         return
     column, positions = response
     found = plan.positions if plan.rows is None else plan.positions[plan.rows]
@@ -47,7 +47,8 @@ def refuse_other_canvas(plan: StepPlan, wanted: int | None, hook: Hook) -> None:
     if found != [wanted]:
         raise CaptureError(
             f"the response has {' or '.join(map(str, found))} positions, the guard's profile {wanted}: "
-            "generate as the guard was fitted, with responses that begin empty, or fit one for this length"
+            "generate as the guard was fitted, with responses that begin empty and prompts that do not end in the mask "
+            "token, or fit one for this length"
         )
 
 

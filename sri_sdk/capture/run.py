@@ -14,6 +14,7 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
     HOOK_FAILED,
     INTERRUPTED,
+    OTHER_WATCH,
     SCORER_FAILED,
     SILENT,
     TWICE,
@@ -27,6 +28,7 @@ from sri_sdk.capture.coverage import CoverageTracker, returned_tokens
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons
 from sri_sdk.capture.settings import Layers, WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
@@ -49,7 +51,7 @@ class Run:
         signals: the requests' SRI signals, once finished; None without anchors.
         verdicts: one per request, once finished; empty without a guard.
         decisions: what the policy makes of each verdict, once finished.
-        failure: what the hook raised first; None = nothing.
+        failure: what went wrong first, as what the hook raised, in words; None = nothing that the reasons do not say.
     """
 
     def __init__(
@@ -58,7 +60,10 @@ class Run:
         """Takes what to watch and how; `driven` = a sampler of ours runs the loop, and ends rows one by one."""
         self._hook, self._settings, self._driven = hook, settings, driven
         self._pooler = make_pooler(hook.scheme, settings.pooling)
-        self._view = RunView(requests=None if request_ids is None else len(request_ids))
+        # Where a pass may show a part of the canvas, its masks are fewer than the profile's positions.
+        usual = None if settings.canvas is None or hook.block_length() is not None else settings.canvas
+        self._view = RunView(requests=None if request_ids is None else len(request_ids), canvas=usual)
+        self._rows = RowReasons(hook, self._view)
         self._recorder: Recorder | None = None
         self._plan: StepPlan | None = None
         self._kwargs: Mapping[str, Any] = {}
@@ -68,6 +73,7 @@ class Run:
         self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
         self._calling: int | None = None
+        self._other_watch: str | None = None
         self.failure: str | None = None
         self._failures: list[str] = []
         self._finished = False
@@ -114,8 +120,17 @@ class Run:
     @property
     def stops_blind(self) -> bool:
         """Whether the policy ends this generation because it is known already that nothing it says can be trusted."""
+        if self._settings.scorer is None or not self._settings.policy.stops_when_blind:
+            return False
+        return bool(self._failures) or (
+            self._recorder is not None and len(self._blind_rows) == len(self._recorder.steps)
+        )
+
+    @property
+    def _blind_rows(self) -> dict[int, list[str]]:
+        """Rows of which it is known already that nothing said of them can be trusted, where the policy ends such."""
         judged = self._settings.scorer is not None
-        return judged and self._settings.policy.stops_when_blind and bool(self._failures)
+        return self._rows.found() if judged and self._settings.policy.stops_when_blind else {}
 
     @property
     def rows_to_stop(self) -> tuple[int, ...]:
@@ -124,7 +139,8 @@ class Run:
             return ()
         if self.stops_blind:
             return tuple(range(len(self._recorder.steps)))
-        return tuple(sorted(self._recorder.alarms)) if self._settings.policy.stops_on_alarm else ()
+        alarms = self._recorder.alarms if self._settings.policy.stops_on_alarm else {}
+        return tuple(sorted({*alarms, *self._blind_rows}))
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -152,7 +168,8 @@ class Run:
             self._plan = None
             raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
         if self.stops_blind:
-            raise GenerationAborted(self.request_ids or (), self._view.steps - 1, blind=self._failures[0])
+            reasons = [*self._failures, *(reason for row in self._blind_rows.values() for reason in row)]
+            raise GenerationAborted(self.request_ids or (), self._view.steps - 1, blind=reasons[0])
 
     def _begin(self, input_ids: torch.Tensor) -> None:
         if self._plan is not None:
@@ -164,9 +181,13 @@ class Run:
         plan = self._hook.plan(call, self._view)
         self._coverage.shown(input_ids, plan)
         if plan is None:
+            if self._recorder is None:
+                self._rows.passed(input_ids)
             return
         self._start(plan, input_ids)
         self.close_step(plan.committed)
+        if self._settings.policy.stops_when_blind:
+            self._rows.found()
         self._plan = plan
         self._coverage.planned(plan)
         self._view.steps += 1
@@ -226,6 +247,10 @@ class Run:
         """
         self._view.response = (column, positions)
 
+    def distrust(self, rows: torch.Tensor, reason: str) -> None:
+        """Says that some requests, [R] bool, cannot be trusted while the others can; a driver does, beforehand."""
+        self._view.distrust(rows, reason)
+
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
         self._coverage.expected = tuple(steps)
@@ -271,7 +296,12 @@ class Run:
         except BaseException as err:
             self._isolate(err)
         if self._view.steps:
-            self._isolate(CaptureError("a second generation in one watch; watch one generation at a time"))
+            self._isolate(
+                CaptureError(
+                    "a second generation in one watch; watch one generation at a time. A pipeline that is given a list "
+                    "makes one call per text: pass batch_size=len(texts), or watch text by text"
+                )
+            )
         self._calling = self._view.forwards
         return True
 
@@ -322,6 +352,14 @@ class Run:
         """Notes how many passes of this model ran meanwhile that belong to no run."""
         self._coverage.unowned_passes = passes
 
+    def beside_another_watch(self, *, inner: bool) -> None:
+        """Notes that this model has two watches in one context; `inner` = this is the one that was entered second."""
+        self._other_watch = (
+            "another watch of this model was active when this one began, inside it"
+            if inner
+            else "another watch of this model was entered inside this one, and takes the passes that run in it"
+        )
+
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""
         if reason not in self._failures:
@@ -346,6 +384,7 @@ class Run:
         except BaseException as err:
             self._isolate(err)
         self._finished = True
+        self._explain(coverage)
         # A run that saw nothing still has a verdict: no verdict at all would read as nothing wrong.
         ids = self.request_ids or ("0",)
         if self._recorder is None:
@@ -353,12 +392,16 @@ class Run:
             self.traces = tuple(unseen_trace(i, self._failures) for i in ids)
         else:
             coverage = coverage or self._coverage.coverage(len(ids))
+            rows = self._rows.found()
+            self.failure = self.failure or self._rows.why
             self.traces = tuple(
-                conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
+                conclude_trace(self._recorder, row, i, coverage[row], [*self._failures, *rows.get(row, ())])
+                for row, i in enumerate(ids)
             )
             self.signals = conclude_signals(self._settings, ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
+        self._view.untrusted = []
         self._coverage.forget()
         try:
             self.verdicts = conclude_verdicts(self._settings, self._recorder, self.signals, self.traces)
@@ -372,6 +415,24 @@ class Run:
         if self._settings.emitter is not None:
             self._settings.emitter.emit(self.verdicts)
 
+    def _explain(self, coverage: Sequence[Coverage]) -> None:
+        """Says where missing passes may have gone, for a run that was not seen whole."""
+        if self._recorder is not None and not self._failures and not any(c.reasons() for c in coverage):
+            return
+        causes = []
+        if self._other_watch is not None:
+            self.fail(OTHER_WATCH)
+            causes.append(f"{self._other_watch}; leave one of the two out, or let one end before the other begins")
+        if strays := self._coverage.unowned_passes:
+            causes.append(
+                f"{strays} forward passes of this model ran meanwhile in other threads or contexts. If they were this "
+                "generation's, as with a streamer whose generate() runs in a thread: enter the watch inside the "
+                "thread, or start it with Thread(target=contextvars.copy_context().run, args=(generate, ...))"
+            )
+        if causes:
+            self.failure = "; ".join(([self.failure] if self.failure else []) + causes)
+            log.warning("%s: %s", type(self._hook).__name__, "; ".join(causes))
+
     def _close(self, committed: torch.Tensor | None) -> None:
         """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
         if self._plan is not None:
@@ -383,7 +444,11 @@ class Run:
             # The block ends while the generation goes on, as in another thread.
             self.fail(INTERRUPTED)
         if (canvas := Canvas.of(self._view)) is not None and canvas.moved():
-            self._isolate(CaptureError("another prompt, or a canvas begun anew: watch one generation at a time"))
+            self._isolate(
+                CaptureError(
+                    "another prompt, or a canvas begun anew: watch one generation at a time, one request id per row"
+                )
+            )
         if self._recorder is None:
             return
         if committed is None and self._hook.scheme != "autoregressive":
@@ -399,6 +464,9 @@ class Run:
         missing = 0 if grid is None else int(max(grid.budget - self._recorder.steps.min(), 0))
         coverage = self._coverage.coverage(len(self._recorder.steps))
         whole = np.array([not c.reasons() for c in coverage]) & (not self._failures)
+        for row, reasons in self._rows.found().items():
+            # A prompt with a mask in it was watched all the same, and may be flagged.
+            whole[row] &= reasons == [SPECIAL_TOKEN]
         self._recorder.finish(self._pooler.tail(missing), whole)
         return coverage
 
@@ -424,11 +492,13 @@ class Run:
         if requests != len(self.request_ids):
             raise CaptureError(
                 f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
-                "pass one id per prompt, in the order of the batch"
+                "pass one id per prompt, in the order of the batch. A pipeline that is given a list generates text by "
+                "text: pass it batch_size=len(texts)"
             )
         refuse_other_start(plan, self._view.response, self._hook)
         refuse_other_canvas(plan, self._settings.canvas, self._hook)
         self._view.requests = requests
+        self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)
         self._recorder = Recorder(self._settings, requests)
 

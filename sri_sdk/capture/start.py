@@ -42,10 +42,33 @@ class Start:
         texts = hook.decode(tokenizer, draft)
         for row, spoken in enumerate(self.spoken):
             if spoken:
-                # Decoded together: where one piece ends, the next may go on with the same word.
-                whole = torch.cat([draft.new_tensor(spoken), draft[row]])
-                (texts[row],) = hook.decode(tokenizer, whole[None])
+                texts[row] = self._text(hook, tokenizer, draft, row)
         return [self.thinking + text for text in texts] if self.thinking else texts
+
+    def readable(self, hook: Hook, tokenizer: Any, draft: torch.Tensor) -> tuple[list[str], dict[int, str]]:
+        """The same where one response cannot be decoded: the others' texts, and row -> what went wrong.
+
+        Raises:
+            Exception: what the tokenizer raised, if it can decode none of them.
+        """
+        try:
+            return self.texts(hook, tokenizer, draft), {}
+        except Exception as err:
+            texts, failed, whole = [""] * len(draft), {}, err
+        for row in range(len(draft)):
+            try:
+                texts[row] = self.thinking + self._text(hook, tokenizer, draft, row)
+            except Exception as err:
+                failed[row] = f"{type(err).__name__}: {err}"
+        if len(failed) == len(draft):
+            raise whole
+        return texts, failed
+
+    def _text(self, hook: Hook, tokenizer: Any, draft: torch.Tensor, row: int) -> str:
+        # Decoded together: where one piece ends, the next may go on with the same word.
+        whole = torch.cat([draft.new_tensor(self.spoken[row]), draft[row]])
+        (text,) = hook.decode(tokenizer, whole[None])
+        return text
 
 
 def check(hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:

@@ -58,6 +58,9 @@ class Tap:
     def owned_by(self, run: Run) -> Iterator[None]:
         """Routes the forward passes of this thread or task to `run`, as long as the block lasts."""
         before = self.owner()
+        if before is not None and before is not run and not before.finished:
+            before.beside_another_watch(inner=False)
+            run.beside_another_watch(inner=True)
         _owners.set({**_owners.get(), id(self): run})
         try:
             yield

@@ -89,6 +89,8 @@ def _one(deployment: Deployment, settings: WatchSettings, prompt: Prompt, *, as_
             show.step(batch, step)
         (decision,) = batch.run.decisions
         show.end(batch, decision)
+    if 0 in batch.undecoded:
+        say(f"{prompt.id}: the response cannot be decoded: {batch.undecoded[0]}", err=True)
 
 
 def sigma_so_far(batch: Drive) -> list[float]:
@@ -182,6 +184,10 @@ class _Screen:
             return []
         # Token by token, so that each can say whether it is committed; decoded alone, its text may miss a space.
         tokens = step.draft[0]
-        pieces = self._deployment.hook.decode(self._deployment.loaded.tokenizer, tokens[:, None])
+        try:
+            pieces = self._deployment.hook.decode(self._deployment.loaded.tokenizer, tokens[:, None])
+        except Exception:
+            # A tokenizer's failure costs the text, and not the verdict.
+            return [("[cannot be decoded]", False)] if not batch.texts[0] else [(batch.texts[0], True)]
         pairs = zip(pieces, step.committed[0].tolist(), strict=True)
         return [(piece, committed) for piece, committed in pairs if piece.strip()]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.drive import Drive
 from sri_sdk.errors import ConfigError
-from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.collect import Collector, texts_of
 from sri_sdk.fitting.judged import judged
 from sri_sdk.fitting.store import Batch
 from sri_sdk.judge import Judge
@@ -168,8 +168,9 @@ class Generator:
 
         Raises:
             CaptureError: a generation could not be watched whole.
-            ConfigError: too many generations cannot be judged.
+            ConfigError: prompts hold the mask token, or too many generations cannot be judged.
         """
+        self.collector.refuse_special({name: prompts})
         counters, made = self.collector.counters, 0
         parts = []
         for some, batch in self.collector.batches(name, prompts, self._key(prompts), self._make):
@@ -190,7 +191,7 @@ class Generator:
         seconds = time.perf_counter() - start - onlooker.paused
         signals, clocks = driven.run.signals, [trace.clock for trace in driven.run.traces]
         assert signals is not None
-        said = self.collector.judged(prompts, driven.texts)
+        said = self.collector.judged(prompts, texts_of(driven))
         width = max(budget + 1, *(len(clock) for clock in clocks))
         arrays: dict[str, NDArray[Any]] = {
             "sigma": signals.sigma,

@@ -16,9 +16,10 @@ from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.capture.drive import Drive, drive, generate_untapped
+from sri_sdk.capture.rows import SPECIAL_TOKEN, mask_in_prompt
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.config.fit import LimitsSection, PluginSection
-from sri_sdk.errors import CaptureError
+from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.fitting.counters import Counters
@@ -246,7 +247,7 @@ class Collector:
             CaptureError: see `run`.
         """
         driven = self.run(prompts, settings)
-        return driven, self.judged(prompts, driven.texts)
+        return driven, self.judged(prompts, texts_of(driven))
 
     def judged(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> Judged:
         """What the judge says of the answers in responses, thoughts left out."""
@@ -275,6 +276,32 @@ class Collector:
             if trace.reasons:
                 raise CaptureError(self._refusal(trace.request_id, trace.reasons, driven))
         return driven
+
+    def refuse_special(self, groups: Mapping[str, Sequence[Prompt]]) -> None:
+        """Whether prompts hold the mask token, asked before anything is generated.
+
+        Args:
+            groups: name of a fold or group -> its prompts.
+
+        Raises:
+            ConfigError: some do; every group with such prompts is a problem of its own, with their number.
+        """
+        problems = []
+        for name, prompts in groups.items():
+            found: list[str] = []
+            for start in range(0, len(prompts) if self.hook.mask_id() is not None else 0, self.batch_size):
+                batch = prompts[start : start + self.batch_size]
+                encoded = self.hook.encode(self.loaded.tokenizer, [p.text for p in batch], self.system_prompt)
+                held = mask_in_prompt(self.hook, encoded).tolist()
+                found += [p.id for p, yes in zip(batch, held, strict=True) if yes]
+            if found:
+                problems.append(
+                    f"prompts of {name!r}: {len(found)} of {len(prompts)} hold the mask token, for example "
+                    f"{found[0]!r}. The tokenizer reads it out of their text, and a generation is then not watched "
+                    f"whole ({SPECIAL_TOKEN}). Leave these prompts out, or write the token in another way."
+                )
+        if problems:
+            raise ConfigError(problems[0], problems)
 
     def _refusal(self, prompt_id: str, reasons: tuple[str, ...], driven: Drive) -> str:
         where = ""
@@ -306,6 +333,23 @@ class Collector:
             "seed": self.seed,
             "batch_size": self.batch_size,
         }
+
+
+def texts_of(driven: Drive) -> list[str]:
+    """The responses of a batch, for a judge.
+
+    Raises:
+        CaptureError: one cannot be decoded: nothing is known of it, and it must not count as an empty answer.
+    """
+    texts = driven.texts
+    if driven.undecoded:
+        row, why = next(iter(driven.undecoded.items()))
+        raise CaptureError(
+            f"prompt {driven.run.traces[row].request_id!r}: its response cannot be decoded ({why}); "
+            f"{len(driven.undecoded)} of {len(texts)} in its batch. Mend the tokenizer or the hook's `decode`, or "
+            "leave the prompt out."
+        )
+    return texts
 
 
 def both_classes_first(prompts: Sequence[Prompt], size: int) -> list[int]:

@@ -79,6 +79,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         deployment = Deployment.open(config)
     generated = {name: p for name, p in folds.named().items() if not (recalibrate and name in ("anchors", "train"))}
     collector = Collector.of(deployment, out / "cache", Forecast(sum(map(len, generated.values())), progress))
+    collector.refuse_special(generated)
     with timed("anchors"):
         anchors = _old_anchors(out, deployment) if recalibrate else collector.anchors(folds.anchors)
     collected = {}

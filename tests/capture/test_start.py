@@ -322,7 +322,7 @@ def test_a_started_canvas_that_nobody_tells_of_is_never_clear(prefill: str, toy_
     assert [v.status for v in run.verdicts] == ["unmonitored"], run.verdicts
 
 
-def test_beside_a_response_that_begins_empty_a_started_one_is_found_too_short() -> None:
+def test_a_response_that_its_caller_started_is_noticed_and_costs_no_neighbour_that_begins_empty() -> None:
     from sri_plugin_llada.hook import LladaHook
     from sri_plugin_llada.stand_ins.model import MASK, build
 
@@ -338,8 +338,8 @@ def test_beside_a_response_that_begins_empty_a_started_one_is_found_too_short() 
         ids[1, 3:5] = 11  # As if the caller's own loop had started this response.
         model(ids)
     run.finish()
-    assert [t.reasons for t in run.traces] == [("hook_failed", "tap_silent")] * 2
-    assert run.failure is not None and "14 or 16 positions" in run.failure
+    assert [t.reasons for t in run.traces] == [(), ("hook_failed",)]
+    assert run.failure is not None and "beside others of 16 positions" in run.failure
 
 
 # -- without a tap --------------------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import contextvars
 import gc
 import logging
 import pickle
@@ -243,3 +244,61 @@ def test_a_run_says_what_of_it_can_be_passed_on(toy: Toy, toy_guard) -> None:
     with pytest.raises(CaptureError, match=r"cannot be copied or pickled\. Pass on what it found: run\.verdicts"):
         pickle.dumps(run)
     assert pickle.loads(pickle.dumps(run.verdicts)) == run.verdicts  # noqa: S301
+
+
+# -- who took the passes -----------------------------------------------------------------------------------------------
+
+
+def test_a_watch_inside_another_takes_its_passes_and_both_can_say_so(toy: Toy, toy_guard) -> None:
+    inputs = toy.inputs(toy_prompts(2))
+    with sri_sdk.watch(toy.loaded.model, toy_guard) as outer, sri_sdk.watch(toy.loaded.model, toy_guard) as inner:
+        toy.loaded.model.generate(**inputs)
+    assert {v.status for v in inner.verdicts} <= {"clear", "flagged"} and inner.failure is None
+    assert outer.verdicts[0].reasons[:2] == ("another_watch", "tap_silent")
+    assert "entered inside this one" in outer.failure
+
+
+def test_a_watch_that_begins_amid_anothers_generation_says_that_it_did(toy: Toy, toy_guard) -> None:
+    model, inners = toy.loaded.model, []
+
+    class Meddles(type(model.norm)):
+        def forward(self, states):
+            if not inners:
+                with sri_sdk.watch(model, toy_guard) as inner:
+                    inners.append(inner)
+            return super().forward(states)
+
+    model.norm.__class__ = Meddles
+    with sri_sdk.watch(model, toy_guard) as outer:
+        model.generate(**toy.inputs(toy_prompts(2)))
+    assert "another_watch" in inners[0].verdicts[0].reasons and "when this one began" in inners[0].failure
+    assert {v.status for v in outer.verdicts} <= {"clear", "flagged"}
+
+
+def test_one_watch_after_another_is_no_other_watch(toy: Toy, toy_guard) -> None:
+    inputs = toy.inputs(toy_prompts(2))
+    for _ in range(2):
+        with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+            toy.loaded.model.generate(**inputs)
+        assert run.failure is None and "another_watch" not in run.verdicts[0].reasons
+
+
+def test_a_generation_in_a_thread_outside_names_the_cure_and_the_cure_works(toy: Toy, toy_guard) -> None:
+    generate, inputs = toy.loaded.model.generate, toy.inputs(toy_prompts(2))
+
+    def watched(target, *args):
+        with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+            thread = threading.Thread(target=target, args=args, kwargs=inputs)
+            thread.start()
+            thread.join()
+        return run
+
+    outside = watched(generate)
+    assert "tap_silent" in outside.verdicts[0].reasons and "contextvars.copy_context().run" in outside.failure
+    inside = watched(contextvars.copy_context().run, generate)
+    assert "tap_silent" in inside.verdicts[0].reasons  # The context of before the watch does not do.
+    with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(generate,), kwargs=inputs)
+        thread.start()
+        thread.join()
+    assert run.failure is None and {v.status for v in run.verdicts} <= {"clear", "flagged"}

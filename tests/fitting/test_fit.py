@@ -1,18 +1,23 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_lab.hooks import LabDiffusionHook
+from sri_plugin_toy.hook import ToyHook
+from sri_plugin_toy.model import MASK, ToyTokenizer, build
 
 import sri_sdk
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import BundleError, CaptureError, ConfigError, ModelMismatch
+from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.fit import fit
 from sri_sdk.metrics.guard_rates import guard_rates
+from sri_sdk.records import LoadedModel, Prompt
 from sri_sdk.scoring.guard import Guard
 
 from .conftest import write_config
@@ -200,3 +205,18 @@ def test_the_online_alarm_names_the_step_and_stands_at_the_end(fitted) -> None:
     assert flagged and all(v.first_alarm_step is not None and 0 <= v.first_alarm_step < 8 for v in flagged)
     offline = fitted.guard.scorer.score(generate(fitted, harmful).signals, rule="online")
     assert [v.status for v in verdicts] == [v.status for v in offline]
+
+
+def test_prompts_with_the_mask_token_are_named_and_counted_before_anything_is_generated() -> None:
+    class Reads(ToyTokenizer):
+        def encode(self, text: str) -> list[int]:
+            return [MASK if sign == "#" else i for sign, i in zip(text, super().encode(text), strict=True)]
+
+    hook = ToyHook(build(0))
+    asks = SimpleNamespace(hook=hook, loaded=LoadedModel(hook.model, Reads(), "toy"), batch_size=2, system_prompt=None)
+    texts = ["good day", "a # c", "hi", "#"]
+    prompts = [Prompt(f"p{i}", text, "harmless") for i, text in enumerate(texts)]
+    Collector.refuse_special(asks, {"train": prompts[:1]})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"'train': 2 of 4 hold the mask token, for example 'p1'") as caught:
+        Collector.refuse_special(asks, {"train": prompts, "anchors": prompts[3:]})  # type: ignore[arg-type]
+    assert len(caught.value.problems) == 2

@@ -38,7 +38,7 @@ class Blocks:
         """The plan of a pass over [b, L] ids, b the requests that are still in the batch."""
         self._follow(len(ids))
         holes = (ids == self.mask).cpu()
-        if not holes.any():
+        if not holes.any() or self._is_prompt(ids.shape[1]):
             self._stored(ids)
             return None
         at = self._place(holes)
@@ -78,6 +78,13 @@ class Blocks:
             ended = ((ids == self._stop).cpu() & self._opened).any(1)
             self._leaving = ended.nonzero()[:, 0].tolist()
         self._holes = self._opened = None
+
+    def _is_prompt(self, length: int) -> bool:
+        """Whether a pass of `length` columns reads the prompts' whole blocks: its masks are then theirs."""
+        if self._canvas is not None or self.window.stored or self._lengths is None or self._block is None:
+            return False
+        shortest = int(self._lengths.min())
+        return shortest > self._block and length == shortest // self._block * self._block
 
     # -- places ----------------------------------------------------------------------------------------------
 

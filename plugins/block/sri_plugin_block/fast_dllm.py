@@ -53,8 +53,16 @@ class FastDllmHook(BlockHook):
         if lengths is None and prompts is not None:
             lengths = prompts.new_full((len(prompts),), prompts.shape[1])
         mask, stop = said.get("mask_id"), said.get("stop_token")
+        mask = self._mask() if mask is None else mask
+        if prompts is not None and lengths is not None:
+            import torch
+
+            # Prompts stand on the left, and masks behind the shorter ones.
+            columns = torch.arange(prompts.shape[1], device=prompts.device)
+            inside = columns < lengths.to(prompts.device)[:, None]
+            run.distrust(((prompts == mask) & inside).any(1), "special_token_in_prompt")
         run.memory[_NOTE] = Blocks(
-            self._mask() if mask is None else mask, None if lengths is None else lengths.clone(), stop,
+            mask, None if lengths is None else lengths.clone(), stop,
             said.get("block_size"), said.get("small_block_size"),
         )  # fmt: skip
         if stop is not None:

@@ -80,8 +80,14 @@ class BlockHook(sri_sdk.Hook):
         real = columns < (ids.shape[1] if aligned is None else aligned.lengths.to(ids.device)[:, None])
         canvas = Canvas.of(run)
         if canvas is None:
-            behind = (ids == mask).flip(1).long().cumprod(1).sum(1)
-            canvas = Canvas(ids.shape[1] - behind, None, mask).remember(run)
+            starts = ids.shape[1] - (ids == mask).flip(1).long().cumprod(1).sum(1)
+            if aligned is not None and run.response is not None:
+                # What the batch shows of its canvas stands at the end of each row.
+                starts = (aligned.lengths - (aligned.width - run.response[0])).to(ids.device)
+            canvas = Canvas(starts, None, mask).remember(run)
+            # Said here, as the plan below names no row of a prompt.
+            before = real & (columns < starts[:, None])
+            run.distrust(((ids == mask) & before).any(1), "special_token_in_prompt")
         elif len(ids) != canvas.requests:
             raise sri_sdk.SriError(
                 f"a pass of {len(ids)} rows after one of {canvas.requests}: watch one generation at a time"

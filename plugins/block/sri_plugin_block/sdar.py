@@ -69,11 +69,12 @@ class SdarHook(BlockHook):
         cached = length_of(call.kwargs)
         if run.forwards == 1 and cached:
             raise sri_sdk.SriError(f"the first pass continues a cache of {cached} tokens; watch from the prompt on")
-        stored = call.kwargs.get("store_kv")
+        stored, canvas = call.kwargs.get("store_kv"), Canvas.of(run)
         if stored is None:
-            # The arguments could not be seen: a block to be stored is one without a hole.
-            stored = not bool((ids == mask).any())
-        canvas = Canvas.of(run)
+            # The arguments could not be seen: a block to be stored is one without a hole. In the first step every row
+            # has some; before it, a hole is a prompt's own.
+            holes = (ids == mask).any(1)
+            stored = not bool(holes.all() if canvas is None else holes.any())
         if canvas is not None and len(ids) != canvas.requests:
             raise sri_sdk.SriError(f"a pass of {len(ids)} rows after one of {canvas.requests}: rows must stay in place")
         first = window.behind(cached, ids.shape[1])
@@ -88,7 +89,7 @@ class SdarHook(BlockHook):
         return StepPlan(canvas.see(ids, first), shift=0, committed=canvas.committed, active=masked.any(1))
 
     def _begin(self, first: int, masked: torch.Tensor, run: RunView) -> Canvas:
-        """The response begins at the first hole of the first step, behind what is left of the prompt.
+        """The response begins with the masks that end the block of the first step, behind what is left of the prompt.
 
         Columns are those of the cache, which is padded in a batch: rows that begin together stay together.
 
@@ -97,14 +98,15 @@ class SdarHook(BlockHook):
             masked: [R, L] bool tensor, tokens that are the mask.
             run: takes note of the canvas.
         """
-        if not bool(masked.any(1).all()):
-            raise sri_sdk.SriError(
-                "a row of the first step has no hole: where its response will begin cannot be seen. Let the rows of a "
-                "batch begin together, or watch one prompt at a time."
-            )
+        run.distrust(
+            ~masked.any(1), "hook_failed",
+            "a row of the first step has no hole: where its response will begin cannot be seen. Let the rows of a "
+            "batch begin together, or watch one prompt at a time.",
+        )  # fmt: skip
         mask = self.mask_id()
         assert mask is not None
-        canvas = Canvas(first + (~masked).long().cumprod(1).sum(1), None, mask).remember(run)
+        behind = masked.flip(1).long().cumprod(1).sum(1)
+        canvas = Canvas(first + masked.shape[1] - behind, None, mask).remember(run)
         if canvas.requests > 1:
             run.prompt = None  # Rows of one length or not: a batch hands over responses only.
         return canvas

@@ -14,6 +14,8 @@ from typing import Any
 from sri_sdk.errors import ConfigError
 from sri_sdk.structure import unwrapped
 
+SHARED_ENDS = ("MaxLengthCriteria", "MaxTimeCriteria")
+"""Stopping criteria of transformers that end all rows at once."""
 BATCHED = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
 """Other ways to generate that transformers' models have: rows of many requests in one flat pass."""
 
@@ -63,6 +65,27 @@ class Call:
         """[B, L] ids of the prompt; None = none was given as ids."""
         ids = self.given.get("inputs")
         return self.given.get("input_ids") if ids is None else ids
+
+    def cached(self) -> int:
+        """Tokens of the prompt that the cache it was given holds already, as at a chat's next turn; 0 = none."""
+        return tokens_in(self.given.get("past_key_values")) or 0
+
+    def longest(self) -> int | None:
+        """Tokens of the longest response, where stop strings or criteria may end it sooner; None = nothing may.
+
+        Also None where time may end it too: a response that was cut is then like one that has ended.
+        """
+        criteria, prompt = list(self.given.get("stopping_criteria") or ()), self.prompt()
+        names = {type(criterion).__name__ for criterion in criteria}
+        rules = names - set(SHARED_ENDS) or self.value("stop_strings") is not None
+        if not rules or "MaxTimeCriteria" in names or self.value("max_time") is not None or prompt is None:
+            return None
+        most = [self.value("max_new_tokens")]
+        if most == [None]:
+            most = [self.value("max_length")]
+            most = [None if most[0] is None else most[0] - prompt.shape[1]]
+        most += [c.max_length - prompt.shape[1] for c in criteria if type(c).__name__ == "MaxLengthCriteria"]
+        return min((length for length in most if length is not None), default=None)
 
     def eos_ids(self) -> tuple[int, ...]:
         """Tokens that end a row."""
@@ -135,8 +158,14 @@ def _caches(call: Call, model: Any) -> list[str]:
     found = []
     name = "past_key_values" if call.given.get("past_key_values") is not None else "cache_params"
     cache = call.given.get(name)
-    if tokens_in(cache):
-        found.append(f"{name} that is not empty: a watch begins with the prompt; pass the whole prompt")
+    columns = 0 if call.prompt() is None else call.prompt().shape[1]
+    if not hasattr(cache, "get_seq_length") and tokens_in(cache):
+        found.append(f"{name} that is not empty, and does not say what it holds; pass the whole prompt without it")
+    elif name == "past_key_values" and call.cached() >= max(columns, 1):
+        found.append(
+            f"{name} that is not empty and holds {call.cached()} tokens, the prompt {columns}: pass the whole "
+            "conversation as input_ids, of which the cache holds the beginning, or leave the cache out"
+        )
     kind = call.value("cache_implementation")
     if kind == "paged":
         found.append(f"{_shown(call, 'cache_implementation')}: continuous batching; leave it out")
@@ -179,8 +208,7 @@ def _stops(call: Call) -> list[str]:
             "shows it; generate one row at a time, or end on tokens (eos_token_id)"
         )
     for criterion in call.given.get("stopping_criteria") or ():
-        # These two end all rows at once.
-        if type(criterion).__name__ not in ("MaxLengthCriteria", "MaxTimeCriteria"):
+        if type(criterion).__name__ not in SHARED_ENDS:
             found.append(
                 f"stopping_criteria {type(criterion).__name__} with {rows} rows: a row it ends is padding from there "
                 "on, and no pass shows it; generate one row at a time, or end on tokens (eos_token_id)"

@@ -96,11 +96,16 @@ class CausalHook(sri_sdk.Hook):
         refuse_what_cannot_be_watched(asked, self.model)
         # A second one is not refused, only noticed: the first one's run is the one that fails.
         run.memory["again"] = "next" in run.memory
-        run.eos_ids = asked.eos_ids()
+        run.eos_ids, run.longest = asked.eos_ids(), asked.longest()
+        # A chat's next turn: its first pass shows what is new, and predicts the first token like any other.
+        run.memory["cached"] = asked.cached()
+        if asked.cached():
+            run.prompt = asked.prompt().shape[1]
         mask, prompt = asked.given.get("attention_mask"), asked.prompt()
         if mask is None and prompt is not None and asked.value("pad_token_id") not in (None, *asked.eos_ids()):
             # As generate() itself guesses it, from the padding token.
             mask = prompt != asked.value("pad_token_id")
+            run.memory["guessed"] = True
         run.memory["attention_mask"] = mask
 
     def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
@@ -112,7 +117,7 @@ class CausalHook(sri_sdk.Hook):
         if memory.get("again"):
             raise SriError("a second generation in one watch; watch one generation at a time")
         if "next" not in memory:
-            positions = self._prompt(call, memory)
+            positions = self._prompt(call, run)
             memory["next"] = 0
             memory["active"] = torch.ones(rows, dtype=torch.bool, device=ids.device)
             ends = self.eos_ids() if run.eos_ids is None else run.eos_ids
@@ -130,24 +135,34 @@ class CausalHook(sri_sdk.Hook):
         # The last row of every pass predicts the next token; padding is on the left, so it never is that row.
         return sri_sdk.StepPlan(positions, shift=1, active=memory["active"], span=(length - 1, length))
 
-    def _prompt(self, call: sri_sdk.ForwardCall, memory: dict[str, Any]) -> torch.Tensor:
+    def _prompt(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> torch.Tensor:
         """[B, L] positions of the prompt's rows: -1 is the last one, padding nothing."""
         import torch
 
-        ids = call.input_ids
+        ids, memory = call.input_ids, run.memory
         rows, length = ids.shape
-        cached = tokens_in(call.kwargs.get("past_key_values"))
-        if cached:
-            raise SriError(f"the first pass continues a cache of {cached} tokens; watch from the prompt on")
+        cached, known = tokens_in(call.kwargs.get("past_key_values")) or 0, memory.get("cached", 0)
+        if cached != known and "past_key_values" in call.kwargs:
+            raise SriError(
+                f"the first pass continues a cache of {cached} tokens, {known} expected; watch from the prompt on"
+            )
         positions = torch.arange(-length, 0, device=ids.device).expand(rows, length)
         # Under PEFT the model's own forward is not seen, and its mask only in the call.
         mask = next((m for m in (call.kwargs.get("attention_mask"), memory.get("attention_mask")) if _is_2d(m)), None)
         memory.pop("attention_mask", None)
-        if mask is None or mask.shape[1] != length:
+        if mask is None or mask.shape[1] not in (length, known + length):
             return positions
-        mask = mask.to(ids.device).bool().repeat_interleave(max(rows // len(mask), 1), dim=0)
-        if not bool(mask[:, -1].all()):
+        mask = mask[:, -length:].to(ids.device).bool().repeat_interleave(max(rows // len(mask), 1), dim=0)
+        padding = ~mask[:, -1]
+        # A caller who pads on the right does so for all rows. Text that ends in the padding token is one row's own, and
+        # so is a prompt of nothing.
+        if not memory.get("guessed") and bool((padding & mask.any(1)).any()):
             raise SriError("prompts are padded on the right, and the model continues padding; pad them on the left")
+        run.distrust(
+            padding, "hook_failed",
+            "a prompt that is empty, or ends in the padding token of a call without attention_mask: the model "
+            "continues padding. Pass attention_mask, and no empty prompt",
+        )  # fmt: skip
         return positions.masked_fill(~mask, PADDING)
 
     def lengths(self, tokens: torch.Tensor, run: sri_sdk.RunView | None = None) -> list[int]:

@@ -56,10 +56,17 @@ def _try(model: Any, paths: ModulePaths) -> str | None:
     head = model.get_output_embeddings()
     with torch.no_grad(), _recorded(module_at(model, paths.norm), states, head, read):
         try:
-            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            _uncompiled(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
         except Exception as err:
             return f"a pass over three tokens fails: {type(err).__name__}: {' '.join(str(err).split())[:200]}"
     return _norm_is_last(paths, states, read) or _looks_back_only(model, states[0])
+
+
+def _uncompiled(model: Any) -> Any:
+    """The model's call without `torch.compile`: for one pass of three tokens it would compile all of the model anew."""
+    own = vars(model).get("forward")
+    original = getattr(own, "_torchdynamo_orig_callable", None)
+    return model._call_impl if original is None else original
 
 
 def _norm_is_last(paths: ModulePaths, states: list[torch.Tensor], read: list[torch.Tensor]) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sri_plugin_causal.calls import Call
@@ -11,6 +12,9 @@ from transformers import DynamicCache, GenerationConfig, StaticCache
 from transformers.generation import MaxLengthCriteria, StoppingCriteria
 
 import sri_sdk
+from sri_sdk.capture.run import Run
+from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
 
 
@@ -118,10 +122,34 @@ def test_a_static_cache_is_refused_where_transformers_compiles_for_it(model: Any
     assert run.failure is None
 
 
-def test_an_empty_cache_may_be_brought_and_a_filled_one_not(model: Any) -> None:
+def test_an_empty_cache_may_be_brought_and_one_as_long_as_the_prompt_not(model: Any) -> None:
     assert watched(model, past_key_values=DynamicCache(config=model.config)).failure is None
-    with pytest.raises(ConfigError, match="past_key_values that is not empty"):
+    with pytest.raises(ConfigError, match="past_key_values that is not empty and holds 5 tokens, the prompt 5"):
         watched(model, past_key_values=filled_cache(model))
+
+
+@pytest.mark.parametrize("new", [1, 4])
+def test_a_chats_next_turn_with_its_cache_is_seen_as_without_it(model: Any, new: int) -> None:
+    first = example.prompts()
+    more = torch.arange(20, 20 + 3 * new).reshape(3, new)
+    ids, real = torch.cat([first.input_ids, more], 1), torch.cat([first.attention_mask, torch.ones_like(more)], 1)
+    places = (first.attention_mask.cumsum(1) - 1).clamp(min=0)
+
+    def turn(**cache: Any) -> Any:
+        with sri_sdk.watch(model, hook=CausalHook(model), request_ids=["a", "b", "c"]) as run:
+            tokens = model.generate(
+                ids, attention_mask=real, max_new_tokens=6, do_sample=False, pad_token_id=0, **cache
+            )
+        assert run.failure is None and not any(trace.reasons for trace in run.traces)
+        return run, tokens
+
+    given = {"attention_mask": first.attention_mask, "position_ids": places, "use_cache": True}
+    plain, expected = turn()
+    run, tokens = turn(past_key_values=model(first.input_ids, **given).past_key_values)
+    assert torch.equal(tokens, expected)
+    for one, other in zip(run.traces, plain.traces, strict=True):
+        assert (one.steps, one.expected) == (other.steps, other.expected)
+        np.testing.assert_allclose(one.phi, other.phi, atol=1e-4)
 
 
 def test_embeddings_instead_of_ids_are_refused(model: Any) -> None:
@@ -129,6 +157,69 @@ def test_embeddings_instead_of_ids_are_refused(model: Any) -> None:
     for given in ({"inputs_embeds": embedded}, {"inputs": embedded}):
         with pytest.raises(ConfigError, match="by its token ids"), sri_sdk.watch(model, hook=CausalHook(model)):
             model.generate(max_new_tokens=2, **given)
+
+
+class AfterThree(StoppingCriteria):
+    """Stands for a stop string that turns up after three tokens."""
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.full((len(input_ids),), input_ids.shape[1] >= 5)
+
+
+def under_a_budget(model: Any, **options: Any) -> tuple[str, ...]:
+    """Reasons where a guard expects eight steps, and the model ends no response by itself."""
+    hook = CausalHook(model)
+    run = Run(hook, WatchSettings("predicting", budget=8, keep_states=True), ["a"])
+    with tap_of(model).installed(hook, run), tap_of(model).owned_by(run):
+        model.generate(torch.tensor([[5, 6]]), do_sample=False, eos_token_id=96, pad_token_id=0, **options)
+    run.finish()
+    return run.traces[0].reasons
+
+
+def test_a_row_that_the_callers_own_rule_ends_has_ended_and_one_cut_short_has_not(model: Any) -> None:
+    rule = {"stopping_criteria": [AfterThree()]}
+    assert under_a_budget(model, max_new_tokens=8) == ()
+    assert under_a_budget(model, max_new_tokens=3) == ("end_not_seen",)
+    assert under_a_budget(model, max_new_tokens=8, **rule) == ()
+    assert under_a_budget(model, max_length=10, **rule) == ()
+    assert under_a_budget(model, generation_config=GenerationConfig(max_new_tokens=8), **rule) == ()
+    # As long as it could get: nobody says which of the two it was.
+    assert under_a_budget(model, max_new_tokens=3, **rule) == ("end_not_seen",)
+    both = [AfterThree(), MaxLengthCriteria(max_length=5)]
+    assert under_a_budget(model, max_new_tokens=8, stopping_criteria=both) == ("end_not_seen",)
+    assert under_a_budget(model, max_new_tokens=8, max_time=60.0, **rule) == ("end_not_seen",)
+
+
+class Words:
+    """As much of a tokenizer as stop strings need: token i is written w<i> and a space."""
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [-1]}
+
+    def _convert_id_to_token(self, _token: int) -> str:
+        return "abcdef"
+
+    def get_vocab(self) -> dict[str, int]:
+        return {f"w{i} ": i for i in range(97)}
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        return "".join(tokens)
+
+
+def test_a_row_that_a_stop_string_ends_has_ended(model: Any) -> None:
+    third = int(model.generate(torch.tensor([[5, 6]]), max_new_tokens=8, do_sample=False, eos_token_id=96)[0, 4])
+    assert under_a_budget(model, max_new_tokens=8, stop_strings=[f"w{third} "], tokenizer=Words()) == ()
+
+
+def test_texts_that_a_pipeline_generates_one_by_one_are_told_of_batch_size(model: Any) -> None:
+    def pipeline(**ids: Any) -> Any:
+        with sri_sdk.watch(model, hook=CausalHook(model), **ids) as run:
+            for prompt in ([[5, 6]], [[7, 8]]):
+                model.generate(torch.tensor(prompt), max_new_tokens=3)
+        assert "hook_failed" in run.traces[0].reasons and "batch_size=len(texts)" in run.failure
+
+    pipeline()
+    pipeline(request_ids=["a", "b"])
 
 
 class Never(StoppingCriteria):

@@ -136,10 +136,11 @@ def test_padding_beside_a_prompt_changes_nothing(model: DreamModel) -> None:
         assert np.allclose(single.run.traces[0].phi, together.run.traces[row].phi, atol=1e-5)
 
 
-def test_masks_in_the_prompt_are_no_part_of_the_response(model: DreamModel) -> None:
+def test_masks_in_the_prompt_are_no_part_of_the_response_and_are_named(model: DreamModel) -> None:
     ids = torch.tensor([[21, 22, MASK, 24, MASK]])
     seen = watched(model, ids, torch.ones_like(ids))
-    assert seen.plans[0].canvas == TOKENS and seen.steps == [STEPS] and not seen.reasons
+    assert seen.plans[0].canvas == TOKENS and seen.steps == [STEPS] and seen.run.failure is None
+    assert seen.reasons == {"special_token_in_prompt"}
     assert not (seen.output == MASK).any()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 import sri_sdk
+from sri_sdk.canvas import Canvas
 from sri_sdk.structure import missing_paths, module_at, modules_at
 
 if TYPE_CHECKING:
@@ -89,36 +90,10 @@ class LabDiffusionHook(_LabHook):
 
     def plan(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> sri_sdk.StepPlan | None:
         """Every pass is a step. The canvas is the run of masks at the end of the first pass."""
-        import torch
-
-        ids, memory = call.input_ids, run.memory
-        batch, length = ids.shape
-        masked = ids == self.mask_id()
-        if "start" not in memory:
-            # With guidance the batch doubles and the second half's prompt is masked: the first row is conditional
-            # in both layouts, and rows share their prompt length since they are padded on the left.
-            behind = int(masked[0].flip(0).int().cumprod(0).sum())
-            memory["start"] = length - behind if run.response is None else run.response[0]
-            run.prompt = memory["start"]
-            memory["requests"] = batch // 2 if self._second_half_is_unconditional(masked, memory["start"]) else batch
-        start, requests = memory["start"], memory["requests"]
-        positions = torch.arange(-start, length - start, device=ids.device).expand(batch, length)
-        rows = None if requests == batch else torch.arange(requests, device=ids.device)
-        holes = masked[:requests, start:]
-        return sri_sdk.StepPlan(
-            positions, shift=0, rows=rows, committed=~holes, active=holes.any(1), span=(start, length),
-            canvas=length - start,
-        )  # fmt: skip
-
-    def _second_half_is_unconditional(self, masked: torch.Tensor, start: int) -> bool:
-        """Whether the second half of the batch has no prompt, by `masked` [B, L] bool.
-
-        If so, the column before the canvas, `start - 1`, is masked in all its rows and in none of the first half.
-        """
-        batch = len(masked)
-        return batch % 2 == 0 and start > 0 and bool(masked[batch // 2 :, start - 1].all()) and not bool(
-            masked[: batch // 2, start - 1].any()
-        )  # fmt: skip
+        canvas = Canvas.of(run)
+        if canvas is None:
+            canvas = Canvas.find(call.input_ids, self.mask_id(), run=run).remember(run)
+        return canvas.plan(call.input_ids)
 
 
 class LabCausalHook(_LabHook):

@@ -45,8 +45,11 @@ class Generation:
         prompt: [B, N] int64 tensor, the columns before the response.
     """
 
-    def __init__(self, input_ids: torch.Tensor, mask_id: int) -> None:
-        found = Canvas.find(input_ids, mask_id)
+    def __init__(self, input_ids: torch.Tensor, mask_id: int, run: RunView, prompt: int | None = None) -> None:
+        """Takes the first pass, [B, L] int64; `prompt` = columns before the response, None = as its masks show."""
+        found = Canvas.find(input_ids, mask_id, run=run)
+        if prompt is not None and prompt < input_ids.shape[1]:
+            found = Canvas(input_ids.new_full((len(input_ids),), prompt), input_ids.shape[1] - prompt, mask_id)
         if found.start is None or not found.size:
             raise SriError(
                 "the first pass has masks that are not its last columns, the same number in every row: filling holes "
@@ -64,6 +67,11 @@ class Generation:
         """That of this generation; None = it has none yet."""
         found: Self | None = run.memory.get(_NOTE)
         return found
+
+    def is_prompt(self, tokens: torch.Tensor) -> bool:
+        """Whether these are the columns before the response: [B, N] int64; what was filled in may be anything."""
+        prompt = self.prompt.to(tokens.device)
+        return bool(((tokens == prompt) | (prompt == self._mask_id)).all())
 
     def remember(self, run: RunView) -> Self:
         """Keeps it for the passes that follow."""
@@ -154,7 +162,8 @@ class Generation:
             [
                 holes[:, start:].any(),
                 holes[:, start:].all(),
-                differs[:, :start].any(),
+                # A mask in a prompt is filled in like any other.
+                (differs[:, :start] & (self.prompt != self._mask_id)).any(),
                 differs.any(),
                 (holes[:, :width] & (before != self._mask_id)).any(),
             ]

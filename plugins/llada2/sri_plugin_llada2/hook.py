@@ -35,6 +35,8 @@ PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")
 class _Call:
     """One `generate` of the model's own. Lives in the run's memory."""
 
+    prompt: int | None
+    """Columns of the prompt; None = it was not given as ids."""
     mask_id: int | None
     sweeps: int
     """Most passes over a block without masks: 0 in LLaDA2.0, which has none."""
@@ -100,7 +102,10 @@ class Llada2Hook(sri_sdk.Hook):
         asked = bound.arguments
         if asked.get("eos_id") is not None:
             run.eos_ids = (int(asked["eos_id"]),)
-        run.memory["call"] = _Call(asked.get("mask_id"), asked.get("max_post_steps", 0))
+        prompts = asked.get("inputs")
+        run.memory["call"] = _Call(
+            None if prompts is None else prompts.shape[-1], asked.get("mask_id"), asked.get("max_post_steps", 0)
+        )
 
     def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
         """Every pass with a mask is a step, and so is every pass of LLaDA2.1 that edits a block without any."""
@@ -114,7 +119,7 @@ class Llada2Hook(sri_sdk.Hook):
         if generation is None:
             if not bool((ids == mask_id).any()):
                 return None  # Somebody reads a text.
-            generation = Generation(ids, mask_id).remember(run)
+            generation = Generation(ids, mask_id, run, None if asked is None else asked.prompt).remember(run)
         # Samplers outside the model state positions in every pass; a caller that only reads a text leaves them out.
         sweeps = asked.sweeps if asked is not None else None if "position_ids" in call.kwargs else 0
         if not generation.is_step(ids, self.eos_ids(), sweeps, fixed=asked is not None):
@@ -133,9 +138,8 @@ class Llada2Hook(sri_sdk.Hook):
         """
         generation = None if run is None else Generation.of(run)
         if generation is not None:
-            prompt = generation.prompt.to(tokens.device)
-            width = prompt.shape[1]
-            if tokens.shape[1] > width and bool((tokens[:, :width] == prompt).all()):
+            width = generation.prompt.shape[1]
+            if tokens.shape[1] > width and generation.is_prompt(tokens[:, :width]):
                 tokens = tokens[:, width:]
         return super().lengths(tokens, run)
 

@@ -75,15 +75,16 @@ class ToyHook(sri_sdk.Hook):
 
         ids = call.input_ids
         holes = ids == self.model.config.mask_token_id
-        if not holes.any():
+        if not holes[:, run.memory.get("start", 0) :].any():
             # Nothing left to fill: a caller reads the finished text, which is not a step. The SDK checks that it was.
             run.reads(ids)
             return None
         if "start" not in run.memory:
-            # Prompts are padded on the left, so the canvas begins in the same column for all of them. Where a response
-            # was started, it does not begin with a hole, and the run says where it is.
-            first_hole = int(holes.any(dim=0).nonzero()[0])
-            run.memory["start"] = first_hole if run.response is None else run.response[0]
+            # Prompts are padded on the left, so the canvas is what all rows end with: the shortest run of holes, as
+            # a prompt may have holes of its own. Where a response was started, the canvas does not begin with a hole,
+            # and the run says where it is.
+            canvas = int(holes.flip(1).long().cumprod(1).sum(1).min())
+            run.memory["start"] = ids.shape[1] - canvas if run.response is None else run.response[0]
             # The call returns the prompt before the response: the reader of its tokens must know where one ends.
             run.prompt = run.memory["start"]
         start = run.memory["start"]
