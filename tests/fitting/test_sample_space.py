@@ -84,7 +84,8 @@ def test_a_direction_in_which_harmless_sources_differ_counts_less():
         weight = in_full_space(states).T @ found.coefficients
         return abs(weight @ first) / abs(weight @ second)
 
-    assert share(10.0) < 0.5 * share(0.0)
+    assert share(100.0) < 0.75 * share(0.0)
+    assert share(0.0) > share(1.0) > share(10.0) > share(100.0)
 
 
 def test_held_out_scores_say_what_a_useless_direction_is_worth():
