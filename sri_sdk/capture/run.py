@@ -26,12 +26,13 @@ from sri_sdk.capture.coverage import CoverageTracker, returned_tokens
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.request import RequestReader, Span
 from sri_sdk.capture.settings import Layers, WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Decision
-from sri_sdk.records import ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
+from sri_sdk.records import ForwardCall, RequestStates, RunView, Signals, StepPlan, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
 
@@ -45,6 +46,7 @@ class Run:
     Attributes:
         request_ids: one per row of the batch; None until the first step if the caller gave none.
         traces: one per request, once finished.
+        request: the mean states of the requests' own tokens, once finished; None = they were not read.
         signals: the requests' SRI signals, once finished; None without anchors.
         verdicts: one per request, once finished; empty without a guard.
         decisions: what the policy makes of each verdict, once finished.
@@ -52,9 +54,18 @@ class Run:
     """
 
     def __init__(
-        self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None, *, driven: bool = False
-    ) -> None:
-        """Takes what to watch and how; `driven` = a sampler of ours runs the loop, and ends rows one by one."""
+        self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None, *, driven: bool = False,
+        request_spans: Sequence[Span | None] | None = None,
+    ) -> None:  # fmt: skip
+        """Takes what to watch and how.
+
+        Args:
+            hook: the model family.
+            settings: what to measure against.
+            request_ids: one per request; None = not known yet.
+            driven: a sampler of ours runs the loop, and ends rows one by one.
+            request_spans: one per request, where its tokens are in the prompt; None = the request is not read.
+        """
         self._hook, self._settings, self._driven = hook, settings, driven
         self._pooler = make_pooler(hook.scheme, settings.pooling)
         self._view = RunView(requests=None if request_ids is None else len(request_ids))
@@ -62,6 +73,8 @@ class Run:
         self._plan: StepPlan | None = None
         self._kwargs: Mapping[str, Any] = {}
         self._states: dict[str | int, torch.Tensor] = {}
+        self._request = None if request_spans is None else RequestReader(request_spans)
+        self._reading: tuple[torch.Tensor, torch.Tensor | None] | None = None
         self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
         self._calling: int | None = None
@@ -70,6 +83,7 @@ class Run:
         self._finished = False
         self.request_ids: tuple[str, ...] | None = None if request_ids is None else tuple(request_ids)
         self.traces: tuple[Trace, ...] = ()
+        self.request: RequestStates | None = None
         self.signals: Signals | None = None
         self.verdicts: tuple[Verdict, ...] = ()
         self.decisions: tuple[Decision, ...] = ()
@@ -85,7 +99,8 @@ class Run:
     @property
     def layers(self) -> Layers:
         """What the tap must read."""
-        return self._settings.layers
+        request = () if self._request is None else self._settings.request_layers
+        return tuple(dict.fromkeys((*self._settings.layers, *request)))
 
     @property
     def finished(self) -> bool:
@@ -153,10 +168,11 @@ class Run:
     def _begin(self, input_ids: torch.Tensor) -> None:
         if self._plan is not None:
             self.fail(SILENT)
-        self._plan, self._states = None, {}
+        self._plan, self._reading, self._states = None, None, {}
         call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
         self._view.forwards += 1
         plan = self._hook.plan(call, self._view)
+        self._look_at_prompt(call, plan)
         if plan is None:
             return
         self._start(plan, input_ids)
@@ -167,7 +183,7 @@ class Run:
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
-        if self._plan is None or self._finished:
+        if (self._plan is None and self._reading is None) or self._finished:
             return
         # Some blocks return (states, cache), some norms (states, residual): the states come first.
         self._states[layer] = output[0] if isinstance(output, tuple) else output
@@ -175,13 +191,36 @@ class Run:
             return
         if any(name not in self._states for name in self.layers):
             # A block ran without its hook firing: the model was compiled before this block was asked for.
-            self._plan = None
+            self._plan = self._reading = None
             self.fail(SILENT)
+            return
+        self._read_request()
+        if self._plan is None:
             return
         try:
             plan, self._plan = self._plan, None
-            self._pooler.add([self._states[name].detach() for name in self.layers], plan)
+            self._pooler.add([self._states[name].detach() for name in self._settings.layers], plan)
             self._coverage.seen.append(plan.active)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
+            self._isolate(err)
+
+    def _look_at_prompt(self, call: ForwardCall, plan: StepPlan | None) -> None:
+        """Asks which tokens of the prompt a pass shows, as long as some of the request were not seen."""
+        if self._request is None or not self._request.waits:
+            return
+        columns = self._hook.prompt_columns(call, plan, self._view)
+        if columns is not None:
+            self._reading = columns, None if plan is None else plan.rows
+
+    def _read_request(self) -> None:
+        """Takes the states of a pass that shows a part of the prompt."""
+        if self._request is None or self._reading is None:
+            return
+        (columns, rows), self._reading = self._reading, None
+        try:
+            self._request.add([self._states[name].detach() for name in self._settings.request_layers], columns, rows)
         except KeyboardInterrupt:
             raise
         except BaseException as err:
@@ -333,6 +372,7 @@ class Run:
             self.traces = tuple(
                 conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
             )
+            self.request = None if self._request is None else self._request.result()
             self.signals = conclude_signals(self._settings, ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}

@@ -53,6 +53,8 @@ class WatchSettings:
     """Keep phi in the traces; costs S * C * D floats per request. Without anchors they are always kept."""
     live: bool = False
     """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
+    request_layers: Layers = ("final",)
+    """What is read of the request, where its place in the prompt is known."""
     tau: float = TAU
     eps: float = EPS
 
@@ -98,7 +100,9 @@ def watch_settings(
         ConfigError: the arguments contradict each other.
     """
     if guard is None:
-        return WatchSettings(pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter)
+        return WatchSettings(
+            pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter, request_layers=layers
+        )
     if pooling is not None or grid is not None or layers != ("final",):
         raise ConfigError("watch: pooling, layers and grid come with the guard; leave out those, or the guard.")
     from sri_sdk.scoring.guard import Guard

@@ -120,6 +120,13 @@ class Llada2Hook(sri_sdk.Hook):
             return None
         return generation.plan(ids, call.kwargs, self.block_length)
 
+    def prompt_columns(self, call: ForwardCall, plan: StepPlan | None, run: RunView) -> torch.Tensor | None:
+        """[R, L]: every step shows its rows from the first column on."""
+        import torch
+
+        ids = call.input_ids
+        return None if plan is None else torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
+
     def expected_steps(self, budget: int) -> int | None:
         """Not known: a block is left as soon as it is filled."""
         return None
