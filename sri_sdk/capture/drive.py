@@ -44,8 +44,13 @@ class Drive:
         self._next = intervention
 
     def __iter__(self) -> Generator[SamplerStep, None, None]:
-        ready = start(self._hook, self._loaded.tokenizer, self._sampler, self._prompts, self._system_prompt)
+        ready = start(
+            self._hook, self._loaded.tokenizer, self._sampler, self._prompts, self._system_prompt,
+            find_requests=self.run.reads_requests,
+        )  # fmt: skip
         self._ready, ids = ready, [p.id for p in self._prompts]
+        if ready.requests is not None:
+            self.run.locate_requests(ready.requests)
         if ready.encoded.response is not None:
             self.run.starts(ready.encoded.input_ids.shape[1], self._sampler.canvas())
         steps = self._sampler.steps(self._hook, ready.encoded, ids, self._seed)

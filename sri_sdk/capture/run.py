@@ -73,7 +73,7 @@ class Run:
         self._plan: StepPlan | None = None
         self._kwargs: Mapping[str, Any] = {}
         self._states: dict[str | int, torch.Tensor] = {}
-        self._request = None if request_spans is None else RequestReader(request_spans)
+        self._request: RequestReader | None = None
         self._reading: tuple[torch.Tensor, torch.Tensor | None] | None = None
         self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
@@ -87,6 +87,8 @@ class Run:
         self.signals: Signals | None = None
         self.verdicts: tuple[Verdict, ...] = ()
         self.decisions: tuple[Decision, ...] = ()
+        if request_spans is not None and self.reads_requests:
+            self.locate_requests(request_spans)
 
     def __reduce__(self) -> NoReturn:
         raise CaptureError(
@@ -99,8 +101,12 @@ class Run:
     @property
     def layers(self) -> Layers:
         """What the tap must read."""
-        request = () if self._request is None else self._settings.request_layers
-        return tuple(dict.fromkeys((*self._settings.layers, *request)))
+        return tuple(dict.fromkeys((*self._settings.layers, *self._settings.request_layers)))
+
+    @property
+    def reads_requests(self) -> bool:
+        """Whether the states of the requests' own tokens are wanted."""
+        return bool(self._settings.request_layers)
 
     @property
     def finished(self) -> bool:
@@ -242,6 +248,10 @@ class Run:
         self._waiting.append(pooled)
         if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
             self._record()
+
+    def locate_requests(self, spans: Sequence[Span | None]) -> None:
+        """Says where the request of each row is in its prompt, before the first pass."""
+        self._request = RequestReader(spans)
 
     def starts(self, column: int, positions: int) -> None:
         """Says where every response lies, for passes whose canvas does not begin as masks; a driver does, beforehand.

@@ -113,7 +113,7 @@ def watch(
         sinks = Emitter(sinks)
     settings = watch_settings(
         family, guard, policy=policy, accept=accept, system_prompt=system_prompt, emitter=sinks, pooling=pooling,
-        layers=layers, grid=grid,
+        layers=layers, grid=grid, request_layers=() if guard is not None or request_spans is None else layers,
     )  # fmt: skip
     run, tap = Run(family, settings, request_ids, request_spans=request_spans), tap_of(model)
     try:
