@@ -94,6 +94,14 @@ class Hook(Plugin):
         Raise on a pass that fits nothing, such as the prompt of a second generation: the run becomes `unmonitored`.
         """
 
+    def prompt_modules(self) -> tuple[torch.nn.Module, Sequence[torch.nn.Module], torch.nn.Module] | None:
+        """Embedding, blocks and last norm of a part of the model that reads prompts and does nothing else.
+
+        For the capability `request`, where prompts do not go through the modules above. Their passes are asked about
+        with `plan` None. None = prompts go the same way as everything else.
+        """
+        return None
+
     def prompt_columns(self, call: ForwardCall, plan: StepPlan | None, run: RunView) -> torch.Tensor | None:
         """Says which tokens of the prompt the rows of a pass are; asked after `plan`, until the request was read.
 

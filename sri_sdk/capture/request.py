@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from sri_sdk.capture.pool import sum_rows
+from sri_sdk.capture.settings import Layers
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.records import RequestStates
 
@@ -25,8 +26,8 @@ class RequestReader:
         spans: per request, where its tokens are; None = not located.
     """
 
-    def __init__(self, spans: Sequence[Span | None]) -> None:
-        """Takes one span per request.
+    def __init__(self, layers: Layers, spans: Sequence[Span | None]) -> None:
+        """Takes what to read, the last norm (`final`) included or not, and one span per request.
 
         Raises:
             ConfigError: a span is empty or negative.
@@ -37,7 +38,9 @@ class RequestReader:
                     f"request_spans: row {row} has {span}; allowed: columns (start, stop) of the prompt with "
                     "0 <= start < stop, or None where the request was not located."
                 )
-        self.spans = tuple(spans)
+        self.spans, self._layers = tuple(spans), layers
+        self._pass: tuple[torch.Tensor, torch.Tensor | None] | None = None
+        self._states: dict[str | int, torch.Tensor] = {}
         located = [span or (0, 0) for span in spans]
         self._bounds = torch.tensor(located, dtype=torch.int64).reshape(-1, 2)
         self._length = self._bounds[:, 1] - self._bounds[:, 0]
@@ -50,20 +53,39 @@ class RequestReader:
         """Whether some position was not seen yet."""
         return not self._complete
 
-    def add(self, states: Sequence[torch.Tensor], columns: torch.Tensor, rows: torch.Tensor | None) -> None:
-        """Takes the states of a pass.
+    def begin(self, columns: torch.Tensor | None, rows: torch.Tensor | None) -> None:
+        """A pass has begun.
 
         Args:
-            states: C tensors [B, L, D].
             columns: [R, L] int64 tensor: column of the prompt at which each row's own token stands; negative, or beyond
-                the prompt, where it is no token of the prompt.
+                the prompt, where it is no token of the prompt. None = the pass shows nothing of it.
             rows: [R] int64 tensor, batch row of each request; None = row i is request i.
 
         Raises:
             CaptureError: there are more or fewer requests than spans.
         """
+        self._pass, self._states = None, {}
+        if columns is None:
+            return
         if len(columns) != len(self.spans):
             raise CaptureError(f"{len(self.spans)} request spans for a batch of {len(columns)} requests; pass one each")
+        self._pass = columns, rows
+
+    def state(self, layer: str | int, states: torch.Tensor) -> None:
+        """A tapped module gave [B, L, D]; the last norm ends the pass."""
+        if self._pass is None:
+            return
+        if layer in self._layers:
+            self._states[layer] = states.detach()
+        if layer == "final":
+            (columns, rows), self._pass = self._pass, None
+            # A layer that did not fire was compiled before it was asked for: this pass gave nothing.
+            if len(self._states) == len(self._layers):
+                self._add([self._states[name] for name in self._layers], columns, rows)
+            self._states = {}
+
+    def _add(self, states: Sequence[torch.Tensor], columns: torch.Tensor, rows: torch.Tensor | None) -> None:
+        """Adds the C tensors [B, L, D] of a pass; see `begin` for the others."""
         home = columns.device
         bounds, width = self._bounds.to(home), int(self._length.max())
         if self._seen is None:

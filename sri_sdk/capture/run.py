@@ -74,7 +74,6 @@ class Run:
         self._kwargs: Mapping[str, Any] = {}
         self._states: dict[str | int, torch.Tensor] = {}
         self._request: RequestReader | None = None
-        self._reading: tuple[torch.Tensor, torch.Tensor | None] | None = None
         self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
         self._calling: int | None = None
@@ -174,11 +173,11 @@ class Run:
     def _begin(self, input_ids: torch.Tensor) -> None:
         if self._plan is not None:
             self.fail(SILENT)
-        self._plan, self._reading, self._states = None, None, {}
+        self._plan, self._states = None, {}
         call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
         self._view.forwards += 1
         plan = self._hook.plan(call, self._view)
-        self._look_at_prompt(call, plan)
+        self.begin_prompt(call, plan)
         if plan is None:
             return
         self._start(plan, input_ids)
@@ -189,19 +188,18 @@ class Run:
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
-        if (self._plan is None and self._reading is None) or self._finished:
-            return
         # Some blocks return (states, cache), some norms (states, residual): the states come first.
-        self._states[layer] = output[0] if isinstance(output, tuple) else output
+        states = output[0] if isinstance(output, tuple) else output
+        self.prompt_state(layer, states)
+        if self._plan is None or self._finished:
+            return
+        self._states[layer] = states
         if layer != "final":
             return
-        if any(name not in self._states for name in self.layers):
+        if any(name not in self._states for name in self._settings.layers):
             # A block ran without its hook firing: the model was compiled before this block was asked for.
-            self._plan = self._reading = None
+            self._plan = None
             self.fail(SILENT)
-            return
-        self._read_request()
-        if self._plan is None:
             return
         try:
             plan, self._plan = self._plan, None
@@ -212,21 +210,24 @@ class Run:
         except BaseException as err:
             self._isolate(err)
 
-    def _look_at_prompt(self, call: ForwardCall, plan: StepPlan | None) -> None:
-        """Asks which tokens of the prompt a pass shows, as long as some of the request were not seen."""
-        if self._request is None or not self._request.waits:
+    def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
+        """A pass has begun that may show a part of the prompt; asks which, as long as some of it was not seen."""
+        if self._request is None or self._finished or not self._request.waits:
             return
-        columns = self._hook.prompt_columns(call, plan, self._view)
-        if columns is not None:
-            self._reading = columns, None if plan is None else plan.rows
-
-    def _read_request(self) -> None:
-        """Takes the states of a pass that shows a part of the prompt."""
-        if self._request is None or self._reading is None:
-            return
-        (columns, rows), self._reading = self._reading, None
         try:
-            self._request.add([self._states[name].detach() for name in self._settings.request_layers], columns, rows)
+            columns = self._hook.prompt_columns(call, plan, self._view)
+            self._request.begin(columns, None if plan is None else plan.rows)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
+            self._isolate(err)
+
+    def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
+        """A tapped module gave states [B, L, D] in a pass that may show a part of the prompt."""
+        if self._request is None or self._finished:
+            return
+        try:
+            self._request.state(layer, states)
         except KeyboardInterrupt:
             raise
         except BaseException as err:
@@ -251,7 +252,7 @@ class Run:
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
-        self._request = RequestReader(spans)
+        self._request = RequestReader(self._settings.request_layers, spans)
 
     def starts(self, column: int, positions: int) -> None:
         """Says where every response lies, for passes whose canvas does not begin as masks; a driver does, beforehand.

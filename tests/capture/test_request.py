@@ -8,7 +8,7 @@ import torch
 
 import sri_sdk
 from sri_sdk import registry
-from sri_sdk.errors import ConfigError
+from sri_sdk.errors import ConfigError, ConformanceError
 
 FAMILIES = (
     "toy",
@@ -30,7 +30,10 @@ def case_of():
 
     def get(name):
         if name not in made:
-            made[name] = registry.load("hooks", name).example()
+            try:
+                made[name] = registry.load("hooks", name).example()
+            except ConformanceError as err:
+                pytest.skip(str(err))
         return made[name]
 
     return get
@@ -40,9 +43,10 @@ def case_of():
 def recorded(hook):
     """(ids, states) of every pass, by hooks of torch's own."""
     seen, passes = [], []
+    embedding, _, norm = hook.prompt_modules() or (hook.embedding(), None, hook.final_norm())
     handles = [
-        hook.embedding().register_forward_hook(lambda _, args, __: seen.append(args[0].clone())),
-        hook.final_norm().register_forward_hook(
+        embedding.register_forward_hook(lambda _, args, __: seen.append(args[0].clone())),
+        norm.register_forward_hook(
             lambda *a: passes.append((seen[-1], (a[2][0] if isinstance(a[2], tuple) else a[2]).detach().clone()))
         ),
     ]

@@ -28,7 +28,7 @@ class BlockHook(sri_sdk.Hook):
     """
 
     scheme: ClassVar = "masked"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
     CLASSES: ClassVar[tuple[str, ...]]
     """Class names of the family's models."""
 

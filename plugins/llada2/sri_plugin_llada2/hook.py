@@ -44,7 +44,7 @@ class Llada2Hook(sri_sdk.Hook):
     """LLaDA2.0 and 2.1: class LLaDA2MoeModelLM, with its own `generate`, dllm's samplers or diffusers' pipeline."""
 
     scheme: ClassVar = "masked"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
 
     class Config(CheckpointConfig):
         """What an operator may write under `model.options`."""
