@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sri_sdk.bundle.bundle import Bundle
     from sri_sdk.canvas.canvas import Canvas
     from sri_sdk.capture.drive import drive
+    from sri_sdk.capture.locate import request_spans
     from sri_sdk.capture.run import Run
     from sri_sdk.capture.settings import WatchSettings, watch_settings
     from sri_sdk.capture.watch import watch
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         LoadedModel,
         Match,
         Prompt,
+        RequestStates,
         RunView,
         SamplerStep,
         Signals,
@@ -96,6 +98,7 @@ __all__ = [
     "Match",
     "Policy",
     "Prompt",
+    "RequestStates",
     "Run",
     "RunView",
     "Sampler",
@@ -116,6 +119,7 @@ __all__ = [
     "fit",
     "load_config",
     "load_evaluation",
+    "request_spans",
     "watch",
     "watch_settings",
     "write_signals",
@@ -152,6 +156,7 @@ _HOME = {
     "Match": "records",
     "Policy": "policy",
     "Prompt": "records",
+    "RequestStates": "records",
     "Run": "capture.run",
     "RunView": "records",
     "Sampler": "sampler",
@@ -172,6 +177,7 @@ _HOME = {
     "fit": "fitting.fit",
     "load_config": "config.load",
     "load_evaluation": "config.load",
+    "request_spans": "capture.locate",
     "watch": "capture.watch",
     "watch_settings": "capture.settings",
     "write_signals": "scoring.signal_files",

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from sri_sdk.canvas import Canvas
 from sri_sdk.errors import ConfigError, ConformanceError
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.prefill import pieces
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Scheme = Literal["autoregressive", "masked", "canvas"]
 """Autoregressive: one token after the other. Masked: holes are filled in. Canvas: every token of a block may change at
 every step, and none is a hole."""
-Capability = Literal["phi", "input_ids", "committed", "draft", "clock", "budget"]
+Capability = Literal["phi", "input_ids", "committed", "draft", "clock", "budget", "request"]
 
 
 OLDER_NAMES = {"hears": "observed_methods", "heard": "on_method_result", "admit": "on_call"}
@@ -101,6 +102,40 @@ class Hook(Plugin):
 
         Raise on a pass that fits nothing, such as the prompt of a second generation: the run becomes `unmonitored`.
         """
+
+    def prompt_modules(self) -> tuple[torch.nn.Module, Sequence[torch.nn.Module], torch.nn.Module] | None:
+        """Embedding, blocks and last norm of a part of the model that reads prompts and does nothing else.
+
+        For the capability `request`, where prompts do not go through the modules above. Their passes are asked about
+        with `plan` None. None = prompts go the same way as everything else.
+        """
+        return None
+
+    def prompt_columns(self, call: ForwardCall, plan: StepPlan | None, run: RunView) -> torch.Tensor | None:
+        """Says which tokens of the prompt the rows of a pass are; asked after `plan`, until the request was read.
+
+        For the capability `request`. The default knows it of every pass that is a step, where the whole prompt is in
+        the first one, or a `Canvas` says where each response begins. Families that read a prompt in passes that are no
+        steps override it.
+
+        Args:
+            call: the pass.
+            plan: what `plan` said of it; None = it is not a step.
+            run: the generation.
+
+        Returns:
+            [R, L] int64 tensor, in the order of the requests: the column of the prompt, padding on the left counted, at
+            which the token of each row stands. Numbers below 0 or beyond the prompt are no part of it. None = the pass
+            shows nothing of the prompt.
+        """
+        if plan is None:
+            return None
+        positions = plan.positions if plan.rows is None else plan.positions[plan.rows]
+        if (canvas := Canvas.of(run)) is not None:
+            return positions + canvas.starts[:, None]
+        if run.prompt is not None:
+            return positions + run.prompt
+        return positions + positions.shape[1] if self.scheme == "autoregressive" and not run.steps else None
 
     def on_call(self, call: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], run: RunView) -> None:
         """Looks at the arguments of one of `calls` before it runs, and notes in `run.memory` what passes do not show.

@@ -192,6 +192,18 @@ class StepPlan:
     """P, where the family fixes it in advance; None = open-ended (autoregressive)."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RequestStates:
+    """The mean hidden state of each request's own tokens, as the passes that read the prompt gave them."""
+
+    states: NDArray[np.float32]
+    """[R, C, D]; meaningless where `complete` is false, and empty if no such pass was seen."""
+    located: tuple[bool, ...]
+    """R of them: whether somebody said where the request stands in the prompt."""
+    complete: NDArray[np.bool_]
+    """[R]: whether every position of the request was seen."""
+
+
 @dataclass(frozen=True, slots=True)
 class ForwardOutput:
     """What a driven forward pass returns."""

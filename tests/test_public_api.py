@@ -40,7 +40,10 @@ import sri_sdk
 """
 
 
-RUN_MODELS = {"Deployment", "Fitted", "Run", "WatchSettings", "drive", "evaluate", "fit", "watch", "watch_settings"}
+RUN_MODELS = {
+    "Deployment", "Fitted", "Run", "WatchSettings", "drive", "evaluate", "fit", "request_spans", "watch",
+    "watch_settings",
+}  # fmt: skip
 
 
 def test_every_name_but_those_that_run_models_needs_no_torch() -> None:

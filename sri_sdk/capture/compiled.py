@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 import torch
 
-ROOT, EMBEDDING, STATE = "root", "embedding", "state"
+ROOT, EMBEDDING, STATE, PROMPT = "root", "embedding", "state", "prompt"
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -37,6 +37,9 @@ class Listener(Protocol):
 
     def on_embedding(self, input_ids: Any) -> None:
         """The token embedding ran on these ids."""
+
+    def on_prompt(self, input_ids: Any) -> None:
+        """The embedding of a part that only reads prompts ran on these ids."""
 
     def on_state(self, layer: Any, output: Any) -> None:
         """A tapped module ran."""
@@ -96,6 +99,8 @@ class HookPoints:
             listener.on_root(dict(zip(names.split(",") if names else (), copies, strict=True)))
         elif name == EMBEDDING:
             listener.on_embedding(copies[0])
+        elif name == PROMPT:
+            listener.on_prompt(copies[0])
         else:
             listener.on_state(name, copies[0])
 
@@ -130,7 +135,7 @@ class HookPoints:
             if torch.compiler.is_compiling():
                 _observe(counter, [ids], "", number, place)
             elif (listener := _listener(number)) is not None:
-                listener.on_embedding(ids)
+                (listener.on_prompt if name == PROMPT else listener.on_embedding)(ids)
 
         def on_state(_module: Any, _args: Any, output: Any) -> None:
             # Some blocks return (states, cache), some norms (states, residual): the states come first.

@@ -50,8 +50,13 @@ class Drive:
         self._next = intervention
 
     def __iter__(self) -> Generator[SamplerStep, None, None]:
-        ready = start(self._hook, self._loaded.tokenizer, self._sampler, self._prompts, self._system_prompt)
+        ready = start(
+            self._hook, self._loaded.tokenizer, self._sampler, self._prompts, self._system_prompt,
+            find_requests=self.run.reads_requests,
+        )  # fmt: skip
         self._ready, ids = ready, [p.id for p in self._prompts]
+        if ready.requests is not None:
+            self.run.locate_requests(ready.requests)
         held = mask_in_prompt(self._hook, ready.encoded)
         self.run.distrust(held, SPECIAL_TOKEN)
         # Where a prompt holds masks of its own, the canvas cannot be found by its masks either.

@@ -156,7 +156,7 @@ class RunningPooler(Pooler):
             return added, torch.full((len(added),), plan.span[1] - plan.span[0], device=home)
         positions = _of_requests(plan.positions, plan)
         wanted = (positions != PADDING) & (positions + (plan.shift if self._ahead else 0) >= 0)
-        added = torch.stack([_sum(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
+        added = torch.stack([sum_rows(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
         return added, wanted.sum(1).to(home)
 
     def close_step(self, committed: torch.Tensor | None) -> Pooled | None:
@@ -198,7 +198,7 @@ def _count(committed: torch.Tensor | None) -> torch.Tensor | None:
     return None if committed is None else committed.sum(1)
 
 
-def _sum(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def sum_rows(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """[R, L, D] states and [R, L] bool -> [R, D] float32. Unwanted rows are cleared, since padding may hold NaN."""
     # A model spread over devices has its norm elsewhere than its embedding, where the plan was made.
     return states.masked_fill(~wanted.to(states.device)[..., None], 0).sum(1, dtype=torch.float32)
@@ -206,4 +206,4 @@ def _sum(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 def _mean(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """[R, L, D] states and [R, L] bool -> [R, D] float32; zero where nothing is wanted."""
-    return _sum(states, wanted) / wanted.sum(1).clamp(min=1).to(states.device)[:, None]
+    return sum_rows(states, wanted) / wanted.sum(1).clamp(min=1).to(states.device)[:, None]

@@ -28,13 +28,14 @@ from sri_sdk.capture.coverage import CoverageTracker, returned_tokens
 from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.request import RequestReader, Span
 from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons
 from sri_sdk.capture.settings import Layers, WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Decision
-from sri_sdk.records import ForwardCall, RunView, Signals, StepPlan, Trace, Verdict
+from sri_sdk.records import ForwardCall, RequestStates, RunView, Signals, StepPlan, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
 
@@ -48,6 +49,7 @@ class Run:
     Attributes:
         request_ids: one per row of the batch; None until the first step if the caller gave none.
         traces: one per request, once finished.
+        request: the mean states of the requests' own tokens, once finished; None = they were not read.
         signals: the requests' SRI signals, once finished; None without anchors.
         verdicts: one per request, once finished; empty without a guard.
         decisions: what the policy makes of each verdict, once finished.
@@ -55,9 +57,18 @@ class Run:
     """
 
     def __init__(
-        self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None, *, driven: bool = False
-    ) -> None:
-        """Takes what to watch and how; `driven` = a sampler of ours runs the loop, and ends rows one by one."""
+        self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None, *, driven: bool = False,
+        request_spans: Sequence[Span | None] | None = None,
+    ) -> None:  # fmt: skip
+        """Takes what to watch and how.
+
+        Args:
+            hook: the model family.
+            settings: what to measure against.
+            request_ids: one per request; None = not known yet.
+            driven: a sampler of ours runs the loop, and ends rows one by one.
+            request_spans: one per request, where its tokens are in the prompt; None = the request is not read.
+        """
         self._hook, self._settings, self._driven = hook, settings, driven
         self._pooler = make_pooler(hook.scheme, settings.pooling)
         # Where a pass may show a part of the canvas, its masks are fewer than the profile's positions.
@@ -70,6 +81,7 @@ class Run:
         self._states: dict[str | int, torch.Tensor] = {}
         self._fired: dict[str | int, int] = {}
         self._pooled = False
+        self._request: RequestReader | None = None
         self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
         self._calling: int | None = None
@@ -79,9 +91,12 @@ class Run:
         self._finished = False
         self.request_ids: tuple[str, ...] | None = None if request_ids is None else tuple(request_ids)
         self.traces: tuple[Trace, ...] = ()
+        self.request: RequestStates | None = None
         self.signals: Signals | None = None
         self.verdicts: tuple[Verdict, ...] = ()
         self.decisions: tuple[Decision, ...] = ()
+        if request_spans is not None and self.reads_requests:
+            self.locate_requests(request_spans)
 
     def __reduce__(self) -> NoReturn:
         raise CaptureError(
@@ -94,7 +109,12 @@ class Run:
     @property
     def layers(self) -> Layers:
         """What the tap must read."""
-        return self._settings.layers
+        return tuple(dict.fromkeys((*self._settings.layers, *self._settings.request_layers)))
+
+    @property
+    def reads_requests(self) -> bool:
+        """Whether the states of the requests' own tokens are wanted."""
+        return bool(self._settings.request_layers)
 
     @property
     def finished(self) -> bool:
@@ -180,6 +200,7 @@ class Run:
         self._view.reading = None
         plan = self._hook.plan(call, self._view)
         self._coverage.shown(input_ids, plan)
+        self.begin_prompt(call, plan)
         if plan is None:
             if self._recorder is None:
                 self._rows.passed(input_ids)
@@ -196,26 +217,53 @@ class Run:
         """A tapped module ran."""
         if self._finished:
             return
-        if self._plan is None:
-            if self._pooled:
-                self.fail(TWICE)
+        # Some blocks return (states, cache), some norms (states, residual): the states come first.
+        states = output[0] if isinstance(output, tuple) else output
+        if self._plan is None and self._pooled:
+            self.fail(TWICE)
             return
         fired = self._fired[layer] = self._fired.get(layer, 0) + 1
+        if fired >= self._hook.firings:
+            self.prompt_state(layer, states)
+        if self._plan is None:
+            return
         if fired > self._hook.firings:
             self.fail(TWICE)
-        # Some blocks return (states, cache), some norms (states, residual): the states come first.
-        self._states[layer] = output[0] if isinstance(output, tuple) else output
+        self._states[layer] = states
         if layer != "final" or fired < self._hook.firings:
             return
-        if any(name not in self._states for name in self.layers):
+        if any(name not in self._states for name in self._settings.layers):
             # A block ran without its hook firing: the model was compiled before this block was asked for.
             self._plan = None
             self.fail(SILENT)
             return
         try:
             plan, self._plan, self._pooled = self._plan, None, True
-            self._pooler.add([self._states[name].detach() for name in self.layers], plan)
+            self._pooler.add([self._states[name].detach() for name in self._settings.layers], plan)
             self._coverage.seen.append(plan.active)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
+            self._isolate(err)
+
+    def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
+        """A pass has begun that may show a part of the prompt; asks which, as long as some of it was not seen."""
+        if self._request is None or self._finished or not self._request.waits:
+            return
+        try:
+            columns = self._hook.prompt_columns(call, plan, self._view)
+            self._request.begin(columns, None if plan is None else plan.rows)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:
+            self._isolate(err)
+
+    def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
+        """A tapped module gave states [B, L, D] in a pass that may show a part of the prompt."""
+        if self._request is None or self._finished:
+            return
+        try:
+            self._request.state(layer, states)
         except KeyboardInterrupt:
             raise
         except BaseException as err:
@@ -237,6 +285,10 @@ class Run:
         self._waiting.append(pooled)
         if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
             self._record()
+
+    def locate_requests(self, spans: Sequence[Span | None]) -> None:
+        """Says where the request of each row is in its prompt, before the first pass."""
+        self._request = RequestReader(self._settings.request_layers, spans)
 
     def starts(self, column: int, positions: int) -> None:
         """Says where every response lies, for passes whose canvas does not begin as masks; a driver does, beforehand.
@@ -398,6 +450,7 @@ class Run:
                 conclude_trace(self._recorder, row, i, coverage[row], [*self._failures, *rows.get(row, ())])
                 for row, i in enumerate(ids)
             )
+            self.request = None if self._request is None else self._request.result()
             self.signals = conclude_signals(self._settings, ids, self._recorder.stream)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}

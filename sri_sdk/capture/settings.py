@@ -53,6 +53,8 @@ class WatchSettings:
     """Keep phi in the traces; costs S * C * D floats per request. Without anchors they are always kept."""
     live: bool = False
     """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
+    request_layers: Layers = ()
+    """What is read of the requests' own tokens, where their place in the prompt is known; empty = nothing."""
     tau: float = TAU
     eps: float = EPS
 
@@ -74,6 +76,7 @@ def watch_settings(
     live: bool = False,
     pooling: str | None = None,
     layers: Layers = ("final",),
+    request_layers: Layers = (),
     grid: StepGrid | None = None,
     fingerprint: Fingerprint | None = None,
 ) -> WatchSettings:
@@ -90,6 +93,7 @@ def watch_settings(
         live: have the signal at every step also with the final rule.
         pooling: without a guard: pooling profile; None = the usual one of the scheme.
         layers: without a guard: what to tap, `final` or block numbers.
+        request_layers: without a guard: what to tap of the requests' own tokens; empty = nothing.
         grid: without a guard: lays progress on a step grid.
         fingerprint: of the live model, where it was computed already; None = it is read now.
 
@@ -98,7 +102,10 @@ def watch_settings(
         ConfigError: the arguments contradict each other.
     """
     if guard is None:
-        return WatchSettings(pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter)
+        return WatchSettings(
+            pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter,
+            request_layers=request_layers,
+        )  # fmt: skip
     if pooling is not None or grid is not None or layers != ("final",):
         raise ConfigError("watch: pooling, layers and grid come with the guard; leave out those, or the guard.")
     from sri_sdk.scoring.guard import Guard

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from sri_sdk.capture.encoded import encode
+from sri_sdk.capture.locate import in_columns, locate
+from sri_sdk.capture.request import Span
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.prefill import pieces
@@ -30,6 +32,8 @@ class Start:
     """Per prompt: response tokens that stand at the end of its prompt; empty where the sampler makes all of it."""
     thinking: str = ""
     """The open mark that every prompt ends with, so that responses begin within a thought; empty = they do not."""
+    requests: tuple[Span | None, ...] | None = None
+    """Per prompt: columns (start, stop) of the request's tokens; None in it = not located. None = nobody asked."""
 
     def texts(self, hook: Hook, tokenizer: Any, draft: torch.Tensor) -> list[str]:
         """The text of each response, with what it was started with and the mark of a thought open in its prompt.
@@ -100,14 +104,26 @@ def check(hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
             )
 
 
-def start(hook: Hook, tokenizer: Any, sampler: Sampler, prompts: Sequence[Prompt], system_prompt: str | None) -> Start:
-    """Prompts and started responses as tokens.
+def start(
+    hook: Hook, tokenizer: Any, sampler: Sampler, prompts: Sequence[Prompt], system_prompt: str | None,
+    *, find_requests: bool = False,
+) -> Start:  # fmt: skip
+    """Prompts and started responses as tokens; `find_requests` = and where each request stands.
 
     Raises:
         ConfigError: the tokens do not hold a prompt or the system prompt; a started response does not fit the canvas,
             or leaves nothing to generate.
     """
     encoded = encode(hook, tokenizer, prompts, system_prompt)
+    begun = _begin(hook, tokenizer, sampler, prompts, encoded)
+    if not find_requests:
+        return begun
+    spans = locate(hook, tokenizer, encoded, system_prompt)
+    return replace(begun, requests=tuple(in_columns(spans, begun.encoded.attention_mask)))
+
+
+def _begin(hook: Hook, tokenizer: Any, sampler: Sampler, prompts: Sequence[Prompt], encoded: Encoded) -> Start:
+    """The encoded prompts with their started responses."""
     decode = getattr(tokenizer, "decode", None)
     thinking = hook.thoughts.opened_by(decode(list(encoded.ending))) if callable(decode) else ""
     if not any(p.prefill for p in prompts):

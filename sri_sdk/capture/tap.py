@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from sri_sdk.capture.compiled import EMBEDDING, ROOT, STATE, HookPoints, is_recorded
+from sri_sdk.capture.compiled import EMBEDDING, PROMPT, ROOT, STATE, HookPoints, is_recorded
 from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.run import Run
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
+from sri_sdk.records import ForwardCall
 from sri_sdk.structure import unwrapped
 
 # Which runs own the forward passes of this thread or task, by tap: concurrent requests on one shared model never
@@ -86,6 +87,12 @@ class Tap:
                 )
             module = hook.final_norm() if layer == "final" else blocks[int(layer)]
             wanted[layer] = partial(put, layer, STATE, module)
+        if run.reads_requests and (parts := hook.prompt_modules()) is not None:
+            embedding, own_blocks, norm = parts
+            wanted[PROMPT] = partial(put, PROMPT, EMBEDDING, embedding)
+            for layer in (*run.layers, "final"):
+                name = f"{PROMPT} {layer}"
+                wanted[name] = partial(put, name, STATE, norm if layer == "final" else own_blocks[int(layer)])
         return wanted
 
     def _methods(self, hook: Hook) -> dict[Any, partial[Any]]:
@@ -142,9 +149,21 @@ class Tap:
             run.fail(SILENT)
         run.begin(input_ids)
 
+    def on_prompt(self, input_ids: Any) -> None:
+        """The embedding of a part that only reads prompts ran."""
+        if (run := self.owner()) is not None:
+            run.begin_prompt(ForwardCall(input_ids, {}))
+
     def on_state(self, layer: Any, output: Any) -> None:
         """A tapped module ran."""
-        if (run := self.owner()) is not None:
+        if (run := self.owner()) is None:
+            return
+        if isinstance(layer, str) and layer.startswith(PROMPT):
+            name = layer.removeprefix(f"{PROMPT} ")
+            run.prompt_state(
+                int(name) if name.isdecimal() else name, output[0] if isinstance(output, tuple) else output
+            )
+        else:
             run.state(layer, output)
 
     def _around_call(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:

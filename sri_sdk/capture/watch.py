@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from sri_sdk.capture.choose import choose_hook
 from sri_sdk.capture.conclude import INTERRUPTED
+from sri_sdk.capture.request import Span
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import Layers, WatchSettings, watch_settings
 from sri_sdk.capture.tap import tap_of
@@ -38,6 +39,7 @@ def watch(
     pooling: str | None = None,
     layers: Layers = ("final",),
     grid: StepGrid | None = None,
+    request_spans: Sequence[Span | None] | None = None,
 ) -> Iterator[Run]:
     """Watches one generation of a model.
 
@@ -74,6 +76,8 @@ def watch(
         pooling: without a guard: pooling profile; None = `response` (masked) or `predicting` (autoregressive).
         layers: without a guard: what to tap, `final` or block numbers.
         grid: without a guard: lays progress on a step grid.
+        request_spans: one per row of the batch: columns (start, stop) of the request's tokens in its prompt, padding on
+            the left counted; None in a row = not located. Then `run.request` holds their mean states.
 
     Yields:
         The run; its `traces`, `signals` and `verdicts` are there when the block has ended.
@@ -109,9 +113,9 @@ def watch(
         sinks = Emitter(sinks)
     settings = watch_settings(
         family, guard, policy=policy, accept=accept, system_prompt=system_prompt, emitter=sinks, pooling=pooling,
-        layers=layers, grid=grid,
+        layers=layers, grid=grid, request_layers=() if guard is not None or request_spans is None else layers,
     )  # fmt: skip
-    run, tap = Run(family, settings, request_ids), tap_of(model)
+    run, tap = Run(family, settings, request_ids, request_spans=request_spans), tap_of(model)
     try:
         with tap.installed(family, run), tap.owned_by(run):
             yield run

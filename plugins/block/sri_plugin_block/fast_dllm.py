@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import sri_sdk
 from sri_plugin_block.blocks import Blocks
 from sri_plugin_block.hook import BlockHook
+from sri_sdk.canvas import Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import ForwardCall, LoadedModel, RunView, StepPlan
@@ -89,6 +90,10 @@ class FastDllmHook(BlockHook):
         if blocks is None:
             raise sri_sdk.SriError("a second call generates: watch one generation at a time")
         return blocks.plan(call.input_ids, run)
+
+    def _window(self, run: RunView) -> Window | None:
+        blocks: Blocks | None = run.memory.get(_NOTE)
+        return None if blocks is None else blocks.window
 
     def lengths(self, tokens: torch.Tensor, run: RunView | None = None) -> list[int]:
         """As usual, for responses [B, P] int64.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
 from sri_plugin_block.aligned import DRIVEN, Aligned
-from sri_sdk.canvas import Canvas, block_in_work
+from sri_sdk.canvas import Canvas, Window, block_in_work
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, Match, RunView, StepPlan
 from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
@@ -28,7 +28,7 @@ class BlockHook(sri_sdk.Hook):
     """
 
     scheme: ClassVar = "masked"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
     CLASSES: ClassVar[tuple[str, ...]]
     """Class names of the family's models."""
 
@@ -104,6 +104,24 @@ class BlockHook(sri_sdk.Hook):
         shown = (columns >= begin) & (columns < first + block - self.shift())
         positions = positions.masked_fill(~(shown & active[:, None]), PADDING)
         return StepPlan(positions, shift=self.shift(), committed=canvas.committed, active=active)
+
+    def prompt_columns(self, call: ForwardCall, plan: StepPlan | None, run: RunView) -> torch.Tensor | None:
+        """[R, L]: a prompt's whole blocks are read in passes that are no steps, and what is left of it in the first."""
+        import torch
+
+        rows, length = call.input_ids.shape
+        columns = torch.arange(length, device=call.input_ids.device).expand(rows, length)
+        if self._shows_all(call):
+            aligned = DRIVEN.current()
+            return columns if aligned is None else columns + aligned.padding.to(columns.device)[:, None]
+        if plan is not None:
+            return super().prompt_columns(call, plan, run)
+        window = self._window(run)
+        return None if window is None or rows != (run.requests or rows) else columns + (window.stored - length)
+
+    def _window(self, run: RunView) -> Window | None:
+        """What is stored so far; None = nothing was seen."""
+        return Window.of(run)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,

@@ -61,7 +61,7 @@ class SdarHook(BlockHook):
 
     def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
         """A pass is a step if it stores nothing; its columns lie behind what was stored."""
-        if self._shows_all(call) and "store_kv" not in call.kwargs:
+        if self._shows_all(call):
             return self._plan_of_all(call, run)
         ids, window = call.input_ids, Window.of(run) or Window().remember(run)
         mask = self.mask_id()
@@ -87,6 +87,9 @@ class SdarHook(BlockHook):
         if canvas is None:
             canvas = self._begin(first, masked, run)
         return StepPlan(canvas.see(ids, first), shift=0, committed=canvas.committed, active=masked.any(1))
+
+    def _shows_all(self, call: ForwardCall) -> bool:
+        return "store_kv" not in call.kwargs and super()._shows_all(call)
 
     def _begin(self, first: int, masked: torch.Tensor, run: RunView) -> Canvas:
         """The response begins with the masks that end the block of the first step, behind what is left of the prompt.

@@ -36,7 +36,7 @@ class CausalHook(sri_sdk.Hook):
     """The prompt's pass is the first step, since its last row predicts the first token; then one token per pass."""
 
     scheme: ClassVar = "autoregressive"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "clock", "request"})
     calls: ClassVar = ("generate", *BATCHED)
 
     class Config(CheckpointConfig):

@@ -22,6 +22,7 @@ SRI_PLUGIN_API = 1
 WORKS_WITH = "transformers>=5.11"
 FAMILY = "DiffusionGemmaForBlockDiffusion"
 NORM, EMBEDDING, LAYERS = "model.decoder.norm", "model.decoder.embed_tokens", "model.decoder.layers"
+ENCODER = "model.encoder.language_model"
 PARTS = (NORM, EMBEDDING, LAYERS, "model.encoder")
 METHODS = ("generate", "_prepare_generation_config", "_prepare_generated_length", "_denoising_step", "_finalize_canvas")
 """What the hook asks of the model's generation. A release that lacks one is refused by `fits` and not misread."""
@@ -38,7 +39,7 @@ class DiffusionGemmaHook(sri_sdk.Hook):
     """
 
     scheme: ClassVar = "canvas"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "clock", "request"})
     observed_methods: ClassVar = ("_denoising_step", "_finalize_canvas")
 
     class Config(CheckpointConfig):
@@ -115,6 +116,24 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         memory["unreported"] = ours is None
         positions = (canvas * length + torch.arange(length, device=ids.device)).expand(batch, length)
         return sri_sdk.StepPlan(positions, shift=0, active=active, span=(0, length), canvas=memory.get("size"))
+
+    def prompt_modules(self) -> tuple[torch.nn.Module, Sequence[torch.nn.Module], torch.nn.Module]:
+        """The encoder's language model: it reads the prompt, then each finished canvas."""
+        return (
+            module_at(self.model, f"{ENCODER}.embed_tokens"), modules_at(self.model, f"{ENCODER}.layers"),
+            module_at(self.model, f"{ENCODER}.norm"),
+        )  # fmt: skip
+
+    def prompt_columns(
+        self, call: sri_sdk.ForwardCall, plan: sri_sdk.StepPlan | None, run: sri_sdk.RunView
+    ) -> torch.Tensor | None:
+        """[R, L] of the encoder's first pass; later ones read what was generated."""
+        import torch
+
+        if plan is not None or run.steps:
+            return None
+        ids = call.input_ids
+        return torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
 
     def on_method_result(self, call: str, result: Any, run: sri_sdk.RunView) -> None:
         """The loop's own account: rows that are done with their canvas, or their response. Nothing is waited for."""

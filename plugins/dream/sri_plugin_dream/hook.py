@@ -50,7 +50,7 @@ class DreamHook(sri_sdk.Hook):
     """Dream, DiffuCoder, Dream-Coder: class DreamModel, with its own sampler or Fast-dLLM's."""
 
     scheme: ClassVar = "masked"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "budget"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "budget", "request"})
     calls: ClassVar = ("diffusion_generate",)
 
     class Config(CheckpointConfig):

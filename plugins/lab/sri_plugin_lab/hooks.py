@@ -50,7 +50,7 @@ class LabDiffusionHook(_LabHook):
         )
 
     scheme: ClassVar = "masked"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock", "budget"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock", "budget", "request"})
 
     @classmethod
     def fits(cls, model: Any) -> sri_sdk.Match:
@@ -108,7 +108,7 @@ class LabCausalHook(_LabHook):
         )
 
     scheme: ClassVar = "autoregressive"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "clock", "request"})
 
     @classmethod
     def fits(cls, model: Any) -> sri_sdk.Match:

@@ -39,7 +39,7 @@ class LladaHook(sri_sdk.Hook):
     """
 
     scheme: ClassVar = "masked"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
     calls: ClassVar = ("generate", "mmu_generate", "mmu_generate_fast", *IMAGES)
 
     class Config(CheckpointConfig):

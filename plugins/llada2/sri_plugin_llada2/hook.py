@@ -46,7 +46,7 @@ class Llada2Hook(sri_sdk.Hook):
     """LLaDA2.0 and 2.1: class LLaDA2MoeModelLM, with its own `generate`, dllm's samplers or diffusers' pipeline."""
 
     scheme: ClassVar = "masked"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
 
     class Config(CheckpointConfig):
         """What an operator may write under `model.options`."""
@@ -126,6 +126,13 @@ class Llada2Hook(sri_sdk.Hook):
             run.reads(ids)
             return None
         return generation.plan(ids, call.kwargs, self.block_length)
+
+    def prompt_columns(self, call: ForwardCall, plan: StepPlan | None, run: RunView) -> torch.Tensor | None:
+        """[R, L]: every step shows its rows from the first column on."""
+        import torch
+
+        ids = call.input_ids
+        return None if plan is None else torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
 
     def expected_steps(self, budget: int) -> int | None:
         """Not known: a block is left as soon as it is filled."""

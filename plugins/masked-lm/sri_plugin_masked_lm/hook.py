@@ -40,7 +40,7 @@ class MaskedLmHook(sri_sdk.Hook):
     """Any `...ForMaskedLM` of transformers, and causal models that were taught to look both ways (A2D, of dllm)."""
 
     scheme: ClassVar = "masked"
-    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock", "budget"})
+    capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "draft", "clock", "budget", "request"})
 
     class Config(CheckpointConfig):
         """Where the weights are, and what their config does not say."""

@@ -27,7 +27,7 @@ class ToyHook(sri_sdk.Hook):
 
     scheme = "masked"
     # Claim only what `plan` really delivers: guards are accepted or refused by this list.
-    capabilities = frozenset({"phi", "input_ids", "committed", "clock", "budget"})
+    capabilities = frozenset({"phi", "input_ids", "committed", "clock", "budget", "request"})
 
     class Config(sri_sdk.Config):
         """What an operator may write under `model.options`."""

@@ -1,0 +1,50 @@
+"""The request column: what the hidden states of a request say of its harm, as one number per generation.
+
+The mean state over the positions of the request, at every tapped layer and in the pass that reads it, goes through one
+affine map. Harm and refusal are encoded apart (arXiv 2507.11878): these states show a harmful request even where the
+model goes along with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.files import sha256
+
+LARGEST = 20.0
+"""Log-odds are clipped to plus and minus this. A number so large says no more than its sign, and never fails a row."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RequestMap:
+    """An affine map from states to log-odds; high = harmless, like sigma. Keep it private, as the anchors."""
+
+    weight: NDArray[np.float32]
+    """[C, D] float32."""
+    bias: float
+    """Log-odds of a state of zeros."""
+
+    def log_odds(self, states: NDArray[Any]) -> NDArray[np.float32]:
+        """How harmless each request reads.
+
+        Args:
+            states: [..., C, D] mean states of requests; float32 or float16.
+
+        Returns:
+            [...] float32, natural log-odds in [-20, 20], positive = harmless; NaN where a state is not finite.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            products = states.astype(np.float64) * self.weight
+            odds = products.sum(axis=(-2, -1)) + self.bias
+        odds[~np.isfinite(states).all(axis=(-2, -1))] = np.nan
+        clipped: NDArray[np.float32] = np.clip(odds, -LARGEST, LARGEST).astype(np.float32)
+        return clipped
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the little-endian bytes of weight and bias: identifies the map that made a column."""
+        return sha256(self.weight.astype("<f4").tobytes() + np.array(self.bias, dtype="<f8").tobytes())
