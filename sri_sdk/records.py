@@ -149,6 +149,7 @@ class RunView:
             input_ids: [B, L] int64 tensor, of this pass.
         """
         self.reading = input_ids
+
     canvas: int | None = None
     """Response positions that the guard's profile has, where the family fixes them in advance; None = not compared."""
     untrusted: list[tuple[torch.Tensor, str, str]] = field(default_factory=list)
