@@ -68,7 +68,6 @@ BARE = """
 import sys, numpy, onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = options.inter_op_num_threads = 1
-options.enable_cpu_mem_arena = False
 onnxruntime.InferenceSession(open(sys.argv[1] + "/signal.onnx", "rb").read(), options, ["CPUExecutionProvider"])
 """
 SCORER = """

@@ -19,7 +19,7 @@ MOST_WAITING = 4096
 """Requests in a queue. Further ones are refused, so that the client learns that its generation is unmonitored."""
 
 _TYPES = {"float32": "TYPE_FP32", "int64": "TYPE_INT64", "bool": "TYPE_BOOL"}
-_SESSION = {"intra_op_thread_count": "1", "inter_op_thread_count": "1", "execution_mode": "0", "enable_mem_arena": "0"}
+_SESSION = {"intra_op_thread_count": "1", "inter_op_thread_count": "1", "execution_mode": "0", "enable_mem_arena": "1"}
 """What Triton's onnxruntime backend lets a model say of the session that docs/bundles.md asks for."""
 
 

@@ -123,10 +123,10 @@ def test_options_that_cannot_be_are_refused(wrong):
         Options(**wrong)
 
 
-def test_a_session_has_one_thread_and_keeps_no_memory(repository, kit):
+def test_a_session_has_one_thread_and_an_arena(repository, kit):
     parameters = kit.config_of(repository / "sri_signal").parameters
     keys = ["intra_op_thread_count", "inter_op_thread_count", "execution_mode", "enable_mem_arena"]
-    assert [parameters[key].string_value for key in keys] == ["1", "1", "0", "0"]
+    assert [parameters[key].string_value for key in keys] == ["1", "1", "0", "1"]
 
 
 @pytest.mark.parametrize("model", MODELS)

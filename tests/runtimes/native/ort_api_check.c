@@ -16,7 +16,6 @@ SAME(CreateEnv);
 SAME(CreateSessionFromArray);
 SAME(Run);
 SAME(CreateSessionOptions);
-SAME(DisableCpuMemArena);
 SAME(SetSessionLogSeverityLevel);
 SAME(SetIntraOpNumThreads);
 SAME(SetInterOpNumThreads);

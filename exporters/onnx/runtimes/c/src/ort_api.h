@@ -54,9 +54,7 @@ struct sri_ort_api {
     OrtStatus *(*Run)(OrtSession *, const OrtRunOptions *, const char *const *, const OrtValue *const *, size_t,
                       const char *const *, size_t, OrtValue **);
     OrtStatus *(*CreateSessionOptions)(OrtSessionOptions **);
-    sri_ort_unused from_11[8];
-    OrtStatus *(*DisableCpuMemArena)(OrtSessionOptions *); /* 19 */
-    sri_ort_unused from_20[2];
+    sri_ort_unused from_11[11];
     OrtStatus *(*SetSessionLogSeverityLevel)(OrtSessionOptions *, int); /* 22 */
     sri_ort_unused from_23[1];
     OrtStatus *(*SetIntraOpNumThreads)(OrtSessionOptions *, int); /* 24 */

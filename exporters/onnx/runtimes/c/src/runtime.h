@@ -1,7 +1,8 @@
 /* onnxruntime, and nothing else: a graph from bytes, with every door closed that a file could open.
  *
  * No external data, no folding of huge constants, no options from the model's own metadata, one thread that never
- * spins, no arena that keeps memory.
+ * spins. Results lie in onnxruntime's arena, its default: without one, glibc before 2.38 grows the heap with each call
+ * whose results are large.
  */
 #ifndef SRI_RUNTIME_H
 #define SRI_RUNTIME_H
@@ -90,7 +91,6 @@ static int session_options(const struct runtime *runtime, const char *subject, O
     const char *doing = "does not take its options";
     int refused = ort(api, api->SetIntraOpNumThreads(options, 1), subject, doing, error) ||
                   ort(api, api->SetInterOpNumThreads(options, 1), subject, doing, error) ||
-                  ort(api, api->DisableCpuMemArena(options), subject, doing, error) ||
                   ort(api, api->SetSessionLogSeverityLevel(options, ORT_LOGGING_LEVEL_FATAL), subject, doing, error);
     for (size_t i = 0; i < sizeof entries / sizeof *entries && !refused; i++)
         refused = ort(api, api->AddSessionConfigEntry(options, entries[i][0], entries[i][1]), subject, doing, error);

@@ -96,7 +96,8 @@ export async function openSession(ort, providers, content, subject, entry) {
       executionProviders: providers,
       intraOpNumThreads: 1,
       interOpNumThreads: 1,
-      enableCpuMemArena: false,
+      // As everywhere: without an arena, glibc before 2.38 grows the heap with each call whose results are large.
+      enableCpuMemArena: true,
       // What goes wrong is in the exception.
       logSeverityLevel: 4,
       // A copy: the browser build adds entries of its own.

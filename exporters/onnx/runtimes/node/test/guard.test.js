@@ -159,7 +159,7 @@ test("a graph is loaded from bytes, with the doors of the runtime closed", async
   assert.equal(seen.length, 2);
   for (const [model, options] of seen) {
     assert.ok(model instanceof Uint8Array);
-    assert.deepEqual([options.intraOpNumThreads, options.interOpNumThreads, options.enableCpuMemArena], [1, 1, false]);
+    assert.deepEqual([options.intraOpNumThreads, options.interOpNumThreads, options.enableCpuMemArena], [1, 1, true]);
     assert.equal(options.extra["session.load_model_format"], "ONNX");
     assert.equal(options.extra["session.model_external_initializers_file_folder_path"], "/nonexistent");
     assert.equal(options.extra["optimization.constant_folding_max_output_size_in_bytes"], "1048576");

@@ -44,9 +44,7 @@ pub struct Api {
         *mut *mut Opaque,
     ) -> Status,
     pub create_session_options: unsafe extern "C" fn(*mut *mut Opaque) -> Status,
-    from_11: [Unused; 8],
-    pub disable_cpu_mem_arena: unsafe extern "C" fn(*mut Opaque) -> Status, // 19
-    from_20: [Unused; 2],
+    from_11: [Unused; 11],
     pub set_session_log_severity_level: SetNumber, // 22
     from_23: [Unused; 1],
     pub set_intra_op_num_threads: SetNumber, // 24

@@ -1,7 +1,8 @@
 //! onnxruntime, and nothing else: a graph from bytes, with every door closed that a file could open.
 //!
-//! No external data, no folding of huge constants, no options from the model's own metadata, one thread that never spins,
-//! no arena that keeps memory.
+//! No external data, no folding of huge constants, no options from the model's own metadata, one thread that never spins.
+//! Results lie in onnxruntime's arena, its default: without one, glibc before 2.38 grows the heap with each call whose
+//! results are large.
 
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::ptr::{null, null_mut};
@@ -73,7 +74,6 @@ impl Runtime {
             let to = options.pointer;
             checked(api, (api.set_intra_op_num_threads)(to, 1), subject, doing)?;
             checked(api, (api.set_inter_op_num_threads)(to, 1), subject, doing)?;
-            checked(api, (api.disable_cpu_mem_arena)(to), subject, doing)?;
             checked(api, (api.set_session_log_severity_level)(to, FATAL), subject, doing)?;
             for (key, value) in OPTIONS {
                 checked(api, (api.add_session_config_entry)(to, key.as_ptr(), value.as_ptr()), subject, doing)?;

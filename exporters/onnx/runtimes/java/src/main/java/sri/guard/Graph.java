@@ -17,8 +17,8 @@ import java.util.Map;
 /**
  * onnxruntime, and nothing else: a graph from bytes, with every door closed that a file could open.
  *
- * <p>No external data, no folding of huge constants, no options from the model's own metadata, one thread that never
- * spins, no arena that keeps memory.
+ * <p>No external data, no folding of huge constants, no options from the model's own metadata, and one thread that never
+ * spins.
  */
 final class Graph implements AutoCloseable {
     /** Older releases read other files on a graph's behalf and allocate gigabytes for a file of 168 bytes. */
@@ -49,7 +49,8 @@ final class Graph implements AutoCloseable {
         try (OrtSession.SessionOptions options = new OrtSession.SessionOptions()) {
             options.setIntraOpNumThreads(1);
             options.setInterOpNumThreads(1);
-            options.setCPUArenaAllocator(false);
+            // As everywhere: without an arena, glibc before 2.38 grows the heap with each call whose results are large.
+            options.setCPUArenaAllocator(true);
             options.setSessionLogLevel(OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL);
             for (Map.Entry<String, String> option : OPTIONS.entrySet()) {
                 options.addConfigEntry(option.getKey(), option.getValue());
