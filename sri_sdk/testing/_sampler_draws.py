@@ -104,7 +104,7 @@ def seed_and_id_decide(make: Callable[[], SamplerCase]) -> None:
 class _Salted(str):
     """A text whose hash() is that of another process."""
 
-    __slots__ = ("salt",)
+    salt: int
 
     def __new__(cls, text: str, salt: int) -> _Salted:
         made = super().__new__(cls, text)
@@ -118,11 +118,11 @@ class _Salted(str):
         return str(self) == other
 
 
-class _OtherNumbers(TorchDispatchMode):  # type: ignore[misc]  # torch has no types for it
+class _OtherNumbers(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types for it
     """Whatever is drawn comes from another generator."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.source = torch.Generator().manual_seed(20_402)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
