@@ -14,6 +14,7 @@ import yaml
 import sri_sdk
 from sri_sdk import errors, registry
 from sri_sdk.capture import conclude
+from sri_sdk.checkpoint import load_checkpoint
 from sri_sdk.hook import OLDER_NAMES
 from sri_sdk.scoring import scorer
 from tests import command_line
@@ -75,6 +76,22 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) 
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, f"{page.relative_to(ROOT)}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def test_a_family_whose_own_loop_never_calls_the_model_takes_at_most_60_lines() -> None:
+    (block,) = [block for block in BLOCKS if "class LoopHook" in block.code]
+    assert block.not_run is None
+    assert len([line for line in block.code.splitlines() if line.strip()]) <= 60
+
+
+def test_the_guide_for_families_has_the_whole_signature_of_load_checkpoint() -> None:
+    (block,) = [block for block in BLOCKS if "def load_checkpoint" in block.code]
+    shown = dict(re.findall(r"^    (\w+): (.+?),(?:  #.*)?$", block.code, re.MULTILINE))
+    written = {}
+    for name, each in inspect.signature(load_checkpoint).parameters.items():
+        default = "" if each.default is each.empty else f" = {each.default!r}".replace("'", '"')
+        written[name] = f"{each.annotation}{default}"
+    assert shown == written
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.not_run is not None], ids=str)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -35,7 +35,7 @@ def subject(case: SamplerCase) -> str:
 
 def run(
     case: SamplerCase, *, rows: Sequence[int] | None = None, interventions: Mapping[int, Intervention] | None = None,
-    response: torch.Tensor | None = None,
+    response: torch.Tensor | None = None, ids: Sequence[str] | None = None, seed: int = SEED,
 ) -> list[SamplerStep]:  # fmt: skip
     """All steps, cut off two beyond the budget.
 
@@ -44,35 +44,55 @@ def run(
         rows: the prompts to generate for; None = all.
         interventions: step -> what is asked for after it.
         response: [B, P] int64 tensor, started responses of all prompts, as `Encoded.response`; None = all begin empty.
+        ids: of the prompts; None = the case's own.
+        seed: the run's seed.
     """
-    encoded, ids = replace(case.encoded, response=response), list(case.prompt_ids)
+    with torch.inference_mode():
+        made = list(walk(case, rows, interventions or {}, response, ids, seed))
+    if not made:
+        raise ConformanceError(f"{subject(case)}.steps(): yielded no step for {len(case.prompt_ids)} prompts.")
+    # Copies: a sampler that wrote into what it yielded would rewrite history.
+    return [copy for copy, _ in made]
+
+
+def walk(
+    case: SamplerCase, rows: Sequence[int] | None = None, interventions: Mapping[int, Intervention] | None = None,
+    response: torch.Tensor | None = None, ids: Sequence[str] | None = None, seed: int = SEED,
+) -> Iterator[tuple[SamplerStep, SamplerStep]]:  # fmt: skip
+    """Step by step, as `run`: a copy of each, and the step itself. [B, P] `response` as there."""
+    encoded, ids = replace(case.encoded, response=response), list(ids or case.prompt_ids)
     if rows is not None:
         # Alone means without padding: the columns that are padding in all the rows go.
         used = encoded.attention_mask[list(rows)].bool().any(0)
         encoded = Encoded(encoded.input_ids[list(rows)][:, used], encoded.attention_mask[list(rows)][:, used])
         ids = [ids[row] for row in rows]
-    made: list[SamplerStep] = []
-    with torch.inference_mode():
-        steps = case.sampler.steps(case.hook, encoded, ids, SEED)
-        try:
-            step = next(steps)
-            while True:
-                # Copies: a sampler that wrote into what it yielded would rewrite history.
-                made.append(SamplerStep(step.index, step.draft.clone(), step.committed.clone(), step.active.clone()))
-                if len(made) > case.sampler.budget() + 1:
-                    break
-                step = steps.send((interventions or {}).get(len(made) - 1))
-        except StopIteration:
-            pass
-        finally:
-            steps.close()
-    if not made:
-        raise ConformanceError(f"{subject(case)}.steps(): yielded no step for {len(ids)} prompts.")
-    return made
+    steps, count = case.sampler.steps(case.hook, encoded, ids, seed), 0
+    try:
+        step = next(steps)
+        while True:
+            count += 1
+            yield SamplerStep(step.index, step.draft.clone(), step.committed.clone(), step.active.clone()), step
+            if count > case.sampler.budget() + 1:
+                return
+            step = steps.send((interventions or {}).get(count - 1))
+    except StopIteration:
+        return
+    finally:
+        steps.close()
 
 
-def row_of(step: SamplerStep, row: int) -> SamplerStep:
-    return rows_of(step, slice(row, row + 1))
+def at_temperature(case: SamplerCase, temperature: float) -> SamplerCase | None:
+    """The case at another temperature; None = its sampler has no such option."""
+    if not hasattr(case.sampler.config, "temperature"):
+        return None
+    config = type(case.sampler.config).model_validate({**dict(case.sampler.config), "temperature": temperature})
+    return replace(case, sampler=type(case.sampler)(config))
+
+
+def drawing_too(case: SamplerCase) -> list[SamplerCase]:
+    """The case, and where it has a temperature of 0 the case at 1: draws are seen only there."""
+    warm = at_temperature(case, 1.0) if getattr(case.sampler.config, "temperature", None) == 0 else None
+    return [case] if warm is None else [case, warm]
 
 
 def rows_of(step: SamplerStep, rows: slice) -> SamplerStep:

@@ -7,16 +7,18 @@ def test_my_sampler_keeps_its_promises(check):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise, zip_longest
 
 import torch
 
 from sri_sdk.capture.watch import watch
 from sri_sdk.errors import ConformanceError, SriError
-from sri_sdk.records import Intervention
+from sri_sdk.records import Encoded, Intervention, SamplerStep
+from sri_sdk.testing import _sampler_draws as draws
+from sri_sdk.testing import _sampler_ends as ends
 from sri_sdk.testing._lazy import Promise, checks_of_cases
-from sri_sdk.testing._sampler_case import SamplerCase, kept, row_of, rows_of, run, same, subject
+from sri_sdk.testing._sampler_case import SEED, SamplerCase, kept, rows_of, run, same, subject, walk
 from sri_sdk.testing.check import Check
 
 __all__ = ["SamplerCase", "sampler_checks"]
@@ -57,40 +59,32 @@ def _steps_rise_by_one(case: SamplerCase) -> None:
 
 
 def _stops_at_budget(case: SamplerCase) -> None:
-    budget, width, rows = case.sampler.budget(), case.sampler.canvas(), len(case.prompt_ids)
-    everything = Intervention(remask=torch.ones(rows, width, dtype=torch.bool, device=case.encoded.input_ids.device))
-    made = run(case)
+    budget, made = case.sampler.budget(), run(case)
+    _shaped(case, made)
     runs = {"": made}
     if _remasks(case):
         # Opening positions again must not buy more steps: the step grid is built on the budget.
+        everything = Intervention(remask=torch.ones_like(made[0].committed))
         runs[" when every position is opened again half way"] = run(case, interventions={budget // 2: everything})
     for how, steps in runs.items():
         if len(steps) > budget:
             raise ConformanceError(f"{subject(case)}.steps(): goes on after its budget of {budget} steps{how}.")
+
+
+def _shaped(case: SamplerCase, made: Sequence[SamplerStep]) -> None:
+    """Fails where a step is not the tensors that it should be."""
+    rows, width = len(case.prompt_ids), case.sampler.canvas()
+    wanted = {
+        "draft": (torch.int64, [rows, width]), "committed": (torch.bool, [rows, width]), "active": (torch.bool, [rows]),
+    }  # fmt: skip
     for step in made:
-        for name, tensor in (("draft", step.draft), ("committed", step.committed)):
-            if tensor.shape != (rows, width):
+        for name, (dtype, shape) in wanted.items():
+            tensor = getattr(step, name)
+            if tensor.dtype != dtype or list(tensor.shape) != shape:
                 raise ConformanceError(
-                    f"{subject(case)}.steps(): {name} of step {step.index} is {list(tensor.shape)}, "
-                    f"[{rows}, {width}] by canvas()."
+                    f"{subject(case)}.steps(): {name} of step {step.index} is {tensor.dtype} {list(tensor.shape)}, "
+                    f"must be {dtype} {shape}; the width is canvas()."
                 )
-
-
-def _same_seed_same_tokens(case: SamplerCase) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        one = run(case)
-        torch.manual_seed(2)
-        two = run(case)
-    same(case, one, two, "two runs with one seed differ: draw from generators seeded by (seed, prompt id)")
-
-
-def _rows_independent(case: SamplerCase) -> None:
-    together = run(case)
-    for row in range(len(case.prompt_ids)):
-        alone = run(case, rows=[row])
-        mine = [row_of(step, row) for step in together[: len(alone)]]
-        same(case, mine, alone, f"row {row} differs when it is alone: seed each row by (seed, prompt id)")
 
 
 def _watched_equals_unwatched(case: SamplerCase) -> None:
@@ -140,6 +134,36 @@ def _honours_abort(case: SamplerCase) -> None:
         )
 
 
+def _two_runs_coexist(case: SamplerCase) -> None:
+    row = len(case.prompt_ids) - 1
+    alone = [run(case), run(case, rows=[row], seed=SEED + 1)]
+    mixed: list[list[SamplerStep]] = [[], []]
+    with torch.inference_mode():
+        walks = [walk(case), walk(case, rows=[row], seed=SEED + 1)]
+        for steps in zip_longest(*walks):
+            for made, step in zip(mixed, steps, strict=True):
+                made += [step[0]] if step else []
+    for wanted, found in zip(alone, mixed, strict=True):
+        same(case, wanted, found, "two generations in turns differ from each alone: keep nothing of a run on self")
+
+
+def _gives_new_tensors(case: SamplerCase) -> None:
+    given = case.encoded
+    before = Encoded(given.input_ids.clone(), given.attention_mask.clone())
+    with torch.inference_mode():
+        made = list(walk(case))
+    for copy, step in made:
+        for name in ("draft", "committed", "active"):
+            if not torch.equal(getattr(copy, name), getattr(step, name)):
+                raise ConformanceError(
+                    f"{subject(case)}.steps(): {name} of step {copy.index} changes after it was yielded. Yield new "
+                    "tensors, never one that is written to again: the caller may keep them."
+                )
+    for name in ("input_ids", "attention_mask"):
+        if not torch.equal(getattr(before, name), getattr(given, name)):
+            raise ConformanceError(f"{subject(case)}.steps(): writes into {name} of its prompts. Copy them first.")
+
+
 def _remasks(case: SamplerCase) -> bool:
     """Whether the sampler can open positions again; one that cannot says so."""
     size, device = (len(case.prompt_ids), case.sampler.canvas()), case.encoded.input_ids.device
@@ -169,6 +193,11 @@ def _honours_remask(case: SamplerCase) -> None:
             f"{subject(case)}.steps(): {count} positions of row 0 opened again after step {half}; after the next step "
             f"{left} of them are committed. Open them, or raise SriError and say that it cannot be done."
         )
+    # A row that was stopped keeps its canvas, whatever else is asked for.
+    everything = torch.ones_like(opened)
+    stopped = run(case, interventions={0: Intervention(abort=(0,)), 1: Intervention(remask=everything)})
+    for step in stopped[2:]:
+        kept(case, stopped[0], step, slice(0, 1), "although its row was aborted, when all positions are opened again")
     # A row opened again may go on longer than any did before.
     before, after = ([rows_of(step, slice(1, None)) for step in steps[: len(free)]] for steps in (free, made))
     same(case, before, after, "opening positions of row 0 changes other rows")
@@ -199,11 +228,22 @@ def _keeps_what_was_started(case: SamplerCase) -> None:
     if not case.sampler.prefills or case.hook.scheme == "autoregressive" or mask is None:
         return
     last = run(case)[-1]
+    _shaped(case, [last])
     # Tokens the model said itself are sure to be words: those of row 0, at every second position of another row.
     fixed = torch.zeros_like(last.committed)
     fixed[-1, ::2] = last.committed[0, ::2]
     response = torch.full_like(last.draft, mask).masked_scatter(fixed, last.draft[0].expand_as(last.draft)[fixed])
     made = run(case, response=response)
+    # A response that is shorter than the canvas: it begins where the canvas does.
+    short = fixed & (torch.arange(width, device=fixed.device) < (width + 1) // 2)
+    for step in run(case, response=response[:, : (width + 1) // 2]):
+        if (lost := short & ~(step.committed & (step.draft == response))).any():
+            row, position = lost.nonzero()[0].tolist()
+            raise ConformanceError(
+                f"{subject(case)}.steps(): a response of {(width + 1) // 2} positions on a canvas of {width} is not "
+                f"committed as it was given at step {step.index}, first position {position} of row {row}. It begins at "
+                "position 0; what lies behind it is open."
+            )
     for step in made:
         lost = fixed & ~(step.committed & (step.draft == response))
         if lost.any():
@@ -228,11 +268,61 @@ _PROMISES: tuple[Promise[SamplerCase], ...] = (
         "It never takes more steps than budget() says, also when positions are opened again; the canvas is canvas().",
         _stops_at_budget,
     ),
-    Promise("same-seed-same-tokens", "The seed decides, and no other random state does.", _same_seed_same_tokens),
+    Promise(
+        "drives-its-schemes",
+        "Every scheme in `schemes` is one that hooks have, and one that it can drive.",
+        ends.drives_its_schemes,
+    ),
+    Promise(
+        "commits-what-is-predicted",
+        "A position gets the token that the model predicts for it, whatever hook.shift() and hook.mask_id() are.",
+        ends.commits_what_is_predicted,
+    ),
+    Promise(
+        "fills-the-canvas",
+        "The budget does for the whole canvas, and no mask token is committed or shown in a draft.",
+        ends.fills_the_canvas,
+    ),
+    Promise(
+        "fixed-takes-its-budget",
+        "Where is_fixed() is True every generation takes budget() steps, whatever the model predicts.",
+        ends.fixed_takes_its_budget,
+    ),
+    Promise(
+        "ends-where-the-model-ends",
+        "An autoregressive row ends with any of hook.eos_ids(), and only with its own.",
+        ends.ends_where_the_model_ends,
+    ),
+    Promise(
+        "same-seed-same-tokens",
+        "The seed decides, no other random state does, and none but its own is changed.",
+        draws.same_seed_same_tokens,
+    ),
+    Promise(
+        "seed-and-id-decide",
+        "Another seed or another prompt id draws other numbers; the same two draw the same, in every run and process.",
+        draws.seed_and_id_decide,
+        builds_its_own=True,
+    ),
     Promise(
         "rows-independent",
         "A row gives the same tokens alone and in company.",
-        _rows_independent,
+        draws.rows_independent,
+    ),
+    Promise(
+        "padding-is-not-text",
+        "The model is told which columns of the prompts are padding.",
+        ends.padding_is_not_text,
+    ),
+    Promise(
+        "two-runs-coexist",
+        "Two generations of one sampler, step by step in turns, are each as if alone.",
+        _two_runs_coexist,
+    ),
+    Promise(
+        "gives-new-tensors",
+        "What it yielded does not change afterwards, and neither do the prompts it was given.",
+        _gives_new_tensors,
     ),
     Promise(
         "watched-equals-unwatched",

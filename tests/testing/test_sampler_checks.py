@@ -1,5 +1,6 @@
 """The kit on our own samplers, and on samplers with one fault each."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from sri_plugin_toy.sampler import ToySampler
 from sri_sdk import registry
 from sri_sdk.errors import ConformanceError, SriError
 from sri_sdk.testing import SamplerCase, run_checks, sampler_checks
+from tests.testing.planted_samplers import FAULTS, Cold, Drawing
 
 IDS = ["a", "b", "c"]
 
@@ -189,28 +191,44 @@ class SaysItIsDone(Bent):
         return replace(step, active=active)
 
 
+OF_TURNED = {"keeps-what-was-started", "commits-what-is-predicted"}
+"""Other letters are not what the model predicts, nor what was started."""
+
+
 @pytest.mark.parametrize(
     ("sampler", "check", "others"),
     [
         (CountsFromOne, "steps-rise-by-one", set()),
-        (SaysSeven, "stops-at-budget", set()),
-        (WidensItsCanvas, "stops-at-budget", set()),
+        (SaysSeven, "stops-at-budget", {"fixed-takes-its-budget"}),
+        (WidensItsCanvas, "stops-at-budget", {"fills-the-canvas", "keeps-what-was-started"}),
         (StartsAgainWhenOpened, "stops-at-budget", set()),
-        (UsesGlobalRandomness, "same-seed-same-tokens", {"keeps-what-was-started"}),
-        (SeedsTheBatch, "rows-independent", {"keeps-what-was-started"}),
-        (RunsTheModelTwice, "watched-equals-unwatched", set()),
-        (RewritesTheFirstToken, "committed-is-final", set()),
+        (UsesGlobalRandomness, "same-seed-same-tokens", {*OF_TURNED, "seed-and-id-decide"}),
+        (SeedsTheBatch, "rows-independent", {*OF_TURNED, "seed-and-id-decide"}),
+        (RunsTheModelTwice, "watched-equals-unwatched", {"commits-what-is-predicted"}),
+        (RewritesTheFirstToken, "committed-is-final", {"commits-what-is-predicted"}),
         (GoesOnAfterAnAbort, "honours-abort", set()),
         (StopsEveryRow, "honours-abort", set()),
         (KeepsWhatShouldOpen, "honours-remask", set()),
         (OpensEveryRow, "honours-remask", set()),
-        (SaysItIsDone, "active-is-truthful", {"watched-equals-unwatched"}),
+        (SaysItIsDone, "active-is-truthful", {"watched-equals-unwatched", "fixed-takes-its-budget"}),
         (BeginsEmpty, "keeps-what-was-started", set()),
         (LeavesHolesBesideWhatWasStarted, "keeps-what-was-started", {"honours-abort", "honours-remask"}),
     ],
 )
 def test_a_fault_is_caught_by_the_check_that_is_for_it(sampler, check, others) -> None:
     assert set(failures(lambda: on_toy(sampler()))) == {check} | others
+
+
+@pytest.mark.parametrize("sampler", FAULTS, ids=lambda sampler: sampler.__name__)
+def test_a_planted_fault_is_caught_and_its_cause_named(sampler) -> None:
+    name, message = FAULTS[sampler]
+    (found,) = run_checks(check for check in sampler_checks(lambda: on_toy(sampler())) if check.name == name)
+    assert found.state == "failed" and re.search(message, found.message), found.message
+
+
+@pytest.mark.parametrize("sampler", [Drawing, Cold])
+def test_the_sampler_without_the_faults_keeps_every_promise(sampler) -> None:
+    assert failures(lambda: on_toy(sampler())) == {}
 
 
 def test_a_sampler_that_says_it_cannot_open_positions_passes() -> None:

@@ -65,7 +65,11 @@ class ToySampler(sri_sdk.Sampler):
                 return
             with torch.no_grad():
                 logits = hook.forward(torch.cat([prompts.input_ids, canvas], dim=1), mask).logits
-            guess = logits[:, -self.canvas() :].argmax(-1)
+            # A family with shift 1 predicts a position from the row before it.
+            end = logits.shape[1] - hook.shift()
+            logits = logits[:, end - self.canvas() : end].clone()
+            logits[..., mask_id] = float("-inf")  # A mask is a hole, not a word.
+            guess = logits.argmax(-1)
             leftmost = holes & (holes.cumsum(dim=1) == 1) & active[:, None]
             canvas = torch.where(leftmost, guess, canvas)
             holes = canvas == mask_id
