@@ -14,6 +14,7 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
     HOOK_FAILED,
     INTERRUPTED,
+    OTHER_CODE,
     SCORER_FAILED,
     SILENT,
     Coverage,
@@ -327,6 +328,15 @@ class Run:
         ids = self.request_ids or ("0",)
         if self._recorder is None:
             self.fail(SILENT)
+        if self._settings.foreign_code:
+            # Last: whatever else went wrong is the better clue.
+            self.fail(OTHER_CODE)
+            log.warning(
+                "the model runs code that the guard was not fitted with: %s. The run is unmonitored (%s). Take it off, "
+                "fit a guard with it, or accept `adapter` if it only looks on.",
+                self._settings.foreign_code, OTHER_CODE,
+            )  # fmt: skip
+        if self._recorder is None:
             self.traces = tuple(unseen_trace(i, self._failures) for i in ids)
         else:
             coverage = coverage or self._coverage.coverage(len(ids))

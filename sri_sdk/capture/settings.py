@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.capture.identity import MODEL_FACTS, model_circumstances, model_facts
+from sri_sdk.capture.identity import MODEL_FACTS, model_circumstances, model_facts, without_foreign_code
+from sri_sdk.capture.modules import foreign_code
 from sri_sdk.emitter import Emitter
 from sri_sdk.errors import ConfigError
 from sri_sdk.fingerprint import Fingerprint
@@ -55,6 +56,9 @@ class WatchSettings:
     """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
     tau: float = TAU
     eps: float = EPS
+    foreign_code: str = ""
+    """Forward hooks and replaced forwards that the guard was fitted without, for people; empty = there are none, or
+    they are accepted."""
 
     @property
     def immediate(self) -> bool:
@@ -109,9 +113,17 @@ def watch_settings(
     if fingerprint is None:
         shown, soft = model_facts(hook), model_circumstances(hook, system_prompt)
     else:
-        shown, soft = {name: fingerprint.hard[name] for name in MODEL_FACTS}, dict(fingerprint.soft)
+        shown, soft = (
+            {name: fingerprint.hard[name] for name in MODEL_FACTS if name in fingerprint.hard},
+            dict(fingerprint.soft),
+        )
     profile = {} if sampler is None else {"sampler": dict(sampler)}
     found = Fingerprint({**expected.hard, **shown, **profile}, soft)
+    foreign = foreign_code(hook.model)
+    uncovered = bool(foreign) and soft["adapter"] != expected.soft.get("adapter") and "adapter" not in accept
+    if uncovered:
+        # Generation goes on, and no verdict is given: see OTHER_CODE.
+        found = replace(found, soft={**soft, "adapter": without_foreign_code(soft["adapter"], foreign)})
     accepted = expected.admit(found, subject=f"watch({type(hook.model).__name__})", accept=accept)
     if expected.hard["grid"]["mapping"] == "committed" and "committed" not in hook.capabilities:
         raise ConfigError(
@@ -137,4 +149,5 @@ def watch_settings(
         live=live,
         tau=manifest.tau,
         eps=manifest.eps,
+        foreign_code=foreign if uncovered else "",
     )
