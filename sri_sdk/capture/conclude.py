@@ -32,6 +32,8 @@ ROWS_DIFFER = "rows_differ"
 OTHER_CODE = "other_code"
 """A forward hook or a replaced forward that was not there when the guard was fitted: nobody can read off it what it
 does to the states. `accept: [adapter]` lets it pass."""
+OTHER_SYSTEM_PROMPT = "other_system_prompt"
+"""The tokens do not hold the system prompt that the caller stated, or hold one although none was stated."""
 NO_SIGNAL = "no_signal"
 HOOK_FAILED = "hook_failed"
 SCORER_FAILED = "scorer_failed"
@@ -85,14 +87,20 @@ def unseen_trace(request_id: str, failures: Sequence[str]) -> Trace:
     return Trace(request_id, nothing, np.zeros(1, dtype=np.int64), 0, None, tuple(failures))
 
 
-def conclude_signals(settings: WatchSettings, ids: tuple[str, ...], stream: SignalStream | None) -> Signals | None:
-    """The signals of all requests, with what made them; None without anchors."""
+def conclude_signals(
+    settings: WatchSettings, ids: tuple[str, ...], stream: SignalStream | None, stated: Sequence[str] = ()
+) -> Signals | None:
+    """The signals of all requests, with what made them, `stated` and not checked parts named; None without anchors."""
     if stream is None:
         return None
     printed = None
     if settings.fingerprint is not None and settings.anchors is not None:
         made_by = {"anchors": settings.anchors.digest, "tau": settings.tau, "eps": settings.eps}
-        printed = {**_true_to(settings.fingerprint, settings.foreign_code), **made_by}
+        printed = {
+            **_true_to(settings.fingerprint, settings.foreign_code),
+            **made_by,
+            **({"stated": list(stated)} if stated else {}),
+        }
     return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
 
 

@@ -55,9 +55,13 @@ def model_circumstances(hook: Hook, system_prompt: str | None) -> dict[str, Any]
         "adapter": _adapter(model),
         "torch": torch.__version__.split("+")[0],
         "transformers": transformers_version,
-        # A digest: the text itself may be confidential, and fingerprints travel with bundles.
-        "system_prompt": digest(system_prompt)[:12] if system_prompt else "none",
+        "system_prompt": system_prompt_fact(system_prompt),
     }
+
+
+def system_prompt_fact(system_prompt: str | None) -> str:
+    """A digest: the text itself may be confidential, and fingerprints travel with bundles."""
+    return digest(system_prompt)[:12] if system_prompt else "none"
 
 
 def fingerprint(

@@ -15,6 +15,7 @@ from sri_sdk.capture.conclude import (
     HOOK_FAILED,
     INTERRUPTED,
     OTHER_CODE,
+    OTHER_SYSTEM_PROMPT,
     SCORER_FAILED,
     SILENT,
     Coverage,
@@ -28,6 +29,7 @@ from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.settings import Layers, WatchSettings
+from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
@@ -50,6 +52,8 @@ class Run:
         verdicts: one per request, once finished; empty without a guard.
         decisions: what the policy makes of each verdict, once finished.
         failure: what the hook raised first; None = nothing.
+        stated: fields of the fingerprint that the caller stated and nothing has checked: `sampler`, and `system_prompt`
+            unless a tokenizer was given that found it.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Run:
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
         self._calling: int | None = None
         self.failure: str | None = None
+        # A driver encodes the prompts itself, and looks.
+        self.stated: tuple[str, ...] = () if driven else settings.stated
         self._failures: list[str] = []
         self._finished = False
         self.request_ids: tuple[str, ...] | None = None if request_ids is None else tuple(request_ids)
@@ -158,6 +164,8 @@ class Run:
         call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
         self._view.forwards += 1
         plan = self._hook.plan(call, self._view)
+        if self._view.forwards == 1 and SYSTEM_PROMPT in self.stated and self._settings.tokenizer is not None:
+            self._check_stated(call, plan)
         if plan is None:
             return
         self._start(plan, input_ids)
@@ -165,6 +173,22 @@ class Run:
         self._plan = plan
         self._coverage.planned(plan)
         self._view.steps += 1
+
+    def _check_stated(self, call: ForwardCall, plan: StepPlan | None) -> None:
+        """Looks for the stated system prompt in the tokens of the first pass."""
+        settings = self._settings
+        # Not the half of guidance that has no prompt.
+        requests = None if plan is None else plan.rows
+        rows = prompt_rows(settings.tokenizer, call.input_ids, call.kwargs, requests)
+        found = agrees(self._hook, settings.tokenizer, settings.system_prompt, rows)
+        if found is not None:
+            self.stated = tuple(name for name in self.stated if name != SYSTEM_PROMPT)
+        if found is False:
+            what = (
+                "the stated system prompt is missing" if settings.system_prompt else "there is one, and none is stated"
+            )
+            log.warning("system prompt: %s in the tokens: the run is unmonitored (%s)", what, OTHER_SYSTEM_PROMPT)
+            self.fail(OTHER_SYSTEM_PROMPT)
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
@@ -343,7 +367,7 @@ class Run:
             self.traces = tuple(
                 conclude_trace(self._recorder, row, i, coverage[row], self._failures) for row, i in enumerate(ids)
             )
-            self.signals = conclude_signals(self._settings, ids, self._recorder.stream)
+            self.signals = conclude_signals(self._settings, ids, self._recorder.stream, self.stated)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
         self._coverage.forget()

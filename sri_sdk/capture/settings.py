@@ -56,6 +56,12 @@ class WatchSettings:
     """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
     tau: float = TAU
     eps: float = EPS
+    stated: tuple[str, ...] = ()
+    """Fields of the fingerprint that the caller states and a watch cannot see by itself."""
+    system_prompt: str | None = field(default=None, repr=False)
+    """As the caller states it; never stored."""
+    tokenizer: Any = None
+    """Reads the tokens of prompts, to check what is stated; None = nobody does."""
     foreign_code: str = ""
     """Forward hooks and replaced forwards that the guard was fitted without, for people; empty = there are none, or
     they are accepted."""
@@ -80,6 +86,7 @@ def watch_settings(
     layers: Layers = ("final",),
     grid: StepGrid | None = None,
     fingerprint: Fingerprint | None = None,
+    tokenizer: Any = None,
 ) -> WatchSettings:
     """The settings of `drive`, and what `watch` makes of its arguments.
 
@@ -96,13 +103,17 @@ def watch_settings(
         layers: without a guard: what to tap, `final` or block numbers.
         grid: without a guard: lays progress on a step grid.
         fingerprint: of the live model, where it was computed already; None = it is read now.
+        tokenizer: of the model, with which a watch checks the stated system prompt; None = it is believed.
 
     Raises:
         ModelMismatch: the guard was not made for this model.
         ConfigError: the arguments contradict each other.
     """
     if guard is None:
-        return WatchSettings(pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter)
+        return WatchSettings(
+            pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter, stated=("system_prompt",),
+            system_prompt=system_prompt, tokenizer=tokenizer,
+        )  # fmt: skip
     if pooling is not None or grid is not None or layers != ("final",):
         raise ConfigError("watch: pooling, layers and grid come with the guard; leave out those, or the guard.")
     from sri_sdk.scoring.guard import Guard
@@ -149,5 +160,8 @@ def watch_settings(
         live=live,
         tau=manifest.tau,
         eps=manifest.eps,
+        stated=("system_prompt",) if sampler is not None else ("sampler", "system_prompt"),
+        system_prompt=system_prompt,
+        tokenizer=tokenizer,
         foreign_code=foreign if uncovered else "",
     )
