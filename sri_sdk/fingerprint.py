@@ -15,8 +15,10 @@ from sri_sdk.files import digest
 
 HARD = (
     "architecture", "hidden_size", "layers", "pooling", "grid", "sampler", "config_digest", "weights_digest",
+    "modules_digest",
 )  # fmt: skip
-"""`sampler` holds the name and the options, hence the whole generation profile."""
+"""`sampler` holds the name and the options, hence the whole generation profile. Guards of older releases have no
+`modules_digest`, and then nothing is compared with it."""
 SOFT = ("dtype", "adapter", "torch", "transformers", "system_prompt")
 
 

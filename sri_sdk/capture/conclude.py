@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.stream import SignalStream
+from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.records import Signals, Trace, Verdict
 
 SILENT = "tap_silent"
@@ -33,6 +35,11 @@ TWICE = "tap_fired_twice"
 """A tapped module ran more often in one pass than the hook says: which of its outputs is the state cannot be told."""
 UNEXPLAINED = "unexplained_pass"
 """A pass over finished text, which is no step, and nothing shows that the text was finished."""
+OTHER_CODE = "other_code"
+"""A forward hook or a replaced forward that was not there when the guard was fitted: nobody can read off it what it
+does to the states. `accept: [adapter]` lets it pass."""
+OTHER_SYSTEM_PROMPT = "other_system_prompt"
+"""The tokens do not hold the system prompt that the caller stated, or hold one although none was stated."""
 NO_SIGNAL = "no_signal"
 HOOK_FAILED = "hook_failed"
 SCORER_FAILED = "scorer_failed"
@@ -86,15 +93,30 @@ def unseen_trace(request_id: str, failures: Sequence[str]) -> Trace:
     return Trace(request_id, nothing, np.zeros(1, dtype=np.int64), 0, None, tuple(failures))
 
 
-def conclude_signals(settings: WatchSettings, ids: tuple[str, ...], stream: SignalStream | None) -> Signals | None:
-    """The signals of all requests, with what made them; None without anchors."""
+def conclude_signals(
+    settings: WatchSettings, ids: tuple[str, ...], stream: SignalStream | None, stated: Sequence[str] = ()
+) -> Signals | None:
+    """The signals of all requests, with what made them, `stated` and not checked parts named; None without anchors."""
     if stream is None:
         return None
     printed = None
     if settings.fingerprint is not None and settings.anchors is not None:
         made_by = {"anchors": settings.anchors.digest, "tau": settings.tau, "eps": settings.eps}
-        printed = {**settings.fingerprint.to_dict(), **made_by}
+        printed = {
+            **_true_to(settings.fingerprint, settings.foreign_code),
+            **made_by,
+            **({"stated": list(stated)} if stated else {}),
+        }
     return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
+
+
+def _true_to(fingerprint: Fingerprint, foreign: str) -> dict[str, Any]:
+    """The fingerprint with code of others in it, so that nobody scores the signals elsewhere as if there were none."""
+    printed = fingerprint.to_dict()
+    if foreign:
+        base = printed["soft"]["adapter"]
+        printed["soft"] = {**printed["soft"], "adapter": foreign if base == "none" else f"{base}, {foreign}"}
+    return printed
 
 
 def conclude_verdicts(
@@ -107,7 +129,11 @@ def conclude_verdicts(
     if signals is None or recorder is None:
         scored = [Verdict(t.request_id, "unmonitored", (NO_SIGNAL,), bundle=scorer.bundle.digest) for t in traces]
     else:
-        scored = scorer.score(signals, rule=settings.policy.rule, accept=settings.accepted)
+        # Code of others costs the verdict by a reason of its own; here the rest of the fingerprint is compared.
+        admitted = signals
+        if settings.foreign_code and settings.fingerprint is not None:
+            admitted = replace(signals, fingerprint={**(signals.fingerprint or {}), **settings.fingerprint.to_dict()})
+        scored = scorer.score(admitted, rule=settings.policy.rule, accept=settings.accepted)
     alarms = {} if recorder is None else recorder.alarms
     return tuple(_cover(v, t, alarms.get(row)) for row, (v, t) in enumerate(zip(scored, traces, strict=True)))
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from sri_sdk.capture.conclude import INTERRUPTED
+from sri_sdk.capture.identity import system_prompt_fact
 from sri_sdk.capture.rows import SPECIAL_TOKEN, mask_in_prompt
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
@@ -142,7 +143,8 @@ def drive(
         system_prompt: goes before every prompt.
 
     Raises:
-        ConfigError: the sampler cannot drive this family or start its responses, or there are no prompts.
+        ConfigError: the sampler cannot drive this family or start its responses, there are no prompts, or the settings
+            state another system prompt.
     """
     if hook.scheme not in sampler.schemes:
         raise ConfigError(
@@ -153,6 +155,12 @@ def drive(
     if not prompts:
         raise ConfigError("drive: no prompts. Pass at least one.")
     check(hook, sampler, prompts)
+    stated = None if settings.fingerprint is None else settings.fingerprint.soft.get("system_prompt")
+    if stated not in (None, used := system_prompt_fact(system_prompt)):
+        raise ConfigError(
+            f"drive: the settings were made for system prompt {stated}, and this generation has {used} (digests of "
+            "the texts). Pass the same system_prompt to watch_settings and to drive."
+        )
     return Drive(hook, loaded, sampler, prompts, settings, seed=seed, system_prompt=system_prompt)
 
 

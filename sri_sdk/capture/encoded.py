@@ -75,6 +75,21 @@ def _common_end(row: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
     return tuple(row[len(row) - same :])
 
 
+def says(hook: Hook, tokenizer: Any, row: Sequence[int], text: str) -> bool | None:
+    """Whether a row of token ids holds a text, wherever it comes from; None = this tokenizer cannot tell.
+
+    Args:
+        hook: the model family.
+        tokenizer: of the model.
+        row: token ids.
+        text: what may be there.
+    """
+    decode = getattr(tokenizer, "decode", None)
+    if callable(decode) and squeezed(text) in squeezed(decode(list(row))):
+        return True
+    return _Reader(hook, tokenizer).has_tokens(row, text)
+
+
 class _Reader:
     """Looks for texts in rows of tokens."""
 
@@ -106,10 +121,15 @@ class _Reader:
         if callable(decode) and wanted in squeezed(decode(list(row))):
             return list(row) != without()
         # What a tokenizer cannot write back, such as words that it does not know, it still writes alike twice.
+        found = self.has_tokens(row, text)
+        # Where nothing reads one text, another request must still make a difference.
+        return found if found is not None else not callable(decode) or list(row) != without()
+
+    def has_tokens(self, row: Sequence[int], text: str) -> bool | None:
+        """Whether a row holds the tokens of a text; None = the tokenizer gives none."""
         ids = self._tokens(text)
         if ids is None:
-            # Where nothing reads one text, another request must still make a difference.
-            return not callable(decode) or list(row) != without()
+            return None
         # The first and the last token may go together with what stands beside them.
         inner = ids[1:-1] if len(ids) > 3 else ids
         return any(list(row[at : at + len(inner)]) == inner for at in range(len(row) - len(inner) + 1))

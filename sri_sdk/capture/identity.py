@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from sri_sdk.capture.modules import foreign_code, plain_name, structure, unsaved_buffers
+from sri_sdk.capture.stored import stored_tensors
 from sri_sdk.errors import ModelMismatch
 from sri_sdk.files import digest
 from sri_sdk.fingerprint import Fingerprint
@@ -25,7 +27,7 @@ _VOLATILE = {
 _ADAPTER = ("lora_", "adapter")
 
 
-MODEL_FACTS = ("architecture", "hidden_size", "config_digest", "weights_digest")
+MODEL_FACTS = ("architecture", "hidden_size", "config_digest", "weights_digest", "modules_digest")
 """Hard fields of a fingerprint that are about the model alone."""
 
 
@@ -37,6 +39,7 @@ def model_facts(hook: Hook) -> dict[str, Any]:
         "hidden_size": hook.hidden_size(),
         "config_digest": _config_digest(model),
         "weights_digest": weights_digest(model),
+        "modules_digest": modules_digest(model),
     }
 
 
@@ -52,9 +55,13 @@ def model_circumstances(hook: Hook, system_prompt: str | None) -> dict[str, Any]
         "adapter": _adapter(model),
         "torch": torch.__version__.split("+")[0],
         "transformers": transformers_version,
-        # A digest: the text itself may be confidential, and fingerprints travel with bundles.
-        "system_prompt": digest(system_prompt)[:12] if system_prompt else "none",
+        "system_prompt": system_prompt_fact(system_prompt),
     }
+
+
+def system_prompt_fact(system_prompt: str | None) -> str:
+    """A digest: the text itself may be confidential, and fingerprints travel with bundles."""
+    return digest(system_prompt)[:12] if system_prompt else "none"
 
 
 def fingerprint(
@@ -86,25 +93,33 @@ def weights_digest(model: Any) -> str:
 
     Never the whole checkpoint: at most 64 values per tensor are read, in one gather each. They are rounded to bfloat16,
     so weights published in bfloat16 or float32 give the same digest however they are loaded; a float16 copy of float32
-    weights counts as other weights. Integers (quantised weights) count as they are.
+    weights counts as other weights. Integers (quantised weights) count as they are. What accelerate keeps elsewhere is
+    read there, and a parametrized weight is read as it is computed.
 
     Raises:
-        ModelMismatch: no weight can be read, as on the meta device.
+        ModelMismatch: a weight cannot be read, as on the meta device.
     """
     return _digest_of(model, adapters=False)
+
+
+def without_foreign_code(adapter: str, foreign: str) -> str:
+    """The soft fact `adapter` of a model as if nobody had put code on top of it; `foreign` is what it names."""
+    return adapter.removesuffix(foreign).removesuffix(", ") or "none"
 
 
 def _adapter(model: Any) -> str:
     """What adapters add to the weights as the model runs now: their values, and what is switched on and how strongly.
 
     None of the latter is a tensor: `set_adapter`, `disable_adapter` and a scaling change the function and no weight.
+    Forward hooks and replaced forwards of others are named: what they do to the signal, nobody can read off them.
     """
-    running = {_plain_name(name): state for name, module in model.named_modules() if (state := _running(module))}
+    foreign = foreign_code(model)
+    running = {plain_name(name): state for name, module in model.named_modules() if (state := _running(module))}
     if not running and not any(_is_adapter(name) for name, _ in model.named_parameters()):
-        return "none"
+        return foreign or "none"
     tensors = _digest_of(model, adapters=True)
     # Adapters that are tensors and nothing else keep the digest that guards were fitted with.
-    return (digest([tensors, running]) if running else tensors)[:12]
+    return (digest([tensors, running]) if running else tensors)[:12] + (f", {foreign}" if foreign else "")
 
 
 def _running(module: Any) -> dict[str, Any]:
@@ -119,24 +134,40 @@ def _running(module: Any) -> dict[str, Any]:
 
 
 def _digest_of(model: Any, *, adapters: bool) -> str:
-    hasher, samples = hashlib.sha256(), []
-    for name, tensor in sorted(model.state_dict().items()):
-        # Tensors on the meta device are offloaded: their values are elsewhere.
-        if _is_adapter(name) != adapters or not torch.is_tensor(tensor) or tensor.is_meta or not tensor.numel():
+    hasher, samples = hashlib.sha256(), list[torch.Tensor]()
+    for name, tensor in stored_tensors(model):
+        if _is_adapter(name) != adapters or not tensor.numel():
             continue
-        if "._orig_mod." in name:
-            # Models that compile parts of themselves keep them as modules of their own: the same weights again.
-            continue
-        hasher.update(_plain_name(name).encode() + str(tuple(tensor.shape)).encode())
-        sample = tensor.detach().reshape(-1)[_sample_indices(tensor.numel(), tensor.device)]
-        samples.append(
-            sample.to(torch.bfloat16).view(torch.int16).long() if sample.is_floating_point() else sample.long()
-        )
+        hasher.update(name.encode() + str(tuple(tensor.shape)).encode())
+        samples.append(_sample(tensor))
     if not samples and not adapters:
         raise ModelMismatch(
             f"{type(model).__name__}: no weight can be read, so nothing says which model this is. "
             "Load it with at least some of its weights in memory."
         )
+    _hash_samples(hasher, samples)
+    return hasher.hexdigest()
+
+
+def modules_digest(model: Any) -> str:
+    """SHA-256 over what a model computes besides its weights.
+
+    Classes and constants of its modules, and a sample of the buffers that no checkpoint has.
+    """
+    buffers = [(name, tensor) for name, tensor in unsaved_buffers(model) if tensor.numel()]
+    facts = [structure(model), [[name, list(tensor.shape)] for name, tensor in buffers]]
+    hasher = hashlib.sha256(digest(facts).encode())
+    _hash_samples(hasher, [_sample(tensor) for _, tensor in buffers])
+    return hasher.hexdigest()
+
+
+def _sample(tensor: torch.Tensor) -> torch.Tensor:
+    """[K] int64: evenly spaced values of a tensor, rounded to bfloat16 where they are not integers."""
+    sample = tensor.detach().reshape(-1)[_sample_indices(tensor.numel(), tensor.device)]
+    return sample.to(torch.bfloat16).view(torch.int16).long() if sample.is_floating_point() else sample.long()
+
+
+def _hash_samples(hasher: Any, samples: list[torch.Tensor]) -> None:
     # One transfer per device (a copy per tensor would wait for a GPU hundreds of times), hashed in the order of the
     # names, so that it does not show how a model is spread over devices.
     hosts: dict[int, torch.Tensor] = {}
@@ -145,7 +176,6 @@ def _digest_of(model: Any, *, adapters: bool) -> str:
         parts = torch.split(torch.cat([samples[i] for i in mine]).cpu(), [len(samples[i]) for i in mine])
         hosts.update(zip(mine, parts, strict=True))
     hasher.update(b"".join(hosts[i].numpy().astype("<i8").tobytes() for i in range(len(samples))))
-    return hasher.hexdigest()
 
 
 @lru_cache(maxsize=256)
@@ -175,8 +205,3 @@ def _is_json(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_json(v) for v in value)
     return value is None or isinstance(value, str | int | bool) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _plain_name(name: str) -> str:
-    """Parameter name without what a LoRA wrapper or `torch.compile` adds to it."""
-    return name.removeprefix("_orig_mod.").removeprefix("base_model.model.").replace(".base_layer", "")

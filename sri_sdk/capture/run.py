@@ -14,6 +14,8 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
     HOOK_FAILED,
     INTERRUPTED,
+    OTHER_CODE,
+    OTHER_SYSTEM_PROMPT,
     OTHER_WATCH,
     SCORER_FAILED,
     SILENT,
@@ -31,6 +33,7 @@ from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.request import RequestReader, Span
 from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons
 from sri_sdk.capture.settings import Layers, WatchSettings
+from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
@@ -54,6 +57,8 @@ class Run:
         verdicts: one per request, once finished; empty without a guard.
         decisions: what the policy makes of each verdict, once finished.
         failure: what went wrong first, as what the hook raised, in words; None = nothing that the reasons do not say.
+        stated: fields of the fingerprint that the caller stated and nothing has checked: `sampler`, and `system_prompt`
+            unless a tokenizer was given that found it.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class Run:
         self._calling: int | None = None
         self._other_watch: str | None = None
         self.failure: str | None = None
+        # A driver encodes the prompts itself, and looks.
+        self.stated: tuple[str, ...] = () if driven else settings.stated
         self._failures: list[str] = []
         self._finished = False
         self.request_ids: tuple[str, ...] | None = None if request_ids is None else tuple(request_ids)
@@ -200,6 +207,8 @@ class Run:
         self._view.reading = None
         plan = self._hook.plan(call, self._view)
         self._coverage.shown(input_ids, plan)
+        if self._view.forwards == 1 and SYSTEM_PROMPT in self.stated and self._settings.tokenizer is not None:
+            self._check_stated(call, plan)
         self.begin_prompt(call, plan)
         if plan is None:
             if self._recorder is None:
@@ -212,6 +221,22 @@ class Run:
         self._plan = plan
         self._coverage.planned(plan)
         self._view.steps += 1
+
+    def _check_stated(self, call: ForwardCall, plan: StepPlan | None) -> None:
+        """Looks for the stated system prompt in the tokens of the first pass."""
+        settings = self._settings
+        # Not the half of guidance that has no prompt.
+        requests = None if plan is None else plan.rows
+        rows = prompt_rows(settings.tokenizer, call.input_ids, call.kwargs, requests)
+        found = agrees(self._hook, settings.tokenizer, settings.system_prompt, rows)
+        if found is not None:
+            self.stated = tuple(name for name in self.stated if name != SYSTEM_PROMPT)
+        if found is False:
+            what = (
+                "the stated system prompt is missing" if settings.system_prompt else "there is one, and none is stated"
+            )
+            log.warning("system prompt: %s in the tokens: the run is unmonitored (%s)", what, OTHER_SYSTEM_PROMPT)
+            self.fail(OTHER_SYSTEM_PROMPT)
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
@@ -441,6 +466,15 @@ class Run:
         ids = self.request_ids or ("0",)
         if self._recorder is None:
             self.fail(SILENT)
+        if self._settings.foreign_code:
+            # Last: whatever else went wrong is the better clue.
+            self.fail(OTHER_CODE)
+            log.warning(
+                "the model runs code that the guard was not fitted with: %s. The run is unmonitored (%s). Take it off, "
+                "fit a guard with it, or accept `adapter` if it only looks on.",
+                self._settings.foreign_code, OTHER_CODE,
+            )  # fmt: skip
+        if self._recorder is None:
             self.traces = tuple(unseen_trace(i, self._failures) for i in ids)
         else:
             coverage = coverage or self._coverage.coverage(len(ids))
@@ -451,7 +485,7 @@ class Run:
                 for row, i in enumerate(ids)
             )
             self.request = None if self._request is None else self._request.result()
-            self.signals = conclude_signals(self._settings, ids, self._recorder.stream)
+            self.signals = conclude_signals(self._settings, ids, self._recorder.stream, self.stated)
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
         self._view.untrusted = []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.capture.identity import MODEL_FACTS, model_circumstances, model_facts
+from sri_sdk.capture.identity import MODEL_FACTS, model_circumstances, model_facts, without_foreign_code
+from sri_sdk.capture.modules import foreign_code
 from sri_sdk.emitter import Emitter
 from sri_sdk.errors import ConfigError
 from sri_sdk.fingerprint import Fingerprint
@@ -57,6 +58,15 @@ class WatchSettings:
     """What is read of the requests' own tokens, where their place in the prompt is known; empty = nothing."""
     tau: float = TAU
     eps: float = EPS
+    stated: tuple[str, ...] = ()
+    """Fields of the fingerprint that the caller states and a watch cannot see by itself."""
+    system_prompt: str | None = field(default=None, repr=False)
+    """As the caller states it; never stored."""
+    tokenizer: Any = None
+    """Reads the tokens of prompts, to check what is stated; None = nobody does."""
+    foreign_code: str = ""
+    """Forward hooks and replaced forwards that the guard was fitted without, for people; empty = there are none, or
+    they are accepted."""
 
     @property
     def immediate(self) -> bool:
@@ -79,6 +89,7 @@ def watch_settings(
     request_layers: Layers = (),
     grid: StepGrid | None = None,
     fingerprint: Fingerprint | None = None,
+    tokenizer: Any = None,
 ) -> WatchSettings:
     """The settings of `drive`, and what `watch` makes of its arguments.
 
@@ -96,6 +107,7 @@ def watch_settings(
         request_layers: without a guard: what to tap of the requests' own tokens; empty = nothing.
         grid: without a guard: lays progress on a step grid.
         fingerprint: of the live model, where it was computed already; None = it is read now.
+        tokenizer: of the model, with which a watch checks the stated system prompt; None = it is believed.
 
     Raises:
         ModelMismatch: the guard was not made for this model.
@@ -103,8 +115,8 @@ def watch_settings(
     """
     if guard is None:
         return WatchSettings(
-            pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter,
-            request_layers=request_layers,
+            pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter, stated=("system_prompt",),
+            system_prompt=system_prompt, tokenizer=tokenizer, request_layers=request_layers,
         )  # fmt: skip
     if pooling is not None or grid is not None or layers != ("final",):
         raise ConfigError("watch: pooling, layers and grid come with the guard; leave out those, or the guard.")
@@ -116,9 +128,17 @@ def watch_settings(
     if fingerprint is None:
         shown, soft = model_facts(hook), model_circumstances(hook, system_prompt)
     else:
-        shown, soft = {name: fingerprint.hard[name] for name in MODEL_FACTS}, dict(fingerprint.soft)
+        shown, soft = (
+            {name: fingerprint.hard[name] for name in MODEL_FACTS if name in fingerprint.hard},
+            dict(fingerprint.soft),
+        )
     profile = {} if sampler is None else {"sampler": dict(sampler)}
     found = Fingerprint({**expected.hard, **shown, **profile}, soft)
+    foreign = foreign_code(hook.model)
+    uncovered = bool(foreign) and soft["adapter"] != expected.soft.get("adapter") and "adapter" not in accept
+    if uncovered:
+        # Generation goes on, and no verdict is given: see OTHER_CODE.
+        found = replace(found, soft={**soft, "adapter": without_foreign_code(soft["adapter"], foreign)})
     accepted = expected.admit(found, subject=f"watch({type(hook.model).__name__})", accept=accept)
     if expected.hard["grid"]["mapping"] == "committed" and "committed" not in hook.capabilities:
         raise ConfigError(
@@ -144,4 +164,8 @@ def watch_settings(
         live=live,
         tau=manifest.tau,
         eps=manifest.eps,
+        stated=("system_prompt",) if sampler is not None else ("sampler", "system_prompt"),
+        system_prompt=system_prompt,
+        tokenizer=tokenizer,
+        foreign_code=foreign if uncovered else "",
     )

@@ -36,6 +36,7 @@ def watch(
     sinks: Emitter | Sequence[Sink] = (),
     accept: Collection[str] = (),
     system_prompt: str | None = None,
+    tokenizer: Any = None,
     pooling: str | None = None,
     layers: Layers = ("final",),
     grid: StepGrid | None = None,
@@ -73,6 +74,9 @@ def watch(
             never delay or break the generation.
         accept: soft fields of the fingerprint that may differ from the guard's.
         system_prompt: the system prompt in use, if any; compared with the guard's, never stored.
+        tokenizer: of the model. With it the watch looks for the system prompt in the tokens; a batch without it, or
+            with one that was not stated, is `unmonitored` (`other_system_prompt`). None = what you state is believed,
+            and `run.stated` says so.
         pooling: without a guard: pooling profile; None = `response` (masked) or `predicting` (autoregressive).
         layers: without a guard: what to tap, `final` or block numbers.
         grid: without a guard: lays progress on a step grid.
@@ -113,7 +117,8 @@ def watch(
         sinks = Emitter(sinks)
     settings = watch_settings(
         family, guard, policy=policy, accept=accept, system_prompt=system_prompt, emitter=sinks, pooling=pooling,
-        layers=layers, grid=grid, request_layers=() if guard is not None or request_spans is None else layers,
+        layers=layers, grid=grid, tokenizer=tokenizer,
+        request_layers=() if guard is not None or request_spans is None else layers,
     )  # fmt: skip
     run, tap = Run(family, settings, request_ids, request_spans=request_spans), tap_of(model)
     try:

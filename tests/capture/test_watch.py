@@ -302,3 +302,19 @@ def test_a_generation_in_a_thread_outside_names_the_cure_and_the_cure_works(toy:
         thread.start()
         thread.join()
     assert run.failure is None and {v.status for v in run.verdicts} <= {"clear", "flagged"}
+
+
+def test_a_model_with_code_of_somebody_else_is_unmonitored_unless_it_is_accepted(toy: Toy, toy_guard, caplog) -> None:
+    inputs = toy.inputs(toy_prompts(2))
+    handle = toy.loaded.model.blocks[0].register_forward_hook(lambda _module, _args, output: output)
+    try:
+        with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+            toy.loaded.model.generate(**inputs)
+        assert {v.status for v in run.verdicts} == {"unmonitored"} and run.verdicts[0].reasons == ("other_code",)
+        assert run.signals.fingerprint["soft"]["adapter"].startswith("forward hook ")
+        assert "forward hook" in caplog.text and "on blocks.0" in caplog.text
+        with sri_sdk.watch(toy.loaded.model, toy_guard, accept=["adapter"]) as run:
+            toy.loaded.model.generate(**inputs)
+        assert "other_code" not in run.verdicts[0].reasons and run.verdicts[0].accepted == ("adapter",)
+    finally:
+        handle.remove()

@@ -1,0 +1,206 @@
+"""What a model computes besides its weights: classes and constants of its modules, and code that others put on top.
+
+Two models with the same tensors may still be two functions.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.modules import module as torch_modules
+
+from sri_sdk.files import digest
+
+_OURS = frozenset({"torch", "transformers", "accelerate", "peft", "sri_sdk", "functools", "contextlib"})
+"""Packages whose hooks and wrappers record, place or dispatch and leave the function as it is. What an adapter of PEFT
+does is covered by itself."""
+_WRAPPERS = ("OptimizedModule", "DistributedDataParallel", "FullyShardedDataParallel")
+MOST_NAMED = 3
+"""Pieces of foreign code that a fingerprint names; it counts the others."""
+
+
+def walk(model: Any) -> Iterator[tuple[str, torch.nn.Module]]:
+    """Every module by its plain name, without what adapters, compilers and parametrizations put around it."""
+    for name, module in model.named_modules(remove_duplicate=False):
+        kind = type(module)
+        if kind.__module__.partition(".")[0] == "peft" or kind.__name__ in _WRAPPERS:
+            continue
+        if any(mark in name for mark in ("lora_", "adapter", ".parametrizations")) or name.startswith(
+            "parametrizations"
+        ):
+            continue
+        yield plain_name(name), module
+
+
+def plain_name(name: str) -> str:
+    """Name of a module or tensor without what a LoRA wrapper or `torch.compile` adds to it."""
+    name = f".{name}".replace("._orig_mod", "").removeprefix(".")
+    return f"{name}.".removeprefix("base_model.model.").removesuffix(".").replace(".base_layer", "")
+
+
+def structure(model: Any) -> list[list[Any]]:
+    """Name, class and constants of every module, as JSON.
+
+    Constants are its floats, such as an epsilon or a scaling; integers and flags are often counters, so they are not
+    covered.
+    """
+    # The root's class is a fact by itself, `architecture`.
+    modules = sorted(((name, module) for name, module in walk(model)), key=lambda found: found[0])
+    return [[name, _class_of(module) if name else "", _constants(module)] for name, module in modules]
+
+
+def unsaved_buffers(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Buffers [...] of any shape and dtype that no checkpoint has, by plain name, such as rotary frequencies.
+
+    Those that a model recomputes as texts grow longer are left out: caches, and what dynamic rotary embeddings make.
+    """
+    for name, module in walk(model):
+        for buffer in sorted(getattr(module, "_non_persistent_buffers_set", ())):
+            tensor = module._buffers.get(buffer)
+            # accelerate offloads none of them, so what is on the meta device belongs to a model without any weights.
+            if tensor is None or tensor.is_meta or "cache" in buffer or _is_dynamic(module):
+                continue
+            yield f"{name}.{buffer}".removeprefix("."), tensor
+
+
+def foreign_code(model: Any) -> str:
+    """Hooks and replaced forwards that are not the model's own, for people; empty = there are none.
+
+    What they do can be compared and not judged: equal code over equal values counts as the same.
+    """
+    found = [
+        *(_told("forward hook for all modules", "", call) for call in _all_modules_hooks() if _is_foreign(call)),
+        *(each for name, module in model.named_modules() for each in _on(name, module)),
+        *_on_classes(model),
+    ]
+    if any(isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.training and m.p for m in model.modules()):
+        found.append("dropout in training mode (call model.eval())")
+    more = f" and {len(found) - MOST_NAMED} more ({digest(found)[:8]})" if len(found) > MOST_NAMED else ""
+    return ", ".join(found[:MOST_NAMED]) + more
+
+
+def accelerate_hooks(module: torch.nn.Module) -> list[Any]:
+    """Hooks of accelerate on a module; several may be in one."""
+    hook = getattr(module, "_hf_hook", None)
+    return [] if hook is None else list(getattr(hook, "hooks", (hook,)))
+
+
+def _class_of(module: torch.nn.Module) -> str:
+    kind: type = type(module)
+    while kind.__module__.startswith("torch.distributed") or hasattr(module, "parametrizations"):
+        # They make a subclass on the spot; weights are read as they are computed.
+        kind = kind.__bases__[0]
+        if not kind.__name__.startswith(("Parametrized", "FSDP")):
+            break
+    # Not the whole path: remote code lies in another folder on each machine.
+    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+
+
+def _constants(module: torch.nn.Module) -> dict[str, str]:
+    if _is_dynamic(module):
+        return {}
+    return {k: repr(v) for k, v in sorted(vars(module).items()) if isinstance(v, float) and not k.startswith("_")}
+
+
+def _is_dynamic(module: torch.nn.Module) -> bool:
+    kind = str(getattr(module, "rope_type", ""))
+    return "dynamic" in kind or kind == "longrope"
+
+
+def _all_modules_hooks() -> list[Any]:
+    tables = (torch_modules._global_forward_hooks, torch_modules._global_forward_pre_hooks)
+    return [call for table in tables for call in table.values()]
+
+
+def _on(name: str, module: torch.nn.Module) -> Iterator[str]:
+    """What others put on one module."""
+    for table in (module._forward_pre_hooks, module._forward_hooks):
+        yield from (_told("forward hook", name, call) for call in table.values() if _is_foreign(call))
+    for attribute in ("forward", "_old_forward", "__call__"):
+        call = vars(module).get(attribute)
+        if call is None or getattr(call, "__func__", None) is getattr(type(module), attribute, None):
+            continue
+        if _is_foreign(call, type(module)):
+            yield _told("replaced forward", name, call)
+    for hook in accelerate_hooks(module):
+        if type(hook).__module__.partition(".")[0] not in _OURS:
+            yield _told("accelerate hook", name, hook)
+
+
+def _on_classes(model: Any) -> Iterator[str]:
+    """Classes whose forward somebody replaced for all their modules."""
+    seen: dict[type, None] = dict.fromkeys(type(module) for module in model.modules())
+    for kind in seen:
+        owner = next((each for each in kind.__mro__ if "forward" in vars(each)), None)
+        if owner is not None and _is_foreign(vars(owner)["forward"], owner):
+            yield _told("replaced forward", f"class {owner.__name__}", vars(owner)["forward"])
+
+
+def _is_foreign(call: Any, owner: type | None = None) -> bool:
+    """Whether any layer of a callable comes from somebody else than the model's class and the libraries around it."""
+    known = _OURS if owner is None else _OURS | {each.__module__.partition(".")[0] for each in owner.__mro__}
+    for _ in range(16):
+        if isinstance(call, functools.partial):
+            call = call.func
+        if isinstance(call, types.MethodType):
+            call = call.__func__
+        if not isinstance(call, types.FunctionType):
+            return call is not None and type(call).__module__.partition(".")[0] not in {*known, "builtins"}
+        # Where it was written: `functools.wraps` copies names, and these globals are its own.
+        if str(call.__globals__.get("__name__")).partition(".")[0] not in known:
+            return True
+        inner = getattr(call, "_torchdynamo_orig_callable", None) or getattr(call, "__wrapped__", None)
+        if inner is None:
+            return False
+        call = inner
+    return True
+
+
+def _told(what: str, where: str, call: Any) -> str:
+    inner = call.func if isinstance(call, functools.partial) else call
+    name = getattr(inner, "__qualname__", type(inner).__qualname__)
+    return f"{what} {name}{f' on {where}' if where else ''} ({digest(_content(call, 4))[:8]})"
+
+
+def _content(value: Any, depth: int) -> Any:
+    """What a callable is made of, as JSON: its code, and the values it carries."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return repr(value)
+    if isinstance(value, torch.Tensor):
+        return ["tensor", list(value.shape), None if value.is_meta else _sum_of(value)]
+    if isinstance(value, types.CodeType):
+        return [value.co_code.hex(), list(value.co_names), [_content(each, depth) for each in value.co_consts]]
+    if depth <= 0:
+        return type(value).__qualname__
+    if isinstance(value, functools.partial):
+        return _content([value.func, value.args, value.keywords], depth)
+    if isinstance(value, types.MethodType):
+        return [_content(value.__func__, depth), _content(value.__self__, depth - 1)]
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        return [_content(value.__code__, depth), _content([cells, value.__defaults__, value.__kwdefaults__], depth - 1)]
+    if isinstance(value, Mapping):
+        return [[str(key), _content(each, depth - 1)] for key, each in list(value.items())[:64]]
+    if isinstance(value, Sequence):
+        return [_content(each, depth - 1) for each in value[:64]]
+    if isinstance(value, torch.nn.Module):
+        # One of the model's own, most likely, whose weights are covered.
+        return type(value).__qualname__
+    return [type(value).__qualname__, _content(vars(value) if hasattr(value, "__dict__") else {}, depth - 1)]
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
+
+
+def _sum_of(tensor: torch.Tensor) -> str:
+    values = tensor.detach().reshape(-1)[:4096].to(torch.float64 if tensor.is_floating_point() else torch.int64)
+    return hashlib.sha256(values.cpu().numpy().tobytes()).hexdigest()
