@@ -65,6 +65,7 @@ class Canvas:
         self._width: int | None = None
         self._prompt: torch.Tensor | None = None
         self._moved: torch.Tensor | None = None
+        self._guessed = False
         self._places: tuple[tuple[int, int], torch.Tensor] | None = None
         self.batch = self.requests if batch is None else batch
 
@@ -111,8 +112,8 @@ class Canvas:
         tail = (masked.gather(1, behind) & (from_end >= 0)).long().cumprod(1).sum(1)
         starts = length - ends - tail
         # A prompt of nothing but masks looks like the unconditional half of the row before it.
-        may_be_guided = run is None or run.requests is None or 2 * run.requests == batch
-        guided = may_be_guided and _second_half_is_unconditional(input_ids, masked, tail)
+        known = None if run is None or run.requests is None else 2 * run.requests == batch
+        guided = known is not False and _second_half_is_unconditional(input_ids, masked, tail, known=bool(known))
         requests = batch // 2 if guided else batch
         starts, tail, ends = starts[:requests], tail[:requests], ends[:requests]
         size = int(tail.max())
@@ -125,7 +126,9 @@ class Canvas:
                     f"a response of which only a part is open, beside others of {size} positions: generate as the "
                     "guard was fitted, with responses that begin empty",
                 )  # fmt: skip
-        return cls(starts, size, mask_id, batch=batch)
+        found = cls(starts, size, mask_id, batch=batch)
+        found._guessed = guided and not known
+        return found
 
     @classmethod
     def of(cls, run: RunView) -> Self | None:
@@ -191,7 +194,7 @@ class Canvas:
                     committed = ids[:, place] != self.mask_id
                     if first == 0 and not self._reopens:
                         self._compare(ids[:, :begin], committed)
-                    if self.batch == 2 * self.requests:
+                    if self._guessed and self.batch == 2 * self.requests:
                         # Guidance shows the same canvas twice. Two rows that differ are two requests.
                         self._note((input_ids[self.requests :, place] != ids[:, place]).any())
                     self.committed = committed
@@ -309,18 +312,23 @@ def _arange(length: int, like: torch.Tensor) -> torch.Tensor:
     return torch.arange(length, device=like.device)
 
 
-def _second_half_is_unconditional(input_ids: torch.Tensor, masked: torch.Tensor, run: torch.Tensor) -> bool:
+def _second_half_is_unconditional(
+    input_ids: torch.Tensor, masked: torch.Tensor, run: torch.Tensor, *, known: bool
+) -> bool:  # fmt: skip
     """Whether each row of the second half is its twin of the first with the prompt masked, and so has a longer run.
 
-    A longer run alone says nothing: it may be another request, with a shorter prompt.
+    A longer run alone says nothing: it may be another request, with a shorter prompt. Where the prompt itself is made
+    of masks, the runs are alike.
 
     Args:
         input_ids: [B, L] int64 tensor.
         masked: [B, L] bool tensor, where they are the mask.
         run: [B] int64 tensor, length in tokens of the run of masks at the end of each row.
+        known: whether the batch is known to have twice as many rows as requests.
     """
     half, odd = divmod(len(run), 2)
     if odd or not half:
         return False
     same = masked[half:] | (input_ids[half:] == input_ids[:half])
-    return bool((same.all(1) & (run[half:] > run[:half])).all())
+    longer = run[half:] > run[:half]
+    return bool((same.all(1) & (run[half:] >= run[:half])).all()) and (known or bool(longer.any()))

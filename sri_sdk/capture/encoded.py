@@ -37,6 +37,11 @@ def encode(hook: Hook, tokenizer: Any, prompts: Sequence[Prompt], system_prompt:
         ConfigError: the tokens of a prompt do not hold its text, or not the system prompt.
     """
     encoded = hook.encode(tokenizer, [p.text for p in prompts], system_prompt)
+    if not encoded.attention_mask.any():
+        raise ConfigError(
+            f"prompt {prompts[0].id!r}: {type(hook).__name__} encodes it to no token at all, and a model cannot begin "
+            "with nothing. Give it a text, or a chat template to the tokenizer."
+        )
     reader = _Reader(hook, tokenizer)
     rows = reader.rows(encoded)
     asked = {p.text for p in prompts}

@@ -79,6 +79,8 @@ class RowReasons:
 
     def _masks(self, input_ids: torch.Tensor) -> torch.Tensor | None:
         """[B, L] bool: where the mask token is; None = the family has none."""
+        if self._hook.scheme != "masked":
+            return None
         canvas = Canvas.of(self._view)
         mask = self._hook.mask_id() if canvas is None else canvas.mask_id
         return None if mask is None else input_ids == mask

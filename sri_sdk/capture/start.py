@@ -52,6 +52,11 @@ class Start:
     def readable(self, hook: Hook, tokenizer: Any, draft: torch.Tensor) -> tuple[list[str], dict[int, str]]:
         """The same where one response cannot be decoded: the others' texts, and row -> what went wrong.
 
+        Args:
+            hook: decodes.
+            tokenizer: of the model.
+            draft: [B, P] int64 tensor, that of a step.
+
         Raises:
             Exception: what the tokenizer raised, if it can decode none of them.
         """

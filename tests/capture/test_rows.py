@@ -18,7 +18,7 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.rows import SPECIAL_TOKEN
 from sri_sdk.capture.run import Run
-from sri_sdk.errors import GenerationAborted
+from sri_sdk.errors import ConfigError, GenerationAborted
 from sri_sdk.records import Encoded, Prompt, RunView
 from sri_sdk.testing import HookCase
 from tests.capture.conftest import Toy, toy_prompts
@@ -122,6 +122,17 @@ def test_two_rows_taken_for_guidance_that_go_apart_are_noticed() -> None:
     assert canvas.requests == 1 and not canvas.moved()
     canvas.plan(torch.tensor([[1, 2, 3, 9], [9, 9, 4, 9]]))
     assert canvas.moved()
+
+
+@pytest.mark.parametrize("where", ["first", "last", "all"])
+@pytest.mark.parametrize("family", ["lab-diffusion", "llada", "masked-lm"])
+def test_a_mask_in_a_prompt_hides_no_guidance(family: str, where: str) -> None:
+    case = case_of(family)
+    mask, generate = case.hook.mask_id(), case.generate_guided
+    assert mask is not None and generate is not None
+    guided = replace(case, generate=generate)
+    plain, run = watched(guided, case.encoded), watched(guided, with_token(case.encoded, [1], where, mask))
+    assert unlike(run, plain, [1]) == [] and run.traces[1].reasons == (SPECIAL_TOKEN,) and run.failure is None
 
 
 def test_a_response_that_its_caller_started_costs_its_own_row_only() -> None:
@@ -268,6 +279,11 @@ def test_a_prompt_that_ends_in_the_padding_token_costs_its_own_row_only() -> Non
 def test_an_empty_prompt_beside_others_is_generated_and_watched_where_the_model_can(toy: Toy) -> None:
     batch, plain = driven(toy, ["good day", "", "hi"]), driven(toy, ["good day", "z", "hi"])
     assert unlike(batch.run, plain.run, [1]) == [] and not batch.run.traces[1].reasons
+
+
+def test_a_batch_of_nothing_but_empty_prompts_is_an_error_in_words(toy: Toy) -> None:
+    with pytest.raises(ConfigError, match=r"'p0'.*no token at all"):
+        driven(toy, ["", ""])
 
 
 def test_a_hook_says_which_rows_it_cannot_follow() -> None:

@@ -251,7 +251,11 @@ class DrawsNumbers(ToyHook):
 class WatchesTheBlindHalf(LabDiffusionHook):
     def plan(self, call, run):
         made = super().plan(call, run)
-        return made if made.rows is None else replace(made, rows=made.rows + len(made.rows))
+        if made.rows is None:
+            return made
+        # As a hook that numbers all rows alike has it.
+        everywhere = made.positions[made.rows].repeat(2, 1)
+        return replace(made, rows=made.rows + len(made.rows), positions=everywhere)
 
 
 # A tap that hears nothing breaks nearly every promise; the first check in the list says why.
