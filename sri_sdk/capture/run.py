@@ -1,10 +1,9 @@
-"""One watched generation: what the tap reports becomes steps, and at the end traces, signals and verdicts."""
+"""One watched generation: what came of it, and what the policy makes of it while it runs."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,53 +11,43 @@ import torch
 
 from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
-    HOOK_FAILED,
     INTERRUPTED,
     OTHER_CODE,
-    OTHER_SYSTEM_PROMPT,
-    OTHER_WATCH,
     SCORER_FAILED,
     SILENT,
-    TWICE,
     Coverage,
     conclude_signals,
     conclude_trace,
     conclude_verdicts,
     unseen_trace,
 )
-from sri_sdk.capture.coverage import CoverageTracker, returned_tokens
-from sri_sdk.capture.pool import Pooled, make_pooler
-from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
-from sri_sdk.capture.recorder import Recorder
-from sri_sdk.capture.request import RequestReader, Span
+from sri_sdk.capture.coverage import CoverageTracker
+from sri_sdk.capture.faults import Faults
+from sri_sdk.capture.passes import Passes
+from sri_sdk.capture.pool import make_pooler
+from sri_sdk.capture.request import Span
 from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons
 from sri_sdk.capture.settings import Layers, WatchSettings
-from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
 from sri_sdk.capture.stream import SignalStream
-from sri_sdk.errors import CaptureError, GenerationAborted, SriError
+from sri_sdk.capture.watched_calls import WatchedCalls
+from sri_sdk.errors import CaptureError, GenerationAborted
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Decision
-from sri_sdk.records import ForwardCall, RequestStates, RunView, Signals, StepPlan, Trace, Verdict
+from sri_sdk.records import ForwardCall, RequestStates, RunView, Signals, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
-
-MOST_WAITING = 64
-"""Steps pooled on the device before they move, with the final rule; online each moves at once."""
 
 
 class Run:
     """One generation under watch. Made by `watch` and `drive`; read it when the generation has ended.
 
     Attributes:
-        request_ids: one per row of the batch; None until the first step if the caller gave none.
         traces: one per request, once finished.
         request: the mean states of the requests' own tokens, once finished; None = they were not read.
         signals: the requests' SRI signals, once finished; None without anchors.
         verdicts: one per request, once finished; empty without a guard.
         decisions: what the policy makes of each verdict, once finished.
-        failure: what went wrong first, as what the hook raised, in words; None = nothing that the reasons do not say.
-        stated: fields of the fingerprint that the caller stated and nothing has checked: `sampler`, and `system_prompt`
-            unless a tokenizer was given that found it.
+        calls: what the tap tells of calls around the passes.
     """
 
     def __init__(
@@ -80,23 +69,16 @@ class Run:
         usual = None if settings.canvas is None or hook.block_length() is not None else settings.canvas
         self._view = RunView(requests=None if request_ids is None else len(request_ids), canvas=usual)
         self._rows = RowReasons(hook, self._view)
-        self._recorder: Recorder | None = None
-        self._plan: StepPlan | None = None
-        self._kwargs: Mapping[str, Any] = {}
-        self._states: dict[str | int, torch.Tensor] = {}
-        self._fired: dict[str | int, int] = {}
-        self._pooled = False
-        self._request: RequestReader | None = None
-        self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
-        self._calling: int | None = None
-        self._other_watch: str | None = None
-        self.failure: str | None = None
-        # A driver encodes the prompts itself, and looks.
-        self.stated: tuple[str, ...] = () if driven else settings.stated
-        self._failures: list[str] = []
+        self._faults = Faults(type(hook).__name__)
+        self._passes = Passes(
+            hook, settings, self._view, pooler=self._pooler, coverage=self._coverage, rows=self._rows,
+            faults=self._faults, request_ids=request_ids,
+            # A driver encodes the prompts itself, and looks.
+            stated=() if driven else settings.stated,
+        )  # fmt: skip
+        self.calls = WatchedCalls(hook, self._view, self._coverage, self._faults, self.returned)
         self._finished = False
-        self.request_ids: tuple[str, ...] | None = None if request_ids is None else tuple(request_ids)
         self.traces: tuple[Trace, ...] = ()
         self.request: RequestStates | None = None
         self.signals: Signals | None = None
@@ -112,6 +94,24 @@ class Run:
         )
 
     # -- while the generation runs ---------------------------------------------------------------------------
+
+    @property
+    def request_ids(self) -> tuple[str, ...] | None:
+        """One per row of the batch; None until the first step if the caller gave none."""
+        return self._passes.request_ids
+
+    @property
+    def failure(self) -> str | None:
+        """What went wrong first, as what the hook raised, in words; None = nothing that the reasons do not say."""
+        return self._faults.failure or self._rows.why
+
+    @property
+    def stated(self) -> tuple[str, ...]:
+        """Fields of the fingerprint that the caller stated and nothing has checked.
+
+        These are `sampler`, and `system_prompt` unless a tokenizer was given that found it.
+        """
+        return self._passes.stated
 
     @property
     def layers(self) -> Layers:
@@ -136,12 +136,12 @@ class Run:
     @property
     def live(self) -> SignalStream | None:
         """The signals so far; None without anchors or before the first step."""
-        return None if self._recorder is None else self._recorder.stream
+        return None if self._passes.recorder is None else self._passes.recorder.stream
 
     @property
     def alarms(self) -> dict[str, int]:
         """Requests the online rule has flagged so far -> step that was done when it first did."""
-        found = {} if self._recorder is None else self._recorder.alarms
+        found = {} if self._passes.recorder is None else self._passes.recorder.alarms
         return {(self.request_ids or ())[row]: step for row, step in found.items()}
 
     @property
@@ -149,8 +149,8 @@ class Run:
         """Whether the policy ends this generation because it is known already that nothing it says can be trusted."""
         if self._settings.scorer is None or not self._settings.policy.stops_when_blind:
             return False
-        return bool(self._failures) or (
-            self._recorder is not None and len(self._blind_rows) == len(self._recorder.steps)
+        return bool(self._faults.reasons) or (
+            self._passes.recorder is not None and len(self._blind_rows) == len(self._passes.recorder.steps)
         )
 
     @property
@@ -162,17 +162,16 @@ class Run:
     @property
     def rows_to_stop(self) -> tuple[int, ...]:
         """Rows that the policy ends before the next step, where a driver can end rows one by one."""
-        if self._recorder is None:
+        if self._passes.recorder is None:
             return ()
         if self.stops_blind:
-            return tuple(range(len(self._recorder.steps)))
-        alarms = self._recorder.alarms if self._settings.policy.stops_on_alarm else {}
+            return tuple(range(len(self._passes.recorder.steps)))
+        alarms = self._passes.recorder.alarms if self._settings.policy.stops_on_alarm else {}
         return tuple(sorted({*alarms, *self._blind_rows}))
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
-        # A pass that then goes around the embedding is missing, not the last one's second.
-        self._kwargs, self._pooled = kwargs, False
+        self._passes.enter_forward(kwargs)
 
     def begin(self, input_ids: Any) -> None:
         """The embedding ran: a forward pass has begun, and the commits of the step before are known.
@@ -182,138 +181,40 @@ class Run:
         """
         if self._finished:
             return
-        try:
-            self._begin(input_ids)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            self._isolate(err)
+        with self._faults.isolated():
+            self._passes.begin(input_ids)
         if self._driven:
             return
         # Only now: what the step before did to the signal shows once this pass tells its commits.
         if self._settings.policy.stops_on_alarm and self.alarms:
-            self._plan = None
+            self._passes.drop()
             raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
         if self.stops_blind:
-            reasons = [*self._failures, *(reason for row in self._blind_rows.values() for reason in row)]
+            reasons = [*self._faults.reasons, *(reason for row in self._blind_rows.values() for reason in row)]
             raise GenerationAborted(self.request_ids or (), self._view.steps - 1, blind=reasons[0])
 
-    def _begin(self, input_ids: torch.Tensor) -> None:
-        if self._plan is not None:
-            self.fail(SILENT)
-        self._plan, self._states, self._fired, self._pooled = None, {}, {}, False
-        call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
-        self._view.forwards += 1
-        self._view.reading = None
-        plan = self._hook.plan(call, self._view)
-        self._coverage.shown(input_ids, plan)
-        if self._view.forwards == 1 and SYSTEM_PROMPT in self.stated and self._settings.tokenizer is not None:
-            self._check_stated(call, plan)
-        self.begin_prompt(call, plan)
-        if plan is None:
-            if self._recorder is None:
-                self._rows.passed(input_ids)
-            return
-        self._start(plan, input_ids)
-        self.close_step(plan.committed)
-        if self._settings.policy.stops_when_blind:
-            self._rows.found()
-        self._plan = plan
-        self._coverage.planned(plan)
-        self._view.steps += 1
+    def begin_prompt(self, input_ids: Any) -> None:
+        """The embedding of a part that only reads prompts ran."""
+        if not self._finished:
+            self._passes.begin_prompt(ForwardCall(input_ids, {}))
 
-    def _check_stated(self, call: ForwardCall, plan: StepPlan | None) -> None:
-        """Looks for the stated system prompt in the tokens of the first pass."""
-        settings = self._settings
-        # Not the half of guidance that has no prompt.
-        requests = None if plan is None else plan.rows
-        rows = prompt_rows(settings.tokenizer, call.input_ids, call.kwargs, requests)
-        found = agrees(self._hook, settings.tokenizer, settings.system_prompt, rows)
-        if found is not None:
-            self.stated = tuple(name for name in self.stated if name != SYSTEM_PROMPT)
-        if found is False:
-            what = (
-                "the stated system prompt is missing" if settings.system_prompt else "there is one, and none is stated"
-            )
-            log.warning("system prompt: %s in the tokens: the run is unmonitored (%s)", what, OTHER_SYSTEM_PROMPT)
-            self.fail(OTHER_SYSTEM_PROMPT)
+    def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
+        """A module of that part ran: [B, L, D]."""
+        if not self._finished:
+            self._passes.prompt_state(layer, states)
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
-        if self._finished:
-            return
-        # Some blocks return (states, cache), some norms (states, residual): the states come first.
-        states = output[0] if isinstance(output, tuple) else output
-        if self._plan is None and self._pooled:
-            self.fail(TWICE)
-            return
-        fired = self._fired[layer] = self._fired.get(layer, 0) + 1
-        if fired >= self._hook.firings:
-            self.prompt_state(layer, states)
-        if self._plan is None:
-            return
-        if fired > self._hook.firings:
-            self.fail(TWICE)
-        self._states[layer] = states
-        if layer != "final" or fired < self._hook.firings:
-            return
-        if any(name not in self._states for name in self._settings.layers):
-            # A block ran without its hook firing: the model was compiled before this block was asked for.
-            self._plan = None
-            self.fail(SILENT)
-            return
-        try:
-            plan, self._plan, self._pooled = self._plan, None, True
-            self._pooler.add([self._states[name].detach() for name in self._settings.layers], plan)
-            self._coverage.seen.append(plan.active)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            self._isolate(err)
-
-    def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
-        """A pass has begun that may show a part of the prompt; asks which, as long as some of it was not seen."""
-        if self._request is None or self._finished or not self._request.waits:
-            return
-        try:
-            columns = self._hook.prompt_columns(call, plan, self._view)
-            self._request.begin(columns, None if plan is None else plan.rows)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            self._isolate(err)
-
-    def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
-        """A tapped module gave states [B, L, D] in a pass that may show a part of the prompt."""
-        if self._request is None or self._finished:
-            return
-        try:
-            self._request.state(layer, states)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            self._isolate(err)
+        if not self._finished:
+            self._passes.state(layer, output)
 
     def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
-        """Closes the step that is open, now that the canvas after its update is known.
-
-        Args:
-            committed: [R, P] bool; None = the hook cannot tell.
-            active: [R] bool, requests the step belongs to, where a driven sampler says so; else the hook's word counts.
-        """
-        pooled = self._pooler.close_step(committed)
-        if pooled is None:
-            return
-        if active is not None:
-            both = active if pooled.active is None else pooled.active & active.to(pooled.active.device)
-            pooled, self._coverage.seen[-1] = replace(pooled, active=both), both
-        self._waiting.append(pooled)
-        if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
-            self._record()
+        """Closes the step that is open; a driver says so, see `Passes.close_step`: both [R, P] and [R] bool."""
+        self._passes.close_step(committed, active)
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
-        self._request = RequestReader(self._settings.request_layers, spans)
+        self._passes.locate_requests(spans)
 
     def starts(self, column: int, positions: int) -> None:
         """Says where every response lies, for passes whose canvas does not begin as masks; a driver does, beforehand.
@@ -349,98 +250,13 @@ class Run:
         Returns:
             The same tokens.
         """
-        if self._recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
+        if self._passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
         return tokens
 
-    def enter_call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-        """One of the model's own generation methods is about to run.
-
-        Returns:
-            Whether it is the outermost one; what it calls in turn does not count.
-
-        Raises:
-            SriError: it cannot be watched.
-        """
-        if self._calling is not None or self._finished:
-            return False
-        try:
-            self._hook.on_call(name, args, kwargs, self._view)
-        except SriError:
-            raise
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            self._isolate(err)
-        if self._view.steps:
-            self._isolate(
-                CaptureError(
-                    "a second generation in one watch; watch one generation at a time. A pipeline that is given a list "
-                    "makes one call per text: pass batch_size=len(texts), or watch text by text"
-                )
-            )
-        self._calling = self._view.forwards
-        return True
-
-    def leave_call(self, result: Any, *, raised: bool = False) -> None:
-        """The outermost generation method ends; `result` is what it returned."""
-        before, self._calling = self._calling, None
-        if raised:
-            # Whoever catches the error inside the block goes on, but not this generation.
-            if self._view.forwards != before:
-                self.fail(INTERRUPTED)
-            return
-        tokens = returned_tokens(result)
-        try:
-            if tokens is not None and not self._coverage.end_reported:
-                self.returned(tokens)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            self._isolate(err)
-
-    def method_returned(self, name: str, result: Any) -> None:
-        """One of the methods that the hook observes has returned."""
-        if self._finished:
-            return
-        try:
-            self._hook.on_method_result(name, result, self._view)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            self._isolate(err)
-
-    def enter_forward_call(self) -> int:
-        """Counts a call of the model's own forward, whether or not the tap sees the pass.
-
-        Returns:
-            Steps so far, for `leave_forward_call`.
-        """
-        if not self._finished:
-            self._coverage.forward_calls += 1
-        return self._view.steps
-
-    def leave_forward_call(self, before: int) -> None:
-        """The model's own forward returns; it began after `before` steps. One pass is at most one step."""
-        if not self._finished and self._view.steps > before + 1:
-            self.fail(TWICE)
-
-    def count_unowned(self, passes: int) -> None:
-        """Notes how many passes of this model ran meanwhile that belong to no run."""
-        self._coverage.unowned_passes = passes
-
-    def beside_another_watch(self, *, inner: bool) -> None:
-        """Notes that this model has two watches in one context; `inner` = this is the one that was entered second."""
-        self._other_watch = (
-            "another watch of this model was active when this one began, inside it"
-            if inner
-            else "another watch of this model was entered inside this one, and takes the passes that run in it"
-        )
-
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""
-        if reason not in self._failures:
-            self._failures.append(reason)
+        self._faults.add(reason)
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -453,18 +269,15 @@ class Run:
         if self._finished:
             return
         coverage: list[Coverage] = []
-        try:
+        with self._faults.isolated():
             self._close(committed)
             coverage = self._fill_grid()
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            self._isolate(err)
         self._finished = True
-        self._explain(coverage)
+        self.calls.ended = True
+        self.calls.explain(whole=self._passes.recorder is not None and self._seen_whole(coverage))
         # A run that saw nothing still has a verdict: no verdict at all would read as nothing wrong.
         ids = self.request_ids or ("0",)
-        if self._recorder is None:
+        if self._passes.recorder is None:
             self.fail(SILENT)
         if self._settings.foreign_code:
             # Last: whatever else went wrong is the better clue.
@@ -474,125 +287,64 @@ class Run:
                 "fit a guard with it, or accept `adapter` if it only looks on.",
                 self._settings.foreign_code, OTHER_CODE,
             )  # fmt: skip
-        if self._recorder is None:
-            self.traces = tuple(unseen_trace(i, self._failures) for i in ids)
+        if self._passes.recorder is None:
+            self.traces = tuple(unseen_trace(i, self._faults.reasons) for i in ids)
         else:
             coverage = coverage or self._coverage.coverage(len(ids))
             rows = self._rows.found()
-            self.failure = self.failure or self._rows.why
             self.traces = tuple(
-                conclude_trace(self._recorder, row, i, coverage[row], [*self._failures, *rows.get(row, ())])
+                conclude_trace(
+                    self._passes.recorder, row, i, coverage[row], [*self._faults.reasons, *rows.get(row, ())]
+                )
                 for row, i in enumerate(ids)
             )
-            self.request = None if self._request is None else self._request.result()
-            self.signals = conclude_signals(self._settings, ids, self._recorder.stream, self.stated)
+            requests = self._passes.requests
+            self.request = None if requests is None else requests.result()
+            self.signals = conclude_signals(self._settings, ids, self._passes.recorder.stream, self.stated)
         # Whoever keeps the run keeps its results, not the model's last states.
-        self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
-        self._view.untrusted = []
+        self._passes.forget()
         self._coverage.forget()
-        try:
-            self.verdicts = conclude_verdicts(self._settings, self._recorder, self.signals, self.traces)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:
-            # The generation is done and its caller wants the tokens: a scorer that fails costs the verdict, not them.
-            self._isolate(err, SCORER_FAILED)
+        self._view.taken, self._view.memory, self._view.untrusted = None, {}, []
+        # The generation is done and its caller wants the tokens: a scorer that fails costs the verdict, not them.
+        if self._settings.scorer is not None:
             self.verdicts = tuple(Verdict(i, "unmonitored", (SCORER_FAILED,)) for i in ids)
+        with self._faults.isolated(SCORER_FAILED):
+            self.verdicts = conclude_verdicts(self._settings, self._passes.recorder, self.signals, self.traces)
         self.decisions = self._settings.policy.decide(self.verdicts)
         if self._settings.emitter is not None:
             self._settings.emitter.emit(self.verdicts)
 
-    def _explain(self, coverage: Sequence[Coverage]) -> None:
-        """Says where missing passes may have gone, for a run that was not seen whole."""
-        if self._recorder is not None and not self._failures and not any(c.reasons() for c in coverage):
-            return
-        causes = []
-        if self._other_watch is not None:
-            self.fail(OTHER_WATCH)
-            causes.append(f"{self._other_watch}; leave one of the two out, or let one end before the other begins")
-        if strays := self._coverage.unowned_passes:
-            causes.append(
-                f"{strays} forward passes of this model ran meanwhile in other threads or contexts. If they were this "
-                "generation's, as with a streamer whose generate() runs in a thread: enter the watch inside the "
-                "thread, or start it with Thread(target=contextvars.copy_context().run, args=(generate, ...))"
-            )
-        if causes:
-            self.failure = "; ".join(([self.failure] if self.failure else []) + causes)
-            log.warning("%s: %s", type(self._hook).__name__, "; ".join(causes))
-
     def _close(self, committed: torch.Tensor | None) -> None:
         """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
-        if self._plan is not None:
+        if self._passes.open:
             self.fail(SILENT)
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
             if reason is not None:
                 self.fail(reason)
-        if self._calling is not None:
+        if self.calls.running:
             # The block ends while the generation goes on, as in another thread.
             self.fail(INTERRUPTED)
         if (canvas := Canvas.of(self._view)) is not None and canvas.moved():
-            self._isolate(
+            self._faults.isolate(
                 CaptureError(
                     "another prompt, or a canvas begun anew: watch one generation at a time, one request id per row"
                 )
             )
-        if self._recorder is None:
-            return
-        if committed is None and self._hook.scheme != "autoregressive":
-            committed = torch.ones(len(self._recorder.steps), self._coverage.width_of_canvas(), dtype=torch.bool)
-        self.close_step(committed)
-        self._record()
+        self._passes.close(committed)
+
+    def _seen_whole(self, coverage: Sequence[Coverage]) -> bool:
+        return not self._faults.reasons and not any(each.reasons() for each in coverage)
 
     def _fill_grid(self) -> list[Coverage]:
         """Per request: how much was seen. What was seen whole also gets the cells that lie behind its end."""
-        if self._recorder is None:
+        if self._passes.recorder is None:
             return []
         grid = self._settings.grid
-        missing = 0 if grid is None else int(max(grid.budget - self._recorder.steps.min(), 0))
-        coverage = self._coverage.coverage(len(self._recorder.steps))
-        whole = np.array([not c.reasons() for c in coverage]) & (not self._failures)
+        missing = 0 if grid is None else int(max(grid.budget - self._passes.recorder.steps.min(), 0))
+        coverage = self._coverage.coverage(len(self._passes.recorder.steps))
+        whole = np.array([not c.reasons() for c in coverage]) & (not self._faults.reasons)
         for row, reasons in self._rows.found().items():
             # A prompt with a mask in it was watched all the same, and may be flagged.
             whole[row] &= reasons == [SPECIAL_TOKEN]
-        self._recorder.finish(self._pooler.tail(missing), whole)
+        self._passes.recorder.finish(self._pooler.tail(missing), whole)
         return coverage
-
-    def _record(self) -> None:
-        """Records what was pooled. With the final rule that is once, at the end: no step waits for the device."""
-        waiting, self._waiting = self._waiting, []
-        if self._recorder is not None:
-            for pooled in waiting:
-                self._recorder.take(pooled)
-
-    # -- the first step, and failures ------------------------------------------------------------------------
-
-    def _start(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
-        """The first step says how many requests there are, and whether the generation suits the guard's profile.
-
-        `input_ids` [B, L] int64 are the tokens of its pass.
-        """
-        if self._recorder is not None:
-            return
-        requests = len(plan.positions if plan.rows is None else plan.rows)
-        if self.request_ids is None:
-            self.request_ids = tuple(str(i) for i in range(requests))
-        if requests != len(self.request_ids):
-            raise CaptureError(
-                f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
-                "pass one id per prompt, in the order of the batch. A pipeline that is given a list generates text by "
-                "text: pass it batch_size=len(texts)"
-            )
-        refuse_other_start(plan, self._view.response, self._hook)
-        refuse_other_canvas(plan, self._settings.canvas, self._hook)
-        self._view.requests = requests
-        self._rows.began(plan, input_ids)
-        self._coverage.began(plan, input_ids)
-        self._recorder = Recorder(self._settings, requests)
-
-    def _isolate(self, err: BaseException, reason: str = HOOK_FAILED) -> None:
-        """A failure here never alters the generation: the run becomes unmonitored, and the log says why, once."""
-        self._plan = None
-        if reason not in self._failures:
-            self.failure = f"{type(err).__name__}: {err}"
-            log.warning("%s: %s: the run is unmonitored: %s", type(self._hook).__name__, reason, self.failure)
-        self.fail(reason)

@@ -19,7 +19,6 @@ from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.run import Run
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
-from sri_sdk.records import ForwardCall
 from sri_sdk.structure import unwrapped
 
 # Which runs own the forward passes of this thread or task, by tap: concurrent requests on one shared model never
@@ -48,7 +47,7 @@ class Tap:
         """Has module hooks on everything `run` needs, as long as the block lasts."""
         wanted, before = {**self._modules(hook, run), **self._methods(hook)}, self.unowned
         with ExitStack() as stack:
-            stack.callback(lambda: run.count_unowned(self.unowned - before))
+            stack.callback(lambda: run.calls.count_unowned(self.unowned - before))
             with _lock:
                 for name, put in wanted.items():
                     self._put(name, put)
@@ -60,8 +59,8 @@ class Tap:
         """Routes the forward passes of this thread or task to `run`, as long as the block lasts."""
         before = self.owner()
         if before is not None and before is not run and not before.finished:
-            before.beside_another_watch(inner=False)
-            run.beside_another_watch(inner=True)
+            before.calls.beside_another_watch(inner=False)
+            run.calls.beside_another_watch(inner=True)
         _owners.set({**_owners.get(), id(self): run})
         try:
             yield
@@ -152,7 +151,7 @@ class Tap:
     def on_prompt(self, input_ids: Any) -> None:
         """The embedding of a part that only reads prompts ran."""
         if (run := self.owner()) is not None:
-            run.begin_prompt(ForwardCall(input_ids, {}))
+            run.begin_prompt(input_ids)
 
     def on_state(self, layer: Any, output: Any) -> None:
         """A tapped module ran."""
@@ -169,30 +168,30 @@ class Tap:
     def _around_call(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One generation method: the run sees its arguments before, and its result after."""
         run = self.owner()
-        if run is None or not run.enter_call(name, args, kwargs):
+        if run is None or not run.calls.enter_call(name, args, kwargs):
             return original(*args, **kwargs)
         try:
             result = original(*args, **kwargs)
         except BaseException:
-            run.leave_call(None, raised=True)
+            run.calls.leave_call(None, raised=True)
             raise
-        run.leave_call(result)
+        run.calls.leave_call(result)
         return result
 
     def _around_forward(self, _name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Counts one forward pass as the generation calls it, so that a pass the tap did not see is noticed."""
         if (run := self.owner()) is None:
             return original(*args, **kwargs)
-        before = run.enter_forward_call()
+        before = run.calls.enter_forward_call()
         result = original(*args, **kwargs)
-        run.leave_forward_call(before)
+        run.calls.leave_forward_call(before)
         return result
 
     def _after_method(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One step of a generation, as its own loop takes it: the hook gets its result."""
         result = original(*args, **kwargs)
         if (run := self.owner()) is not None:
-            run.method_returned(name, result)
+            run.calls.method_returned(name, result)
         return result
 
 

@@ -115,9 +115,9 @@ def test_a_watch_in_another_thread_is_not_asked(toy: Toy) -> None:
         thread.start()
         thread.join()
         model.generate(**toy.inputs(toy_prompts(1)))
-    assert len(seen[0]) == 3 and run.failure is None and run.traces[0].steps == 8
+    assert len(seen[0]) == 3 and run.traces[0].steps == 8
     # The hook was not asked, but passes that no watch owns might have been this generation's own.
-    assert run.traces[0].reasons == ("end_not_seen",)
+    assert run.traces[0].reasons == ("end_not_seen",) and "other threads or contexts" in run.failure
 
 
 def test_it_says_which_hook_watches_and_why(toy: Toy) -> None:
