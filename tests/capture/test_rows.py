@@ -217,8 +217,9 @@ def test_broken_states_of_one_row_are_its_own(toy: Toy, toy_guard: Any, value: f
             output[1, -1] = value
             return output
 
-        handle = toy.hook.model.norm.register_forward_hook(breaks) if broken else None
         with sri_sdk.watch(toy.hook.model, toy_guard, request_ids=["a", "b", "c"], rule=rule) as run:
+            # Once the watch has looked at the model: code that was there before would be a reason of its own.
+            handle = toy.hook.model.norm.register_forward_hook(breaks, prepend=True) if broken else None
             toy.hook.model.generate(encoded.input_ids, encoded.attention_mask)
         if handle is not None:
             handle.remove()

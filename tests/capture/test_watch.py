@@ -261,15 +261,13 @@ def test_a_watch_inside_another_takes_its_passes_and_both_can_say_so(toy: Toy, t
 def test_a_watch_that_begins_amid_anothers_generation_says_that_it_did(toy: Toy, toy_guard) -> None:
     model, inners = toy.loaded.model, []
 
-    class Meddles(type(model.norm)):
-        def forward(self, states):
-            if not inners:
-                with sri_sdk.watch(model, toy_guard) as inner:
-                    inners.append(inner)
-            return super().forward(states)
+    def meddle(_module, _args) -> None:
+        if not inners:
+            with sri_sdk.watch(model, toy_guard) as inner:
+                inners.append(inner)
 
-    model.norm.__class__ = Meddles
     with sri_sdk.watch(model, toy_guard) as outer:
+        model.norm.register_forward_pre_hook(meddle)
         model.generate(**toy.inputs(toy_prompts(2)))
     assert "another_watch" in inners[0].verdicts[0].reasons and "when this one began" in inners[0].failure
     assert {v.status for v in outer.verdicts} <= {"clear", "flagged"}

@@ -1,0 +1,218 @@
+"""The forward passes of one generation, as they run: from what the tap reports to recorded steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT, SILENT, TWICE
+from sri_sdk.capture.coverage import CoverageTracker
+from sri_sdk.capture.faults import Faults
+from sri_sdk.capture.pool import Pooled, Pooler
+from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
+from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.request import RequestReader, Span
+from sri_sdk.capture.rows import RowReasons
+from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
+from sri_sdk.errors import CaptureError
+from sri_sdk.hook import Hook
+from sri_sdk.records import ForwardCall, RunView, StepPlan
+
+log = logging.getLogger("sri_sdk.capture")
+
+MOST_WAITING = 64
+"""Steps pooled on the device before they move, with the final rule; online each moves at once."""
+
+
+class Passes:
+    """Of one run; its methods are called in the order in which things happen.
+
+    Attributes:
+        request_ids: one per request; None until the first step if the caller gave none.
+        recorder: the steps so far; None before the first.
+        requests: reads the requests' own tokens; None = nobody said where they are.
+        stated: fields of the fingerprint that the caller stated and nothing has checked yet.
+    """
+
+    def __init__(
+        self, hook: Hook, settings: WatchSettings, view: RunView, *, pooler: Pooler, coverage: CoverageTracker,
+        rows: RowReasons, faults: Faults, request_ids: Sequence[str] | None, stated: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        self._hook, self._settings, self._view = hook, settings, view
+        self._pooler, self._coverage, self._rows, self._faults = pooler, coverage, rows, faults
+        self._plan: StepPlan | None = None
+        self._kwargs: Mapping[str, Any] = {}
+        self._states: dict[str | int, torch.Tensor] = {}
+        self._fired: dict[str | int, int] = {}
+        self._pooled = False
+        self._waiting: list[Pooled] = []
+        self.request_ids = None if request_ids is None else tuple(request_ids)
+        self.recorder: Recorder | None = None
+        self.requests: RequestReader | None = None
+        self.stated = stated
+
+    def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
+        """The model's own forward was called with these keyword arguments."""
+        # A pass that then goes around the embedding is missing, not the last one's second.
+        self._kwargs, self._pooled = kwargs, False
+
+    def begin(self, input_ids: torch.Tensor) -> None:
+        """The embedding ran on [B, L] int64 ids: a forward pass has begun, and the step before is over."""
+        if self._plan is not None:
+            self._faults.add(SILENT)
+        self._plan, self._states, self._fired, self._pooled = None, {}, {}, False
+        call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
+        self._view.forwards += 1
+        self._view.reading = None
+        plan = self._hook.plan(call, self._view)
+        self._coverage.shown(input_ids, plan)
+        if self._view.forwards == 1 and SYSTEM_PROMPT in self.stated and self._settings.tokenizer is not None:
+            self._check_stated(call, plan)
+        self.begin_prompt(call, plan)
+        if plan is None:
+            if self.recorder is None:
+                self._rows.passed(input_ids)
+            return
+        self._start(plan, input_ids)
+        self.close_step(plan.committed)
+        if self._settings.policy.stops_when_blind:
+            self._rows.found()
+        self._plan = plan
+        self._coverage.planned(plan)
+        self._view.steps += 1
+
+    def _check_stated(self, call: ForwardCall, plan: StepPlan | None) -> None:
+        """Looks for the stated system prompt in the tokens of the first pass."""
+        settings = self._settings
+        # Not the half of guidance that has no prompt.
+        requests = None if plan is None else plan.rows
+        rows = prompt_rows(settings.tokenizer, call.input_ids, call.kwargs, requests)
+        found = agrees(self._hook, settings.tokenizer, settings.system_prompt, rows)
+        if found is not None:
+            self.stated = tuple(name for name in self.stated if name != SYSTEM_PROMPT)
+        if found is False:
+            what = (
+                "the stated system prompt is missing" if settings.system_prompt else "there is one, and none is stated"
+            )
+            log.warning("system prompt: %s in the tokens: the run is unmonitored (%s)", what, OTHER_SYSTEM_PROMPT)
+            self._faults.add(OTHER_SYSTEM_PROMPT)
+
+    def state(self, layer: str | int, output: Any) -> None:
+        """A tapped module ran."""
+        # Some blocks return (states, cache), some norms (states, residual): the states come first.
+        states = output[0] if isinstance(output, tuple) else output
+        if self._plan is None and self._pooled:
+            self._faults.add(TWICE)
+            return
+        fired = self._fired[layer] = self._fired.get(layer, 0) + 1
+        if fired >= self._hook.firings:
+            self.prompt_state(layer, states)
+        if self._plan is None:
+            return
+        if fired > self._hook.firings:
+            self._faults.add(TWICE)
+        self._states[layer] = states
+        if layer != "final" or fired < self._hook.firings:
+            return
+        if any(name not in self._states for name in self._settings.layers):
+            # A block ran without its hook firing: the model was compiled before this block was asked for.
+            self._plan = None
+            self._faults.add(SILENT)
+            return
+        with self._faults.isolated():
+            plan, self._plan, self._pooled = self._plan, None, True
+            self._pooler.add([self._states[name].detach() for name in self._settings.layers], plan)
+            self._coverage.seen.append(plan.active)
+
+    def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
+        """A pass has begun that may show a part of the prompt; asks which, as long as some of it was not seen."""
+        if self.requests is None or not self.requests.waits:
+            return
+        with self._faults.isolated():
+            columns = self._hook.prompt_columns(call, plan, self._view)
+            self.requests.begin(columns, None if plan is None else plan.rows)
+
+    def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
+        """A tapped module gave states [B, L, D] in a pass that may show a part of the prompt."""
+        if self.requests is None:
+            return
+        with self._faults.isolated():
+            self.requests.state(layer, states)
+
+    def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
+        """Closes the step that is open, now that the canvas after its update is known.
+
+        Args:
+            committed: [R, P] bool; None = the hook cannot tell.
+            active: [R] bool, requests the step belongs to, where a driven sampler says so; else the hook's word counts.
+        """
+        pooled = self._pooler.close_step(committed)
+        if pooled is None:
+            return
+        if active is not None:
+            both = active if pooled.active is None else pooled.active & active.to(pooled.active.device)
+            pooled, self._coverage.seen[-1] = replace(pooled, active=both), both
+        self._waiting.append(pooled)
+        if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
+            self._record()
+
+    def locate_requests(self, spans: Sequence[Span | None]) -> None:
+        """Says where the request of each row is in its prompt, before the first pass."""
+        self.requests = RequestReader(self._settings.request_layers, spans)
+
+    def drop(self) -> None:
+        """Ends the pass that is open without a step."""
+        self._plan = None
+
+    def close(self, committed: torch.Tensor | None) -> None:
+        """Closes the last step, [R, P] bool being the canvas after it; None = all of it is committed."""
+        if self.recorder is None:
+            return
+        if committed is None and self._hook.scheme != "autoregressive":
+            committed = torch.ones(len(self.recorder.steps), self._coverage.width_of_canvas(), dtype=torch.bool)
+        self.close_step(committed)
+        self._record()
+
+    @property
+    def open(self) -> bool:
+        """Whether a step has begun and not reached the last norm."""
+        return self._plan is not None
+
+    def forget(self) -> None:
+        """Lets go of the model's last states: whoever keeps a run keeps its results."""
+        self._states, self._waiting = {}, []
+
+    def _record(self) -> None:
+        """Records what was pooled. With the final rule that is once, at the end: no step waits for the device."""
+        waiting, self._waiting = self._waiting, []
+        if self.recorder is not None:
+            for pooled in waiting:
+                self.recorder.take(pooled)
+
+    def _start(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
+        """The first step says how many requests there are, and whether the generation suits the guard's profile.
+
+        `input_ids` [B, L] int64 are the tokens of its pass.
+        """
+        if self.recorder is not None:
+            return
+        requests = len(plan.positions if plan.rows is None else plan.rows)
+        if self.request_ids is None:
+            self.request_ids = tuple(str(i) for i in range(requests))
+        if requests != len(self.request_ids):
+            raise CaptureError(
+                f"{len(self.request_ids)} request ids, but the model generates {requests} rows; "
+                "pass one id per prompt, in the order of the batch. A pipeline that is given a list generates text by "
+                "text: pass it batch_size=len(texts)"
+            )
+        refuse_other_start(plan, self._view.response, self._hook)
+        refuse_other_canvas(plan, self._settings.canvas, self._hook)
+        self._view.requests = requests
+        self._rows.began(plan, input_ids)
+        self._coverage.began(plan, input_ids)
+        self.recorder = Recorder(self._settings, requests)
