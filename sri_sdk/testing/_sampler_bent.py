@@ -61,7 +61,7 @@ def sharp(_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
 
 
 def favouring(token: int) -> Edit:
-    """One token everywhere."""
+    """[B, L, V]: one token everywhere, without any doubt."""
 
     def edit(_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         logits[..., token] = SURE

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,8 @@ SEEDS = (0, 1, 8, 2**33 + 1)
 IDS = ("b", "a2", "an id that is long, and ends in 1", "an id that is long, and ends in 2", "ä", "ö", "A")
 ALIKE = (((1, "1a"), (11, "a")), ((SEED, "ab"), (SEED, "ba")), ((1, "2"), (2, "1")), ((SEED, "ä"), (SEED, "ö")))
 """Pairs of (seed, prompt id) that a careless mixture of the two makes one."""
-ENOUGH = 4
-"""Steps that are compared: what is drawn shows in the first ones."""
+ENOUGH = 10
+"""Committed tokens that are compared, and the order in which they were: enough for two draws to differ."""
 
 Said = bytes
 
@@ -137,7 +136,12 @@ def _said(case: SamplerCase, prompt_id: str = "a", seed: int = SEED, draws: Any 
     alone = SamplerCase(case.sampler, case.hook, _first(case), [prompt_id])
     bent = predicting(alone, flat) if case.hook.scheme in ("masked", "autoregressive") else nullcontext()
     with torch.inference_mode(), bent, draws or nullcontext():
-        return b"".join(_bytes(step) for step, _ in islice(walk(alone, seed=seed), ENOUGH))
+        said = []
+        for step, _ in walk(alone, seed=seed):
+            said.append(_bytes(step))
+            if int(step.committed.sum()) >= ENOUGH:
+                break
+        return b"".join(said)
 
 
 def _first(case: SamplerCase) -> Any:
