@@ -23,7 +23,7 @@ from sri_sdk._version import __version__
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.files import MANIFEST as MANIFEST
 from sri_sdk.bundle.files import SIGNATURE, UNLISTED, read_files, write_files
-from sri_sdk.bundle.golden import Golden
+from sri_sdk.bundle.golden import Coverage, Golden
 from sri_sdk.bundle.guard_graphs import INVALID_SCORE, RANGE
 from sri_sdk.bundle.manifest import (
     MANIFEST_FORMAT,
@@ -69,6 +69,8 @@ class GuardParts:
     rates: tuple[Rate, ...] = ()
     tau: float = TAU
     eps: float = EPS
+    noticed: Mapping[str, Coverage] = field(default_factory=dict)
+    """What the golden vectors notice, per graph: `signal`, `prefix`."""
     producer: Mapping[str, str] = field(default_factory=dict)
     """Versions of what the exporter used, beyond sri-sdk and onnxruntime."""
 

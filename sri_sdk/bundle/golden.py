@@ -1,13 +1,17 @@
 """Golden vectors: the answers every runtime must give before it may score anything.
 
-A runtime can be silently wrong (one released version answered 1e13 to 1e34 for a valid graph), so a bundle carries a
-dozen inputs and outputs, and a reader refuses to start if its answers differ. Real calibration signals spread over the
-score quantiles check the numbers; rows with NaN, infinity and out-of-range values check `valid`.
+A runtime can be silently wrong (one released version answered 1e13 to 1e34 for a valid graph), so a bundle carries some
+inputs and outputs, and a reader refuses to start if its answers differ. Real calibration signals spread over the score
+quantiles check the numbers where they matter; made-up ones reach what no real one does, such as the other side of a
+ReLU, at every length; rows with NaN, infinity and out-of-range values check `valid`.
+
+They find damage. They do not stop anybody who changes a graph on purpose: a signature or a digest does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +19,7 @@ from numpy.typing import NDArray
 from sri_sdk.bundle.guard_graphs import RANGE
 from sri_sdk.detector import Domain
 
-REAL_ROWS = 9
+REAL_ROWS, BROKEN_ROWS = 9, 4
 PROBE_ROWS = 4
 
 
@@ -23,7 +27,8 @@ PROBE_ROWS = 4
 class Golden:
     """Inputs of one graph, and what onnxruntime answered when the guard was made."""
 
-    inputs: dict[str, NDArray[np.float32] | NDArray[np.int64]]
+    inputs: dict[str, NDArray[Any]]
+    """By name, [G, ...] float32 or int64 each."""
     score: NDArray[np.float32]
     """[G] float32, in the detector's unit."""
     valid: NDArray[np.bool_]
@@ -32,44 +37,73 @@ class Golden:
     """[G] float32: how far the score of another runtime may differ; 0 where invalid."""
 
 
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the golden vectors of one graph would notice."""
+
+    tried: int = 0
+    """Numbers among the constants that were changed, one at a time."""
+    of: int = 0
+    """Numbers that the constants have."""
+    unmoved: dict[str, int] = field(default_factory=dict)
+    """Constant -> numbers of it that moved no answer, whatever they became. A detector's constants are numbered in the
+    order in which it draws them."""
+    learnt: int = 0
+    """Numbers in trees and support vectors, which are not tried."""
+
+    @property
+    def share(self) -> float:
+        """Share of the numbers tried that move an answer."""
+        return 1.0 if not self.tried else 1 - sum(self.unmoved.values()) / self.tried
+
+
 def golden_signals(
-    calibration: NDArray[np.float32], scores: NDArray[np.float32], domain: Domain
+    calibration: NDArray[np.float32], scores: NDArray[np.float32], domain: Domain, more: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """[N, T, C] float32 calibration signals and [N] scores -> [G, T, C]: nine real rows, then four broken ones."""
+    """[N, T, C] float32 calibration signals, [N] scores and [K, T, C] made-up signals -> [G, T, C] float32.
+
+    Nine real rows, then the made-up ones, then four broken ones.
+    """
     order = np.argsort(scores, kind="stable")
     spread = order[np.linspace(0, len(order) - 1, REAL_ROWS).round().astype(np.int64)]
-    broken = np.repeat(calibration[spread[:1]], 4, axis=0)
+    broken = np.repeat(calibration[spread[:1]], BROKEN_ROWS, axis=0)
     low, high = RANGE[domain]
     for row, bad in enumerate((np.nan, np.inf, 2 * low - high, 2 * high - low)):
         broken[row, row % broken.shape[1], row % broken.shape[2]] = bad
-    return np.concatenate([calibration[spread], broken])
+    return np.concatenate([calibration[spread], more, broken])
 
 
-def golden_prefixes(signals: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """[G, T, C] golden signals -> the inputs of the graph `prefix`, [G + 2, T, C] float32 and [G + 2] int64.
+def golden_prefixes(
+    signals: NDArray[np.float32], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """[G, T, C] golden signals, [K] int64 lengths of the made-up ones -> inputs of the graph `prefix`: [G + 2, T, C]
+    float32 and [G + 2] int64.
 
-    The real rows are cut at spread lengths, with NaN beyond; the broken rows stay whole; two more rows have impossible
-    lengths.
+    The real rows are cut at spread lengths, the made-up ones at theirs, with NaN beyond; the broken rows stay whole;
+    two more rows have impossible lengths.
     """
     cells = signals.shape[1]
-    lengths = np.full(len(signals) + 2, cells, dtype=np.int64)
-    lengths[:REAL_ROWS] = np.linspace(1, cells, REAL_ROWS).round()
-    lengths[-2:] = -1, cells + 1
+    real = np.linspace(1, cells, REAL_ROWS).round().astype(np.int64)
+    whole = np.concatenate([real, lengths, [cells] * BROKEN_ROWS])
     rows = np.concatenate([signals, signals[:2]])
-    unseen = np.arange(cells) >= lengths[:REAL_ROWS, None]
-    rows[:REAL_ROWS][unseen] = np.nan
-    return rows, lengths
+    cut = len(signals) - BROKEN_ROWS
+    rows[:cut][np.arange(cells) >= whole[:cut, None]] = np.nan
+    return rows, np.concatenate([whole, [-1, cells + 1]])
 
 
-def golden_steps(signals: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """[G, T, C] golden signals -> inputs of the graph `step`: `step` [G + 6] int64, `state` [G + 6, T, C] float32.
+def golden_steps(
+    rows: NDArray[np.float32], lengths: NDArray[np.int64], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Inputs [G, T, C] float32 and [G] int64 of the graph `prefix` -> inputs of the graph `step`: `step` [K] int64,
+    `state` [K, T, C] float32, where K is `most` if there are more rows, but at least 19.
 
-    The rows of `golden_prefixes` stand at their last cell, which `phi` overwrites. Then come a step before the first,
-    one that overflows, and two for unusable states.
+    The rows stand at their last cell, which `phi` overwrites. Then come a step before the first, one that overflows,
+    and two for unusable states.
     """
-    state, lengths = golden_prefixes(signals)
-    steps = np.concatenate([lengths - 1, [-1, 2**62, 0, 0]])
-    return steps, np.concatenate([state, state[:4]])
+    ends = BROKEN_ROWS + 2  # Broken rows and impossible lengths.
+    made_up = max(0, min(len(rows) - ends, most - ends - 4) - REAL_ROWS)
+    kept = np.r_[: REAL_ROWS + made_up, len(rows) - ends : len(rows)]
+    return np.concatenate([lengths[kept] - 1, [-1, 2**62, 0, 0]]), np.concatenate([rows[kept], rows[:4]])
 
 
 def probe(shape: tuple[int, ...], count: int = PROBE_ROWS) -> NDArray[np.float32]:

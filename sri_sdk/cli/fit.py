@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.metrics.results import CLASS_WORDS
 
 if TYPE_CHECKING:
+    from sri_sdk.bundle.golden import Coverage
     from sri_sdk.fitting.fit import Fitted
     from sri_sdk.metrics.guard_rates import GuardRates
 
@@ -54,8 +56,16 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "auroc": None if results is None or results.auroc is None else results.auroc.to_dict(),
         "parity": {"share_of_tolerance": fitted.parity, "tolerance": manifest.rules["final"].tolerance},
         "counters": fitted.counters.to_dict(),
+        "golden": {name: asdict(each) for name, each in fitted.noticed.items()},
         "seconds": dict(fitted.seconds),
     }
+
+
+def _noticed(found: Coverage) -> str:
+    text = f"{100 * found.share:.4g} % of {found.tried:,} constants tried (of {found.of:,}) move an answer"
+    if found.unmoved:
+        text += "; nothing moves " + ", ".join(f"{count} in {name}" for name, count in found.unmoved.items())
+    return text + (f"; {found.learnt:,} numbers in trees or support vectors were not tried" if found.learnt else "")
 
 
 def describe(fitted: Fitted) -> str:
@@ -74,6 +84,7 @@ def describe(fitted: Fitted) -> str:
             for name, r in manifest.rules.items()
         ),
         f"parity      largest difference between detector and graph: {100 * fitted.parity:.2g} % of what is allowed",
+        *(f"golden      {name}: {_noticed(each)}" for name, each in fitted.noticed.items()),
     ]
     lines += ["", table(("counter", "k / n", "meaning"), counter_rows(fitted.counters.total()))]
     if results is None:

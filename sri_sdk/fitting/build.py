@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.bundle import MANIFEST, Bundle, GuardParts, manifest_of
-from sri_sdk.bundle.golden import Golden, golden_prefixes, golden_signals, golden_steps, probe
+from sri_sdk.bundle.golden import golden_steps, probe
 from sri_sdk.bundle.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
 from sri_sdk.bundle.manifest import Rate
 from sri_sdk.calibrate.conformal import Threshold
@@ -28,6 +28,7 @@ from sri_sdk.errors import BundleError, ScoringError
 from sri_sdk.exporter import Exporter
 from sri_sdk.files import replacing
 from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.fitting.golden_rows import NOISE_MOVES, answers, golden_of_signals
 from sri_sdk.graph.builder import Graph
 from sri_sdk.records import Signals
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_prefixes, score_rows
@@ -37,8 +38,8 @@ from sri_sdk.signal import EPS, TAU
 
 Floats = NDArray[np.float32]
 
-NOISE_MOVES = 8
-"""Moves of the last bit that two runtimes may differ by."""
+STATES = 2**22
+"""Numbers of the hidden states that the golden rows of `step` take: every reader makes them."""
 PARITY_ROWS = 64
 """Calibration rows whose prefixes are also scored by the detector itself."""
 
@@ -154,22 +155,19 @@ def calibrate(
     own = [detector.score(hold(few, np.full(len(few), t + 1))) for t in range(values.shape[1])]
     _same("prefix", scale.standardise(np.stack(own, axis=1)), z[: len(few)], online)
 
-    rows = golden_signals(values, scores, detector.domain)
-    cut, lengths = golden_prefixes(rows)
+    golden, noticed = golden_of_signals(
+        (finished.content, signal, final), (running.content, prefix, online), values, scores, detector.domain
+    )
     full = ready(full_graph(detector, anchors, tau=tau, eps=eps)).run
     step = ready(step_graph(detector, anchors, scale, tau=tau, eps=eps)).run
-    steps, state = golden_steps(rows)
-    golden = {
-        "signal": _golden(signal, {"signals": rows}, final),
-        "prefix": _golden(prefix, {"signals": cut, "length": lengths}, online),
-        "full": _golden(full, {}, final, {"activations": probe(anchors.harmless.shape)}),
-        "step": _golden(
-            step, {"step": steps, "state": state}, online, {"phi": probe(anchors.harmless.shape[1:], len(steps))}
-        ),
-    }
+    golden["full"] = answers(full, {}, final, {"activations": probe(anchors.harmless.shape)})
+    cut, lengths = golden["prefix"].inputs["signals"], golden["prefix"].inputs["length"]
+    steps, state = golden_steps(cut, lengths, STATES // anchors.harmless[0].size)
+    phi = probe(anchors.harmless.shape[1:], len(steps))
+    golden["step"] = answers(step, {"step": steps, "state": state}, online, {"phi": phi})
     parts = GuardParts(
         detector=detector, detector_name=detector_name, anchors=anchors, scale=scale,
-        final=final, online=online, golden=golden, tau=tau, eps=eps,
+        final=final, online=online, golden=golden, tau=tau, eps=eps, noticed=noticed,
     )  # fmt: skip
     return Calibrated(parts, {"signal": finished, "prefix": running})
 
@@ -235,22 +233,3 @@ def _same(graph: str, own: Floats, exported: Floats, threshold: Threshold) -> No
             f"graph {graph}: onnxruntime scores {exported[worst]:g} where the detector scores {own[worst]:g}; allowed "
             f"is a difference of {room[worst]:.2g}. Make the detector's `export` draw what its `score` computes."
         )
-
-
-def _golden(
-    run: RunGraph,
-    stored: dict[str, Floats | NDArray[np.int64]],
-    threshold: Threshold,
-    by_rule: Mapping[str, Floats] = {},
-) -> Golden:
-    """Asks the graph about G golden rows: `score` [G] float32, in the detector's unit, and `valid` [G] bool.
-
-    Args:
-        run: the graph in onnxruntime.
-        stored: inputs by name, [G, ...] each, that the bundle stores.
-        threshold: says how far a score may differ in another runtime.
-        by_rule: inputs [G, ...] float32 that every reader makes again by rule, so the bundle does not store them.
-    """
-    score, valid = run(["score", "valid"], {**stored, **by_rule})
-    tolerance = np.where(valid, threshold.allowed(score), 0).astype(np.float32)
-    return Golden(stored, score, valid, tolerance)

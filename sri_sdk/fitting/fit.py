@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from sri_sdk import registry
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.bundle import GuardParts
+from sri_sdk.bundle.golden import Coverage
 from sri_sdk.bundle.manifest import Rate
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.detector import Detector
@@ -50,6 +51,8 @@ class Fitted:
     """Wall-clock seconds per stage of this run; generations an earlier run had made took almost none."""
     counters: Counters
     """What could have made it worthless: answers of the judge that name no outcome, responses without an answer."""
+    noticed: Mapping[str, Coverage] = field(default_factory=dict)
+    """What the golden vectors notice, per graph: `signal`, `prefix`."""
 
 
 def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
@@ -106,7 +109,9 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     with timed("export"):
         guard = write_guard(out, parts, exporter)
     parity = _parity(parts, guard.scorer, collected["calibration"])
-    return Fitted(guard, deployment, collected, results, parity, timed.seconds, collector.counters)
+    return Fitted(
+        guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed
+    )
 
 
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:

@@ -94,6 +94,18 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
         BundleError: the inspector or onnxruntime refuses it, its edges differ, or this onnxruntime is too old.
     """
     work = inspect(content, subject, entry, tier)
+    session = _session(content, subject)
+    if entry is not None:
+        _compare(session, subject, entry)
+    return RunGraph(subject, session.run, work)
+
+
+def load_own(content: bytes, subject: str) -> RunGraph:
+    """The same for a graph that was drawn in this process, without inspection."""
+    return RunGraph(subject, _session(content, subject).run, None)
+
+
+def _session(content: bytes, subject: str) -> Any:
     import onnxruntime
 
     _new_enough(onnxruntime.__version__)
@@ -111,12 +123,9 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
         options.add_session_config_entry(key, value)
     try:
         # The fallback would print to standard output and try again.
-        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
+        return onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"], enable_fallback=0)
     except Exception as err:  # onnxruntime raises a dozen unrelated types.
         raise BundleError(f"{subject}: onnxruntime cannot load it ({_brief(err)}). Export the guard again.") from err
-    if entry is not None:
-        _compare(session, subject, entry)
-    return RunGraph(subject, session.run, work)
 
 
 def score_once(run: RunGraph, inputs: dict[str, Any]) -> Scored:

@@ -33,6 +33,10 @@ def packed(values):
     return json.loads(PackedArray.pack(array.astype(np.float32) if array.dtype != bool else array).model_dump_json())
 
 
+def rows(manifest):
+    return manifest["golden"]["signal"]["score"]["shape"][0]
+
+
 def test_a_missing_folder_and_a_folder_without_manifest_say_what_to_do(tmp_path):
     with pytest.raises(BundleError, match="not a bundle folder"):
         Bundle.read(tmp_path / "nothing")
@@ -67,8 +71,8 @@ def test_a_missing_folder_and_a_folder_without_manifest_say_what_to_do(tmp_path)
         (lambda m: rename(m["golden"], "signal"), "every graph needs golden vectors"),
         (lambda m: rename(m["graphs"], "signal"), "graph 'other' is unknown; allowed: signal"),
         (lambda m: m["golden"]["signal"].update(valid=m["golden"]["prefix"]["valid"]), "one number per row"),
-        (lambda m: m["golden"]["signal"].update(tolerance=packed([np.inf] * 13)), "a tolerance is not a number"),
-        (lambda m: m["golden"]["signal"].update(valid=packed([True] * 13)), "all valid"),
+        (lambda m: m["golden"]["signal"].update(tolerance=packed([np.inf] * rows(m))), "a tolerance is not a number"),
+        (lambda m: m["golden"]["signal"].update(valid=packed([True] * rows(m))), "all valid"),
         (lambda m: m["signal"].update(high=-1.0), "signal.low is not below"),
         (lambda m: m["files"]["signal.onnx"].update(sha256="x" * 64), "files.signal.onnx.sha256"),
     ],
