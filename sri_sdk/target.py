@@ -17,7 +17,7 @@ class Target(ABC):
 
     @abstractmethod
     def respond(self, prompts: Sequence[Prompt]) -> list[str]:
-        """One response per prompt, in their order, from the sampler under evaluation."""
+        """One answer per prompt, in their order, from the sampler under evaluation, without the model's thoughts."""
 
     @abstractmethod
     def outcomes(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:

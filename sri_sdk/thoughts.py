@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -42,15 +43,21 @@ class Marks:
 
 
 _NAMES = r"(?:[\w.-]+[:_])?(?:think|thinking|thoughts?|reasoning)"
+_BAR = r"[|\uff5c]"
 _GAP = r"[^<]{0,200}"
 
 MARKS = (
     Marks(
-        rf"<\s*(?P<name>{_NAMES})\s*>", rf"<\s*/\s*(?P<name>{_NAMES})\s*>",
+        rf"<\s{{0,8}}(?P<name>{_NAMES})\s{{0,8}}>", rf"<\s{{0,8}}/\s{{0,8}}(?P<name>{_NAMES})\s{{0,8}}>",
         "<think>: DeepSeek-R1, Qwen3, GLM, Phi-4-reasoning, Olmo 3, SmolLM3 and most others; <thought>: EXAONE Deep; "
         "<seed:think>: Seed-OSS; <longcat_think>: LongCat; <thinking>, <reasoning>: common in prompts. From their "
         "chat templates and the reasoning parsers of vLLM and SGLang",
         plain=True,
+    ),
+    Marks(
+        rf"<{_BAR}(?P<name>think(?:ing)?|thoughts?){_BAR}>",
+        rf"<(?:/{_BAR}|{_BAR}/)(?P<name>think(?:ing)?|thoughts?){_BAR}>",
+        "<|think|>: the same as special tokens; seen in fine-tunes",
     ),
     Marks(
         rf"<\|channel\|>\s*(?:analysis|commentary)\b{_GAP}(?:<\|constrain\|>{_GAP})?<\|message\|>",
@@ -185,11 +192,8 @@ class Thoughts:
 
     def _kept(self, tokenizer: Any) -> dict[int, str]:
         """Special tokens of a tokenizer that stand around thoughts: id -> text."""
-        try:
-            if tokenizer in self._tokens:
-                return self._tokens[tokenizer]
-        except TypeError:
-            return {}
+        if tokenizer in self._tokens:
+            return self._tokens[tokenizer]
         special, kept = _special_tokens(tokenizer), dict[int, str]()
         for place, marks in enumerate(self._marks):
             pair = [[t for t in special if re.fullmatch(mark, t)] for mark in (marks.opening, marks.closing)]
@@ -202,7 +206,8 @@ class Thoughts:
                 # All or none: `<|end|>` is also how other families end a message.
                 wanted = list(marks.tokens) if set(marks.tokens) <= special.keys() else []
             kept.update({special[text]: text for text in wanted})
-        self._tokens[tokenizer] = kept
+        with suppress(TypeError):  # Not every stand-in can be a key.
+            self._tokens[tokenizer] = kept
         return kept
 
     def _mark(self, found: re.Match[str]) -> _Mark | None:

@@ -123,13 +123,18 @@ def _on(name: str, module: torch.nn.Module) -> Iterator[str]:
         yield from (_told("forward hook", name, call) for call in table.values() if _is_foreign(call))
     for attribute in ("forward", "_old_forward", "__call__"):
         call = vars(module).get(attribute)
-        if call is None or getattr(call, "__func__", None) is getattr(type(module), attribute, None):
-            continue
-        if _is_foreign(call, type(module)):
+        if call is not None and _is_foreign(call, module=module):
             yield _told("replaced forward", name, call)
     for hook in accelerate_hooks(module):
         if type(hook).__module__.partition(".")[0] not in _OURS:
             yield _told("accelerate hook", name, hook)
+
+
+def _is_own_method(call: Any, module: torch.nn.Module) -> bool:
+    """Whether a module merely chose among the methods of its class, as some do when they are built."""
+    written = getattr(call, "__func__", None)
+    own = any(written is each for kind in type(module).__mro__ for each in vars(kind).values())
+    return written is not None and own and call.__self__ is module
 
 
 def _on_classes(model: Any) -> Iterator[str]:
@@ -141,12 +146,20 @@ def _on_classes(model: Any) -> Iterator[str]:
             yield _told("replaced forward", f"class {owner.__name__}", vars(owner)["forward"])
 
 
-def _is_foreign(call: Any, owner: type | None = None) -> bool:
-    """Whether any layer of a callable comes from somebody else than the model's class and the libraries around it."""
+def _is_foreign(call: Any, owner: type | None = None, module: torch.nn.Module | None = None) -> bool:
+    """Whether any layer of a callable comes from somebody else than the model and the libraries around it.
+
+    Args:
+        call: what is called.
+        owner: class that it stands in; None = it stands in none.
+        module: module that it was put on; None = on none.
+    """
     known = _OURS if owner is None else _OURS | {each.__module__.partition(".")[0] for each in owner.__mro__}
     for _ in range(16):
         if isinstance(call, functools.partial):
             call = call.func
+        if module is not None and _is_own_method(call, module):
+            return False
         if isinstance(call, types.MethodType):
             call = call.__func__
         if not isinstance(call, types.FunctionType):
@@ -156,9 +169,16 @@ def _is_foreign(call: Any, owner: type | None = None) -> bool:
             return True
         inner = getattr(call, "_torchdynamo_orig_callable", None) or getattr(call, "__wrapped__", None)
         if inner is None:
-            return False
+            return owner is not None and not _is_written_in(call, owner)
         call = inner
     return True
+
+
+def _is_written_in(call: types.FunctionType, owner: type) -> bool:
+    """Whether a function stands in a class or in one of its parents, or belongs to a library around it."""
+    place = call.__code__.co_qualname.rpartition(".")[0]
+    package = str(call.__globals__.get("__name__")).partition(".")[0]
+    return package in _OURS or any(place == kind.__qualname__ for kind in owner.__mro__)
 
 
 def _told(what: str, where: str, call: Any) -> str:

@@ -1,4 +1,5 @@
 import copy
+import types
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from sri_plugin_toy.hook import ToyHook
 from sri_plugin_toy.model import build
 
 from sri_sdk.capture.identity import model_circumstances, model_facts, weights_digest
+from sri_sdk.capture.modules import foreign_code
 from sri_sdk.errors import ModelMismatch
 
 
@@ -194,6 +196,35 @@ def test_a_forward_that_was_replaced_shows_on_a_module_and_on_a_class(monkeypatc
     plain = build(0)
     monkeypatch.setattr(torch.nn.Linear, "forward", lambda self, rows: rows @ self.weight.T)
     assert "on class Linear" in facts(plain)[1]
+
+
+class Chooses(torch.nn.Module):
+    """Chooses a method when it is built, as some families do."""
+
+    def __init__(self, *, otherwise: bool = False) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        if otherwise:
+            self.forward = self.slow
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows
+
+    def slow(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows * 1
+
+
+def negated(_module: Any, rows: torch.Tensor) -> torch.Tensor:
+    return -rows
+
+
+def test_a_replacement_written_beside_the_class_shows_and_a_method_of_it_does_not(monkeypatch: Any) -> None:
+    assert foreign_code(Chooses()) == foreign_code(Chooses(otherwise=True)) == ""
+    patched = Chooses()
+    patched.forward = types.MethodType(negated, patched)
+    assert foreign_code(patched).startswith("replaced forward negated ")
+    monkeypatch.setattr(Chooses, "forward", negated)
+    assert "on class Chooses" in foreign_code(Chooses())
 
 
 def test_a_hook_for_all_modules_shows() -> None:
