@@ -14,6 +14,7 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
     HOOK_FAILED,
     INTERRUPTED,
+    OTHER_SHIFT,
     SCORER_FAILED,
     SILENT,
     TWICE,
@@ -28,6 +29,7 @@ from sri_sdk.capture.pool import Pooled, make_pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.settings import Layers, WatchSettings
+from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError, GenerationAborted, SriError
 from sri_sdk.hook import Hook
@@ -67,6 +69,7 @@ class Run:
         self._pooled = False
         self._waiting: list[Pooled] = []
         self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
+        self._shift = ShiftCheck(hook)
         self._calling: int | None = None
         self.failure: str | None = None
         self._failures: list[str] = []
@@ -163,6 +166,7 @@ class Run:
         self._view.reading = None
         plan = self._hook.plan(call, self._view)
         self._coverage.shown(input_ids, plan)
+        self._shift.begins(input_ids, plan)
         if plan is None:
             return
         self._start(plan, input_ids)
@@ -194,6 +198,7 @@ class Run:
         try:
             plan, self._plan, self._pooled = self._plan, None, True
             self._pooler.add([self._states[name].detach() for name in self.layers], plan)
+            self._shift.ran(self._states["final"])
             self._coverage.seen.append(plan.active)
         except KeyboardInterrupt:
             raise
@@ -249,6 +254,7 @@ class Run:
         """
         if self._recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
+        self._shift.ends(tokens)
         return tokens
 
     def enter_call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
@@ -360,6 +366,7 @@ class Run:
         # Whoever keeps the run keeps its results, not the model's last states.
         self._states, self._waiting, self._view.taken, self._view.memory = {}, [], None, {}
         self._coverage.forget()
+        self._shift.forget()
         try:
             self.verdicts = conclude_verdicts(self._settings, self._recorder, self.signals, self.traces)
         except KeyboardInterrupt:
@@ -379,6 +386,8 @@ class Run:
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
             if reason is not None:
                 self.fail(reason)
+        if self._shift.contradicted():
+            self.fail(OTHER_SHIFT)
         if self._calling is not None:
             # The block ends while the generation goes on, as in another thread.
             self.fail(INTERRUPTED)
