@@ -94,6 +94,15 @@ class Hook(Plugin):
     def hidden_size(self) -> int:
         """D."""
 
+    def head(self) -> torch.nn.Module | None:
+        """The matrix that makes logits of what `final_norm` puts out: with it, a run checks `StepPlan.shift`.
+
+        None = not known; the shift is then believed.
+        """
+        get = getattr(unwrapped(self.model), "get_output_embeddings", None)
+        found: torch.nn.Module | None = get() if callable(get) else None
+        return found
+
     # -- what one forward pass means -------------------------------------------------------------------------
 
     @abstractmethod

@@ -18,6 +18,7 @@ from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.request import RequestReader, Span
 from sri_sdk.capture.rows import RowReasons
 from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
@@ -37,6 +38,7 @@ class Passes:
         recorder: the steps so far; None before the first.
         requests: reads the requests' own tokens; None = nobody said where they are.
         stated: fields of the fingerprint that the caller stated and nothing has checked yet.
+        shift: compares the plan's shift with the tokens that are filled in.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Passes:
         self.recorder: Recorder | None = None
         self.requests: RequestReader | None = None
         self.stated = stated
+        self.shift = ShiftCheck(hook)
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -71,6 +74,7 @@ class Passes:
         self._view.reading = None
         plan = self._hook.plan(call, self._view)
         self._coverage.shown(input_ids, plan)
+        self.shift.begins(input_ids, plan)
         if self._view.forwards == 1 and SYSTEM_PROMPT in self.stated and self._settings.tokenizer is not None:
             self._check_stated(call, plan)
         self.begin_prompt(call, plan)
@@ -127,6 +131,7 @@ class Passes:
         with self._faults.isolated():
             plan, self._plan, self._pooled = self._plan, None, True
             self._pooler.add([self._states[name].detach() for name in self._settings.layers], plan)
+            self.shift.ran(self._states["final"])
             self._coverage.seen.append(plan.active)
 
     def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
@@ -186,6 +191,7 @@ class Passes:
     def forget(self) -> None:
         """Lets go of the model's last states: whoever keeps a run keeps its results."""
         self._states, self._waiting = {}, []
+        self.shift.forget()
 
     def _record(self) -> None:
         """Records what was pooled. With the final rule that is once, at the end: no step waits for the device."""

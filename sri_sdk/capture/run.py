@@ -13,6 +13,7 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
     INTERRUPTED,
     OTHER_CODE,
+    OTHER_SHIFT,
     SCORER_FAILED,
     SILENT,
     Coverage,
@@ -252,6 +253,7 @@ class Run:
         """
         if self._passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
+        self._passes.shift.ends(tokens)
         return tokens
 
     def fail(self, reason: str) -> None:
@@ -321,6 +323,8 @@ class Run:
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
             if reason is not None:
                 self.fail(reason)
+        if self._passes.shift.contradicted():
+            self.fail(OTHER_SHIFT)
         if self.calls.running:
             # The block ends while the generation goes on, as in another thread.
             self.fail(INTERRUPTED)

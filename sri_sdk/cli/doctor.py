@@ -179,7 +179,8 @@ def probe_model(source: str, hook_name: str | None) -> Iterator[Finding]:
     fitting = [name for name, fit in fits.items() if fit.ok or (fit.if_named and name == hook_name)]
     near = [name for name, fit in fits.items() if fit.if_named]
     for name, fit in fits.items():
-        yield Finding("hook", name, "ok" if fit.ok else "no", f"{'fits' if fit.ok else 'does not fit'}: {fit.why}")
+        said = "fits" if fit.ok else "named" if name in fitting else "does not fit"
+        yield Finding("hook", name, "ok" if name in fitting or fit.ok else "no", f"{said}: {fit.why}")
     if len(fitting) != 1:
         several = f"{', '.join(fitting)} all fit. Name one with --hook {fitting[0]}" if fitting else ""
         if near and not fitting:
@@ -195,6 +196,8 @@ def probe_model(source: str, hook_name: str | None) -> Iterator[Finding]:
         found = doctor_probe.fire(hook, loaded)
         yield Finding("tap", name, "broken" if found.reasons else "ok", str(found))
         yield Finding("tap", "phi", "ok" if found.shape[-1] == hook.hidden_size() else "broken", _shapes(found, hook))
+        if hook.scheme == "masked":
+            yield _shift(hook)
         if not found.reasons:
             yield _separation(hook, loaded, name)
     except KeyboardInterrupt:
@@ -202,6 +205,16 @@ def probe_model(source: str, hook_name: str | None) -> Iterator[Finding]:
     except BaseException as err:
         # As above: whatever a model's code raises becomes a line of the report.
         yield Finding("tap", name, "broken", " ".join(f"{type(err).__name__}: {err}".split()))
+
+
+def _shift(hook: Any) -> Finding:
+    """Whether a watch can compare the plan's shift with the tokens that a sampler commits."""
+    from sri_sdk.capture.shift_check import matrix_of_head
+
+    if matrix_of_head(hook) is not None:
+        return Finding("tap", "shift", "ok", f"{hook.shift()}; every watch compares it with the tokens committed")
+    problem = "the head is no plain matrix behind the final norm (head() of the hook, or get_output_embeddings())"
+    return Finding("tap", "shift", "no", f"{hook.shift()}; no watch can check it: {problem}. Set your sampler alike")
 
 
 def _shapes(found: Probe, hook: Hook) -> str:

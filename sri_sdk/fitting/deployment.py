@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,6 +18,8 @@ from sri_sdk.hook import Hook
 from sri_sdk.records import LoadedModel
 from sri_sdk.sampler import Sampler
 from sri_sdk.thoughts import thoughts
+
+log = logging.getLogger("sri_sdk.fitting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Deployment(Tapped):
                 f"hook {config.model.hook!r} does not fit {loaded.source}: {fit.why}. Name the hook of its family "
                 "under model.hook; `sri doctor FOLDER` says which fits."
             )
+        if not fit.ok:
+            log.warning("hook %r is used because model.hook names it: %s", config.model.hook, fit.why)
         hook: Hook = hook_class(loaded.model, options)
         if config.model.thoughts:
             hook.thoughts = thoughts((*hook.thoughts.more, *config.model.thoughts))

@@ -109,9 +109,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     with timed("export"):
         guard = write_guard(out, parts, exporter)
     parity = _parity(parts, guard.scorer, collected["calibration"])
-    return Fitted(
-        guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed
-    )
+    return Fitted(guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed)
 
 
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:

@@ -121,6 +121,25 @@ def test_two_hooks_that_fit_ask_for_a_choice(monkeypatch: pytest.MonkeyPatch) ->
     assert "--hook lab-causal" in examined("toy", code=1)["hook", "choice"][1]
 
 
+def test_a_subclass_with_a_loop_of_its_own_asks_for_its_hook_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sri_plugin_toy.hook import ToyHook
+
+    near = Match(False, "class Sub inherits from ToyModel, but has its own Sub.forward", if_named=True)
+    monkeypatch.setattr(ToyHook, "fits", classmethod(lambda cls, model: near))
+    found = examined("toy", code=1)
+    assert "Sub.forward" in found["hook", "toy"][1] and "--hook toy" in found["hook", "choice"][1]
+    assert "tap fired at 4 of 4 steps" in examined("toy", "--hook", "toy")["tap", "toy"][1]
+
+
+def test_whether_a_watch_can_check_the_shift_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sri_plugin_toy.hook import ToyHook
+
+    assert examined("toy")["tap", "shift"][0] == "ok"
+    monkeypatch.setattr(ToyHook, "head", lambda self: None)
+    state, detail = examined("toy")["tap", "shift"]
+    assert state == "no" and "no watch can check it" in detail
+
+
 def test_a_tap_on_a_module_that_never_runs_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from sri_plugin_toy.hook import ToyHook

@@ -64,6 +64,11 @@ class ToyHook(sri_sdk.Hook):
         """D."""
         return int(self.model.config.hidden_size)
 
+    def head(self) -> torch.nn.Module | None:
+        """The matrix behind the norm, which this model does not name as transformers' do."""
+        head: torch.nn.Module = self.model.head
+        return head
+
     # -- what one forward pass means -------------------------------------------------------------------------
 
     def plan(self, call: ForwardCall, run: RunView) -> StepPlan | None:
