@@ -15,9 +15,14 @@ TREES, SAMPLES = 16, 32
 RIDGE = 1e-3
 """Share of the mean variance that is added to each, so that few signals give a covariance that can be inverted."""
 
+FEWEST = 2
+"""Signals that have a spread."""
+
 
 class IsolationForestDetector(sri_sdk.Detector):
     """How quickly random cuts isolate a signal (Liu, Ting and Zhou 2008), as scikit-learn fits it: one ONNX node."""
+
+    fewest = FEWEST
 
     _nodes: Mapping[str, NDArray[Any]] = {}
     """Arrays [K] over the nodes of all trees: tree, feature, threshold, left, right, value."""
@@ -97,14 +102,15 @@ def _depths(tree: Any) -> NDArray[np.int64]:
 
 def _finite(signals: Floats) -> Floats:
     """[N, T, C] -> [N, T * C]."""
-    if not len(signals) or not np.isfinite(signals).all():
-        raise ScoringError("fit() needs at least one signal, all finite. Leave out what is not.")
+    if len(signals) < FEWEST or not np.isfinite(signals).all():
+        raise ScoringError(f"fit() needs at least {FEWEST} signals, all finite. Leave out what is not.")
     return signals.reshape(len(signals), -1)
 
 
 class MahalanobisDetector(sri_sdk.Detector):
     """Squared distance from the mean harmless signal in units of the harmless covariance (Mahalanobis 1936)."""
 
+    fewest = FEWEST
     _mean: Floats = np.empty((0, 0), np.float32)
     _whiten: Floats = np.empty((0, 0), np.float32)
 
