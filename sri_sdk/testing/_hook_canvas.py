@@ -31,6 +31,7 @@ def canvas_is_whole(case: HookCase) -> None:
         _canvas_is_the_response(case, seen)
         _prompt_is_the_prompt(case, seen, encoded.input_ids.shape[1])
         for request in range(len(encoded.input_ids)):
+            _tokens_stand_where_it_says(case, seen, encoded.input_ids[request].tolist(), request)
             _no_row_is_dropped(case, seen, request)
             _every_position_has_a_step(case, seen, request)
 
@@ -71,6 +72,28 @@ def _prompt_is_the_prompt(case: HookCase, seen: Observed, width: int) -> None:
         f"{_where(case)}: run.prompt is {told}, but the tokens that the call returned begin with a prompt of {width} "
         f"columns. Set `run.prompt` to {width} with the first step, or the end of a response is looked for elsewhere."
     )
+
+
+def _tokens_stand_where_it_says(case: HookCase, seen: Observed, prompt: list[int], request: int) -> None:
+    """The token of a row is that of its position: of the prompt, or of the response where one follows the other."""
+    answer = seen.tokens[request].tolist()
+    for index, plan in seen.steps():
+        ids, row = seen.passes[index].input_ids, batch_row(plan, request)
+        if ids is None or ids.shape != plan.positions.shape or not is_active(plan, request):
+            continue
+        for at, (position, token) in enumerate(zip(plan.positions[row].tolist(), ids[row].tolist(), strict=True)):
+            if -len(prompt) <= position < 0:
+                wanted, whose = prompt[position], "prompt"
+            elif case.hook.scheme == "autoregressive" and 0 <= position < len(answer):
+                wanted, whose = answer[position], "response"
+            else:
+                continue
+            if token != wanted:
+                raise ConformanceError(
+                    f"{_where(case)}: in pass {index}, row {at} of request {request} is position {position} by the "
+                    f"plan, and shows token {token}; the {whose} has {wanted} there. 0 is the first response token, -1 "
+                    "the last of the prompt, and padding is PADDING or lies before the prompt."
+                )
 
 
 def _no_row_is_dropped(case: HookCase, seen: Observed, request: int) -> None:

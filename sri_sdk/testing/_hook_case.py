@@ -43,6 +43,8 @@ class HookCase:
     unchecked."""
     unembedding: Callable[[], torch.Tensor] | None = None
     """-> [V, D] weight of the head; None = `get_output_embeddings().weight`, or `head.weight`."""
+    tokenizer: Any = None
+    """What `encode`, `tokens` and `decode` are tried with; None = the one that `load()` brings with default options."""
 
 
 @dataclass(slots=True)
@@ -103,7 +105,7 @@ def observe(
     """
     encoded = case.encoded if encoded is None else encoded
     ids = [str(row) for row in range(len(encoded.input_ids))]
-    with _recording(case.hook, edit) as passes, watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
+    with recording(case.hook, edit) as passes, watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
         tokens = (generate or case.generate)(encoded)
     if run.failure is not None:
         first = next((index for index, seen in enumerate(passes) if seen.failed), len(passes) - 1)
@@ -115,7 +117,8 @@ def observe(
 
 
 @contextmanager
-def _recording(hook: Hook, edit: Edit | None) -> Iterator[list[Pass]]:
+def recording(hook: Hook, edit: Edit | None = None) -> Iterator[list[Pass]]:
+    """Records every pass that the tap plans inside the block."""
     passes: list[Pass] = []
     inner, own = hook.plan, vars(hook).get("plan")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.watch import watch
 from sri_sdk.errors import ConformanceError
 from sri_sdk.records import ForwardCall, RunView, StepPlan, Trace
+from sri_sdk.structure import unwrapped
 from sri_sdk.testing._hook_case import (
     Generate,
     HookCase,
@@ -34,14 +35,30 @@ PATIENCE = 5.0
 def fits_own_model(case: HookCase) -> None:
     """It fits its own model and nothing else, and says why."""
     family, model = type(case.hook), case.hook.model
-    own, foreign = family.fits(model), family.fits(torch.nn.Linear(2, 2))
+    own = family.fits(model)
     if not own.ok or not own.why.strip():
         raise ConformanceError(f"{subject(case)}.fits({type(model).__name__}): says {own.ok}, because {own.why!r}.")
-    if foreign.ok or not foreign.why.strip():
-        raise ConformanceError(
-            f"{subject(case)}.fits(Linear): says {foreign.ok}, because {foreign.why!r}; False and a reason are needed. "
-            "Look at class name and structure."
-        )
+    for what, foreign in _foreign(unwrapped(model)):
+        try:
+            found = family.fits(foreign)
+        except Exception as err:
+            raise ConformanceError(
+                f"{subject(case)}.fits({what}): raised {type(err).__name__}: {err}. It is asked about every model that "
+                "anybody watches: return a Match that says no."
+            ) from err
+        if found.ok or not found.why.strip():
+            raise ConformanceError(
+                f"{subject(case)}.fits({what}): says {found.ok}, because {found.why!r}; False and a reason are needed. "
+                "Look at class name and structure."
+            )
+
+
+def _foreign(model: Any) -> Iterator[tuple[str, Any]]:
+    """Models that are not the family's, each with what it is: what a hook that looks at one thing takes for its own."""
+    yield "Linear", torch.nn.Linear(2, 2)
+    other = type("SomebodyElsesModel", (torch.nn.Module,), {"forward": None})()
+    vars(other).update(vars(model))
+    yield f"a SomebodyElsesModel with the modules and config of {type(model).__name__}", other
 
 
 def tokens_unchanged(case: HookCase, generate: Generate) -> None:
@@ -187,6 +204,21 @@ def two_runs_coexist(case: HookCase) -> None:
         raise ConformanceError(f"{subject(case)}: a generation in a thread raised {errors[0]!r}.")
     for row, wanted in zip(rows, expected, strict=True):
         _same(case, row, wanted, found[row])
+
+
+def a_second_generation_is_noticed(case: HookCase) -> None:
+    """Two generations in one watch leave no trace that looks like one."""
+    ids = [str(row) for row in range(len(case.encoded.input_ids))]
+    with watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
+        for _ in range(2):
+            case.generate(copy_of(case.encoded))
+    for trace in run.traces:
+        if not trace.reasons:
+            raise ConformanceError(
+                f"{subject(case)}.plan(): two generations in one watch give request {trace.request_id} a trace of "
+                f"{trace.steps} steps, and no reason to doubt it. Raise an SriError at a pass that fits nothing, such "
+                "as another prompt: the run is then unmonitored, and the model goes on."
+            )
 
 
 def _traces(case: HookCase, row: int) -> Trace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.watch import watch
 from sri_sdk.errors import ConformanceError
+from sri_sdk.hook import Capability
 from sri_sdk.testing._hook_case import (
     HookCase,
     Observed,
@@ -182,8 +183,14 @@ def capabilities_delivered(case: HookCase) -> None:
     claimed, seen = case.hook.capabilities, observe(case)
     where = f"{subject(case)}.capabilities: module `{module_name(case.hook)}`"
     requests = len(seen.run.traces)
-    for step, (_, plan) in enumerate(seen.steps()):
-        given: Any = plan.committed
+    strange = sorted(set(claimed) - set(get_args(Capability)))
+    if strange or "phi" not in claimed:
+        raise ConformanceError(
+            f"{where}: {', '.join(sorted(claimed)) or 'none'} claimed; `phi` is always needed, and allowed are "
+            f"{', '.join(get_args(Capability))}."
+        )
+    for step, (index, plan) in enumerate(seen.steps()):
+        given, ids = plan.committed, seen.passes[index].input_ids
         if "committed" in claimed and given is None:
             raise ConformanceError(f"{where}: `committed` is claimed, but at step {step} plan.committed is None.")
         if given is not None and (given.dtype != torch.bool or given.shape[0] != requests or given.dim() != 2):
@@ -191,16 +198,56 @@ def capabilities_delivered(case: HookCase) -> None:
                 f"{where}: plan.committed of step {step} is {given.dtype} {list(given.shape)}; "
                 f"bool [{requests}, {plan.canvas}] is needed."
             )
-    if "budget" in claimed and isinstance(case.steps, int) and case.hook.expected_steps(case.steps) != case.steps:
-        raise ConformanceError(
-            f"{where}: `budget` is claimed, but expected_steps({case.steps}) is {case.hook.expected_steps(case.steps)}."
-        )
+        if "input_ids" in claimed and (ids is None or ids.dim() != 2 or ids.is_floating_point()):
+            raise ConformanceError(
+                f"{where}: `input_ids` is claimed, but embedding() does not receive token ids [B, L] at step {step}."
+            )
+    _steps_expected(case, where)
+    if "draft" in claimed:
+        _draft_is_readable(case, seen, where)
     for row, trace in enumerate(seen.run.traces):
         if "clock" in claimed and (len(trace.clock) != len(trace.phi) + 1 or (np.diff(trace.clock) < 0).any()):
             raise ConformanceError(
                 f"{where}: `clock` is claimed, but request {row} has {len(trace.clock)} readings for "
                 f"{len(trace.phi)} states, lowest rise {np.diff(trace.clock).min(initial=0)}."
             )
+
+
+def _steps_expected(case: HookCase, where: str) -> None:
+    """`expected_steps`, for budgets of several sizes, against what the example takes."""
+    hook, steps = case.hook, case.steps
+    taken = sorted(set([steps] if isinstance(steps, int) else steps or ()))
+    for budget in sorted({1, *taken, 2 * max(taken, default=8) + 1}):
+        found = hook.expected_steps(budget)
+        if "budget" in hook.capabilities and found != budget:
+            raise ConformanceError(f"{where}: `budget` is claimed, but expected_steps({budget}) is {found}.")
+        if found is not None and not 0 < found <= budget:
+            raise ConformanceError(
+                f"{subject(case)}.expected_steps({budget}): says {found}. Return what a generation with this budget "
+                "takes, or None where the family may stop early."
+            )
+    if len(taken) > 1 and hook.expected_steps(max(taken)) is not None:
+        raise ConformanceError(
+            f"{subject(case)}.expected_steps({max(taken)}): says {hook.expected_steps(max(taken))}, but one call of "
+            f"the example takes {', '.join(map(str, taken))} steps: the family may stop early, so return None"
+            f"{' and do not claim `budget`' if 'budget' in hook.capabilities else ''}."
+        )
+
+
+def _draft_is_readable(case: HookCase, seen: Observed, where: str) -> None:
+    """At every step a row predicts each canvas position."""
+    for step, (_, plan) in enumerate(seen.steps()):
+        if plan.canvas is None:
+            raise ConformanceError(
+                f"{where}: `draft` is claimed, but step {step} has no canvas: no pass predicts the whole response."
+            )
+        for request in range(len(seen.tokens)):
+            missing = set(range(plan.canvas)) - {at for _, at in targets(plan, request)}
+            if is_active(plan, request) and missing:
+                raise ConformanceError(
+                    f"{where}: `draft` is claimed, but at step {step} no row predicts position {min(missing)} of "
+                    f"request {request} ({len(missing)} of {plan.canvas} have none)."
+                )
 
 
 def silence_is_reported(case: HookCase) -> None:

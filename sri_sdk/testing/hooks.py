@@ -13,8 +13,13 @@ from sri_sdk.errors import ConformanceError
 from sri_sdk.testing import _hook_canvas as canvas
 from sri_sdk.testing import _hook_cause as cause
 from sri_sdk.testing import _hook_count as count
+from sri_sdk.testing import _hook_ends as ends
+from sri_sdk.testing import _hook_forward as driven
+from sri_sdk.testing import _hook_layers as layers
 from sri_sdk.testing import _hook_life as life
+from sri_sdk.testing import _hook_memory as memory
 from sri_sdk.testing import _hook_states as states
+from sri_sdk.testing import _hook_text as text
 from sri_sdk.testing._hook_case import Generate, HookCase, subject
 from sri_sdk.testing._lazy import Promise, checks_of_cases
 from sri_sdk.testing.check import Check
@@ -44,6 +49,11 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         "tap-feeds-the-head",
         "The tapped module's output is what the head reads: the state after the last norm, not before it.",
         states.feeds_the_head,
+    ),
+    Promise(
+        "layers-are-the-blocks",
+        "layers() lists the residual blocks, all of them, first to last. Else layer numbers mean other states.",
+        layers.layers_are_the_blocks,
     ),
     Promise(
         "steps-counted",
@@ -119,10 +129,55 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         life.two_runs_coexist,
     ),
     Promise(
+        "nothing-on-the-hook",
+        "The hook and its class stay as they are while it watches. Else generations disturb each other.",
+        memory.nothing_is_kept_on_the_hook,
+    ),
+    Promise(
+        "one-generation-per-watch",
+        "A second generation in one watch is noticed. Else two are laid on one grid.",
+        life.a_second_generation_is_noticed,
+    ),
+    Promise(
         "a-row-ends-early",
         "In the example one response ends before another. Else a hook that never ends a row passes, and pools padding.",
         count.a_row_ends_early,
         lambda case: case.hook.scheme == "autoregressive" and case.batched,
+    ),
+    Promise(
+        "forward-is-the-model",
+        "forward() gives the model's logits row by row, unshifted, padding inert, with a cache that goes on.",
+        driven.forward_is_the_model,
+        driven.is_offered,
+    ),
+    Promise(
+        "started-response-is-found",
+        "Where a driver started the response, `run.response` says where it lies, and the plan goes by it.",
+        driven.started_response_is_found,
+        lambda case: case.hook.scheme == "masked" and case.hook.block_length() is None and driven.is_offered(case),
+    ),
+    Promise(
+        "every-end-counts",
+        "Each of several end tokens ends a response, whether the model or the call names them.",
+        ends.every_end_counts,
+    ),
+    Promise(
+        "loads-what-is-asked",
+        "load() gives a model that the hook fits, the same one again, and another where seed or weights are others.",
+        text.loads_what_is_asked,
+        text.loads_by_default,
+    ),
+    Promise(
+        "texts-are-encoded",
+        "encode() puts request and system prompt into every row, and pads on the left.",
+        text.texts_are_encoded,
+        text.has_tokenizer,
+    ),
+    Promise(
+        "texts-come-back",
+        "decode() gives one text per row, up to its end, without special tokens; tokens() adds none.",
+        text.texts_come_back,
+        text.has_tokenizer,
     ),
     Promise(
         "nothing-kept-alive",

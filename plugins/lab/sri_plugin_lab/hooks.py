@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 import sri_sdk
-from sri_sdk.structure import module_at, modules_at
+from sri_sdk.structure import missing_paths, module_at, modules_at
 
 if TYPE_CHECKING:
     import torch
 
 SRI_PLUGIN_API = 1
+
+NORM, LAYERS, EMBEDDING = "model.norm", "model.layers", "model.embed_tokens"
 
 
 class _LabHook(sri_sdk.Hook):
@@ -21,15 +23,15 @@ class _LabHook(sri_sdk.Hook):
 
     def final_norm(self) -> torch.nn.Module:
         """Llama's last RMS norm."""
-        return module_at(self.model, "model.norm")
+        return module_at(self.model, NORM)
 
     def layers(self) -> Sequence[torch.nn.Module]:
         """The decoder blocks."""
-        return modules_at(self.model, "model.layers")
+        return modules_at(self.model, LAYERS)
 
     def embedding(self) -> torch.nn.Module:
         """The token embedding."""
-        return module_at(self.model, "model.embed_tokens")
+        return module_at(self.model, EMBEDDING)
 
     def hidden_size(self) -> int:
         """Width of the residual stream."""
@@ -54,6 +56,8 @@ class LabDiffusionHook(_LabHook):
         """By class name and structure."""
         if type(model).__name__ != "LabDiffusionLM":
             return sri_sdk.Match(False, f"looked for class LabDiffusionLM, found {type(model).__name__}")
+        if missing := missing_paths(model, (NORM, LAYERS, EMBEDDING)):
+            return sri_sdk.Match(False, f"a LabDiffusionLM without {', '.join(missing)}")
         return sri_sdk.Match(True, "class LabDiffusionLM, final norm at model.norm")
 
     @classmethod
@@ -137,6 +141,8 @@ class LabCausalHook(_LabHook):
         found = type(model).__name__
         if found != "LlamaForCausalLM" or getattr(model.config, "mask_token_id", None) is None:
             return sri_sdk.Match(False, f"looked for a LlamaForCausalLM with the lab's mask_token_id, found {found}")
+        if missing := missing_paths(model, (NORM, LAYERS, EMBEDDING)):
+            return sri_sdk.Match(False, f"a LlamaForCausalLM without {', '.join(missing)}")
         return sri_sdk.Match(True, "LlamaForCausalLM of the lab, final norm at model.norm")
 
     @classmethod
