@@ -140,6 +140,24 @@ def shift_agrees(case: HookCase) -> None:
             )
 
 
+def block_is_in_work(case: HookCase) -> None:
+    """With `block_length()`: no pass shows what lies behind the block of its first hole, counted from the prompt."""
+    block, lengths = case.hook.block_length(), case.encoded.attention_mask.sum(1).tolist()
+    assert block is not None
+    seen, mask = observe(case), case.hook.mask_id()
+    for index, plan in seen.steps():
+        for request, length in enumerate(lengths):
+            shown = _tokens_shown(seen, index, plan, request) if is_active(plan, request) else []
+            holes = [at for at, token in shown if token == mask]
+            if not holes or max(holes) < (end := ((min(holes) + length) // block + 1) * block - length):
+                continue
+            raise ConformanceError(
+                f"{subject(case)}.block_length(): says {block}, but pass {index} shows request {request}, whose prompt "
+                f"has {length} tokens, open positions {min(holes)} to {max(holes)}; its block ends before {end}. None "
+                "where every pass sees the whole canvas."
+            )
+
+
 def committed_is_shown(case: HookCase) -> None:
     """`committed` and `mask_id()` against the tokens in the pass."""
     seen = observe(case)
@@ -165,6 +183,8 @@ def committed_is_shown(case: HookCase) -> None:
 
 def _mask_of_the_model(case: HookCase, seen: Observed) -> int:
     """The token at every canvas position when nothing has been decided yet."""
+    if not seen.steps():
+        raise ConformanceError(f"{_where(case)}: no pass is a step, in {len(seen.passes)} passes.")
     index, plan = seen.steps()[0]
     request = next((row for row in range(len(seen.tokens)) if is_active(plan, row)), 0)
     shown = {token for _, token in _tokens_shown(seen, index, plan, request)}

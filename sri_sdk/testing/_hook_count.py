@@ -35,6 +35,8 @@ def steps_counted(case: HookCase) -> None:
 def _cure(seen: Observed, row: int, found: int, expected: list[int] | None) -> str:
     """What to change so that the steps of a request add up, most likely cause first."""
     steps = seen.steps()
+    if not seen.passes:
+        return "No pass began: embedding() must name the token embedding, which runs first in every pass."
     written = [index for index, plan in steps if not _same(plan.active, seen.passes[index].active)]
     if written:
         return (

@@ -35,6 +35,7 @@ def every_end_counts(case: HookCase) -> None:
                 )
             _each_ends_a_row(case, seen)
             _steps_stay(case, seen, pair, observe(case))
+    _lengths_go_by_the_call(case, seen, other)
     if case.hook.scheme == "autoregressive" and _transformers_generate(case):
         _the_call_may_name_them(case, seen, [own, other])
 
@@ -62,6 +63,20 @@ def _each_ends_a_row(case: HookCase, seen: Observed) -> None:
                 f"{subject(case)}.lengths(): of rows {rows.tolist()}, where {end} is in eos_ids(), it says {found}; "
                 "[2, 4] expected: up to the first end token, that one included."
             )
+
+
+def _lengths_go_by_the_call(case: HookCase, seen: Observed, end: int) -> None:
+    """`lengths` where `run.eos_ids` names another end token than the model does."""
+    word = next((token for token in seen.tokens.flatten().tolist() if token not in case.hook.eos_ids()), -1)
+    if word < 0:
+        return
+    rows = seen.tokens.new_tensor([[word, end, word, word], [word] * 4])
+    view = RunView(requests=2, eos_ids=(end,))
+    if (found := case.hook.lengths(rows, view)) != [2, 4]:
+        raise ConformanceError(
+            f"{subject(case)}.lengths(): of rows {rows.tolist()} it says {found} where run.eos_ids is {[end]}; [2, 4] "
+            "expected. Where a call named its end tokens, these count, and not the model's own."
+        )
 
 
 @contextmanager

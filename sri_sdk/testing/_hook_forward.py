@@ -48,6 +48,7 @@ def forward_is_the_model(case: HookCase) -> None:
         found = type(output).__name__ if logits is None else f"{type(output).__name__} of {list(logits.shape)}"
         raise ConformanceError(f"{where}: returns {found}; a ForwardOutput with logits {[*ids.shape, 'V']} is needed.")
     _rows_stay(case, ids, mask, logits, where)
+    _one_pass_as_it_is(case, ids, mask, where)
     _padding_is_inert(case, ids, mask, logits, where)
     if case.hook.scheme == "autoregressive":
         _cache_goes_on(case, ids, mask, logits, where)
@@ -73,6 +74,39 @@ def _forward(case: HookCase, *args: Any, **options: Any) -> ForwardOutput:
             f"{subject(case)}.forward({shapes}): raised {type(err).__name__}: {err}. Take what the base does, or raise "
             "an SriError at every pass if the family cannot be driven."
         ) from err
+
+
+def _one_pass_as_it_is(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, where: str) -> None:
+    """One pass, and the numbers that the model itself put out, where its own forward is called."""
+    passes: list[None] = []
+    own: list[torch.Tensor] = []
+
+    def note(_module: Any, _args: Any, output: Any) -> None:
+        found = getattr(output, "logits", output)
+        if isinstance(found, torch.Tensor):
+            own.append(found)
+
+    handles = [
+        case.hook.embedding().register_forward_hook(lambda *_: passes.append(None)),
+        case.hook.model.register_forward_hook(note),
+    ]
+    try:
+        given = _forward(case, ids, mask).logits
+    finally:
+        for handle in handles:
+            handle.remove()
+    if len(passes) != 1:
+        raise ConformanceError(f"{where}: makes {len(passes)} passes. One, or a watch counts steps that are none.")
+    # Rows with padding may be laid out in other columns inside.
+    row, width = by_length(case.encoded)[-1], ids.shape[1]
+    for found in own:
+        if found.dim() == 3 and found.shape[1] >= width and not torch.equal(found[row, :width], given[row]):
+            raise ConformanceError(
+                f"{where}: the model put out logits between {float(found[row, :width].min()):.2g} and "
+                f"{float(found[row, :width].max()):.2g} for request {row}, forward() returns numbers between "
+                f"{float(given[row].min()):.2g} and {float(given[row].max()):.2g}. Return the model's logits, "
+                "unshifted and as they are: samplers divide them by a temperature."
+            )
 
 
 def _padding_is_inert(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, logits: torch.Tensor, where: str) -> None:
@@ -134,6 +168,8 @@ def _cache_goes_on(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, logits
     except Exception as err:
         raise ConformanceError(f"{where}: with use_cache=True it raised {type(err).__name__}: {err}.") from err
     first = _forward(case, ids[:, :-1], mask[:, :-1], use_cache=True)
+    # Another sampler, side by side.
+    _forward(case, ids[:, :-1].flip(0), mask[:, :-1].flip(0), use_cache=True)
     then = _forward(case, ids[:, -1:], mask, first.cache, use_cache=True)
     gap = float("inf") if then.logits.shape[1] != 1 else max(
         _gap(one[-1:], two) for one, two in zip(logits, then.logits, strict=True)
@@ -141,7 +177,8 @@ def _cache_goes_on(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, logits
     if not gap <= COMPANY:
         raise ConformanceError(
             f"{where}: the last token behind a cache of the others gives other logits than a pass over all "
-            f"({gap:.2g} of their size, {COMPANY:g} allowed). Hand `cache` and the mask of everything on to the model."
+            f"({gap:.2g} of their size, {COMPANY:g} allowed). Hand `cache` and the mask of everything on to the model, "
+            "and keep neither on the hook."
         )
 
 

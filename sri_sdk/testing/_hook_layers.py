@@ -24,15 +24,20 @@ def layers_are_the_blocks(case: HookCase) -> None:
     if not layers or strays:
         found = f"number {strays[0]} is no module of the model" if strays else "the list is empty"
         raise ConformanceError(f"{where}: {found}. Return the residual blocks, first to last.")
+    if any(case.hook.embedding() in layer.modules() for layer in layers):
+        raise ConformanceError(
+            f"{where}: lists the embedding, or what holds it, as a block; the first block reads what the embedding put "
+            "out. transformers' hidden_states begin with the embedding, layer numbers do not."
+        )
     shown = [f"`{names[id(layer)]}`" for layer in layers]
     _none_is_left_out(case, layers, names, where)
-    with _recording(layers, case.hook.final_norm()) as passes, torch.no_grad():
+    with _recording(layers, case.hook.embedding()) as passes, torch.no_grad():
         case.generate(case.encoded)
-    ran = [each for each in passes if len(each) > 1]
+    ran = [each for each in passes if each]
     if not ran:
         raise ConformanceError(f"{where}: none of {', '.join(shown[:4])} ran in a generation. Name what runs.")
     for index, events in enumerate(ran):
-        order = [names[id(module)] for module, _, _ in events[:-1]]
+        order = [names[id(module)] for module, _, _ in events]
         if order != [names[id(layer)] for layer in layers]:
             raise ConformanceError(
                 f"{where}: lists {', '.join(shown)}; in pass {index} they ran as "
@@ -43,23 +48,23 @@ def layers_are_the_blocks(case: HookCase) -> None:
 
 def _none_is_left_out(case: HookCase, layers: Sequence[torch.nn.Module], names: dict[int, str], where: str) -> None:
     """The blocks' own list has no others."""
-    parent = case.hook.model.get_submodule(names[id(layers[0])].rpartition(".")[0])
+    parent = case.hook.model.get_submodule(names[id(layers[-1])].rpartition(".")[0])
     mine = {id(layer) for layer in layers}
     left = [
         names[id(other)] for other in parent.children()
-        if id(other) not in mine and (isinstance(parent, torch.nn.ModuleList) or type(other) is type(layers[0]))
+        if id(other) not in mine and (isinstance(parent, torch.nn.ModuleList) or type(other) is type(layers[-1]))
     ]  # fmt: skip
     if left:
         raise ConformanceError(
             f"{where}: leaves out {', '.join(f'`{name}`' for name in left)}, which stands beside "
-            f"`{names[id(layers[0])]}` ({len(layers)} of {len(layers) + len(left)} blocks). A guard's layer numbers "
+            f"`{names[id(layers[-1])]}` ({len(layers)} of {len(layers) + len(left)} blocks). A guard's layer numbers "
             "count all of them."
         )
 
 
 def _each_reads_the_one_before(where: str, events: list[Event], names: dict[int, str], index: int) -> None:
-    # Not the final norm: some families transform the states once more before it.
-    for (one, _, out), (two, read, _) in pairwise(events[:-1]):
+    # Not what the final norm reads: some families transform the states once more before it.
+    for (one, _, out), (two, read, _) in pairwise(events):
         if out is None or read is None or (out.shape == read.shape and torch.equal(out, read)):
             continue
         raise ConformanceError(
@@ -70,19 +75,17 @@ def _each_reads_the_one_before(where: str, events: list[Event], names: dict[int,
 
 
 @contextmanager
-def _recording(layers: Sequence[torch.nn.Module], norm: torch.nn.Module) -> Iterator[list[list[Event]]]:
-    """Per pass: what ran, in order, the final norm last."""
+def _recording(layers: Sequence[torch.nn.Module], embedding: torch.nn.Module) -> Iterator[list[list[Event]]]:
+    """Per pass, each begun by the embedding: what ran, in order."""
     passes: list[list[Event]] = []
-    running: list[Event] = []
 
     def note(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-        running.append((module, _states((*args, *kwargs.values())), _states((output,))))
-        if module is norm:
-            passes.append(list(running))
-            running.clear()
+        if not passes:
+            passes.append([])
+        passes[-1].append((module, _states((*args, *kwargs.values())), _states((output,))))
 
-    modules = {id(module): module for module in (*layers, norm)}
-    handles = [module.register_forward_hook(note, with_kwargs=True) for module in modules.values()]
+    handles = [embedding.register_forward_pre_hook(lambda *_: passes.append([]))]
+    handles += [module.register_forward_hook(note, with_kwargs=True) for module in dict.fromkeys(layers)]
     try:
         yield passes
     finally:

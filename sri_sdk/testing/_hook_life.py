@@ -6,6 +6,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.watch import watch
-from sri_sdk.errors import ConformanceError
+from sri_sdk.errors import ConformanceError, SriError
 from sri_sdk.records import ForwardCall, RunView, StepPlan, Trace
 from sri_sdk.structure import unwrapped
 from sri_sdk.testing._hook_case import (
@@ -208,6 +209,17 @@ def two_runs_coexist(case: HookCase) -> None:
 
 def a_second_generation_is_noticed(case: HookCase) -> None:
     """Two generations in one watch leave no trace that looks like one."""
+    _two_in_one(case)
+    if case.hook.scheme == "autoregressive":
+        # A loop of the caller's own is no call that the watch hears: there the passes alone must say so.
+        vars(case.hook)["calls"] = ()
+        try:
+            _two_in_one(case)
+        finally:
+            vars(case.hook).pop("calls")
+
+
+def _two_in_one(case: HookCase) -> None:
     ids = [str(row) for row in range(len(case.encoded.input_ids))]
     with watch(case.hook.model, hook=case.hook, request_ids=ids) as run:
         for _ in range(2):
@@ -219,6 +231,61 @@ def a_second_generation_is_noticed(case: HookCase) -> None:
                 f"{trace.steps} steps, and no reason to doubt it. Raise an SriError at a pass that fits nothing, such "
                 "as another prompt: the run is then unmonitored, and the model goes on."
             )
+
+
+def calls_are_seen(case: HookCase) -> None:
+    """What generates in the example, if it is a method of the model, is one of `calls`."""
+    inner, ran = unwrapped(case.hook.model), list[str]()
+    names = [name for name in dir(type(inner)) if not name.startswith("_") and name.endswith(("generate", "sample"))]
+
+    def patched(name: str) -> Callable[..., Any]:
+        method = getattr(inner, name)
+
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            ran.append(name)
+            return method(*args, **kwargs)
+
+        return call
+
+    own = {name: vars(inner)[name] for name in names if name in vars(inner)}
+    for name in names:
+        vars(inner)[name] = patched(name)
+    try:
+        case.generate(case.encoded)
+    finally:
+        for name in names:
+            vars(inner).pop(name)
+        vars(inner).update(own)
+    if ran and ran[0] not in case.hook.calls:
+        raise ConformanceError(
+            f"{subject(case)}.calls: names {', '.join(case.hook.calls) or 'nothing'}, and the example generates with "
+            f"`{ran[0]}`: a watch sees neither its arguments nor the tokens that it returns. Name it."
+        )
+
+
+def half_precision_works(case: HookCase) -> None:
+    """In bfloat16, as most checkpoints are run, a watch and a driven pass do not fail where the model does not."""
+    model = case.hook.model
+    try:
+        model.to(torch.bfloat16)
+        case.generate(copy_of(case.encoded))
+    except Exception:
+        return  # The small model itself does not run in it.
+    for trace in observe(case).run.traces:
+        if not np.isfinite(trace.phi).all():
+            raise ConformanceError(f"{subject(case)}: in bfloat16, phi of request {trace.request_id} holds NaN.")
+    row = by_length(case.encoded)[-1]
+    try:
+        with torch.no_grad():
+            case.hook.forward(alone(case.encoded, row).input_ids)
+    except SriError:
+        return
+    except Exception as err:
+        raise ConformanceError(
+            f"{subject(case)}.forward(): in bfloat16 it raised {type(err).__name__}: {err}. numpy has no bfloat16: "
+            "stay in torch, or cast to float32 first."
+        ) from err
 
 
 def _traces(case: HookCase, row: int) -> Trace:

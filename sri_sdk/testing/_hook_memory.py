@@ -61,7 +61,7 @@ def _state(hook: Hook) -> dict[str, Any]:
 def _plain(value: Any, depth: int = DEPTH) -> Any:
     if value is None or isinstance(value, str | int | float | bool | bytes):
         return value
-    if isinstance(value, torch.nn.Module) or callable(value) or not depth:
+    if isinstance(value, torch.nn.Module | Hook) or callable(value) or not depth:
         return id(value)
     if isinstance(value, torch.Tensor):
         return (str(value.dtype), tuple(value.shape), repr(value.tolist()) if value.numel() < 4096 else id(value))

@@ -202,7 +202,7 @@ def capabilities_delivered(case: HookCase) -> None:
             raise ConformanceError(
                 f"{where}: `input_ids` is claimed, but embedding() does not receive token ids [B, L] at step {step}."
             )
-    _steps_expected(case, where)
+    _steps_expected(case, seen, where)
     if "draft" in claimed:
         _draft_is_readable(case, seen, where)
     for row, trace in enumerate(seen.run.traces):
@@ -213,10 +213,10 @@ def capabilities_delivered(case: HookCase) -> None:
             )
 
 
-def _steps_expected(case: HookCase, where: str) -> None:
+def _steps_expected(case: HookCase, seen: Observed, where: str) -> None:
     """`expected_steps`, for budgets of several sizes, against what the example takes."""
     hook, steps = case.hook, case.steps
-    taken = sorted(set([steps] if isinstance(steps, int) else steps or ()))
+    taken = sorted({steps} if isinstance(steps, int) else set(steps or (trace.steps for trace in seen.run.traces)))
     for budget in sorted({1, *taken, 2 * max(taken, default=8) + 1}):
         found = hook.expected_steps(budget)
         if "budget" in hook.capabilities and found != budget:

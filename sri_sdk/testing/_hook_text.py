@@ -190,7 +190,16 @@ def texts_come_back(case: HookCase) -> None:
                 f"{where}: a response that ends with token {end}, of eos_ids(), reads {found!r} instead of "
                 f"{texts[0]!r}: what stands behind an end is no part of it. Cut each row at `self.lengths(tokens)`."
             )
+        row = [*words, *words[::-1]]
+        both = hook.decode(tokenizer, like([[words[0], end, *[end] * (len(row) - 2)], row]))
+        if both != [hook.decode(tokenizer, like([each]))[0] for each in ([words[0], end], row)]:
+            raise ConformanceError(
+                f"{where}: a row of {len(row)} tokens beside one that ends after 2 reads {both[1]!r}, and otherwise "
+                "when it is alone. Each row has an end of its own."
+            )
     _no_special_is_added(case, tokenizer, texts[0], special)
+    if hook.mask_id() is not None and hook.block_length() is None:
+        _starts_begin_in_column_0(case, tokenizer, texts[0])
 
 
 def _plain(text: str) -> str:
@@ -223,5 +232,18 @@ def _no_special_is_added(case: HookCase, tokenizer: Any, text: str, special: dic
             "hold them in its middle (transformers: add_special_tokens=False)."
         )
     back = case.hook.decode(tokenizer, torch.tensor([ids]))[0]
-    if "".join(back.split()) != "".join(text.split()):
+    if back.rstrip() != text.rstrip():
         raise ConformanceError(f"{where}: {text!r} becomes tokens that decode() reads as {back!r}.")
+
+
+def _starts_begin_in_column_0(case: HookCase, tokenizer: Any, text: str) -> None:
+    hook, mask = case.hook, case.hook.mask_id()
+    ids = hook.tokens(tokenizer, text)
+    found = hook.start(tokenizer, [text, f"{text}<mask:2>{text}", None]).tolist()
+    wanted = [ids + [mask] * (len(ids) + 2), [*ids, mask, mask, *ids], [mask] * (2 * len(ids) + 2)]
+    if found != wanted:
+        row = next(row for row in range(3) if row >= len(found) or found[row] != wanted[row])
+        raise ConformanceError(
+            f"{subject(case)}.start(): row {row} of started responses is {found[row : row + 1]}, {wanted[row]} "
+            "expected: the tokens of its pieces from column 0 on, the mask for holes and behind its end."
+        )

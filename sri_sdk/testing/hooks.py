@@ -76,6 +76,12 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         canvas.shift_agrees,
     ),
     Promise(
+        "block-is-in-work",
+        "No pass shows what lies behind the block in work, by block_length(). Else samplers hide what the model sees.",
+        canvas.block_is_in_work,
+        lambda case: case.hook.scheme == "masked" and case.hook.block_length() is not None,
+    ),
+    Promise(
         "canvas-is-whole",
         "Canvas, prompt and rows agree with the tokens that the call returned, and a committed position keeps its row.",
         canvas.canvas_is_whole,
@@ -137,6 +143,16 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         "one-generation-per-watch",
         "A second generation in one watch is noticed. Else two are laid on one grid.",
         life.a_second_generation_is_noticed,
+    ),
+    Promise(
+        "calls-are-seen",
+        "The method that generates is one of `calls`. Else a watch sees neither its arguments nor what it returns.",
+        life.calls_are_seen,
+    ),
+    Promise(
+        "half-precision-works",
+        "In bfloat16 neither a watch nor a driven pass fails where the model does not.",
+        life.half_precision_works,
     ),
     Promise(
         "a-row-ends-early",

@@ -449,5 +449,5 @@ PLANTED = [
     Planted("a second generation unnoticed", NoticesNoSecondCall, "one-generation-per-watch", ("two generations",)),
     Planted("positions and shift both one off", OneOffBothWays, "canvas-is-whole", ("by the plan", "the prompt has")),
     Planted("rows hold the next token", HoldsTheNextToken, "canvas-is-whole", ("by the plan",)),
-    Planted("embedding of places", EmbedsPlaces, "steps-counted", ("0 steps",)),
+    Planted("embedding of places", EmbedsPlaces, "steps-counted", ("0 steps", "embedding() must name")),
 ]  # fmt: skip

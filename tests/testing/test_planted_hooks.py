@@ -5,6 +5,8 @@ import pytest
 from sri_sdk.testing import hook_checks, run_checks
 from tests.testing.planted_hooks import PLANTED
 
+pytestmark = pytest.mark.usefixtures("quick_models")
+
 
 @pytest.mark.parametrize("fault", PLANTED, ids=[fault.name for fault in PLANTED])
 def test_a_planted_fault_is_caught_with_its_cause_named(fault) -> None:
