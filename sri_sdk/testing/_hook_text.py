@@ -184,8 +184,9 @@ def texts_come_back(case: HookCase) -> None:
                 "tokens out (transformers: skip_special_tokens=True)."
             )
     for end in hook.eos_ids():
-        found = hook.decode(tokenizer, like([[*words, end, *words]]))[0]
-        if _plain(found) != wanted:
+        found, shown = (hook.decode(tokenizer, like([row]))[0] for row in ([*words, end, *words], [end]))
+        # A model's end may be a token that its tokenizer does not call special.
+        if _joined(found) not in (_joined(wanted), _joined(wanted + shown)):
             raise ConformanceError(
                 f"{where}: a response that ends with token {end}, of eos_ids(), reads {found!r} instead of "
                 f"{texts[0]!r}: what stands behind an end is no part of it. Cut each row at `self.lengths(tokens)`."
@@ -206,6 +207,10 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
+def _joined(text: str) -> str:
+    return "".join(text.split())
+
+
 def _special(case: HookCase, tokenizer: Any) -> dict[int, str]:
     """Token id -> what it stands for, of tokens that are no text."""
     real = case.encoded.attention_mask.bool()
@@ -222,7 +227,12 @@ def _special(case: HookCase, tokenizer: Any) -> dict[int, str]:
 
 def _no_special_is_added(case: HookCase, tokenizer: Any, text: str, special: dict[int, str]) -> None:
     where = f"{subject(case)}.tokens()"
-    ids = case.hook.tokens(tokenizer, text)
+    try:
+        ids = case.hook.tokens(tokenizer, text)
+    except (AttributeError, TypeError) as err:
+        if type(case.hook).tokens is Hook.tokens and case.hook.mask_id() is None:
+            return  # Inherited, for tokenizers of transformers; only started responses need it.
+        raise ConformanceError(f"{where}: raised {type(err).__name__}: {err}.") from err
     if not isinstance(ids, list) or not all(isinstance(token, int) for token in ids):
         raise ConformanceError(f"{where}: of a text it makes {ids!r:.80}; a list of token ids is needed.")
     added = [f"{token} ({special[token]})" for token in ids if token in special]

@@ -1,6 +1,7 @@
 """The kit on our own hooks, and what it asks of a case."""
 
 from dataclasses import replace
+from pathlib import Path
 from unittest import SkipTest
 
 import pytest
@@ -47,6 +48,11 @@ def test_a_lazy_list_builds_no_case_and_names_every_promise() -> None:
     for hook in (ToyHook, LabCausalHook, LabDiffusionHook):
         offered = {check.name for check in hook_checks(hook.example)}
         assert offered < set(lazy) and len(lazy) == len(set(lazy))
+
+
+def test_the_guide_lists_every_check() -> None:
+    guide = (Path(__file__).parents[2] / "docs/add-a-model-family.md").read_text()
+    assert [check.name for check in hook_checks(never, lazy=True) if f"`{check.name}`" not in guide] == []
 
 
 def test_a_lazy_check_that_the_case_does_not_offer_is_skipped_and_no_result() -> None:
