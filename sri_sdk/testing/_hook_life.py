@@ -66,7 +66,9 @@ def tokens_unchanged(case: HookCase, generate: Generate) -> None:
     """Bit-identical token ids [B, L] with and without a watch, and inputs of a pass that plan() leaves alone."""
     free, again = (generate(copy_of(case.encoded)) for _ in range(2))
     _equal(case, free, again, "two runs without a watch differ; a case must give the same tokens each time")
-    for index, seen in enumerate(observe(case, generate, copy_of(case.encoded)).passes):
+    # What plan() writes does not hang on how tokens are chosen: once will do.
+    passes = observe(case, encoded=copy_of(case.encoded)).passes if generate is case.generate else []
+    for index, seen in enumerate(passes):
         if seen.written:
             raise ConformanceError(
                 f"{subject(case)}.plan(): changes {', '.join(f'`{name}`' for name in seen.written)} of pass {index} in "
