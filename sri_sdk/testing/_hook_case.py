@@ -118,7 +118,7 @@ def observe(
 
 @contextmanager
 def recording(hook: Hook, edit: Edit | None = None) -> Iterator[list[Pass]]:
-    """Records every pass that the tap plans inside the block."""
+    """Records every pass that the tap plans inside the block; `edit` replaces [B, L, D] outputs of the final norm."""
     passes: list[Pass] = []
     inner, own = hook.plan, vars(hook).get("plan")
 
@@ -159,7 +159,7 @@ def recording(hook: Hook, edit: Edit | None = None) -> Iterator[list[Pass]]:
 
 
 def _tensors(call: ForwardCall) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Inputs of a pass by name, each with a copy."""
+    """Inputs of a pass by name, such as [B, L] token ids, each with a copy."""
     given = {"input_ids": call.input_ids, **call.kwargs}
     return {name: (value, value.clone()) for name, value in given.items() if isinstance(value, torch.Tensor)}
 

@@ -77,7 +77,7 @@ def _forward(case: HookCase, *args: Any, **options: Any) -> ForwardOutput:
 
 
 def _one_pass_as_it_is(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, where: str) -> None:
-    """One pass, and the numbers that the model itself put out, where its own forward is called."""
+    """One pass over [B, L] ids, and the [B, L, V] numbers that the model itself put out, where its forward is called."""
     passes: list[None] = []
     own: list[torch.Tensor] = []
 
@@ -137,7 +137,7 @@ def _gap(one: torch.Tensor, two: torch.Tensor) -> float:
 
 
 def _rows_stay(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, logits: torch.Tensor, where: str) -> None:
-    """The state of a row makes the logits of that row."""
+    """The state of a row makes the [B, L, V] logits of that row."""
     longest, row = by_length(case.encoded)[-1], ids.shape[1] - 2
 
     def turn(_module: Any, _args: Any, output: Any) -> Any:

@@ -76,7 +76,7 @@ def _each_reads_the_one_before(where: str, events: list[Event], names: dict[int,
 
 @contextmanager
 def _recording(layers: Sequence[torch.nn.Module], embedding: torch.nn.Module) -> Iterator[list[list[Event]]]:
-    """Per pass, each begun by the embedding: what ran, in order."""
+    """Per pass, each begun by the embedding: what ran, in order, with [B, L, D] states."""
     passes: list[list[Event]] = []
 
     def note(module: Any, args: Any, kwargs: Any, output: Any) -> None:
