@@ -77,7 +77,7 @@ def _forward(case: HookCase, *args: Any, **options: Any) -> ForwardOutput:
 
 
 def _one_pass_as_it_is(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, where: str) -> None:
-    """One pass over [B, L] ids, and the [B, L, V] numbers that the model itself put out, where its forward is called."""
+    """One pass over [B, L] ids, and the [B, L, V] logits that the model itself put out, where its forward is called."""
     passes: list[None] = []
     own: list[torch.Tensor] = []
 
