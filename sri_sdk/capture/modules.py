@@ -26,8 +26,11 @@ MOST_NAMED = 3
 
 def walk(model: Any) -> Iterator[tuple[str, torch.nn.Module]]:
     """Every module by its plain name, without what adapters, compilers and parametrizations put around it."""
+    again = compiled_again(model)
     for name, module in model.named_modules(remove_duplicate=False):
         kind = type(module)
+        if f"{name}.".startswith(again):
+            continue
         if kind.__module__.partition(".")[0] == "peft" or kind.__name__ in _WRAPPERS:
             continue
         if any(mark in name for mark in ("lora_", "adapter", ".parametrizations")) or name.startswith(
@@ -35,6 +38,13 @@ def walk(model: Any) -> Iterator[tuple[str, torch.nn.Module]]:
         ):
             continue
         yield plain_name(name), module
+
+
+def compiled_again(model: Any) -> tuple[str, ...]:
+    """Beginnings of names under which a model keeps compiled copies of parts that it also has as they are."""
+    modules = list(model.named_modules(remove_duplicate=False))
+    own = {id(module) for name, module in modules if "_orig_mod" not in name.split(".")}
+    return tuple(f"{n}." for n, m in modules if n.endswith("._orig_mod") and id(m) in own)
 
 
 def plain_name(name: str) -> str:

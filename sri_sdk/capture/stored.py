@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sri_sdk.capture.modules import accelerate_hooks, plain_name
+from sri_sdk.capture.modules import accelerate_hooks, compiled_again, plain_name
 from sri_sdk.errors import ModelMismatch
 
 
@@ -26,7 +26,8 @@ def stored_tensors(model: Any) -> list[tuple[str, torch.Tensor]]:
     values = _as_computed(model, dict(model.state_dict()))
     order = {name: name.replace("._orig_mod.", ".") for name in sorted(values)}
     # Models that compile parts of themselves keep them as modules of their own: the same weights again.
-    kept = [name for name, plain in order.items() if name == plain or plain not in values]
+    again = compiled_again(model)
+    kept = [n for n, plain in order.items() if n == plain or not (plain in values or n.startswith(again))]
     found: list[tuple[str, torch.Tensor]] = []
     missing = _scattered(model)
     for name in sorted(kept, key=order.__getitem__):
