@@ -169,6 +169,7 @@ def block_is_in_work(case: HookCase) -> None:
 
 def committed_is_shown(case: HookCase) -> None:
     """`committed` and `mask_id()` against the tokens in the pass."""
+    _the_mask_is_what_gets_filled_in(case)
     seen = observe(case)
     mask = _mask_of_the_model(case, seen)
     plans: dict[int, int] = {}
@@ -188,6 +189,23 @@ def committed_is_shown(case: HookCase) -> None:
                     f"request {request}, where the pass shows token {wrong[0][2]} (the mask is {mask}); "
                     f"{len(wrong)} positions are wrong. {_which_way(seen, step, request, mask)}"
                 )
+
+
+def _the_mask_is_what_gets_filled_in(case: HookCase) -> None:
+    """Unwatched: with a wrong mask a hook may find no canvas, and then its run fails without naming the cause."""
+    passes: list[torch.Tensor] = []
+    handle = case.hook.embedding().register_forward_pre_hook(lambda _, args: passes.append(args[0].clone()))
+    try:
+        case.generate(case.encoded)
+    finally:
+        handle.remove()
+    pairs = [(one, other) for one, other in pairwise(passes) if one.shape == other.shape]
+    replaced = {token for one, other in pairs for token in one[one != other].tolist()}
+    if replaced and case.hook.mask_id() not in replaced:
+        raise ConformanceError(
+            f"{subject(case)}.mask_id(): says {case.hook.mask_id()}, which nothing replaces; tokens that others "
+            f"replace: {', '.join(map(str, sorted(replaced)[:5]))}. Return the token that stands for an open position."
+        )
 
 
 def _mask_of_the_model(case: HookCase, seen: Observed) -> int:
