@@ -382,7 +382,7 @@ PLANTED = [
     Planted("prompt unset", changed(prompt_told(lambda _: None)), "canvas-is-whole", ("run.prompt is None",)),
     Planted("prompt one off", changed(prompt_told(lambda n: n + 1)), "canvas-is-whole", ("run.prompt is 15", "to 14")),
     Planted("mask id wrong", NoMask, "committed-is-shown", ("mask_id(): says 2",)),
-    Planted("mask id unset", MaskUnset, "committed-is-shown", ("mask_id(): says None", "show 1")),
+    Planted("mask id unset", MaskUnset, "committed-is-shown", ("mask_id(): says None", "replace: 1")),
     Planted("shift() against the plan", ShiftOfAnother, "shift-agrees", ("says 1", "step 0 says 0")),
     Planted("committed inverted", changed(lambda *a: replace(a[3], committed=~a[3].committed)), "committed-is-shown",
             ("looks inverted",)),
