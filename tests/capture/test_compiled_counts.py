@@ -34,6 +34,8 @@ def compile_forward(model: Any) -> None:
     model.forward = torch.compile(model.forward, backend="eager")
 
 
+# torch warns of its own autograd function where it traces the masks of transformers 4.
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 @pytest.mark.parametrize("how", [compile_in_place, compile_forward])
 def test_a_first_watch_compiles_the_model_once_more_and_nothing_to_look_at_it(how: Callable[[Any], None]) -> None:
     model, encoded = build(), prompts()
