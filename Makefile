@@ -8,9 +8,7 @@ READY := .venv/.ready
 # everything else as constraints.txt has it.
 OTHERS := 4.57.6 4.52.4
 FAMILIES := baselines block causal diffusion-gemma dream judges lab llada llada2 masked-lm samplers toy
-FAMILY_TESTS := $(FAMILIES:%=plugins/%) tests/capture tests/canvas tests/test_checkpoint.py tests/test_structure.py \
-    $(addprefix --ignore=tests/capture/test_,shift_check.py subclasses.py)
-# These two go through every family again, and ask nothing of transformers that the families' own tests do not.
+FAMILY_TESTS := $(FAMILIES:%=plugins/%) tests/capture tests/canvas tests/test_checkpoint.py tests/test_structure.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code fuzz compare-runtimes triton

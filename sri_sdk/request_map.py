@@ -37,9 +37,11 @@ class RequestMap:
         Returns:
             [...] float32, natural log-odds in [-20, 20], positive = harmless; NaN where a state is not finite.
         """
+        odds = np.full(states.shape[:-2], self.bias)
         with np.errstate(over="ignore", invalid="ignore"):
-            products = states.astype(np.float64) * self.weight
-            odds = products.sum(axis=(-2, -1)) + self.bias
+            # Layer by layer: all of them at once, as float64, would be twice the memory of the states.
+            for layer, weight in enumerate(self.weight.astype(np.float64)):
+                odds += (states[..., layer, :].astype(np.float64) * weight).sum(axis=-1)
         odds[~np.isfinite(states).all(axis=(-2, -1))] = np.nan
         clipped: NDArray[np.float32] = np.clip(odds, -LARGEST, LARGEST).astype(np.float32)
         return clipped

@@ -80,8 +80,8 @@ def watch(
         pooling: without a guard: pooling profile; None = `response` (masked) or `predicting` (autoregressive).
         layers: without a guard: what to tap, `final` or block numbers.
         grid: without a guard: lays progress on a step grid.
-        request_spans: one per row of the batch: columns (start, stop) of the request's tokens in its prompt, padding on
-            the left counted; None in a row = not located. Then `run.request` holds their mean states.
+        request_spans: without a guard: one per row of the batch, columns (start, stop) of the request's tokens in its
+            prompt, padding on the left counted; None in a row = not located. Then `run.request` holds their mean states.
 
     Yields:
         The run; its `traces`, `signals` and `verdicts` are there when the block has ended.
@@ -103,6 +103,14 @@ def watch(
         raise ConfigError(f"watch: hook {hook!r}; pass a plugin's name, or a hook on the model: hook=MyHook(model).")
     if isinstance(request_ids, str) or len(set(request_ids or ())) != len(request_ids or ()):
         raise ConfigError(f"watch: request_ids {request_ids!r}; pass a list with one id per row, each only once.")
+    if request_spans is not None and guard is not None:
+        raise ConfigError(
+            "watch: request_spans: guards read no requests yet; leave them out, or watch without a guard."
+        )
+    if request_spans is not None and request_ids is not None and len(request_spans) != len(request_ids):
+        raise ConfigError(
+            f"watch: {len(request_spans)} request_spans for {len(request_ids)} request_ids; pass one of each per row."
+        )
     if type(model).__name__ == "DataParallel":
         raise ConfigError(
             "watch: DataParallel runs copies of the model in threads of its own, which no watch reaches. Spread the "
@@ -118,7 +126,7 @@ def watch(
     settings = watch_settings(
         family, guard, policy=policy, accept=accept, system_prompt=system_prompt, emitter=sinks, pooling=pooling,
         layers=layers, grid=grid, tokenizer=tokenizer,
-        request_layers=() if guard is not None or request_spans is None else layers,
+        request_layers=() if request_spans is None else layers,
     )  # fmt: skip
     run, tap = Run(family, settings, request_ids, request_spans=request_spans), tap_of(model)
     try:

@@ -156,3 +156,19 @@ def test_a_span_that_is_none_is_refused_at_once(case_of, span):
     case = case_of("lab-diffusion")
     with pytest.raises(ConfigError, match="row 1 has"):
         watched(case, case.encoded, [(1, 2), span, None])
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"guard": "some/guard"}, "guards read no requests yet"),
+        ({"request_ids": ["a", "b"]}, "1 request_spans for 2 request_ids"),
+    ],
+)
+def test_spans_that_nothing_would_read_are_refused_before_anything_runs(case_of, given, says):
+    case = case_of("lab-diffusion")
+    with (
+        pytest.raises(ConfigError, match=says),
+        sri_sdk.watch(case.hook.model, hook=case.hook, request_spans=[(0, 1)], **given),
+    ):
+        raise AssertionError("was entered")
