@@ -81,7 +81,7 @@ def watch(
         layers: without a guard: what to tap, `final` or block numbers.
         grid: without a guard: lays progress on a step grid.
         request_spans: without a guard: one per row of the batch, columns (start, stop) of the request's tokens in its
-            prompt, padding on the left counted; None in a row = not located. Then `run.request` holds their mean states.
+            prompt, padding on the left counted; None in a row = not located. `run.request` holds their means.
 
     Yields:
         The run; its `traces`, `signals` and `verdicts` are there when the block has ended.
