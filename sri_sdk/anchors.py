@@ -2,6 +2,9 @@
 
 arXiv 2602.02600, section 3.1: the harmless anchor uses only harmless prompts that were *not* refused, the harmful
 anchor only harmful prompts that *were*. Means are streamed; no generation is kept.
+
+Beside them may stand the map that makes the request column: whatever turns hidden states into signals is private, and
+in one file.
 """
 
 from __future__ import annotations
@@ -18,11 +21,15 @@ from numpy.typing import NDArray
 from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch
 from sri_sdk.files import save_arrays, sha256
 from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.records import Label, Outcome
+from sri_sdk.records import REQUEST, Column, Label, Outcome
+from sri_sdk.request_map import RequestMap
 from sri_sdk.signal import usable
 from sri_sdk.strict_json import json_from_array, json_to_array
 
 ANCHORS_FORMAT = 1
+"""Of files without a request map, which every release can read."""
+WITH_REQUEST = 2
+"""Of files with one."""
 _WANTED: dict[Label, str] = {"harmless": "answered", "harmful": "refused"}
 
 
@@ -38,21 +45,44 @@ class Anchors:
     fingerprint: Fingerprint
     provenance: Mapping[str, Any]
     """Prompts used and seen per class, judge and version, digest of the prompt ids."""
+    request: RequestMap | None = None
+    """From states of the request to the last column; None = there is no such column."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """What its signals hold per cell, in order: one SRI signal per tapped layer, then the request."""
+        # Anchors that somebody made by hand may not say which layers they are of.
+        layers = self.fingerprint.hard.get("layers", range(self.harmless.shape[1]))
+        found = [Column(f"sri@{layer}", "sri", (layer,)) for layer in layers]
+        if self.request is not None:
+            facts = self.fingerprint.hard.get("request") or {}
+            read = facts.get("layers", range(len(self.request.weight)))
+            found.append(Column(REQUEST, "request", tuple(read)))
+        return tuple(found)
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the little-endian float32 bytes, harmless first: identifies the anchors that made a signal."""
+        """SHA-256 over the little-endian float32 bytes of the two means, harmless first; the request map has its own.
+
+        It identifies the anchors that made a signal.
+        """
         return sha256(self.harmless.astype("<f4").tobytes() + self.harmful.astype("<f4").tobytes())
 
     def save(self, target: Path) -> None:
         """Writes an .npz without pickle, whole or not at all."""
-        head = {
+        head: dict[str, Any] = {
             "format": ANCHORS_FORMAT,
             "fingerprint": self.fingerprint.to_dict(),
             "provenance": dict(self.provenance),
             "digest": self.digest,
         }
-        save_arrays(target, {"harmless": self.harmless, "harmful": self.harmful, "head": json_to_array(head)})
+        arrays: dict[str, NDArray[Any]] = {"harmless": self.harmless, "harmful": self.harmful}
+        if self.request is not None:
+            head["format"] = WITH_REQUEST
+            head["request"] = {"digest": self.request.digest, "provenance": dict(self.request.provenance)}
+            arrays["request_weight"] = self.request.weight
+            arrays["request_bias"] = np.array(self.request.bias, dtype=np.float64)
+        save_arrays(target, {**arrays, "head": json_to_array(head)})
 
     @classmethod
     def load(cls, source: Path) -> Self:
@@ -62,23 +92,40 @@ class Anchors:
             ModelMismatch: missing, damaged, or of another format.
         """
         try:
-            with np.load(source, allow_pickle=False) as arrays:
-                head = json_from_array(arrays["head"])
-                harmless, harmful = arrays["harmless"], arrays["harmful"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as err:
+            with np.load(source, allow_pickle=False) as stored:
+                head = json_from_array(stored["head"])
+                arrays = {name: stored[name] for name in stored.files if name != "head"}
+            found = head.get("format") if isinstance(head, dict) else head
+            if found in (ANCHORS_FORMAT, WITH_REQUEST):
+                anchors = cls(
+                    arrays["harmless"], arrays["harmful"], Fingerprint.from_dict(head["fingerprint"]),
+                    head["provenance"], _request(arrays, head) if found == WITH_REQUEST else None,
+                )  # fmt: skip
+                expected = head["digest"], head["request"]["digest"] if anchors.request else None
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as err:
             raise ModelMismatch(
                 f"{source}: cannot be read as anchors ({err}). Point to the anchors.npz that `sri fit` wrote."
             ) from err
-        found = head.get("format") if isinstance(head, dict) else head
-        if found != ANCHORS_FORMAT:
+        if found not in (ANCHORS_FORMAT, WITH_REQUEST):
             raise ModelMismatch(
-                f"{source}: anchors format {str(found)[:40]}, this SDK reads {ANCHORS_FORMAT}. "
+                f"{source}: anchors format {str(found)[:40]}, this SDK reads {ANCHORS_FORMAT} and {WITH_REQUEST}. "
                 "Fit again with `sri fit`."
             )
-        anchors = cls(harmless, harmful, Fingerprint.from_dict(head["fingerprint"]), head["provenance"])
-        if anchors.digest != head["digest"]:
+        if expected != (anchors.digest, anchors.request.digest if anchors.request else None):
             raise ModelMismatch(f"{source}: the arrays do not match their digest. Restore the file, or fit again.")
         return anchors
+
+
+def _request(arrays: Mapping[str, NDArray[Any]], head: Mapping[str, Any]) -> RequestMap:
+    """The map in a file: weight [C, D] float32 and bias, one float64.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    weight, bias = arrays["request_weight"], arrays["request_bias"]
+    if weight.dtype != np.float32 or weight.ndim != 2 or bias.dtype != np.float64 or bias.shape != ():
+        raise ValueError(f"request map of {weight.dtype} {list(weight.shape)} and {bias.dtype} {list(bias.shape)}")
+    return RequestMap(weight, float(bias), head["request"]["provenance"])
 
 
 class AnchorBuilder:

@@ -24,6 +24,8 @@ Status = Literal["clear", "flagged", "unmonitored", "not_sampled"]
 Rule = Literal["final", "online"]
 """When a guard decides: once the generation has ended, or at every step while it runs."""
 
+REQUEST = "request"
+"""Name of the column that says what the request itself is."""
 VERDICT_SCHEMA = 1
 PADDING = -(2**31)
 """Canvas position of a row that belongs to nothing: padding, or the unconditional half of guidance."""
@@ -257,8 +259,24 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a signal: what its numbers are of."""
+
+    name: str
+    """`sri@final`, `sri@12`, `request`; unique within a guard."""
+    kind: Literal["sri", "request"]
+    """`sri` = the SRI signal of one layer, a number per cell; `request` = one number per generation, in all cells."""
+    layers: tuple[str | int, ...]
+    """Where its states are read: `final`, or numbers of blocks. One for `sri`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Signals:
-    """SRI signals of N generations on one step grid."""
+    """SRI signals of N generations on one step grid, C columns each.
+
+    A column `request` comes last. Its logit are log-odds that the request is harmless, within -20 and 20; it is the
+    same number in all T cells, also beyond `lengths`, and NaN in all of them where it is missing.
+    """
 
     ids: tuple[str, ...]
     sigma: NDArray[np.float32]
@@ -269,6 +287,12 @@ class Signals:
     """What made them, as `Fingerprint.to_dict()`; None = unknown, scored only on explicit demand."""
     lengths: NDArray[np.int64] | None = None
     """[N]: cells filled so far; None = all T."""
+    columns: tuple[str, ...] | None = None
+    """Names of the C columns, in order; None = each is the SRI signal of a tapped layer."""
+    groups: tuple[str | None, ...] | None = None
+    """Per generation: the group of prompts it belongs to, for thresholds by group; None = no groups."""
+    missing: Mapping[str, tuple[str | None, ...]] | None = None
+    """Column -> per generation: code of why it has no number, None where it has one. In memory only."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -286,6 +310,11 @@ class Signals:
             logit=self.logit[rows],
             fingerprint=self.fingerprint,
             lengths=None if self.lengths is None else self.lengths[rows],
+            columns=self.columns,
+            groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
+            missing=None
+            if self.missing is None
+            else {name: tuple(why[i] for i in rows) for name, why in self.missing.items()},
         )
 
 

@@ -7,7 +7,8 @@ model goes along with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ class RequestMap:
     """[C, D] float32."""
     bias: float
     """Log-odds of a state of zeros."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Prompts it was fitted on, and what it is worth on those it had not seen, as JSON types; not in the digest."""
 
     def log_odds(self, states: NDArray[Any]) -> NDArray[np.float32]:
         """How harmless each request reads.

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch
 from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.request_map import RequestMap
+from sri_sdk.strict_json import json_from_array
 
 PRINT = Fingerprint({"architecture": "a"}, {})
 
@@ -69,3 +73,41 @@ def test_anchors_survive_the_disk_bit_for_bit_and_damage_is_seen(tmp_path):
     (tmp_path / "anchors.npz").write_bytes(b"not an archive")
     with pytest.raises(ModelMismatch, match="cannot be read as anchors"):
         Anchors.load(tmp_path / "anchors.npz")
+
+
+def with_request():
+    made = built(states(3, 1), states(3, 2)).build(
+        Fingerprint({"layers": ["final"], "request": {"layers": [0, "final"]}}, {}), {}
+    )
+    weight = np.random.default_rng(3).normal(size=(2, 8)).astype(np.float32)
+    return replace(made, request=RequestMap(weight, -0.3, {"prompts": 12}))
+
+
+def test_a_request_map_lies_in_the_same_file_under_a_digest_of_its_own(tmp_path):
+    anchors = with_request()
+    anchors.save(tmp_path / "anchors.npz")
+    read = Anchors.load(tmp_path / "anchors.npz")
+    assert (read.digest, read.request.digest) == (anchors.digest, anchors.request.digest)
+    assert read.request.provenance == {"prompts": 12}
+    assert [(c.name, c.kind, c.layers) for c in read.columns] == [
+        ("sri@final", "sri", ("final",)), ("request", "request", (0, "final"))
+    ]  # fmt: skip
+    assert replace(read, request=None).digest == read.digest
+
+
+def test_a_request_map_that_was_changed_in_the_file_is_refused(tmp_path):
+    anchors = with_request()
+    anchors.save(tmp_path / "anchors.npz")
+    with np.load(tmp_path / "anchors.npz") as arrays:
+        changed = {**arrays, "request_bias": np.array(4.0)}
+    np.savez(tmp_path / "anchors.npz", **changed)
+    with pytest.raises(ModelMismatch, match="do not match their digest"):
+        Anchors.load(tmp_path / "anchors.npz")
+
+
+def test_anchors_without_a_request_map_are_written_as_every_release_reads_them(tmp_path):
+    anchors = replace(with_request(), request=None)
+    anchors.save(tmp_path / "anchors.npz")
+    with np.load(tmp_path / "anchors.npz") as arrays:
+        assert json_from_array(arrays["head"])["format"] == 1
+        assert set(arrays) == {"harmless", "harmful", "head"}
