@@ -6,19 +6,21 @@ hour.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from sri_sdk import registry
 from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
+from sri_sdk.config import columns
 from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
 from sri_sdk.errors import ConfigError, SriError, did_you_mean
 from sri_sdk.options import problems
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.pooling import PROFILES
+from sri_sdk.records import REQUEST
 
 PLUGINS = {
     "model": ("hook", "hooks"),
@@ -50,11 +52,22 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     sinks = data.get("sinks")
     for number, section in enumerate(sinks if isinstance(sinks, list) else ()):
         found += check_plugin(f"sinks.{number}", "name", "sinks", section)[1]
+    detectors = {"detector": plugins.pop("detector")}
+    written = data.get("parts")
+    if isinstance(written, Mapping):
+        detectors = {}
+        for name, part in written.items():
+            detectors[name], mistakes = check_plugin(f"parts.{name}", "detector", "detectors", part)
+            found += mistakes
     found += _check_tap(sections.get("tap"), plugins["model"])
     found += _check_sampler(plugins["sampler"], plugins["model"])
     found += _check_exporter(plugins["export"])
-    found += _check_calibration(sections.get("calibrate"), sections.get("folds"))
-    found += _check_sizes(sections.get("folds"), plugins["detector"])
+    found += check_request(sections.get("request"), sections.get("folds"), plugins["model"])
+    if config is not None:
+        found += _check_columns(config, detectors)
+    shares = {"detector": 1.0} if config is None else config.shares()
+    found += _check_calibration(sections.get("calibrate"), sections.get("folds"), shares)
+    found += _check_sizes(sections.get("folds"), [each for each in detectors.values() if each is not None])
     found += check_folds(sections.get("folds"), sections.get("prompts"), plugins["prompts"])
     return config, found
 
@@ -63,8 +76,10 @@ def _valid_sections(data: Mapping[str, Any]) -> dict[str, Any]:
     """The sections that are valid on their own, so that one bad section does not hide mistakes in another."""
     valid: dict[str, Any] = {}
     for name, field in FitConfig.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, Config):
+        # `X | None` as well.
+        sections = [each for each in (field.annotation, *get_args(field.annotation)) if isinstance(each, type)]
+        section = next((each for each in sections if issubclass(each, Config)), None)
+        if section is not None and data.get(name, field.get_default()) is not None:
             with suppress(ValidationError):
                 valid[name] = section.model_validate(data.get(name, field.get_default()))
     return valid
@@ -136,34 +151,84 @@ def _check_exporter(exporter: Any) -> Iterator[str]:
         )
 
 
-def _check_calibration(calibrate: Any, folds: Any) -> Iterator[str]:
-    if calibrate is None or folds is None:
-        return
-    alpha, delta, count = calibrate.alpha, calibrate.delta, folds.calibration.harmless
-    needed = smallest_calibration(calibrate)
-    why = f"smallest possible alpha is 1 / (n + 1) = {1 / (count + 1):.4g}"
-    if delta is not None:
-        why = f"with delta {delta} it takes (1 - alpha)^n <= delta"
-    if count < needed:
+def check_request(request: Any, folds: Any, hook: Any) -> Iterator[str]:
+    """Whether the hook can read requests, and whether there are prompts to fit the map on."""
+    if request is not None and hook is not None and REQUEST not in hook.capabilities:
         yield (
-            f"calibrate.alpha: {alpha} cannot be met with n = {count} calibration prompts ({why}). "
-            f"Set folds.calibration.harmless to at least {needed}, or raise alpha."
+            f"request: {hook.__name__} cannot tell which tokens of a prompt a pass shows (it lacks the capability "
+            f"{REQUEST!r}); leave the section out, or choose another hook: {', '.join(_with_request()) or 'none'}"
+        )
+    if folds is None:
+        return
+    if request is not None and folds.request is None:
+        yield "folds.request: required with a section `request`: prompts whose harm is known, for the map"
+    if request is None and folds.request is not None:
+        yield "folds.request: nothing is fitted on it without a section `request`; add one, or leave the fold out"
+
+
+def _with_request() -> list[str]:
+    """Installed hooks with the capability."""
+    found = []
+    for info in registry.installed("hooks"):
+        with suppress(SriError):
+            if REQUEST in registry.load("hooks", info.name).capabilities:
+                found.append(info.name)
+    return found
+
+
+def _check_columns(config: FitConfig, detectors: Mapping[str, Any]) -> Iterator[str]:
+    """Whether each part has columns to read, and the guard what they are made of."""
+    names = columns.names_of(config.tap.layers, request=config.request is not None)
+    for name, part in config.named_parts().items():
+        where = "detector.columns" if config.parts is None else f"parts.{name}.columns"
+        for problem in columns.unknown(columns.patterns_of(part.columns, detectors.get(name)), names):
+            yield f"{where}: {problem}"
+    reads = columns.reads(config, detectors)
+    if config.request is not None and not any(REQUEST in found for found in reads.values()):
+        where = "detector.columns" if config.parts is None else "parts"
+        yield (
+            f"{where}: no part reads the column {REQUEST!r}, which the section `request` asks for; name it, or leave "
+            "the section out"
+        )
+    if config.folds.anchors is None and columns.needs_sri(reads):
+        yield (
+            "folds.anchors: required, but missing: columns `sri@...` are read, and they are measured against anchors"
         )
 
 
-def _check_sizes(folds: Any, detector: Any) -> Iterator[str]:
+def _check_calibration(calibrate: Any, folds: Any, shares: Mapping[str, float]) -> Iterator[str]:
+    if calibrate is None or folds is None:
+        return
+    count = folds.calibration.harmless
+    for name, share in shares.items():
+        alpha, delta = calibrate.alpha * share, calibrate.delta
+        needed = smallest_calibration(calibrate, share)
+        why = f"smallest possible alpha is 1 / (n + 1) = {1 / (count + 1):.4g}"
+        if delta is not None:
+            why = f"with delta {delta} it takes (1 - alpha)^n <= delta"
+        if count < needed:
+            whose = f"{calibrate.alpha}" if len(shares) == 1 else f"{alpha:.4g}, the share of part {name!r},"
+            yield (
+                f"calibrate.alpha: {whose} cannot be met with n = {count} calibration prompts ({why}). "
+                f"Set folds.calibration.harmless to at least {needed}, or raise alpha."
+            )
+
+
+def _check_sizes(folds: Any, detectors: Sequence[Any]) -> Iterator[str]:
     """Folds that are too small whatever the model answers: found now, and not after an hour of generating."""
     if folds is None:
         return
-    needs = [
-        ("anchors.harmless", folds.anchors.harmless, FEWEST_COUNTED, "as many must be answered to make an anchor"),
-        ("anchors.harmful", folds.anchors.harmful, FEWEST_COUNTED, "as many must be refused to make an anchor"),
-        ("reference.harmless", folds.reference.harmless, FEWEST_REFERENCE, "the online rule needs their spread"),
-    ]
+    needs = [("reference.harmless", folds.reference.harmless, FEWEST_REFERENCE, "the online rule needs their spread")]
+    if folds.anchors is not None:
+        needs = [
+            ("anchors.harmless", folds.anchors.harmless, FEWEST_COUNTED, "as many must be answered to make an anchor"),
+            ("anchors.harmful", folds.anchors.harmful, FEWEST_COUNTED, "as many must be refused to make an anchor"),
+            *needs,
+        ]
     for where, count, least, why in needs:
         if count < least:
             yield f"folds.{where}: found {count}, at least {least} prompts are needed, because {why}"
-    if detector is not None:
+    for detector in detectors:
         yield from check_train(folds.train.harmless, detector)
 
 
@@ -191,9 +256,15 @@ def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Itera
     for name, fold in folds:
         if fold is not None and fold.split not in splits:
             yield f"folds.{name}.split: unknown split {fold.split!r}; {has(prompts.dataset, splits, fold.split)}"
-    for name in folds.test.attacks if folds.test else ():
-        if name not in attacks:
-            yield f"folds.test.attacks.{name}: unknown attack; {has(prompts.dataset, attacks, name)}"
+    # An evaluation has folds of its own, without these.
+    request = getattr(folds, REQUEST, None)
+    for where, fold in (("test", folds.test), (REQUEST, request)):
+        for name in getattr(fold, "attacks", ()):
+            if name not in attacks:
+                yield f"folds.{where}.attacks.{name}: unknown attack; {has(prompts.dataset, attacks, name)}"
+    for name in request.unusual if request is not None else ():
+        if name not in splits:
+            yield f"folds.request.unusual.{name}: unknown split; {has(prompts.dataset, splits, name)}"
 
 
 def has(dataset: str, known: list[str], wanted: str) -> str:

@@ -28,6 +28,7 @@ from sri_sdk.config.fit import (
     each_once,
     smallest_calibration,
 )
+from sri_sdk.config.fit import DetectorSection as FittedSection
 from sri_sdk.errors import did_you_mean
 from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
@@ -247,12 +248,13 @@ class EvaluationConfig(Config):
         base = self.models[entry.like] if entry.like else entry
         parts = {part: getattr(entry, part) or getattr(base, part) for part in ("model", "sampler", "tap")}
         # Ours, see `sri_sdk.metrics.results.our_guard`: only detectors read hidden states.
-        guard = next((g.detector for g in self.guards.values() if g.detector), PluginSection(name="autoencoder"))
+        ours = next((g.detector for g in self.guards.values() if g.detector), PluginSection(name="autoencoder"))
         folds = FoldsSection(
             **{part: getattr(self.folds, part) for part in ("anchors", "train", "reference", "calibration")}
         )
         return FitConfig(
-            version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge, detector=guard,
+            version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge,
+            detector=FittedSection(name=ours.name, options=ours.options),
             calibrate=self.calibrate, limits=self.limits, policy=Policy.observe(),
             out=Path(self.out) / "models" / name, seed=self.seed, batch_size=self.batch_size,
         )  # fmt: skip

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sri_sdk.errors import did_you_mean
 from sri_sdk.fingerprint import SOFT
@@ -21,6 +21,10 @@ from sri_sdk.pooling import MEANING, Pooling
 CONFIG_VERSION = 1
 FEWEST_COUNTED = 4
 """Generations behind an anchor, at least. The mean of fewer says more about those prompts than about refusal."""
+FEWEST_LABELLED = 5
+"""Prompts of a class behind a map of the request, at least: each of its five held-out folds needs one."""
+ONLY_PART = "detector"
+"""Name of the part where there is one."""
 
 
 def _layer(found: Any) -> Any:
@@ -103,6 +107,27 @@ class TapSection(Config):
     )
 
 
+class RequestSection(Config):
+    """The request as one more column of the signal: what the model's states say of it when the prompt is read."""
+
+    layers: Literal["all"] | tuple[Layer, ...] = Field(
+        default="all",
+        validate_default=True,
+        description="Where states of the request are read: all = after every block and after the last norm; or a "
+        "list, as in tap.layers.",
+    )
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _one_form(cls, found: Any) -> Any:
+        # One check for both forms: a union of types would report one mistake as two.
+        if found == "all":
+            return found
+        if not isinstance(found, list | tuple) or not found:
+            raise ValueError(f"found {found!r}, allowed: all, or a list of final and numbers of blocks counted from 0")
+        return each_once(tuple(_layer(each) for each in found))
+
+
 class PromptsSection(Config):
     """Where the prompts come from."""
 
@@ -136,14 +161,40 @@ class HeldOutFold(Config):
     )
 
 
+class RequestFold(Config):
+    """Prompts for the map of the request. Their labels count, whatever the model answers; no judge is asked.
+
+    Harmless prompts in the same wrappers and of unusual kinds matter as much as harmful ones: without them the map
+    learns wrappers, and what is unusual.
+    """
+
+    split: Split
+    harmless: Annotated[int, Field(ge=FEWEST_LABELLED, description="Number of plain harmless prompts.")]
+    harmful: Annotated[int, Field(ge=FEWEST_LABELLED, description="Number of plain harmful prompts.")]
+    attacks: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={},
+        description="Attack transform of the dataset -> number of harmful prompts it is applied to, and of harmless "
+        "ones where the dataset has such.",
+    )
+    unusual: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="Another split of the dataset -> number of its harmless prompts: what looks unusual."
+    )
+
+
 class FoldsSection(Config):
     """Which prompts are used for what. Folds of one split are consecutive, in this order, and never overlap."""
 
-    anchors: AnchorFold = Field(description="Prompts whose mean states are the anchors.")
+    anchors: AnchorFold | None = Field(
+        default=None,
+        description="Prompts whose mean states are the anchors; null = none, where only the request is read.",
+    )
     train: HarmlessFold = Field(description="Harmless prompts the detector learns from.")
     reference: HarmlessFold = Field(description="Harmless prompts that standardise the online rule.")
     calibration: HarmlessFold = Field(description="Harmless prompts that set the thresholds; n in the bundle.")
     test: HeldOutFold | None = Field(default=None, description="Prompts for the rates in the bundle; null = no rates.")
+    request: RequestFold | None = Field(
+        default=None, description="Prompts for the map of the request; needed with a section `request`."
+    )
 
 
 class CalibrateSection(Config):
@@ -164,12 +215,13 @@ class CalibrateSection(Config):
     )
 
 
-def smallest_calibration(calibrate: CalibrateSection) -> int:
-    """Fewest calibration prompts with which alpha, and delta if there is one, can be met."""
-    needed = math.ceil(1 / calibrate.alpha - 1e-9) - 1
+def smallest_calibration(calibrate: CalibrateSection, share: float = 1.0) -> int:
+    """Fewest calibration prompts with which a share of alpha, and delta if there is one, can be met."""
+    alpha = calibrate.alpha * share
+    needed = math.ceil(1 / alpha - 1e-9) - 1
     if calibrate.delta is not None:
         # Even the largest calibration score is exceeded more often than alpha with probability (1 - alpha)^n.
-        needed = max(needed, math.ceil(math.log(calibrate.delta) / math.log1p(-calibrate.alpha) - 1e-9))
+        needed = max(needed, math.ceil(math.log(calibrate.delta) / math.log1p(-alpha) - 1e-9))
     return needed
 
 
@@ -200,6 +252,43 @@ class TrustSection(Config):
     )
 
 
+Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...] | None,
+    Field(
+        min_length=1,
+        description="Columns it reads, by name or pattern: `sri@*`, `sri@final`, `sri@12`, `request`. null = what the "
+        "detector reads by default.",
+    ),
+]
+
+
+class DetectorSection(PluginSection):
+    """The detector of a guard with one part."""
+
+    columns: Patterns = None
+
+
+class PartSection(Config):
+    """One part of a guard: a detector with a threshold of its own. The guard alarms if any part does."""
+
+    detector: str = Field(description="Plugin of kind detectors.")
+    options: Options = Field(default_factory=dict)
+    columns: Patterns = None
+    share: float | None = Field(
+        default=None, gt=0, le=1, description="Share of alpha; null = what the others leave, in equal shares."
+    )
+    reason: str | None = Field(
+        default=None,
+        pattern="^[a-z][a-z0-9_]{0,63}$",
+        description="Reason code of its alarms; null = `request_harmful` if it reads the request alone, else "
+        "`score_above_threshold`.",
+    )
+
+
+PartName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
+Parts = Annotated[dict[PartName, PartSection], Field(min_length=1, max_length=16)]
+
+
 class FitConfig(Config):
     """One deployment, from model to bundle."""
 
@@ -207,10 +296,18 @@ class FitConfig(Config):
     model: ModelSection = Field(description="The model, and how it is prompted.")
     sampler: PluginSection = Field(description="Plugin of kind samplers: how responses are generated.")
     tap: TapSection = Field(description="Which hidden states become the signal.")
+    request: RequestSection | None = Field(
+        default=None, description="The request as one more column; null = the guard reads the signal alone."
+    )
     prompts: PromptsSection = Field(description="Where the prompts come from.")
     folds: FoldsSection = Field(description="Which prompts are used for what.")
     judge: PluginSection = Field(description="Plugin of kind judges: how responses are classified.")
-    detector: PluginSection = Field(description="Plugin of kind detectors: from signals to one score.")
+    detector: DetectorSection | None = Field(
+        default=None, description="Plugin of kind detectors: from signals to one score."
+    )
+    parts: Parts | None = Field(
+        default=None, description="Instead of detector: name -> part, where several scores are watched at once."
+    )
     calibrate: CalibrateSection = Field(
         default=CalibrateSection(), description="How often harmless generations may be flagged."
     )
@@ -237,3 +334,31 @@ class FitConfig(Config):
     batch_size: int = Field(
         default=64, ge=1, description="Prompts generated at once; affects memory and speed, not results."
     )
+
+    @model_validator(mode="after")
+    def _one_or_parts(self) -> Self:
+        if (self.detector is None) == (self.parts is None):
+            raise ValueError("names both detector and parts, or neither; give exactly one")
+        given = [part.share for part in self.named_parts().values() if part.share is not None]
+        whole = len(given) == len(self.named_parts())
+        if sum(given) > 1 + 1e-9 or (not whole and sum(given) > 1 - 1e-9) or (whole and sum(given) < 1 - 1e-9):
+            raise ValueError(
+                f"parts: the shares sum to {sum(given):.6g}; they must sum to 1, with something left for parts that "
+                "name none"
+            )
+        return self
+
+    def named_parts(self) -> dict[str, PartSection]:
+        """The parts of the guard by name; a single detector is the part `detector`."""
+        if self.parts is not None:
+            return dict(self.parts)
+        assert self.detector is not None
+        only = self.detector
+        return {ONLY_PART: PartSection(detector=only.name, options=only.options, columns=only.columns, share=1.0)}
+
+    def shares(self) -> dict[str, float]:
+        """Part -> its share of alpha; they sum to 1."""
+        parts = self.named_parts()
+        open_ones = [name for name, part in parts.items() if part.share is None]
+        left = 1 - sum(part.share for part in parts.values() if part.share is not None)
+        return {name: left / len(open_ones) if part.share is None else part.share for name, part in parts.items()}

@@ -137,6 +137,7 @@ class ModelEvaluation:
             guard_result(guard, found, run, sets, overhead, budget) for guard in guards
         ]  # fmt: skip
         section = deployment.config.detector
+        assert section is not None  # An evaluation names one detector per guard.
         labelled = config.unseen_attacks
         grid = deployment.settings.grid
         assert grid is not None

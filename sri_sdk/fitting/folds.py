@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sri_sdk.config.fit import FoldsSection
+from sri_sdk.config.fit import FoldsSection, RequestFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import sha256
+from sri_sdk.fitting.tally import log
 from sri_sdk.records import Label, Prompt
 from sri_sdk.text import normal
 
@@ -24,10 +25,13 @@ class Folds:
     calibration: tuple[Prompt, ...]
     test: tuple[Prompt, ...]
     """Empty if the config has none."""
+    request: tuple[Prompt, ...] = ()
+    """For the map of the request; empty if the config has none."""
 
     def named(self) -> Mapping[str, tuple[Prompt, ...]]:
-        """Fold name -> prompts."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Fold name -> prompts; `request` only where there is one."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return found if self.request else {name: prompts for name, prompts in found.items() if name != "request"}
 
 
 def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
@@ -44,9 +48,11 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
             continue
         counts: list[tuple[Label, str | None, int]] = [("harmless", None, fold.harmless)]
         counts.append(("harmful", None, getattr(fold, "harmful", 0)))
-        counts += [("harmful", attack, count) for attack, count in getattr(fold, "attacks", {}).items()]
-        for label, attack, count in counts:
-            key = (fold.split, label, attack)
+        if name == "test":
+            counts += [("harmful", attack, count) for attack, count in fold.attacks.items()]
+        taken: list[tuple[Slice, int]] = [((fold.split, label, attack), count) for label, attack, count in counts]
+        taken += [((split, "harmless", None), count) for split, count in getattr(fold, "unusual", {}).items()]
+        for key, count in taken:
             slices[name].append((*key, wanted[key], wanted[key] + count))
             wanted[key] += count
     drawn = draw(dataset, wanted)
@@ -54,9 +60,49 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
         name: tuple(p for split, label, attack, a, b in parts if b > a for p in drawn[split, label, attack][a:b])
         for name, parts in slices.items()
     }
+    if section.request is not None:
+        others = [p for name, prompts in made.items() if name != "request" for p in prompts]
+        made["request"] += tuple(_wrapped(dataset, section.request, others))
     folds = Folds(**made)
     refuse_overlap(folds.named())
     return folds
+
+
+def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:
+    """The attacked prompts of a request fold: the first that are made of no request of another fold.
+
+    Raises:
+        ConfigError: an attack has too few.
+    """
+    bases = {p.base or p.id for p in others} | {p.id for p in others}
+    problems: list[str] = []
+    for attack, count in fold.attacks.items():
+        labels: list[Label] = ["harmful"]
+        try:
+            dataset.prompts(fold.split, "harmless", 1, attack=attack)
+            labels.append("harmless")
+        except ConfigError:
+            log.info(
+                "request: dataset has no harmless prompts under attack %r, so the map learns of harmful ones", attack
+            )
+        for label in labels:
+            asked, free = count, list[Prompt]()
+            try:
+                while len(free) < count:
+                    found = dataset.prompts(fold.split, label, asked, attack=attack)
+                    free = [p for p in found if (p.base or p.id) not in bases]
+                    if len(found) < asked:
+                        raise ConfigError(f"split {fold.split!r} has {len(found)} {label} prompts under it")
+                    asked += count - len(free)
+            except ConfigError as err:
+                problems.append(
+                    f"folds.request.attacks.{attack}: {count} {label} prompts are wanted that are made of no request "
+                    f"of another fold, and {len(free)} are there: {err} Lower the count, or take another split."
+                )
+                continue
+            yield from free[:count]
+    if problems:
+        raise ConfigError(problems[0], problems)
 
 
 Slice = tuple[str, Label, str | None]

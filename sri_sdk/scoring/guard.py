@@ -69,4 +69,13 @@ class Guard:
                 f"{folder / ANCHORS}: anchors {anchors.digest[:12]}, the bundle was calibrated with {expected[:12]}. "
                 "Thresholds do not carry over; restore the pair, or fit again with `sri fit`."
             )
+        # A manifest of format 1 has no such entry: its guards read no requests.
+        entry = getattr(scorer.manifest.anchors, "request", None)
+        wanted, found = None if entry is None else entry.sha256, None if not anchors.request else anchors.request.digest
+        if wanted != found:
+            raise ModelMismatch(
+                f"{folder / ANCHORS}: request map {(found or 'none')[:12]}, the bundle was calibrated with "
+                f"{(wanted or 'none')[:12]}. Thresholds do not carry over; restore the pair, or fit again with "
+                "`sri fit`."
+            )
         return cls(anchors, scorer)
