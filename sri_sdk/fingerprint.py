@@ -15,9 +15,10 @@ from sri_sdk.files import digest
 
 HARD = (
     "architecture", "hidden_size", "layers", "pooling", "grid", "sampler", "config_digest", "weights_digest",
-    "modules_digest",
+    "modules_digest", "request",
 )  # fmt: skip
-"""`sampler` holds the name and the options, hence the whole generation profile. Guards of older releases have no
+"""`request` is there only for guards that read requests: layers, and digests of chat template and system prompt.
+`sampler` holds the name and the options, hence the whole generation profile. Guards of older releases have no
 `modules_digest`, and then nothing is compared with it."""
 SOFT = ("dtype", "adapter", "torch", "transformers", "system_prompt")
 

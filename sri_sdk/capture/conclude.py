@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from sri_sdk.anchors import Anchors
 from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.records import Signals, Trace, Verdict
+from sri_sdk.records import RequestStates, Signals, Trace, Verdict
 
 SILENT = "tap_silent"
 """The tap did not fire at all, or not in a pass that was a step."""
@@ -96,20 +98,39 @@ def unseen_trace(request_id: str, failures: Sequence[str]) -> Trace:
 
 
 def conclude_signals(
-    settings: WatchSettings, ids: tuple[str, ...], stream: SignalStream | None, stated: Sequence[str] = ()
-) -> Signals | None:
-    """The signals of all requests, with what made them, `stated` and not checked parts named; None without anchors."""
+    settings: WatchSettings, ids: tuple[str, ...], stream: SignalStream | None, stated: Sequence[str] = (), *,
+    request: RequestStates | None = None, request_failed: bool = False,
+) -> Signals | None:  # fmt: skip
+    """The signals of all requests, with what made them; None without anchors.
+
+    Args:
+        settings: with the anchors.
+        ids: of the requests.
+        stream: the signals.
+        stated: what was stated and not checked; the signals name it.
+        request: what was read of the requests; None = nothing.
+        request_failed: whether reading them raised.
+    """
     if stream is None:
         return None
     printed = None
     if settings.fingerprint is not None and settings.anchors is not None:
-        made_by = {"anchors": settings.anchors.digest, "tau": settings.tau, "eps": settings.eps}
+        made_by = made_with(settings.anchors, settings.tau, settings.eps)
         printed = {
             **_true_to(settings.fingerprint, settings.foreign_code),
             **made_by,
             **({"stated": list(stated)} if stated else {}),
         }
-    return Signals(ids, stream.sigma, stream.logit, printed, stream.lengths)
+    signals, anchors = Signals(ids, stream.sigma, stream.logit, printed, stream.lengths), settings.anchors
+    if anchors is None or anchors.request is None:
+        return signals
+    return RequestColumn.of(anchors, request, len(ids), failed=request_failed).beside(signals, anchors)
+
+
+def made_with(anchors: Anchors, tau: float, eps: float) -> dict[str, Any]:
+    """What signals name beside the fingerprint of the model: their anchors, map and constants."""
+    request = {} if anchors.request is None else {"request_map": anchors.request.digest}
+    return {"anchors": anchors.digest, "tau": tau, "eps": eps, **request}
 
 
 def _true_to(fingerprint: Fingerprint, foreign: str) -> dict[str, Any]:

@@ -64,9 +64,20 @@ def system_prompt_fact(system_prompt: str | None) -> str:
     return digest(system_prompt)[:12] if system_prompt else "none"
 
 
+def template_fact(tokenizer: Any) -> str | None:
+    """SHA-256 of the chat template; None = the tokenizer shows none. Where a request stands depends on it."""
+    template = getattr(tokenizer, "chat_template", None)
+    return None if template is None else digest(template)
+
+
+def request_prompt_fact(system_prompt: str | None) -> str | None:
+    """SHA-256 of the system prompt; None = there is none. The model reads the request behind it."""
+    return digest(system_prompt) if system_prompt else None
+
+
 def fingerprint(
     hook: Hook, *, pooling: str, layers: tuple[str | int, ...], grid: StepGrid, sampler: Mapping[str, Any],
-    system_prompt: str | None = None,
+    system_prompt: str | None = None, request: tuple[str | int, ...] = (), tokenizer: Any = None,
 ) -> Fingerprint:  # fmt: skip
     """Everything that makes anchors comparable.
 
@@ -77,6 +88,8 @@ def fingerprint(
         grid: the step grid.
         sampler: name and options of the sampler: the generation profile.
         system_prompt: the system prompt; only a digest is kept.
+        request: where states of requests are read; empty = nowhere.
+        tokenizer: whose template requests are written in; only for `request`.
     """
     hard = {
         **model_facts(hook),
@@ -85,6 +98,12 @@ def fingerprint(
         "grid": grid.to_dict(),
         "sampler": dict(sampler),
     }
+    if request:
+        hard["request"] = {
+            "layers": list(request),
+            "template": template_fact(tokenizer),
+            "system_prompt": request_prompt_fact(system_prompt),
+        }
     return Fingerprint(hard, model_circumstances(hook, system_prompt))
 
 

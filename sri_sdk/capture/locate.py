@@ -15,7 +15,7 @@ from sri_sdk.capture.encoded import PROBES
 from sri_sdk.capture.request import Span
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
-from sri_sdk.records import Encoded
+from sri_sdk.records import Encoded, StepPlan
 
 
 def locate(hook: Hook, tokenizer: Any, encoded: Encoded, system_prompt: str | None) -> list[Span | None]:
@@ -32,6 +32,67 @@ def locate(hook: Hook, tokenizer: Any, encoded: Encoded, system_prompt: str | No
     """
     others = _unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
     return [_between(row, others) for row in _unpadded(encoded)]
+
+
+def locate_rows(
+    hook: Hook, tokenizer: Any, rows: Sequence[Sequence[int]], system_prompt: str | None
+) -> list[Span | None]:
+    """The requests in prompts of which only the tokens are known, one user turn each.
+
+    Args:
+        hook: the model family.
+        tokenizer: of the model.
+        rows: token ids of each prompt, without padding.
+        system_prompt: stands before every prompt; None = none does.
+
+    Returns:
+        Per prompt, (start, stop) counted from its first token; None = the prompt does not begin and end as the template
+        writes it around other requests, as one that was read in parts, or under another system prompt.
+    """
+    others = _unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
+    head, tail = _shared(*others), _shared(*(row[::-1] for row in others))
+    found = []
+    for row in rows:
+        framed = list(row[:head]) == others[0][:head] and (not tail or list(row[-tail:]) == others[0][-tail:])
+        found.append(_between(row, others) if framed and len(row) > head + tail else None)
+    return found
+
+
+def shown_requests(
+    hook: Hook, tokenizer: Any, input_ids: torch.Tensor, plan: StepPlan | None, columns: torch.Tensor,
+    system_prompt: str | None,
+) -> list[Span | None]:  # fmt: skip
+    """The requests in the first pass that shows prompts.
+
+    Args:
+        hook: the model family.
+        tokenizer: of the model.
+        input_ids: [B, L] int64 tensor, of the pass.
+        plan: what the hook said of it; None = it is not a step.
+        columns: [R, L] int64 tensor, as `Hook.prompt_columns` gives them.
+        system_prompt: stands before every prompt; None = none does.
+
+    Returns:
+        Per request, (start, stop) as columns of the prompt; None = not located.
+    """
+    pad, mask = getattr(tokenizer, "pad_token_id", None), hook.mask_id()
+    chosen = None if plan is None else plan.rows
+    ids = (input_ids if chosen is None else input_ids[chosen.to(input_ids.device)]).tolist()
+    own = torch.full_like(columns, -1) if plan is None else plan.positions if chosen is None else plan.positions[chosen]
+    spans: list[Span | None] = []
+    for row, places, positions in zip(ids, columns.tolist(), own.tolist(), strict=True):
+        at = [i for i, (place, position) in enumerate(zip(places, positions, strict=True)) if place >= 0 > position]
+        while at and mask is not None and row[at[-1]] == mask:
+            at.pop()
+        # Padding may go on as a token of the prompt, where a template begins with the same one.
+        first = next((k for k, i in enumerate(at) if row[i] != pad), len(at))
+        tries = [at[k:] for k in dict.fromkeys((first, max(first - 1, 0)))]
+        found = locate_rows(hook, tokenizer, [[row[i] for i in each] for each in tries], system_prompt)
+        span = next(
+            ((places[each[s[0]]], places[each[s[1] - 1]] + 1) for each, s in zip(tries, found, strict=True) if s), None
+        )
+        spans.append(span)
+    return spans
 
 
 def request_spans(

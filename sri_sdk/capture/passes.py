@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT, SILENT, TWICE
 from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.faults import Faults
+from sri_sdk.capture.locate import shown_requests
 from sri_sdk.capture.pool import Pooled, Pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder
@@ -37,6 +39,7 @@ class Passes:
         request_ids: one per request; None until the first step if the caller gave none.
         recorder: the steps so far; None before the first.
         requests: reads the requests' own tokens; None = nobody said where they are.
+        request_fault: what reading them raised, in words; None = nothing.
         stated: fields of the fingerprint that the caller stated and nothing has checked yet.
         shift: compares the plan's shift with the tokens that are filled in.
     """
@@ -44,6 +47,7 @@ class Passes:
     def __init__(
         self, hook: Hook, settings: WatchSettings, view: RunView, *, pooler: Pooler, coverage: CoverageTracker,
         rows: RowReasons, faults: Faults, request_ids: Sequence[str] | None, stated: tuple[str, ...],
+        locates: bool = False,
     ) -> None:  # fmt: skip
         self._hook, self._settings, self._view = hook, settings, view
         self._pooler, self._coverage, self._rows, self._faults = pooler, coverage, rows, faults
@@ -56,6 +60,9 @@ class Passes:
         self.request_ids = None if request_ids is None else tuple(request_ids)
         self.recorder: Recorder | None = None
         self.requests: RequestReader | None = None
+        self.request_fault: str | None = None
+        # A driver says where requests are.
+        self._locates = locates and settings.tokenizer is not None and bool(settings.request_layers)
         self.stated = stated
         self.shift = ShiftCheck(hook)
 
@@ -130,24 +137,45 @@ class Passes:
             return
         with self._faults.isolated():
             plan, self._plan, self._pooled = self._plan, None, True
-            self._pooler.add([self._states[name].detach() for name in self._settings.layers], plan)
+            # A guard that reads requests alone has no layers; the pooler still counts, and the recorder keeps nothing.
+            layers = self._settings.layers or ("final",)
+            self._pooler.add([self._states[name].detach() for name in layers], plan)
             self.shift.ran(self._states["final"])
             self._coverage.seen.append(plan.active)
 
     def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
         """A pass has begun that may show a part of the prompt; asks which, as long as some of it was not seen."""
-        if self.requests is None or not self.requests.waits:
+        if self.request_fault is not None or not (self._locates or (self.requests is not None and self.requests.waits)):
             return
-        with self._faults.isolated():
+        with self._costs_the_request():
             columns = self._hook.prompt_columns(call, plan, self._view)
-            self.requests.begin(columns, None if plan is None else plan.rows)
+            if self._locates and columns is not None:
+                settings, self._locates = self._settings, False
+                self.locate_requests(
+                    shown_requests(
+                        self._hook, settings.tokenizer, call.input_ids, plan, columns, settings.system_prompt
+                    )
+                )
+            if self.requests is not None:
+                self.requests.begin(columns, None if plan is None else plan.rows)
 
     def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
         """A tapped module gave states [B, L, D] in a pass that may show a part of the prompt."""
-        if self.requests is None:
+        if self.requests is None or self.request_fault is not None:
             return
-        with self._faults.isolated():
+        with self._costs_the_request():
             self.requests.state(layer, states)
+
+    @contextmanager
+    def _costs_the_request(self) -> Iterator[None]:
+        """What the block raises costs the request's column and nothing else."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as err:  # A plugin may even call `sys.exit`.
+            self.request_fault = f"{type(err).__name__}: {err}"
+            log.warning("%s: the request is not read: %s", type(self._hook).__name__, self.request_fault)
 
     def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
         """Closes the step that is open, now that the canvas after its update is known.
@@ -168,6 +196,7 @@ class Passes:
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
+        self._locates = False
         self.requests = RequestReader(self._settings.request_layers, spans)
 
     def drop(self) -> None:

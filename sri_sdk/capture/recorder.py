@@ -84,6 +84,7 @@ class Recorder:
         return np.maximum(committed, self._before[-1]) if self._before else committed
 
     def _add(self, phi: torch.Tensor, active: NDArray[np.bool_], before: NDArray[np.int64]) -> None:
+        phi = phi if self._settings.layers else phi[:, :0]
         self.steps = self.steps + active
         self._active.append(active)
         self._before.append(before)

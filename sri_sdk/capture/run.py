@@ -27,6 +27,7 @@ from sri_sdk.capture.faults import Faults
 from sri_sdk.capture.passes import Passes
 from sri_sdk.capture.pool import make_pooler
 from sri_sdk.capture.request import Span
+from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons
 from sri_sdk.capture.settings import Layers, WatchSettings
 from sri_sdk.capture.stream import SignalStream
@@ -76,7 +77,7 @@ class Run:
             hook, settings, self._view, pooler=self._pooler, coverage=self._coverage, rows=self._rows,
             faults=self._faults, request_ids=request_ids,
             # A driver encodes the prompts itself, and looks.
-            stated=() if driven else settings.stated,
+            stated=() if driven else settings.stated, locates=not driven,
         )  # fmt: skip
         self.calls = WatchedCalls(hook, self._view, self._coverage, self._faults, self.returned)
         self._finished = False
@@ -104,7 +105,7 @@ class Run:
     @property
     def failure(self) -> str | None:
         """What went wrong first, as what the hook raised, in words; None = nothing that the reasons do not say."""
-        return self._faults.failure or self._rows.why
+        return self._faults.failure or self._rows.why or self._passes.request_fault
 
     @property
     def stated(self) -> tuple[str, ...]:
@@ -117,12 +118,31 @@ class Run:
     @property
     def layers(self) -> Layers:
         """What the tap must read."""
-        return tuple(dict.fromkeys((*self._settings.layers, *self._settings.request_layers)))
+        # The last norm ends every pass, whatever is read.
+        return tuple(dict.fromkeys((*self._settings.layers, *self._settings.request_layers))) or ("final",)
 
     @property
     def reads_requests(self) -> bool:
         """Whether the states of the requests' own tokens are wanted."""
         return bool(self._settings.request_layers)
+
+    @property
+    def request_read(self) -> bool:
+        """Whether nothing more will be read of the requests: their column, where there is one, is known."""
+        requests = self._passes.requests
+        return self._passes.request_fault is not None or (requests is not None and not requests.waits)
+
+    def request_so_far(self) -> RequestColumn | None:
+        """The column of the requests as far as their prompts were read; None = the guard has none.
+
+        Waits for the device.
+        """
+        anchors, requests = self._settings.anchors, self._passes.requests
+        if anchors is None or anchors.request is None or self.request_ids is None:
+            return None
+        states = None if requests is None else requests.result()
+        failed = self._passes.request_fault is not None
+        return RequestColumn.of(anchors, states, len(self.request_ids), failed=failed)
 
     @property
     def finished(self) -> bool:
@@ -301,8 +321,12 @@ class Run:
                 for row, i in enumerate(ids)
             )
             requests = self._passes.requests
-            self.request = None if requests is None else requests.result()
-            self.signals = conclude_signals(self._settings, ids, self._passes.recorder.stream, self.stated)
+            if requests is not None and self._passes.request_fault is None:
+                self.request = requests.result()
+            self.signals = conclude_signals(
+                self._settings, ids, self._passes.recorder.stream, self.stated,
+                request=self.request, request_failed=self._passes.request_fault is not None,
+            )  # fmt: skip
         # Whoever keeps the run keeps its results, not the model's last states.
         self._passes.forget()
         self._coverage.forget()

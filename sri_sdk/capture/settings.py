@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.capture.identity import MODEL_FACTS, model_circumstances, model_facts, without_foreign_code
+from sri_sdk.capture.identity import (
+    MODEL_FACTS,
+    model_circumstances,
+    model_facts,
+    request_prompt_fact,
+    template_fact,
+    without_foreign_code,
+)
 from sri_sdk.capture.modules import foreign_code
 from sri_sdk.emitter import Emitter
 from sri_sdk.errors import ConfigError
@@ -118,7 +125,7 @@ def watch_settings(
             pooling or USUAL[hook.scheme], layers, grid, keep_states=True, emitter=emitter, stated=("system_prompt",),
             system_prompt=system_prompt, tokenizer=tokenizer, request_layers=request_layers,
         )  # fmt: skip
-    if pooling is not None or grid is not None or layers != ("final",):
+    if pooling is not None or grid is not None or layers != ("final",) or request_layers:
         raise ConfigError("watch: pooling, layers and grid come with the guard; leave out those, or the guard.")
     from sri_sdk.scoring.guard import Guard
 
@@ -134,6 +141,14 @@ def watch_settings(
         )
     profile = {} if sampler is None else {"sampler": dict(sampler)}
     found = Fingerprint({**expected.hard, **shown, **profile}, soft)
+    request = expected.hard.get("request")
+    if request is not None:
+        seen = (
+            _request_as_seen(request, tokenizer, system_prompt)
+            if fingerprint is None
+            else fingerprint.hard.get("request")
+        )
+        found = replace(found, hard={**found.hard, "request": seen})
     foreign = foreign_code(hook.model)
     uncovered = bool(foreign) and soft["adapter"] != expected.soft.get("adapter") and "adapter" not in accept
     if uncovered:
@@ -145,11 +160,17 @@ def watch_settings(
             f"{type(hook).__name__} cannot tell which positions are committed, and this guard's step grid counts them. "
             "Fit a guard with `tap.mapping: step`."
         )
+    if request is not None and "request" not in hook.capabilities:
+        raise ConfigError(
+            f"{type(hook).__name__} cannot tell which tokens of a prompt a pass shows (capability 'request'), and this "
+            "guard reads requests. Choose another hook, or fit a guard without a section `request`."
+        )
     manifest, fitted_on = loaded.manifest, expected.hard["sampler"]
     its_grid = StepGrid(**expected.hard["grid"])
     return WatchSettings(
         pooling=expected.hard["pooling"],
         layers=tuple(expected.hard["layers"]),
+        request_layers=() if request is None else tuple(request["layers"]),
         grid=its_grid,
         budget=fitted_on.get("budget", its_grid.budget if its_grid.mapping == "step" else None),
         # A block-causal family fills its last block beyond the response, so its own loop may take more steps than ours.
@@ -164,8 +185,20 @@ def watch_settings(
         live=live,
         tau=manifest.tau,
         eps=manifest.eps,
-        stated=("system_prompt",) if sampler is not None else ("sampler", "system_prompt"),
+        stated=_stated(request is not None and tokenizer is None and fingerprint is None, driven=sampler is not None),
         system_prompt=system_prompt,
         tokenizer=tokenizer,
         foreign_code=foreign if uncovered else "",
     )
+
+
+def _request_as_seen(expected: Mapping[str, Any], tokenizer: Any, system_prompt: str | None) -> dict[str, Any]:
+    """What a guard that reads requests demands of prompts, as far as it is seen here; the rest is the caller's word."""
+    template = expected.get("template") if tokenizer is None else template_fact(tokenizer)
+    return {**expected, "template": template, "system_prompt": request_prompt_fact(system_prompt)}
+
+
+def _stated(template: bool, *, driven: bool) -> tuple[str, ...]:
+    """Fields that the caller states; `template` = the guard reads requests, and nobody sees their template."""
+    found = ("system_prompt",) if driven else ("sampler", "system_prompt")
+    return (*found, "template") if template else found

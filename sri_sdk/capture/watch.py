@@ -80,8 +80,10 @@ def watch(
         pooling: without a guard: pooling profile; None = `response` (masked) or `predicting` (autoregressive).
         layers: without a guard: what to tap, `final` or block numbers.
         grid: without a guard: lays progress on a step grid.
-        request_spans: without a guard: one per row of the batch, columns (start, stop) of the request's tokens in its
-            prompt, padding on the left counted; None in a row = not located. `run.request` holds their means.
+        request_spans: one per row of the batch, columns (start, stop) of the request's tokens in its prompt, padding on
+            the left counted; None in a row = not located. `run.request` holds their means. For guards that read
+            requests, and without a guard. None = they are found by the tokenizer, where a prompt is one user turn in
+            the chat template and the guard has such a column; for longer conversations see `sri_sdk.request_spans`.
 
     Yields:
         The run; its `traces`, `signals` and `verdicts` are there when the block has ended.
@@ -103,10 +105,6 @@ def watch(
         raise ConfigError(f"watch: hook {hook!r}; pass a plugin's name, or a hook on the model: hook=MyHook(model).")
     if isinstance(request_ids, str) or len(set(request_ids or ())) != len(request_ids or ()):
         raise ConfigError(f"watch: request_ids {request_ids!r}; pass a list with one id per row, each only once.")
-    if request_spans is not None and guard is not None:
-        raise ConfigError(
-            "watch: request_spans: guards read no requests yet; leave them out, or watch without a guard."
-        )
     if request_spans is not None and request_ids is not None and len(request_spans) != len(request_ids):
         raise ConfigError(
             f"watch: {len(request_spans)} request_spans for {len(request_ids)} request_ids; pass one of each per row."
@@ -126,8 +124,10 @@ def watch(
     settings = watch_settings(
         family, guard, policy=policy, accept=accept, system_prompt=system_prompt, emitter=sinks, pooling=pooling,
         layers=layers, grid=grid, tokenizer=tokenizer,
-        request_layers=() if request_spans is None else layers,
+        request_layers=() if request_spans is None or guard is not None else layers,
     )  # fmt: skip
+    if request_spans is not None and not settings.request_layers:
+        raise ConfigError("watch: request_spans: this guard reads no requests; leave them out.")
     run, tap = Run(family, settings, request_ids, request_spans=request_spans), tap_of(model)
     try:
         with tap.installed(family, run), tap.owned_by(run):

@@ -15,6 +15,7 @@ import numpy as np
 from sri_sdk import registry
 from sri_sdk._version import __version__
 from sri_sdk.anchors import AnchorBuilder, Anchors
+from sri_sdk.capture.conclude import made_with
 from sri_sdk.capture.drive import Drive, drive, generate_untapped
 from sri_sdk.capture.rows import SPECIAL_TOKEN, mask_in_prompt
 from sri_sdk.capture.settings import WatchSettings
@@ -113,6 +114,11 @@ class Collector:
             system_prompt=tapped.system_prompt, progress=progress, counters=Counters(limits or LimitsSection()),
         )  # fmt: skip
 
+    def no_anchors(self) -> Anchors:
+        """Those of a guard that reads the request alone: two means of no layer, [T, 0, D] float32."""
+        means = np.empty((self._grid().cells, 0, self.hook.hidden_size()), dtype=np.float32)
+        return Anchors(means, means, self.fingerprint, {"seed": self.seed})
+
     def anchors(self, prompts: Sequence[Prompt]) -> Anchors:
         """Streams both means over the anchor fold.
 
@@ -139,7 +145,7 @@ class Collector:
             builder.restore(saved[0])
             kept, counted = saved[1]["outcomes"], saved[1]["counts"]
         order = both_classes_first(prompts, self.batch_size)
-        settings = replace(self.settings, keep_states=True)
+        settings = replace(self.settings, keep_states=True, request_layers=())
         done = 0
         for number, start in enumerate(order):
             self.progress("anchors", done, len(prompts))
@@ -191,10 +197,15 @@ class Collector:
             driven, said = self.generate(batch, settings)
             signals = driven.run.signals
             assert signals is not None
+            refuse_missing(signals)
             outcomes = codes(said.outcomes)
             return {"sigma": signals.sigma, "logit": signals.logit, "outcomes": outcomes}, {"counts": said.counts}
 
         key = {**self.key(prompts), "anchors": anchors.digest}
+        columns = None
+        if anchors.request is not None:
+            key["request_map"] = anchors.request.digest
+            columns = tuple(column.name for column in anchors.columns)
         tally, parts = Tally(stage, prompts, self.judge), []
         for batch, (arrays, notes) in self.batches(stage, prompts, key, make):
             parts.append(arrays)
@@ -204,7 +215,7 @@ class Collector:
             tally.refusals()
         tally.say()
         sigma, logit, outcomes = (np.concatenate([part[k] for part in parts]) for k in ("sigma", "logit", "outcomes"))
-        made = Signals(tuple(p.id for p in prompts), sigma, logit, self.printed(anchors))
+        made = Signals(tuple(p.id for p in prompts), sigma, logit, self.printed(anchors), columns=columns)
         return Collected(tuple(prompts), made, words(outcomes))
 
     def batches(
@@ -237,7 +248,7 @@ class Collector:
 
     def printed(self, anchors: Anchors) -> dict[str, Any]:
         """The fingerprint of signals that were made with these anchors."""
-        made_by = {"anchors": anchors.digest, "tau": self.settings.tau, "eps": self.settings.eps}
+        made_by = made_with(anchors, self.settings.tau, self.settings.eps)
         return {**self.fingerprint.to_dict(), **made_by}
 
     def generate(self, prompts: Sequence[Prompt], settings: WatchSettings) -> tuple[Drive, Judged]:
@@ -333,6 +344,16 @@ class Collector:
             "seed": self.seed,
             "batch_size": self.batch_size,
         }
+
+
+def refuse_missing(signals: Signals) -> None:
+    """Raises CaptureError if a column has no number for a generation; nothing is fitted on such."""
+    for name, whys in (signals.missing or {}).items():
+        row = next(at for at, why in enumerate(whys) if why is not None)
+        raise CaptureError(
+            f"prompt {signals.ids[row]!r}: column {name!r} has no number ({whys[row]}). Leave the prompt out if it is "
+            "alone; otherwise check the chat template and the hook's `prompt_columns` with `sri check hook NAME`."
+        )
 
 
 def texts_of(driven: Drive) -> list[str]:

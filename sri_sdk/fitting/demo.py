@@ -161,7 +161,7 @@ def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mappi
     rows = rows_of(kinds)
     return Report(
         title="sri-sdk demo",
-        subtitle=f"{fitted.deployment.loaded.source}; sampler {config.sampler.name}; detector {config.detector.name}",
+        subtitle=f"{fitted.deployment.loaded.source}; sampler {config.sampler.name}; detector {_detectors(config)}",
         trajectories=trajectories,
         bands=class_bands(test.signals.sigma[:, :, -1], kinds),
         calibration=rule.threshold().scores,
@@ -206,3 +206,8 @@ def _flagged_by_attack(test: Collected, flagged: NDArray[np.bool_]) -> str:
     return (
         ", ".join(f"{attack} {sum(alarms)} of {len(alarms)}" for attack, alarms in counts.items()) or "none succeeded"
     )
+
+
+def _detectors(config: FitConfig) -> str:
+    """The detectors of a guard, for its subtitle."""
+    return ", ".join(part.detector for part in config.named_parts().values())

@@ -9,9 +9,10 @@ from typing import Any
 from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import make_pooler
-from sri_sdk.capture.settings import WatchSettings
-from sri_sdk.config.fit import FitConfig, PluginSection, TapSection
-from sri_sdk.errors import ModelMismatch
+from sri_sdk.capture.settings import Layers, WatchSettings
+from sri_sdk.config.columns import needs_sri, reads
+from sri_sdk.config.fit import FitConfig, PluginSection, RequestSection, TapSection
+from sri_sdk.errors import ConfigError, ModelMismatch
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
@@ -36,8 +37,9 @@ class Tapped:
 
     @classmethod
     def of(
-        cls, hook: Hook, loaded: LoadedModel, sampler: PluginSection, tap: TapSection, system_prompt: str | None = None
-    ) -> Tapped:
+        cls, hook: Hook, loaded: LoadedModel, sampler: PluginSection, tap: TapSection, system_prompt: str | None = None,
+        *, request: RequestSection | None = None, alone: bool = False,
+    ) -> Tapped:  # fmt: skip
         """Builds the sampler and the step grid, and takes the model's fingerprint.
 
         Args:
@@ -46,20 +48,25 @@ class Tapped:
             sampler: plugin of kind samplers.
             tap: pooling, layers and grid.
             system_prompt: of every generation; None = none.
+            request: what is read of requests; None = nothing.
+            alone: whether the signal's layers are not read at all, only the request's.
 
         Raises:
-            PluginError, ConfigError: there is no such sampler, or it refuses its options.
+            PluginError, ConfigError: there is no such sampler, or it refuses its options; the model has fewer blocks.
         """
         driver: Sampler = registry.build("samplers", sampler.name, sampler.options)
         grid = _grid(tap, hook, driver)
-        settings = WatchSettings(tap.pooling, tuple(tap.layers), grid, driver.budget())
+        reads = () if request is None else _request_layers(request, hook)
+        settings = WatchSettings(
+            tap.pooling, () if alone else tuple(tap.layers), grid, driver.budget(), request_layers=reads
+        )
         profile: dict[str, Any] = {
             "name": sampler.name, "budget": driver.budget(), "canvas": driver.canvas(), "fixed": driver.is_fixed(),
             **driver.config.model_dump(mode="json"),
         }  # fmt: skip
         printed = fingerprint(
             hook, pooling=settings.pooling, layers=settings.layers, grid=grid, sampler=profile,
-            system_prompt=system_prompt,
+            system_prompt=system_prompt, request=reads, tokenizer=loaded.tokenizer,
         )  # fmt: skip
         return Tapped(hook, loaded, driver, settings, printed, system_prompt)
 
@@ -95,8 +102,29 @@ class Deployment(Tapped):
         hook: Hook = hook_class(loaded.model, options)
         if config.model.thoughts:
             hook.thoughts = thoughts((*hook.thoughts.more, *config.model.thoughts))
-        live = Tapped.of(hook, loaded, config.sampler, config.tap, config.model.system_prompt)
+        detectors = {name: registry.load("detectors", part.detector) for name, part in config.named_parts().items()}
+        live = Tapped.of(
+            hook, loaded, config.sampler, config.tap, config.model.system_prompt, request=config.request,
+            alone=not needs_sri(reads(config, detectors)),
+        )  # fmt: skip
         return cls(**{field.name: getattr(live, field.name) for field in fields(live)}, config=config)
+
+
+def _request_layers(section: RequestSection, hook: Hook) -> Layers:
+    """The layers that a section names.
+
+    Raises:
+        ConfigError: the model has fewer blocks.
+    """
+    count = len(hook.layers())
+    if section.layers == "all":
+        return (*range(count), "final")
+    if beyond := [layer for layer in section.layers if isinstance(layer, int) and layer >= count]:
+        raise ConfigError(
+            f"request.layers: found {', '.join(map(str, beyond))}, and the model has {count} blocks; allowed: 0 to "
+            f"{count - 1}, final, or all"
+        )
+    return tuple(section.layers)
 
 
 def _grid(tap: TapSection, hook: Hook, sampler: Sampler) -> StepGrid:

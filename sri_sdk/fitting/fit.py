@@ -5,33 +5,30 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from sri_sdk import registry
-from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.bundle import GuardParts
 from sri_sdk.bundle.golden import Coverage
 from sri_sdk.bundle.manifest import Rate
-from sri_sdk.config.fit import FitConfig
+from sri_sdk.config.fit import FitConfig, PartSection
 from sri_sdk.detector import Detector
+from sri_sdk.errors import ConfigError
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.artefacts import restore_detector, write_guard
 from sri_sdk.fitting.build import calibrate
-from sri_sdk.fitting.collect import Collected, Collector, Progress
+from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
-from sri_sdk.fitting.forecast import Forecast
-from sri_sdk.fitting.tally import log
+from sri_sdk.fitting.gather import Stopwatch, gather
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Verdict
-from sri_sdk.scoring.guard import ANCHORS, Guard
+from sri_sdk.scoring.guard import Guard
 from sri_sdk.scoring.scorer import Scorer
 
 
@@ -68,36 +65,28 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         CaptureError: a generation could not be watched whole.
         ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
-    timed = _Stopwatch()
+    timed = Stopwatch()
     out = Path(config.out)
     with timed("prompts"):
         dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
         folds = draw_folds(dataset, config.folds)
     # What a plugin refuses, and a folder that cannot be written, is found now, not after an hour of generating.
-    detector: Detector = registry.build("detectors", config.detector.name, config.detector.options)
+    (section,) = _one_part(config)
+    detector: Detector = registry.build("detectors", section.detector, section.options)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     out.mkdir(parents=True, exist_ok=True)
-    log.info("loading the model of hook %s; then %s prompts", config.model.hook, sum(map(len, folds.named().values())))
-    with timed("model"):
-        deployment = Deployment.open(config)
-    generated = {name: p for name, p in folds.named().items() if not (recalibrate and name in ("anchors", "train"))}
-    collector = Collector.of(deployment, out / "cache", Forecast(sum(map(len, generated.values())), progress))
-    collector.refuse_special(generated)
-    with timed("anchors"):
-        anchors = _old_anchors(out, deployment) if recalibrate else collector.anchors(folds.anchors)
-    collected = {}
-    for name, prompts in folds.named().items():
-        if name != "anchors" and prompts and not (recalibrate and name == "train"):
-            with timed(name):
-                collected[name] = collector.signals(name, prompts, anchors)
+    gathered = gather(config, folds, progress, timed, recalibrate=recalibrate)
+    deployment, collector, anchors, collected = (
+        gathered.deployment, gathered.collector, gathered.anchors, gathered.collected
+    )  # fmt: skip
     with timed("detector"):
         if recalibrate:
-            restore_detector(out, detector, config.detector.name, anchors)
+            restore_detector(out, detector, section.detector, anchors)
         else:
             detector.fit(collected["train"].signals.domain(detector.domain))
     with timed("calibrate"):
         calibrated = calibrate(
-            detector, config.detector.name, collected["reference"].signals, collected["calibration"].signals,
+            detector, section.detector, collected["reference"].signals, collected["calibration"].signals,
             anchors=anchors, exporter=exporter, alpha=config.calibrate.alpha, delta=config.calibrate.delta,
         )  # fmt: skip
     results, parts = None, calibrated.parts
@@ -112,11 +101,18 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     return Fitted(guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed)
 
 
-def _old_anchors(out: Path, deployment: Deployment) -> Anchors:
-    anchors = Anchors.load(out / ANCHORS)
-    anchors.fingerprint.admit(deployment.fingerprint, subject="recalibrate", accept=deployment.config.accept)
-    # The thresholds will hold for the circumstances of today, so the guard says those.
-    return replace(anchors, fingerprint=deployment.fingerprint)
+def _one_part(config: FitConfig) -> tuple[PartSection, ...]:
+    """The part of a guard whose bundle this release can write.
+
+    Raises:
+        ConfigError: it has several, or reads the request.
+    """
+    if config.request is not None or config.parts is not None:
+        raise ConfigError(
+            "request, parts: no bundle of this release can hold a guard that reads requests or has several parts; "
+            "leave the sections out."
+        )
+    return tuple(config.named_parts().values())
 
 
 def _measure(scorer: Scorer, test: Collected) -> GuardRates:
@@ -137,16 +133,3 @@ def _parity(parts: GuardParts, scorer: Scorer, calibration: Collected) -> float:
     exported, _ = scorer.score_final(np.ascontiguousarray(values))
     gap = np.abs(parts.detector.score(values).astype(np.float64) - exported)
     return float((gap / parts.final.allowed(exported)).max())
-
-
-class _Stopwatch:
-    """Wall-clock seconds per named stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = round(time.perf_counter() - start, 3)

@@ -1,0 +1,63 @@
+"""The request column of a run: one number per request, or the reason why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sri_sdk.anchors import Anchors
+from sri_sdk.records import REQUEST, RequestStates, Signals
+
+NOT_LOCATED = "request_not_located"
+"""Nobody could say which tokens of the prompt are the request."""
+NOT_SEEN = "prompt_not_seen"
+"""It is known where the request is, but no pass showed all of it: a cache of prefixes may have spared one."""
+FAILED = "request_failed"
+"""The hook failed over the prompt's passes, or a state of the request is not finite; the signal is not touched."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RequestColumn:
+    """What the states of R requests say of them."""
+
+    logit: NDArray[np.float32]
+    """[R] log-odds in [-20, 20], high = harmless; NaN where missing."""
+    missing: tuple[str | None, ...]
+    """Per request: code of why it has no number; None = it has one."""
+
+    @classmethod
+    def of(cls, anchors: Anchors, states: RequestStates | None, requests: int, *, failed: bool) -> RequestColumn:
+        """Sends the states through the map.
+
+        Args:
+            anchors: with the map.
+            states: as they were read; None = nobody said where the requests are.
+            requests: R.
+            failed: whether reading them raised.
+        """
+        logit = np.full(requests, np.nan, dtype=np.float32)
+        if failed or states is None or anchors.request is None:
+            return cls(logit, (FAILED if failed else NOT_LOCATED,) * requests)
+        if states.states.shape[1:] == anchors.request.weight.shape:
+            logit[states.complete] = anchors.request.log_odds(states.states[states.complete])
+        whys = [
+            NOT_LOCATED if not located else NOT_SEEN if not seen else FAILED if np.isnan(number) else None
+            for located, seen, number in zip(states.located, states.complete, logit, strict=True)
+        ]
+        return cls(logit, tuple(whys))
+
+    def beside(self, signals: Signals, anchors: Anchors) -> Signals:
+        """The signals with this column behind the others."""
+        cells = signals.sigma.shape[1]
+        column = np.repeat(self.logit[:, None, None], cells, axis=1)
+        # As the graphs compute it, in float32; at -20 and 20 nothing overflows.
+        squeezed = (1 / (1 + np.exp(-column))).astype(np.float32)
+        return replace(
+            signals,
+            sigma=np.concatenate([signals.sigma, squeezed], axis=2),
+            logit=np.concatenate([signals.logit, column], axis=2),
+            columns=tuple(each.name for each in anchors.columns),
+            missing={REQUEST: self.missing} if any(self.missing) else None,
+        )

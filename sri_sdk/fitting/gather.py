@@ -1,0 +1,92 @@
+"""What a fit learns from, generated once: anchors, the request map, and the signals of every fold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sri_sdk.anchors import Anchors
+from sri_sdk.config.fit import FitConfig
+from sri_sdk.fitting.collect import Collected, Collector, Progress
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.folds import Folds
+from sri_sdk.fitting.forecast import Forecast
+from sri_sdk.fitting.request_stage import collect_request_map
+from sri_sdk.fitting.tally import log
+from sri_sdk.scoring.guard import ANCHORS
+
+KEPT = ("anchors", "request", "train")
+"""Folds whose results stay where only thresholds are set anew."""
+
+
+class Stopwatch:
+    """Wall-clock seconds per named stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Times a block."""
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Of one fit."""
+
+    deployment: Deployment
+    collector: Collector
+    anchors: Anchors
+    """With the request map, if the guard has that column."""
+    collected: dict[str, Collected]
+    """Per fold: train, reference, calibration, test. Without `train` where only thresholds are set anew."""
+
+
+def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch, *, recalibrate: bool) -> Gathered:
+    """Generates and reads everything that a fit needs; an interrupted one continues where it stopped.
+
+    Args:
+        config: a checked config.
+        folds: its prompts.
+        progress: called as generations are done.
+        timed: takes the time of each stage.
+        recalibrate: take anchors and map from `config.out`.
+
+    Raises:
+        ConfigError: too few gave something to average, or too many responses cannot be judged.
+        CaptureError: a generation could not be watched whole, or a request not be read.
+    """
+    out, named = Path(config.out), folds.named()
+    log.info("loading the model of hook %s; then %s prompts", config.model.hook, sum(map(len, named.values())))
+    with timed("model"):
+        deployment = Deployment.open(config)
+    generated = {name: prompts for name, prompts in named.items() if not (recalibrate and name in KEPT)}
+    collector = Collector.of(deployment, out / "cache", Forecast(sum(map(len, generated.values())), progress))
+    collector.refuse_special(generated)
+    with timed("anchors"):
+        if recalibrate:
+            anchors = _old_anchors(out, deployment)
+        else:
+            # The request's place is cheap to find and says early whether templates are read as they should.
+            read = collect_request_map(collector, folds.request) if folds.request else None
+            made = collector.anchors(folds.anchors) if deployment.settings.layers else collector.no_anchors()
+            anchors = replace(made, request=read)
+    collected = {}
+    for name, prompts in generated.items():
+        if name not in ("anchors", "request") and prompts:
+            with timed(name):
+                collected[name] = collector.signals(name, prompts, anchors)
+    return Gathered(deployment, collector, anchors, collected)
+
+
+def _old_anchors(out: Path, deployment: Deployment) -> Anchors:
+    anchors = Anchors.load(out / ANCHORS)
+    anchors.fingerprint.admit(deployment.fingerprint, subject="recalibrate", accept=deployment.config.accept)
+    # The thresholds will hold for the circumstances of today, so the guard says those.
+    return replace(anchors, fingerprint=deployment.fingerprint)
