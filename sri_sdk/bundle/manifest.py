@@ -1,5 +1,7 @@
 """`manifest.json` of a bundle, format 1: everything a scoring process must know, readable from any language.
 
+`manifest_v2.py` is format 2, and reads both.
+
 Arrays are base64 of row-major little-endian bytes, because JSON has no NaN. The file *is* its canonical form: the
 digest in it is the SHA-256 of the file's own bytes with the 64 characters of the digest set to "0", so a reader needs
 no JSON serialiser to check it. Digests protect against damage, not against tampering: whoever can change a file can
@@ -8,20 +10,24 @@ change its digest too. Sign the bundle, or pin its digest, where it matters.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.bundle.packed_array import Model, PackedArray
 from sri_sdk.calibrate.conformal import Threshold
+from sri_sdk.detector import Tier
 from sri_sdk.errors import BundleError
 from sri_sdk.files import sha256
 from sri_sdk.graph.builder import Dtype
 from sri_sdk.strict_json import JsonError, parse, write
 
 MANIFEST_FORMAT = 1
+FORMATS = (1, 2)
+"""Those that can be read."""
 GRAPHS = ("signal", "prefix", "full", "step")
 SENSITIVE = frozenset({"full", "step"})
 """Graphs that contain the anchors."""
@@ -210,7 +216,7 @@ class Manifest(Model):
             (all(r.value < LARGEST_SCORE for r in self.rules.values()), "a threshold is above invalid_score"),
             (self.sensitive != SENSITIVE.isdisjoint(self.graphs), "sensitive must say whether a graph has the anchors"),
             (self.signal.low < self.signal.high, "signal.low is not below signal.high"),
-            (self._grid_counts(), "a grid of steps needs a budget and cells, both numbers above 0"),
+            (grid_counts(self.grid), "a grid of steps needs a budget and cells, both numbers above 0"),
             (self.signal.cells * self.signal.layers <= MOST_CELLS, f"cells times layers is above {MOST_CELLS}"),
             (size <= LARGEST_PROBE or not self.sensitive, "cells times layers times width is too large"),
             (self._step_states() <= LARGEST_PROBE, "golden rows of step times layers times width is too large"),
@@ -236,11 +242,18 @@ class Manifest(Model):
         rows = self.golden["step"].score.shape[0] if "step" in self.golden else 0
         return rows * self.signal.layers * self.signal.hidden_size
 
-    def _grid_counts(self) -> bool:
-        if not isinstance(self.grid, dict) or self.grid.get("mapping") != "step":
-            return True
-        # The type itself: True is an int.
-        return all(type(n := self.grid.get(key)) is int and 0 < n < 2**31 for key in ("budget", "cells"))
+    # -- what scorers ask of either format ---------------------------------------------------------------------
+
+    @property
+    def tier(self) -> Tier:
+        """That of its detector."""
+        return self.detector.tier
+
+    @property
+    def ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """[C] each: a cell must be above the first and below the second."""
+        layers = self.signal.layers
+        return np.full(layers, self.signal.low), np.full(layers, self.signal.high)
 
     def to_bytes(self) -> bytes:
         """The file's bytes: canonical JSON, indented so that people can read it, with the digest filled in.
@@ -248,42 +261,83 @@ class Manifest(Model):
         Raises:
             BundleError: it holds what a reader would refuse, such as an integer beyond 2**53 - 1; names the place.
         """
-        value = {**self.model_dump(mode="json"), "digest": NO_DIGEST}
-        text = manifest_text(value)
-        # Only at the top-level key: a provenance may contain 64 zeros of its own.
-        return text.replace(f'\n "digest": "{NO_DIGEST}"', f'\n "digest": "{sha256(text.encode())}"', 1).encode()
+        return to_bytes(self)
 
     @classmethod
     def from_bytes(cls, content: bytes, source: str) -> Self:
-        """Reads and checks a manifest; `source` leads the message.
+        """Reads and checks a manifest of format 1; `source` leads the message. `read_manifest` reads either format.
 
         Raises:
             BundleError: another format, damaged, or not a manifest.
         """
-        if (values := sum(map(content.count, b",[{"))) > MOST_VALUES:
-            raise BundleError(
-                f"{source}: {values} values, counted as commas and opening brackets; allowed: up to {MOST_VALUES}. "
-                "This is not a manifest of this SDK."
-            )
-        try:
-            value = parse(content)
-            found, digest = value["format"], value["digest"]
-        except (JsonError, KeyError, TypeError) as err:
-            raise BundleError(f"{source}: not a bundle manifest ({_brief(err)}). Export the guard again.") from err
-        if type(found) is not int or found != MANIFEST_FORMAT:  # True and 1.0 equal 1.
-            raise BundleError(
-                f"{source}: manifest format {found!r}, this SDK reads {MANIFEST_FORMAT}. "
-                "Export the guard again, or upgrade sri-sdk."
-            )
-        own = str(digest).encode()
-        if len(own) != 64 or content.count(own) != 1 or sha256(content.replace(own, NO_DIGEST.encode())) != digest:
-            raise BundleError(f"{source}: the manifest does not match its own digest. Copy the bundle again.")
-        try:
-            return cls.model_validate_json(content)
-        except ValidationError as err:
-            first = err.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "manifest"
-            raise BundleError(f"{source}: {where}: {first['msg']}. Export the guard again.") from err
+        if (found := opened(content, source)) != MANIFEST_FORMAT:
+            raise unknown_format(found, source)
+        return validated(cls, content, source)
+
+
+def to_bytes(manifest: Model) -> bytes:
+    """See `Manifest.to_bytes`."""
+    value = {**manifest.model_dump(mode="json"), "digest": NO_DIGEST}
+    text = manifest_text(value)
+    # Only at the top-level key: a provenance may contain 64 zeros of its own.
+    return text.replace(f'\n "digest": "{NO_DIGEST}"', f'\n "digest": "{sha256(text.encode())}"', 1).encode()
+
+
+def opened(content: bytes, source: str) -> int:
+    """The format of a manifest that matches its own digest; nothing else is checked yet.
+
+    Raises:
+        BundleError: too many values, not a manifest, of no format this SDK knows, or damaged.
+    """
+    if (values := sum(map(content.count, b",[{"))) > MOST_VALUES:
+        raise BundleError(
+            f"{source}: {values} values, counted as commas and opening brackets; allowed: up to {MOST_VALUES}. "
+            "This is not a manifest of this SDK."
+        )
+    try:
+        value = parse(content)
+        found, digest = value["format"], value["digest"]
+    except (JsonError, KeyError, TypeError) as err:
+        raise BundleError(f"{source}: not a bundle manifest ({_brief(err)}). Export the guard again.") from err
+    if type(found) is not int or found not in FORMATS:  # True and 1.0 equal 1.
+        raise unknown_format(found, source)
+    own = str(digest).encode()
+    if len(own) != 64 or content.count(own) != 1 or sha256(content.replace(own, NO_DIGEST.encode())) != digest:
+        raise BundleError(f"{source}: the manifest does not match its own digest. Copy the bundle again.")
+    return found
+
+
+def unknown_format(found: Any, source: str) -> BundleError:
+    """The error for a manifest of another format."""
+    return BundleError(
+        f"{source}: manifest format {found!r}, this SDK reads {' and '.join(map(str, FORMATS))}. "
+        "Export the guard again, or upgrade sri-sdk."
+    )
+
+
+Entry = TypeVar("Entry", bound=Model)
+
+
+def validated(form: type[Entry], content: bytes, source: str) -> Entry:
+    """A manifest of one format, checked whole.
+
+    Raises:
+        BundleError: something in it is not as the format says; names the place.
+    """
+    try:
+        return form.model_validate_json(content)
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(f"{source}: {where}: {first['msg']}. Export the guard again.") from err
+
+
+def grid_counts(grid: Any) -> bool:
+    """Whether a grid that counts steps says how many, and on how many cells."""
+    if not isinstance(grid, dict) or grid.get("mapping") != "step":
+        return True
+    # The type itself: True is an int.
+    return all(type(n := grid.get(key)) is int and 0 < n < 2**31 for key in ("budget", "cells"))
 
 
 def manifest_text(value: dict[str, Any]) -> str:
