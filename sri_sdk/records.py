@@ -308,6 +308,9 @@ class Verdict:
     steps_seen: int | None = None
     steps_expected: int | None = None
     """None = not known for this family, or the signal came from a file."""
+    judged_steps: int | None = None
+    """Steps that the verdict is about, of a guard that decides on the first N; what came later nobody judged. None = the
+    guard has no horizon, or the generation is unmonitored. Not part of schema 1."""
     rule: Rule = "final"
     bundle: str | None = None
     """Digest of the bundle that scored it."""
@@ -317,7 +320,8 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON types, in the versioned schema every runtime shares."""
-        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+        later = {"judged_steps"} if self.schema == 1 else set()
+        return {name: _plain(getattr(self, name)) for name in self.__slots__ if name not in later}
 
 
 def _plain(value: Any) -> Any:

@@ -120,7 +120,9 @@ def watch(
     if family.model is not model:
         raise ConfigError("watch: the hook was built on another model object, and would see nothing of this one.")
     if policy is None:
-        policy = Policy(rule=rule, flagged="abort" if abort else "report", unmonitored="report")
+        policy = Policy(
+            rule=rule, flagged="abort" if abort else "report", unmonitored="report", beyond_horizon="report"
+        )
     if not isinstance(sinks, Emitter):
         sinks = Emitter(sinks)
     settings = watch_settings(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from sri_sdk import registry
 from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
+from sri_sdk.config.check_horizon import check_horizon
 from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
 from sri_sdk.errors import ConfigError, SriError, did_you_mean
 from sri_sdk.options import problems
@@ -52,6 +53,11 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
         found += check_plugin(f"sinks.{number}", "name", "sinks", section)[1]
     found += _check_tap(sections.get("tap"), plugins["model"])
     found += _check_sampler(plugins["sampler"], plugins["model"])
+    horizon = data.get("horizon") if config is None else config.horizon
+    if horizon is None or type(horizon) is int:
+        found += check_horizon(
+            horizon, sections.get("tap"), plugins["model"], sections.get("sampler"), sections.get("policy")
+        )
     found += _check_exporter(plugins["export"])
     found += _check_calibration(sections.get("calibrate"), sections.get("folds"))
     found += _check_sizes(sections.get("folds"), plugins["detector"])

@@ -211,6 +211,12 @@ class FitConfig(Config):
     folds: FoldsSection = Field(description="Which prompts are used for what.")
     judge: PluginSection = Field(description="Plugin of kind judges: how responses are classified.")
     detector: PluginSection = Field(description="Plugin of kind detectors: from signals to one score.")
+    horizon: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps that the guard decides on, from the first on; it then holds for longer answers too. null = it "
+        "judges whole generations. For autoregressive families, and for those that work block by block.",
+    )
     calibrate: CalibrateSection = Field(
         default=CalibrateSection(), description="How often harmless generations may be flagged."
     )

@@ -10,8 +10,9 @@ from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import make_pooler
 from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.config.check_horizon import whole_canvas
 from sri_sdk.config.fit import FitConfig, PluginSection, TapSection
-from sri_sdk.errors import ModelMismatch
+from sri_sdk.errors import ConfigError, ModelMismatch
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
@@ -36,8 +37,9 @@ class Tapped:
 
     @classmethod
     def of(
-        cls, hook: Hook, loaded: LoadedModel, sampler: PluginSection, tap: TapSection, system_prompt: str | None = None
-    ) -> Tapped:
+        cls, hook: Hook, loaded: LoadedModel, sampler: PluginSection, tap: TapSection, system_prompt: str | None = None,
+        horizon: int | None = None,
+    ) -> Tapped:  # fmt: skip
         """Builds the sampler and the step grid, and takes the model's fingerprint.
 
         Args:
@@ -46,17 +48,24 @@ class Tapped:
             sampler: plugin of kind samplers.
             tap: pooling, layers and grid.
             system_prompt: of every generation; None = none.
+            horizon: steps that are judged, from the first on; None = whole generations.
 
         Raises:
-            PluginError, ConfigError: there is no such sampler, or it refuses its options.
+            PluginError, ConfigError: there is no such sampler, or it refuses its options; or the first steps depend on
+                the length of a generation, and a horizon is asked for.
         """
         driver: Sampler = registry.build("samplers", sampler.name, sampler.options)
-        grid = _grid(tap, hook, driver)
-        settings = WatchSettings(tap.pooling, tuple(tap.layers), grid, driver.budget())
-        profile: dict[str, Any] = {
-            "name": sampler.name, "budget": driver.budget(), "canvas": driver.canvas(), "fixed": driver.is_fixed(),
-            **driver.config.model_dump(mode="json"),
-        }  # fmt: skip
+        if horizon is None:
+            grid = _grid(tap, hook, driver)
+            settings = WatchSettings(tap.pooling, tuple(tap.layers), grid, driver.budget())
+            profile: dict[str, Any] = {
+                "name": sampler.name, "budget": driver.budget(), "canvas": driver.canvas(),
+                "fixed": driver.is_fixed(), **driver.config.model_dump(mode="json"),
+            }  # fmt: skip
+        else:
+            grid = StepGrid(tap.cells, "step", horizon)
+            settings = WatchSettings(tap.pooling, tuple(tap.layers), grid, horizon, horizon=horizon)
+            profile = {**_pace(hook, driver), "name": sampler.name, "horizon": horizon}
         printed = fingerprint(
             hook, pooling=settings.pooling, layers=settings.layers, grid=grid, sampler=profile,
             system_prompt=system_prompt,
@@ -95,8 +104,20 @@ class Deployment(Tapped):
         hook: Hook = hook_class(loaded.model, options)
         if config.model.thoughts:
             hook.thoughts = thoughts((*hook.thoughts.more, *config.model.thoughts))
-        live = Tapped.of(hook, loaded, config.sampler, config.tap, config.model.system_prompt)
+        live = Tapped.of(hook, loaded, config.sampler, config.tap, config.model.system_prompt, config.horizon)
         return cls(**{field.name: getattr(live, field.name) for field in fields(live)}, config=config)
+
+
+def _pace(hook: Hook, sampler: Sampler) -> dict[str, Any]:
+    """What decides the first steps, where their number does not depend on the length of a generation."""
+    if hook.scheme != "autoregressive" and hook.block_length() is None:
+        raise ConfigError(f"{whole_canvas(type(hook).__name__)}.")
+    if (pace := sampler.pace()) is None:
+        raise ConfigError(
+            f"horizon: sampler {type(sampler).__name__} says that the length of an answer decides its first steps too "
+            "(pace() is None). Leave the horizon out."
+        )
+    return dict(pace)
 
 
 def _grid(tap: TapSection, hook: Hook, sampler: Sampler) -> StepGrid:
