@@ -308,14 +308,14 @@ class Verdict:
     steps_seen: int | None = None
     steps_expected: int | None = None
     """None = not known for this family, or the signal came from a file."""
-    judged_steps: int | None = None
-    """Steps that the verdict is about, of a guard that decides on the first N; what came later nobody judged. None = the
-    guard has no horizon, or the generation is unmonitored. Not part of schema 1."""
     rule: Rule = "final"
     bundle: str | None = None
     """Digest of the bundle that scored it."""
     accepted: tuple[str, ...] = ()
     """Soft fields of the fingerprint that differ, each accepted by name by the operator."""
+    judged_steps: int | None = None
+    """Steps that the verdict is about, of a guard that decides on the first N; nobody judged what came later. None = no
+    such guard, or the generation is unmonitored. Not part of schema 1."""
     schema: int = VERDICT_SCHEMA
 
     def to_dict(self) -> dict[str, Any]:

@@ -47,8 +47,8 @@ class Run:
         traces: one per request, once finished.
         request: the mean states of the requests' own tokens, once finished; None = they were not read.
         signals: the requests' SRI signals, once finished; None without anchors.
-        verdicts: one per request, once finished; empty without a guard. Of a guard with a horizon they are there as soon
-            as its steps are done: those of the requests that got so far, then.
+        verdicts: one per request, once finished; empty without a guard. With a horizon, those of the requests that have
+            got so far are there at once.
         decisions: what the policy makes of each verdict, as soon as it is there.
         calls: what the tap tells of calls around the passes.
     """

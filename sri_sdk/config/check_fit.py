@@ -54,7 +54,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     found += _check_tap(sections.get("tap"), plugins["model"])
     found += _check_sampler(plugins["sampler"], plugins["model"])
     horizon = data.get("horizon") if config is None else config.horizon
-    if horizon is None or type(horizon) is int:
+    if horizon is None or (type(horizon) is int and horizon > 0):
         found += check_horizon(
             horizon, sections.get("tap"), plugins["model"], sections.get("sampler"), sections.get("policy")
         )

@@ -48,8 +48,8 @@ def whole_canvas(hook: str) -> str:
 def _check_tap(tap: Any, hook: Any) -> Iterator[str]:
     if tap is not None and tap.mapping == "committed":
         yield (
-            "tap.mapping: 'committed' counts tokens, and a horizon counts steps: how many tokens the first steps commit "
-            "differs from answer to answer; use 'step'"
+            "tap.mapping: 'committed' counts tokens, and a horizon counts steps: how many tokens these commit differs "
+            "from answer to answer; use 'step'"
         )
     if tap is not None and hook.scheme == "autoregressive" and tap.pooling == "generated":
         yield (

@@ -214,8 +214,8 @@ class FitConfig(Config):
     horizon: int | None = Field(
         default=None,
         ge=1,
-        description="Steps that the guard decides on, from the first on; it then holds for longer answers too. null = it "
-        "judges whole generations. For autoregressive families, and for those that work block by block.",
+        description="Steps that the guard decides on, from the first on; it then holds for longer answers too. null = "
+        "whole generations. For autoregressive families, and for those that work block by block.",
     )
     calibrate: CalibrateSection = Field(
         default=CalibrateSection(), description="How often harmless generations may be flagged."
