@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sri_sdk.capture.conclude import INTERRUPTED, conclude_signals, conclude_trace, conclude_verdicts
 from sri_sdk.capture.coverage import CoverageTracker
@@ -31,6 +32,7 @@ class Horizon:
     ) -> None:
         self._settings, self._passes = settings, passes
         self._coverage, self._rows, self._faults = coverage, rows, faults
+        self._settled: NDArray[np.bool_] | None = None
         self._over = settings.horizon is None or settings.scorer is None
         self.verdicts: dict[int, Verdict] = {}
 
@@ -73,6 +75,20 @@ class Horizon:
 
     def failures(self, row: int) -> Sequence[str]:
         """Why nothing of the run can be trusted, as far as it concerns a row: its end does not, behind the horizon."""
+        settled = self._done() if self._settled is None else self._settled
+        free = bool(settled[row]) if row < len(settled) else False
+        return [reason for reason in self._faults.reasons if not (free and reason == INTERRUPTED)]
+
+    def ends(self, *, commits_known: bool) -> None:
+        """The run ends, and its last step is about to be closed.
+
+        Where nobody knows what that step committed, as after an interruption, it does not count as done.
+        """
+        self._settled = None if commits_known else self._done()
+
+    def _done(self) -> NDArray[np.bool_]:
+        """[R]: rows of which every step that is judged is done."""
         recorder = self._passes.recorder
-        settled = recorder is not None and (self._passes.beyond or bool(recorder.full[row]))
-        return [reason for reason in self._faults.reasons if not (settled and reason == INTERRUPTED)]
+        if recorder is None:
+            return np.zeros(0, dtype=np.bool_)
+        return np.ones(len(recorder.steps), dtype=np.bool_) if self._passes.beyond else recorder.full

@@ -355,6 +355,7 @@ class Run:
                     "another prompt, or a canvas begun anew: watch one generation at a time, one request id per row"
                 )
             )
+        self._horizon.ends(commits_known=committed is not None or self._hook.scheme == "autoregressive")
         self._passes.close(committed)
 
     def _seen_whole(self, coverage: Sequence[Coverage]) -> bool:
