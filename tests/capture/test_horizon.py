@@ -26,6 +26,9 @@ OPEN = Policy.observe()
 FLAGGED = Policy(rule="final", flagged="abort", unmonitored="report", beyond_horizon="report")
 SHORT = Policy(rule="final", flagged="report", unmonitored="report", beyond_horizon="abort")
 
+SILENT = {"rule": "final", "flagged": "report", "unmonitored": "report"}
+SDAR = {"hook": "sdar", "options": {"source": "x"}}
+
 
 def written(**changes) -> dict:
     data = yaml.safe_load(Path("configs/lab-causal.yaml").read_text())
@@ -189,7 +192,7 @@ def test_after_the_horizon_nothing_more_is_pooled(lab, monkeypatch) -> None:
 
 
 def test_who_says_nothing_of_the_rest_is_refused(lab) -> None:
-    policy = Policy(rule="final", flagged="report", unmonitored="report")
+    policy = Policy.model_validate(SILENT)
     with (
         pytest.raises(ConfigError, match="judges the first 8 steps only"),
         sri_sdk.watch(lab.model, lab.path, policy=policy),
@@ -218,7 +221,7 @@ def test_the_fingerprint_is_the_same_for_every_length_and_what_is_cached_is_not(
 @pytest.mark.parametrize(
     ("changes", "found"),
     [
-        ({"policy": {"rule": "final", "flagged": "report", "unmonitored": "report"}}, "policy.beyond_horizon: not said"),
+        ({"policy": SILENT}, "policy.beyond_horizon: not said, and nobody judges what follows step 8"),
         ({"horizon": None}, "policy.beyond_horizon: says what follows the horizon, and there is none"),
         ({"horizon": N + 1}, "horizon: 9 steps, and sampler autoregressive takes 8 at most"),
         ({"horizon": 0}, "horizon: input should be greater than or equal to 1, found 0"),
@@ -229,7 +232,7 @@ def test_the_fingerprint_is_the_same_for_every_length_and_what_is_cached_is_not(
             "horizon: every pass of LabDiffusionHook shows the whole canvas",
         ),
         (
-            {"model": {"hook": "sdar", "options": {"source": "x"}}, "sampler": {"name": "low-confidence"}, "tap": {"pooling": "response"}},
+            {"model": SDAR, "sampler": {"name": "low-confidence"}, "tap": {"pooling": "response"}},
             "horizon: sampler low-confidence says that the length of an answer decides its first steps too",
         ),
     ],
