@@ -119,7 +119,8 @@ def costs(fits: dict[str, Any], rounds: int) -> None:
         for name, tokens in (("horizon", HORIZON), ("horizon", TOKENS), ("whole", TOKENS)):
             ms, shares = zip(*taken[name, rule, tokens], strict=True)
             print(
-                f"  {name}, {tokens} tokens: {spread(list(ms), ' ms')} in the tap, {spread(list(shares), '')} of the rest"
+                f"  {name}, {tokens} tokens: {spread(list(ms), ' ms')} in the tap, {spread(list(shares), '')} of "
+                "the rest"
             )
         for what, above, below in (
             (f"horizon {TOKENS} / horizon {HORIZON} tokens", long, short), ("whole / horizon", whole, long)
