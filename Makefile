@@ -1,4 +1,5 @@
 # Everything runs in .venv, which is made on first use and brought up to date when its requirements change.
+# --no-compile: Python compiles what it imports, and most of what is installed is never imported.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -11,7 +12,7 @@ FAMILIES := baselines block causal diffusion-gemma dream judges lab llada llada2
 FAMILY_TESTS := $(FAMILIES:%=plugins/%) tests/capture tests/canvas tests/test_checkpoint.py tests/test_structure.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code fuzz compare-runtimes triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -20,13 +21,17 @@ setup: $(READY)  ## make .venv with everything in it
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[capture,train,report,sign,docs,dev]"
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[capture,train,report,sign,docs,dev]"
 	touch $@
 
-.venv-transformers-%/.ready: pyproject.toml constraints.txt
+# On top of .venv: only what differs is installed again. The .pth file comes after this environment's own packages.
+.venv-transformers-%/.ready: $(READY)
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	base=$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
+	    own=$$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
+	    echo "import site; site.addsitedir('$$base')" > $$own/zz_base.pth
 	grep -v '^transformers==' constraints.txt > $(@D)/constraints.txt
-	$(@D)/bin/python -m pip install --quiet -c $(@D)/constraints.txt -e ".[capture,train,sign,dev]" transformers==$*
+	$(@D)/bin/python -m pip install --quiet --no-compile -c $(@D)/constraints.txt transformers==$*
 	touch $@
 
 demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
@@ -52,6 +57,10 @@ real-code: $(READY) $(OTHERS:%=.venv-transformers-%/.ready)  ## the families' re
 	for bin in $(BIN) $(OTHERS:%=.venv-transformers-%/bin); do \
 	    SRI_MODEL_CODE=$(abspath $(MODEL_CODE)) $$bin/python -m pytest -rs -s plugins -k real_code $(ARGS) || exit 1; \
 	done
+
+# Opt-in: a few minutes. A normal test run shows most faults to the checks that are for them only.
+faults: $(READY)  ## every planted fault of a hook against the whole kit
+	SRI_WHOLE_KIT=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/testing/test_hook_checks.py $(ARGS)
 
 MUTANTS := 100000
 SEED := 0

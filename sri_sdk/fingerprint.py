@@ -18,8 +18,8 @@ HARD = (
     "modules_digest", "request",
 )  # fmt: skip
 """`request` is there only for guards that read requests: layers, and digests of chat template and system prompt.
-`sampler` holds the name and the options, hence the whole generation profile. Guards of older releases have no
-`modules_digest`, and then nothing is compared with it."""
+`sampler` holds the name and the options, hence the whole generation profile; of a guard with a horizon, only what
+decides the first steps. Guards of older releases have no `modules_digest`, and then nothing is compared with it."""
 SOFT = ("dtype", "adapter", "torch", "transformers", "system_prompt")
 
 
@@ -34,6 +34,13 @@ class Fingerprint:
     def digest(self) -> str:
         """SHA-256 of the hard fields: equal = interchangeable."""
         return digest(dict(self.hard))
+
+    @property
+    def horizon(self) -> int | None:
+        """The guard judges this many steps from the beginning; None = whole generations."""
+        sampler = self.hard.get("sampler")
+        found = sampler.get("horizon") if isinstance(sampler, Mapping) else None
+        return found if type(found) is int else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""

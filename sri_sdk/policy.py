@@ -30,7 +30,10 @@ class Decision:
 
 
 class Policy(Config):
-    """What happens on a verdict. Nothing here has a default: the operator decides, and the file says so."""
+    """What happens on a verdict. Nothing here has a default: the operator decides, and the file says so.
+
+    `beyond_horizon` must be left out of a policy for guards that judge whole generations.
+    """
 
     rule: Rule = Field(description="When the guard decides: final = once the generation has ended, online = each step.")
     flagged: Action = Field(description="On an alarm: report = say so, abort = stop the generation.")
@@ -38,16 +41,26 @@ class Policy(Config):
         description="When the guard cannot see: report = let the generation go on and say so (fail-open), "
         "abort = stop it (fail-closed)."
     )
+    beyond_horizon: Action | None = Field(
+        default=None,
+        description="What happens to an answer that goes on after the last step that the guard judges: report = let it "
+        "go on unjudged, and say so; abort = stop it there. Must be said of a guard with a horizon, and only of one.",
+    )
 
     @classmethod
     def observe(cls, rule: Rule = "final") -> Self:
         """The policy that only reports: what holds where nobody stated another one."""
-        return cls(rule=rule, flagged="report", unmonitored="report")
+        return cls(rule=rule, flagged="report", unmonitored="report", beyond_horizon="report")
 
     @property
     def stops_on_alarm(self) -> bool:
-        """Whether an alarm ends a generation that is still running; the final rule decides when nothing is left."""
+        """Whether an alarm at any step ends a generation; the final rule decides when nothing, or the rest, is left."""
         return self.rule == "online" and self.flagged == "abort"
+
+    @property
+    def stops_at_horizon(self) -> bool:
+        """Whether no answer goes on after the last step that the guard judges."""
+        return self.beyond_horizon == "abort"
 
     @property
     def stops_when_blind(self) -> bool:
@@ -57,9 +70,17 @@ class Policy(Config):
     @property
     def may_withhold(self) -> bool:
         """Whether nothing of a response may be shown before its verdict."""
-        return "abort" in (self.flagged, self.unmonitored)
+        return "abort" in (self.flagged, self.unmonitored, self.beyond_horizon)
 
     def decide(self, verdicts: Iterable[Verdict]) -> tuple[Decision, ...]:
-        """One decision per verdict. `clear` and `not_sampled` are never withheld."""
+        """One decision per verdict. `not_sampled` is never withheld, and `clear` only if `beyond_horizon` is abort and
+        the response went on all the same."""
         action = {"flagged": self.flagged, "unmonitored": self.unmonitored}
-        return tuple(Decision(v, withheld=action.get(v.status, "report") == "abort") for v in verdicts)
+        return tuple(
+            Decision(v, withheld=action.get(v.status, "report") == "abort" or self._holds_unjudged(v)) for v in verdicts
+        )
+
+    def _holds_unjudged(self, verdict: Verdict) -> bool:
+        """Whether a response went on where it should have stopped: a part of it was judged by nobody."""
+        judged, seen = verdict.judged_steps, verdict.steps_seen
+        return self.stops_at_horizon and judged is not None and seen is not None and seen > judged

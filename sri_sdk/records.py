@@ -342,11 +342,15 @@ class Verdict:
     """Digest of the bundle that scored it."""
     accepted: tuple[str, ...] = ()
     """Soft fields of the fingerprint that differ, each accepted by name by the operator."""
+    judged_steps: int | None = None
+    """Steps that the verdict is about, of a guard that decides on the first N; nobody judged what came later. None = no
+    such guard, or the generation is unmonitored. Not part of schema 1."""
     schema: int = VERDICT_SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON types, in the versioned schema every runtime shares."""
-        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+        later = {"judged_steps"} if self.schema == 1 else set()
+        return {name: _plain(getattr(self, name)) for name in self.__slots__ if name not in later}
 
 
 def _plain(value: Any) -> Any:

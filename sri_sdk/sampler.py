@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from sri_sdk.hook import Hook, Scheme
@@ -48,6 +48,18 @@ class Sampler(Plugin):
         are filled, and coverage is measured by the steps it took.
         """
         return False
+
+    def pace(self) -> Mapping[str, Any] | None:
+        """What of the profile decides the first steps of a generation, however long it may get.
+
+        For guards with a horizon: they hold for every length, so their fingerprint has these values and no others.
+        Whatever two samplers with the same pace generate, they take the same first steps, up to the end of the shorter.
+
+        Returns:
+            JSON types by name, mostly the options without those that only bound the length; None, the default = the
+            length decides the first steps too, as where a fixed number of steps fills one canvas.
+        """
+        return None
 
     @abstractmethod
     def canvas(self) -> int:

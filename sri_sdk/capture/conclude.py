@@ -65,6 +65,8 @@ class Coverage:
     """Whether the call stopped it where the model would have gone on."""
     strays: bool = False
     """Whether passes of this model ran meanwhile that no watch owns: they may be its own, run in another context."""
+    horizon: bool = False
+    """Whether the guard judges the first `budget` steps only, and more may follow."""
 
     def reasons(self) -> list[str]:
         """Why the coverage is not whole; empty = it is."""
@@ -72,13 +74,14 @@ class Coverage:
             return [SILENT]
         if self.expected is not None and self.seen != self.expected:
             return [INCOMPLETE]
-        if self.budget is not None and self.seen > self.budget:
+        enough = self.budget is not None and self.seen >= self.budget
+        if self.budget is not None and self.seen > self.budget and not self.horizon:
             return [OVER_BUDGET]
         # Cut short of the profile, a generation has no signal for the cells that are left, whatever its last state was.
         # Without a guard there are no such cells, and no number of steps: what is left are passes that went astray.
         if self.budget is None:
             return [END_NOT_SEEN] if self.strays and self.expected is None and not self.ended else []
-        whole = (self.expected is not None and not self.cut) or self.ended or self.seen == self.budget
+        whole = (self.expected is not None and not self.cut) or self.ended or enough
         return [] if whole else [END_NOT_SEEN]
 
 
@@ -158,22 +161,25 @@ def conclude_verdicts(
             admitted = replace(signals, fingerprint={**(signals.fingerprint or {}), **settings.fingerprint.to_dict()})
         scored = scorer.score(admitted, rule=settings.policy.rule, accept=settings.accepted)
     alarms = {} if recorder is None else recorder.alarms
-    return tuple(_cover(v, t, alarms.get(row)) for row, (v, t) in enumerate(zip(scored, traces, strict=True)))
+    return tuple(
+        _cover(v, t, alarms.get(row), settings.horizon) for row, (v, t) in enumerate(zip(scored, traces, strict=True))
+    )
 
 
-def _cover(verdict: Verdict, trace: Trace, alarm: int | None) -> Verdict:
+def _cover(verdict: Verdict, trace: Trace, alarm: int | None, horizon: int | None) -> Verdict:
     """Adds coverage. It turns `clear` into `unmonitored`, and never silences an alarm."""
     flagged = alarm is not None or verdict.status == "flagged"
     first = verdict.first_alarm_step if alarm is None else alarm
     covered = replace(
         verdict, steps_seen=trace.steps, steps_expected=trace.expected, first_alarm_step=first,
         reasons=_once(verdict.reasons, trace.reasons) if flagged else _once(trace.reasons, verdict.reasons),
+        judged_steps=None if horizon is None else min(trace.steps, horizon),
     )  # fmt: skip
     if flagged:
         return replace(covered, status="flagged")
-    if not trace.reasons:
+    if not trace.reasons and covered.status != "unmonitored":
         return covered
-    return replace(covered, status="unmonitored", score=None, p_value=None)
+    return replace(covered, status="unmonitored", score=None, p_value=None, judged_steps=None)
 
 
 def _once(*codes: tuple[str, ...]) -> tuple[str, ...]:

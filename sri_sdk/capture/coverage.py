@@ -25,9 +25,15 @@ class CoverageTracker:
         ended: per request, whether its end was seen; known with the coverage.
     """
 
-    def __init__(self, hook: Hook, view: RunView, budget: int | None, *, fixed: bool) -> None:
-        """Takes the hook, the run as hooks see it, and the step budget; `fixed` = every call takes as many."""
+    def __init__(
+        self, hook: Hook, view: RunView, budget: int | None, *, fixed: bool, horizon: bool = False
+    ) -> None:  # fmt: skip
+        """Takes the hook, the run as hooks see it, and the step budget.
+
+        `fixed` = every call takes as many; `horizon` = more may follow, and nobody judges them.
+        """
         self._hook, self._view, self._budget, self._fixed = hook, view, budget, fixed
+        self._horizon = horizon
         self.seen: list[torch.Tensor | None] = []
         self.expected: tuple[int, ...] | None = None
         self.forward_calls = 0
@@ -144,7 +150,9 @@ class CoverageTracker:
         seen = sum(steps, np.zeros(requests, dtype=np.int64))
         going = steps[-1] if steps else np.zeros(requests, dtype=np.bool_)
         budget = self._budget
-        usual = None if budget is None else budget if self._fixed else self._hook.expected_steps(budget)
+        usual = None
+        if budget is not None and not self._horizon:
+            usual = budget if self._fixed else self._hook.expected_steps(budget)
         expected = [usual] * requests if self.expected is None else list(self.expected)
         taken = self._view.taken
         if self.expected is None and taken is not None and len(taken) == requests:
@@ -152,7 +160,15 @@ class CoverageTracker:
         self.ended, cut = self._ends([not on for on in going]), self._cut or (False,) * requests
         strays = self.unowned_passes > 0
         return [
-            Coverage(int(seen[r]), expected[r], budget, ended=self.ended[r], cut=cut[r], strays=strays)
+            Coverage(
+                int(seen[r]),
+                expected[r],
+                budget,
+                ended=self.ended[r],
+                cut=cut[r],
+                strays=strays,
+                horizon=self._horizon,
+            )
             for r in range(requests)
         ]
 

@@ -41,6 +41,7 @@ class Drive:
         self._next: Intervention | None = None
         self._stopped: set[int] = set()
         self._may_withhold = settings.scorer is not None and settings.policy.may_withhold
+        self._fails_closed = settings.policy.stops_when_blind
         self.run = Run(hook, settings, [p.id for p in prompts], driven=True)
         self.step: SamplerStep | None = None
         self.undecoded: dict[int, str] = {}
@@ -97,10 +98,18 @@ class Drive:
 
     @property
     def responses(self) -> list[str | None]:
-        """The texts; None where the policy withholds one, may do so once the verdict is there, or none can be read."""
-        if not self.run.finished and self._may_withhold:
-            return [None] * len(self._prompts)
+        """The texts; None where the policy withholds one, may do so once the verdict is there, or none can be read.
+
+        A guard with a horizon may have cleared a response that still grows: it is there from then on, unless the policy
+        withholds what turns out to be unmonitored.
+        """
         withheld = {decision.request_id for decision in self.run.decisions if decision.withheld}
+        if not self.run.finished and self._may_withhold:
+            known = () if self._fails_closed else self.run.decisions
+            cleared = {decision.request_id for decision in known if not decision.withheld}
+            withheld = {prompt.id for prompt in self._prompts} - cleared
+            if not cleared:
+                return [None] * len(self._prompts)
         texts: list[str | None] = [
             None if p.id in withheld else t for p, t in zip(self._prompts, self.texts, strict=True)
         ]

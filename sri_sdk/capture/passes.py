@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT, SILENT, TWICE
@@ -16,7 +17,7 @@ from sri_sdk.capture.faults import Faults
 from sri_sdk.capture.locate import shown_requests
 from sri_sdk.capture.pool import Pooled, Pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
-from sri_sdk.capture.recorder import Recorder
+from sri_sdk.capture.recorder import Recorder, to_host
 from sri_sdk.capture.request import RequestReader, Span
 from sri_sdk.capture.rows import RowReasons
 from sri_sdk.capture.settings import WatchSettings
@@ -57,6 +58,8 @@ class Passes:
         self._fired: dict[str | int, int] = {}
         self._pooled = False
         self._waiting: list[Pooled] = []
+        self._closed = 0
+        self._beyond = self._counted = False
         self.request_ids = None if request_ids is None else tuple(request_ids)
         self.recorder: Recorder | None = None
         self.requests: RequestReader | None = None
@@ -81,7 +84,8 @@ class Passes:
         self._view.reading = None
         plan = self._hook.plan(call, self._view)
         self._coverage.shown(input_ids, plan)
-        self.shift.begins(input_ids, plan)
+        if not self._beyond:
+            self.shift.begins(input_ids, plan)
         if self._view.forwards == 1 and SYSTEM_PROMPT in self.stated and self._settings.tokenizer is not None:
             self._check_stated(call, plan)
         self.begin_prompt(call, plan)
@@ -127,6 +131,9 @@ class Passes:
             return
         if fired > self._hook.firings:
             self._faults.add(TWICE)
+        if self._beyond:
+            self._count(layer)
+            return
         self._states[layer] = states
         if layer != "final" or fired < self._hook.firings:
             return
@@ -142,6 +149,12 @@ class Passes:
             self._pooler.add([self._states[name].detach() for name in layers], plan)
             self.shift.ran(self._states["final"])
             self._coverage.seen.append(plan.active)
+
+    def _count(self, layer: str | int) -> None:
+        """Takes a pass beyond the horizon for what it is: one more that was seen, of which nothing is read."""
+        if layer == "final" and self._plan is not None and self._fired[layer] >= self._hook.firings:
+            self._coverage.seen.append(self._plan.active)
+            self._plan, self._pooled, self._counted = None, True, True
 
     def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
         """A pass has begun that may show a part of the prompt; asks which, as long as some of it was not seen."""
@@ -184,15 +197,24 @@ class Passes:
             committed: [R, P] bool; None = the hook cannot tell.
             active: [R] bool, requests the step belongs to, where a driven sampler says so; else the hook's word counts.
         """
+        counted, self._counted = self._counted, False
         pooled = self._pooler.close_step(committed)
+        if active is not None and (counted or pooled is not None):
+            known = self._coverage.seen[-1] if pooled is None else pooled.active
+            self._coverage.seen[-1] = active if known is None else known & active.to(known.device)
         if pooled is None:
             return
         if active is not None:
-            both = active if pooled.active is None else pooled.active & active.to(pooled.active.device)
-            pooled, self._coverage.seen[-1] = replace(pooled, active=both), both
+            pooled = replace(pooled, active=self._coverage.seen[-1])
         self._waiting.append(pooled)
-        if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
+        self._closed += 1
+        horizon = self._settings.horizon
+        at_end = horizon is not None and self._closed >= horizon
+        if self._settings.immediate or len(self._waiting) >= MOST_WAITING or at_end:
             self._record()
+        if at_end and self.recorder is not None:
+            # Of these models a row that has ended stays so; others may wait for their neighbours and go on.
+            self._beyond = self._hook.scheme == "autoregressive" or bool(self.recorder.full.all())
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
@@ -211,6 +233,18 @@ class Passes:
             committed = torch.ones(len(self.recorder.steps), self._coverage.width_of_canvas(), dtype=torch.bool)
         self.close_step(committed)
         self._record()
+
+    @property
+    def beyond(self) -> bool:
+        """Whether every step that the guard judges is done: later passes are counted, and not read."""
+        return self._beyond
+
+    def going_on(self) -> list[int]:
+        """Rows that the pass which has begun takes beyond the horizon. Waits for the device."""
+        if self.recorder is None or self._plan is None or not self.recorder.full.any():
+            return []
+        going = to_host(self._plan.active, len(self.recorder.steps)) & self.recorder.full
+        return [int(row) for row in np.flatnonzero(going)]
 
     @property
     def open(self) -> bool:

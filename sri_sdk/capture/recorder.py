@@ -38,9 +38,16 @@ class Recorder:
                 settings.anchors, settings.grid, requests, tau=settings.tau, eps=settings.eps
             )  # fmt: skip
 
+    @property
+    def full(self) -> NDArray[np.bool_]:
+        """[R]: requests of which all steps that the guard judges were taken; all False without a horizon."""
+        horizon = self._settings.horizon
+        return self.steps >= horizon if horizon is not None else np.zeros(len(self.steps), dtype=np.bool_)
+
     def take(self, pooled: Pooled) -> None:
         """Takes one step. Waits for the device only if somebody wants the numbers now."""
-        active = to_host(pooled.active, len(self.steps))
+        # A step beyond the horizon would overwrite the last cell.
+        active = to_host(pooled.active, len(self.steps)) & ~self.full
         self._add(pooled.phi, active, self._progress(pooled))
 
     def finish(self, tail: Iterable[Pooled], whole: NDArray[np.bool_]) -> None:

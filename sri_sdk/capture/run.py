@@ -24,6 +24,7 @@ from sri_sdk.capture.conclude import (
 )
 from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.faults import Faults
+from sri_sdk.capture.horizon import Horizon
 from sri_sdk.capture.passes import Passes
 from sri_sdk.capture.pool import make_pooler
 from sri_sdk.capture.request import Span
@@ -47,8 +48,9 @@ class Run:
         traces: one per request, once finished.
         request: the mean states of the requests' own tokens, once finished; None = they were not read.
         signals: the requests' SRI signals, once finished; None without anchors.
-        verdicts: one per request, once finished; empty without a guard.
-        decisions: what the policy makes of each verdict, once finished.
+        verdicts: one per request, once finished; empty without a guard. With a horizon, those of the requests that have
+            got so far are there at once.
+        decisions: what the policy makes of each verdict, as soon as it is there.
         calls: what the tap tells of calls around the passes.
     """
 
@@ -71,7 +73,9 @@ class Run:
         usual = None if settings.canvas is None or hook.block_length() is not None else settings.canvas
         self._view = RunView(requests=None if request_ids is None else len(request_ids), canvas=usual)
         self._rows = RowReasons(hook, self._view)
-        self._coverage = CoverageTracker(hook, self._view, settings.budget, fixed=settings.fixed)
+        self._coverage = CoverageTracker(
+            hook, self._view, settings.budget, fixed=settings.fixed, horizon=settings.horizon is not None
+        )
         self._faults = Faults(type(hook).__name__)
         self._passes = Passes(
             hook, settings, self._view, pooler=self._pooler, coverage=self._coverage, rows=self._rows,
@@ -79,6 +83,7 @@ class Run:
             # A driver encodes the prompts itself, and looks.
             stated=() if driven else settings.stated, locates=not driven,
         )  # fmt: skip
+        self._horizon = Horizon(settings, self._passes, self._coverage, self._rows, self._faults)
         self.calls = WatchedCalls(hook, self._view, self._coverage, self._faults, self.returned)
         self._finished = False
         self.traces: tuple[Trace, ...] = ()
@@ -188,7 +193,7 @@ class Run:
         if self.stops_blind:
             return tuple(range(len(self._passes.recorder.steps)))
         alarms = self._passes.recorder.alarms if self._settings.policy.stops_on_alarm else {}
-        return tuple(sorted({*alarms, *self._blind_rows}))
+        return tuple(sorted({*alarms, *self._blind_rows, *self._horizon.flagged(), *self._horizon.reached()}))
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -206,10 +211,18 @@ class Run:
             self._passes.begin(input_ids)
         if self._driven:
             return
+        self._judge_horizon()
         # Only now: what the step before did to the signal shows once this pass tells its commits.
         if self._settings.policy.stops_on_alarm and self.alarms:
             self._passes.drop()
             raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
+        ids, last = self.request_ids or (), (self._settings.horizon or 1) - 1
+        if stopped := self._horizon.flagged():
+            self._passes.drop()
+            raise GenerationAborted(tuple(ids[row] for row in stopped), last)
+        if self._horizon.reached() and (going := self._passes.going_on()):
+            self._passes.drop()
+            raise GenerationAborted(tuple(ids[row] for row in going), last, beyond=True)
         if self.stops_blind:
             reasons = [*self._faults.reasons, *(reason for row in self._blind_rows.values() for reason in row)]
             raise GenerationAborted(self.request_ids or (), self._view.steps - 1, blind=reasons[0])
@@ -232,6 +245,14 @@ class Run:
     def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
         """Closes the step that is open; a driver says so, see `Passes.close_step`: both [R, P] and [R] bool."""
         self._passes.close_step(committed, active)
+        self._judge_horizon()
+
+    def _judge_horizon(self) -> None:
+        """Gives the verdicts that are due before the end."""
+        with self._faults.isolated(SCORER_FAILED):
+            if self._horizon.look():
+                self.verdicts = self._horizon.so_far()
+                self.decisions = self._settings.policy.decide(self.verdicts)
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
@@ -316,7 +337,7 @@ class Run:
             rows = self._rows.found()
             self.traces = tuple(
                 conclude_trace(
-                    self._passes.recorder, row, i, coverage[row], [*self._faults.reasons, *rows.get(row, ())]
+                    self._passes.recorder, row, i, coverage[row], [*self._horizon.failures(row), *rows.get(row, ())]
                 )
                 for row, i in enumerate(ids)
             )
@@ -342,7 +363,7 @@ class Run:
 
     def _close(self, committed: torch.Tensor | None) -> None:
         """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
-        if self._passes.open:
+        if self._passes.open and not self._passes.beyond:
             self.fail(SILENT)
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
             if reason is not None:
@@ -358,6 +379,7 @@ class Run:
                     "another prompt, or a canvas begun anew: watch one generation at a time, one request id per row"
                 )
             )
+        self._horizon.ends(commits_known=committed is not None or self._hook.scheme == "autoregressive")
         self._passes.close(committed)
 
     def _seen_whole(self, coverage: Sequence[Coverage]) -> bool:
@@ -370,7 +392,7 @@ class Run:
         grid = self._settings.grid
         missing = 0 if grid is None else int(max(grid.budget - self._passes.recorder.steps.min(), 0))
         coverage = self._coverage.coverage(len(self._passes.recorder.steps))
-        whole = np.array([not c.reasons() for c in coverage]) & (not self._faults.reasons)
+        whole = np.array([not (c.reasons() or self._horizon.failures(row)) for row, c in enumerate(coverage)])
         for row, reasons in self._rows.found().items():
             # A prompt with a mask in it was watched all the same, and may be flagged.
             whole[row] &= reasons == [SPECIAL_TOKEN]

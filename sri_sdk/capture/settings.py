@@ -43,6 +43,9 @@ class WatchSettings:
     """None = traces only."""
     budget: int | None = None
     """Most steps of one generation; None = not known, and then coverage is not checked."""
+    horizon: int | None = None
+    """Steps that the guard judges, from the first on; it then holds for longer generations too, and is `budget`. None =
+    whole generations."""
     fixed: bool = False
     """Whether a generation of the guard's profile has exactly `budget` steps: fewer mean that some were missed."""
     canvas: int | None = None
@@ -166,13 +169,15 @@ def watch_settings(
             "guard reads requests. Choose another hook, or fit a guard without a section `request`."
         )
     manifest, fitted_on = loaded.manifest, expected.hard["sampler"]
-    its_grid = StepGrid(**expected.hard["grid"])
+    its_grid, horizon = StepGrid(**expected.hard["grid"]), expected.horizon
+    _refuse_silence(horizon, policy)
     return WatchSettings(
         pooling=expected.hard["pooling"],
         layers=tuple(expected.hard["layers"]),
         request_layers=() if request is None else tuple(request["layers"]),
         grid=its_grid,
-        budget=fitted_on.get("budget", its_grid.budget if its_grid.mapping == "step" else None),
+        budget=horizon or fitted_on.get("budget", its_grid.budget if its_grid.mapping == "step" else None),
+        horizon=horizon,
         # A block-causal family fills its last block beyond the response, so its own loop may take more steps than ours.
         canvas=fitted_on.get("canvas") if hook.scheme == "masked" else None,
         fixed=bool(fitted_on.get("fixed")) and hook.block_length() is None,
@@ -202,3 +207,12 @@ def _stated(template: bool, *, driven: bool) -> tuple[str, ...]:
     """Fields that the caller states; `template` = the guard reads requests, and nobody sees their template."""
     found = ("system_prompt",) if driven else ("sampler", "system_prompt")
     return (*found, "template") if template else found
+
+
+def _refuse_silence(horizon: int | None, policy: Policy | None) -> None:
+    """What comes after the horizon is judged by nobody, so somebody must have said what follows from that."""
+    if horizon is not None and policy is not None and policy.beyond_horizon is None:
+        raise ConfigError(
+            f"policy.beyond_horizon: not said, and this guard judges the first {horizon} steps only. Say what happens "
+            "to an answer that goes on: report = let it go on unjudged, abort = stop it there."
+        )

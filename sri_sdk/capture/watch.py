@@ -48,6 +48,9 @@ def watch(
             model.generate(**inputs)
         print(run.verdicts)
 
+    A guard with a horizon judges the first steps of a generation, whatever its length, and says so as soon as they are
+    done: `run.verdicts` is there while the rest is generated. What follows them is up to the policy.
+
     The tokens are the same, bit for bit, with and without it. Forward passes of other threads and tasks are ignored
     and counted. A run whose tap never fired is `unmonitored`, never `clear`.
 
@@ -91,7 +94,8 @@ def watch(
     Raises:
         ModelMismatch: no hook fits, or the guard was not made for this model.
         ConfigError: the arguments contradict each other.
-        GenerationAborted: with `abort` or a policy that stops generations, at the pass after an alarm.
+        GenerationAborted: with `abort` or a policy that stops generations, at the pass after an alarm, or after the
+            last step that the guard judges.
     """
     if policy is not None and (rule != "final" or abort):
         raise ConfigError("watch: rule and abort come with the policy; leave out those, or the policy.")
@@ -118,7 +122,9 @@ def watch(
     if family.model is not model:
         raise ConfigError("watch: the hook was built on another model object, and would see nothing of this one.")
     if policy is None:
-        policy = Policy(rule=rule, flagged="abort" if abort else "report", unmonitored="report")
+        policy = Policy(
+            rule=rule, flagged="abort" if abort else "report", unmonitored="report", beyond_horizon="report"
+        )
     if not isinstance(sinks, Emitter):
         sinks = Emitter(sinks)
     settings = watch_settings(

@@ -31,6 +31,9 @@ def words(verdict: Verdict) -> str:
         parts.append(f"p = {verdict.p_value:.3g}")
     if verdict.first_alarm_step is not None:
         parts.append(f"first alarm after step {verdict.first_alarm_step}")
+    if verdict.judged_steps is not None:
+        of = "" if verdict.steps_seen is None else f" of {verdict.steps_seen}"
+        parts.append(f"judged on the first {verdict.judged_steps}{of} steps")
     if verdict.reasons:
         parts.append(", ".join(verdict.reasons))
     return "; ".join(parts)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from sri_sdk import registry
 from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
+from sri_sdk.config.check_horizon import check_horizon
 from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
 from sri_sdk.errors import ConfigError, SriError, did_you_mean
 from sri_sdk.options import problems
@@ -61,6 +62,11 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
             found += mistakes
     found += _check_tap(sections.get("tap"), plugins["model"])
     found += _check_sampler(plugins["sampler"], plugins["model"])
+    horizon = data.get("horizon") if config is None else config.horizon
+    if horizon is None or (type(horizon) is int and horizon > 0):
+        found += check_horizon(
+            horizon, sections.get("tap"), plugins["model"], sections.get("sampler"), sections.get("policy")
+        )
     found += _check_exporter(plugins["export"])
     found += check_request(sections.get("request"), sections.get("folds"), plugins["model"])
     if config is not None:

@@ -255,7 +255,8 @@ class EvaluationConfig(Config):
         return FitConfig(
             version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge,
             detector=FittedSection(name=ours.name, options=ours.options),
-            calibrate=self.calibrate, limits=self.limits, policy=Policy.observe(),
+            calibrate=self.calibrate, limits=self.limits,
+            policy=Policy(rule="final", flagged="report", unmonitored="report"),
             out=Path(self.out) / "models" / name, seed=self.seed, batch_size=self.batch_size,
         )  # fmt: skip
 

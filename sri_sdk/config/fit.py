@@ -308,6 +308,12 @@ class FitConfig(Config):
     parts: Parts | None = Field(
         default=None, description="Instead of detector: name -> part, where several scores are watched at once."
     )
+    horizon: int | None = Field(
+        default=None,
+        ge=1,
+        description="Steps that the guard decides on, from the first on; it then holds for longer answers too. null = "
+        "whole generations. For autoregressive families, and for those that work block by block.",
+    )
     calibrate: CalibrateSection = Field(
         default=CalibrateSection(), description="How often harmless generations may be flagged."
     )

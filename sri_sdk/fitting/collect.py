@@ -334,7 +334,10 @@ class Collector:
         """What a stored result depends on. The batch size is in it because shards are batches."""
         # To the letter, unlike the check for overlaps: a model answers capitals differently.
         texts = digest([[p.id, p.label, sha256(p.text.encode()), p.prefill or ""] for p in prompts])
+        # The fingerprint of a guard with a horizon says nothing of the length, and texts and outcomes depend on it.
+        length = {} if self.settings.horizon is None else {"sampler": self.sampler.config.model_dump(mode="json")}
         return {
+            **length,
             "fingerprint": self.fingerprint.to_dict(),
             "prompts": texts,
             "judge": [self.judge_name, self.judge.version, self.judge.config.model_dump(mode="json")],

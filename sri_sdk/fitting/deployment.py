@@ -10,6 +10,7 @@ from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.pool import make_pooler
 from sri_sdk.capture.settings import Layers, WatchSettings
+from sri_sdk.config.check_horizon import whole_canvas
 from sri_sdk.config.columns import needs_sri, reads
 from sri_sdk.config.fit import FitConfig, PluginSection, RequestSection, TapSection
 from sri_sdk.errors import ConfigError, ModelMismatch
@@ -38,7 +39,7 @@ class Tapped:
     @classmethod
     def of(
         cls, hook: Hook, loaded: LoadedModel, sampler: PluginSection, tap: TapSection, system_prompt: str | None = None,
-        *, request: RequestSection | None = None, alone: bool = False,
+        *, request: RequestSection | None = None, alone: bool = False, horizon: int | None = None,
     ) -> Tapped:  # fmt: skip
         """Builds the sampler and the step grid, and takes the model's fingerprint.
 
@@ -50,20 +51,26 @@ class Tapped:
             system_prompt: of every generation; None = none.
             request: what is read of requests; None = nothing.
             alone: whether the signal's layers are not read at all, only the request's.
+            horizon: steps that are judged, from the first on; None = whole generations.
 
         Raises:
-            PluginError, ConfigError: there is no such sampler, or it refuses its options; the model has fewer blocks.
+            PluginError, ConfigError: there is no such sampler, or it refuses its options; the model has fewer blocks;
+                or the first steps depend on the length of a generation, and a horizon is asked for.
         """
         driver: Sampler = registry.build("samplers", sampler.name, sampler.options)
-        grid = _grid(tap, hook, driver)
+        layers: Layers = () if alone else tuple(tap.layers)
         reads = () if request is None else _request_layers(request, hook)
-        settings = WatchSettings(
-            tap.pooling, () if alone else tuple(tap.layers), grid, driver.budget(), request_layers=reads
-        )
-        profile: dict[str, Any] = {
-            "name": sampler.name, "budget": driver.budget(), "canvas": driver.canvas(), "fixed": driver.is_fixed(),
-            **driver.config.model_dump(mode="json"),
-        }  # fmt: skip
+        if horizon is None:
+            grid = _grid(tap, hook, driver)
+            settings = WatchSettings(tap.pooling, layers, grid, driver.budget(), request_layers=reads)
+            profile: dict[str, Any] = {
+                "name": sampler.name, "budget": driver.budget(), "canvas": driver.canvas(),
+                "fixed": driver.is_fixed(), **driver.config.model_dump(mode="json"),
+            }  # fmt: skip
+        else:
+            grid = StepGrid(tap.cells, "step", horizon)
+            settings = WatchSettings(tap.pooling, layers, grid, horizon, horizon=horizon, request_layers=reads)
+            profile = {**_pace(hook, driver), "name": sampler.name, "horizon": horizon}
         printed = fingerprint(
             hook, pooling=settings.pooling, layers=settings.layers, grid=grid, sampler=profile,
             system_prompt=system_prompt, request=reads, tokenizer=loaded.tokenizer,
@@ -105,7 +112,7 @@ class Deployment(Tapped):
         detectors = {name: registry.load("detectors", part.detector) for name, part in config.named_parts().items()}
         live = Tapped.of(
             hook, loaded, config.sampler, config.tap, config.model.system_prompt, request=config.request,
-            alone=not needs_sri(reads(config, detectors)),
+            alone=not needs_sri(reads(config, detectors)), horizon=config.horizon,
         )  # fmt: skip
         return cls(**{field.name: getattr(live, field.name) for field in fields(live)}, config=config)
 
@@ -125,6 +132,18 @@ def _request_layers(section: RequestSection, hook: Hook) -> Layers:
             f"{count - 1}, final, or all"
         )
     return tuple(section.layers)
+
+
+def _pace(hook: Hook, sampler: Sampler) -> dict[str, Any]:
+    """What decides the first steps, where their number does not depend on the length of a generation."""
+    if hook.scheme != "autoregressive" and hook.block_length() is None:
+        raise ConfigError(f"{whole_canvas(type(hook).__name__)}.")
+    if (pace := sampler.pace()) is None:
+        raise ConfigError(
+            f"horizon: sampler {type(sampler).__name__} says that the length of an answer decides its first steps too "
+            "(pace() is None). Leave the horizon out."
+        )
+    return dict(pace)
 
 
 def _grid(tap: TapSection, hook: Hook, sampler: Sampler) -> StepGrid:

@@ -151,6 +151,14 @@ def test_what_was_not_located_is_told_apart_from_what_was_not_seen(case_of):
     assert run.request.complete.tolist() == [False, True, False]
 
 
+def test_the_causal_lab_hook_counts_no_padding(case_of):
+    case = case_of("lab-causal")
+    padding = case.encoded.attention_mask.argmax(1).tolist()
+    width = case.encoded.input_ids.shape[1]
+    run = watched(case, case.encoded, [(0, width)] * len(padding))
+    assert run.request.complete.tolist() == [not before for before in padding] and any(padding)
+
+
 @pytest.mark.parametrize("span", [(3, 3), (5, 2), (-2, 4)])
 def test_a_span_that_is_none_is_refused_at_once(case_of, span):
     case = case_of("lab-diffusion")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import sri_sdk
@@ -47,6 +47,10 @@ class DiffusionGemmaSampler(sri_sdk.Sampler):
     def budget(self) -> int:
         """Denoising steps, if no canvas is left early."""
         return self.config.canvases * self.config.steps
+
+    def pace(self) -> Mapping[str, Any]:
+        """A canvas depends on those before it, and not on how many may follow."""
+        return self.config.model_dump(mode="json", exclude={"canvases"})
 
     def canvas(self) -> int:
         """Response tokens of all canvases."""

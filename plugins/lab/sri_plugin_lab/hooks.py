@@ -9,6 +9,7 @@ from pydantic import Field
 
 import sri_sdk
 from sri_sdk.canvas import Canvas
+from sri_sdk.records import PADDING
 from sri_sdk.structure import missing_paths, module_at, modules_at
 
 if TYPE_CHECKING:
@@ -162,6 +163,10 @@ class LabCausalHook(_LabHook):
         batch, length = ids.shape
         if "next" not in memory:
             positions = torch.arange(-length, 0, device=ids.device).expand(batch, length)
+            mask = call.kwargs.get("attention_mask")
+            if isinstance(mask, torch.Tensor) and mask.shape == ids.shape:
+                # Padding is no part of the prompt, and so of no request.
+                positions = positions.masked_fill(mask == 0, PADDING)
             memory["next"], memory["active"] = 0, torch.ones(batch, dtype=torch.bool, device=ids.device)
             memory["ends"] = torch.tensor(run.eos_ids or self.eos_ids(), device=ids.device)
         else:

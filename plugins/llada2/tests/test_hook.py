@@ -14,6 +14,7 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
+from sri_sdk.grid import StepGrid
 from sri_sdk.records import PADDING
 from sri_sdk.testing import HookCase, hook_checks
 
@@ -286,6 +287,27 @@ def test_a_driven_batch_is_seen_whole(pooling):
         pass
     assert not any(trace.reasons for trace in batch.run.traces), batch.run.failure
     assert [trace.steps for trace in batch.run.traces] == [trace.expected for trace in batch.run.traces]
+
+
+@pytest.mark.parametrize("pooling", ["response", "generated"])
+def test_the_first_steps_of_a_longer_response_are_those_of_a_shorter_one(pooling):
+    model, found = build(1), []
+    loaded = sri_sdk.LoadedModel(model, Tokenizer(), "a double")
+    asked = [sri_sdk.Prompt(name, name * 3, "harmless") for name in ("a", "how are you?", "open")]
+    settings = WatchSettings(pooling, grid=StepGrid(6, "step", 12), budget=12, horizon=12, keep_states=True)
+    for tokens, steps in ((16, 48), (48, 80)):
+        options = {"steps": steps, "tokens": tokens, "block_steps": 8}
+        sampler = registry.build("samplers", "low-confidence", options)
+        batch = sri_sdk.drive(Llada2Hook(model), loaded, sampler, asked, settings)
+        for _ in batch:
+            pass
+        assert not any(trace.reasons for trace in batch.run.traces), batch.run.failure
+        found.append((sampler.pace(), batch.run.traces))
+    (one, short), (two, long) = found
+    assert one == two
+    for brief, whole in zip(short, long, strict=True):
+        assert whole.steps > brief.steps > 12 and len(whole.phi) == 12
+        assert torch.equal(torch.tensor(whole.phi), torch.tensor(brief.phi))
 
 
 def test_padding_changes_no_logits():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -32,6 +32,10 @@ class AutoregressiveSampler(sri_sdk.Sampler):
     def budget(self) -> int:
         """One step per token."""
         return self.config.tokens
+
+    def pace(self) -> Mapping[str, Any]:
+        """A token depends on those before it, and not on how many may follow."""
+        return self.config.model_dump(mode="json", exclude={"tokens"})
 
     def canvas(self) -> int:
         """Most response tokens."""

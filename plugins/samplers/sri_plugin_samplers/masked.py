@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -88,6 +88,15 @@ class MaskedSampler(sri_sdk.Sampler):
     def is_fixed(self) -> bool:
         """Unless rows end by chance or by what they say."""
         return self.config.schedule != "binomial" and not self.config.stop_at_end
+
+    def pace(self) -> Mapping[str, Any] | None:
+        """With `block_steps`, a block is filled in the same way however many follow. Without them the length sets it.
+
+        Where every pass shows the whole canvas the first steps see how long it is; guards refuse a horizon there.
+        """
+        if self.config.block_steps is None:
+            return None
+        return self.config.model_dump(mode="json", exclude={"tokens", "steps"})
 
     def canvas(self) -> int:
         """Response tokens."""
