@@ -21,8 +21,10 @@ Label = Literal["harmless", "harmful"]
 Outcome = Literal["refusal", "harmful", "harmless", "other"]
 """How a judge classifies a response: it refuses, does harm, answers harmlessly, or none of these."""
 Status = Literal["clear", "flagged", "unmonitored", "not_sampled"]
-Rule = Literal["final", "online"]
-"""When a guard decides: once the generation has ended, or at every step while it runs."""
+Rule = Literal["final", "online", "request"]
+"""When a guard decides: once the generation has ended, at every step while it runs, or once the prompt was read."""
+Ended = Literal["refusing", "complying"]
+"""How a generation ended, as the signal of its last cell has it."""
 
 REQUEST = "request"
 """Name of the column that says what the request itself is."""
@@ -319,6 +321,26 @@ class Signals:
 
 
 @dataclass(frozen=True, slots=True)
+class PartVerdict:
+    """What one part of a guard says of one generation."""
+
+    name: str
+    status: Status
+    score: float | None
+    """Higher = more suspicious, in its detector's unit; None where nothing could be scored."""
+    threshold: float
+    """Flagged when score > threshold."""
+    p_value: float | None
+    """Against its own calibration scores."""
+    reason: str | None
+    """Why it alarmed, or why it could not be judged; None where it is clear."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """A guard's verdict on one generation. `unmonitored` is never `clear`."""
 
@@ -345,13 +367,28 @@ class Verdict:
     judged_steps: int | None = None
     """Steps that the verdict is about, of a guard that decides on the first N; nobody judged what came later. None = no
     such guard, or the generation is unmonitored. Not part of schema 1."""
+    ended: Ended | None = None
+    """How it ended; None = not known. From here to `parts`: not part of schema 1."""
+    group: str | None = None
+    """Whose thresholds counted; None = the guard has no groups, or does not know the one that was named."""
+    parts: tuple[PartVerdict, ...] = ()
+    """What each part of the guard says, of guards with parts. `score` and `threshold` are those of the part that
+    decided, and `p_value` allows for the others."""
     schema: int = VERDICT_SCHEMA
+    """1, or 2 of guards whose bundle has format 2."""
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON types, in the versioned schema every runtime shares."""
-        later = {"judged_steps"} if self.schema == 1 else set()
+        later = _LATER if self.schema == 1 else ()
         return {name: _plain(getattr(self, name)) for name in self.__slots__ if name not in later}
 
 
+_LATER = ("judged_steps", "ended", "group", "parts")
+
+
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(each) for each in value] if isinstance(value, tuple) else _dict(value)
+
+
+def _dict(value: Any) -> Any:
+    return value.to_dict() if isinstance(value, PartVerdict) else value

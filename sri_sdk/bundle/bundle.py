@@ -41,6 +41,7 @@ from sri_sdk.bundle.manifest import (
     TensorEntry,
     manifest_text,
 )  # fmt: skip
+from sri_sdk.bundle.manifest_v2 import AnyManifest, read_manifest
 from sri_sdk.bundle.packed_array import PackedArray
 from sri_sdk.bundle.signature import KeyFile, verify
 from sri_sdk.calibrate.conformal import Threshold
@@ -91,7 +92,7 @@ class Bundle:
     scorer's golden self-test."""  # fmt: skip
 
     path: Path
-    manifest: Manifest
+    manifest: AnyManifest
     files: Mapping[str, bytes]
     """The graphs, by file name."""
     unlisted: Mapping[str, bytes]
@@ -164,7 +165,7 @@ class Bundle:
                     "or sign it with `sri bundle sign`."
                 )
             signed_by = verify(content, members[SIGNATURE], public_key, str(path))
-        manifest = Manifest.from_bytes(content, f"{path}/{MANIFEST}")
+        manifest = read_manifest(content, f"{path}/{MANIFEST}")
         files = {name: found for name, found in members.items() if name not in UNLISTED}
         for name in sorted(manifest.files.keys() ^ files.keys()):
             problem = "is missing" if name in manifest.files else "is not listed in the manifest"

@@ -7,7 +7,7 @@ is the specification of both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -410,3 +410,26 @@ def detector_facts(manifest: AnyManifest) -> list[dict[str, Any]]:
     if isinstance(manifest, Manifest):
         return [manifest.detector.model_dump(mode="json")]
     return [{"part": part.name, **part.detector.model_dump(mode="json")} for part in manifest.parts]
+
+
+class NamedThreshold(NamedTuple):
+    """One threshold of a guard."""
+
+    rule: str
+    part: str
+    """Empty where the guard has one score."""
+    group: str
+    """Empty where the guard has no groups."""
+    threshold: Threshold
+
+
+def thresholds_of(manifest: AnyManifest) -> list[NamedThreshold]:
+    """Every threshold, rule by rule."""
+    if isinstance(manifest, Manifest):
+        return [NamedThreshold(rule, "", "", entry.threshold()) for rule, entry in manifest.rules.items()]
+    return [
+        NamedThreshold(rule, part, "" if group == ALL else group, threshold)
+        for rule, entry in manifest.rules.items()
+        for part, each in entry.parts.items()
+        for group, threshold in each.thresholds().items()
+    ]

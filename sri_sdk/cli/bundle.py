@@ -10,6 +10,7 @@ import click
 from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.bundle.files import SIGNATURE, put_file, write_files
 from sri_sdk.bundle.manifest import Manifest
+from sri_sdk.bundle.manifest_v2 import AnyManifest, Manifest2, thresholds_of
 from sri_sdk.bundle.signature import key_id, new_keys, sign, signer_of
 from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.errors import ConfigError
@@ -42,7 +43,7 @@ def inspect(path: Path, as_json: bool) -> None:
     signed = f"names key {signer_of(signature, str(path))}; `sri bundle verify` checks it" if signature else "none"
     say_lines(table(["FIELD", "VALUE"], [["digest", manifest.digest], ["signature", signed], *_fields(manifest)]))
     say_lines("\n" + table(["GRAPH", "FILE", "BYTES", "INPUTS", "OUTPUTS"], _graphs(manifest)))
-    say_lines("\n" + table(["RULE", "THRESHOLD", "ALPHA", "DELTA", "N", "RANK"], _rules(manifest)))
+    say_lines("\n" + table(_RULES if isinstance(manifest, Manifest) else _RULES_OF_PARTS, _rules(manifest)))
     if manifest.rates:
         rates = [[r.name, f"{r.k}/{r.n}", f"{r.k / r.n:.4f}", f"{r.low:.4f} to {r.high:.4f}"] for r in manifest.rates]
         say_lines("\n" + table(["RATE", "COUNT", "SHARE", "INTERVAL"], rates))
@@ -123,15 +124,35 @@ def pack(path: Path, target: Path, replace: bool) -> None:
     say(f"{target}: {target.stat().st_size} bytes, digest {bundle.digest}")
 
 
-def _fields(manifest: Manifest) -> list[list[Any]]:
-    signal = manifest.signal
+_RULES = ["RULE", "THRESHOLD", "ALPHA", "DELTA", "N", "RANK"]
+_RULES_OF_PARTS = ["RULE", "PART", "GROUP", *_RULES[1:]]
+
+
+def _what_scores(manifest: AnyManifest) -> list[list[Any]]:
+    """Rows of detectors and signals, which the two formats have differently."""
+    if isinstance(manifest, Manifest):
+        one = manifest.signal
+        shape = f"{one.domain} [{one.cells} cells, {one.layers} layers] of states {one.hidden_size} wide"
+        return [["detector", f"{manifest.detector.name} ({manifest.detector.tier})"], ["signal", shape]]
+    signal, request = manifest.signal, manifest.anchors.request
+    shape = f"{signal.domain} [{signal.cells} cells, {len(signal.columns)} columns] of states {signal.hidden_size} wide"
+    return [
+        *[
+            [f"part {p.name}", f"{p.detector.name} ({p.detector.tier}) on {', '.join(p.columns)}; alarms as {p.reason}"]
+            for p in manifest.parts
+        ],
+        ["signal", shape],
+        ["columns", ", ".join(manifest.column_names)],
+        *([["request map", request.sha256]] if request else []),
+        *([["groups", ", ".join(manifest.groups)]] if manifest.groups else []),
+        *([["horizon", f"the first {manifest.horizon.steps} steps"]] if manifest.horizon else []),
+    ]
+
+
+def _fields(manifest: AnyManifest) -> list[list[Any]]:
     hard, soft = manifest.fingerprint["hard"], manifest.fingerprint["soft"]
     return [
-        ["detector", f"{manifest.detector.name} ({manifest.detector.tier})"],
-        [
-            "signal",
-            f"{signal.domain} [{signal.cells} cells, {signal.layers} layers] of states {signal.hidden_size} wide",
-        ],
+        *_what_scores(manifest),
         ["pooling", manifest.pooling],
         ["grid", manifest.grid],
         ["tau, eps", f"{manifest.tau:g}, {manifest.eps:g}"],
@@ -143,7 +164,7 @@ def _fields(manifest: Manifest) -> list[list[Any]]:
     ]
 
 
-def _graphs(manifest: Manifest) -> list[list[Any]]:
+def _graphs(manifest: AnyManifest) -> list[list[Any]]:
     def edges(tensors: dict[str, Any]) -> str:
         return "; ".join(f"{n} {t.dtype}[{', '.join(map(str, t.shape))}]" for n, t in tensors.items())
 
@@ -153,11 +174,14 @@ def _graphs(manifest: Manifest) -> list[list[Any]]:
     ]
 
 
-def _rules(manifest: Manifest) -> list[list[Any]]:
+def _rules(manifest: AnyManifest) -> list[list[Any]]:
     return [
-        [name, f"{rule.value:.6g}", f"{rule.alpha:g}", rule.delta, rule.n, rule.rank]
-        for name, rule in manifest.rules.items()
-    ]
+        [
+            rule, *((part, group) if isinstance(manifest, Manifest2) else ()),
+            f"{t.value:.6g}", f"{t.alpha:g}", t.delta, t.n, t.rank,
+        ]
+        for rule, part, group, t in thresholds_of(manifest)
+    ]  # fmt: skip
 
 
 def _brief(value: Any) -> Any:

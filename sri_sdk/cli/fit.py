@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sri_sdk.bundle.manifest_v2 import NamedThreshold, thresholds_of
 from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.metrics.results import CLASS_WORDS
 
@@ -49,16 +50,22 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "fingerprint_digest": manifest.fingerprint_digest,
         "anchors": dict(fitted.guard.anchors.provenance)["counts"],
         "thresholds": {
-            str(name): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
-            for name, r in manifest.rules.items()
+            _named(each): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
+            for each in thresholds_of(manifest)
+            for r in (each.threshold,)
         },
         "rates": {r.name: {"k": r.k, "n": r.n, "rate": r.k / r.n, "low": r.low, "high": r.high} for r in rates if r.n},
         "auroc": None if results is None or results.auroc is None else results.auroc.to_dict(),
-        "parity": {"share_of_tolerance": fitted.parity, "tolerance": manifest.rules["final"].tolerance},
+        "parity": {"share_of_tolerance": fitted.parity, "tolerance": thresholds_of(manifest)[0].threshold.tolerance},
         "counters": fitted.counters.to_dict(),
         "golden": {name: asdict(each) for name, each in fitted.noticed.items()},
         "seconds": dict(fitted.seconds),
     }
+
+
+def _named(found: NamedThreshold) -> str:
+    """`final`, or `final harm en` where a guard has parts and groups."""
+    return " ".join(filter(None, found[:3]))
 
 
 def _noticed(found: Coverage) -> str:
@@ -78,10 +85,11 @@ def describe(fitted: Fitted) -> str:
         "anchors     "
         + ", ".join(f"{c['used']} of {c['seen']} {name} prompts counted" for name, c in sorted(counts.items())),
         *(
-            f"{name:<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
+            f"{_named(each):<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
             + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")
             + f" (n = {r.n})"
-            for name, r in manifest.rules.items()
+            for each in thresholds_of(manifest)
+            for r in (each.threshold,)
         ),
         f"parity      largest difference between detector and graph: {100 * fitted.parity:.2g} % of what is allowed",
         *(f"golden      {name}: {_noticed(each)}" for name, each in fitted.noticed.items()),

@@ -156,7 +156,7 @@ def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mappi
     assert results is not None
     kinds = [class_of(p, o) for p, o in zip(test.prompts, test.outcomes, strict=True)]
     scores, _ = fitted.guard.scorer.score_final(np.ascontiguousarray(test.signals.domain(manifest.signal.domain)))
-    rule = manifest.rules["final"]
+    rule = fitted.guard.scorer.thresholds["final"]
     config = fitted.deployment.config
     rows = rows_of(kinds)
     return Report(
@@ -164,7 +164,7 @@ def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mappi
         subtitle=f"{fitted.deployment.loaded.source}; sampler {config.sampler.name}; detector {_detectors(config)}",
         trajectories=trajectories,
         bands=class_bands(test.signals.sigma[:, :, -1], kinds),
-        calibration=rule.threshold().scores,
+        calibration=rule.scores,
         threshold=rule.value,
         score_groups=tuple(ScoreGroup(name, scores[rows[name]]) for name in CLASSES if name in rows),
         rates=results.rates,
@@ -191,7 +191,7 @@ def _facts(fitted: Fitted, flagged: NDArray[np.bool_]) -> dict[str, str]:
         f"that succeeded. The attack is {SHOWN_ATTACK}: people can read it, and this guard flags it",
         "Successful attacks flagged": _flagged_by_attack(folds["test"], flagged),
         "Judge": f"{config.judge.name}",
-        "Smallest reachable alpha": f"1 / (n + 1) = {1 / (manifest.rules['final'].n + 1):.4f}",
+        "Smallest reachable alpha": f"1 / (n + 1) = {1 / (fitted.guard.scorer.thresholds['final'].n + 1):.4f}",
         "Bundle digest": manifest.digest,
         "Fingerprint digest": manifest.fingerprint_digest,
     }

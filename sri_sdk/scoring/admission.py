@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from sri_sdk.bundle.manifest import Manifest
+from sri_sdk.bundle.manifest_v2 import AnyManifest
 from sri_sdk.errors import ConfigError, ModelMismatch, ScoringError, did_you_mean
 from sri_sdk.fingerprint import SOFT, Fingerprint
 from sri_sdk.records import Signals
@@ -14,7 +16,7 @@ UNVERIFIED = "unverified"
 
 
 def admit(
-    manifest: Manifest, signals: Signals, *, subject: str = "signals", accept: Collection[str] = (),
+    manifest: AnyManifest, signals: Signals, *, subject: str = "signals", accept: Collection[str] = (),
     unverified: bool = False,
 ) -> tuple[str, ...]:  # fmt: skip
     """Checks shape and identity.
@@ -49,12 +51,18 @@ def admit(
             f"{subject}: {len(signals.ids)} ids, {len(set(signals.ids))} of them different, for {len(values)} rows. "
             "Give each row an id of its own."
         )
-    expected = (manifest.signal.cells, manifest.signal.layers)
+    expected = (manifest.signal.cells, len(manifest.ranges[0]))
     found = values.shape
     if len(found) != 3 or found[1:] != expected:
         raise ScoringError(
             f"{subject}: shape {list(found)}, the guard takes [N, T, C] = [N, {expected[0]}, {expected[1]}]. "
             "Lay the signals on the guard's step grid and tapped layers."
+        )
+    names = None if isinstance(manifest, Manifest) else manifest.column_names
+    if None not in (names, signals.columns) and signals.columns != names:
+        raise ScoringError(
+            f"{subject}: columns {', '.join(signals.columns or ())}, the guard reads {', '.join(names or ())}. "
+            "Make the signals with the guard's own anchors, layers and request map."
         )
     if signals.fingerprint is None:
         if unverified:
@@ -63,7 +71,9 @@ def admit(
             f"{subject}: no fingerprint says what made them, so they may belong to another model. Write them with "
             "this SDK, or score them at your own risk with `--unverified` (`unverified=True`)."
         )
-    made_with = {"anchors": manifest.anchors.sha256, "tau": manifest.tau, "eps": manifest.eps}
+    made_with: dict[str, Any] = {"anchors": manifest.anchors.sha256, "tau": manifest.tau, "eps": manifest.eps}
+    if not isinstance(manifest, Manifest) and manifest.anchors.request is not None:
+        made_with["request_map"] = manifest.anchors.request.sha256
     for name, wanted in made_with.items():
         given = signals.fingerprint.get(name, wanted)
         if given != wanted:

@@ -13,7 +13,7 @@ from typing import NoReturn, Self
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.bundle import MANIFEST
-from sri_sdk.bundle.manifest import Manifest
+from sri_sdk.bundle.manifest_v2 import AnyManifest
 from sri_sdk.bundle.signature import KeyFile
 from sri_sdk.errors import ModelMismatch, ScoringError
 from sri_sdk.scoring.scorer import Scorer
@@ -36,7 +36,7 @@ class Guard:
         )
 
     @property
-    def manifest(self) -> Manifest:
+    def manifest(self) -> AnyManifest:
         """The manifest of the bundle."""
         return self.scorer.manifest
 

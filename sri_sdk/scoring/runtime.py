@@ -32,7 +32,7 @@ FEW = 256
 """Rows per call of a graph whose memory per row is not known: as many as the trial of such a bundle runs."""
 
 Scored = tuple[NDArray[np.float32], NDArray[np.bool_]]
-"""score [B] float32, valid [B] bool."""
+"""score [B] float32, valid [B] bool; of graphs of format 2 [B, K], K parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ def _session(content: bytes, subject: str) -> Any:
         raise BundleError(f"{subject}: onnxruntime cannot load it ({_brief(err)}). Export the guard again.") from err
 
 
-def score_once(run: RunGraph, inputs: dict[str, Any]) -> Scored:
-    """One call: inputs by name, each [B, ...], -> score [B] float32, valid [B] bool.
+def score_once(run: RunGraph, inputs: dict[str, Any], parts: int | None = None) -> Scored:
+    """One call: inputs by name, each [B, ...], -> score [B] float32, valid [B] bool; with K `parts`, [B, K] each.
 
     A score is valid if the graph says so and its size is below 3e38. Our own graphs see to that themselves; a foreign
     one may not, and NaN is above no threshold, so it would pass as clear.
@@ -139,33 +139,35 @@ def score_once(run: RunGraph, inputs: dict[str, Any]) -> Scored:
     """
     score, valid = run(["score", "valid"], inputs)
     rows = len(next(iter(inputs.values())))
-    if score.shape != (rows,) or valid.shape != (rows,):
+    shape = (rows,) if parts is None else (rows, parts)
+    if score.shape != shape or valid.shape != shape:
         raise BundleError(
             f"{rows} generations give scores of shape {list(score.shape)} and valid of shape {list(valid.shape)}; "
-            f"allowed: [{rows}]. The graph mixes rows; change what its detector draws to one number per generation."
+            f"allowed: {list(shape)}. The graph mixes rows; let its detector draw one number per generation."
         )
     return score, valid & (np.abs(score) < INVALID_SCORE)
 
 
-def score_rows(run: RunGraph, signals: NDArray[np.float32]) -> Scored:
-    """Finished generations [N, T, C] float32 -> score [N] float32, valid [N] bool, in chunks."""
+def score_rows(run: RunGraph, signals: NDArray[np.float32], parts: int | None = None) -> Scored:
+    """Finished generations [N, T, C] float32 -> score [N] float32, valid [N] bool, in chunks; with K parts, [N, K]."""
     chunks = (_float32(signals[at : at + CHUNK]) for at in _starts(len(signals), CHUNK))
-    return _joined([score_once(run, {"signals": chunk}) for chunk in chunks])
+    return _joined([score_once(run, {"signals": chunk}, parts) for chunk in chunks])
 
 
-def score_prefixes(run: RunGraph, signals: NDArray[np.float32]) -> Scored:
-    """Generations [N, T, C] float32 at every length -> score [N, T] float32, valid [N, T] bool.
+def score_prefixes(run: RunGraph, signals: NDArray[np.float32], parts: int | None = None) -> Scored:
+    """Generations [N, T, C] float32 at every length -> score [N, T] float32, valid [N, T] bool; K parts: [N, T, K].
 
     Column t - 1 is the generation with its first t cells known.
     """
     cells = signals.shape[1]
     rows = min(max(1, CHUNK // cells) * cells, max(1, MEMORY // max(1, 4 * signals[:1].size)))
-    total, parts = len(signals) * cells, []
+    total, found = len(signals) * cells, []
     for at in _starts(total, rows):
         row, cell = np.divmod(np.arange(at, min(at + rows, total)), cells)
-        parts.append(score_once(run, {"signals": _float32(signals[row]), "length": cell + 1}))
-    score, valid = _joined(parts)
-    return score.reshape(-1, cells), valid.reshape(-1, cells)
+        found.append(score_once(run, {"signals": _float32(signals[row]), "length": cell + 1}, parts))
+    score, valid = _joined(found)
+    shape = (-1, cells) if parts is None else (-1, cells, parts)
+    return score.reshape(shape), valid.reshape(shape)
 
 
 def _starts(count: int, step: int) -> range:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, NoReturn, Self
 
@@ -11,16 +12,17 @@ from numpy.typing import NDArray
 
 from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.bundle.guard_graphs import INVALID_SCORE
+from sri_sdk.bundle.manifest import Manifest
 from sri_sdk.bundle.signature import KeyFile
+from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.errors import ScoringError
 from sri_sdk.records import Rule, Signals, Status, Verdict
 from sri_sdk.scoring.admission import admit
+from sri_sdk.scoring.parts import PartScores, PartsJudge, missing_in, rows_of
+from sri_sdk.scoring.reasons import ABOVE, INCOMPLETE, NOT_FINITE, OUT_OF_RANGE, UNSCORABLE
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
 from sri_sdk.scoring.trial import trial
-
-ABOVE, NOT_FINITE, OUT_OF_RANGE = "score_above_threshold", "non_finite_signal", "signal_out_of_range"
-INCOMPLETE, UNSCORABLE = "incomplete_signal", "score_not_finite"
 
 
 class Scorer:
@@ -29,10 +31,18 @@ class Scorer:
     def __init__(self, bundle: Bundle, runs: dict[str, RunGraph]) -> None:
         """Use `Scorer.open`."""
         self.bundle = bundle
-        self.manifest = bundle.manifest
-        self.thresholds = {rule: entry.threshold() for rule, entry in bundle.manifest.rules.items()}
+        self.manifest = manifest = bundle.manifest
         self._signal, self._prefix = runs["signal"], runs["prefix"]
-        self._shape = (self.manifest.signal.cells, self.manifest.signal.layers)
+        self.thresholds: dict[str, Threshold] = {}
+        """By rule, of a guard with one score; empty where it has parts."""
+        self._parts: PartsJudge | None = None
+        if isinstance(manifest, Manifest):
+            self.thresholds = {rule: entry.threshold() for rule, entry in manifest.rules.items()}
+        else:
+            self._parts = PartsJudge(manifest)
+        self._count = None if isinstance(manifest, Manifest) else len(manifest.parts)
+        self._low, self._high = manifest.ranges
+        self._shape = (manifest.signal.cells, len(self._low))
 
     def __reduce__(self) -> NoReturn:
         raise ScoringError(
@@ -82,7 +92,8 @@ class Scorer:
         Args:
             signals: N generations on the guard's grid.
             rule: `final` judges finished generations; `online` judges every length up to the row's own, as a monitor
-                would have done while they ran, so an alarm stands even if later cells are unreadable.
+                would have done while they ran, so an alarm stands even if later cells are unreadable; `request`
+                judges what the guard says of requests alone, whether or not anything was generated.
             accept: soft fingerprint fields that may differ.
             unverified: score signals without a fingerprint too.
             subject: what the signals are, for messages.
@@ -91,11 +102,13 @@ class Scorer:
             ScoringError: T or C differ, lengths are not in 0..T, or no fingerprint and not `unverified`.
             ModelMismatch: the signals belong to another model, tap or profile.
         """
-        if rule not in self.thresholds:
-            raise ScoringError(f"rule {rule!r} does not exist; allowed: {', '.join(sorted(self.thresholds))}.")
+        if rule not in self.rules:
+            raise ScoringError(f"rule {rule!r} does not exist; allowed: {', '.join(self.rules)}.")
         accepted = admit(self.manifest, signals, subject=subject, accept=accept, unverified=unverified)
         values = signals.domain(self.manifest.signal.domain)
         lengths = self._lengths(signals, subject)
+        if self._parts is not None:
+            return self._judge_parts(self._parts, signals, values, lengths, rule, accepted)
         judge = self._final if rule == "final" else self._online
         score, alarm, valid = judge(values, lengths)
         threshold = self.thresholds[rule]
@@ -123,25 +136,45 @@ class Scorer:
             )
         return verdicts
 
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that the guard has."""
+        return tuple(rule for rule in ("final", "online", "request") if rule in self.manifest.rules)
+
+    def alarms(
+        self, scored: Scored, rule: Rule = "online", groups: Sequence[str | None] | None = None
+    ) -> NDArray[np.bool_]:
+        """Which generations alarm by what `score_final` or `score_prefix` said of them: [B] bool.
+
+        Args:
+            scored: score and valid.
+            rule: of the guard.
+            groups: one per generation, where the guard has thresholds by group; None = not named.
+        """
+        score, valid = scored
+        if self._parts is None:
+            return valid & (score > self.thresholds[rule].value)
+        return self._parts.alarms(PartScores(score, valid), rows_of(groups, len(score)), rule)
+
     # -- streaming -------------------------------------------------------------------------------------------
 
     def score_final(self, signals: NDArray[np.float32]) -> Scored:
         """Finished generations [B, T, C] float32 in the bundle's domain -> score [B] float32, valid [B] bool.
 
-        Nothing else is checked.
+        Of a guard with K parts, both are [B, K]. Nothing else is checked.
 
         Raises:
             ScoringError: not float32 [B, T, C].
         """
         if signals.shape[1:] != self._shape or signals.dtype != np.float32:
             raise self._misfit(signals)
-        return score_once(self._signal, {"signals": signals})
+        return score_once(self._signal, {"signals": signals}, self._count)
 
     def score_prefix(self, signals: NDArray[np.float32], lengths: NDArray[np.int64]) -> Scored:
         """Running generations [B, T, C] float32, the first `lengths` [B] int64 cells of each known.
 
         Returns the standardised score [B] float32, unitless, and valid [B] bool. Cells at and beyond a row's length are
-        never read. Compare scores with `thresholds["online"].value`.
+        never read. `alarms` says which of them are above their threshold. Of a guard with K parts, both are [B, K].
 
         Raises:
             ScoringError: not float32 [B, T, C] with int64 [B].
@@ -150,7 +183,26 @@ class Scorer:
             raise self._misfit(signals)
         if lengths.shape != signals.shape[:1] or lengths.dtype != np.int64:
             raise ScoringError(f"lengths: {lengths.dtype} {list(lengths.shape)}, allowed: int64 [{len(signals)}].")
-        return score_once(self._prefix, {"signals": signals, "length": lengths})
+        return score_once(self._prefix, {"signals": signals, "length": lengths}, self._count)
+
+    def _judge_parts(
+        self, judge: PartsJudge, signals: Signals, values: NDArray[np.float32], lengths: NDArray[np.int64], rule: Rule,
+        accepted: tuple[str, ...],
+    ) -> list[Verdict]:  # fmt: skip
+        """Verdicts of a guard with parts on signals [N, T, C]; `lengths` is [N]."""
+        run, ask = (self._prefix, score_prefixes) if rule == "online" else (self._signal, score_rows)
+        score, valid = ask(run, values, self._count)
+        groups, verdicts = rows_of(signals.groups, len(signals)), []
+        for row, request_id in enumerate(signals.ids):
+            found = judge.verdict(
+                request_id, values[row], int(lengths[row]), groups[row], rule, score[row], valid[row],
+                missing_in(signals.missing, row),
+            )  # fmt: skip
+            first = None if found.first_alarm_step is None else self._step(found.first_alarm_step)
+            verdicts.append(
+                replace(found, bundle=self.bundle.digest, accepted=accepted, first_alarm_step=first)
+            )  # fmt: skip
+        return verdicts
 
     # -- internals -------------------------------------------------------------------------------------------
 
@@ -198,13 +250,13 @@ class Scorer:
 
     def _why(self, values: NDArray[np.float32], length: int, rule: Rule) -> tuple[str, ...]:
         """Reason codes of a row [T, C] that could not be judged completely."""
-        cells, signal = self._shape[0], self.manifest.signal
+        cells = self._shape[0]
         if length == 0 or (rule == "final" and length < cells):
             return (INCOMPLETE,)
         seen = values[:length]
         if not np.isfinite(seen).all():
             return (NOT_FINITE,)
-        return (UNSCORABLE,) if ((seen > signal.low) & (seen < signal.high)).all() else (OUT_OF_RANGE,)
+        return (UNSCORABLE,) if ((seen > self._low) & (seen < self._high)).all() else (OUT_OF_RANGE,)
 
 
 def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, RunGraph]:
@@ -214,7 +266,7 @@ def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, RunGraph]:
         BundleError: a graph that is not allowed, or one of the tier `python` that nobody vouched for and that fails in
             a process with limits.
     """
-    tier = bundle.manifest.detector.tier
+    tier = bundle.manifest.tier
     if tier == "python" and not bundle.trusted:
         trial(bundle, names)
     return {

@@ -35,19 +35,24 @@ def self_test(bundle: Bundle, runs: Mapping[str, RunGraph]) -> dict[str, float]:
             raise BundleError(
                 f"{bundle.path}: graph {name} fails on its golden inputs. Export the guard again."
             ) from err
-        if not np.array_equal(valid, golden.valid.unpack()):
-            row = int(np.argmax(valid != golden.valid.unpack()))
+        if (found := {score.shape, valid.shape}) != {expected.shape}:
             raise BundleError(
-                f"{bundle.path}: graph {name} says valid = {bool(valid[row])} for golden row {row}, expected "
-                f"{not valid[row]}. Use another onnxruntime, or export the guard again."
+                f"{bundle.path}: graph {name} answers golden rows with shapes {sorted(found)}, "
+                f"expected {expected.shape}. Export the guard again."
+            )
+        if not np.array_equal(valid, golden.valid.unpack()):
+            at = _first(valid != golden.valid.unpack())
+            raise BundleError(
+                f"{bundle.path}: graph {name} says valid = {bool(valid[at])} for golden row {_place(at)}, expected "
+                f"{not valid[at]}. Use another onnxruntime, or export the guard again."
             )
         gap = np.abs(score.astype(np.float64) - expected)
         wrong = ~(gap <= tolerance)  # Written so that NaN is wrong.
         if wrong.any():
-            row = int(np.argmax(wrong))
+            at = _first(wrong)
             raise BundleError(
-                f"{bundle.path}: graph {name} scores golden row {row} {score[row]:g}, expected {expected[row]:g} "
-                f"within {tolerance[row]:.2g}. Use another onnxruntime, or export the guard again."
+                f"{bundle.path}: graph {name} scores golden row {_place(at)} {score[at]:g}, expected {expected[at]:g} "
+                f"within {tolerance[at]:.2g}. Use another onnxruntime, or export the guard again."
             )
         used[name] = float((gap[valid] / tolerance[valid]).max(initial=0.0))
     return used
@@ -55,13 +60,21 @@ def self_test(bundle: Bundle, runs: Mapping[str, RunGraph]) -> dict[str, float]:
 
 def golden_inputs(bundle: Bundle, name: str) -> dict[str, NDArray[Any]]:
     """The golden inputs [G, ...] of one graph, by name: those that are stored, and hidden states made by the rule."""
-    signal, golden = bundle.manifest.signal, bundle.manifest.golden[name]
+    golden, rows = bundle.manifest.golden[name], bundle.manifest.golden[name].score.shape[0]
     inputs = {key: packed.unpack() for key, packed in golden.inputs.items()}
-    if name == "full":
-        inputs["activations"] = probe((signal.cells, signal.layers, signal.hidden_size), golden.score.shape[0])
-    if name == "step":
-        inputs["phi"] = probe((signal.layers, signal.hidden_size), golden.score.shape[0])
+    for key, entry in bundle.manifest.graphs[name].inputs.items():
+        if key not in inputs:
+            inputs[key] = probe(tuple(int(size) for size in entry.shape[1:]), rows)
     return inputs
+
+
+def _first(wrong: NDArray[np.bool_]) -> tuple[int, ...]:
+    """The first place of a [G] or [G, K] array that is True."""
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+
+
+def _place(at: tuple[int, ...]) -> str:
+    return str(at[0]) if len(at) == 1 else f"{at[0]}, part {at[1]},"
 
 
 def _affordable(bundle: Bundle, name: str, run: RunGraph, rows: int) -> None:

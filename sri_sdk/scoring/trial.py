@@ -74,9 +74,7 @@ def _limited(memory: int, seconds: int, path: Path, names: Collection[str]) -> N
 
     bundle = Bundle.of(path, unpack(sys.stdin.buffer.read(), str(path)))
     for name in names:
-        run = load(
-            bundle.graph(name), f"{path}/{name}.onnx", bundle.manifest.graphs[name], bundle.manifest.detector.tier
-        )
+        run = load(bundle.graph(name), f"{path}/{name}.onnx", bundle.manifest.graphs[name], bundle.manifest.tier)
         inputs = golden_inputs(bundle, name)
         if name not in SENSITIVE:  # Hidden states are large; those run on their golden rows only.
             inputs = {key: np.resize(array, (FEW, *array.shape[1:])) for key, array in inputs.items()}

@@ -114,6 +114,11 @@ def _warmup(graph: str, entry: GraphEntry, options: Options) -> list[Mapping[str
 def _facts(bundle: Bundle) -> dict[str, str]:
     """What a client needs to trust an answer and to judge it; Triton shows it under /v2/models/<model>/config."""
     manifest = bundle.manifest
+    if not isinstance(manifest, Manifest):
+        raise BundleError(
+            f"{bundle.path}: a guard with parts (format 2), and this exporter serves guards with one score (format 1). "
+            "Score it in Python with `sri score`, or fit a guard with one detector on the columns sri@*."
+        )
     return {
         "sri_digest": manifest.digest,
         "sri_domain": manifest.signal.domain,
