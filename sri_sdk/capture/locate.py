@@ -17,7 +17,6 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.records import Encoded, StepPlan
 
-
 _ENDS = (".", "?", "0")
 """Requests that begin and end otherwise than the probes, also to a tokenizer that does not know those words."""
 

@@ -53,7 +53,7 @@ def test_the_request_may_stand_beside_the_signal_or_alone_without_anchors(tmp_pa
         ({"detector": None}, "names both detector and parts, or neither"),
         ({"detector": None, "parts": {"a": {"detector": "knnn"}}}, "parts.a.detector: "),
         (
-            {"detector": None, "parts": {"a": {"detector": "knn", "share": 0.7}, "b": {"detector": "knn", "share": 0.7}}},
+            {"detector": None, "parts": {name: {"detector": "knn", "share": 0.7} for name in ("a", "b")}},
             "the shares sum to 1.4",
         ),
         (
