@@ -303,6 +303,12 @@ class Signals:
         """The array a detector reads, `sigma` or `logit`: [N, T, C] float32."""
         return self.logit if name == "logit" else self.sigma
 
+    @property
+    def drawn(self) -> NDArray[np.float32]:
+        """What a figure shows, [N, T] in [0, 1]: sigma of the last tapped layer; the request's if it is alone."""
+        beside = self.columns is not None and len(self.columns) > 1 and self.columns[-1] == REQUEST
+        return self.sigma[:, :, -2 if beside else -1]
+
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> Signals:
         """The signals of `rows` [M] int64, in that order."""
         rows = np.asarray(rows, dtype=np.int64)

@@ -17,6 +17,9 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.records import Encoded, StepPlan
 
+_ENDS = (".", "?", "0")
+"""Requests that begin and end otherwise than the probes, also to a tokenizer that does not know those words."""
+
 
 def locate(hook: Hook, tokenizer: Any, encoded: Encoded, system_prompt: str | None) -> list[Span | None]:
     """The requests of prompts that a hook encoded.
@@ -50,10 +53,12 @@ def locate_rows(
         writes it around other requests, as one that was read in parts, or under another system prompt.
     """
     others = _unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
-    head, tail = _shared(*others), _shared(*(row[::-1] for row in others))
+    first, *more = _unpadded(hook.encode(tokenizer, [*PROBES, *_ENDS], system_prompt))
+    head = min(_shared(first, each) for each in more)
+    tail = min(_shared(first[::-1], each[::-1]) for each in more)
     found = []
     for row in rows:
-        framed = list(row[:head]) == others[0][:head] and (not tail or list(row[-tail:]) == others[0][-tail:])
+        framed = list(row[:head]) == first[:head] and (not tail or list(row[-tail:]) == first[-tail:])
         found.append(_between(row, others) if framed and len(row) > head + tail else None)
     return found
 

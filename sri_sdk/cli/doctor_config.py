@@ -32,6 +32,8 @@ def probe_config(file: Path, per_class: int) -> Iterator[Finding]:
     yield Finding("model", config.model.hook, "ok", found.source)
     yield from _refusals(found)
     yield from _anchors(found)
+    if found.request is not None:
+        yield Finding("request", "map", "ok", found.request)
     yield _judge(found, config.judge.name)
     yield from _answers(found, config.limits.unusable)
     yield from _speed(found, config.batch_size)
@@ -53,7 +55,7 @@ def _anchors(found: Sample) -> Iterator[Finding]:
     from sri_sdk.config.fit import FEWEST_COUNTED
     from sri_sdk.fitting.tally import FEW_COUNTED
 
-    for label in found.outcomes:
+    for label in found.outcomes if "anchors" in found.folds else ():
         expected, wanted = found.counted(label), found.folds["anchors"][label]
         state: State = "broken" if expected < FEWEST_COUNTED else "thin" if expected < FEW_COUNTED else "ok"
         cure = "" if state == "ok" else (

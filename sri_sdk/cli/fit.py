@@ -45,10 +45,12 @@ def summary(fitted: Fitted) -> dict[str, Any]:
     """What a program wants to know of a fit, as JSON types."""
     manifest, results = fitted.guard.manifest, fitted.results
     rates = results.rates if results is not None else ()
+    request = fitted.guard.anchors.request
     return {
         "bundle_digest": manifest.digest,
         "fingerprint_digest": manifest.fingerprint_digest,
-        "anchors": dict(fitted.guard.anchors.provenance)["counts"],
+        "anchors": dict(fitted.guard.anchors.provenance).get("counts", {}),
+        **({} if request is None else {"request": dict(request.provenance)}),
         "thresholds": {
             _named(each): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
             for each in thresholds_of(manifest)
@@ -78,12 +80,14 @@ def _noticed(found: Coverage) -> str:
 def describe(fitted: Fitted) -> str:
     """The same for a person."""
     from sri_sdk.fitting.counters import rows as counter_rows
+    from sri_sdk.fitting.request_stage import words as quality
 
     manifest, results = fitted.guard.manifest, fitted.results
-    counts = dict(fitted.guard.anchors.provenance)["counts"]
+    counts, request = dict(fitted.guard.anchors.provenance).get("counts", {}), fitted.guard.anchors.request
+    used = ", ".join(f"{c['used']} of {c['seen']} {name} prompts counted" for name, c in sorted(counts.items()))
     lines = [
-        "anchors     "
-        + ", ".join(f"{c['used']} of {c['seen']} {name} prompts counted" for name, c in sorted(counts.items())),
+        f"anchors     {used or 'none: this guard reads the request alone'}",
+        *([] if request is None else [f"request     {quality(request.provenance)}"]),
         *(
             f"{_named(each):<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
             + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")

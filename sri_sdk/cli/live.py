@@ -41,7 +41,7 @@ def words(verdict: Verdict) -> str:
 
 def frame(
     prompt: str, draft: Sequence[tuple[str, bool]], sigma: Sequence[float], cells: int, step: int, budget: int,
-    verdict: Verdict | None,
+    verdict: Verdict | None, *, request: float | None = None,
 ) -> RenderableType:  # fmt: skip
     """One picture of a running generation.
 
@@ -53,6 +53,7 @@ def frame(
         step: step that was done last, counted from 0; -1 = none.
         budget: most steps.
         verdict: once the generation has ended.
+        request: log-odds that the request is harmless; None = the guard does not read it, or not yet.
     """
     from rich.console import Group
     from rich.panel import Panel
@@ -66,6 +67,8 @@ def frame(
         ("sigma ", "dim"), (spark(sigma).ljust(cells), "cyan"), f"  {now}", ("   1 = compliant, 0 = refusing", "dim")
     )
     parts: list[Any] = [Text(f"> {visible(prompt)}", style="bold"), Text(), body, Text(), line]
+    if request is not None:
+        parts.append(Text.assemble(("request ", "dim"), f"{request:+.2f}", ("   above 0 = reads as harmless", "dim")))
     if verdict is not None:
         parts.append(Text(visible(words(verdict)), style=f"bold {_COLOURS[verdict.status]}"))
     return Panel(Group(*parts), title=f"step {step + 1} / {budget}", title_align="left", height=None)

@@ -96,7 +96,17 @@ def _one(deployment: Deployment, settings: WatchSettings, prompt: Prompt, *, as_
 def sigma_so_far(batch: Drive) -> list[float]:
     """The signal of the first request, up to the last closed cell, of the last tapped layer."""
     stream = batch.run.live
-    return [] if stream is None else stream.sigma[0, : int(stream.lengths[0]), -1].tolist()
+    # A guard that reads requests alone has no layer.
+    if stream is None or not stream.sigma.shape[2]:
+        return []
+    found: list[float] = stream.sigma[0, : int(stream.lengths[0]), -1].tolist()
+    return found
+
+
+def request_so_far(batch: Drive) -> float | None:
+    """Log-odds that the first request is harmless; None where the guard has no such column, or nothing was read yet."""
+    column = batch.run.request_so_far() if batch.run.request_read else None
+    return None if column is None or math.isnan(column.logit[0]) else float(column.logit[0])
 
 
 class _Lines:
@@ -115,7 +125,10 @@ class _Lines:
         """One line per step; without the draft if the policy may withhold the response."""
         draft = None if self._silent else batch.texts[0]
         sigma = [None if math.isnan(cell) else cell for cell in sigma_so_far(batch)]
-        self._write({"id": self._prompt.id, "step": step.index, "draft": draft, "sigma": sigma})
+        line = {"id": self._prompt.id, "step": step.index, "draft": draft, "sigma": sigma}
+        if (request := request_so_far(batch)) is not None:
+            line["request"] = request
+        self._write(line)
 
     def end(self, batch: Drive, decision: Decision) -> None:
         """The verdict, and the response unless the policy withholds it."""
@@ -175,7 +188,7 @@ class _Screen:
         index = -1 if step is None else step.index
         picture = frame(
             self._prompt.text, draft, sigma, grid.cells, index, deployment.sampler.budget(),
-            None if decision is None else decision.verdict,
+            None if decision is None else decision.verdict, request=request_so_far(batch),
         )  # fmt: skip
         self._live.update(picture, refresh=True)
 

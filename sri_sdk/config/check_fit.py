@@ -47,7 +47,9 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     plugins = {}
     for section in PLUGINS:
         # As written, not as parsed: a misspelt key beside it must not hide that the plugin does not exist.
-        plugin, mistakes = check_plugin(section, *PLUGINS[section], data.get(section, dict(sections.get(section, {}))))
+        plugin, mistakes = check_plugin(
+            section, *PLUGINS[section], data.get(section, dict(sections.get(section) or {}))
+        )
         found += mistakes
         plugins[section] = plugin
     sinks = data.get("sinks")

@@ -33,6 +33,7 @@ PLACES: Mapping[str, tuple[Place, ...]] = {
     "fit": (
         *(Place("", section, key, kind) for section, (key, kind) in PLUGINS.items()),
         Place("sinks", "", "name", "sinks"),
+        Place("PartSection", "", "detector", "detectors"),
     ),
     "evaluation": (
         Place("", "prompts", "dataset", "datasets"),

@@ -21,6 +21,7 @@ from sri_sdk.errors import ScoringError
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.fit import Fitted, fit
 from sri_sdk.fitting.judged import judged
+from sri_sdk.fitting.request_stage import words as quality
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.classes import rows_of
 from sri_sdk.metrics.guard_rates import CLASSES, class_of
@@ -76,7 +77,7 @@ def demo(config: FitConfig, progress: Progress) -> Demo:
             outcome=made.outcomes[row],
             # The other process judged the signal; how much of the generation it covers, only the tap knows.
             verdict=replace(verdicts[row], steps_seen=trace.steps, steps_expected=trace.expected),
-            sigma=made.signals.sigma[row, :, -1],
+            sigma=made.signals.drawn[row],
             drafts=made.drafts[row],
             budget=fitted.deployment.sampler.budget(),
         )
@@ -163,7 +164,7 @@ def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mappi
         title="sri-sdk demo",
         subtitle=f"{fitted.deployment.loaded.source}; sampler {config.sampler.name}; detector {_detectors(config)}",
         trajectories=trajectories,
-        bands=class_bands(test.signals.sigma[:, :, -1], kinds),
+        bands=class_bands(test.signals.drawn, kinds),
         calibration=rule.scores,
         threshold=rule.value,
         score_groups=tuple(ScoreGroup(name, scores[rows[name]]) for name in CLASSES if name in rows),
@@ -179,13 +180,14 @@ def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mappi
 def _facts(fitted: Fitted, flagged: NDArray[np.bool_]) -> dict[str, str]:
     """What a reader needs to trust or repeat it; `flagged` is [N] bool, one per test prompt, by the final rule."""
     manifest, config, folds = fitted.guard.manifest, fitted.deployment.config, fitted.collected
-    counts = dict(fitted.guard.anchors.provenance)["counts"]
+    counts, request = dict(fitted.guard.anchors.provenance).get("counts", {}), fitted.guard.anchors.request
     return {
         "Model": fitted.deployment.loaded.source,
         "Sampler": f"{config.sampler.name}, {fitted.deployment.sampler.budget()} steps, "
         f"{fitted.deployment.sampler.canvas()} tokens",
         "Pooling": config.tap.pooling,
         "Anchors": ", ".join(f"{c['used']} of {c['seen']} {label} prompts" for label, c in sorted(counts.items())),
+        **({} if request is None else {"Request map": quality(request.provenance)}),
         "Folds": ", ".join(f"{name} {len(fold.prompts)}" for name, fold in folds.items()),
         "How the three were chosen": "the first prompt of each kind in the test fold: answered, refused, and an attack "
         f"that succeeded. The attack is {SHOWN_ATTACK}: people can read it, and this guard flags it",

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from sri_sdk import registry
-from sri_sdk.config.fit import FitConfig
+from sri_sdk.config.fit import FEWEST_LABELLED, FitConfig
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.counters import Count
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import count_prompts, draw_folds
-from sri_sdk.records import Label, Outcome
+from sri_sdk.fitting.request import fit_request_map, request_states
+from sri_sdk.fitting.request_stage import held_out_quality, read, words
+from sri_sdk.records import Label, Outcome, Prompt
 
 Made = TypeVar("Made")
 LABELS: tuple[Label, ...] = ("harmless", "harmful")
@@ -22,7 +24,7 @@ LABELS: tuple[Label, ...] = ("harmless", "harmful")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The first prompts of the anchors fold, generated and judged as a fit would."""
+    """The first prompts of the anchors fold, generated and judged as a fit would; of the train fold without anchors."""
 
     source: str
     """What the model was loaded from."""
@@ -42,6 +44,8 @@ class Sample:
     """Seconds of the harmless ones alone under the tap."""
     untapped: float
     """Seconds of the same generations without it."""
+    request: str | None = None
+    """How well a map of the request does that a part of its fold gives, on prompts it had not seen; None = no map."""
 
     @property
     def size(self) -> int:
@@ -71,7 +75,7 @@ class Sample:
         """How many generations an anchor of the whole fold would be the mean of, at the rate of the sample."""
         seen = len(self.outcomes[label])
         used = self.refused(label) if label == "harmful" else seen - self.refused(label)
-        return used / seen * self.folds["anchors"][label]
+        return used / seen * self.folds.get("anchors", {}).get(label, 0)
 
 
 def sample(config: FitConfig, per_class: int) -> Sample:
@@ -86,7 +90,9 @@ def sample(config: FitConfig, per_class: int) -> Sample:
         CaptureError: a generation could not be watched whole.
     """
     folds = draw_folds(registry.build("datasets", config.prompts.dataset, config.prompts.options), config.folds)
-    few = {label: [p for p in folds.anchors if p.label == label][:per_class] for label in LABELS}
+    source = folds.anchors or folds.train
+    few = {label: [p for p in source if p.label == label][:per_class] for label in LABELS}
+    few = {label: prompts for label, prompts in few.items() if prompts}
     deployment = Deployment.open(config)
     collector = Collector.of(deployment, Path(config.out) / "cache", lambda *_: None)
     # The first generation warms up: kernels, caches, lazy imports.
@@ -95,7 +101,7 @@ def sample(config: FitConfig, per_class: int) -> Sample:
     seconds: dict[Label, float] = {}
     judging, tokens = 0.0, 0
     outcomes: dict[Label, tuple[Outcome, ...]] = {}
-    settings = replace(collector.settings, keep_states=True)
+    settings = replace(collector.settings, keep_states=True, request_layers=())
     for label, prompts in few.items():
         seconds[label], driven = _timed(collector.run, prompts, settings)
         texts = driven.texts
@@ -106,8 +112,21 @@ def sample(config: FitConfig, per_class: int) -> Sample:
     return Sample(
         source=deployment.loaded.source, folds=count_prompts(folds.named()), outcomes=outcomes,
         counts=collector.counters.total(), tokens=tokens, watched=sum(seconds.values()), judging=judging,
-        tapped=seconds["harmless"], untapped=untapped,
+        tapped=seconds["harmless"], untapped=untapped, request=_request(collector, folds.request, per_class),
     )  # fmt: skip
+
+
+def _request(collector: Collector, prompts: Sequence[Prompt], per_kind: int) -> str | None:
+    """The quality of a map fitted on the first prompts of each label and wrapper."""
+    if not prompts:
+        return None
+    kinds: dict[tuple[str, str | None], list[Prompt]] = {}
+    for prompt in prompts:
+        kinds.setdefault((prompt.label, prompt.attack), []).append(prompt)
+    some = [p for found in kinds.values() for p in found[: max(per_kind, FEWEST_LABELLED)]]
+    states = request_states(some, lambda batch: read(collector, batch), batch_size=collector.batch_size)
+    made = fit_request_map(states, some, seed=collector.seed)
+    return words({"held_out": held_out_quality(made.held_out, some)})
 
 
 def _timed(call: Callable[..., Made], *arguments: object) -> tuple[float, Made]:

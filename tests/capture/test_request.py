@@ -169,7 +169,6 @@ def test_a_span_that_is_none_is_refused_at_once(case_of, span):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"guard": "some/guard"}, "guards read no requests yet"),
         ({"request_ids": ["a", "b"]}, "1 request_spans for 2 request_ids"),
     ],
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sri_sdk.bundle.bundle import Bundle
-from sri_sdk.bundle.manifest import GraphEntry, TensorEntry
+from sri_sdk.bundle.manifest import GraphEntry, Manifest, TensorEntry
+from sri_sdk.errors import BundleError
 
 from .options import Options
 from .pbtxt import Field, Word, to_text
