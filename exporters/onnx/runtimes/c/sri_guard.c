@@ -7,6 +7,7 @@
 #include "src/folder.h"
 #include "src/manifest.h"
 #include "src/runtime.h"
+#include "src/signals.h"
 #include "src/verdict.h"
 
 enum {
