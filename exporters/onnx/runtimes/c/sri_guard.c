@@ -139,6 +139,11 @@ void sri_guard_close(sri_guard *guard) {
     free(guard);
 }
 
+void sri_struct_sizes(size_t sizes[4]) {
+    sizes[0] = sizeof(sri_verdict), sizes[1] = sizeof(sri_options);
+    sizes[2] = sizeof(sri_file), sizes[3] = sizeof(sri_error);
+}
+
 size_t sri_guard_cells(const sri_guard *guard) { return guard->grid[0]; }
 size_t sri_guard_layers(const sri_guard *guard) { return guard->grid[1]; }
 const char *sri_guard_digest(const sri_guard *guard) { return guard->manifest.digest; }

@@ -88,6 +88,10 @@ typedef struct sri_file {
     size_t size;
 } sri_file;
 
+/* Bytes of sri_verdict, sri_options, sri_file and sri_error, so that a binding notices at once if it declares another
+ * layout. These structs are declared again in ../rust/src/native.rs: change both together. */
+void sri_struct_sizes(size_t sizes[4]);
+
 /* Opens a bundle folder.
  *
  * Refused: what is missing, listed but not there, there but not listed, not a plain file, too large, damaged, of
