@@ -7,6 +7,7 @@
 #include "src/folder.h"
 #include "src/manifest.h"
 #include "src/runtime.h"
+#include "src/signals.h"
 #include "src/verdict.h"
 
 enum {
@@ -136,6 +137,11 @@ void sri_guard_close(sri_guard *guard) {
     runtime_close(&guard->runtime);
     manifest_free(&guard->manifest);
     free(guard);
+}
+
+void sri_struct_sizes(size_t sizes[4]) {
+    sizes[0] = sizeof(sri_verdict), sizes[1] = sizeof(sri_options);
+    sizes[2] = sizeof(sri_file), sizes[3] = sizeof(sri_error);
 }
 
 size_t sri_guard_cells(const sri_guard *guard) { return guard->grid[0]; }

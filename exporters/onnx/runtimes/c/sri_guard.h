@@ -88,6 +88,10 @@ typedef struct sri_file {
     size_t size;
 } sri_file;
 
+/* Bytes of sri_verdict, sri_options, sri_file and sri_error, so that a binding notices at once if it declares another
+ * layout. These structs are declared again in ../rust/src/native.rs: change both together. */
+void sri_struct_sizes(size_t sizes[4]);
+
 /* Opens a bundle folder.
  *
  * Refused: what is missing, listed but not there, there but not listed, not a plain file, too large, damaged, of
@@ -125,6 +129,30 @@ int sri_guard_score(const sri_guard *guard, const float *signals, const int64_t 
  * read; with NULL that of finished ones. Where `valid` is false the score is 3e38, which is above every threshold. */
 int sri_guard_run(const sri_guard *guard, const float *signals, const int64_t *lengths, size_t count, float *score,
                   bool *valid, sri_error *error);
+
+/* Signals as JSON lines, as `sri score` reads them:
+ *
+ *     {"sri_signals": 1, "fingerprint": {...}}                        optional first line
+ *     {"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}       a number per cell; a list per cell where C > 1
+ *
+ * The form the guard reads must be there. Refused with the number of the line: what is written twice, unknown, of
+ * another kind, or too much at once. On success the caller frees `signals`, which may outlive the guard. */
+typedef struct sri_signals sri_signals;
+
+int sri_signals_read(const sri_guard *guard, const char *path, sri_signals **signals,
+                     sri_error *error); /* "-" = standard input */
+
+/* The same for bytes in memory, of which nothing is kept; `subject` names them in messages. */
+int sri_signals_parse(const sri_guard *guard, const char *subject, const void *bytes, size_t size,
+                      sri_signals **signals, sri_error *error);
+
+void sri_signals_free(sri_signals *signals); /* NULL is fine */
+
+size_t sri_signals_count(const sri_signals *signals);                /* N */
+const char *sri_signals_id(const sri_signals *signals, size_t row);  /* UTF-8 */
+const float *sri_signals_cells(const sri_signals *signals);          /* [N, T, C] in the guard's domain */
+const int64_t *sri_signals_lengths(const sri_signals *signals);      /* [N] cells filled so far */
+const char *sri_signals_fingerprint(const sri_signals *signals);     /* JSON text; NULL = none */
 
 /* The verdict as one line of JSON, in the schema every runtime shares. `request_id` is UTF-8. Returns the length that
  * was needed, without the closing zero; the line is whole if that is less than `room`. */

@@ -1,22 +1,18 @@
 package guard
 
+// #include <stdlib.h>
+// #include "../c/sri_guard.h"
+import "C"
+
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
-	"math"
-	"strings"
-	"unicode/utf8"
+	"runtime"
+	"unsafe"
 )
 
-const (
-	mostRows    = 1_000_000
-	mostNumbers = 1 << 25
-	mostBytes   = 1 << 30
-	longestLine = 1 << 24
-	longestID   = 1024 // characters
-)
+// One more byte than the C library reads, so that it sees what is too much.
+const mostBytes = 1<<30 + 1
 
 // Signals are N generations, as JSON lines hold them.
 type Signals struct {
@@ -35,170 +31,35 @@ type Signals struct {
 // The form the bundle reads must be there. Without length the generation is finished. A byte-order mark in front is
 // skipped; what is written twice, unknown or of another kind is refused.
 func ReadSignals(from io.Reader, subject string, g *Guard) (*Signals, error) {
-	found := &signalLines{guard: g, first: true, seen: map[string]bool{}}
-	reader := bufio.NewReader(from)
-	total := 0
-	for line, last := 1, false; !last; line++ {
-		text, err := readLine(reader)
-		if last = err == io.EOF; err != nil && !last {
-			return nil, fmt.Errorf("%s, line %d: cannot be read (%v).", subject, line, err)
-		}
-		if total += len(text); line > mostRows+1 && len(text) > 0 || total > mostBytes {
-			return nil, fmt.Errorf("%s, line %d: too much at once; allowed: up to %d lines and %d bytes. Split the file.",
-				subject, line, mostRows+1, mostBytes)
-		}
-		if line == 1 {
-			text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-		}
-		if len(bytes.Trim(text, " \t\r\n")) == 0 {
-			continue
-		}
-		if err := found.add(text); err != nil {
-			return nil, fmt.Errorf("%s, line %d: %w", subject, line, err)
-		}
-		found.first = false
-	}
-	if len(found.IDs) == 0 {
-		return nil, fmt.Errorf("%s: holds no signals.", subject)
-	}
-	return &found.Signals, nil
-}
-
-// readLine gives a line with its end; io.EOF comes with the last one.
-func readLine(from *bufio.Reader) ([]byte, error) {
-	var whole []byte
-	for {
-		part, err := from.ReadSlice('\n')
-		if whole = append(whole, part...); len(whole) > longestLine {
-			return nil, fmt.Errorf("more than %d bytes; allowed: that many in a line", longestLine)
-		}
-		if err != bufio.ErrBufferFull {
-			return whole, err
-		}
-	}
-}
-
-type signalLines struct {
-	Signals
-	guard *Guard
-	// first: no line but blank ones was read yet; both: lines hold sigma and logit.
-	first, both bool
-	seen        map[string]bool
-}
-
-func (s *signalLines) add(text []byte) error {
-	value, err := parseJSON(text)
+	content, err := io.ReadAll(io.LimitReader(from, mostBytes))
 	if err != nil {
-		return fmt.Errorf("not JSON (%v).", err)
+		return nil, fmt.Errorf("%s: cannot be read (%v).", subject, err)
 	}
-	line, ok := value.(*object)
-	if !ok {
-		return fmt.Errorf("not a JSON object. Write one per line.")
+	var native *C.sri_signals
+	var refused C.sri_error
+	name := C.CString(subject)
+	defer C.free(unsafe.Pointer(name))
+	var first unsafe.Pointer
+	if len(content) > 0 {
+		first = unsafe.Pointer(&content[0])
 	}
-	if format, ok := line.members["sri_signals"]; ok {
-		return s.head(format, line.members)
+	status := C.sri_signals_parse(g.open(), name, first, C.size_t(len(content)), &native, &refused)
+	runtime.KeepAlive(g)
+	if status != C.SRI_OK {
+		return nil, reason(&refused)
 	}
-	return s.row(line.members)
-}
-
-func (s *signalLines) head(format any, members map[string]any) error {
-	print, given := members["fingerprint"]
-	version, ok := format.(number)
-	if !s.first || !ok || !version.whole || version.value != 1 || len(members) > 2 || len(members) == 2 && !given {
-		return fmt.Errorf("a head {\"sri_signals\": 1, \"fingerprint\": {...}} is allowed on the first line only, with these keys.")
+	defer C.sri_signals_free(native)
+	rows := int(C.sri_signals_count(native))
+	found := &Signals{
+		IDs:     make([]string, rows),
+		Cells:   append([]float32(nil), unsafe.Slice((*float32)(unsafe.Pointer(C.sri_signals_cells(native))), rows*g.Cells*g.Layers)...),
+		Lengths: append([]int64(nil), unsafe.Slice((*int64)(unsafe.Pointer(C.sri_signals_lengths(native))), rows)...),
 	}
-	if print == nil {
-		return nil
+	for row := range found.IDs {
+		found.IDs[row] = C.GoString(C.sri_signals_id(native, C.size_t(row)))
 	}
-	if found, ok := print.(*object); ok {
-		_, hard := found.members["hard"].(*object)
-		if _, soft := found.members["soft"].(*object); hard && soft {
-			s.Fingerprint = found.text
-			return nil
-		}
+	if print := C.sri_signals_fingerprint(native); print != nil {
+		found.Fingerprint = C.GoString(print)
 	}
-	return fmt.Errorf("the fingerprint must be an object with the objects `hard` and `soft`, or null.")
-}
-
-func (s *signalLines) row(members map[string]any) error {
-	g := s.guard
-	form, other := "sigma", "logit"
-	if g.Domain == "logit" {
-		form, other = other, form
-	}
-	id, ok := members["id"].(string)
-	list, given := members[form]
-	beside, both := members[other]
-	if len(s.IDs) == 0 {
-		s.both = both
-	}
-	length, counted := members["length"]
-	known := 2
-	for _, more := range []bool{both, counted} {
-		if more {
-			known++
-		}
-	}
-	if !ok || !given || both != s.both || len(members) != known {
-		return fmt.Errorf("a line needs a text `id` and `%s`, which the bundle reads, and may have `length`; the other form is in every "+
-			"line, or in none.", form)
-	}
-	cells, fits := grid(list, g.Cells, g.Layers)
-	if fits && both {
-		_, fits = grid(beside, g.Cells, g.Layers)
-	}
-	if !fits {
-		return fmt.Errorf("%s or the other form is not %d cells of %d numbers each, which the guard takes.", form, g.Cells, g.Layers)
-	}
-	filled := number{whole: true, value: float64(g.Cells)}
-	if counted {
-		filled, _ = length.(number)
-	}
-	if !filled.whole || filled.value < 0 || filled.value > float64(g.Cells) {
-		return fmt.Errorf("length is not a whole number from 0 to %d: the number of cells filled so far.", g.Cells)
-	}
-	if strings.IndexByte(id, 0) >= 0 || utf8.RuneCountInString(id) > longestID {
-		return fmt.Errorf("`id` holds a NUL, or more than %d characters.", longestID)
-	}
-	if s.seen[id] {
-		return fmt.Errorf("id %q is there twice.", id)
-	}
-	if len(s.IDs) == mostRows || len(s.Cells)+len(cells) > mostNumbers {
-		return fmt.Errorf("too much at once; allowed: up to %d generations and %d numbers. Split the file.", mostRows, mostNumbers)
-	}
-	s.seen[id] = true
-	s.IDs, s.Cells, s.Lengths = append(s.IDs, id), append(s.Cells, cells...), append(s.Lengths, int64(filled.value))
-	return nil
-}
-
-// grid reads a list of T numbers, or of T lists of C numbers; nil is not finite.
-func grid(list any, cells, layers int) ([]float32, bool) {
-	rows, ok := list.([]any)
-	if !ok || len(rows) != cells {
-		return nil, false
-	}
-	_, nested := rows[0].([]any)
-	values := make([]float32, 0, cells*layers)
-	for _, row := range rows {
-		numbers, ok := row.([]any)
-		if ok != nested {
-			return nil, false
-		}
-		if !nested {
-			numbers = []any{row}
-		}
-		if len(numbers) != layers {
-			return nil, false
-		}
-		for _, one := range numbers {
-			found, ok := one.(number)
-			if one == nil {
-				found.value = math.NaN()
-			} else if !ok {
-				return nil, false
-			}
-			values = append(values, float32(found.value))
-		}
-	}
-	return values, true
+	return found, nil
 }

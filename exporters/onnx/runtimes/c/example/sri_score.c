@@ -13,11 +13,8 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
-#include <inttypes.h>
-
 #include "../src/folder.h"
 #include "../sri_guard.h"
-#include "signals.h"
 
 enum { DONE = 0, REFUSED = 1, USAGE = 2, MOST_ACCEPTED = 8 };
 
@@ -49,16 +46,18 @@ static bool parse(int count, char **words, struct arguments *a) {
     return a->check_many ? !a->bundle : a->bundle && (a->check ? !a->signals : a->signals != NULL);
 }
 
-static int print_verdicts(const sri_guard *guard, const struct signals *s, const sri_options *options,
+static int print_verdicts(const sri_guard *guard, const sri_signals *s, const sri_options *options,
                           sri_error *error) {
-    sri_verdict *verdicts = calloc(s->count, sizeof *verdicts);
+    size_t count = sri_signals_count(s);
+    sri_verdict *verdicts = calloc(count, sizeof *verdicts);
     if (!verdicts) return out_of_memory(error, "signals");
-    int refused = sri_guard_score(guard, s->cells, s->lengths, s->count, options, verdicts, error);
-    for (size_t i = 0; i < s->count && !refused; i++) {
-        size_t room = sri_verdict_json(&verdicts[i], s->ids[i], NULL, 0) + 1;
+    int refused =
+        sri_guard_score(guard, sri_signals_cells(s), sri_signals_lengths(s), count, options, verdicts, error);
+    for (size_t i = 0; i < count && !refused; i++) {
+        size_t room = sri_verdict_json(&verdicts[i], sri_signals_id(s, i), NULL, 0) + 1;
         char *line = malloc(room);
         if (!line) refused = out_of_memory(error, "signals");
-        if (line && sri_verdict_json(&verdicts[i], s->ids[i], line, room) < room) puts(line);
+        if (line && sri_verdict_json(&verdicts[i], sri_signals_id(s, i), line, room) < room) puts(line);
         free(line);
     }
     free(verdicts);
@@ -66,16 +65,11 @@ static int print_verdicts(const sri_guard *guard, const struct signals *s, const
 }
 
 static int score(const sri_guard *guard, struct arguments *a, sri_error *error) {
-    struct signals s;
-    bool standard = !strcmp(a->signals, "-");
-    FILE *from = standard ? stdin : fopen(a->signals, "r");
-    if (!from) return fail(error, "%s: cannot be read (%s).", a->signals, strerror(errno));
-    int refused = signals_read(&s, from, standard ? "standard input" : a->signals, sri_guard_domain(guard),
-                               sri_guard_cells(guard), sri_guard_layers(guard), error);
-    if (!standard) fclose(from);
-    a->options.fingerprint = s.fingerprint;
-    if (!refused) refused = print_verdicts(guard, &s, &a->options, error);
-    signals_free(&s);
+    sri_signals *s;
+    if (sri_signals_read(guard, a->signals, &s, error)) return SRI_REFUSED;
+    a->options.fingerprint = sri_signals_fingerprint(s);
+    int refused = print_verdicts(guard, s, &a->options, error);
+    sri_signals_free(s);
     return refused;
 }
 

@@ -11,17 +11,17 @@ use crate::refused::{refuse, Refused};
 /// Bytes by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-pub const MANIFEST: &str = "manifest.json";
+const MANIFEST: &str = "manifest.json";
 /// Ours, and that of OpenSSF model-signing; left unread: `sri bundle verify` checks them.
-pub const SIGNATURES: [&str; 2] = ["manifest.sig", "model.sig"];
-pub const LARGEST_MANIFEST: u64 = 16 << 20;
+const SIGNATURES: [&str; 2] = ["manifest.sig", "model.sig"];
+const LARGEST_MANIFEST: u64 = 16 << 20;
 const LARGEST_SIGNATURE: u64 = 1 << 20;
 const LARGEST_BUNDLE: u64 = 1 << 30;
 const MOST_FILES: usize = 16;
 const LONGEST_NAME: usize = 100;
 
 /// What holds for the files of a bundle wherever they come from: few, with plain names, and not too large.
-pub fn check_sizes<'a>(subject: &str, files: impl Iterator<Item = (&'a str, u64)>) -> Result<(), Refused> {
+fn check_sizes<'a>(subject: &str, files: impl Iterator<Item = (&'a str, u64)>) -> Result<(), Refused> {
     let mut total = 0;
     for (count, (name, size)) in files.enumerate() {
         if count == MOST_FILES {

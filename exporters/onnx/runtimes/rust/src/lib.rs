@@ -1,4 +1,4 @@
-//! Scores a guard's bundle from Rust, without dependencies but libonnxruntime (1.27 or later).
+//! Scores a guard's bundle from Rust, over the C library next door and libonnxruntime (1.27 or later).
 //!
 //! ```no_run
 //! use sri_guard::{Guard, Options, Rule};
@@ -19,29 +19,18 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
-mod admission;
-mod base64;
-mod digest;
 mod files;
-mod graphs;
+#[allow(unsafe_code)]
 mod guard;
-mod json;
-mod json_reader;
-mod manifest;
 #[allow(unsafe_code)]
-mod ort;
-#[allow(unsafe_code)]
-mod owned;
-mod reader;
+mod native;
 mod refused;
 #[allow(unsafe_code)]
-mod runtime;
-mod sha256;
 pub mod signals;
+#[allow(unsafe_code)]
 mod verdict;
 
-pub use admission::Options;
 pub use files::{read_folder, Files};
-pub use guard::Guard;
+pub use guard::{Guard, Options};
 pub use refused::Refused;
 pub use verdict::{Reason, Rule, Status, Verdict};

@@ -1,6 +1,8 @@
 //! What a guard says of one generation, in the schema every runtime shares.
 
-use crate::json::{joined, quoted};
+use std::ffi::CStr;
+
+use crate::native;
 
 const SCHEMA: u32 = 1;
 
@@ -76,7 +78,55 @@ pub struct Verdict {
     pub accepted: Vec<String>,
 }
 
+impl native::Verdict {
+    pub fn empty() -> native::Verdict {
+        native::Verdict {
+            status: 0,
+            rule: 0,
+            reasons: [0; 2],
+            scored: false,
+            score: 0.0,
+            threshold: 0.0,
+            p_value: 0.0,
+            first_alarm_step: -1,
+            accepted: 0,
+            bundle: [0; 65],
+        }
+    }
+}
+
+/// By bit of `accepted`.
+const ACCEPTED: [&str; 6] = ["dtype", "adapter", "torch", "transformers", "system_prompt", "unverified"];
+
 impl Verdict {
+    pub(crate) fn of(found: &native::Verdict) -> Verdict {
+        let reason = |code: &u32| match code {
+            0 => None,
+            1 => Some(Reason::ScoreAboveThreshold),
+            2 => Some(Reason::NonFiniteSignal),
+            3 => Some(Reason::SignalOutOfRange),
+            4 => Some(Reason::IncompleteSignal),
+            _ => Some(Reason::ScoreNotFinite),
+        };
+        let accepted = ACCEPTED.iter().enumerate().filter(|(bit, _)| found.accepted >> bit & 1 == 1);
+        Verdict {
+            status: match found.status {
+                1 => Status::Clear,
+                2 => Status::Flagged,
+                _ => Status::Unmonitored,
+            },
+            reasons: found.reasons.iter().filter_map(reason).collect(),
+            score: found.scored.then_some(found.score),
+            threshold: found.threshold,
+            p_value: found.scored.then_some(found.p_value),
+            first_alarm_step: u64::try_from(found.first_alarm_step).ok(),
+            rule: if found.rule == 1 { Rule::Online } else { Rule::Final },
+            // SAFETY: the library closes it with a zero.
+            bundle: unsafe { CStr::from_ptr(found.bundle.as_ptr()) }.to_string_lossy().into_owned(),
+            accepted: accepted.map(|(_, name)| (*name).into()).collect(),
+        }
+    }
+
     /// One line of JSON.
     pub fn to_json(&self, request_id: &str) -> String {
         let status = match self.status {
@@ -106,5 +156,19 @@ fn maybe<T: std::fmt::Debug>(value: Option<T>) -> String {
 }
 
 fn list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    format!("[{}]", joined(texts.map(quoted)))
+    format!("[{}]", texts.map(quoted).collect::<Vec<_>>().join(", "))
+}
+
+/// A text as JSON.
+fn quoted(text: impl AsRef<str>) -> String {
+    let mut out = String::from("\"");
+    for c in text.as_ref().chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }

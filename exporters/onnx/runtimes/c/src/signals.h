@@ -10,14 +10,15 @@
 #ifndef SRI_SIGNALS_H
 #define SRI_SIGNALS_H
 
+#include <errno.h>
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "../src/fail.h"
-#include "../src/json.h"
+#include "fail.h"
+#include "json.h"
 
 enum {
     MOST_ROWS = 1000000,
@@ -27,7 +28,7 @@ enum {
     LONGEST_ID = 1024, /* characters */
 };
 
-struct signals {
+struct sri_signals {
     size_t count, room;
     char **ids;
     float *cells; /* [count, T, C] */
@@ -37,12 +38,14 @@ struct signals {
     bool both;         /* lines hold sigma and logit */
 };
 
-static void signals_free(struct signals *s) {
+void sri_signals_free(sri_signals *s) {
+    if (!s) return;
     for (size_t i = 0; i < s->count; i++) free(s->ids[i]);
     free(s->ids), free(s->cells), free(s->lengths), free(s->fingerprint);
+    free(s);
 }
 
-static bool signals_grow(struct signals *s, size_t size) {
+static bool signals_grow(struct sri_signals *s, size_t size) {
     if (s->count < s->room) return true;
     size_t room = s->room ? 2 * s->room : 64;
     if (room > SIZE_MAX / size / sizeof(float)) return false;
@@ -84,7 +87,7 @@ static bool signals_is_object(const struct json *doc, uint32_t node) {
     return node && doc->nodes[node].kind == JSON_OBJECT;
 }
 
-static int signals_head(struct signals *s, const struct json *doc, const char *where, sri_error *error) {
+static int signals_head(struct sri_signals *s, const struct json *doc, const char *where, sri_error *error) {
     uint32_t format = json_get(doc, 0, "sri_signals"), print = json_get(doc, 0, "fingerprint");
     bool whole = doc->nodes[format].kind == JSON_NUMBER && json_whole(doc, format); /* 1.0 is none. */
     if (!s->first || !whole || json_number(doc, format) != 1 || doc->nodes[0].count != (print ? 2u : 1u))
@@ -102,7 +105,7 @@ static int signals_head(struct signals *s, const struct json *doc, const char *w
     return SRI_OK;
 }
 
-static int signals_id(struct signals *s, const struct json *doc, uint32_t id, const char *where, sri_error *error) {
+static int signals_id(struct sri_signals *s, const struct json *doc, uint32_t id, const char *where, sri_error *error) {
     size_t room = doc->nodes[id].end - doc->nodes[id].start + 1, characters = 0;
     char *text = s->ids[s->count] = malloc(room);
     if (!text) return out_of_memory(error, where);
@@ -114,7 +117,7 @@ static int signals_id(struct signals *s, const struct json *doc, uint32_t id, co
                : fail(error, "%s: `id` holds a NUL, or more than %d characters.", where, LONGEST_ID);
 }
 
-static int signals_line(struct signals *s, const struct json *doc, const char *where, const char *domain, size_t T,
+static int signals_line(struct sri_signals *s, const struct json *doc, const char *where, const char *domain, size_t T,
                         size_t C, sri_error *error) {
     if (doc->nodes[0].kind != JSON_OBJECT) return fail(error, "%s: not a JSON object. Write one per line.", where);
     if (json_get(doc, 0, "sri_signals")) return signals_head(s, doc, where, error);
@@ -149,7 +152,7 @@ static int signals_line(struct signals *s, const struct json *doc, const char *w
 
 static int compare_ids(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-static int signals_unique(const struct signals *s, const char *subject, sri_error *error) {
+static int signals_unique(const struct sri_signals *s, const char *subject, sri_error *error) {
     char **sorted = malloc((s->count + 1) * sizeof *sorted);
     int refused = sorted ? SRI_OK : out_of_memory(error, subject);
     if (sorted) {
@@ -184,14 +187,14 @@ static bool signals_blank(const char *line, size_t size) {
     return !size;
 }
 
-/* Reads all lines; signals_free in either case. */
-static int signals_read(struct signals *s, FILE *from, const char *subject, const char *domain, size_t T, size_t C,
+/* Reads all lines into a zeroed struct; sri_signals_free in either case. */
+static int signals_lines(struct sri_signals *s, FILE *from, const char *subject, const char *domain, size_t T, size_t C,
                         sri_error *error) {
     char *line = NULL, where[600];
     size_t room = 0, total = 0;
     long size;
     int refused = SRI_OK;
-    *s = (struct signals){.first = true};
+    s->first = true;
     for (size_t number = 1; !refused && (size = signals_next(from, &line, &room)) != -1; number++) {
         snprintf(where, sizeof where, "%s, line %zu", subject, number);
         if (size < 0 || number > MOST_ROWS + 1 || (total += (size_t)size + 1) > MOST_BYTES) {
@@ -215,5 +218,40 @@ static int signals_read(struct signals *s, FILE *from, const char *subject, cons
     if (!refused && !s->count) refused = fail(error, "%s: holds no signals.", subject);
     return refused ? refused : signals_unique(s, subject, error);
 }
+
+/* Takes the stream, and closes it unless it is standard input. */
+static int signals_made(const sri_guard *guard, FILE *from, const char *subject, sri_signals **signals,
+                        sri_error *error) {
+    sri_signals *made = calloc(1, sizeof *made);
+    int refused = made ? signals_lines(made, from, subject, sri_guard_domain(guard), sri_guard_cells(guard),
+                                       sri_guard_layers(guard), error)
+                       : out_of_memory(error, subject);
+    if (from && from != stdin) fclose(from);
+    if (refused) sri_signals_free(made);
+    else *signals = made;
+    return refused;
+}
+
+int sri_signals_read(const sri_guard *guard, const char *path, sri_signals **signals, sri_error *error) {
+    *signals = NULL;
+    if (!strcmp(path, "-")) return signals_made(guard, stdin, "standard input", signals, error);
+    FILE *from = fopen(path, "r");
+    if (!from) return fail(error, "%s: cannot be read (%s).", path, strerror(errno));
+    return signals_made(guard, from, path, signals, error);
+}
+
+int sri_signals_parse(const sri_guard *guard, const char *subject, const void *bytes, size_t size,
+                      sri_signals **signals, sri_error *error) {
+    *signals = NULL;
+    if (!size) return fail(error, "%s: holds no signals.", subject);
+    FILE *from = fmemopen((void *)(uintptr_t)bytes, size, "r"); /* Only read, whatever the argument's type says. */
+    return from ? signals_made(guard, from, subject, signals, error) : out_of_memory(error, subject);
+}
+
+size_t sri_signals_count(const sri_signals *signals) { return signals->count; }
+const char *sri_signals_id(const sri_signals *signals, size_t row) { return signals->ids[row]; }
+const float *sri_signals_cells(const sri_signals *signals) { return signals->cells; }
+const int64_t *sri_signals_lengths(const sri_signals *signals) { return signals->lengths; }
+const char *sri_signals_fingerprint(const sri_signals *signals) { return signals->fingerprint; }
 
 #endif
