@@ -2,13 +2,17 @@
 
 /** `clear` was judged and not suspicious; `unmonitored` could not be judged, and is never `clear`. */
 export type Status = "clear" | "flagged" | "unmonitored";
-/** `final` judges a finished generation once, `online` every length of a running one. */
-export type Rule = "final" | "online";
+/** `final` judges a finished generation once, `online` every length of a running one; `request` judges the request alone,
+ * with guards that have a part for it. */
+export type Rule = "final" | "online" | "request";
 /** `sigma` in [0, 1]: 1 = internally compliant, 0 = refusal-aligned; `logit` is unbounded. */
 export type Domain = "sigma" | "logit";
 
-/** What a guard says of one generation, in the schema that every runtime of the SDK shares. */
-export interface Verdict {
+/** What a guard says of one generation, in the schemas that every runtime of the SDK shares. */
+export type Verdict = Verdict1 | Verdict2;
+
+/** Of bundles of format 1. */
+export interface Verdict1 {
   readonly request_id: string;
   readonly status: Status;
   /** Codes, most important first: `score_above_threshold`, `non_finite_signal`, `signal_out_of_range`,
@@ -24,12 +28,53 @@ export interface Verdict {
   readonly first_alarm_step: number | null;
   readonly steps_seen: null;
   readonly steps_expected: null;
-  readonly rule: Rule;
+  readonly rule: "final" | "online";
   /** Digest of the bundle. */
   readonly bundle: string;
   /** Soft fields of the fingerprint that differ and were accepted; `unverified` = there was no fingerprint. */
   readonly accepted: readonly string[];
   readonly schema: 1;
+}
+
+/** What one part of a guard says. */
+export interface PartVerdict {
+  readonly name: string;
+  readonly status: Status;
+  /** Higher = more suspicious, in the part's own unit; null where it could not be scored. */
+  readonly score: number | null;
+  /** Flagged when score > threshold. */
+  readonly threshold: number;
+  readonly p_value: number | null;
+  /** Why it alarmed, or why it is unmonitored; null if clear. */
+  readonly reason: string | null;
+}
+
+/** Of bundles of format 2: several parts, flagged if any is. */
+export interface Verdict2 {
+  readonly request_id: string;
+  readonly status: Status;
+  /** Codes: why parts alarmed, most suspicious first; why others could not be judged completely; `unknown_group`. */
+  readonly reasons: readonly string[];
+  /** Of the part that decided; null where something could not be judged. */
+  readonly score: number | null;
+  readonly threshold: number;
+  /** Of the part that decided, times how small its share of the promised false alarms is, up to 1. */
+  readonly p_value: number | null;
+  /** Step that was done when a part first alarmed under the online rule, counted from 0. */
+  readonly first_alarm_step: number | null;
+  readonly steps_seen: null;
+  readonly steps_expected: null;
+  /** The guard judged this many steps only; null = all. */
+  readonly judged_steps: number | null;
+  /** How a finished generation ended inside; null = the guard does not say, or could not tell. */
+  readonly ended: "refusing" | "complying" | null;
+  readonly rule: Rule;
+  /** Whose thresholds counted; null where there are no groups, or the row's is unknown. */
+  readonly group: string | null;
+  readonly parts: readonly PartVerdict[];
+  readonly bundle: string;
+  readonly accepted: readonly string[];
+  readonly schema: 2;
 }
 
 /** N lists of T numbers (one tapped layer), or of T lists of C numbers; null = not finite. */
@@ -45,6 +90,10 @@ export interface SignalLists {
   lengths?: readonly number[] | null;
   /** What made them, as the SDK writes it; left out = scored only with `unverified: true`. */
   fingerprint?: Record<string, unknown> | null;
+  /** Names of the C columns, as the manifest has them; left out = not told. */
+  columns?: readonly string[] | null;
+  /** Of which group of prompts each is; left out or null = of none. */
+  groups?: readonly (string | null)[] | null;
 }
 
 /** Signals, checked. */
@@ -57,6 +106,8 @@ export class Signals {
   readonly logit: Float32Array | null;
   readonly lengths: number[] | null;
   readonly fingerprint: Record<string, unknown> | null;
+  readonly columns: string[] | null;
+  readonly groups: (string | null)[] | null;
   /** N. */
   readonly length: number;
   /** The array a detector reads. @throws ScoringError logits are needed and cannot be had from sigma */
@@ -98,14 +149,18 @@ export interface Stream {
   verdict(): Verdict;
 }
 
+/** Per row; with bundles of format 2 per row and part, row by row. */
 export interface Scored {
   score: Float32Array;
   valid: boolean[];
 }
 
-/** A bundle, loaded and self-tested. Calls may overlap. */
+/** A guard of either format; `guard.manifest.format` says which. */
+export type AnyGuard = Guard | PartsGuard;
+
+/** A bundle of format 1, loaded and self-tested. Calls may overlap. */
 export interface Guard {
-  readonly manifest: Manifest;
+  readonly manifest: Manifest1;
   /** Names this very bundle. */
   readonly digest: string;
   /** Id of the key whose signature was checked; null = no key was given. */
@@ -114,9 +169,9 @@ export interface Guard {
   /** Largest share of its tolerance that a golden vector used, per graph: 1 would be the limit. */
   readonly parity: Record<string, number>;
   /** One verdict per generation, in order. @throws ScoringError, ModelMismatch, ConfigError */
-  score(signals: Signals | SignalLists, options?: ScoreOptions): Promise<Verdict[]>;
+  score(signals: Signals | SignalLists, options?: ScoreOptions): Promise<Verdict1[]>;
   /** The same with the online rule. */
-  scoreOnline(signals: Signals | SignalLists, options?: Omit<ScoreOptions, "rule">): Promise<Verdict[]>;
+  scoreOnline(signals: Signals | SignalLists, options?: Omit<ScoreOptions, "rule">): Promise<Verdict1[]>;
   /** A generation that is still running. @throws ScoringError, ModelMismatch */
   stream(
     id?: string,
@@ -127,6 +182,52 @@ export interface Guard {
   /** [B, T, C] running generations with B lengths -> standardised scores and whether they count. */
   scorePrefix(signals: Float32Array, lengths: ArrayLike<number>): Promise<Scored>;
   /** Frees the runtime's memory. */
+  dispose(): Promise<void>;
+}
+
+/** How suspicious a running generation is after its newest cell, to each part. */
+export interface Prefix2 {
+  /** Cells so far. */
+  length: number;
+  /** Whether a part alarms at this length. */
+  alarm: boolean;
+  parts: { name: string; score: number | null; alarm: boolean }[];
+}
+
+export interface Stream2 {
+  /** Cells so far. */
+  readonly length: number;
+  /** Takes the next cell: one number, or one per column of kind `sri`, in the domain `manifest.signal.domain`. */
+  push(cell: number | null | readonly (number | null)[]): Promise<Prefix2>;
+  /** The online rule's verdict on what was seen so far. */
+  verdict(): Verdict2;
+}
+
+/** A bundle of format 2, loaded and self-tested: K parts. Calls may overlap. */
+export interface PartsGuard {
+  readonly manifest: Manifest2;
+  readonly digest: string;
+  readonly signedBy: string | null;
+  /** Rule -> part -> group (`all` without groups) -> threshold. */
+  readonly thresholds: Record<string, Record<string, Record<string, number>>>;
+  readonly parity: Record<string, number>;
+  score(signals: Signals | SignalLists, options?: ScoreOptions): Promise<Verdict2[]>;
+  scoreOnline(signals: Signals | SignalLists, options?: Omit<ScoreOptions, "rule">): Promise<Verdict2[]>;
+  stream(
+    id?: string,
+    options?: {
+      /** The request's number, in the domain `manifest.signal.domain`. */
+      request?: number | null;
+      group?: string | null;
+      fingerprint?: Record<string, unknown> | null;
+      accept?: readonly string[];
+      unverified?: boolean;
+    },
+  ): Stream2;
+  /** [B, T, C] finished generations, unchecked -> [B, K] scores and whether they count. */
+  scoreFinal(signals: Float32Array): Promise<Scored>;
+  /** [B, T, C] running generations with B lengths -> [B, K] standardised scores and whether they count. */
+  scorePrefix(signals: Float32Array, lengths: ArrayLike<number>): Promise<Scored>;
   dispose(): Promise<void>;
 }
 
@@ -145,7 +246,7 @@ export interface LoadOptions {
 export type BundleSource = string | URL | Uint8Array | ArrayBuffer | Map<string, Uint8Array>;
 
 /** Loads a bundle: checked, inspected, self-tested. @throws BundleError, ConfigError, MissingRuntime */
-export function loadGuard(source: BundleSource, options?: LoadOptions): Promise<Guard>;
+export function loadGuard(source: BundleSource, options?: LoadOptions): Promise<AnyGuard>;
 
 /** What can be said of a bundle without a runtime: everything up to the hashes. @throws BundleError, ConfigError */
 export function checkBundle(
@@ -192,8 +293,11 @@ export interface Fingerprint {
   readonly soft: Record<string, unknown>;
 }
 
-/** `manifest.json` of a bundle, format 1. */
-export interface Manifest {
+/** `manifest.json` of a bundle. */
+export type Manifest = Manifest1 | Manifest2;
+
+/** Format 1. */
+export interface Manifest1 {
   readonly format: 1;
   readonly digest: string;
   readonly files: Record<string, { readonly sha256: string; readonly size: number }>;
@@ -220,6 +324,69 @@ export interface Manifest {
     readonly tier: "portable" | "python";
   };
   readonly rules: { readonly final: RuleEntry; readonly online: RuleEntry };
+  readonly invalid_score: number;
+  readonly rates: readonly { name: string; k: number; n: number; low: number; high: number }[];
+  readonly golden: Record<
+    string,
+    { inputs: Record<string, PackedArray>; score: PackedArray; valid: PackedArray; tolerance: PackedArray }
+  >;
+  readonly producer: Record<string, string>;
+}
+
+/** Format 2. */
+export interface Manifest2 {
+  readonly format: 2;
+  readonly digest: string;
+  readonly files: Record<string, { readonly sha256: string; readonly size: number }>;
+  readonly graphs: Record<string, GraphEntry>;
+  readonly sensitive: boolean;
+  readonly signal: {
+    readonly cells: number;
+    readonly hidden_size: number;
+    readonly domain: Domain;
+    readonly columns: readonly {
+      readonly name: string;
+      readonly kind: "sri" | "request";
+      readonly layers: readonly ("final" | number)[];
+      readonly low: number;
+      readonly high: number;
+    }[];
+  };
+  readonly tau: number;
+  readonly eps: number;
+  readonly pooling: unknown;
+  readonly grid: unknown;
+  readonly fingerprint: Fingerprint;
+  readonly fingerprint_digest: string;
+  readonly anchors: {
+    readonly sha256: string;
+    readonly provenance: Record<string, unknown>;
+    readonly request: { readonly sha256: string; readonly provenance: Record<string, unknown> } | null;
+  };
+  readonly parts: readonly {
+    readonly name: string;
+    readonly columns: readonly string[];
+    readonly reason: string;
+    readonly detector: Manifest1["detector"];
+  }[];
+  readonly tier: "portable" | "python";
+  readonly groups: readonly string[];
+  readonly rules: Record<
+    string,
+    {
+      readonly alpha: number;
+      readonly parts: Record<
+        string,
+        {
+          readonly alpha: number;
+          readonly delta: number | null;
+          readonly groups: Record<string, Omit<RuleEntry, "alpha" | "delta">>;
+        }
+      >;
+    }
+  >;
+  readonly horizon: { readonly steps: number } | null;
+  readonly ended: { readonly column: string; readonly value: number } | null;
   readonly invalid_score: number;
   readonly rates: readonly { name: string; k: number; n: number; low: number; high: number }[];
   readonly golden: Record<

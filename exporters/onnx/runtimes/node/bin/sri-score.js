@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 
 import { ConfigError, loadGuard, readSignals, SriError } from "../src/index.js";
 
-const USAGE = `sri-score BUNDLE SIGNALS [--rule final|online] [--accept FIELD]... [--unverified]
+const USAGE = `sri-score BUNDLE SIGNALS [--rule final|online|request] [--accept FIELD]... [--unverified]
           [--public-key FILE] [--digest HEX] [--backend native|wasm]
 
 BUNDLE is a bundle folder or zip, SIGNALS a .npz, .npy, .jsonl or .json file.

@@ -30,7 +30,8 @@ export function admit(manifest, signals, { accept, unverified, subject }) {
       );
     }
   }
-  const { cells, layers } = manifest.signal;
+  const { cells } = manifest.signal;
+  const layers = manifest.format === 2 ? manifest.signal.columns.length : manifest.signal.layers;
   const [rows, ...tail] = signals.shape;
   if (signals.ids.length !== rows || new Set(signals.ids).size !== rows) {
     throw new ScoringError(
@@ -44,6 +45,14 @@ export function admit(manifest, signals, { accept, unverified, subject }) {
         "Lay the signals on the guard's step grid and tapped layers.",
     );
   }
+  const names = manifest.format === 2 ? manifest.signal.columns.map(({ name }) => name) : null;
+  const fits = names ? signals.columns?.join() === names.join() : !signals.columns?.includes("request");
+  if (signals.columns !== null && !fits) {
+    throw new ScoringError(
+      `${subject}: columns ${signals.columns.join(", ")}, the guard takes ${names?.join(", ") ?? "tapped layers only"}. ` +
+        "Compute the signals again with this guard.",
+    );
+  }
   const print = signals.fingerprint;
   if (print === null) {
     if (unverified) return [UNVERIFIED];
@@ -52,7 +61,10 @@ export function admit(manifest, signals, { accept, unverified, subject }) {
         "or score them at your own risk with `unverified: true` (`--unverified`).",
     );
   }
-  const madeWith = { anchors: manifest.anchors.sha256, tau: manifest.tau, eps: manifest.eps };
+  const map = manifest.format === 2 ? manifest.anchors.request : null;
+  const madeWith = {
+    anchors: manifest.anchors.sha256, tau: manifest.tau, eps: manifest.eps, ...(map && { request_map: map.sha256 }),
+  };
   for (const [name, wanted] of Object.entries(madeWith)) {
     const given = Object.hasOwn(print, name) ? print[name] : wanted;
     if (given !== wanted) {

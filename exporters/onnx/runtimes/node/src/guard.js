@@ -2,17 +2,17 @@
 
 import { admit } from "./admission.js";
 import { ScoringError } from "./errors.js";
-import { INVALID_SCORE } from "./manifest.js";
+import { INVALID_SCORE } from "./limits.js";
 import { unpack } from "./packed.js";
 import { CHUNK, scoreOnce } from "./runtime.js";
-import { Signals } from "./signals.js";
+import { checkedLengths, Signals } from "./signals.js";
 import { Stream } from "./stream.js";
 import { ABOVE, INCOMPLETE, makeVerdict, NOT_FINITE, OUT_OF_RANGE, pValue, stepOf, UNSCORABLE } from "./verdict.js";
 
 /** @typedef {import("./runtime.js").Session} Session */
 /** @typedef {import("./runtime.js").Scored} Scored */
-/** @typedef {import("../index.js").Rule} Rule */
-/** @typedef {import("../index.js").Verdict} Verdict */
+/** @typedef {"final" | "online"} Rule */
+/** @typedef {import("../index.js").Verdict1} Verdict */
 /** @typedef {{ rule?: Rule, accept?: readonly string[], unverified?: boolean, subject?: string }} ScoreOptions */
 /**
  * What a rule found, per generation.
@@ -32,7 +32,7 @@ export class Guard {
   /**
    * Use `loadGuard`.
    * @param {object} parts
-   * @param {import("../index.js").Manifest} parts.manifest
+   * @param {import("../index.js").Manifest1} parts.manifest
    * @param {string | null} parts.signedBy
    * @param {Session} parts.signal
    * @param {Session} parts.prefix
@@ -75,7 +75,7 @@ export class Guard {
     const given = signals instanceof Signals ? signals : Signals.from(signals, subject);
     const accepted = admit(this.manifest, given, { accept, unverified, subject });
     const values = given.in(this.manifest.signal.domain, subject);
-    const lengths = this.#lengths(given, subject);
+    const lengths = checkedLengths(given, this.manifest.signal.cells, subject);
     const judged = rule === "final" ? await this.#final(values, lengths) : await this.#online(values, lengths);
     return given.ids.map((id, row) => {
       const score = /** @type {number} */ (judged.score[row]);
@@ -190,22 +190,6 @@ export class Guard {
       );
     }
     return { dtype: "float32", shape: [rows, cells, layers], data: signals };
-  }
-
-  /**
-   * @param {Signals} signals
-   * @param {string} subject
-   */
-  #lengths(signals, subject) {
-    const { cells } = this.manifest.signal;
-    const lengths = signals.lengths ?? Array.from({ length: signals.length }, () => cells);
-    if (!lengths.every((x) => Number.isInteger(x) && x >= 0 && x <= cells)) {
-      throw new ScoringError(
-        `${subject}: lengths must be ${signals.length} whole numbers from 0 to ${cells}, found ` +
-          `${lengths.slice(0, 8).join(", ")}. A length is the number of cells filled so far.`,
-      );
-    }
-    return lengths;
   }
 
   /**

@@ -9,6 +9,7 @@
 
 import { BundleError } from "./errors.js";
 import { Guard } from "./guard.js";
+import { PartsGuard } from "./guard-2.js";
 import { readManifest } from "./manifest.js";
 import { checkSizes, MANIFEST, SIGNATURE, UNLISTED } from "./members.js";
 import { openSession } from "./runtime.js";
@@ -48,9 +49,11 @@ export async function readBundle(members, subject, { publicKey, digest }, crypto
     ? null
     : await verifySignature(content, members.get(SIGNATURE), publicKey, subject, crypto);
   const manifest = await readManifest(content, `${subject}/${MANIFEST}`, crypto);
-  if (manifest.detector.tier !== "portable") {
+  const detectors = manifest.format === 2 ? manifest.parts.map(({ detector }) => detector) : [manifest.detector];
+  const other = detectors.find(({ tier }) => tier !== "portable");
+  if (other !== undefined) {
     throw new BundleError(
-      `${subject}: detector ${manifest.detector.name} is of tier ${manifest.detector.tier}, which runs in onnxruntime for ` +
+      `${subject}: detector ${other.name} is of tier ${other.tier}, which runs in onnxruntime for ` +
         "Python only. Score it there with `sri score`, or use a portable detector.",
     );
   }
@@ -76,7 +79,7 @@ export async function readBundle(members, subject, { publicKey, digest }, crypto
  * @param {Bundle} bundle
  * @param {import("./runtime.js").Ort} ort
  * @param {string[]} providers  execution providers
- * @returns {Promise<Guard>}
+ * @returns {Promise<Guard | PartsGuard>}
  * @throws {BundleError} a graph is refused, or this runtime computes something else
  */
 export async function openGuard({ subject, manifest, files, signedBy }, ort, providers) {
@@ -98,5 +101,7 @@ export async function openGuard({ subject, manifest, files, signedBy }, ort, pro
     throw err;
   }
   const [signal, prefix] = /** @type {[any, any]} */ ([...sessions.values()]);
-  return new Guard({ manifest, signedBy, signal, prefix, parity });
+  return manifest.format === 2
+    ? new PartsGuard({ manifest, signedBy, signal, prefix, parity })
+    : new Guard({ manifest, signedBy, signal, prefix, parity });
 }

@@ -1,5 +1,5 @@
 /**
- * `manifest.json` of a bundle, format 1.
+ * `manifest.json` of a bundle: reading either format, and what format 1 holds. `manifest-2.js` has format 2.
  *
  * The file is its own canonical form: the digest in it is the SHA-256 of the file's bytes with the 64 characters of the
  * digest set to "0". It guards against damage. Against tampering only a signature or a pinned digest does.
@@ -7,23 +7,20 @@
 
 import { brief, BundleError } from "./errors.js";
 import { parseJson } from "./json.js";
+import { INVALID_SCORE, LARGEST_PROBE, MOST_GOLDEN, SENSITIVE } from "./limits.js";
+import { calibrated, equal, floats, goldenFits, gridCounts, same, WHOLE } from "./manifest-checks.js";
+import { MANIFEST_2 } from "./manifest-2.js";
 import { packed, unpack } from "./packed.js";
 import {
   anything, either, flag, isObject, list, mapOf, Misfit, number, object, oneOf, sha256, share, text, whole,
 } from "./schema.js";
 import { withoutDigest } from "./signature.js";
 
-export const FORMAT = 1;
-/** Score of a row that cannot be scored. */
-export const INVALID_SCORE = Math.fround(3e38);
-/** Rows of one graph's golden vectors. */
-const MOST_GOLDEN = 256;
-/** Cells times layers times width of a bundle with a graph that takes activations. */
-const LARGEST_PROBE = 2 ** 25;
-/** Graphs with the anchors inside. */
-const SENSITIVE = ["full", "step"];
+export { INVALID_SCORE } from "./limits.js";
 
 /** @typedef {import("../index.js").Manifest} Manifest */
+/** @typedef {import("../index.js").Manifest1} Manifest1 */
+/** @typedef {import("./manifest-checks.js").Edges} Edges */
 
 const tensor = object({ dtype: oneOf("float32", "int64", "bool"), shape: list(either(whole(0), text)) });
 const rule = object({
@@ -37,7 +34,7 @@ const rule = object({
 });
 
 const SHAPE = object({
-  format: oneOf(FORMAT),
+  format: oneOf(1),
   digest: sha256,
   files: mapOf(object({ sha256, size: whole(0) })),
   graphs: mapOf(object({ file: text, inputs: mapOf(tensor), outputs: mapOf(tensor) })),
@@ -65,6 +62,10 @@ const SHAPE = object({
   producer: mapOf(text),
 });
 
+/** By format: the keys and kinds, and what the parts must agree on. */
+/** @type {Map<unknown, { shape: import("./schema.js").Check, consistent: (value: any) => void }>} */
+const FORMATS = new Map(/** @type {any} */ ([[1, { shape: SHAPE, consistent }], [2, MANIFEST_2]]));
+
 /**
  * Reads and checks a manifest.
  * @param {Uint8Array} content
@@ -84,10 +85,11 @@ export async function readManifest(content, subject, crypto) {
   if (!isObject(value) || !Object.hasOwn(value, "format") || !Object.hasOwn(value, "digest")) {
     throw new BundleError(`${subject}: not a bundle manifest (no format or digest). Export the guard again.`);
   }
-  if (value.format !== FORMAT) {
+  const format = FORMATS.get(value.format);
+  if (format === undefined) {
     const found = JSON.stringify(value.format)?.slice(0, 80);
     throw new BundleError(
-      `${subject}: manifest format ${found}, this reader knows ${FORMAT}. Export the guard again, or upgrade sri-guard.`,
+      `${subject}: manifest format ${found}, this reader knows ${[...FORMATS.keys()].join(" and ")}. Export the guard again, or upgrade sri-guard.`,
     );
   }
   const zeroed = /^[0-9a-f]{64}$/.test(String(value.digest)) ? withoutDigest(content, value.digest) : null;
@@ -95,8 +97,8 @@ export async function readManifest(content, subject, crypto) {
     throw new BundleError(`${subject}: the manifest does not match its own digest. Copy the bundle again.`);
   }
   try {
-    SHAPE(value, "");
-    consistent(/** @type {any} */ (value));
+    format.shape(value, "");
+    format.consistent(/** @type {any} */ (value));
   } catch (err) {
     if (!(err instanceof Misfit)) throw err;
     throw new BundleError(`${subject}: ${err.message}. Export the guard again.`, err);
@@ -105,8 +107,8 @@ export async function readManifest(content, subject, crypto) {
 }
 
 /**
- * What the parts must agree on.
- * @param {Manifest} value
+ * What the entries of format 1 must agree on.
+ * @param {Manifest1} value
  */
 function consistent(value) {
   const { cells, layers, hidden_size: width } = value.signal;
@@ -143,17 +145,6 @@ function consistent(value) {
   }
 }
 
-/** A grid of steps says how many. @param {unknown} grid */
-function gridCounts(grid) {
-  if (!isObject(grid) || grid["mapping"] !== "step") return true;
-  return [grid["budget"], grid["cells"]].every((n) => Number.isSafeInteger(n) && n > 0 && n < 2 ** 31);
-}
-
-/** @typedef {Record<string, { dtype: string, shape: readonly (string | number)[] }>} Edges */
-
-/** @param {...number} shape */
-const floats = (...shape) => ({ dtype: "float32", shape: ["B", ...shape] });
-const WHOLE = { dtype: "int64", shape: ["B"] };
 const ANSWER = { score: floats(), valid: { dtype: "bool", shape: ["B"] } };
 
 /**
@@ -176,31 +167,6 @@ const EDGES = new Map(Object.entries({
   }),
 }));
 
-/**
- * Golden inputs are those of the graph, without what follows a rule and is not stored.
- * @param {any} golden
- * @param {{ inputs: Edges } | undefined} edges
- */
-function goldenFits(golden, edges) {
-  const inputs = Object.entries(edges?.inputs ?? {}).filter(([name]) => name !== "activations" && name !== "phi");
-  return golden !== undefined && same(inputs.map(([name]) => name), Object.keys(golden.inputs))
-    && inputs.every(([name, { dtype, shape }]) => {
-      const given = golden.inputs[name];
-      return given.dtype === dtype && given.shape.slice(1).join() === shape.slice(1).join();
-    });
-}
-
-/** @param {any} entry of a rule */
-function calibrated({ scores, n, rank, tolerance }) {
-  if (scores.dtype !== "float32" || scores.shape.join() !== String(n) || rank > n || tolerance < 0) return false;
-  let last = -Infinity;
-  for (const score of /** @type {Float32Array} */ (unpack(scores).data)) {
-    if (!Number.isFinite(score) || score < last) return false;
-    last = score;
-  }
-  return true;
-}
-
 /** @param {any} golden */
 function oneEach({ inputs, score, valid, tolerance }) {
   const [rows] = score.shape;
@@ -210,24 +176,4 @@ function oneEach({ inputs, score, valid, tolerance }) {
   const right = /** @type {Uint8Array} */ (unpack(valid).data);
   const room = /** @type {Float32Array} */ (unpack(tolerance).data);
   return room.every((x) => x >= 0 && Number.isFinite(x)) && right.some((x) => x) && right.some((x) => !x);
-}
-
-/**
- * @param {Edges} a
- * @param {Edges} b
- */
-function equal(a, b) {
-  return same(Object.keys(a), Object.keys(b))
-    && Object.entries(b).every(([name, { dtype, shape }]) => {
-      const given = a[name];
-      return given?.dtype === dtype && JSON.stringify(given.shape) === JSON.stringify(shape);
-    });
-}
-
-/**
- * @param {string[]} a
- * @param {string[]} b
- */
-function same(a, b) {
-  return a.length === b.length && JSON.stringify([...a].sort()) === JSON.stringify([...b].sort());
 }

@@ -2,7 +2,7 @@
 
 import { brief, BundleError } from "./errors.js";
 import { inspect } from "./inspect/inspector.js";
-import { INVALID_SCORE } from "./manifest.js";
+import { INVALID_SCORE } from "./limits.js";
 
 /** Rows per call: keeps the temporaries of a large batch at a few MiB. */
 export const CHUNK = 4096;

@@ -93,6 +93,30 @@ export const list = (check) => (value, at) => {
 };
 
 /**
+ * A list of some length.
+ * @param {number} least
+ * @param {number} most
+ * @param {Check} check
+ * @returns {Check}
+ */
+export const some = (least, most, check) => (value, at) => {
+  list(check)(value, at);
+  if (value.length < least || value.length > most) {
+    throw new Misfit(at, `${value.length} entries, allowed: ${least} to ${most}`);
+  }
+};
+
+/**
+ * A text of one form.
+ * @param {RegExp} form
+ * @returns {Check}
+ */
+export const matching = (form) => (value, at) => {
+  text(value, at);
+  if (!form.test(value)) throw new Misfit(at, `found ${kind(value)}, allowed: ${form.source}`);
+};
+
+/**
  * Any names, one kind of value.
  * @param {Check} check
  * @returns {Check}

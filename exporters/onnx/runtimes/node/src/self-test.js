@@ -29,12 +29,15 @@ export async function selfTest(session, golden, subject, name) {
         "Export the guard again.",
     );
   }
+  // One number per row, or one per row and part.
+  const parts = golden.score.shape[1] ?? 1;
   let used = 0;
-  answer.score.forEach((score, row) => {
-    const [wanted, room] = [Number(expected[row]), Number(tolerance[row])];
-    if (answer.valid[row] !== Boolean(valid[row])) {
+  answer.score.forEach((score, i) => {
+    const [wanted, room] = [Number(expected[i]), Number(tolerance[i])];
+    const row = parts === 1 ? String(i) : `${Math.floor(i / parts)}, part ${i % parts}`;
+    if (answer.valid[i] !== Boolean(valid[i])) {
       throw new BundleError(
-        `${subject}: graph ${name} says valid = ${answer.valid[row]} of golden row ${row}, not the opposite. ` +
+        `${subject}: graph ${name} says valid = ${answer.valid[i]} of golden row ${row}, not the opposite. ` +
           "This runtime cannot be trusted with it; use another onnxruntime, or export the guard again.",
       );
     }
@@ -46,7 +49,7 @@ export async function selfTest(session, golden, subject, name) {
           "Use another onnxruntime, or export the guard again.",
       );
     }
-    if (answer.valid[row]) used = Math.max(used, gap / room);
+    if (answer.valid[i]) used = Math.max(used, gap / room);
   });
   return used;
 }

@@ -19,14 +19,18 @@ export class Signals {
    * @param {Float32Array | null} parts.logit  [N, T, C] unbounded; sigma = sigmoid(logit)
    * @param {number[] | null} [parts.lengths]  cells filled so far, per generation; null = all
    * @param {Record<string, unknown> | null} [parts.fingerprint]  what made them; null = unknown
+   * @param {string[] | null} [parts.columns]  names of the C columns; null = each is the signal of a tapped layer
+   * @param {(string | null)[] | null} [parts.groups]  of which group each is; null = of none
    */
-  constructor({ ids, shape, sigma, logit, lengths = null, fingerprint = null }) {
+  constructor({ ids, shape, sigma, logit, lengths = null, fingerprint = null, columns = null, groups = null }) {
     this.ids = ids;
     this.shape = shape;
     this.sigma = sigma;
     this.logit = logit;
     this.lengths = lengths;
     this.fingerprint = fingerprint;
+    this.columns = columns;
+    this.groups = groups;
   }
 
   /** Number of generations. */
@@ -87,6 +91,8 @@ export class Signals {
         logit: logit?.data ?? null,
         lengths: lists.lengths ?? null,
         fingerprint: lists.fingerprint ?? null,
+        columns: lists.columns ?? null,
+        groups: lists.groups ?? null,
       },
       subject,
     );
@@ -102,13 +108,15 @@ export class Signals {
  * @param {Float32Array | null} parts.logit
  * @param {readonly number[] | null} parts.lengths
  * @param {unknown} parts.fingerprint
+ * @param {readonly string[] | null} [parts.columns]
+ * @param {readonly (string | null)[] | null} [parts.groups]
  * @param {string} subject
  * @returns {Signals}
  */
-export function complete({ ids, shape, sigma, logit, lengths, fingerprint }, subject) {
+export function complete({ ids, shape, sigma, logit, lengths, fingerprint, columns = null, groups = null }, subject) {
   const [rows] = shape;
   if (!rows) throw new ScoringError(`${subject}: holds no signals. Give \`sigma\` or \`logit\` of at least one generation.`);
-  for (const [name, found] of /** @type {const} */ ([["ids", ids], ["lengths", lengths]])) {
+  for (const [name, found] of /** @type {const} */ ([["ids", ids], ["lengths", lengths], ["groups", groups]])) {
     if (found !== null && found.length !== rows) {
       throw new ScoringError(`${subject}: ${name} has ${found.length} entries, expected ${rows}. Give one per generation.`);
     }
@@ -117,6 +125,12 @@ export function complete({ ids, shape, sigma, logit, lengths, fingerprint }, sub
     throw new ScoringError(`${subject}: an id is not a text. Give one text per generation.`);
   }
   ids?.forEach((id, row) => checkId(id, `${subject}, row ${row}`));
+  if (groups !== null && !groups.every((group) => group === null || typeof group === "string")) {
+    throw new ScoringError(`${subject}: a group is neither a text nor null. Give one per generation, or leave groups out.`);
+  }
+  if (columns !== null && !(Array.isArray(columns) && columns.every((name) => typeof name === "string") && columns.length === shape[2])) {
+    throw new ScoringError(`${subject}: columns must be ${shape[2]} names, one per column. Write the signals again.`);
+  }
   if (fingerprint !== null && !isObject(fingerprint)) {
     throw new ScoringError(`${subject}: the fingerprint is not an object. Copy it from what made the signals.`);
   }
@@ -127,7 +141,28 @@ export function complete({ ids, shape, sigma, logit, lengths, fingerprint }, sub
     logit,
     lengths: lengths === null ? null : [...lengths],
     fingerprint,
+    columns: columns === null ? null : [...columns],
+    groups: groups === null ? null : [...groups],
   });
+}
+
+/**
+ * Cells filled so far, per generation.
+ * @param {Signals} signals
+ * @param {number} cells
+ * @param {string} subject
+ * @returns {number[]}
+ * @throws {ScoringError} one is not in 0..T
+ */
+export function checkedLengths(signals, cells, subject) {
+  const lengths = signals.lengths ?? Array.from({ length: signals.length }, () => cells);
+  if (!lengths.every((x) => Number.isInteger(x) && x >= 0 && x <= cells)) {
+    throw new ScoringError(
+      `${subject}: lengths must be ${signals.length} whole numbers from 0 to ${cells}, found ` +
+        `${lengths.slice(0, 8).join(", ")}. A length is the number of cells filled so far.`,
+    );
+  }
+  return lengths;
 }
 
 /**

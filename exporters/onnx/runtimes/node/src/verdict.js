@@ -20,10 +20,10 @@ export const UNSCORABLE = "score_not_finite";
  * @param {number} parts.threshold
  * @param {number | null} parts.pValue
  * @param {number | null} parts.firstAlarmStep
- * @param {import("../index.js").Rule} parts.rule
+ * @param {"final" | "online"} parts.rule
  * @param {string} parts.bundle
  * @param {string[]} parts.accepted
- * @returns {import("../index.js").Verdict}
+ * @returns {import("../index.js").Verdict1}
  */
 export function makeVerdict({
   requestId, status, reasons, score, threshold, pValue, firstAlarmStep, rule, bundle, accepted,

@@ -57,7 +57,8 @@ async function openBundle() {
   facts("bundle-facts", []);
   showRates([]);
   try {
-    await checkBundle(source, { subject, ...wanted });
+    const { manifest } = await checkBundle(source, { subject, ...wanted });
+    if (manifest.format !== 1) throw new Error(`${subject}: this page shows bundles of format 1 only. Score it with sri-score.`);
     state.guard = await loadGuard(source, { subject, backend: ort, ...wanted });
     facts("bundle-facts", bundleFacts(state.guard, Boolean(digest)));
     showRates(state.guard.manifest.rates);

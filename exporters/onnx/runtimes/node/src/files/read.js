@@ -4,6 +4,8 @@
  *     {"sri_signals": 1, "fingerprint": {...}}                       optional first line
  *     {"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}      one number per cell; a list per cell for C > 1
  *
+ * The head may name `columns`, as the manifest of the guard does, and a row its `group`.
+ *
  * `logit` may stand beside `sigma` or instead of it. `null` and NaN mean "not finite" and become `unmonitored`. Without
  * `length` the generation is finished. A .json file may hold the same objects in one list. A byte-order mark in front is
  * skipped; what is written twice, unknown or of another kind is refused.
@@ -16,7 +18,7 @@ import { NotAnArray, readNpy } from "./npy.js";
 import { readNpz } from "./npz.js";
 import { fingerprintOf, fromLines, fromList, within } from "./rows.js";
 
-const MEMBERS = ["sigma", "logit", "ids", "lengths", "head"];
+const MEMBERS = ["sigma", "logit", "ids", "lengths", "head", "columns", "groups"];
 
 /** @typedef {import("../signals.js").Signals} Signals */
 /** @typedef {import("../signals.js").Domain} Domain */
@@ -74,6 +76,8 @@ function fromNpz(subject, arrays) {
       logit: logit?.data ?? null,
       lengths: /** @type {number[] | null} */ (member(subject, arrays, "lengths", "iu")),
       fingerprint,
+      columns: /** @type {string[] | null} */ (member(subject, arrays, "columns", "U")),
+      groups: member(subject, arrays, "groups", "U")?.map((group) => String(group) || null) ?? null,
     },
     subject,
   );

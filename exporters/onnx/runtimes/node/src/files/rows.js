@@ -6,8 +6,8 @@ import { isObject } from "../schema.js";
 import { checkId, complete, grid } from "../signals.js";
 
 const FORMAT = 1;
-const KEYS = ["id", "sigma", "logit", "length"];
-const HEAD_KEYS = ["sri_signals", "fingerprint"];
+const KEYS = ["id", "sigma", "logit", "length", "group"];
+const HEAD_KEYS = ["sri_signals", "fingerprint", "columns"];
 const LINE_END = 10;
 /** Space, tab, carriage return. */
 const BLANK = new Set([32, 9, 13]);
@@ -71,7 +71,7 @@ function withoutMark(content) {
  */
 export function fingerprintOf(value, where) {
   if (!isObject(value) || !Object.keys(value).every((key) => HEAD_KEYS.includes(key))) {
-    throw new ScoringError(`${where}: not a head with sri_signals and fingerprint only. Write the file again.`);
+    throw new ScoringError(`${where}: not a head with sri_signals, fingerprint and columns only. Write the file again.`);
   }
   const format = Object.hasOwn(value, "sri_signals") ? value["sri_signals"] : FORMAT;
   if (format !== FORMAT) {
@@ -88,6 +88,21 @@ export function fingerprintOf(value, where) {
   return print === null ? null : plain(print);
 }
 
+/**
+ * The names of columns in a head; null = it has none.
+ * @param {any} value  a head
+ * @param {string} where
+ * @returns {string[] | null}
+ * @throws {ScoringError} not a list of texts
+ */
+export function columnsOf(value, where) {
+  const names = value["columns"] ?? null;
+  if (names !== null && !(Array.isArray(names) && names.every((name) => typeof name === "string"))) {
+    throw new ScoringError(`${where}: columns must be a list of names, or null. Write the file again.`);
+  }
+  return names;
+}
+
 /** The value with plain numbers. @param {any} value @returns {any} */
 function plain(value) {
   if (value instanceof Real) return Number(value);
@@ -102,6 +117,11 @@ class Rows {
     this.subject = subject;
     /** @type {Record<string, unknown> | null} */
     this.fingerprint = null;
+    /** @type {string[] | null} */
+    this.names = null;
+    /** @type {(string | null)[]} */
+    this.groups = [];
+    this.grouped = false;
     this.first = true;
     /** @type {string[]} */
     this.ids = [];
@@ -122,8 +142,10 @@ class Rows {
   add(where, value) {
     if (!isObject(value)) throw new ScoringError(`${where}: not an object. Write one JSON object per generation.`);
     if (!Object.hasOwn(value, "sri_signals")) this.#row(where, value);
-    else if (this.first) this.fingerprint = fingerprintOf(value, where);
-    else {
+    else if (this.first) {
+      this.fingerprint = fingerprintOf(value, where);
+      this.names = columnsOf(value, where);
+    } else {
       throw new ScoringError(
         `${where}: a head {"sri_signals": ${FORMAT}, "fingerprint": {...}} is allowed first only. ` +
           "Start a new file for other signals.",
@@ -143,7 +165,7 @@ class Rows {
     if (strange || typeof value["id"] !== "string" || !given.length || given.join() !== (this.form ?? given.join())) {
       throw new ScoringError(
         `${where}: found keys ${keys.sort().join(", ")}; it needs a text \`id\`, and \`sigma\` or \`logit\` or both ` +
-          "(the same everywhere), and may have `length`.",
+          "(the same everywhere), and may have `length` and `group`.",
       );
     }
     for (const name of given) {
@@ -165,6 +187,12 @@ class Rows {
       );
     }
     checkId(value["id"], where);
+    const group = value["group"] ?? null;
+    if (group !== null && typeof group !== "string") {
+      throw new ScoringError(`${where}: the group is neither a text nor null. Write it anew, or leave it out.`);
+    }
+    this.grouped ||= Object.hasOwn(value, "group");
+    this.groups.push(group);
     this.form = given.join();
     this.ids.push(value["id"]);
     this.lengths.push(length);
@@ -176,7 +204,10 @@ class Rows {
     const { ids, lengths, fingerprint, subject } = this;
     const [cells, layers] = this.shape ?? [0, 0];
     const [sigma, logit] = [joined(this.columns["sigma"]), joined(this.columns["logit"])];
-    return complete({ ids, shape: [ids.length, cells, layers], sigma, logit, lengths, fingerprint }, subject);
+    const groups = this.grouped ? this.groups : null;
+    return complete(
+      { ids, shape: [ids.length, cells, layers], sigma, logit, lengths, fingerprint, columns: this.names, groups }, subject,
+    );
   }
 }
 
