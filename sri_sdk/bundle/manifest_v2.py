@@ -269,6 +269,7 @@ class Manifest2(Model):
             ((self.signal.request is None) == (self.anchors.request is None), "request map and column differ"),
             (self.graphs.keys() >= {"signal", "prefix"}, "graphs signal and prefix are required"),
             (self.graphs.keys() <= set(GRAPHS), f"unknown graph; allowed: {', '.join(GRAPHS)}"),
+            ("step" not in self.graphs or bool(self.signal.sri), "graph step needs a column sri"),
             (self.graphs.keys() == self.golden.keys(), "every graph needs golden vectors"),
             (sorted(g.file for g in self.graphs.values()) == sorted(self.files), "files and graphs differ"),
             (self.fingerprint.keys() == {"hard", "soft"}, "fingerprint needs hard and soft"),
