@@ -33,7 +33,7 @@ def signal_graph(detector: Detector, cells: int, layers: int) -> Graph:
     """The detector on finished generations: `signals` [B, T, C] -> `score` [B], `valid` [B]."""
     graph = Graph("signal")
     signals = graph.input("signals", "float32", ("B", cells, layers))
-    _finish(graph, _drawn(graph, detector, signals), _in_range(graph, signals, detector.domain), cells * layers)
+    _finish(graph, drawn(graph, detector, signals), in_range(graph, signals, detector.domain), cells * layers)
     return graph
 
 
@@ -52,7 +52,7 @@ def prefix_graph(detector: Detector, cells: int, layers: int, scale: PrefixScale
     possible = graph.cast(length > 0, "float32") * graph.cast(length < cells + 1, "float32")
     # A length outside 1..T is read as 1 (Gather fails or wraps on a bad index); the row is invalid anyway.
     last = graph.where(possible > 0.5, length - 1, 0)
-    score, good = _running(graph, detector, signals, last, cells, scale)
+    score, good = running(graph, detector, signals, last, cells, scale)
     _finish(graph, score, good, cells * layers, possible)
     return graph
 
@@ -83,7 +83,7 @@ def step_graph(
     # Not `cell`: a step that does not exist must not be written into cell 0.
     here = graph.equal(graph.unsqueeze(step, [1]), graph.constant(np.arange(cells), "int64"))
     filled = graph.where(graph.unsqueeze(here, [2]), now, state)
-    score, good = _running(graph, detector, filled, cell, cells, scale)
+    score, good = running(graph, detector, filled, cell, cells, scale)
     _finish(graph, score, good, cells * layers, possible)
     graph.output("sigma", graph.squeeze(graph.where(fine, sigma, np.nan), [1]), ("B", layers))
     graph.output("state_out", filled, ("B", cells, layers))
@@ -100,14 +100,14 @@ def full_graph(detector: Detector, anchors: Anchors, *, tau: float = TAU, eps: f
     activations = graph.input("activations", "float32", ("B", cells, layers, width))
     sigma, logit, usable = draw_signal(graph, activations, anchors.harmless, anchors.harmful, tau=tau, eps=eps)
     signals = logit if detector.domain == "logit" else sigma
-    good = _in_range(graph, signals, detector.domain) * usable
-    _finish(graph, _drawn(graph, detector, signals), good, cells * layers)
+    good = in_range(graph, signals, detector.domain) * usable
+    _finish(graph, drawn(graph, detector, signals), good, cells * layers)
     graph.output("sigma", sigma, ("B", cells, layers))
     graph.output("logit", logit, ("B", cells, layers))
     return graph
 
 
-def _drawn(graph: Graph, detector: Detector, signals: Value) -> Value:
+def drawn(graph: Graph, detector: Detector, signals: Value) -> Value:
     """The detector's score [B] of signals [B, T, C].
 
     Raises:
@@ -123,7 +123,7 @@ def _drawn(graph: Graph, detector: Detector, signals: Value) -> Value:
     return score
 
 
-def _running(
+def running(
     graph: Graph, detector: Detector, signals: Value, last: Value, cells: int, scale: PrefixScale | None
 ) -> tuple[Value, Value]:
     """Score [B] and 1.0 per good cell [B, T, C] of [B, T, C], where `last` [B], in 0..T-1, is the newest known cell."""
@@ -132,22 +132,27 @@ def _running(
     newest = graph.unsqueeze(graph.equal(at, graph.constant(np.arange(cells), "int64")), [2])
     held = graph.reduce_sum(graph.where(newest, signals, 0.0), [1], keepdims=True)
     filled = graph.where(seen, signals, held)
-    score = _drawn(graph, detector, filled)
+    score = drawn(graph, detector, filled)
     if scale is not None:
         score = (score - graph.gather(scale.middle, last)) / graph.gather(scale.spread, last)
-    return score, _in_range(graph, filled, detector.domain)
+    return score, in_range(graph, filled, detector.domain)
 
 
-def _in_range(graph: Graph, signals: Value, domain: Domain) -> Value:
+def in_range(graph: Graph, signals: Value, domain: Domain) -> Value:
     """[B, T, C] -> [B, T, C] float32: 1.0 where a cell can be scored. Drawn as products: AND is not portable."""
     low, high = RANGE[domain]
     return graph.cast(signals > low, "float32") * graph.cast(signals < high, "float32")
 
 
-def _finish(graph: Graph, score: Value, good: Value, size: int, possible: Value | None = None) -> None:
-    """Draws the outputs: valid where all `size` cells are good and the score itself is a finite number."""
+def sound(graph: Graph, score: Value, good: Value, size: int, possible: Value | None = None) -> Value:
+    """1.0 [B] where all `size` cells are good ([B, T, C], 1.0 each) and the score [B] itself is a finite number."""
     every = graph.cast(graph.reduce_sum(good, [1, 2]) > size - 0.5, "float32")
-    sound = every * graph.cast(score > -LARGEST, "float32") * graph.cast(score < LARGEST, "float32")
-    valid = (sound if possible is None else sound * possible) > 0.5
+    found = every * graph.cast(score > -LARGEST, "float32") * graph.cast(score < LARGEST, "float32")
+    return found if possible is None else found * possible
+
+
+def _finish(graph: Graph, score: Value, good: Value, size: int, possible: Value | None = None) -> None:
+    """Draws the outputs: valid where `sound` says so."""
+    valid = sound(graph, score, good, size, possible) > 0.5
     graph.output("score", graph.where(valid, score, INVALID_SCORE), ("B",))
     graph.output("valid", valid, ("B",))
