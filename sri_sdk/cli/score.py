@@ -22,10 +22,10 @@ FAIL_CODES = {"flagged": 10, "unmonitored": 11}
 @click.argument("signals", type=click.Path(allow_dash=True))
 @click.option(
     "--rule",
-    type=click.Choice(["final", "online"]),
+    type=click.Choice(["final", "online", "request"]),
     default="final",
     show_default=True,
-    help="Judge finished generations only, or every length, as a monitor would while they ran.",
+    help="Judge finished generations, or every length, as a monitor would while they ran, or the request alone.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON verdict per line; the summary goes to stderr.")
 @click.option("--all", "show_all", is_flag=True, help="List clear generations too.")

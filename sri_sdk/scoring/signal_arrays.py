@@ -27,13 +27,15 @@ from sri_sdk.scoring.signal_parts import (
     Floats,
     assemble,
     check_id,
+    columns_of,
+    group_of,
     head_of,
     short,
     within,
 )  # fmt: skip
 from sri_sdk.strict_json import JsonError, parse
 
-_MEMBERS = ("sigma", "logit", "ids", "lengths", "head")
+_MEMBERS = ("sigma", "logit", "ids", "lengths", "head", "columns", "groups")
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PIECE = 2**20
 _LAST_CHARACTER = 0x10FFFF
@@ -49,7 +51,7 @@ class _Careful(io.BufferedReader):
 
 
 def read_npz(path: Path, domain: Domain) -> Signals:
-    """Reads an .npz with `sigma` or `logit`, and perhaps `ids`, `lengths` and `head`.
+    """Reads an .npz with `sigma` or `logit`, and perhaps `ids`, `lengths`, `head`, `columns` and `groups`.
 
     Raises:
         ScoringError: damaged, unknown members or one twice, too large, or parts that do not fit.
@@ -73,7 +75,11 @@ def read_npz(path: Path, domain: Domain) -> Signals:
         raise _misfit(f"{path}, lengths", lengths, "whole numbers of shape [N]")
     ids = _ids(arrays["ids"], path) if "ids" in arrays else None
     sigma, logit = (_cells(arrays.pop(x), f"{path}, {x}") if x in arrays else None for x in ("sigma", "logit"))
-    return assemble(str(path), domain, sigma, logit, ids, lengths, fingerprint)
+    names, groups = (_texts(arrays[x], f"{path}, {x}") if x in arrays else None for x in ("columns", "groups"))
+    columns = columns_of(names, f"{path}, columns")
+    # numpy has no text that is missing: an empty one is no group.
+    named = None if groups is None else tuple(group_of(x or None, f"{path}, groups") for x in groups)
+    return assemble(str(path), domain, sigma, logit, ids, lengths, fingerprint, columns, named)
 
 
 def read_npy(path: Path, domain: Domain) -> Signals:
@@ -177,13 +183,20 @@ def _cells(array: NDArray[Any], subject: str) -> Floats:
 def _ids(array: NDArray[Any], path: Path) -> list[str]:
     if array.dtype.kind not in "Uiu" or array.ndim != 1:
         raise _misfit(f"{path}, ids", array, "texts or whole numbers of shape [N]")
-    if array.dtype.kind == "U":
-        # Before they become texts: numpy raises SystemError for a code point that Unicode does not have.
-        points = array.astype(array.dtype.newbyteorder("=")).view(np.uint32).reshape(len(array), -1)
-        wrong = (points > _LAST_CHARACTER).any(axis=1)
-        if wrong.any():
-            raise ScoringError(f"{path}, ids, row {int(wrong.argmax())}: not a text. Write it again.")
-    return [check_id(str(found), f"{path}, ids, row {row}") for row, found in enumerate(array)]
+    found = _texts(array, f"{path}, ids") if array.dtype.kind == "U" else array.tolist()
+    return [check_id(str(each), f"{path}, ids, row {row}") for row, each in enumerate(found)]
+
+
+def _texts(array: NDArray[Any], where: str) -> list[str]:
+    """[N] texts as a list."""
+    if array.dtype.kind != "U" or array.ndim != 1:
+        raise _misfit(where, array, "texts of shape [N]")
+    # Before they become texts: numpy raises SystemError for a code point that Unicode does not have.
+    points = array.astype(array.dtype.newbyteorder("=")).view(np.uint32).reshape(len(array), -1)
+    wrong = (points > _LAST_CHARACTER).any(axis=1)
+    if wrong.any():
+        raise ScoringError(f"{where}, row {int(wrong.argmax())}: not a text. Write it again.")
+    return [str(found) for found in array]
 
 
 def _misfit(where: str, array: NDArray[Any], allowed: str) -> ScoringError:

@@ -3,6 +3,8 @@
     {"sri_signals": 1, "fingerprint": {...}}                       optional first line
     {"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}      one number per cell; a list per cell for C > 1
 
+The first line may also name the `columns`, and each other line its `group`, for guards of bundle format 2.
+
 `logit` may come with `sigma` or replace it. `null` and NaN mean "not finite" and become `unmonitored`. Without
 `length` the generation is finished. A file holds up to `signal_parts.MOST_ROWS` generations; whatever is written twice,
 unknown or of another kind is refused, and a byte-order mark in front of JSON lines is skipped.
@@ -50,6 +52,10 @@ def write_signals(target: Path | str, signals: Signals) -> None:
     arrays: dict[str, NDArray[Any]] = {"ids": np.array(signals.ids, dtype=np.str_), "head": packed}
     if signals.lengths is not None:
         arrays["lengths"] = signals.lengths
+    if signals.columns is not None:
+        arrays["columns"] = np.array(signals.columns, dtype=np.str_)
+    if signals.groups is not None:
+        arrays["groups"] = np.array([group or "" for group in signals.groups], dtype=np.str_)
     save_arrays(target, {**arrays, "sigma": signals.sigma, "logit": signals.logit})
 
 

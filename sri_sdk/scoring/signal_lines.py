@@ -19,6 +19,8 @@ from sri_sdk.scoring.signal_parts import (
     Floats,
     assemble,
     check_id,
+    columns_of,
+    group_of,
     head_of,
     length_of,
     short,
@@ -26,7 +28,7 @@ from sri_sdk.scoring.signal_parts import (
 )  # fmt: skip
 from sri_sdk.strict_json import JsonError, parse
 
-_KEYS = {"id", "sigma", "logit", "length"}
+_KEYS = {"id", "sigma", "logit", "length", "group"}
 _FORMS = ("sigma", "logit")
 _MARK = b"\xef\xbb\xbf"
 """The byte-order mark that some editors write in front."""
@@ -49,6 +51,8 @@ def read_lines(stream: IO[bytes], subject: str, domain: Domain) -> Signals:
     # Not a list of arrays: a million small ones take four times the memory of their numbers.
     columns = {name: bytearray() for name in _FORMS}
     form: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
+    groups: dict[int, str | None] = {}
     shape: tuple[int, ...] = ()
     for first, where, line in _lines(stream, subject):
         value = _object(line, where)
@@ -58,13 +62,14 @@ def read_lines(stream: IO[bytes], subject: str, domain: Domain) -> Signals:
                     f'{where}: a header {{"sri_signals": {SIGNALS_FORMAT}, "fingerprint": {{...}}}} is allowed on the '
                     "first line only. Start a new file for other signals."
                 )
+            names = columns_of(value.pop("columns", None), where)
             fingerprint = head_of(value, where)
             continue
         given = tuple(name for name in _FORMS if name in value)
         if value.keys() - _KEYS or not isinstance(value.get("id"), str) or not given or given != (form or given):
             raise ScoringError(
                 f"{where}: found keys {short(sorted(value))}; a line needs a text `id`, and `sigma` or `logit` or both "
-                "(the same in every line), and may have `length`."
+                "(the same in every line), and may have `length` and `group`."
             )
         for name in given:
             cells = _numbers(value[name], f"{where}, {name}")
@@ -76,6 +81,8 @@ def read_lines(stream: IO[bytes], subject: str, domain: Domain) -> Signals:
             shape = cells.shape
             columns[name] += cells.tobytes()
         form = given
+        if "group" in value:
+            groups[len(ids)] = group_of(value["group"], where)
         ids.append(check_id(value["id"], where))
         lengths.append(length_of(value.get("length", shape[0]), shape[0], where))
         within(where, len(ids), len(ids) * shape[0] * shape[1])
@@ -83,7 +90,9 @@ def read_lines(stream: IO[bytes], subject: str, domain: Domain) -> Signals:
         np.frombuffer(column, dtype=np.float32).reshape(len(ids), *shape) if column else None
         for column in columns.values()
     )
-    return assemble(subject, domain, sigma, logit, ids, np.frombuffer(lengths, dtype=np.int64), fingerprint)
+    named = tuple(groups.get(row) for row in range(len(ids))) if groups else None
+    filled = np.frombuffer(lengths, dtype=np.int64)
+    return assemble(subject, domain, sigma, logit, ids, filled, fingerprint, names, named)
 
 
 def _lines(stream: IO[bytes], subject: str) -> Iterator[tuple[bool, str, bytes]]:

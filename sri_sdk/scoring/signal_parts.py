@@ -15,6 +15,8 @@ from sri_sdk.signal import sigmoid
 
 SIGNALS_FORMAT = 1
 HEAD_KEYS = {"sri_signals", "fingerprint"}
+LONGEST_NAME = 64
+"""Most characters in the name of a column or a group."""
 MOST_ROWS = 1_000_000
 """Most generations in one file."""
 MOST_CELLS = 2**25
@@ -65,6 +67,33 @@ def head_of(value: Any, where: str) -> dict[str, Any] | None:
     return fingerprint
 
 
+def columns_of(value: Any, where: str) -> tuple[str, ...] | None:
+    """Names of columns, as a head of JSON lines has them; None = not named.
+
+    Raises:
+        ScoringError: not a list of names.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(name, str) and len(name) <= LONGEST_NAME for name in value):
+        raise ScoringError(f"{where}: columns is {short(value)}; allowed: a list of names, or null. Write it again.")
+    return tuple(value)
+
+
+def group_of(value: Any, where: str) -> str | None:
+    """The group of a generation; None = none is named.
+
+    Raises:
+        ScoringError: not a name.
+    """
+    if value is not None and (not isinstance(value, str) or len(value) > LONGEST_NAME):
+        raise ScoringError(
+            f"{where}: group is {short(value)}; allowed: a name of up to {LONGEST_NAME} characters, or null. "
+            "Write it anew, or leave it out."
+        )
+    return value
+
+
 def short(value: Any) -> str:
     """What was found, for a message: escaped, and never long."""
     text = ascii(value) if not isinstance(value, dict | list) or len(value) < 20 else f"{ascii(value)[:200]}"
@@ -74,6 +103,7 @@ def short(value: Any) -> str:
 def assemble(
     subject: str, domain: Domain, sigma: Floats | None, logit: Floats | None, ids: list[str] | None,
     lengths: Sequence[int] | NDArray[Any] | None, fingerprint: dict[str, Any] | None,
+    columns: tuple[str, ...] | None = None, groups: tuple[str | None, ...] | None = None,
 ) -> Signals:  # fmt: skip
     """Checks that the parts of a file fit, and adds the form it lacks.
 
@@ -85,6 +115,8 @@ def assemble(
         ids: N of them; None = numbered from 0.
         lengths: N whole numbers, or [N] int64: filled cells; None = all.
         fingerprint: what made them.
+        columns: C names; None = not named.
+        groups: N of them; None = not named.
 
     Raises:
         ScoringError: nothing there, parts of different sizes, a length outside 0..T, or no logit can be made.
@@ -93,19 +125,23 @@ def assemble(
     if one is None or not one.size:
         raise ScoringError(f"{subject}: contains no signals. Give `sigma` or `logit` of at least one generation.")
     ids = ids if ids is not None else [str(row) for row in range(len(one))]
-    for name, found in [("sigma", sigma), ("logit", logit), ("ids", ids), ("lengths", lengths)]:
+    for name, found in [("sigma", sigma), ("logit", logit), ("ids", ids), ("lengths", lengths), ("groups", groups)]:
         if found is not None and (
             len(found) != len(one) or (name in ("sigma", "logit") and np.shape(found) != one.shape)
         ):
             raise ScoringError(
                 f"{subject}: {name} has {list(np.shape(found))}, expected {list(one.shape)}. Write it again."
             )
+    if columns is not None and len(columns) != one.shape[2]:
+        raise ScoringError(
+            f"{subject}: {len(columns)} columns are named, and there are {one.shape[2]}. Write it again."
+        )
     filled = None if lengths is None else _lengths(np.asarray(lengths), ids, one.shape[1], subject)
     if logit is None:
         logit = _logit(one, ids, subject, needed=domain == "logit")
     if sigma is None:
         sigma = _by_block(_sigma, logit)
-    return Signals(tuple(ids), sigma, logit, fingerprint, filled)
+    return Signals(tuple(ids), sigma, logit, fingerprint, filled, columns, groups)
 
 
 def length_of(value: Any, cells: int, where: str) -> int:

@@ -6,6 +6,7 @@ import pytest
 from sri_sdk.bundle.manifest_v2 import Manifest2, read_manifest
 from sri_sdk.errors import BundleError, ModelMismatch, ScoringError
 from sri_sdk.files import sha256
+from sri_sdk.scoring.signal_files import read_signals, write_signals
 from sri_sdk.strict_json import parse
 from tests.scoring.parted import bundle, scorer_of, signals, sri_json
 
@@ -154,3 +155,21 @@ def test_the_bytes_of_a_manifest_are_read_back_as_they_were(two):
     content = two.manifest.to_bytes()
     found = read_manifest(content, "guard")
     assert isinstance(found, Manifest2) and found.to_bytes() == content
+
+
+def test_signals_in_files_name_their_columns_and_groups(tmp_path):
+    made = signals(5, 2, groups=("de", None))
+    write_signals(tmp_path / "signals.npz", made)
+    rows = [{"id": i, "sigma": made.sigma[k].tolist()} for k, i in enumerate(made.ids)]
+    rows[0]["group"] = "de"
+    lines = [{"sri_signals": 1, "columns": list(COLUMNS)}, *rows]
+    (tmp_path / "signals.jsonl").write_text("".join(f"{sri_json(line)}\n" for line in lines))
+    for name in ("signals.npz", "signals.jsonl"):
+        found = read_signals(tmp_path / name)
+        assert (found.columns, found.groups) == (COLUMNS, ("de", None))
+        assert np.array_equal(found.sigma, made.sigma)
+    (tmp_path / "signals.jsonl").write_text(
+        "".join(f"{sri_json(line)}\n" for line in [lines[0], {**rows[0], "group": 1}])
+    )
+    with pytest.raises(ScoringError, match="group is 1; allowed"):
+        read_signals(tmp_path / "signals.jsonl")
