@@ -125,13 +125,15 @@ def assemble(
     if one is None or not one.size:
         raise ScoringError(f"{subject}: contains no signals. Give `sigma` or `logit` of at least one generation.")
     ids = ids if ids is not None else [str(row) for row in range(len(one))]
-    for name, found in [("sigma", sigma), ("logit", logit), ("ids", ids), ("lengths", lengths), ("groups", groups)]:
+    for name, found in [("sigma", sigma), ("logit", logit), ("ids", ids), ("lengths", lengths)]:
         if found is not None and (
             len(found) != len(one) or (name in ("sigma", "logit") and np.shape(found) != one.shape)
         ):
             raise ScoringError(
                 f"{subject}: {name} has {list(np.shape(found))}, expected {list(one.shape)}. Write it again."
             )
+    if groups is not None and len(groups) != len(one):
+        raise ScoringError(f"{subject}: {len(groups)} groups for {len(one)} generations. Write it again.")
     if columns is not None and len(columns) != one.shape[2]:
         raise ScoringError(
             f"{subject}: {len(columns)} columns are named, and there are {one.shape[2]}. Write it again."
