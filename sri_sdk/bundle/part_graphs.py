@@ -75,7 +75,7 @@ def _chosen(graph: Graph, signals: Value, wanted: tuple[int, ...], columns: int)
 
 
 def _output(graph: Graph, parts: Sequence[DrawnPart], draw: Callable[[DrawnPart], Scored]) -> None:
-    """Draws the outputs, one column per part."""
+    """Draws the outputs [B, K], one column per part."""
     scored = [draw(part) for part in parts]
     order = graph.constant(np.arange(len(parts), dtype=np.float32)[None])
     score, fine = (graph.unsqueeze(each, [1]) for each in scored[0])

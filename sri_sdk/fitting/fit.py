@@ -15,6 +15,7 @@ from sri_sdk import registry
 from sri_sdk.bundle.bundle import GuardParts
 from sri_sdk.bundle.golden import Coverage
 from sri_sdk.bundle.manifest import Rate
+from sri_sdk.config.columns import names_of, reads
 from sri_sdk.config.fit import FitConfig, PartSection
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError
@@ -105,14 +106,22 @@ def _one_part(config: FitConfig) -> tuple[PartSection, ...]:
     """The part of a guard whose bundle this release can write.
 
     Raises:
-        ConfigError: it has several, or reads the request.
+        ConfigError: it has several, or reads anything but the signal of every tapped layer.
     """
     if config.request is not None or config.parts is not None:
         raise ConfigError(
             "request, parts: no bundle of this release can hold a guard that reads requests or has several parts; "
             "leave the sections out."
         )
-    return tuple(config.named_parts().values())
+    parts = config.named_parts()
+    detectors = {name: registry.load("detectors", part.detector) for name, part in parts.items()}
+    names = names_of(config.tap.layers, request=False)
+    if any(found != names for found in reads(config, detectors).values()):
+        raise ConfigError(
+            f"detector.columns: in this release a detector reads every tapped layer ({', '.join(names)}). "
+            "Leave columns out, and tap only the layers it should read (tap.layers)."
+        )
+    return tuple(parts.values())
 
 
 def _measure(scorer: Scorer, test: Collected) -> GuardRates:

@@ -47,7 +47,7 @@ def test_a_missing_folder_and_a_folder_without_manifest_say_what_to_do(tmp_path)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=2), "format 2, this SDK reads 1"),
+        (lambda m: m.update(format=3), "format 3, this SDK reads 1 and 2"),
         (lambda m: m.update(format=True), "format True, this SDK reads 1"),
         (lambda m: m.update(format=1.0), "format 1.0, this SDK reads 1"),
         (lambda m: m.update(surprise=1), "surprise"),

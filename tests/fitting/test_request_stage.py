@@ -12,6 +12,7 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import CaptureError, ConfigError
+from sri_sdk.fitting.fit import fit
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.fitting.gather import Stopwatch, gather
 from sri_sdk.fitting.request_stage import collect_request_map
@@ -169,3 +170,19 @@ def test_a_fit_names_the_prompt_whose_request_has_no_number(found, monkeypatch):
     monkeypatch.setattr(type(made.deployment.hook), "prompt_columns", lambda *_: 1 / 0)
     with pytest.raises(CaptureError, match=rf"'{folds.test[0].id}': column 'request' has no number \(request_failed\)"):
         made.collector.signals("another", folds.test, made.anchors)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"request": {"layers": "all"}, "folds": FOLDS, "detector": both()}, "request, parts: no bundle"),
+        (
+            {"detector": {**SMALL["detector"], "columns": ["sri@0"]}, "tap": {**SMALL["tap"], "layers": [0, "final"]}},
+            "detector.columns: in this release",
+        ),
+    ],
+)
+def test_a_fit_refuses_what_no_bundle_can_hold_before_it_loads_a_model(tmp_path, monkeypatch, change, said):
+    monkeypatch.setattr("sri_sdk.fitting.fit.gather", lambda *_, **__: pytest.fail("went on"))
+    with pytest.raises(ConfigError, match=said):
+        fit(load_config(write_config(tmp_path, **change)))
