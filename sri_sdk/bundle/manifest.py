@@ -118,11 +118,7 @@ class RuleEntry(Model):
 
     @model_validator(mode="after")
     def _calibrated(self) -> Self:
-        if self.scores.dtype != "float32" or self.scores.shape != (self.n,) or self.rank > self.n:
-            raise ValueError("scores are not n float32 numbers")
-        scores = self.scores.unpack()
-        if not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
-            raise ValueError("scores are not finite, or not sorted")
+        check_scores(self.scores, self.n, self.rank)
         return self
 
     @classmethod
@@ -208,15 +204,9 @@ class Manifest(Model):
         size = self.signal.cells * self.signal.layers * self.signal.hidden_size
         problems = [
             (set(self.rules) == {"final", "online"}, "rules must be final and online"),
-            (self.graphs.keys() >= {"signal", "prefix"}, "graphs signal and prefix are required"),
-            (self.graphs.keys() == self.golden.keys(), "every graph needs golden vectors"),
-            (sorted(g.file for g in self.graphs.values()) == sorted(self.files), "files and graphs differ"),
-            (self.fingerprint.keys() == {"hard", "soft"}, "fingerprint needs hard and soft"),
-            (self.invalid_score == INVALID_SCORE, f"invalid_score must be {INVALID_SCORE!r}"),
+            *common_problems(self),
             (all(r.value < LARGEST_SCORE for r in self.rules.values()), "a threshold is above invalid_score"),
-            (self.sensitive != SENSITIVE.isdisjoint(self.graphs), "sensitive must say whether a graph has the anchors"),
             (self.signal.low < self.signal.high, "signal.low is not below signal.high"),
-            (grid_counts(self.grid), "a grid of steps needs a budget and cells, both numbers above 0"),
             (self.signal.cells * self.signal.layers <= MOST_CELLS, f"cells times layers is above {MOST_CELLS}"),
             (size <= LARGEST_PROBE or not self.sensitive, "cells times layers times width is too large"),
             (self._step_states() <= LARGEST_PROBE, "golden rows of step times layers times width is too large"),
@@ -332,7 +322,32 @@ def validated(form: type[Entry], content: bytes, source: str) -> Entry:
         raise BundleError(f"{source}: {where}: {first['msg']}. Export the guard again.") from err
 
 
-def grid_counts(grid: Any) -> bool:
+def common_problems(manifest: Any) -> list[tuple[bool, str]]:
+    """What both formats demand of a manifest: whether it is so, and what is wrong if not."""
+    return [
+        (manifest.graphs.keys() >= {"signal", "prefix"}, "graphs signal and prefix are required"),
+        (manifest.graphs.keys() == manifest.golden.keys(), "every graph needs golden vectors"),
+        (sorted(g.file for g in manifest.graphs.values()) == sorted(manifest.files), "files and graphs differ"),
+        (manifest.fingerprint.keys() == {"hard", "soft"}, "fingerprint needs hard and soft"),
+        (manifest.invalid_score == INVALID_SCORE, f"invalid_score must be {INVALID_SCORE!r}"),
+        (
+            manifest.sensitive != SENSITIVE.isdisjoint(manifest.graphs),
+            "sensitive must say whether a graph has the anchors",
+        ),
+        (_grid_counts(manifest.grid), "a grid of steps needs a budget and cells, both numbers above 0"),
+    ]
+
+
+def check_scores(packed: PackedArray, n: int, rank: int) -> None:
+    """Raises ValueError unless calibration scores are n float32 numbers, [n], sorted, with one of that rank."""
+    if packed.dtype != "float32" or packed.shape != (n,) or rank > n:
+        raise ValueError("scores are not n float32 numbers")
+    scores = packed.unpack()
+    if not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
+        raise ValueError("scores are not finite, or not sorted")
+
+
+def _grid_counts(grid: Any) -> bool:
     """Whether a grid that counts steps says how many, and on how many cells."""
     if not isinstance(grid, dict) or grid.get("mapping") != "step":
         return True

@@ -6,34 +6,38 @@ is the specification of both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, model_validator
 
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.bundle.manifest import (
     GRAPHS,
     LARGEST_PROBE,
-    LARGEST_SCORE,
-    MOST_CELLS,
-    MOST_GOLDEN,
-    SENSITIVE,
     FileEntry,
     GraphEntry,
     Manifest,
     Rate,
     Sha256,
     TensorEntry,
-    grid_counts,
+    common_problems,
     opened,
     to_bytes,
     unknown_format,
     validated,
 )  # fmt: skip
-from sri_sdk.bundle.packed_array import Model, PackedArray
+from sri_sdk.bundle.packed_array import Model
+from sri_sdk.bundle.part_entries import (
+    AnchorsEntry2,
+    EndedEntry,
+    GoldenEntry2,
+    Group,
+    HorizonEntry,
+    PartEntry,
+    RuleEntry2,
+    SignalEntry2,
+)  # fmt: skip
 from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.detector import Tier
 
@@ -41,187 +45,6 @@ MOST_PARTS = 16
 MOST_GROUPS = 64
 ALL = "all"
 """The one group of a guard without groups."""
-
-ColumnName = Annotated[str, Field(pattern="^[a-z0-9@-]{1,64}$")]
-PartName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
-Reason = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,63}$")]
-Group = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$")]
-
-
-class ColumnEntry(Model):
-    """One column of the signals that the graphs take."""
-
-    name: ColumnName
-    kind: Literal["sri", "request"]
-    layers: tuple[Literal["final"] | Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=1024)
-    """Where its states are read; one for `sri`."""
-    low: float
-    """A cell must be above this."""
-    high: float
-    """A cell must be below this."""
-
-
-class SignalEntry2(Model):
-    """The signals that the graphs `signal` and `prefix` take: [B, cells, columns] in `domain`."""
-
-    cells: int = Field(ge=1, le=4096)
-    """T."""
-    hidden_size: int = Field(ge=1, le=2**20)
-    """D of the states the signal was made from."""
-    domain: Literal["sigma", "logit"]
-    columns: tuple[ColumnEntry, ...] = Field(min_length=1, max_length=1024)
-
-    @model_validator(mode="after")
-    def _columns_fit(self) -> Self:
-        names = [column.name for column in self.columns]
-        if len(set(names)) != len(names):
-            raise ValueError("two columns have one name")
-        if any(column.kind == "request" for column in self.columns[:-1]):
-            raise ValueError("there may be one request column, and it comes last")
-        if any(column.kind == "sri" and len(column.layers) != 1 for column in self.columns):
-            raise ValueError("a column of kind sri has one layer")
-        if not all(column.low < column.high for column in self.columns):
-            raise ValueError("low of a column is not below its high")
-        if self.cells * len(self.columns) > MOST_CELLS:
-            raise ValueError(f"cells times columns is above {MOST_CELLS}")
-        return self
-
-    @property
-    def request(self) -> ColumnEntry | None:
-        """The request column; None = there is none."""
-        return self.columns[-1] if self.columns[-1].kind == "request" else None
-
-    @property
-    def sri(self) -> tuple[ColumnEntry, ...]:
-        """The other columns."""
-        return tuple(column for column in self.columns if column.kind == "sri")
-
-
-class PartDetector(Model):
-    """The detector of a part."""
-
-    name: str
-    config: dict[str, JsonValue]
-    tier: Tier
-
-
-class PartEntry(Model):
-    """One score of the graphs: entry k of this list is column k of `score` and `valid`."""
-
-    name: PartName
-    columns: tuple[ColumnName, ...] = Field(min_length=1)
-    """What it reads, in the order of the signals."""
-    reason: Reason
-    """Code of its alarms."""
-    detector: PartDetector
-
-
-class GroupEntry(Model):
-    """A part's threshold for one group: flagged when score > value."""
-
-    value: float = Field(lt=LARGEST_SCORE)
-    n: int = Field(ge=1)
-    rank: int = Field(ge=1)
-    tolerance: float = Field(ge=0)
-    scores: PackedArray
-    """[n] float32 sorted calibration scores; p = (1 + #{s_i >= s}) / (n + 1)."""
-
-    @model_validator(mode="after")
-    def _calibrated(self) -> Self:
-        if self.scores.dtype != "float32" or self.scores.shape != (self.n,) or self.rank > self.n:
-            raise ValueError("scores are not n float32 numbers")
-        scores = self.scores.unpack()
-        if not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
-            raise ValueError("scores are not finite, or not sorted")
-        return self
-
-
-class PartRule(Model):
-    """What one part does under a rule."""
-
-    alpha: float = Field(gt=0, lt=1)
-    """Its share of the rule's."""
-    delta: float | None = Field(gt=0, lt=1)
-    groups: dict[Group, GroupEntry] = Field(min_length=1)
-
-    @classmethod
-    def of(cls, thresholds: Mapping[str, Threshold]) -> Self:
-        """From calibrated thresholds by group, which have one alpha."""
-        first = next(iter(thresholds.values()))
-        groups = {
-            name: GroupEntry(
-                value=t.value, n=t.n, rank=t.rank, tolerance=t.tolerance, scores=PackedArray.pack(t.scores)
-            )
-            for name, t in thresholds.items()
-        }
-        return cls(alpha=first.alpha, delta=first.delta, groups=groups)
-
-    def thresholds(self) -> dict[str, Threshold]:
-        """By group, as the scorer uses them."""
-        return {
-            name: Threshold(e.value, self.alpha, self.delta, e.n, e.rank, e.tolerance, e.scores.unpack())
-            for name, e in self.groups.items()
-        }
-
-
-class RuleEntry2(Model):
-    """One rule: it alarms if any of its parts does."""
-
-    alpha: float = Field(gt=0, lt=1)
-    parts: dict[PartName, PartRule] = Field(min_length=1)
-
-
-class RequestEntry(Model):
-    """The map that made the request column."""
-
-    sha256: Sha256
-    provenance: dict[str, JsonValue]
-
-
-class AnchorsEntry2(Model):
-    """What made the signals."""
-
-    sha256: Sha256
-    """Over the little-endian float32 bytes of the anchors, harmless first."""
-    provenance: dict[str, JsonValue]
-    request: RequestEntry | None
-
-
-class HorizonEntry(Model):
-    """The guard decides on the first steps of a generation."""
-
-    steps: int = Field(ge=1, lt=2**31)
-
-
-class EndedEntry(Model):
-    """How a generation ended: refusing where the last cell of `column` is below `value`, else complying."""
-
-    column: ColumnName
-    value: float
-
-
-class GoldenEntry2(Model):
-    """Inputs of one graph and the answers it must give, [G, K] each."""
-
-    inputs: dict[str, PackedArray]
-    score: PackedArray
-    valid: PackedArray
-    tolerance: PackedArray
-
-    @model_validator(mode="after")
-    def _one_each(self) -> Self:
-        shape = self.score.shape
-        given = [(x.dtype, x.shape) for x in (self.score, self.valid, self.tolerance)]
-        if len(shape) != 2 or given != [("float32", shape), ("bool", shape), ("float32", shape)]:
-            raise ValueError("score, valid and tolerance are not one number per row and part")
-        if shape[0] > MOST_GOLDEN or any(x.shape[:1] != shape[:1] for x in self.inputs.values()):
-            raise ValueError(f"inputs are not one row per score, or there are more than {MOST_GOLDEN}")
-        tolerance, valid = self.tolerance.unpack(), self.valid.unpack()
-        if not np.isfinite(tolerance).all() or not (tolerance >= 0).all():
-            raise ValueError("a tolerance is not a number")
-        if valid.all(axis=0).any() or not valid.any(axis=0).all():
-            raise ValueError("the rows of a part are all valid, or none is")
-        return self
 
 
 class Manifest2(Model):
@@ -267,15 +90,9 @@ class Manifest2(Model):
             (self.tier == ("python" if "python" in tiers else "portable"), "tier does not follow from the parts"),
             (list(self.groups) == sorted(set(self.groups)) and ALL not in self.groups, "groups are not sorted names"),
             ((self.signal.request is None) == (self.anchors.request is None), "request map and column differ"),
-            (self.graphs.keys() >= {"signal", "prefix"}, "graphs signal and prefix are required"),
             (self.graphs.keys() <= set(GRAPHS), f"unknown graph; allowed: {', '.join(GRAPHS)}"),
             ("step" not in self.graphs or bool(self.signal.sri), "graph step needs a column sri"),
-            (self.graphs.keys() == self.golden.keys(), "every graph needs golden vectors"),
-            (sorted(g.file for g in self.graphs.values()) == sorted(self.files), "files and graphs differ"),
-            (self.fingerprint.keys() == {"hard", "soft"}, "fingerprint needs hard and soft"),
-            (self.invalid_score == INVALID_SCORE, f"invalid_score must be {INVALID_SCORE!r}"),
-            (self.sensitive != SENSITIVE.isdisjoint(self.graphs), "sensitive must say whether a graph has the anchors"),
-            (grid_counts(self.grid), "a grid of steps needs a budget and cells, both numbers above 0"),
+            *common_problems(self),
             (self._probes_fit(), "golden hidden states are too large"),
             *self._rules_fit(),
             *self._end_fits(),
@@ -404,13 +221,6 @@ def edges2(graph: str, signal: SignalEntry2, parts: int) -> tuple[dict[str, Tens
 
 
 AnyManifest = Manifest | Manifest2
-
-
-def detector_facts(manifest: AnyManifest) -> list[dict[str, Any]]:
-    """Name, options and tier of each detector, for people."""
-    if isinstance(manifest, Manifest):
-        return [manifest.detector.model_dump(mode="json")]
-    return [{"part": part.name, **part.detector.model_dump(mode="json")} for part in manifest.parts]
 
 
 class NamedThreshold(NamedTuple):

@@ -50,7 +50,10 @@ class Horizon:
             conclude_trace(recorder, row, i, coverage[row], [*self.failures(row), *reasons.get(row, ())])
             for row, i in enumerate(ids)
         ]
-        signals = conclude_signals(self._settings, ids, recorder.stream, self._passes.stated)
+        signals = conclude_signals(
+            self._settings, ids, recorder.stream, self._passes.stated, request=self._passes.request_states(),
+            request_failed=self._passes.request_fault is not None,
+        )  # fmt: skip
         # All of them, since alarms go by row; the others have no verdict yet.
         judged = conclude_verdicts(self._settings, recorder, signals, traces)
         self.verdicts.update({row: judged[row] for row in new})

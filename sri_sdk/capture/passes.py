@@ -25,7 +25,7 @@ from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
-from sri_sdk.records import ForwardCall, RunView, StepPlan
+from sri_sdk.records import ForwardCall, RequestStates, RunView, StepPlan
 
 log = logging.getLogger("sri_sdk.capture")
 
@@ -215,6 +215,10 @@ class Passes:
         if at_end and self.recorder is not None:
             # Of these models a row that has ended stays so; others may wait for their neighbours and go on.
             self._beyond = self._hook.scheme == "autoregressive" or bool(self.recorder.full.all())
+
+    def request_states(self) -> RequestStates | None:
+        """What was read of the requests so far; None = nothing is, or the hook failed over it. Waits for the device."""
+        return None if self.requests is None or self.request_fault is not None else self.requests.result()
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""

@@ -115,8 +115,7 @@ class Recorder:
         if not new:
             return
         rows, lengths = (np.array(side, dtype=np.int64) for side in zip(*new, strict=True))
-        scores, valid = scorer.score_prefix(values[rows], lengths)
-        for row in rows[valid & (scores > scorer.thresholds["online"].value)].tolist():
+        for row in rows[scorer.alarms(scorer.score_prefix(values[rows], lengths))].tolist():
             # What a profile defines after the end is no step: an alarm there is one of the last step that ran.
             done = self.steps if self._generated is None else self._generated
             self.alarms.setdefault(row, int(done[row]) - 1)

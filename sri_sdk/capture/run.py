@@ -142,12 +142,11 @@ class Run:
 
         Waits for the device.
         """
-        anchors, requests = self._settings.anchors, self._passes.requests
+        anchors = self._settings.anchors
         if anchors is None or anchors.request is None or self.request_ids is None:
             return None
-        states = None if requests is None else requests.result()
         failed = self._passes.request_fault is not None
-        return RequestColumn.of(anchors, states, len(self.request_ids), failed=failed)
+        return RequestColumn.of(anchors, self._passes.request_states(), len(self.request_ids), failed=failed)
 
     @property
     def finished(self) -> bool:
@@ -341,9 +340,7 @@ class Run:
                 )
                 for row, i in enumerate(ids)
             )
-            requests = self._passes.requests
-            if requests is not None and self._passes.request_fault is None:
-                self.request = requests.result()
+            self.request = self._passes.request_states()
             self.signals = conclude_signals(
                 self._settings, ids, self._passes.recorder.stream, self.stated,
                 request=self.request, request_failed=self._passes.request_fault is not None,

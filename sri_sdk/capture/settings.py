@@ -24,6 +24,7 @@ from sri_sdk.grid import StepGrid
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Policy
 from sri_sdk.pooling import USUAL
+from sri_sdk.records import Rule
 from sri_sdk.signal import EPS, TAU
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def watch_settings(
     manifest, fitted_on = loaded.manifest, expected.hard["sampler"]
     its_grid, horizon = StepGrid(**expected.hard["grid"]), expected.horizon
     _refuse_silence(horizon, policy)
+    _refuse_rule(loaded, (policy or Policy.observe()).rule)
     return WatchSettings(
         pooling=expected.hard["pooling"],
         layers=tuple(expected.hard["layers"]),
@@ -207,6 +209,17 @@ def _stated(template: bool, *, driven: bool) -> tuple[str, ...]:
     """Fields that the caller states; `template` = the guard reads requests, and nobody sees their template."""
     found = ("system_prompt",) if driven else ("sampler", "system_prompt")
     return (*found, "template") if template else found
+
+
+def _refuse_rule(guard: Guard, rule: Rule) -> None:
+    """Rules that the guard does not have, or that nobody can follow while a model runs."""
+    if rule not in guard.scorer.rules:
+        raise ConfigError(f"policy.rule: found {rule!r}, this guard has: {', '.join(guard.scorer.rules)}.")
+    if rule == "online" and guard.anchors.request is not None:
+        raise ConfigError(
+            "policy.rule: found 'online', and this guard reads requests, which no rule sees at every step in this "
+            "release; allowed: final, and request where a part reads nothing else."
+        )
 
 
 def _refuse_silence(horizon: int | None, policy: Policy | None) -> None:

@@ -198,6 +198,11 @@ def _check_columns(config: FitConfig, detectors: Mapping[str, Any]) -> Iterator[
             f"{where}: no part reads the column {REQUEST!r}, which the section `request` asks for; name it, or leave "
             "the section out"
         )
+    rule = config.policy.rule
+    if rule == "request" and not any(found == (REQUEST,) for found in reads.values()):
+        yield "policy.rule: found 'request', and no part reads the request alone; allowed: final, online"
+    if rule == "online" and any(REQUEST in found for found in reads.values()):
+        yield "policy.rule: found 'online', and a part reads the request, which nobody sees at every step; use final"
     if config.folds.anchors is None and columns.needs_sri(reads):
         yield (
             "folds.anchors: required, but missing: columns `sri@...` are read, and they are measured against anchors"

@@ -9,7 +9,7 @@ from sri_sdk.bundle.manifest import Manifest
 from sri_sdk.bundle.manifest_v2 import AnyManifest
 from sri_sdk.errors import ConfigError, ModelMismatch, ScoringError, did_you_mean
 from sri_sdk.fingerprint import SOFT, Fingerprint
-from sri_sdk.records import Signals
+from sri_sdk.records import REQUEST, Signals
 
 UNVERIFIED = "unverified"
 """Listed among the accepted fields of a verdict if its signals did not say what made them."""
@@ -59,9 +59,11 @@ def admit(
             "Lay the signals on the guard's step grid and tapped layers."
         )
     names = None if isinstance(manifest, Manifest) else manifest.column_names
-    if None not in (names, signals.columns) and signals.columns != names:
+    given = signals.columns
+    if given is not None and (REQUEST in given if names is None else given != names):
+        wanted = "tapped layers only" if names is None else ", ".join(names)
         raise ScoringError(
-            f"{subject}: columns {', '.join(signals.columns or ())}, the guard reads {', '.join(names or ())}. "
+            f"{subject}: columns {', '.join(given)}, the guard reads {wanted}. "
             "Make the signals with the guard's own anchors, layers and request map."
         )
     if signals.fingerprint is None:

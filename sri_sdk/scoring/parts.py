@@ -20,16 +20,6 @@ from sri_sdk.records import Ended, PartVerdict, Rule, Status, Verdict
 from sri_sdk.scoring.reasons import INCOMPLETE, NOT_FINITE, OUT_OF_RANGE, REQUEST_MISSING, UNKNOWN_GROUP, UNSCORABLE
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PartScores:
-    """What the graphs said of N generations, K parts each."""
-
-    score: NDArray[np.float32]
-    """[N, K]; under the rule `online` [N, T, K], one per length."""
-    valid: NDArray[np.bool_]
-    """The same shape."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Judged:
     """One part of one generation, before it is a verdict."""
@@ -58,14 +48,16 @@ class PartsJudge:
         }
         """Rule -> part -> group -> threshold."""
 
-    def alarms(self, scored: PartScores, groups: Sequence[str | None], rule: Rule) -> NDArray[np.bool_]:
-        """Which generations alarm by their scores [N, K]: [N] bool."""
-        found = np.zeros(len(scored.score), dtype=np.bool_)
+    def alarms(
+        self, score: NDArray[np.float32], valid: NDArray[np.bool_], groups: Sequence[str | None], rule: Rule
+    ) -> NDArray[np.bool_]:
+        """Which generations alarm, by `score` [N, K] float32 and `valid` [N, K] bool: [N] bool."""
+        found = np.zeros(len(score), dtype=np.bool_)
         for row, group in enumerate(groups):
             for k, name in enumerate(self._manifest.part_names):
                 if name in self.thresholds[rule]:
                     threshold, _ = self._threshold(rule, name, group)
-                    found[row] |= scored.valid[row, k] and bool(scored.score[row, k] > threshold.value)
+                    found[row] |= valid[row, k] and bool(score[row, k] > threshold.value)
         return found
 
     def verdict(

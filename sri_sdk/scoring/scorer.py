@@ -18,7 +18,7 @@ from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.errors import ScoringError
 from sri_sdk.records import Rule, Signals, Status, Verdict
 from sri_sdk.scoring.admission import admit
-from sri_sdk.scoring.parts import PartScores, PartsJudge, missing_in, rows_of
+from sri_sdk.scoring.parts import PartsJudge, missing_in, rows_of
 from sri_sdk.scoring.reasons import ABOVE, INCOMPLETE, NOT_FINITE, OUT_OF_RANGE, UNSCORABLE
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
@@ -154,7 +154,7 @@ class Scorer:
         score, valid = scored
         if self._parts is None:
             return valid & (score > self.thresholds[rule].value)
-        return self._parts.alarms(PartScores(score, valid), rows_of(groups, len(score)), rule)
+        return self._parts.alarms(score, valid, rows_of(groups, len(score)), rule)
 
     # -- streaming -------------------------------------------------------------------------------------------
 

@@ -190,6 +190,14 @@ def test_abort_without_the_online_rule_is_refused(toy: Toy, toy_guard) -> None:
         pass
 
 
+def test_a_rule_that_the_guard_does_not_have_is_refused_before_anything_runs(toy: Toy, toy_guard) -> None:
+    with (
+        pytest.raises(ConfigError, match=r"policy\.rule: found 'request', this guard has: final, online"),
+        sri_sdk.watch(toy.loaded.model, toy_guard, rule="request"),
+    ):
+        pytest.fail("went on")
+
+
 def test_another_models_guard_is_refused_by_name_of_what_differs(toy_guard) -> None:
     with pytest.raises(ModelMismatch, match="weights_digest"), sri_sdk.watch(build(1), toy_guard):
         pass

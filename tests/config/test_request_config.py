@@ -50,6 +50,8 @@ def test_the_request_may_stand_beside_the_signal_or_alone_without_anchors(tmp_pa
         ({"folds": folds(request={**FOLD, "unusual": {"odd": 3}})}, "folds.request.unusual.odd: unknown split"),
         ({"detector": {**READS, "columns": ["sri@12"]}}, "'sri@12' fits no column; the guard has: sri@final, request"),
         ({"detector": SMALL["detector"]}, "no part reads the column 'request'"),
+        ({"policy": {**SMALL["policy"], "rule": "online"}}, "policy.rule: found 'online', and a part"),
+        ({"policy": {**SMALL["policy"], "rule": "request"}}, "policy.rule: found 'request', and no part reads"),
         ({"detector": None}, "names both detector and parts, or neither"),
         ({"detector": None, "parts": {"a": {"detector": "knnn"}}}, "parts.a.detector: "),
         (

@@ -9,8 +9,9 @@ import sri_sdk
 from sri_sdk.bundle.bundle import MANIFEST, Bundle
 from sri_sdk.bundle.guard_graphs import INVALID_SCORE, RANGE
 from sri_sdk.bundle.manifest import NO_DIGEST
-from sri_sdk.bundle.manifest_v2 import Manifest2, PartRule, SignalEntry2, edges2
+from sri_sdk.bundle.manifest_v2 import Manifest2, edges2
 from sri_sdk.bundle.packed_array import PackedArray
+from sri_sdk.bundle.part_entries import PartRule, SignalEntry2
 from sri_sdk.bundle.part_graphs import DrawnPart, parts_prefix_graph, parts_signal_graph
 from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.files import sha256

@@ -100,6 +100,11 @@ def test_a_guard_may_read_requests_alone_and_judge_a_horizon(scorer):
     assert alone.rules == ("final", "online", "request")
 
 
+def test_a_guard_of_format_1_refuses_signals_with_a_request(scorer, make_signals):
+    with pytest.raises(ScoringError, match="the guard reads tapped layers only"):
+        scorer.score(replace(make_signals(1, 5), columns=("request",)))
+
+
 def test_signals_of_other_columns_or_another_map_are_refused(two):
     with pytest.raises(ScoringError, match="columns sri@1, sri@final, request, the guard reads sri@0"):
         judged(two, signals(5, 1, columns=("sri@1", "sri@final", "request")))

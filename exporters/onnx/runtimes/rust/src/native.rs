@@ -1,4 +1,4 @@
-//! What `../c/sri_guard.h` declares, once more; a test compares the sizes.
+//! What `../c/sri_guard.h` declares, once more; opening a bundle compares the sizes.
 
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::marker::PhantomData;
