@@ -17,7 +17,7 @@ from sri_sdk.cli.output import emit_json, say, say_lines, visible
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 def command(out: Path, as_json: bool) -> None:
-    """Fit a guard on an embedded diffusion model, attack it, catch it, in under two minutes; ends with pictures."""
+    """Fit a guard on an embedded diffusion model, attack it, catch it, in two to three minutes; ends with pictures."""
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.cli.fit import describe, summary
     from sri_sdk.cli.live import spark, words
