@@ -29,6 +29,8 @@ Ended = Literal["refusing", "complying"]
 REQUEST = "request"
 """Name of the column that says what the request itself is."""
 VERDICT_SCHEMA = 1
+WITH_PARTS = 2
+"""Schema of verdicts that say more: of guards with parts, and of those that judge the first steps only."""
 PADDING = -(2**31)
 """Canvas position of a row that belongs to nothing: padding, or the unconditional half of guidance."""
 
@@ -381,7 +383,7 @@ class Verdict:
     """What each part of the guard says, of guards with parts. `score` and `threshold` are those of the part that
     decided, and `p_value` allows for the others."""
     schema: int = VERDICT_SCHEMA
-    """1, or 2 of guards whose bundle has format 2."""
+    """1, or 2 of guards whose bundle has format 2, and of a watched generation whose guard has a horizon."""
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON types, in the versioned schema every runtime shares."""

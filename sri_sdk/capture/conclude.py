@@ -14,7 +14,7 @@ from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.records import RequestStates, Signals, Trace, Verdict
+from sri_sdk.records import WITH_PARTS, RequestStates, Signals, Trace, Verdict
 
 SILENT = "tap_silent"
 """The tap did not fire at all, or not in a pass that was a step."""
@@ -174,6 +174,8 @@ def _cover(verdict: Verdict, trace: Trace, alarm: int | None, horizon: int | Non
         verdict, steps_seen=trace.steps, steps_expected=trace.expected, first_alarm_step=first,
         reasons=_once(verdict.reasons, trace.reasons) if flagged else _once(trace.reasons, verdict.reasons),
         judged_steps=None if horizon is None else min(trace.steps, horizon),
+        # Schema 1 has no place for how much was judged, and a part of an answer must not look like all of it.
+        schema=verdict.schema if horizon is None else WITH_PARTS,
     )  # fmt: skip
     if flagged:
         return replace(covered, status="flagged")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.bundle.manifest_v2 import ALL, Manifest2
 from sri_sdk.calibrate.conformal import Threshold
-from sri_sdk.records import Ended, PartVerdict, Rule, Status, Verdict
+from sri_sdk.records import WITH_PARTS, Ended, PartVerdict, Rule, Status, Verdict
 from sri_sdk.scoring.reasons import INCOMPLETE, NOT_FINITE, OUT_OF_RANGE, REQUEST_MISSING, UNKNOWN_GROUP, UNSCORABLE
 
 
@@ -104,7 +104,7 @@ class PartsJudge:
             ended=self._ended(values, length, rule),
             group=group if self._manifest.groups and not unknown else None,
             parts=tuple(j.verdict for j in judged.values()),
-            schema=2,
+            schema=WITH_PARTS,
         )
 
     def _part(

@@ -106,6 +106,7 @@ def test_a_longer_answer_has_the_signal_and_the_verdict_of_its_first_steps(lab, 
     assert np.array_equal(short.signals.logit, long.signals.logit)
     for brief, whole in zip(short.verdicts, long.verdicts, strict=True):
         assert (whole.steps_seen, whole.steps_expected, whole.judged_steps) == (LONG, LONG, N)
+        assert whole.to_dict()["judged_steps"] == N  # As sinks get it.
         assert replace(whole, steps_seen=N, steps_expected=N) == brief and whole.status != "unmonitored"
 
 
