@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -29,6 +29,21 @@ class Detector(Plugin):
     """Which form of the signal it reads: `sigma` in [0, 1], or the unbounded `logit`."""
     fewest: ClassVar[int] = 1
     """Fewest signals `fit` takes, so that a train fold that is too small is refused before anything is generated."""
+    columns: ClassVar[tuple[str, ...]] = ("sri@*",)
+    """Which columns of a guard's signals it reads, by name or pattern; a config may choose others. `request` is one
+    number per generation, the same in all T cells: only a detector that names it here is given it."""
+
+    names: tuple[str, ...] | None = None
+    """Of the C columns it is given; None = nobody said, as where a guard has no other ones."""
+
+    def bind(self, names: Sequence[str]) -> Self:
+        """Says which columns the signals will have, in order. Called before `fit` and before `restore`.
+
+        Raises:
+            ConfigError: it cannot read these.
+        """
+        self.names = tuple(names)
+        return self
 
     @abstractmethod
     def fit(self, signals: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> Self:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from sri_sdk.plugin import Plugin
 
 if TYPE_CHECKING:
-    from sri_sdk.bundle.bundle import GuardParts
+    from sri_sdk.bundle.multi_part_guard import AnyGuard
     from sri_sdk.graph.builder import Graph
 
 
@@ -18,6 +18,8 @@ class Exporter(Plugin):
 
     writes_bundles: ClassVar[bool] = True
     """Whether what it writes is a bundle; only such an exporter can be used by `sri fit`."""
+    formats: ClassVar[tuple[int, ...]] = (1,)
+    """Formats of bundles that it can write. With 2, `export` is also given guards that are `MultiPartGuard`."""
 
     @abstractmethod
     def compile(self, graph: Graph) -> bytes:
@@ -25,7 +27,7 @@ class Exporter(Plugin):
         must compute the same numbers in `export`."""  # fmt: skip
 
     @abstractmethod
-    def export(self, parts: GuardParts, target: Path) -> Path:
+    def export(self, parts: AnyGuard, target: Path) -> Path:
         """Writes the artefact to `target` (to a temporary name first, then renamed) and returns its path.
 
         The same parts give the same bytes.

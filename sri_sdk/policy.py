@@ -35,7 +35,10 @@ class Policy(Config):
     `beyond_horizon` must be left out of a policy for guards that judge whole generations.
     """
 
-    rule: Rule = Field(description="When the guard decides: final = once the generation has ended, online = each step.")
+    rule: Rule = Field(
+        description="When the guard decides: final = once the generation has ended, online = each step, request = when "
+        "the prompt has been read."
+    )
     flagged: Action = Field(description="On an alarm: report = say so, abort = stop the generation.")
     unmonitored: Action = Field(
         description="When the guard cannot see: report = let the generation go on and say so (fail-open), "
@@ -54,8 +57,8 @@ class Policy(Config):
 
     @property
     def stops_on_alarm(self) -> bool:
-        """Whether an alarm at any step ends a generation; the final rule decides when nothing, or the rest, is left."""
-        return self.rule == "online" and self.flagged == "abort"
+        """Whether an alarm ends a generation that runs; the final rule decides when nothing, or the rest, is left."""
+        return self.rule != "final" and self.flagged == "abort"
 
     @property
     def stops_at_horizon(self) -> bool:

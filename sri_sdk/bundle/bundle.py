@@ -13,77 +13,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Self
 
-from sri_sdk._version import __version__
-from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.files import MANIFEST as MANIFEST
 from sri_sdk.bundle.files import SIGNATURE, UNLISTED, read_files, write_files
-from sri_sdk.bundle.golden import Coverage, Golden
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE, RANGE
-from sri_sdk.bundle.manifest import (
-    MANIFEST_FORMAT,
-    NO_DIGEST,
-    SENSITIVE,
-    AnchorsEntry,
-    DetectorEntry,
-    FileEntry,
-    GoldenEntry,
-    GraphEntry,
-    Manifest,
-    Rate,
-    RuleEntry,
-    SignalEntry,
-    TensorEntry,
-    manifest_text,
-)  # fmt: skip
+from sri_sdk.bundle.guard_parts import GuardParts as GuardParts
+from sri_sdk.bundle.manifest import NO_DIGEST
 from sri_sdk.bundle.manifest_v2 import AnyManifest, read_manifest
-from sri_sdk.bundle.packed_array import PackedArray
+from sri_sdk.bundle.multi_part_guard import AnyGuard
 from sri_sdk.bundle.signature import KeyFile, verify
-from sri_sdk.calibrate.conformal import Threshold
-from sri_sdk.calibrate.prefix import PrefixScale
-from sri_sdk.detector import Detector
 from sri_sdk.errors import BundleError, ConfigError
 from sri_sdk.files import sha256
 from sri_sdk.graph.builder import Graph
-from sri_sdk.signal import EPS, TAU
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GuardParts:
-    """A fitted and calibrated guard: everything an exporter needs."""
-
-    detector: Detector
-    """Fitted."""
-    detector_name: str
-    """Name of its entry point, as users type it."""
-    anchors: Anchors
-    scale: PrefixScale
-    final: Threshold
-    online: Threshold
-    golden: Mapping[str, Golden]
-    """Per graph: `signal`, `prefix`, `full`, `step`."""
-    rates: tuple[Rate, ...] = ()
-    tau: float = TAU
-    eps: float = EPS
-    noticed: Mapping[str, Coverage] = field(default_factory=dict)
-    """What the golden vectors notice, per graph: `signal`, `prefix`."""
-    producer: Mapping[str, str] = field(default_factory=dict)
-    """Versions of what the exporter used, beyond sri-sdk and onnxruntime."""
-
-    def facts(self) -> dict[str, str]:
-        """What every graph says about itself in its own metadata, for readers that have only the file."""
-        cells, layers, width = self.anchors.harmless.shape
-        return {
-            "sri_format": str(MANIFEST_FORMAT), "signal_length": str(cells), "layers": str(layers),
-            "hidden_size": str(width), "tau": repr(self.tau), "eps": repr(self.eps),
-            "threshold": repr(self.final.value), "threshold_online": repr(self.online.value),
-            "anchors_sha256": self.anchors.digest,
-        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,7 +122,7 @@ class Bundle:
 
 
 def write_bundle(
-    target: Path, parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes], *, zipped: bool = False
+    target: Path, parts: AnyGuard, graphs: Mapping[str, Graph], files: Mapping[str, bytes], *, zipped: bool = False
 ) -> Path:
     """Writes a bundle for drawn `graphs` and their compiled `files` (both by graph name); an old one is replaced.
 
@@ -190,7 +134,7 @@ def write_bundle(
         zipped: write one stored zip.
     """
     named = {f"{name}.onnx": content for name, content in files.items()}
-    return write_files(target, {**named, MANIFEST: manifest_of(parts, graphs, named).to_bytes()}, zipped=zipped)
+    return write_files(target, {**named, MANIFEST: parts.manifest(graphs, named).to_bytes()}, zipped=zipped)
 
 
 def _check_digest(path: Path, content: bytes, wanted: str) -> None:
@@ -205,58 +149,3 @@ def _check_digest(path: Path, content: bytes, wanted: str) -> None:
             f"{path}: not the bundle with digest {wanted[:12]}..., which was asked for. Get that one, or ask for the "
             "digest of this one if you know why it changed."
         )
-
-
-def manifest_of(parts: GuardParts, graphs: Mapping[str, Graph], files: Mapping[str, bytes]) -> Manifest:
-    """The manifest of drawn `graphs`, by graph name, and what became of them, by file name.
-
-    Raises:
-        BundleError: a plugin's options or what made the anchors hold what a reader would refuse; names the place.
-    """
-    cells, layers, width = parts.anchors.harmless.shape
-    detector, fingerprint = parts.detector, parts.anchors.fingerprint
-    low, high = RANGE[detector.domain]
-    provenance, options = dict(parts.anchors.provenance), detector.config.model_dump(mode="json")
-    # What comes from elsewhere, before anything is made of it: a digest of NaN is an error that names no place.
-    foreign = {"fingerprint": fingerprint.to_dict(), "anchors": {"provenance": provenance}}
-    manifest_text({**foreign, "detector": {"config": options}})
-    return Manifest(
-        format=1,
-        digest=NO_DIGEST,
-        files={name: FileEntry(sha256=sha256(content), size=len(content)) for name, content in files.items()},
-        graphs={name: _graph_entry(graph) for name, graph in graphs.items()},
-        sensitive=not SENSITIVE.isdisjoint(graphs),
-        signal=SignalEntry(
-            cells=cells, layers=layers, hidden_size=width, domain=detector.domain, low=low, high=high
-        ),
-        tau=parts.tau,
-        eps=parts.eps,
-        pooling=fingerprint.hard.get("pooling"),
-        grid=fingerprint.hard.get("grid"),
-        fingerprint=fingerprint.to_dict(),
-        fingerprint_digest=fingerprint.digest,
-        anchors=AnchorsEntry(sha256=parts.anchors.digest, provenance=provenance),
-        detector=DetectorEntry(
-            name=parts.detector_name, config=options, tier=detector.tier
-        ),
-        rules={"final": RuleEntry.of(parts.final), "online": RuleEntry.of(parts.online)},
-        invalid_score=INVALID_SCORE,
-        rates=parts.rates,
-        golden={name: _golden_entry(parts.golden[name]) for name in graphs},
-        producer={"sri-sdk": __version__, "onnxruntime": version("onnxruntime"), **parts.producer},
-    )  # fmt: skip
-
-
-def _graph_entry(graph: Graph) -> GraphEntry:
-    inputs = {name: TensorEntry(dtype=dtype, shape=shape) for name, (dtype, shape) in graph.inputs.items()}
-    outputs = {name: TensorEntry(dtype=dtype, shape=shape) for name, (_, dtype, shape) in graph.outputs.items()}
-    return GraphEntry(file=f"{graph.name}.onnx", inputs=inputs, outputs=outputs)
-
-
-def _golden_entry(golden: Golden) -> GoldenEntry:
-    return GoldenEntry(
-        inputs={name: PackedArray.pack(array) for name, array in golden.inputs.items()},
-        score=PackedArray.pack(golden.score),
-        valid=PackedArray.pack(golden.valid),
-        tolerance=PackedArray.pack(golden.tolerance),
-    )

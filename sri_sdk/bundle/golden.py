@@ -10,6 +10,7 @@ They find damage. They do not stop anybody who changes a graph on purpose: a sig
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,8 @@ from sri_sdk.detector import Domain
 
 REAL_ROWS, BROKEN_ROWS = 9, 4
 PROBE_ROWS = 4
+Broken = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From a real signal [T, C] to signals [M, T, C] that cannot be scored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +33,7 @@ class Golden:
     inputs: dict[str, NDArray[Any]]
     """By name, [G, ...] float32 or int64 each."""
     score: NDArray[np.float32]
-    """[G] float32, in the detector's unit."""
+    """[G] float32, in the detector's unit; [G, K] of a guard with K parts, as the next two."""
     valid: NDArray[np.bool_]
     """[G] bool."""
     tolerance: NDArray[np.float32]
@@ -58,19 +61,45 @@ class Coverage:
 
 
 def golden_signals(
-    calibration: NDArray[np.float32], scores: NDArray[np.float32], domain: Domain, more: NDArray[np.float32]
+    calibration: NDArray[np.float32], scores: NDArray[np.float32], more: NDArray[np.float32], broken: Broken
 ) -> NDArray[np.float32]:
     """[N, T, C] float32 calibration signals, [N] scores and [K, T, C] made-up signals -> [G, T, C] float32.
 
-    Nine real rows, then the made-up ones, then four broken ones.
+    Nine real rows, then the made-up ones, then those that `broken` makes of the first.
     """
     order = np.argsort(scores, kind="stable")
     spread = order[np.linspace(0, len(order) - 1, REAL_ROWS).round().astype(np.int64)]
-    broken = np.repeat(calibration[spread[:1]], BROKEN_ROWS, axis=0)
-    low, high = RANGE[domain]
-    for row, bad in enumerate((np.nan, np.inf, 2 * low - high, 2 * high - low)):
+    return np.concatenate([calibration[spread], more, broken(calibration[spread[0]])])
+
+
+def broken_cells(real: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
+    """A real signal [T, C] -> four [4, T, C] with one cell each that cannot be scored."""
+    broken = np.repeat(real[None], BROKEN_ROWS, axis=0)
+    for row, bad in enumerate(_unusable(domain)):
         broken[row, row % broken.shape[1], row % broken.shape[2]] = bad
-    return np.concatenate([calibration[spread], more, broken])
+    return broken
+
+
+def broken_columns(real: NDArray[np.float32], domain: Domain, request: bool) -> NDArray[np.float32]:
+    """A real signal [T, C] -> [4 or 6, T, C], so that every part fails somewhere, and not always with the others.
+
+    Four rows have a cell in which no column can be scored. Of the last column, if that is the `request` and not alone,
+    two rows follow: one has only that, and one has everything else.
+    """
+    broken = np.repeat(real[None], BROKEN_ROWS, axis=0)
+    for row, bad in enumerate(_unusable(domain)):
+        broken[row, row % broken.shape[1], :] = bad
+    if not request or real.shape[1] == 1:
+        return broken
+    torn = np.repeat(real[None], 2, axis=0)
+    torn[0, :, :-1] = np.nan
+    torn[1, :, -1] = np.nan
+    return np.concatenate([broken, torn])
+
+
+def _unusable(domain: Domain) -> tuple[float, ...]:
+    low, high = RANGE[domain]
+    return (np.nan, np.inf, 2 * low - high, 2 * high - low)
 
 
 def golden_prefixes(
@@ -84,23 +113,23 @@ def golden_prefixes(
     """
     cells = signals.shape[1]
     real = np.linspace(1, cells, REAL_ROWS).round().astype(np.int64)
-    whole = np.concatenate([real, lengths, [cells] * BROKEN_ROWS])
+    cut = REAL_ROWS + len(lengths)
+    whole = np.concatenate([real, lengths, [cells] * (len(signals) - cut)])
     rows = np.concatenate([signals, signals[:2]])
-    cut = len(signals) - BROKEN_ROWS
     rows[:cut][np.arange(cells) >= whole[:cut, None]] = np.nan
     return rows, np.concatenate([whole, [-1, cells + 1]])
 
 
 def golden_steps(
-    rows: NDArray[np.float32], lengths: NDArray[np.int64], most: int
+    rows: NDArray[np.float32], lengths: NDArray[np.int64], most: int, broken: int = BROKEN_ROWS
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Inputs [G, T, C] float32 and [G] int64 of the graph `prefix` -> inputs of the graph `step`: `step` [K] int64,
     `state` [K, T, C] float32, where K is `most` if there are more rows, but at least 19.
 
-    The rows stand at their last cell, which `phi` overwrites. Then come a step before the first, one that overflows,
-    and two for unusable states.
+    `broken` rows are at the end of `rows`. All stand at their last cell, which `phi` overwrites. Then come a step
+    before the first, one that overflows, and two for unusable states.
     """
-    ends = BROKEN_ROWS + 2  # Broken rows and impossible lengths.
+    ends = broken + 2  # Broken rows and impossible lengths.
     made_up = max(0, min(len(rows) - ends, most - ends - 4) - REAL_ROWS)
     kept = np.r_[: REAL_ROWS + made_up, len(rows) - ends : len(rows)]
     return np.concatenate([lengths[kept] - 1, [-1, 2**62, 0, 0]]), np.concatenate([rows[kept], rows[:4]])

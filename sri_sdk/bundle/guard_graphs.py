@@ -127,15 +127,25 @@ def running(
     graph: Graph, detector: Detector, signals: Value, last: Value, cells: int, scale: PrefixScale | None
 ) -> tuple[Value, Value]:
     """Score [B] and 1.0 per good cell [B, T, C] of [B, T, C], where `last` [B], in 0..T-1, is the newest known cell."""
+    filled = held(graph, signals, last, cells)
+    score = standardised(graph, drawn(graph, detector, filled), scale, last)
+    return score, in_range(graph, filled, detector.domain)
+
+
+def held(graph: Graph, signals: Value, last: Value, cells: int) -> Value:
+    """[B, T, C] -> [B, T, C]: cells beyond `last` [B], in 0..T-1, repeat the cell there, and are never read."""
     at = graph.unsqueeze(last, [1])
     seen = graph.unsqueeze(at > np.arange(cells) - 1, [2])
     newest = graph.unsqueeze(graph.equal(at, graph.constant(np.arange(cells), "int64")), [2])
-    held = graph.reduce_sum(graph.where(newest, signals, 0.0), [1], keepdims=True)
-    filled = graph.where(seen, signals, held)
-    score = drawn(graph, detector, filled)
-    if scale is not None:
-        score = (score - graph.gather(scale.middle, last)) / graph.gather(scale.spread, last)
-    return score, in_range(graph, filled, detector.domain)
+    repeated = graph.reduce_sum(graph.where(newest, signals, 0.0), [1], keepdims=True)
+    return graph.where(seen, signals, repeated)
+
+
+def standardised(graph: Graph, score: Value, scale: PrefixScale | None, last: Value) -> Value:
+    """Scores [B] of generations whose newest known cell is `last` [B], unitless; raw without a scale."""
+    if scale is None:
+        return score
+    return (score - graph.gather(scale.middle, last)) / graph.gather(scale.spread, last)
 
 
 def in_range(graph: Graph, signals: Value, domain: Domain) -> Value:

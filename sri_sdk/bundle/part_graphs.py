@@ -1,23 +1,31 @@
-"""The graphs of format 2: `signal` and `prefix` with K parts, each on columns of its own.
+"""The graphs of format 2: K parts, each on columns of its own.
 
-    signal    signals [B, T, C]               -> score [B, K], valid [B, K]
-    prefix    signals [B, T, C], length [B]   -> score [B, K], valid [B, K]
+    signal    signals [B, T, C]                               -> score [B, K], valid [B, K]
+    prefix    signals [B, T, C], length [B]                   -> score, valid
+    full      activations [B, T, S, D], prompt [B, L, D]      -> score, valid, sigma [B, T, C], logit [B, T, C]
+    step      phi [B, S, D], step [B], state [B, T, C],       -> score, valid, sigma [B, C], state_out [B, T, C]
+              prompt [B, L, D]
 
-`valid` of a part depends on its own columns alone: a request that nobody could locate costs the parts that read it, and
-no other. As in format 1, an invalid score is `INVALID_SCORE`.
+S of the C columns are SRI signals; the last may be the request. `valid` of a part depends on its own columns alone: a
+request that nobody could locate costs the parts that read it, and no other. As in format 1, an invalid score is
+`INVALID_SCORE`, and `full` and `step` hold the anchors: secrets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE, drawn, in_range, running, sound
+from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.guard_graphs import INVALID_SCORE, drawn, held, in_range, sound, standardised
+from sri_sdk.bundle.request_graph import draw_log_odds, placed, widened
+from sri_sdk.bundle.signal_graph import LARGEST, draw_signal
 from sri_sdk.calibrate.prefix import PrefixScale
-from sri_sdk.detector import Detector
+from sri_sdk.detector import Detector, Domain
 from sri_sdk.graph.builder import Graph, Value
+from sri_sdk.signal import EPS, TAU
 
 Scored = tuple[Value, Value]
 """A part's score [B], and 1.0 [B] where it is valid, else 0.0."""
@@ -35,17 +43,16 @@ class DrawnPart:
     """Standardises its score in the graph `prefix`; None = raw."""
 
 
+def domain_of(detectors: Sequence[Detector]) -> Domain:
+    """The form of the signals that all parts are given: sigma follows from the logit, but not the other way round."""
+    return "logit" if any(detector.domain == "logit" for detector in detectors) else "sigma"
+
+
 def parts_signal_graph(parts: Sequence[DrawnPart], cells: int, columns: int) -> Graph:
     """The parts on finished generations: `signals` [B, T, C] -> `score` and `valid` [B, K]."""
     graph = Graph("signal")
     signals = graph.input("signals", "float32", ("B", cells, columns))
-
-    def score(part: DrawnPart) -> Scored:
-        mine = _chosen(graph, signals, part.columns, columns)
-        found, good = drawn(graph, part.detector, mine), in_range(graph, mine, part.detector.domain)
-        return found, sound(graph, found, good, cells * len(part.columns))
-
-    _output(graph, parts, score)
+    _output(graph, parts, _finished(graph, parts, signals, cells, columns))
     return graph
 
 
@@ -57,26 +64,121 @@ def parts_prefix_graph(parts: Sequence[DrawnPart], cells: int, columns: int) -> 
     possible = graph.cast(length > 0, "float32") * graph.cast(length < cells + 1, "float32")
     # A length outside 1..T is read as 1, as in format 1; the row is invalid anyway.
     last = graph.where(possible > 0.5, length - 1, 0)
+    _output(graph, parts, _running(graph, parts, signals, last, possible, columns, cells))
+    return graph
 
-    def score(part: DrawnPart) -> Scored:
+
+def parts_full_graph(
+    parts: Sequence[DrawnPart], anchors: Anchors, *, tau: float = TAU, eps: float = EPS
+) -> Graph:  # fmt: skip
+    """From pooled hidden states to the scores.
+
+    `activations` [B, T, S, D] and `prompt` [B, L, D], those that the columns need, -> `score` and `valid` [B, K],
+    `sigma` and `logit` [B, T, C], NaN where a state cannot be used.
+    """
+    cells, layers, width = anchors.harmless.shape
+    graph = Graph("full")
+    columns, logit = len(anchors.columns), graph.constant(np.zeros((1, cells, 1)))
+    if layers:
+        states = graph.input("activations", "float32", ("B", cells, layers, width))
+        _, found, usable = draw_signal(graph, states, anchors.harmless, anchors.harmful, tau=tau, eps=eps)
+        logit = graph.where(usable > 0.5, found, np.nan)
+    if anchors.request is not None:
+        prompt = graph.input("prompt", "float32", ("B", *anchors.request.weight.shape))
+        odds = draw_log_odds(graph, prompt, anchors.request)
+        logit = placed(graph, widened(graph, logit, layers) if layers else logit, odds, layers)
+    sigma = graph.sigmoid(logit)
+    signals = logit if domain_of([part.detector for part in parts]) == "logit" else sigma
+    _output(graph, parts, _finished(graph, parts, signals, cells, columns))
+    graph.output("sigma", sigma, ("B", cells, columns))
+    graph.output("logit", logit, ("B", cells, columns))
+    return graph
+
+
+def parts_step_graph(
+    parts: Sequence[DrawnPart], anchors: Anchors, *, tau: float = TAU, eps: float = EPS
+) -> Graph:  # fmt: skip
+    """One step of a running generation: `phi` [B, S, D], `step` [B] int64, `state` [B, T, C] and, if there is such a
+    column, `prompt` [B, L, D] -> `score` and `valid` [B, K], `sigma` [B, C], `state_out` [B, T, C].
+
+    As in format 1: begin with NaN everywhere, and pass `state_out` on. Where `prompt` is not finite, the number that
+    `state` has for the request stands, so it may be given once. The scores are those of the graph `prefix`.
+    """
+    cells, layers, width = anchors.harmless.shape
+    columns, domain = len(anchors.columns), domain_of([part.detector for part in parts])
+    graph = Graph("step")
+    phi = graph.input("phi", "float32", ("B", layers, width))
+    step = graph.input("step", "int64", ("B",))
+    state = graph.input("state", "float32", ("B", cells, columns))
+    possible = graph.cast(step > -1, "float32") * graph.cast(step < cells, "float32")
+    cell = graph.where(possible > 0.5, step, 0)
+    _, logit, usable = draw_signal(
+        graph, graph.unsqueeze(phi, [1]), anchors.harmless, anchors.harmful, tau=tau, eps=eps, cell=cell
+    )
+    found = graph.where(usable * graph.unsqueeze(possible, [1, 2]) > 0.5, logit, np.nan)
+    now = found if domain == "logit" else graph.sigmoid(found)
+    if anchors.request is not None:
+        now = widened(graph, now, layers)
+    # Not `cell`: a step that does not exist must not be written into cell 0.
+    here = graph.equal(graph.unsqueeze(step, [1]), graph.constant(np.arange(cells), "int64"))
+    filled = graph.where(graph.unsqueeze(here, [2]), now, state)
+    if anchors.request is not None:
+        prompt = graph.input("prompt", "float32", ("B", *anchors.request.weight.shape))
+        odds = draw_log_odds(graph, prompt, anchors.request)
+        read = odds if domain == "logit" else graph.sigmoid(odds)
+        request = graph.where(read > -LARGEST, read, _picked(graph, _picked(graph, state, [0], 1), [layers], 2))
+        # Into every cell: the request is one number.
+        now, filled = placed(graph, now, request, layers), placed(graph, filled, request, layers)
+    sigma = graph.squeeze(now, [1])
+    _output(graph, parts, _running(graph, parts, filled, cell, possible, columns, cells))
+    graph.output("sigma", sigma if domain == "sigma" else graph.sigmoid(sigma), ("B", columns))
+    graph.output("state_out", filled, ("B", cells, columns))
+    return graph
+
+
+def _finished(graph: Graph, parts: Sequence[DrawnPart], signals: Value, cells: int, columns: int) -> list[Scored]:
+    """Of each part, on finished generations [B, T, C]."""
+    domain = domain_of([part.detector for part in parts])
+
+    def scored(part: DrawnPart) -> Scored:
         mine = _chosen(graph, signals, part.columns, columns)
-        found, good = running(graph, part.detector, mine, last, cells, part.scale)
+        found, good = drawn(graph, part.detector, _read(graph, part, mine, domain)), in_range(graph, mine, domain)
+        return found, sound(graph, found, good, cells * len(part.columns))
+
+    return [scored(part) for part in parts]
+
+
+def _running(
+    graph: Graph, parts: Sequence[DrawnPart], signals: Value, last: Value, possible: Value, columns: int, cells: int
+) -> list[Scored]:  # fmt: skip
+    """Of each part, on running generations [B, T, C] whose newest known cell is `last` [B]."""
+    domain = domain_of([part.detector for part in parts])
+
+    def scored(part: DrawnPart) -> Scored:
+        filled = held(graph, _chosen(graph, signals, part.columns, columns), last, cells)
+        score = drawn(graph, part.detector, _read(graph, part, filled, domain))
+        found, good = standardised(graph, score, part.scale, last), in_range(graph, filled, domain)
         return found, sound(graph, found, good, cells * len(part.columns), possible)
 
-    _output(graph, parts, score)
-    return graph
+    return [scored(part) for part in parts]
+
+
+def _read(graph: Graph, part: DrawnPart, signals: Value, domain: Domain) -> Value:
+    """Signals [B, T, C] of a domain, as a part's detector reads them."""
+    return signals if part.detector.domain == domain else graph.sigmoid(signals)
 
 
 def _chosen(graph: Graph, signals: Value, wanted: tuple[int, ...], columns: int) -> Value:
     """The wanted columns of [B, T, C]; picked, not multiplied, since the others may hold NaN."""
-    if wanted == tuple(range(columns)):
-        return signals
-    return graph.node("Gather", signals, graph.constant(list(wanted), "int64"), axis=2)
+    return signals if wanted == tuple(range(columns)) else _picked(graph, signals, wanted, 2)
 
 
-def _output(graph: Graph, parts: Sequence[DrawnPart], draw: Callable[[DrawnPart], Scored]) -> None:
+def _picked(graph: Graph, values: Value, which: Sequence[int], axis: int) -> Value:
+    return graph.node("Gather", values, graph.constant(list(which), "int64"), axis=axis)
+
+
+def _output(graph: Graph, parts: Sequence[DrawnPart], scored: Sequence[Scored]) -> None:
     """Draws the outputs [B, K], one column per part."""
-    scored = [draw(part) for part in parts]
     order = graph.constant(np.arange(len(parts), dtype=np.float32)[None])
     score, fine = (graph.unsqueeze(each, [1]) for each in scored[0])
     for k, pair in enumerate(scored[1:], start=1):

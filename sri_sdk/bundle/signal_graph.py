@@ -38,7 +38,7 @@ def draw_signal(
         graph.constant(anchor) if cell is None else graph.unsqueeze(graph.gather(anchor, cell), [1])
         for anchor in anchors
     ]
-    squared = _sum_over_width(graph, phi * phi, width)
+    squared = sum_over_width(graph, phi * phi, width)
     small, large = squared > SMALLEST_NORM_SQUARED, squared < LARGEST
     usable = graph.cast(small, "float32") * graph.cast(large, "float32")
     length = graph.sqrt(graph.maximum(squared, SMALLEST_NORM_SQUARED))
@@ -50,10 +50,10 @@ def draw_signal(
 
 def _distance(graph: Graph, direction: Value, anchor: Value, width: int) -> Value:
     gap = direction - anchor
-    return _sum_over_width(graph, gap * gap, width) * 0.5
+    return sum_over_width(graph, gap * gap, width) * 0.5
 
 
-def _sum_over_width(graph: Graph, x: Value, width: int) -> Value:
+def sum_over_width(graph: Graph, x: Value, width: int) -> Value:
     """[B, T, C, D] -> [B, T, C]."""
     if width % BLOCK or width == BLOCK:
         return graph.reduce_sum(x, [3])

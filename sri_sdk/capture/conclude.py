@@ -160,7 +160,8 @@ def conclude_verdicts(
         if settings.foreign_code and settings.fingerprint is not None:
             admitted = replace(signals, fingerprint={**(signals.fingerprint or {}), **settings.fingerprint.to_dict()})
         scored = scorer.score(admitted, rule=settings.policy.rule, accept=settings.accepted)
-    alarms = {} if recorder is None else recorder.alarms
+    # Under the rule `request` no step alarms, and the scorer says the same of the same numbers.
+    alarms = recorder.alarms if recorder is not None and settings.policy.rule == "online" else {}
     return tuple(
         _cover(v, t, alarms.get(row), settings.horizon) for row, (v, t) in enumerate(zip(scored, traces, strict=True))
     )

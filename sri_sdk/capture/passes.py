@@ -19,6 +19,7 @@ from sri_sdk.capture.pool import Pooled, Pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder, to_host
 from sri_sdk.capture.request import RequestReader, Span
+from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.rows import RowReasons
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.shift_check import ShiftCheck
@@ -64,6 +65,8 @@ class Passes:
         self.recorder: Recorder | None = None
         self.requests: RequestReader | None = None
         self.request_fault: str | None = None
+        self._column: RequestColumn | None = None
+        self._column_open = True
         # A driver says where requests are.
         self._locates = locates and settings.tokenizer is not None and bool(settings.request_layers)
         self.stated = stated
@@ -212,6 +215,8 @@ class Passes:
         at_end = horizon is not None and self._closed >= horizon
         if self._settings.immediate or len(self._waiting) >= MOST_WAITING or at_end:
             self._record()
+        if self._settings.judges_request and self.request_read and self.recorder is not None:
+            self.recorder.judge_requests()
         if at_end and self.recorder is not None:
             # Of these models a row that has ended stays so; others may wait for their neighbours and go on.
             self._beyond = self._hook.scheme == "autoregressive" or bool(self.recorder.full.all())
@@ -219,6 +224,24 @@ class Passes:
     def request_states(self) -> RequestStates | None:
         """What was read of the requests so far; None = nothing is, or the hook failed over it. Waits for the device."""
         return None if self.requests is None or self.request_fault is not None else self.requests.result()
+
+    def request_column(self) -> RequestColumn | None:
+        """The column of the requests as far as their prompts were read; None = the guard has none.
+
+        Waits for the device, until all of it is known.
+        """
+        anchors, failed = self._settings.anchors, self.request_fault is not None
+        if anchors is None or anchors.request is None or self.request_ids is None:
+            return None
+        if self._column is None or self._column_open:
+            self._column = RequestColumn.of(anchors, self.request_states(), len(self.request_ids), failed=failed)
+            self._column_open = not self.request_read
+        return self._column
+
+    @property
+    def request_read(self) -> bool:
+        """Whether nothing more will be read of the requests: their column, where there is one, is known."""
+        return self.request_fault is not None or (self.requests is not None and not self.requests.waits)
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
@@ -288,4 +311,4 @@ class Passes:
         self._view.requests = requests
         self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)
-        self.recorder = Recorder(self._settings, requests)
+        self.recorder = Recorder(self._settings, requests, self.request_column)

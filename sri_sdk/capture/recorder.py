@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sri_sdk.capture.pool import Pooled
+from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError
@@ -19,12 +20,15 @@ class Recorder:
 
     Attributes:
         steps: [R] vectors taken per request; a profile may define some beyond the end.
-        alarms: row -> step that was done when the online rule first alarmed.
+        alarms: row -> step that was done when a rule that decides while a model runs first alarmed.
         stream: the signals so far; None without anchors.
     """
 
-    def __init__(self, settings: WatchSettings, requests: int) -> None:
-        self._settings = settings
+    def __init__(
+        self, settings: WatchSettings, requests: int, request: Callable[[], RequestColumn | None] = lambda: None
+    ) -> None:
+        """Takes what to keep; `request` gives the requests' column as far as it is known, None = there is none."""
+        self._settings, self._request, self._asked = settings, request, False
         self._phi: list[torch.Tensor] = []
         self._active: list[NDArray[np.bool_]] = []
         self._before: list[NDArray[np.int64]] = []
@@ -104,16 +108,32 @@ class Recorder:
             self.stream.add(phi, before, before if waits else before + 1, active)
             self._look_for_alarms()
 
+    def judge_requests(self) -> None:
+        """Judges what the requests say by themselves, once; for guards whose rule is `request`."""
+        scorer, column = self._settings.scorer, self._request()
+        if scorer is None or column is None or self._asked:
+            return
+        self._asked = True
+        # Parts that read anything else have no say in this rule, so nothing is put in their columns.
+        shape = (len(column.logit), scorer.manifest.signal.cells, len(scorer.manifest.ranges[0]))
+        values = np.full(shape, np.nan, dtype=np.float32)
+        values[:, :, -1] = column.domain(scorer.manifest.signal.domain)[:, None]
+        for row in np.flatnonzero(scorer.alarms(scorer.score_final(values), "request")).tolist():
+            self.alarms.setdefault(row, max(int(self.steps[row]) - 1, 0))
+
     def _look_for_alarms(self) -> None:
         """Judges every length that has closed since the last look, so that no alarm depends on when one looks."""
         scorer, stream = self._settings.scorer, self.stream
         if scorer is None or stream is None or self._settings.policy.rule != "online":
             return
-        values = stream.logit if scorer.manifest.signal.domain == "logit" else stream.sigma
+        domain = scorer.manifest.signal.domain
+        values = stream.logit if domain == "logit" else stream.sigma
         new = [(r, t) for r in range(len(values)) for t in range(self._judged[r] + 1, stream.lengths[r] + 1)]
         self._judged = stream.lengths.copy()
         if not new:
             return
+        if (column := self._request()) is not None:
+            values = column.behind(values, domain)
         rows, lengths = (np.array(side, dtype=np.int64) for side in zip(*new, strict=True))
         for row in rows[scorer.alarms(scorer.score_prefix(values[rows], lengths))].tolist():
             # What a profile defines after the end is no step: an alarm there is one of the last step that ran.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
+from sri_sdk.detector import Domain
 from sri_sdk.records import REQUEST, RequestStates, Signals
 
 NOT_LOCATED = "request_not_located"
@@ -48,16 +49,25 @@ class RequestColumn:
         ]
         return cls(logit, tuple(whys))
 
+    def domain(self, name: Domain) -> NDArray[np.float32]:
+        """The numbers as a guard of this domain reads them, [R] float32."""
+        if name == "logit":
+            return self.logit
+        # As the graphs compute it, in float32; at -20 and 20 nothing overflows.
+        squeezed: NDArray[np.float32] = (1 / (1 + np.exp(-self.logit))).astype(np.float32)
+        return squeezed
+
+    def behind(self, values: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
+        """Signals [R, T, S] float32 of a domain -> [R, T, S + 1], with this column in all cells, last."""
+        column = np.repeat(self.domain(domain)[:, None, None], values.shape[1], axis=1)
+        return np.concatenate([values, column], axis=2)
+
     def beside(self, signals: Signals, anchors: Anchors) -> Signals:
         """The signals with this column behind the others."""
-        cells = signals.sigma.shape[1]
-        column = np.repeat(self.logit[:, None, None], cells, axis=1)
-        # As the graphs compute it, in float32; at -20 and 20 nothing overflows.
-        squeezed = (1 / (1 + np.exp(-column))).astype(np.float32)
         return replace(
             signals,
-            sigma=np.concatenate([signals.sigma, squeezed], axis=2),
-            logit=np.concatenate([signals.logit, column], axis=2),
+            sigma=self.behind(signals.sigma, "sigma"),
+            logit=self.behind(signals.logit, "logit"),
             columns=tuple(each.name for each in anchors.columns),
             missing={REQUEST: self.missing} if any(self.missing) else None,
         )

@@ -134,19 +134,14 @@ class Run:
     @property
     def request_read(self) -> bool:
         """Whether nothing more will be read of the requests: their column, where there is one, is known."""
-        requests = self._passes.requests
-        return self._passes.request_fault is not None or (requests is not None and not requests.waits)
+        return self._passes.request_read
 
     def request_so_far(self) -> RequestColumn | None:
         """The column of the requests as far as their prompts were read; None = the guard has none.
 
         Waits for the device.
         """
-        anchors = self._settings.anchors
-        if anchors is None or anchors.request is None or self.request_ids is None:
-            return None
-        failed = self._passes.request_fault is not None
-        return RequestColumn.of(anchors, self._passes.request_states(), len(self.request_ids), failed=failed)
+        return self._passes.request_column()
 
     @property
     def finished(self) -> bool:
@@ -165,7 +160,7 @@ class Run:
 
     @property
     def alarms(self) -> dict[str, int]:
-        """Requests the online rule has flagged so far -> step that was done when it first did."""
+        """Requests flagged so far by a rule that decides meanwhile -> step that was done when it first did."""
         found = {} if self._passes.recorder is None else self._passes.recorder.alarms
         return {(self.request_ids or ())[row]: step for row, step in found.items()}
 

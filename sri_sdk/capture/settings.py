@@ -84,6 +84,11 @@ class WatchSettings:
         """Whether a step is measured as soon as it is pooled."""
         return self.live or (self.scorer is not None and self.policy.rule == "online")
 
+    @property
+    def judges_request(self) -> bool:
+        """Whether the guard decides as soon as the requests have been read."""
+        return self.scorer is not None and self.policy.rule == "request"
+
 
 def watch_settings(
     hook: Hook,
@@ -212,14 +217,9 @@ def _stated(template: bool, *, driven: bool) -> tuple[str, ...]:
 
 
 def _refuse_rule(guard: Guard, rule: Rule) -> None:
-    """Rules that the guard does not have, or that nobody can follow while a model runs."""
+    """Rules that the guard does not have."""
     if rule not in guard.scorer.rules:
         raise ConfigError(f"policy.rule: found {rule!r}, this guard has: {', '.join(guard.scorer.rules)}.")
-    if rule == "online" and guard.anchors.request is not None:
-        raise ConfigError(
-            "policy.rule: found 'online', and this guard reads requests, which no rule sees at every step in this "
-            "release; allowed: final, and request where a part reads nothing else."
-        )
 
 
 def _refuse_silence(horizon: int | None, policy: Policy | None) -> None:

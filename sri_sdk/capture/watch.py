@@ -68,8 +68,8 @@ def watch(
         guard: a `Guard`, or the folder `sri fit` wrote; None = collect traces only.
         hook: a hook, or its plugin name; None = the installed hook that fits.
         request_ids: one per row of the batch, for verdicts and traces; None = "0", "1" ...
-        rule: `final` decides at the end, `online` at every step.
-        abort: raise `GenerationAborted` at the pass after the first alarm. The whole batch stops. Online rule only.
+        rule: `final` decides at the end, `online` at every step, `request` when the prompt has been read.
+        abort: raise `GenerationAborted` at the pass after the first alarm. The whole batch stops. Not with `final`.
         policy: when the guard decides and what follows, in place of `rule` and `abort`. What it makes of each request
             stands in `run.decisions`; keeping a withheld response back is the caller's part, since the tokens are the
             caller's. Where it stops a generation that is still running, `GenerationAborted` is raised as above.
@@ -99,8 +99,10 @@ def watch(
     """
     if policy is not None and (rule != "final" or abort):
         raise ConfigError("watch: rule and abort come with the policy; leave out those, or the policy.")
-    if abort and rule != "online":
-        raise ConfigError("watch: abort=True needs rule='online'; the final rule decides when nothing is left to stop.")
+    if abort and rule == "final":
+        raise ConfigError(
+            "watch: abort=True needs rule='online' or 'request'; the final rule decides when nothing is left to stop."
+        )
     if rule not in get_args(Rule):
         raise ConfigError(
             f"watch: rule {rule!r}; allowed: {', '.join(get_args(Rule))}.{did_you_mean(rule, get_args(Rule))}"

@@ -17,6 +17,7 @@ from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
 from sri_sdk.config.check_horizon import check_horizon
 from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
+from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, SriError, did_you_mean
 from sri_sdk.options import problems
 from sri_sdk.plugin import Config, Plugin
@@ -72,7 +73,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     found += _check_exporter(plugins["export"])
     found += check_request(sections.get("request"), sections.get("folds"), plugins["model"])
     if config is not None:
-        found += _check_columns(config, detectors)
+        found += _check_columns(config, detectors, plugins["export"])
     shares = {"detector": 1.0} if config is None else config.shares()
     found += _check_calibration(sections.get("calibrate"), sections.get("folds"), shares)
     found += _check_sizes(sections.get("folds"), [each for each in detectors.values() if each is not None])
@@ -184,7 +185,7 @@ def _with_request() -> list[str]:
     return found
 
 
-def _check_columns(config: FitConfig, detectors: Mapping[str, Any]) -> Iterator[str]:
+def _check_columns(config: FitConfig, detectors: Mapping[str, Any], exporter: Any) -> Iterator[str]:
     """Whether each part has columns to read, and the guard what they are made of."""
     names = columns.names_of(config.tap.layers, request=config.request is not None)
     for name, part in config.named_parts().items():
@@ -192,6 +193,14 @@ def _check_columns(config: FitConfig, detectors: Mapping[str, Any]) -> Iterator[
         for problem in columns.unknown(columns.patterns_of(part.columns, detectors.get(name)), names):
             yield f"{where}: {problem}"
     reads = columns.reads(config, detectors)
+    for name, part in config.named_parts().items():
+        where = "detector.columns" if config.parts is None else f"parts.{name}.columns"
+        yield from _check_bound(where, part.detector, detectors.get(name), part.options, reads[name])
+    if exporter is not None and columns.needs_format_2(config, reads) and 2 not in exporter.formats:
+        yield (
+            f"export.name: {exporter.__name__} writes bundles of format {', '.join(map(str, exporter.formats))}, and a "
+            "guard that reads requests, has parts or leaves a layer out needs format 2; use the exporter onnx"
+        )
     if config.request is not None and not any(REQUEST in found for found in reads.values()):
         where = "detector.columns" if config.parts is None else "parts"
         yield (
@@ -201,12 +210,31 @@ def _check_columns(config: FitConfig, detectors: Mapping[str, Any]) -> Iterator[
     rule = config.policy.rule
     if rule == "request" and not any(found == (REQUEST,) for found in reads.values()):
         yield "policy.rule: found 'request', and no part reads the request alone; allowed: final, online"
-    if rule == "online" and any(REQUEST in found for found in reads.values()):
-        yield "policy.rule: found 'online', and a part reads the request, which nobody sees at every step; use final"
     if config.folds.anchors is None and columns.needs_sri(reads):
         yield (
             "folds.anchors: required, but missing: columns `sri@...` are read, and they are measured against anchors"
         )
+
+
+def _check_bound(
+    where: str, name: str, detector: type[Plugin] | None, options: Any, names: Sequence[str]
+) -> Iterator[str]:
+    """Whether a detector can read the columns of these names."""
+    if detector is None or not names:
+        return
+    if REQUEST in names and not columns.chosen(columns.patterns_of(None, detector), (REQUEST,)):
+        yield (
+            f"{where}: detector {name!r} cannot read the column {REQUEST!r}: it would count the one number of a "
+            "generation once per cell. Give the column to a part with the detector 'request', or to one whose class "
+            "names it"
+        )
+        return
+    with suppress(SriError):  # Options are checked elsewhere.
+        built: Detector = registry.build("detectors", name, options)
+        try:
+            built.bind(names)
+        except ConfigError as err:
+            yield f"{where}: {err}"
 
 
 def _check_calibration(calibrate: Any, folds: Any, shares: Mapping[str, float]) -> Iterator[str]:

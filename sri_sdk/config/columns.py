@@ -55,6 +55,13 @@ def reads(config: FitConfig, detectors: Mapping[str, Any]) -> dict[str, tuple[st
     return {name: chosen(patterns_of(part.columns, detectors.get(name)), names) for name, part in parts.items()}
 
 
+def needs_format_2(config: FitConfig, found: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the guard is more than one detector on the whole SRI signal, which is all that bundles of format 1 hold;
+    see `reads`."""  # fmt: skip
+    names = names_of(config.tap.layers, request=False)
+    return config.request is not None or config.parts is not None or any(tuple(f) != names for f in found.values())
+
+
 def needs_sri(found: Mapping[str, Sequence[str]]) -> bool:
     """Whether some part reads a column of the SRI signal, so that anchors are needed; see `reads`."""
     return any(name.startswith(SRI) for names in found.values() for name in names)

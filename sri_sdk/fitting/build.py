@@ -9,34 +9,37 @@ No prompt is in two folds. Thresholds are set on what onnxruntime computes from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle.bundle import MANIFEST, Bundle, GuardParts, manifest_of
+from sri_sdk.bundle.bundle import MANIFEST, Bundle
 from sri_sdk.bundle.golden import golden_steps, probe
 from sri_sdk.bundle.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
+from sri_sdk.bundle.guard_parts import GuardParts
 from sri_sdk.bundle.manifest import Rate
+from sri_sdk.bundle.multi_part_guard import AnyGuard, MultiPartGuard
 from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.calibrate.prefix import PrefixScale, hold
 from sri_sdk.detector import Detector
-from sri_sdk.errors import BundleError, ScoringError
 from sri_sdk.exporter import Exporter
 from sri_sdk.files import replacing
-from sri_sdk.fingerprint import Fingerprint
-from sri_sdk.fitting.golden_rows import NOISE_MOVES, answers, golden_of_signals
+from sri_sdk.fitting.checks import all_valid, check_fold, noise, same
+from sri_sdk.fitting.golden_rows import answers, golden_of_signals
 from sri_sdk.graph.builder import Graph
 from sri_sdk.records import Signals
-from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_prefixes, score_rows
+from sri_sdk.scoring.runtime import RunGraph, load, score_prefixes, score_rows
 from sri_sdk.scoring.scorer import Scorer, load_graphs
 from sri_sdk.scoring.self_test import self_test
 from sri_sdk.signal import EPS, TAU
 
 Floats = NDArray[np.float32]
+GuardT = TypeVar("GuardT", GuardParts, MultiPartGuard)
 
 STATES = 2**22
 """Numbers of the hidden states that the golden rows of `step` take: every reader makes them."""
@@ -72,7 +75,7 @@ def fit_guard(
         ModelMismatch: signals and anchors were not made by the same model and profile.
         BundleError: the graphs do not reproduce the detector's scores.
     """
-    _check(train, "training", anchors)
+    check_fold(train, "training", anchors)
     detector.fit(train.domain(detector.domain))
     parts = calibrate_guard(
         detector, detector_name, reference, calibration, anchors=anchors, exporter=exporter, alpha=alpha,
@@ -104,10 +107,10 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Calibrated:
+class Calibrated(Generic[GuardT]):
     """A calibrated guard, and the compiled graphs its thresholds were set on: it scores before it is exported."""
 
-    parts: GuardParts
+    parts: GuardT
     compiled: Mapping[str, Compiled]
     """`signal` and `prefix`."""
 
@@ -118,7 +121,7 @@ class Calibrated:
         """
         graphs = {name: each.graph for name, each in self.compiled.items()}
         files = {f"{name}.onnx": each.content for name, each in self.compiled.items()}
-        manifest = manifest_of(self.parts, graphs, files).to_bytes()
+        manifest = self.parts.manifest(graphs, files).to_bytes()
         bundle = Bundle.of(Path("calibrated guard"), {**files, MANIFEST: manifest})
         return Scorer(bundle, {name: each.run for name, each in self.compiled.items()})
 
@@ -127,10 +130,10 @@ def calibrate(
     detector: Detector, detector_name: str, reference: Signals, calibration: Signals, *,
     anchors: Anchors, exporter: Exporter, alpha: float, delta: float | None = None,
     tau: float = TAU, eps: float = EPS,
-) -> Calibrated:  # fmt: skip
+) -> Calibrated[GuardParts]:  # fmt: skip
     """Calibrates a fitted detector and keeps what was compiled for that; see `fit_guard`."""
     for name, fold in (("reference", reference), ("calibration", calibration)):
-        _check(fold, name, anchors)
+        check_fold(fold, name, anchors)
     values = calibration.domain(detector.domain)
     cells, layers = values.shape[1:]
 
@@ -142,18 +145,20 @@ def calibrate(
     signal = finished.run
     raw = ready(prefix_graph(detector, cells, layers, None)).run
 
-    scores = _all_valid(*score_rows(signal, values), calibration)
-    final = Threshold.fit(scores, alpha, delta, noise=_noise(lambda x: score_rows(signal, x), values))
-    _same("signal", detector.score(values), scores, final)
+    scores = all_valid(*score_rows(signal, values), calibration)
+    final = Threshold.fit(scores, alpha, delta, noise=float(noise(lambda x: score_rows(signal, x), values)))
+    same("signal", detector.score(values), scores, final)
 
-    scale = PrefixScale.fit(_all_valid(*score_prefixes(raw, reference.domain(detector.domain)), reference))
+    scale = PrefixScale.fit(all_valid(*score_prefixes(raw, reference.domain(detector.domain)), reference))
     running = ready(prefix_graph(detector, cells, layers, scale))
     prefix = running.run
-    z = _all_valid(*score_prefixes(prefix, values), calibration)
-    online = Threshold.fit(z.max(axis=1), alpha, delta, noise=_noise(lambda x: score_prefixes(prefix, x), values))
+    z = all_valid(*score_prefixes(prefix, values), calibration)
+    online = Threshold.fit(
+        z.max(axis=1), alpha, delta, noise=float(noise(lambda x: score_prefixes(prefix, x), values).max())
+    )
     few = values[:PARITY_ROWS]
     own = [detector.score(hold(few, np.full(len(few), t + 1))) for t in range(values.shape[1])]
-    _same("prefix", scale.standardise(np.stack(own, axis=1)), z[: len(few)], online)
+    same("prefix", scale.standardise(np.stack(own, axis=1)), z[: len(few)], online)
 
     golden, noticed = golden_of_signals(
         (finished.content, signal, final), (running.content, prefix, online), values, scores, detector.domain
@@ -172,7 +177,7 @@ def calibrate(
     return Calibrated(parts, {"signal": finished, "prefix": running})
 
 
-def export_guard(parts: GuardParts, exporter: Exporter, target: Path) -> Bundle:
+def export_guard(parts: AnyGuard, exporter: Exporter, target: Path) -> Bundle:
     """Writes the bundle, reads it back and self-tests every graph in it before it gets its name.
 
     Args:
@@ -188,48 +193,3 @@ def export_guard(parts: GuardParts, exporter: Exporter, target: Path) -> Bundle:
         # Made in this process, so nothing in it needs a trial.
         self_test(bundle, load_graphs(replace(bundle, trusted=True), tuple(bundle.manifest.graphs)))
     return Bundle.read(target)
-
-
-def _check(signals: Signals, fold: str, anchors: Anchors) -> None:
-    expected = anchors.harmless.shape[:2]
-    if signals.sigma.shape[1:] != expected or signals.logit.shape[1:] != expected:
-        raise ScoringError(
-            f"{fold} signals: shape {list(signals.sigma.shape)}, the anchors have [T, C] = {list(expected)}. "
-            "Make the signals with these anchors."
-        )
-    if signals.fingerprint is not None:
-        anchors.fingerprint.admit(Fingerprint.from_dict(signals.fingerprint), subject=f"{fold} signals")
-
-
-def _all_valid(scores: Floats, valid: NDArray[np.bool_], signals: Signals) -> Floats:
-    """The scores, [N] or [N, T] float32. At fit time a signal that cannot be scored is an error, not `unmonitored`."""
-    good: NDArray[np.bool_] = np.asarray(valid.reshape(len(signals), -1).all(axis=1))
-    if not good.all():
-        raise ScoringError(
-            f"signal {signals.ids[int(np.argmin(good))]!r} cannot be scored ({int((~good).sum())} of {len(good)}): "
-            "it is not finite or out of range. Compute it again, or leave the prompt out."
-        )
-    return scores
-
-
-def _noise(score: Callable[[Floats], Scored], values: Floats) -> float:
-    """How far scores move when every cell of the signals [N, T, C] moves by the last bit of a float32.
-
-    Two runtimes that sum in different orders differ by a few such moves. Where sigma saturates, harmless signals are
-    nearly equal, and such a move is more than any share of the scores' own spread.
-    """
-    signs = np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.float32), size=values.shape)
-    step = np.finfo(np.float32).eps * np.maximum(np.abs(values), 1)
-    moved = [score(np.asarray(values + k * signs * step, dtype=np.float32))[0] for k in (-1, 0, 1)]
-    return NOISE_MOVES * float(max(np.abs(moved[0] - moved[1]).max(), np.abs(moved[2] - moved[1]).max()))
-
-
-def _same(graph: str, own: Floats, exported: Floats, threshold: Threshold) -> None:
-    gap = np.abs(own.astype(np.float64) - exported)
-    room = threshold.allowed(exported)
-    if not (gap <= room).all():
-        worst = np.unravel_index(np.argmax(gap / room), gap.shape)
-        raise BundleError(
-            f"graph {graph}: onnxruntime scores {exported[worst]:g} where the detector scores {own[worst]:g}; allowed "
-            f"is a difference of {room[worst]:.2g}. Make the detector's `export` draw what its `score` computes."
-        )

@@ -5,30 +5,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from sri_sdk import registry
-from sri_sdk.bundle.bundle import GuardParts
 from sri_sdk.bundle.golden import Coverage
+from sri_sdk.bundle.guard_parts import GuardParts
 from sri_sdk.bundle.manifest import Rate
-from sri_sdk.config.columns import names_of, reads
-from sri_sdk.config.fit import FitConfig, PartSection
-from sri_sdk.detector import Detector
-from sri_sdk.errors import ConfigError
+from sri_sdk.bundle.manifest_v2 import thresholds_of
+from sri_sdk.bundle.multi_part_guard import MultiPartGuard
+from sri_sdk.config.columns import needs_format_2
+from sri_sdk.config.fit import FitConfig
 from sri_sdk.exporter import Exporter
-from sri_sdk.fitting.artefacts import restore_detector, write_guard
-from sri_sdk.fitting.build import calibrate
+from sri_sdk.fitting.artefacts import restore_parts, write_guard
+from sri_sdk.fitting.build import Calibrated, calibrate
+from sri_sdk.fitting.build_parts import calibrate_parts
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.fitting.gather import Stopwatch, gather
+from sri_sdk.fitting.parts import Part, fit_parts, parts_of
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
-from sri_sdk.records import Rule, Verdict
+from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.guard import Guard
 from sri_sdk.scoring.scorer import Scorer
 
@@ -72,24 +74,34 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
         folds = draw_folds(dataset, config.folds)
     # What a plugin refuses, and a folder that cannot be written, is found now, not after an hour of generating.
-    (section,) = _one_part(config)
-    detector: Detector = registry.build("detectors", section.detector, section.options)
+    wanted = parts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
+    several = needs_format_2(config, {part.name: part.columns for part in wanted})
     out.mkdir(parents=True, exist_ok=True)
     gathered = gather(config, folds, progress, timed, recalibrate=recalibrate)
     deployment, collector, anchors, collected = (
         gathered.deployment, gathered.collector, gathered.anchors, gathered.collected
     )  # fmt: skip
+    names, limits = [column.name for column in anchors.columns], config.calibrate
     with timed("detector"):
         if recalibrate:
-            restore_detector(out, detector, section.detector, anchors)
+            restore_parts(out, wanted, anchors, several=several)
         else:
-            detector.fit(collected["train"].signals.domain(detector.domain))
+            fit_parts(wanted, collected["train"].signals, names)
     with timed("calibrate"):
-        calibrated = calibrate(
-            detector, section.detector, collected["reference"].signals, collected["calibration"].signals,
-            anchors=anchors, exporter=exporter, alpha=config.calibrate.alpha, delta=config.calibrate.delta,
-        )  # fmt: skip
+        reference, calibration = collected["reference"].signals, collected["calibration"].signals
+        calibrated: Calibrated[GuardParts] | Calibrated[MultiPartGuard]
+        if several:
+            calibrated = calibrate_parts(
+                wanted, reference, calibration, anchors=anchors, exporter=exporter, alpha=limits.alpha,
+                delta=limits.delta,
+            )  # fmt: skip
+        else:
+            (only,) = wanted
+            calibrated = calibrate(
+                only.detector, only.detector_name, reference, calibration, anchors=anchors, exporter=exporter,
+                alpha=limits.alpha, delta=limits.delta,
+            )  # fmt: skip
     results, parts = None, calibrated.parts
     if "test" in collected:
         with timed("evaluate"):
@@ -98,35 +110,13 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
             parts = replace(parts, rates=_stated(results))
     with timed("export"):
         guard = write_guard(out, parts, exporter)
-    parity = _parity(parts, guard.scorer, collected["calibration"])
+    parity = _parity(wanted, guard.scorer, collected["calibration"].signals, names)
     return Fitted(guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed)
-
-
-def _one_part(config: FitConfig) -> tuple[PartSection, ...]:
-    """The part of a guard whose bundle this release can write.
-
-    Raises:
-        ConfigError: it has several, or reads anything but the signal of every tapped layer.
-    """
-    if config.request is not None or config.parts is not None:
-        raise ConfigError(
-            "request, parts: no bundle of this release can hold a guard that reads requests or has several parts; "
-            "leave the sections out."
-        )
-    parts = config.named_parts()
-    detectors = {name: registry.load("detectors", part.detector) for name, part in parts.items()}
-    names = names_of(config.tap.layers, request=False)
-    if any(found != names for found in reads(config, detectors).values()):
-        raise ConfigError(
-            f"detector.columns: in this release a detector reads every tapped layer ({', '.join(names)}). "
-            "Leave columns out, and tap only the layers it should read (tap.layers)."
-        )
-    return tuple(parts.values())
 
 
 def _measure(scorer: Scorer, test: Collected) -> GuardRates:
     verdicts: dict[Rule, list[Verdict]] = {
-        rule: scorer.score(test.signals, rule=rule, subject="test fold") for rule in ("final", "online")
+        rule: scorer.score(test.signals, rule=rule, subject="test fold") for rule in scorer.rules
     }
     return guard_rates(test.prompts, test.outcomes, dict(verdicts))
 
@@ -136,9 +126,14 @@ def _stated(results: GuardRates) -> tuple[Rate, ...]:
     return tuple(Rate(**rate.to_dict()) for rate in results.rates if rate.n)
 
 
-def _parity(parts: GuardParts, scorer: Scorer, calibration: Collected) -> float:
+def _parity(parts: Sequence[Part], scorer: Scorer, calibration: Signals, names: Sequence[str]) -> float:
     """Largest |detector - graph| on the calibration fold, as a share of the tolerance the bundle allows."""
-    values = calibration.signals.domain(parts.detector.domain)
-    exported, _ = scorer.score_final(np.ascontiguousarray(values))
-    gap = np.abs(parts.detector.score(values).astype(np.float64) - exported)
-    return float((gap / parts.final.allowed(exported)).max())
+    exported, _ = scorer.score_final(np.ascontiguousarray(calibration.domain(scorer.manifest.signal.domain)))
+    columns = exported.reshape(len(exported), -1)
+    thresholds = [each for each in thresholds_of(scorer.manifest) if each.rule == "final"]
+    worst = 0.0
+    for k, part in enumerate(parts):
+        gap = np.abs(part.detector.score(part.of(calibration, names)).astype(np.float64) - columns[:, k])
+        mine = [each.threshold for each in thresholds if each.part in ("", part.name)]
+        worst = max(worst, *(float((gap / threshold.allowed(columns[:, k])).max()) for threshold in mine))
+    return worst

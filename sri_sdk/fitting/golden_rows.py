@@ -7,14 +7,22 @@ one number at a time, and a number that moves no answer gets rows chosen for it.
 
 from __future__ import annotations
 
+from functools import partial
 from math import gcd
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle.golden import BROKEN_ROWS, REAL_ROWS, Coverage, Golden, golden_prefixes, golden_signals
-from sri_sdk.calibrate.conformal import Threshold
+from sri_sdk.bundle.golden import (
+    REAL_ROWS,
+    Broken,
+    Coverage,
+    Golden,
+    broken_cells,
+    golden_prefixes,
+    golden_signals,
+)  # fmt: skip
 from sri_sdk.detector import Domain
 from sri_sdk.fitting.adjustable import Adjustable
 from sri_sdk.scoring.runtime import RunGraph
@@ -22,8 +30,17 @@ from sri_sdk.scoring.self_test import MOST_TIME
 
 Floats = NDArray[np.float32]
 Inputs = dict[str, NDArray[Any]]
-Ready = tuple[bytes, RunGraph, Threshold]
-"""A graph as ONNX and as a session, and the threshold on its scores."""
+
+
+class Allowing(Protocol):
+    """A threshold, or those of all parts."""
+
+    def allowed(self, scores: NDArray[Any]) -> NDArray[np.float64]:
+        """How far another runtime may differ from scores: [G] or [G, K], and [...] of the same shape."""
+
+
+Ready = tuple[bytes, RunGraph, Allowing]
+"""A graph as ONNX and as a session, and what its scores are compared with."""
 Change = tuple[str, int, float]
 """A constant, a position in it, counted over its flat numbers, and the new value."""
 
@@ -33,8 +50,6 @@ SIZE = 2**17
 """Bytes of the golden signals of one graph, but never fewer than `FEWEST` made-up rows."""
 FEWEST, PLAIN, MOST = 4, 20, 128
 """Made-up rows: at least, to begin with, and at most."""
-OTHERS = REAL_ROWS + BROKEN_ROWS + 2
-"""Golden rows that are not made up."""
 POOL = 200
 """Rows among which those for single numbers are chosen."""
 CHANGES = 4000
@@ -50,7 +65,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def golden_of_signals(
-    finished: Ready, running: Ready, values: Floats, scores: Floats, domain: Domain
+    finished: Ready, running: Ready, values: Floats, scores: Floats, domain: Domain, broken: Broken | None = None
 ) -> tuple[dict[str, Golden], dict[str, Coverage]]:
     """Golden vectors of the graphs `signal` and `prefix`, and what they notice.
 
@@ -58,10 +73,13 @@ def golden_of_signals(
         finished: the graph `signal`.
         running: the graph `prefix`.
         values: [N, T, C] float32 calibration signals.
-        scores: [N] float32, theirs.
+        scores: [N] float32, theirs; the rows that are taken spread over them.
         domain: of the signals.
+        broken: makes the rows that cannot be scored; None = those of format 1.
     """
     cells = values.shape[1]
+    broken = broken or partial(broken_cells, domain=domain)
+    others = REAL_ROWS + len(broken(values[0])) + 2
     made = made_up(values, domain, MOST + POOL)
     made = made[steady(answers(finished[1], {"signals": made}, finished[2]), finished[2])]
     # Every length once before one comes again, and the first few far apart.
@@ -69,7 +87,7 @@ def golden_of_signals(
     lengths = np.arange(1, len(made) + 1) * stride % cells + 1
 
     def signal(which: NDArray[np.int64]) -> Inputs:
-        return {"signals": golden_signals(values, scores, domain, made[which])}
+        return {"signals": golden_signals(values, scores, made[which], broken)}
 
     def prefix(which: NDArray[np.int64]) -> Inputs:
         rows, whole = golden_prefixes(signal(which)["signals"], lengths[which])
@@ -80,7 +98,7 @@ def golden_of_signals(
         graph = Adjustable.of(content, f"graph {name}")
         most = room(values.shape[1:])
         if run.work is not None:
-            most = max(0, min(most, MOST_TIME // run.work.time - OTHERS))
+            most = max(0, min(most, MOST_TIME // run.work.time - others))
         # One row per length, where there is room.
         plain = np.arange(min(len(made), most, PLAIN + (cells if name == "prefix" else 0)))
         pool: Inputs = {"signals": made} if name == "signal" else {"signals": made, "length": lengths}
@@ -129,8 +147,9 @@ def room(shape: tuple[int, ...]) -> int:
     return int(np.clip(SIZE // (4 * shape[0] * shape[1]), FEWEST, MOST))
 
 
-def answers(run: RunGraph, stored: Inputs, threshold: Threshold, by_rule: Inputs | None = None) -> Golden:
-    """Asks a graph about G golden rows: `score` [G] float32, in the detector's unit, and `valid` [G] bool.
+def answers(run: RunGraph, stored: Inputs, threshold: Allowing, by_rule: Inputs | None = None) -> Golden:
+    """Asks a graph about G golden rows: `score` [G] float32, in the detector's unit, and `valid` [G] bool; with parts
+    [G, K].
 
     Args:
         run: the graph in onnxruntime.
@@ -140,8 +159,8 @@ def answers(run: RunGraph, stored: Inputs, threshold: Threshold, by_rule: Inputs
     """
     inputs = {**stored, **(by_rule or {})}
     score, valid = run(["score", "valid"], inputs)
-    rounding = np.zeros(len(score))
-    for name in ("signals", "state"):
+    rounding = np.zeros(score.shape)
+    for name in ("signals", "state", "prompt"):
         if name in inputs:
             # A made-up row may cancel numbers that are much larger than its score.
             values = inputs[name].astype(np.float32)
@@ -155,10 +174,10 @@ def answers(run: RunGraph, stored: Inputs, threshold: Threshold, by_rule: Inputs
     return Golden(stored, score, valid, tolerance)
 
 
-def steady(golden: Golden, threshold: Threshold) -> NDArray[np.int64]:
-    """[K] int64: the rows that are valid and whose score rounding hardly moves."""
-    fine = golden.valid & (golden.tolerance <= 10 * threshold.allowed(golden.score))
-    return np.flatnonzero(fine & np.isfinite(golden.tolerance))
+def steady(golden: Golden, threshold: Allowing) -> NDArray[np.int64]:
+    """[K] int64: the rows that are valid and whose score rounding hardly moves; with parts, any part's."""
+    fine = golden.valid & (golden.tolerance <= 10 * threshold.allowed(golden.score)) & np.isfinite(golden.tolerance)
+    return np.flatnonzero(fine.reshape(len(fine), -1).all(axis=1))
 
 
 def missed_by(graph: Adjustable, changes: list[Change], golden: Golden) -> list[Change]:
@@ -214,4 +233,4 @@ def _notices(graph: Adjustable, golden: Golden, change: Change) -> NDArray[np.bo
         return np.ones(len(golden.score), dtype=np.bool_)
     gap = np.abs(score.astype(np.float64) - golden.score)
     found: NDArray[np.bool_] = (valid != golden.valid) | ~(gap <= golden.tolerance)
-    return found
+    return np.asarray(found.reshape(len(found), -1).any(axis=1))

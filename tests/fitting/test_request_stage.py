@@ -1,7 +1,6 @@
 """A fit with a request column, up to its signals; and the same column in a watch."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import CaptureError, ConfigError
-from sri_sdk.fitting.fit import fit
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.fitting.gather import Stopwatch, gather
 from sri_sdk.fitting.request_stage import collect_request_map
@@ -34,13 +32,13 @@ def gathered(folder, progress=lambda *_: None, **changes):
     return gather(config, folds, progress, Stopwatch(), recalibrate=False), folds
 
 
-def both(**more: Any) -> dict[str, Any]:
-    return {**SMALL["detector"], "columns": ["sri@*", "request"], **more}
+BOTH = {"behaviour": {"detector": "autoencoder"}, "asked": {"detector": "request"}}
+FOR_BOTH = {**FEW, "calibration": {"split": "calibration", "harmless": 39}}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return gathered(tmp_path_factory.mktemp("fit"), detector=both(), folds=FEW)
+    return gathered(tmp_path_factory.mktemp("fit"), detector=None, parts=BOTH, folds=FOR_BOTH)
 
 
 def test_the_column_is_the_map_of_the_requests_mean_state_in_the_first_pass(found):
@@ -105,7 +103,7 @@ def test_a_finished_map_is_kept_and_no_state_is_written(found, monkeypatch):
 
 def test_a_guard_of_the_request_alone_needs_no_anchors_and_its_tap_still_counts(tmp_path):
     folds = {name: fold for name, fold in FEW.items() if name != "anchors"}
-    made, prompts = gathered(tmp_path, detector=both(columns=["request"]), folds=folds)
+    made, prompts = gathered(tmp_path, detector={"name": "request"}, folds=folds)
     assert made.anchors.harmless.shape == (4, 0, 128)
     assert made.collected["test"].signals.logit.shape == (len(prompts.test), 4, 1)
     run = watched((made, prompts), tokenizer=made.deployment.loaded.tokenizer)
@@ -170,19 +168,3 @@ def test_a_fit_names_the_prompt_whose_request_has_no_number(found, monkeypatch):
     monkeypatch.setattr(type(made.deployment.hook), "prompt_columns", lambda *_: 1 / 0)
     with pytest.raises(CaptureError, match=rf"'{folds.test[0].id}': column 'request' has no number \(request_failed\)"):
         made.collector.signals("another", folds.test, made.anchors)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"request": {"layers": "all"}, "folds": FOLDS, "detector": both()}, "request, parts: no bundle"),
-        (
-            {"detector": {**SMALL["detector"], "columns": ["sri@0"]}, "tap": {**SMALL["tap"], "layers": [0, "final"]}},
-            "detector.columns: in this release",
-        ),
-    ],
-)
-def test_a_fit_refuses_what_no_bundle_can_hold_before_it_loads_a_model(tmp_path, monkeypatch, change, said):
-    monkeypatch.setattr("sri_sdk.fitting.fit.gather", lambda *_, **__: pytest.fail("went on"))
-    with pytest.raises(ConfigError, match=said):
-        fit(load_config(write_config(tmp_path, **change)))

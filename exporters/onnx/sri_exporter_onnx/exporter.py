@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import Field
 
 import sri_sdk
-from sri_sdk.bundle.bundle import GuardParts, write_bundle
-from sri_sdk.bundle.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
+from sri_sdk.bundle.bundle import write_bundle
+from sri_sdk.bundle.multi_part_guard import AnyGuard
 from sri_sdk.graph.builder import Graph
 
 from .to_onnx import onnx_version, to_onnx
@@ -19,6 +19,8 @@ SRI_PLUGIN_API = 1
 
 class OnnxExporter(sri_sdk.Exporter):
     """Writes the graphs `signal` and `prefix`, on request `full` and `step`, as a bundle folder or zip."""
+
+    formats = (1, 2)
 
     class Config(sri_sdk.Config):
         """Options."""
@@ -43,18 +45,9 @@ class OnnxExporter(sri_sdk.Exporter):
         """One drawing as ONNX bytes, without metadata."""
         return to_onnx(graph)
 
-    def export(self, parts: GuardParts, target: Path) -> Path:
+    def export(self, parts: AnyGuard, target: Path) -> Path:
         """Writes the bundle; an older one of that name is replaced."""
-        cells, layers, _ = parts.anchors.harmless.shape
-        drawn = [
-            signal_graph(parts.detector, cells, layers),
-            prefix_graph(parts.detector, cells, layers, parts.scale),
-        ]
-        if self.config.full:
-            drawn.append(full_graph(parts.detector, parts.anchors, tau=parts.tau, eps=parts.eps))
-        if self.config.step:
-            drawn.append(step_graph(parts.detector, parts.anchors, parts.scale, tau=parts.tau, eps=parts.eps))
-        graphs = {graph.name: graph for graph in drawn}
+        graphs = parts.graphs(full=self.config.full, step=self.config.step)
         files = {name: to_onnx(graph, {"kind": name, **parts.facts()}) for name, graph in graphs.items()}
         parts = replace(parts, producer={**parts.producer, "onnx": onnx_version()})
         return write_bundle(target, parts, graphs, files, zipped=self.config.zip)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import sri_sdk
-from sri_sdk.bundle.bundle import Bundle, GuardParts
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.multi_part_guard import AnyGuard
 from sri_sdk.graph.builder import Graph
 from sri_sdk.registry import build
 
@@ -30,7 +31,7 @@ class TritonExporter(sri_sdk.Exporter):
         content: bytes = build("exporters", "onnx", {}).compile(graph)
         return content
 
-    def export(self, parts: GuardParts, target: Path) -> Path:
+    def export(self, parts: AnyGuard, target: Path) -> Path:
         """Writes the repository; an older one of that name is replaced.
 
         By way of the bundle of the exporter `onnx`, so the digest that the models state is that bundle's.

@@ -15,7 +15,8 @@ from sri_sdk.report import drawing, write_evaluation
 from sri_sdk.report.evaluation_figures import FIGURES
 
 # Without its encoding said, a browser guesses it from the first bytes that it happened to read.
-PROBE = """<!doctype html><meta charset="utf-8"><body><iframe id="page" style="border:0;width:%dpx;height:900px" srcdoc="%s"></iframe><script>
+PROBE = """<!doctype html><meta charset="utf-8"><body>
+<iframe id="page" style="border:0;width:%dpx;height:900px" srcdoc="%s"></iframe><script>
 addEventListener("load", () => {
   const view = document.getElementById("page").contentWindow, root = view.document.documentElement;
   const made = document.documentElement.dataset;

@@ -1,0 +1,55 @@
+"""Entries that the manifests of both formats share, made from what a guard consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from sri_sdk._version import __version__
+from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.golden import Golden
+from sri_sdk.bundle.manifest import FileEntry, GraphEntry, TensorEntry
+from sri_sdk.bundle.packed_array import PackedArray
+from sri_sdk.files import sha256
+from sri_sdk.graph.builder import Graph
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, FileEntry]:
+    """Of files by name."""
+    return {name: FileEntry(sha256=sha256(content), size=len(content)) for name, content in files.items()}
+
+
+def drawn_edges(graphs: Mapping[str, Graph]) -> dict[str, GraphEntry]:
+    """File, inputs and outputs of drawings by name."""
+    return {name: _edges(graph) for name, graph in graphs.items()}
+
+
+def packed(golden: Golden) -> dict[str, Any]:
+    """Golden vectors, as the fields of their entry."""
+    return {
+        "inputs": {name: PackedArray.pack(array) for name, array in golden.inputs.items()},
+        "score": PackedArray.pack(golden.score),
+        "valid": PackedArray.pack(golden.valid),
+        "tolerance": PackedArray.pack(golden.tolerance),
+    }
+
+
+def producers(more: Mapping[str, str]) -> dict[str, str]:
+    """Versions of what wrote a bundle."""
+    return {"sri-sdk": __version__, "onnxruntime": version("onnxruntime"), **more}
+
+
+def shared_facts(anchors: Anchors, form: int, tau: float, eps: float) -> dict[str, str]:
+    """What a graph of either format says about itself in its metadata."""
+    cells, _, width = anchors.harmless.shape
+    return {
+        "sri_format": str(form), "signal_length": str(cells), "hidden_size": str(width), "tau": repr(tau),
+        "eps": repr(eps), "anchors_sha256": anchors.digest,
+    }  # fmt: skip
+
+
+def _edges(graph: Graph) -> GraphEntry:
+    inputs = {name: TensorEntry(dtype=dtype, shape=shape) for name, (dtype, shape) in graph.inputs.items()}
+    outputs = {name: TensorEntry(dtype=dtype, shape=shape) for name, (_, dtype, shape) in graph.outputs.items()}
+    return GraphEntry(file=f"{graph.name}.onnx", inputs=inputs, outputs=outputs)
