@@ -240,10 +240,10 @@ class Manifest(Model):
         return self.detector.tier
 
     @property
-    def ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def ranges(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """[C] each: a cell must be above the first and below the second."""
         layers = self.signal.layers
-        return np.full(layers, self.signal.low), np.full(layers, self.signal.high)
+        return narrowed([self.signal.low] * layers), narrowed([self.signal.high] * layers)
 
     def to_bytes(self) -> bytes:
         """The file's bytes: canonical JSON, indented so that people can read it, with the digest filled in.
@@ -336,6 +336,12 @@ def common_problems(manifest: Any) -> list[tuple[bool, str]]:
         ),
         (_grid_counts(manifest.grid), "a grid of steps needs a budget and cells, both numbers above 0"),
     ]
+
+
+def narrowed(bounds: list[float]) -> NDArray[np.float32]:
+    """Bounds as float32, in which graphs compare with them; those beyond it are infinite."""
+    with np.errstate(over="ignore"):
+        return np.array(bounds, dtype=np.float64).astype(np.float32)
 
 
 def check_scores(packed: PackedArray, n: int, rank: int) -> None:

@@ -22,6 +22,7 @@ from sri_sdk.bundle.manifest import (
     Sha256,
     TensorEntry,
     common_problems,
+    narrowed,
     opened,
     to_bytes,
     unknown_format,
@@ -170,12 +171,10 @@ class Manifest2(Model):
         return tuple(column.name for column in self.signal.columns)
 
     @property
-    def ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def ranges(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """[C] each: a cell must be above the first and below the second."""
-        return (
-            np.array([column.low for column in self.signal.columns]),
-            np.array([column.high for column in self.signal.columns]),
-        )
+        columns = self.signal.columns
+        return narrowed([column.low for column in columns]), narrowed([column.high for column in columns])
 
     def to_bytes(self) -> bytes:
         """See `Manifest.to_bytes`."""

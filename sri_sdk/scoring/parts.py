@@ -167,10 +167,10 @@ class PartsJudge:
         if ended is None or length < cells or rule == "request":
             return None
         column = self._manifest.column_names.index(ended.column)
-        last = float(values[cells - 1, column])
+        last = values[cells - 1, column]
         if not self._low[column] < last < self._high[column]:
             return None
-        return "refusing" if last < ended.value else "complying"
+        return "refusing" if float(last) < ended.value else "complying"
 
 
 def rows_of(signals_groups: Sequence[str | None] | None, count: int) -> Sequence[str | None]:

@@ -86,10 +86,10 @@ def group_of(value: Any, where: str) -> str | None:
     Raises:
         ScoringError: not a name.
     """
-    if value is not None and (not isinstance(value, str) or len(value) > LONGEST_NAME):
+    if value is not None and (not isinstance(value, str) or len(value) > LONGEST_NAME or "\0" in value):
         raise ScoringError(
-            f"{where}: group is {short(value)}; allowed: a name of up to {LONGEST_NAME} characters, or null. "
-            "Write it anew, or leave it out."
+            f"{where}: group is {short(value)}; allowed: a name of up to {LONGEST_NAME} characters without NUL, or "
+            "null. Write it anew, or leave it out."
         )
     return value
 

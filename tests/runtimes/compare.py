@@ -1,4 +1,4 @@
-"""Compares every reader of bundles with Python's, on many signals and every portable detector. Opt-in: minutes.
+"""Compares every reader of bundles with Python's, on many signals for guards of both formats. Opt-in: minutes.
 
     python -m tests.runtimes.compare --count 10000 --seed 0 [--only c,go] [--json FILE] [--folder FOLDER]
 
@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sri_sdk.records import Signals
+from sri_sdk.records import Rule, Signals
 from sri_sdk.scoring.scorer import Scorer
 from tests.runtimes.differences import Differences, Expected
-from tests.runtimes.made_up import RULES, many_signals, portable_detectors, write_guard
+from tests.runtimes.made_up import many_signals, portable_detectors, write_guard
+from tests.runtimes.made_up_parts import many_part_signals
+from tests.runtimes.part_differences import ExpectedParts
 from tests.runtimes.programs import Absent
 from tests.runtimes.readers import READERS, Reader
+from tests.vectors.parts import PARTS_GUARDS, write_parts
 
 COLUMNS = {
     "verdicts": "rows", "score, of its spread": "in_spreads", "of the tolerance": "in_tolerances",
@@ -36,10 +40,10 @@ COLUMNS = {
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the comparison; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=10_000, help="signals per detector")
+    parser.add_argument("--count", type=int, default=10_000, help="signals per guard")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help=f"readers, of {', '.join(READERS)}")
-    parser.add_argument("--json", type=Path, help="also write the numbers, per detector and rule, to this file")
+    parser.add_argument("--json", type=Path, help="also write the numbers, per guard and rule, to this file")
     parser.add_argument("--folder", type=Path, help="where builds, bundles and signals go; default: nowhere for long")
     options = parser.parse_args(words)
     only = [name for name in options.only.split(",") if name]
@@ -72,35 +76,58 @@ def _ready(names: Sequence[str], folder: Path) -> tuple[list[Reader], dict[str, 
     return readers, absent
 
 
-def _compare(
-    readers: Sequence[Reader], count: int, seed: int, folder: Path
-) -> tuple[dict[str, dict[str, Differences]], dict[str, dict[str, int]]]:
-    """Reader -> detector and rule -> differences; detector and rule -> kinds of rows."""
-    found: dict[str, dict[str, Differences]] = {reader.name: {} for reader in readers}
-    kinds = {}
+@dataclass(frozen=True)
+class Case:
+    """One guard, and signals for it."""
+
+    name: str
+    scorer: Scorer
+    signals: Signals
+    expect: Callable[[Scorer, Signals, Rule], Expected | ExpectedParts]
+
+
+def _cases(count: int, seed: int, folder: Path) -> Iterator[Case]:
     for number, (name, make) in enumerate(portable_detectors().items()):
         bundle, guard = write_guard(name, make, seed + number, folder / f"{name}-bundle")
         scorer = Scorer.open(bundle.path)
-        signals = many_signals(scorer, guard, count, seed + number)
-        path = folder / f"{name}.jsonl"
-        _write_lines(path, signals, scorer.manifest.signal.domain)
-        for rule in RULES:
-            expected = Expected.of(scorer, signals, rule)
-            kinds[f"{name} {rule}"] = expected.kinds()
+        yield Case(name, scorer, many_signals(scorer, guard, count, seed + number), Expected.of)
+    for number, (name, parts) in enumerate(PARTS_GUARDS.items()):
+        target = folder / f"{name}-bundle"
+        shutil.rmtree(target, ignore_errors=True)
+        scorer = Scorer.open(write_parts(name, parts, 5000 + 100 * seed + 20 * number, target).path)
+        yield Case(name, scorer, many_part_signals(scorer, parts, count, 1000 + seed + number), ExpectedParts.of)
+
+
+def _compare(
+    readers: Sequence[Reader], count: int, seed: int, folder: Path
+) -> tuple[dict[str, dict[str, Differences]], dict[str, dict[str, int]]]:
+    """Reader -> guard and rule -> differences; guard and rule -> kinds of rows."""
+    found: dict[str, dict[str, Differences]] = {reader.name: {} for reader in readers}
+    kinds = {}
+    for case in _cases(count, seed, folder):
+        path = folder / f"{case.name}.jsonl"
+        _write_lines(path, case.signals, case.scorer.manifest.signal.domain)
+        for rule in case.scorer.rules:
+            expected = case.expect(case.scorer, case.signals, rule)
+            kinds[f"{case.name} {rule}"] = expected.kinds()
             for reader in readers:
-                one = expected.differences(reader.verdicts(bundle.path, path, rule))
-                found[reader.name][f"{name} {rule}"] = one
-                print(f"{name} {rule} {reader.name}: {one.wrong or 'nothing'} wrong", file=sys.stderr, flush=True)
+                if case.scorer.manifest.format not in reader.formats:
+                    continue
+                one = expected.differences(reader.verdicts(case.scorer.bundle.path, path, rule))
+                found[reader.name][f"{case.name} {rule}"] = one
+                print(f"{case.name} {rule} {reader.name}: {one.wrong or 'nothing'} wrong", file=sys.stderr, flush=True)
     return found, kinds
 
 
 def _write_lines(path: Path, signals: Signals, domain: Any) -> None:
     assert signals.lengths is not None
+    head = {"sri_signals": 1, "fingerprint": signals.fingerprint}
     with path.open("w", encoding="utf-8") as out:
-        out.write(json.dumps({"sri_signals": 1, "fingerprint": signals.fingerprint}) + "\n")
+        out.write(json.dumps(head if signals.columns is None else {**head, "columns": signals.columns}) + "\n")
         rows = zip(signals.ids, signals.domain(domain).astype(float).tolist(), signals.lengths.tolist(), strict=True)
-        for name, values, length in rows:
-            out.write(json.dumps({"id": name, domain: values, "length": length}) + "\n")
+        for row, (name, values, length) in enumerate(rows):
+            more = {} if signals.groups is None else {"group": signals.groups[row]}
+            out.write(json.dumps({"id": name, domain: values, "length": length, **more}) + "\n")
 
 
 def _print(
@@ -108,7 +135,10 @@ def _print(
     kinds: dict[str, dict[str, int]], count: int, seed: int,
 ) -> None:  # fmt: skip
     rows: Counter[str] = sum(map(Counter, kinds.values()), Counter())
-    print(f"{count} signals for each of {len(portable_detectors())} detectors, both rules, seed {seed}")
+    each = (
+        f"{len(portable_detectors())} detectors, both rules, and of {len(PARTS_GUARDS)} guards of format 2, every rule"
+    )
+    print(f"{count} signals for each of {each}, seed {seed}")
     print(", ".join(f"{number} {kind}" for kind, number in sorted(rows.items())) + "\n")
     print("| reader | ran on | " + " | ".join(COLUMNS) + " |")
     print("|---" * (len(COLUMNS) + 2) + "|")

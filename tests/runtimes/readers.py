@@ -34,6 +34,8 @@ class Reader:
     command: tuple[str, ...]
     """Followed by bundle, signals and `--rule`; prints a verdict per line."""
     folder: Path = ROOT
+    formats: tuple[int, ...] = (1, 2)
+    """Of bundles that it reads."""
 
     def verdicts(self, bundle: Path, signals: Path, rule: Rule) -> list[dict[str, Any]]:
         """What it says of every row.
@@ -92,7 +94,8 @@ def _program(language: str, version: list[str]) -> Callable[[Path], Reader]:
         if language == "java":
             runtime = Path(os.environ["SRI_ORT_JAR"]).name
         called = {"c": "gcc", "rust": "Rust", "go": "Go", "java": "Java"}[language]
-        return Reader(language, f"{called} {found}, {runtime}", program.command)
+        formats = (1,) if language == "java" else (1, 2)
+        return Reader(language, f"{called} {found}, {runtime}", program.command, formats=formats)
 
     return make
 

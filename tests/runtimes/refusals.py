@@ -46,16 +46,35 @@ SIGNALS_REFUSED, SIGNALS_ACCEPTED = _signals()
 reads sigma."""
 
 
+PART_REFUSALS: dict[str, Any] = json.loads((RUNTIMES / "vectors/refusals-2.json").read_text(encoding="utf-8"))
+PART_MANIFESTS: dict[str, list[dict[str, Any]]] = PART_REFUSALS["manifest"]
+"""refused and accepted -> cases for `bundle_of`, of format 2."""
+PART_SIGNALS: dict[str, list[dict[str, Any]]] = {
+    kind: [{**one, "content": base64.b64decode(one["base64"])} for one in cases]
+    for kind, cases in PART_REFUSALS["signals"].items()
+}
+"""refused and accepted -> name, bundle, and JSON lines for it."""
+
+
 def bundle_of(case: dict[str, Any], folder: Path) -> Path:
-    """The autoencoder with one value of its manifest replaced, and a digest that fits."""
-    shutil.copytree(RUNTIMES / "vectors/autoencoder/bundle", folder)
+    """A bundle of the vectors with values of its manifest replaced, and a digest that fits."""
+    shutil.copytree(RUNTIMES / "vectors" / case.get("bundle", "autoencoder") / "bundle", folder)
+    for name, content in case.get("files", {}).items():
+        (folder / name).write_bytes(base64.b64decode(content))
     manifest = json.loads((folder / "manifest.json").read_text())
-    *above, key = case["path"]
-    place = manifest
-    for name in above:
-        place = place[name]
-    place[key], manifest["digest"] = "<here>", NO_DIGEST
-    text = json.dumps(manifest, sort_keys=True, indent=1).replace('"<here>"', case["json"]) + "\n"
+    manifest["digest"], texts = NO_DIGEST, {}
+    for number, change in enumerate(case.get("changes", [case])):
+        *above, key = change["path"]
+        place = manifest
+        for name in above:
+            place = place[name]
+        if "json" in change:
+            place[key], texts[f'"<{number}>"'] = f"<{number}>", change["json"]
+        else:
+            del place[key]
+    text = json.dumps(manifest, sort_keys=True, indent=1) + "\n"
+    for mark, value in texts.items():
+        text = text.replace(mark, value)
     own = f'\n "digest": "{sha256(text.encode())}"'
     (folder / "manifest.json").write_text(text.replace(f'\n "digest": "{NO_DIGEST}"', own, 1))
     return folder

@@ -146,3 +146,9 @@ class MahalanobisDetector(sri_sdk.Detector):
         """The inverse of `state`."""
         self._mean, self._whiten = state["mean"], state["whiten"]
         return self
+
+
+class LogitMahalanobis(MahalanobisDetector):
+    """On logits, whose range is another."""
+
+    domain = "logit"

@@ -2,8 +2,8 @@
 
     python -m tests.vectors.write [FOLDER]      exporters/onnx/runtimes/vectors without an argument
 
-Everything is made up and follows from seeds: the same machine and versions give the same bytes. The README it writes
-describes the files.
+Everything is made up and follows from seeds: the same machine and versions give the same bytes. `write_parts.py` does
+the same for bundles of format 2. The README beside the vectors, and `refusals.json`, are written by hand.
 """
 
 from __future__ import annotations
@@ -34,43 +34,12 @@ from sri_sdk.fitting.build import fit_guard
 from sri_sdk.records import Signals
 from sri_sdk.scoring.scorer import Scorer, load_graphs
 from sri_sdk.signal import sigmoid
-from tests.vectors.detectors import IsolationForestDetector, MahalanobisDetector
+from tests.vectors.detectors import IsolationForestDetector, LogitMahalanobis
 
 FOLDER = Path(__file__).parents[2] / "exporters/onnx/runtimes/vectors"
 KEY_SEED = sha256(b"sri-sdk test vectors: this key is public and signs nothing else").digest()
 FLIPS = 12
 """Changed bytes per file that every reader must refuse."""
-
-README = """# Test vectors
-
-Written by `python -m tests.vectors.write`; do not edit. Everything is made up, and the signing key is public.
-
-    key.pub                      signed every bundle here
-    damage.json                  changes that must be refused: [{bundle, file, offset, xor}]
-    <name>/bundle/               a bundle as docs/bundles.md describes it
-    <name>/cases.json            inputs and what must come out
-
-`cases.json`:
-
-* `tier`: a runtime other than Python refuses a bundle of tier `python` by name; its other keys do not matter then.
-* `ids` [N], `signals` [N, T, C] in the bundle's domain, `lengths` [N].
-* `final` and `online`: N verdicts under that rule. `score` may differ by the row's `tolerance`, and `p_value` must lie
-  in `p_range`, which is what that tolerance makes of it; all else is equal. `score` is null where a row is
-  `unmonitored`.
-* `full`, if there: `activations` [N, T, C, D] and the outputs of the graph `full`.
-* `step`, if there: the same activations, one cell per call. `steps` [S, N] is the step that each row is told, and the
-  outputs are those of the graph `step` after each of the S calls. `phi` is the activation of that cell (of the nearest
-  cell where the step does not exist), `state` is NaN in the first call and the last `state_out` in the others.
-
-Arrays are {dtype, shape, base64}: little-endian, row by row. NaN equals NaN. `sigma` and `logit` may differ by 1e-5
-relative or absolute, whichever is more.
-"""
-
-
-class LogitMahalanobis(MahalanobisDetector):
-    """On logits, whose range is another."""
-
-    domain = "logit"
 
 
 class PythonToy(ToyDetector):
@@ -103,13 +72,13 @@ GUARDS = {
 
 
 def write_vectors(target: Path, names: Collection[str] = tuple(GUARDS)) -> None:
-    """Writes those of the named guards; what was there is gone."""
-    if target.exists():
-        rmtree(target)
-    target.mkdir(parents=True)
-    private, public = _keys()
+    """Writes those of the named guards; what was there of them is gone."""
+    for name in names:
+        if (target / name).exists():
+            rmtree(target / name)
+    target.mkdir(parents=True, exist_ok=True)
+    private, public = keys()
     (target / "key.pub").write_bytes(public)
-    (target / "README.md").write_text(README, encoding="utf-8")
     damage = []
     for number, (name, guard) in enumerate(GUARDS.items()):
         if name not in names:
@@ -122,9 +91,9 @@ def write_vectors(target: Path, names: Collection[str] = tuple(GUARDS)) -> None:
         )  # fmt: skip
         (bundle.path / SIGNATURE).write_bytes(sign(bundle.unlisted[MANIFEST], private))
         cases = _cases(bundle, guard, anchors, 10 * number + 5)
-        _write(target / name / "cases.json", {"tier": bundle.manifest.detector.tier, **cases})
-        damage += _damage(name, bundle, number)
-    _write(target / "damage.json", damage)
+        write_json(target / name / "cases.json", {"tier": bundle.manifest.detector.tier, **cases})
+        damage += damage_of(name, bundle, number)
+    write_json(target / "damage.json", damage)
 
 
 def made_up_anchors(guard: Guard) -> Anchors:
@@ -237,7 +206,8 @@ def _streams(bundle: Bundle, anchors: Anchors) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _damage(name: str, bundle: Bundle, seed: int) -> list[dict[str, Any]]:
+def damage_of(name: str, bundle: Bundle, seed: int) -> list[dict[str, Any]]:
+    """Changed bytes of each file that every reader must refuse."""
     rng = np.random.default_rng(seed)
     return [
         {"bundle": name, "file": file, "offset": int(offset), "xor": int(rng.integers(1, 256))}
@@ -251,11 +221,13 @@ def _packed(array: NDArray[Any]) -> dict[str, Any]:
     return packed
 
 
-def _write(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """One file of the vectors."""
     path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _keys() -> tuple[bytes, bytes]:
+def keys() -> tuple[bytes, bytes]:
+    """The PEM files of the private and the public key."""
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 

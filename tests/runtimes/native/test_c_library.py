@@ -31,7 +31,7 @@ def test_every_function_of_the_small_table_is_compared():
     assert table == re.findall(r"^SAME\((\w+)\)", (HERE / "ort_api_check.c").read_text(), re.MULTILINE)
 
 
-def test_threads_locales_short_buffers_streaming_and_lies(compile_c, tmp_path):
+def test_threads_locales_short_buffers_streaming_lies_and_parts(compile_c, tmp_path):
     if shutil.which("localedef") is None:
         pytest.skip("no localedef on PATH")
     subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"], capture_output=True)
@@ -39,6 +39,7 @@ def test_threads_locales_short_buffers_streaming_and_lies(compile_c, tmp_path):
         pytest.skip("localedef cannot make a locale that writes a comma in numbers")
     compile_c(tmp_path / "check", HERE / "library_check.c")
     lying = lying_bundle(tmp_path / "lying")
-    command = [tmp_path / "check", RUNTIMES / "vectors/autoencoder/bundle", "de_DE.UTF-8", lying]
+    vectors = RUNTIMES / "vectors"
+    command = [tmp_path / "check", vectors / "autoencoder/bundle", "de_DE.UTF-8", lying, vectors / "groups/bundle"]
     done = subprocess.run(command, env=os.environ | {"LOCPATH": str(tmp_path)}, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -146,7 +146,7 @@ def tampered(values):
 
 
 TAMPERED = {
-    "another format": (lambda m: m.update(format=2), "manifest format 2"),
+    "another format": (lambda m: m.update(format=3), "manifest format 3"),
     "an unknown key": (lambda m: m.update(surprise=1), "unknown keys"),
     "a missing key": (lambda m: m.pop("tau"), "tau"),
     "other cells": (lambda m: m["signal"].update(cells=15), "manifest.json"),

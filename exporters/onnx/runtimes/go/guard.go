@@ -5,8 +5,8 @@
 //	defer g.Close()
 //	verdicts, err := g.Score(signals, nil, guard.Options{Rule: guard.Final, Fingerprint: fingerprint})
 //
-// Letters in shapes: N generations, T cells of the step grid, C tapped layers; arrays are row-major. A Guard may be used
-// by several goroutines at once; Close waits for none of them. The signature of a bundle and its static inspection are
+// Letters in shapes: N generations, T cells of the step grid, C columns (in format 1, the tapped layers), K parts (1 in
+// format 1); arrays are row-major. A Guard may be used by several goroutines at once; Close waits for none of them. The signature of a bundle and its static inspection are
 // left to `sri bundle verify`.
 package guard
 
@@ -33,8 +33,10 @@ type Guard struct {
 	Digest string
 	// Domain is what signals must hold: "sigma" or "logit".
 	Domain string
-	// Cells is T, and Layers is C.
-	Cells, Layers int
+	// Cells is T, Columns is C, and Parts is K.
+	Cells, Columns, Parts int
+	// ColumnNames are those of the C columns, and PartNames those of the K parts; nil in format 1.
+	ColumnNames, PartNames []string
 }
 
 // Open reads a bundle folder and makes it ready.
@@ -89,40 +91,52 @@ func (g *Guard) Close() {
 	g.handle = nil
 }
 
-// Threshold is what a score of the rule is compared with: flagged when score > threshold.
-func (g *Guard) Threshold(rule Rule) float64 {
-	return float64(C.sri_guard_threshold(g.open(), C.sri_rule(rule)))
+// HasRule says whether the guard has a rule; all have Final and Online.
+func (g *Guard) HasRule(rule Rule) bool {
+	return bool(C.sri_guard_has_rule(g.open(), C.sri_rule(rule)))
+}
+
+// Threshold is what scores of a part are compared with, flagged when above. For a group that the guard does not have, such
+// as "", it is the largest of all groups. It is NaN where the rule does not judge this part.
+func (g *Guard) Threshold(rule Rule, part int, group string) float64 {
+	name := C.CString(group)
+	defer C.free(unsafe.Pointer(name))
+	return float64(C.sri_guard_threshold(g.open(), C.sri_rule(rule), C.size_t(part), name))
 }
 
 // Score gives one verdict per generation of signals [N, T, C]; lengths [N] are cells filled so far, nil = all T.
 //
 // A row that cannot be scored is Unmonitored and says why; it never fails its neighbours. It is an error if shapes do not
-// fit, a length is outside 0..T, there is no fingerprint and Options.Unverified is not set, or the fingerprint is that of
-// another model, tap or profile.
+// fit, a length is outside 0..T, the guard does not have the rule, there is no fingerprint and Options.Unverified is not
+// set, or the fingerprint is that of another model, tap or profile.
 func (g *Guard) Score(signals []float32, lengths []int64, options Options) ([]Verdict, error) {
 	rows, err := g.rows(signals, lengths)
 	if err != nil || rows == 0 {
 		return nil, err
 	}
+	if options.Groups != nil && len(options.Groups) != rows {
+		return nil, fmt.Errorf("signals: %d groups for %d generations. Give one each, or none.", len(options.Groups), rows)
+	}
 	var refused C.sri_error
-	native, release := options.native()
+	var verdicts *C.sri_verdicts
+	native, groups, release := options.native()
 	defer release()
-	verdicts := make([]C.sri_verdict, rows)
-	status := C.sri_guard_score(g.open(), floats(signals), integers(lengths), C.size_t(rows), native, &verdicts[0], &refused)
+	status := C.sri_guard_score(g.open(), floats(signals), integers(lengths), groups, C.size_t(rows), native, &verdicts, &refused)
 	runtime.KeepAlive(g)
 	if status != C.SRI_OK {
 		return nil, reason(&refused)
 	}
+	defer C.sri_verdicts_free(verdicts)
 	found := make([]Verdict, rows)
-	for i := range verdicts {
-		found[i] = fromC(&verdicts[i])
+	for i := range found {
+		found[i] = fromC(C.sri_verdicts_at(verdicts, C.size_t(i)))
 	}
 	return found, nil
 }
 
-// Run gives the bare scores, for streaming: [N, T, C] -> score [N], valid [N].
+// Run gives the bare scores, for streaming: [N, T, C] -> score [N, K], valid [N, K].
 //
-// With lengths (cells known so far) it is the score of running generations, to be compared with the threshold of Online,
+// With lengths (cells known so far) it is the score of running generations, to be compared with the thresholds of Online,
 // and cells beyond a length are not read; with nil that of finished ones. Where valid is false the score is 3e38.
 func (g *Guard) Run(signals []float32, lengths []int64) ([]float32, []bool, error) {
 	rows, err := g.rows(signals, lengths)
@@ -130,7 +144,7 @@ func (g *Guard) Run(signals []float32, lengths []int64) ([]float32, []bool, erro
 		return nil, nil, err
 	}
 	var refused C.sri_error
-	score, valid := make([]float32, rows), make([]bool, rows)
+	score, valid := make([]float32, rows*g.Parts), make([]bool, rows*g.Parts)
 	status := C.sri_guard_run(g.open(), floats(signals), integers(lengths), C.size_t(rows),
 		(*C.float)(unsafe.Pointer(&score[0])), (*C.bool)(unsafe.Pointer(&valid[0])), &refused)
 	runtime.KeepAlive(g)
@@ -144,7 +158,18 @@ func (g *Guard) ready() *Guard {
 	g.Digest = C.GoString(C.sri_guard_digest(g.handle))
 	g.Domain = C.GoString(C.sri_guard_domain(g.handle))
 	g.Cells = int(C.sri_guard_cells(g.handle))
-	g.Layers = int(C.sri_guard_layers(g.handle))
+	g.Columns = int(C.sri_guard_columns(g.handle))
+	g.Parts = int(C.sri_guard_parts(g.handle))
+	for i := 0; i < g.Columns; i++ {
+		if name := C.sri_guard_column_name(g.handle, C.size_t(i)); name != nil {
+			g.ColumnNames = append(g.ColumnNames, C.GoString(name))
+		}
+	}
+	for i := 0; i < g.Parts; i++ {
+		if name := C.sri_guard_part_name(g.handle, C.size_t(i)); name != nil {
+			g.PartNames = append(g.PartNames, C.GoString(name))
+		}
+	}
 	return g
 }
 
@@ -156,11 +181,11 @@ func (g *Guard) open() *C.sri_guard {
 }
 
 func (g *Guard) rows(signals []float32, lengths []int64) (int, error) {
-	size := g.Cells * g.Layers
+	size := g.Cells * g.Columns
 	rows := len(signals) / size
 	if len(signals)%size != 0 || (lengths != nil && len(lengths) != rows) {
 		return 0, fmt.Errorf("signals: %d numbers and %d lengths, the guard takes [N, %d, %d] and [N]. Lay the signals on the "+
-			"guard's step grid and tapped layers.", len(signals), len(lengths), g.Cells, g.Layers)
+			"guard's step grid and columns.", len(signals), len(lengths), g.Cells, g.Columns)
 	}
 	return rows, nil
 }

@@ -21,14 +21,17 @@ type Signals struct {
 	Cells       []float32
 	Lengths     []int64
 	Fingerprint string
+	// Groups [N] say to which group of prompts each generation belongs; "" = not named.
+	Groups []string
 }
 
 // ReadSignals reads JSON lines as `sri score` does:
 //
-//	{"sri_signals": 1, "fingerprint": {...}}                    optional first line
+//	{"sri_signals": 1, "fingerprint": {...}, "columns": [...]}  optional first line
 //	{"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}   a number per cell; a list per cell where C > 1
 //
-// The form the bundle reads must be there. Without length the generation is finished. A byte-order mark in front is
+// The form the bundle reads must be there. Without length the generation is finished. A line may name its
+// group. A byte-order mark in front is
 // skipped; what is written twice, unknown or of another kind is refused.
 func ReadSignals(from io.Reader, subject string, g *Guard) (*Signals, error) {
 	content, err := io.ReadAll(io.LimitReader(from, mostBytes))
@@ -52,10 +55,13 @@ func ReadSignals(from io.Reader, subject string, g *Guard) (*Signals, error) {
 	rows := int(C.sri_signals_count(native))
 	found := &Signals{
 		IDs:     make([]string, rows),
-		Cells:   append([]float32(nil), unsafe.Slice((*float32)(unsafe.Pointer(C.sri_signals_cells(native))), rows*g.Cells*g.Layers)...),
+		Groups:  make([]string, rows),
+		Cells:   append([]float32(nil), unsafe.Slice((*float32)(unsafe.Pointer(C.sri_signals_cells(native))), rows*g.Cells*g.Columns)...),
 		Lengths: append([]int64(nil), unsafe.Slice((*int64)(unsafe.Pointer(C.sri_signals_lengths(native))), rows)...),
 	}
+	groups := unsafe.Slice(C.sri_signals_groups(native), rows)
 	for row := range found.IDs {
+		found.Groups[row] = C.GoString(groups[row]) // "" of NULL
 		found.IDs[row] = C.GoString(C.sri_signals_id(native, C.size_t(row)))
 	}
 	if print := C.sri_signals_fingerprint(native); print != nil {

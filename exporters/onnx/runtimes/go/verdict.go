@@ -6,6 +6,7 @@ import "C"
 
 import (
 	"encoding/json"
+	"strings"
 	"unsafe"
 )
 
@@ -17,6 +18,8 @@ const (
 	Final Rule = C.SRI_FINAL
 	// Online judges every length up to the row's own, as a monitor would have done while it ran.
 	Online Rule = C.SRI_ONLINE
+	// Request judges what the guard says of requests alone; not every guard has this rule.
+	Request Rule = C.SRI_REQUEST
 )
 
 // Options say how signals are to be judged.
@@ -28,9 +31,36 @@ type Options struct {
 	Accept []string
 	// Unverified scores signals without a fingerprint, at the caller's risk.
 	Unverified bool
+	// Groups [N] say to which group of prompts each generation belongs, "" = not known; nil = nobody knows any. Guards
+	// without groups do not read them.
+	Groups []string
 }
 
-// Verdict is what a guard says of one generation, in the schema every runtime shares. "unmonitored" is never "clear".
+// Schema2 is what verdicts say only of guards of format 2.
+type Schema2 struct {
+	// JudgedSteps are the steps that the verdict is about, of a guard that decides on the first ones.
+	JudgedSteps *int64 `json:"judged_steps"`
+	// Ended is "refusing" or "complying"; nil = the guard cannot tell.
+	Ended *string `json:"ended"`
+	// Group is whose thresholds counted; nil = the guard has no groups, or not the one given.
+	Group *string `json:"group"`
+	// Parts are what each part of the rule says.
+	Parts []PartVerdict `json:"parts"`
+}
+
+// PartVerdict is what one part of a guard says of one generation.
+type PartVerdict struct {
+	Name   string `json:"name"`
+	Status string `json:"status"`
+	// Score is nil where nothing could be scored, as is PValue.
+	Score     *float64 `json:"score"`
+	Threshold float64  `json:"threshold"`
+	PValue    *float64 `json:"p_value"`
+	// Reason is the code of its alarm, or of why it could not be judged; nil = it is clear.
+	Reason *string `json:"reason"`
+}
+
+// Verdict is what a guard says of one generation, in the schemas every runtime shares. "unmonitored" is never "clear".
 type Verdict struct {
 	RequestID string   `json:"request_id"`
 	Status    string   `json:"status"`
@@ -50,16 +80,17 @@ type Verdict struct {
 	Bundle string `json:"bundle"`
 	// Accepted are soft fields of the fingerprint that differ and were accepted; "unverified" for signals without one.
 	Accepted []string `json:"accepted"`
-	Schema   int      `json:"schema"`
+	// Schema2 is nil in schema 1.
+	*Schema2
+	Schema int `json:"schema"`
 }
 
-func (o Options) native() (*C.sri_options, func()) {
+// native gives the options and groups as C has them, and what frees them.
+func (o Options) native() (*C.sri_options, **C.char, func()) {
 	native := (*C.sri_options)(C.calloc(1, C.size_t(unsafe.Sizeof(C.sri_options{}))))
-	names := (**C.char)(C.calloc(C.size_t(len(o.Accept))+1, C.size_t(unsafe.Sizeof((*C.char)(nil)))))
-	list := unsafe.Slice(names, len(o.Accept)+1)
-	for i, name := range o.Accept {
-		list[i] = C.CString(name)
-	}
+	names, freeNames := texts(o.Accept, func(string) bool { return true })
+	// A NUL would end a text early, and make it another group.
+	groups, freeGroups := texts(o.Groups, func(name string) bool { return name != "" && !strings.Contains(name, "\x00") })
 	native.rule = C.sri_rule(o.Rule)
 	native.unverified = C.bool(o.Unverified)
 	native.accept = names
@@ -67,24 +98,44 @@ func (o Options) native() (*C.sri_options, func()) {
 	if o.Fingerprint != "" {
 		native.fingerprint = C.CString(o.Fingerprint)
 	}
-	return native, func() {
-		for _, name := range list {
-			C.free(unsafe.Pointer(name))
-		}
-		C.free(unsafe.Pointer(names))
+	return native, groups, func() {
+		freeNames()
+		freeGroups()
 		C.free(unsafe.Pointer(native.fingerprint))
 		C.free(unsafe.Pointer(native))
 	}
 }
 
+// texts is a list as C has it, nil where there is none; what is not wanted becomes NULL.
+func texts(values []string, wanted func(string) bool) (**C.char, func()) {
+	if values == nil {
+		return nil, func() {}
+	}
+	first := (**C.char)(C.calloc(C.size_t(len(values))+1, C.size_t(unsafe.Sizeof((*C.char)(nil)))))
+	list := unsafe.Slice(first, len(values)+1)
+	for i, value := range values {
+		if wanted(value) {
+			list[i] = C.CString(value)
+		}
+	}
+	return first, func() {
+		for _, text := range list {
+			C.free(unsafe.Pointer(text))
+		}
+		C.free(unsafe.Pointer(first))
+	}
+}
+
 // fromC goes through the JSON of the C library, so that the schema is written down once.
 func fromC(native *C.sri_verdict) Verdict {
-	var line [1024]C.char
 	var verdict Verdict
 	id := C.CString("")
 	defer C.free(unsafe.Pointer(id))
-	C.sri_verdict_json(native, id, &line[0], C.size_t(len(line)))
-	if err := json.Unmarshal([]byte(C.GoString(&line[0])), &verdict); err != nil {
+	room := C.sri_verdict_json(native, id, nil, 0) + 1
+	line := (*C.char)(C.malloc(room))
+	defer C.free(unsafe.Pointer(line))
+	C.sri_verdict_json(native, id, line, room)
+	if err := json.Unmarshal([]byte(C.GoString(line)), &verdict); err != nil {
 		panic("guard: a verdict is not JSON: " + err.Error())
 	}
 	return verdict

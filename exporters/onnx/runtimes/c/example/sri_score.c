@@ -1,6 +1,6 @@
 /* Scores signals with a bundle, as `sri score --json` does.
  *
- *     sri_score BUNDLE SIGNALS.jsonl [--rule online] [--accept FIELD]... [--unverified] [--digest HEX]
+ *     sri_score BUNDLE SIGNALS.jsonl [--rule RULE] [--accept FIELD]... [--unverified] [--digest HEX]
  *     sri_score --check BUNDLE [--digest HEX]
  *     sri_score --check-many < VARIANTS
  *
@@ -25,6 +25,16 @@ struct arguments {
     bool check, check_many;
 };
 
+static bool rule_of(const char *name, sri_rule *rule) {
+    static const char *const names[] = {"final", "online", "request"}; /* by enum sri_rule */
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(name, names[i])) {
+            *rule = (sri_rule)i;
+            return true;
+        }
+    return false;
+}
+
 static bool parse(int count, char **words, struct arguments *a) {
     *a = (struct arguments){0};
     for (int i = 1; i < count; i++) {
@@ -33,8 +43,7 @@ static bool parse(int count, char **words, struct arguments *a) {
         else if (!strcmp(word, "--check-many")) a->check_many = true;
         else if (!strcmp(word, "--unverified")) a->options.unverified = true;
         else if (!strcmp(word, "--digest") && next) a->digest = words[++i];
-        else if (!strcmp(word, "--rule") && next && (!strcmp(next, "final") || !strcmp(next, "online")))
-            a->options.rule = strcmp(words[++i], "online") ? SRI_FINAL : SRI_ONLINE;
+        else if (!strcmp(word, "--rule") && next && rule_of(next, &a->options.rule)) i++;
         else if (!strcmp(word, "--accept") && next && a->options.accept_count < MOST_ACCEPTED)
             a->accept[a->options.accept_count++] = words[++i];
         else if (!strncmp(word, "--", 2)) return false;
@@ -46,21 +55,19 @@ static bool parse(int count, char **words, struct arguments *a) {
     return a->check_many ? !a->bundle : a->bundle && (a->check ? !a->signals : a->signals != NULL);
 }
 
-static int print_verdicts(const sri_guard *guard, const sri_signals *s, const sri_options *options,
-                          sri_error *error) {
-    size_t count = sri_signals_count(s);
-    sri_verdict *verdicts = calloc(count, sizeof *verdicts);
-    if (!verdicts) return out_of_memory(error, "signals");
-    int refused =
-        sri_guard_score(guard, sri_signals_cells(s), sri_signals_lengths(s), count, options, verdicts, error);
-    for (size_t i = 0; i < count && !refused; i++) {
-        size_t room = sri_verdict_json(&verdicts[i], sri_signals_id(s, i), NULL, 0) + 1;
+static int print_verdicts(const sri_guard *guard, const sri_signals *s, const sri_options *options, sri_error *error) {
+    sri_verdicts *verdicts;
+    int refused = sri_guard_score(guard, sri_signals_cells(s), sri_signals_lengths(s), sri_signals_groups(s),
+                                  sri_signals_count(s), options, &verdicts, error);
+    for (size_t i = 0; !refused && i < sri_verdicts_count(verdicts); i++) {
+        const sri_verdict *verdict = sri_verdicts_at(verdicts, i);
+        size_t room = sri_verdict_json(verdict, sri_signals_id(s, i), NULL, 0) + 1;
         char *line = malloc(room);
         if (!line) refused = out_of_memory(error, "signals");
-        if (line && sri_verdict_json(&verdicts[i], sri_signals_id(s, i), line, room) < room) puts(line);
+        if (line && sri_verdict_json(verdict, sri_signals_id(s, i), line, room) < room) puts(line);
         free(line);
     }
-    free(verdicts);
+    sri_verdicts_free(verdicts);
     return refused;
 }
 
@@ -114,8 +121,8 @@ int main(int count, char **words) {
     sri_guard *guard = NULL;
     sri_error error;
     if (!parse(count, words, &a)) {
-        fputs("usage: sri_score BUNDLE SIGNALS.jsonl [--rule final|online] [--accept FIELD]... [--unverified] "
-              "[--digest HEX]\n"
+        fputs("usage: sri_score BUNDLE SIGNALS.jsonl [--rule final|online|request] [--accept FIELD]... "
+              "[--unverified] [--digest HEX]\n"
               "       sri_score --check BUNDLE [--digest HEX]\n       sri_score --check-many < VARIANTS\n",
               stderr);
         return USAGE;

@@ -21,13 +21,16 @@ static int shown(const struct json *doc, uint32_t node, const char **text) {
     return (int)(n->kind == JSON_TEXT && length == 64 ? 12 : length > 120 ? 120 : length);
 }
 
-/* Beside `hard` and `soft`, a fingerprint may say with which anchors, tau and eps the signals were made. */
+/* Beside `hard` and `soft`, a fingerprint may say with which anchors, tau, eps and request map the signals were made.
+ */
 static int check_made_with(const struct manifest *m, const struct json *given, sri_error *error) {
-    static const char *const names[] = {"anchors", "tau", "eps"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const names[] = {"anchors", "tau", "eps", "request_map"};
+    uint32_t anchors = json_get(&m->json, 0, "anchors");
+    for (size_t i = 0; i < (m->sizes.prompt ? 4 : 3); i++) {
         const char *left, *right;
         uint32_t found = json_get(given, 0, names[i]), own = json_get(&m->json, 0, names[i]);
-        if (!i) own = json_get(&m->json, own, "sha256");
+        if (i == 0) own = json_get(&m->json, anchors, "sha256");
+        if (i == 3) own = json_get(&m->json, json_get(&m->json, anchors, "request"), "sha256");
         if (!found || json_same(given, found, &m->json, own)) continue;
         int one = shown(given, found, &left), two = shown(&m->json, own, &right);
         return fail(error,
@@ -57,8 +60,8 @@ static int check_fields(const struct manifest *m, const struct json *given, cons
             if (*accepted & bit) continue;
             int own_name = shown(&m->json, at, &name);
             int one = shown(given, found, &left), two = shown(&m->json, at + 1, &right);
-            return fail(error, "signals: %.*s is %.*s, the guard was fitted on %.*s. %s", own_name, name, one, left, two,
-                        right,
+            return fail(error, "signals: %.*s is %.*s, the guard was fitted on %.*s. %s", own_name, name, one, left,
+                        two, right,
                         bit ? "If that is intended, accept it by name."
                             : "Anchors and thresholds do not carry over; use the "
                               "guard of this model and profile.");

@@ -1,4 +1,4 @@
-/* The parts of a manifest that scoring does not use, but that belong to the format. */
+/* What a manifest says that scoring does not use, but that belongs to the format. */
 #ifndef SRI_OTHER_PARTS_H
 #define SRI_OTHER_PARTS_H
 
@@ -17,16 +17,30 @@ static void read_rates(struct reader *r) {
         number_of(r, at, "rates", "low");
         value_of(r, at, "rates", "name", JSON_TEXT);
         whole_of(r, value_of(r, at, "rates", "k", JSON_NUMBER), "rates", SIZE_MAX);
-        check(r, whole_of(r, value_of(r, at, "rates", "n", JSON_NUMBER), "rates", SIZE_MAX) > 0, "rates",
-              "of nothing");
+        check(r, whole_of(r, value_of(r, at, "rates", "n", JSON_NUMBER), "rates", SIZE_MAX) > 0, "rates", "of nothing");
     }
 }
 
-static void read_rest(struct reader *r) {
+static void read_anchors(struct reader *r, const char *keys) {
     uint32_t anchors = value_of(r, 0, "", "anchors", JSON_OBJECT);
-    exactly(r, anchors, "anchors", "provenance sha256");
+    exactly(r, anchors, "anchors", keys);
     value_of(r, anchors, "anchors", "provenance", JSON_OBJECT);
     check_hex(r, anchors, "anchors", "sha256");
+}
+
+/* A detector, which must be one that any language can run. */
+static void read_detector(struct reader *r, uint32_t detector, const char *where) {
+    exactly(r, detector, where, "config name tier");
+    value_of(r, detector, where, "config", JSON_OBJECT);
+    value_of(r, detector, where, "name", JSON_TEXT);
+    uint32_t tier = value_of(r, detector, where, "tier", JSON_TEXT);
+    if (r->refused || json_is(r->json, tier, "portable")) return;
+    r->refused = true;
+    fail(r->error, "%s: %s.tier: this detector runs in Python only, allowed here: portable. Score it with `sri score`.",
+         r->source, where);
+}
+
+static void read_rest(struct reader *r) {
     uint32_t fingerprint = value_of(r, 0, "", "fingerprint", JSON_OBJECT);
     exactly(r, fingerprint, "fingerprint", "hard soft");
     value_of(r, fingerprint, "fingerprint", "hard", JSON_OBJECT);
@@ -42,17 +56,6 @@ static void read_rest(struct reader *r) {
     number_of(r, 0, "", "eps");
     double invalid = number_of(r, 0, "", "invalid_score");
     check(r, invalid == (double)INVALID_SCORE, "invalid_score", "must be 3e38 as float32 holds it");
-    uint32_t detector = value_of(r, 0, "", "detector", JSON_OBJECT);
-    exactly(r, detector, "detector", "config name tier");
-    value_of(r, detector, "detector", "config", JSON_OBJECT);
-    value_of(r, detector, "detector", "name", JSON_TEXT);
-    uint32_t tier = value_of(r, detector, "detector", "tier", JSON_TEXT);
-    if (r->refused || json_is(r->json, tier, "portable")) return;
-    r->refused = true;
-    fail(r->error,
-         "%s: detector.tier: this detector runs in Python only, allowed here: portable. Score it with "
-         "`sri score`.",
-         r->source);
 }
 
 #endif

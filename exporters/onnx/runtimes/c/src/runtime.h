@@ -29,6 +29,12 @@ struct session {
     bool prefix; /* also takes `length` */
 };
 
+struct layout { /* of what goes into a graph and comes out */
+    size_t cells, columns;
+    size_t parts; /* scores per row */
+    bool flat;    /* one score per row, without a dimension for it */
+};
+
 /* Turns a status into a refusal; the status is released. */
 static int ort(const struct sri_ort_api *api, OrtStatus *status, const char *subject, const char *doing,
                sri_error *error) {
@@ -97,24 +103,27 @@ static int session_options(const struct runtime *runtime, const char *subject, O
     return refused ? SRI_REFUSED : SRI_OK;
 }
 
-/* Whether a tensor is of `type` and has the dimensions [first, T, C], or [first] where `grid` is NULL. */
+/* Whether a tensor is of `type` and has the dimensions [first, ...tail]. */
 static bool has_shape(const struct sri_ort_api *api, const OrtTensorTypeAndShapeInfo *info,
-                      ONNXTensorElementDataType type, int64_t first, const size_t *grid) {
+                      ONNXTensorElementDataType type, int64_t first, const size_t *tail, size_t tail_rank) {
     ONNXTensorElementDataType found = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
-    size_t rank = 0, expected = grid ? 3 : 1;
+    size_t rank = 0;
     int64_t dims[3] = {0};
     OrtStatus *status = info ? api->GetTensorElementType(info, &found) : NULL;
     if (info && !status) status = api->GetDimensionsCount(info, &rank);
-    if (info && !status && rank == expected) status = api->GetDimensions(info, dims, rank);
+    if (info && !status && rank == tail_rank + 1) status = api->GetDimensions(info, dims, rank);
     if (status) api->ReleaseStatus(status);
-    return info && !status && found == type && rank == expected && dims[0] == first &&
-           (!grid || (dims[1] == (int64_t)grid[0] && dims[2] == (int64_t)grid[1]));
+    if (!info || status || found != type || rank != tail_rank + 1 || dims[0] != first) return false;
+    for (size_t i = 0; i < tail_rank; i++)
+        if (dims[i + 1] != (int64_t)tail[i]) return false;
+    return true;
 }
 
 struct edge {
     const char *name;
     ONNXTensorElementDataType type;
-    const size_t *grid;
+    size_t tail[2]; /* dimensions behind the batch */
+    size_t rank;    /* how many */
 };
 
 /* Whether a session has exactly these inputs (or outputs), in any order. */
@@ -133,7 +142,8 @@ static bool has_edges(const struct runtime *runtime, const struct session *sessi
             status = (inputs ? api->SessionGetInputTypeInfo : api->SessionGetOutputTypeInfo)(session->handle, i, &type);
         if (!status) status = api->CastTypeInfoToTensorInfo(type, &info); /* NULL for what is not a tensor */
         for (size_t k = 0; k < count && !status; k++)
-            matched += !strcmp(name, edges[k].name) && has_shape(api, info, edges[k].type, -1, edges[k].grid);
+            matched +=
+                !strcmp(name, edges[k].name) && has_shape(api, info, edges[k].type, -1, edges[k].tail, edges[k].rank);
         if (type) api->ReleaseTypeInfo(type);
         if (name && !status) status = api->AllocatorFree(runtime->allocator, name);
     }
@@ -146,9 +156,9 @@ static void session_close(const struct runtime *runtime, struct session *session
     session->handle = NULL;
 }
 
-/* Loads a graph from bytes and checks its edges: `grid` is {T, C}. */
+/* Loads a graph from bytes and checks its edges. */
 static int session_open(const struct runtime *runtime, struct session *session, const char *subject,
-                        const sri_file *file, const size_t grid[2], sri_error *error) {
+                        const sri_file *file, const struct layout *layout, sri_error *error) {
     const struct sri_ort_api *api = runtime->api;
     OrtSessionOptions *options = NULL;
     session->handle = NULL;
@@ -160,10 +170,10 @@ static int session_open(const struct runtime *runtime, struct session *session, 
                 subject, "cannot load it", error);
     if (options) api->ReleaseSessionOptions(options);
     if (refused) return SRI_REFUSED;
-    const struct edge in[] = {{"signals", ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, grid},
-                              {"length", ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, NULL}};
-    const struct edge out[] = {{"score", ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, NULL},
-                               {"valid", ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL, NULL}};
+    const struct edge in[] = {{"signals", ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {layout->cells, layout->columns}, 2},
+                              {"length", ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64, {0}, 0}};
+    const struct edge out[] = {{"score", ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, {layout->parts}, layout->flat ? 0 : 1},
+                               {"valid", ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL, {layout->parts}, layout->flat ? 0 : 1}};
     if (has_edges(runtime, session, true, in, session->prefix ? 2 : 1) && has_edges(runtime, session, false, out, 2))
         return SRI_OK;
     session_close(runtime, session);
@@ -173,21 +183,22 @@ static int session_open(const struct runtime *runtime, struct session *session, 
 
 /* -- running ---------------------------------------------------------------------------------------------- */
 
-/* Rows [rows, T, C] (and lengths [rows]) -> score [rows], valid [rows]. What a graph declares is checked again on what
- * it returns: onnxruntime only warns where they differ. */
+/* Rows [rows, T, C] (and lengths [rows]) -> score [rows, K], valid [rows, K]. What a graph declares is checked again on
+ * what it returns: onnxruntime only warns where they differ. */
 static int session_run(const struct runtime *runtime, const struct session *session, const char *subject,
-                       const float *signals, const int64_t *lengths, size_t rows, const size_t grid[2], float *score,
-                       bool *valid, sri_error *error) {
+                       const float *signals, const int64_t *lengths, size_t rows, const struct layout *layout,
+                       float *score, bool *valid, sri_error *error) {
     static const char *const in[] = {"signals", "length"}, *const out[] = {"score", "valid"};
     const struct sri_ort_api *api = runtime->api;
-    const int64_t shape[3] = {(int64_t)rows, (int64_t)grid[0], (int64_t)grid[1]};
+    const int64_t shape[3] = {(int64_t)rows, (int64_t)layout->cells, (int64_t)layout->columns};
+    size_t scores = rows * layout->parts;
     const char *doing = "fails on a signal";
     OrtValue *values[4] = {NULL}; /* two inputs, two outputs */
     /* Inputs are not written to, whatever the type of the argument says. */
     int refused = ort(api,
                       api->CreateTensorWithDataAsOrtValue(runtime->memory, (void *)(uintptr_t)signals,
-                                                          rows * grid[0] * grid[1] * sizeof *signals, shape, 3,
-                                                          ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &values[0]),
+                                                          rows * layout->cells * layout->columns * sizeof *signals,
+                                                          shape, 3, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &values[0]),
                       subject, doing, error);
     if (!refused && session->prefix)
         refused =
@@ -209,14 +220,13 @@ static int session_run(const struct runtime *runtime, const struct session *sess
             refused = ort(api, api->GetTensorTypeAndShape(values[2 + i], &info), subject, doing, error);
         if (!refused &&
             !has_shape(api, info, i ? ONNX_TENSOR_ELEMENT_DATA_TYPE_BOOL : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
-                       (int64_t)rows, NULL))
-            refused = fail(error, "%s: it returns another number of rows, or of another type. Export the guard again.",
-                           subject);
+                       (int64_t)rows, &layout->parts, layout->flat ? 0 : 1))
+            refused = fail(
+                error, "%s: it returns another number of scores, or of another type. Export the guard again.", subject);
         if (info) api->ReleaseTensorTypeAndShapeInfo(info);
         if (!refused) refused = ort(api, api->GetTensorMutableData(values[2 + i], &data), subject, doing, error);
-        if (!refused && i == 0) memcpy(score, data, rows * sizeof *score);
-        for (size_t row = 0; i == 1 && row < rows && !refused; row++)
-            valid[row] = ((const unsigned char *)data)[row] != 0;
+        if (!refused && i == 0) memcpy(score, data, scores * sizeof *score);
+        for (size_t at = 0; i == 1 && at < scores && !refused; at++) valid[at] = ((const unsigned char *)data)[at] != 0;
     }
     for (int i = 0; i < 4; i++)
         if (values[i]) api->ReleaseValue(values[i]);

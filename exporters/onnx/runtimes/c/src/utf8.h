@@ -24,4 +24,11 @@ static inline size_t utf8_size(const unsigned char *at, size_t left) {
     return 0;
 }
 
+/* Characters of a well-formed text. */
+static inline size_t utf8_length(const char *text) {
+    size_t characters = 0;
+    for (; *text; text++) characters += ((unsigned char)*text & 0xc0) != 0x80;
+    return characters;
+}
+
 #endif

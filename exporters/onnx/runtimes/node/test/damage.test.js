@@ -20,15 +20,15 @@ async function refuses(source, options) {
 }
 
 test("the changes that every runtime must refuse are refused", async () => {
-  for (const { bundle, file, offset, xor } of json("damage.json")) {
+  for (const { bundle, file, offset, xor } of [...json("damage.json"), ...json("damage-2.json")]) {
     const files = members(bundle);
     files.get(file)[offset] ^= xor;
     await refuses(files);
   }
 });
 
-test("every flipped bit of the manifest is refused", async () => {
-  const files = members(NAME);
+for (const name of [NAME, "request-horizon"]) test(`every flipped bit of the manifest of ${name} is refused`, async () => {
+  const files = members(name);
   const whole = files.get("manifest.json");
   for (let at = 0; at < whole.length; at += 1) {
     const damaged = Uint8Array.from(whole);

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BundleError, checkBundle, readSignals, ScoringError } from "../src/index.js";
+import { BundleError, checkBundle, loadGuard, readSignals, ScoringError } from "../src/index.js";
 import { parseJson } from "../src/json.js";
 import { resealed } from "./reseal.js";
-import { json, members } from "./vectors.js";
+import { json, members, path } from "./vectors.js";
 
 const { grammar, manifest, signal_lines: lines, signal_heads: heads, signal_files: files } = json("refusals.json");
 const bytes = (base64) => Buffer.from(base64, "base64");
@@ -26,6 +26,48 @@ test("2^20 values are read, and one more is refused", () => {
   assert.throws(() => parseJson(list(2 ** 20)), /values/);
 });
 
+/** A bundle of format 2 with values of its manifest replaced by some texts, or taken out. */
+function changed2({ bundle, changes, files: added = {} }) {
+  const more = Object.entries(added).map(([name, content]) => [name, new Uint8Array(bytes(content))]);
+  const change = (m) => changes.forEach(({ path, json: value }, i) => {
+    const place = path.slice(0, -1).reduce((above, key) => above[key], m);
+    if (value === undefined) delete place[path.at(-1)];
+    else place[path.at(-1)] = `<${i}>`;
+  });
+  const rewrite = (text) => changes.reduce((so, { json: value }, i) => (value === undefined ? so : so.replace(`"<${i}>"`, () => value)), text);
+  return resealed(new Map([...members(bundle), ...more]), {}, change, rewrite);
+}
+
+const second = json("refusals-2.json");
+for (const one of second.manifest.refused) {
+  test(`in a manifest of format 2, ${one.name} is refused although the digest is right`, async () => {
+    await assert.rejects(checkBundle(await changed2(one)), BundleError);
+  });
+}
+
+for (const one of second.manifest.accepted) {
+  test(`in a manifest of format 2, ${one.name} is read`, async () => {
+    assert.equal((await checkBundle(await changed2(one))).manifest.format, 2);
+  });
+}
+
+for (const one of second.signals.refused) {
+  test(`for ${one.bundle}, signals with ${one.name} are refused`, async () => {
+    const guard = await loadGuard(path(one.bundle, "bundle"));
+    await assert.rejects(readSignals("x.jsonl", bytes(one.base64)).then((found) => guard.score(found, { unverified: true })), ScoringError);
+    await guard.dispose();
+  });
+}
+
+for (const one of second.signals.accepted) {
+  test(`for ${one.bundle}, signals with ${one.name} are judged`, async () => {
+    const guard = await loadGuard(path(one.bundle, "bundle"));
+    const found = await guard.score(await readSignals("x.jsonl", bytes(one.base64)), { unverified: true });
+    assert.ok(found.length > 0);
+    await guard.dispose();
+  });
+}
+
 /** A bundle with one value of its manifest replaced by some text. */
 function changed(path, value) {
   const change = (m) => {
@@ -35,15 +77,15 @@ function changed(path, value) {
   return resealed(members("autoencoder"), {}, change, (text) => text.replace('"<here>"', () => value));
 }
 
-for (const { name, path, json: value } of manifest.refused) {
+for (const { name, path: place, json: value } of manifest.refused) {
   test(`in a manifest, ${name} is refused although the digest is right`, async () => {
-    await assert.rejects(checkBundle(await changed(path, value)), BundleError);
+    await assert.rejects(checkBundle(await changed(place, value)), BundleError);
   });
 }
 
-for (const { name, path, json: value } of manifest.accepted) {
+for (const { name, path: place, json: value } of manifest.accepted) {
   test(`in a manifest, ${name} is read`, async () => {
-    const found = path.reduce((above, key) => above[key], (await checkBundle(await changed(path, value))).manifest);
+    const found = place.reduce((above, key) => above[key], (await checkBundle(await changed(place, value))).manifest);
     assert.deepEqual(found, JSON.parse(value));
   });
 }

@@ -19,10 +19,15 @@ export const json = (...parts) => JSON.parse(readFileSync(path(...parts), "utf8"
 /** Content of the file with the public key that signed every bundle. */
 export const KEY = readFileSync(path("key.pub"), "utf8");
 
-/** Bundles of the tier `portable`, by name. */
-export const NAMES = readdirSync(FOLDER, { withFileTypes: true })
+/** Bundles of the tier `portable`, by name. @param {number} format */
+const named = (format) => readdirSync(FOLDER, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && json(entry.name, "cases.json").tier === "portable")
-  .map((entry) => entry.name);
+  .map((entry) => entry.name)
+  .filter((name) => json(name, "bundle/manifest.json").format === format);
+
+/** Those of format 1, and those of format 2. */
+export const NAMES = named(1);
+export const PARTS_NAMES = named(2);
 
 /**
  * The files of a bundle, by name; copies that a test may damage.
@@ -42,5 +47,6 @@ export function signals(name) {
   const cases = json(name, "cases.json");
   const { shape, data } = unpack(cases.signals);
   const forms = { sigma: null, logit: null, [signal.domain]: data };
-  return new Signals({ ids: cases.ids, shape, ...forms, lengths: [...unpack(cases.lengths).data].map(Number), fingerprint });
+  const lengths = [...unpack(cases.lengths).data].map(Number);
+  return new Signals({ ids: cases.ids, shape, ...forms, lengths, fingerprint, groups: cases.groups ?? null });
 }

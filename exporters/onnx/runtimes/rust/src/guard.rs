@@ -21,6 +21,9 @@ pub struct Options<'a> {
     pub accept: &'a [&'a str],
     /// Score signals without a fingerprint, at the caller's risk.
     pub unverified: bool,
+    /// [N] to which group of prompts each generation belongs, None = not known; empty = nobody knows any. Guards without
+    /// groups do not read it.
+    pub groups: &'a [Option<String>],
 }
 
 /// A bundle, loaded and self-tested. May be shared between threads.
@@ -59,12 +62,13 @@ pub(crate) fn asked(call: impl FnOnce(*mut native::Error) -> i32) -> Result<(), 
 fn check_layout() -> Result<(), Refused> {
     let own = [
         size_of::<native::Verdict>(),
+        size_of::<native::PartVerdict>(),
         size_of::<native::Options>(),
         size_of::<native::File>(),
         size_of::<native::Error>(),
     ];
-    let mut found = [0; 4];
-    // SAFETY: the library writes four sizes.
+    let mut found = [0; 5];
+    // SAFETY: the library writes five sizes.
     unsafe { native::sri_struct_sizes(found.as_mut_ptr()) };
     if own != found {
         refuse!(
@@ -127,9 +131,33 @@ impl Guard {
     }
 
     /// C.
-    pub fn layers(&self) -> usize {
+    pub fn columns(&self) -> usize {
         // SAFETY: the guard is open.
-        unsafe { native::sri_guard_layers(self.handle) }
+        unsafe { native::sri_guard_columns(self.handle) }
+    }
+
+    /// K.
+    pub fn parts(&self) -> usize {
+        // SAFETY: the guard is open.
+        unsafe { native::sri_guard_parts(self.handle) }
+    }
+
+    /// Names of the C columns; empty in format 1.
+    pub fn column_names(&self) -> Vec<String> {
+        // SAFETY: the guard is open, and its texts live as long.
+        (0..self.columns()).filter_map(|c| unsafe { text_of(native::sri_guard_column_name(self.handle, c)) }).collect()
+    }
+
+    /// Names of the K parts; empty in format 1.
+    pub fn part_names(&self) -> Vec<String> {
+        // SAFETY: as above.
+        (0..self.parts()).filter_map(|k| unsafe { text_of(native::sri_guard_part_name(self.handle, k)) }).collect()
+    }
+
+    /// Whether the guard has a rule; all have `final` and `online`.
+    pub fn has_rule(&self, rule: Rule) -> bool {
+        // SAFETY: the guard is open.
+        unsafe { native::sri_guard_has_rule(self.handle, rule as u32) }
     }
 
     /// `sigma` or `logit`: what signals must hold.
@@ -144,15 +172,18 @@ impl Guard {
         unsafe { CStr::from_ptr(native::sri_guard_digest(self.handle)) }.to_str().unwrap_or("")
     }
 
-    /// Flagged when score > threshold.
-    pub fn threshold(&self, rule: Rule) -> f64 {
-        // SAFETY: the guard is open.
-        unsafe { native::sri_guard_threshold(self.handle, rule as u32) }
+    /// What scores of a part are compared with, flagged when above. Without a group that the guard has, it is the largest
+    /// of all groups. None = the rule does not judge this part.
+    pub fn threshold(&self, rule: Rule, part: usize, group: Option<&str>) -> Option<f64> {
+        let group = group.and_then(|name| CString::new(name).ok());
+        // SAFETY: the guard is open, and the text outlives the call.
+        let found = unsafe { native::sri_guard_threshold(self.handle, rule as u32, part, pointer(&group)) };
+        (!found.is_nan()).then_some(found)
     }
 
-    /// The bare graphs, for streaming: [N, T, C] -> score [N], valid [N].
+    /// The bare graphs, for streaming: [N, T, C] -> score [N, K], valid [N, K].
     ///
-    /// With `lengths` (cells known so far) it is the score of running generations, to be compared with the threshold of
+    /// With `lengths` (cells known so far) it is the score of running generations, to be compared with the thresholds of
     /// [`Rule::Online`], and cells beyond a length are not read; without, that of finished ones. Where `valid` is false the
     /// score is 3e38, which is above every threshold.
     ///
@@ -160,7 +191,8 @@ impl Guard {
     /// `signals` is not [N, T, C], or `lengths` not [N].
     pub fn run(&self, signals: &[f32], lengths: Option<&[i64]>) -> Result<(Vec<f32>, Vec<bool>), Refused> {
         let rows = self.rows(signals, lengths)?;
-        let (mut score, mut valid) = (vec![0.0; rows], vec![false; rows]);
+        let size = rows * self.parts();
+        let (mut score, mut valid) = (vec![0.0; size], vec![false; size]);
         // SAFETY: all arrays have the sizes that `rows` was checked against.
         asked(|error| unsafe {
             let known = lengths.map_or(null(), <[i64]>::as_ptr);
@@ -175,7 +207,7 @@ impl Guard {
     /// A row that cannot be scored is unmonitored and says why; it never fails its neighbours.
     ///
     /// # Errors
-    /// Shapes that do not fit, lengths outside 0..=T, no fingerprint without `unverified`, or a fingerprint of another
+    /// Shapes that do not fit, lengths outside 0..=T, a rule that the guard does not have, no fingerprint without `unverified`, or a fingerprint of another
     /// model, tap or profile.
     pub fn score(&self, signals: &[f32], lengths: Option<&[i64]>, options: &Options) -> Result<Vec<Verdict>, Refused> {
         let rows = self.rows(signals, lengths)?;
@@ -189,28 +221,54 @@ impl Guard {
             accept_count: accept.len(),
             unverified: options.unverified,
         };
-        let mut verdicts = vec![native::Verdict::empty(); rows];
-        // SAFETY: all arrays have the sizes that `rows` was checked against, and the options outlive the call.
+        if !options.groups.is_empty() && options.groups.len() != rows {
+            refuse!("signals: {} groups for {rows} generations. Give one each, or none.", options.groups.len());
+        }
+        let named = options.groups.iter().map(|group| group.as_deref().map(c_text).transpose());
+        let named = named.collect::<Result<Vec<_>, _>>()?;
+        let pointers: Vec<_> = named.iter().map(pointer).collect();
+        let groups = if pointers.is_empty() { null() } else { pointers.as_ptr() };
+        let mut found = Owned(null_mut());
+        // SAFETY: all arrays have the sizes that `rows` was checked against, and texts and options outlive the call.
         asked(|error| unsafe {
             let known = lengths.map_or(null(), <[i64]>::as_ptr);
-            native::sri_guard_score(self.handle, signals.as_ptr(), known, rows, &given, verdicts.as_mut_ptr(), error)
+            native::sri_guard_score(self.handle, signals.as_ptr(), known, groups, rows, &given, &mut found.0, error)
         })?;
-        Ok(verdicts.iter().map(Verdict::of).collect())
+        // SAFETY: there are as many verdicts as rows, and all of them live until `found` is dropped.
+        Ok((0..rows).map(|row| unsafe { Verdict::of(&*native::sri_verdicts_at(found.0, row)) }).collect())
     }
 
     fn rows(&self, signals: &[f32], lengths: Option<&[i64]>) -> Result<usize, Refused> {
-        let (cells, layers) = (self.cells(), self.layers());
-        let rows = signals.len() / (cells * layers);
-        if signals.len() % (cells * layers) != 0 || lengths.is_some_and(|lengths| lengths.len() != rows) {
+        let (cells, columns) = (self.cells(), self.columns());
+        let rows = signals.len() / (cells * columns);
+        if signals.len() % (cells * columns) != 0 || lengths.is_some_and(|lengths| lengths.len() != rows) {
             refuse!(
-                "signals: {} numbers and {} lengths, the guard takes [N, {cells}, {layers}] and [N]. Lay the signals on the \
-                 guard's step grid and tapped layers.",
+                "signals: {} numbers and {} lengths, the guard takes [N, {cells}, {columns}] and [N]. Lay the signals on the \
+                 guard's step grid and columns.",
                 signals.len(),
                 lengths.map_or(rows, <[i64]>::len)
             );
         }
         Ok(rows)
     }
+}
+
+/// Verdicts that the library made.
+struct Owned(*mut native::Verdicts);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: they came from the library and are freed once.
+        unsafe { native::sri_verdicts_free(self.0) }
+    }
+}
+
+/// None where there is no text.
+///
+/// # Safety
+/// Null, or a text of the library's that ends with a zero.
+pub(crate) unsafe fn text_of(text: *const c_char) -> Option<String> {
+    (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
 }
 
 fn pointer(text: &Option<CString>) -> *const c_char {

@@ -21,17 +21,41 @@ pub struct Error {
 }
 
 #[repr(C)]
-#[derive(Clone, Copy)]
+pub struct Verdicts {
+    _private: [u8; 0],
+    _pinned: PhantomData<*mut u8>,
+}
+
+pub const MOST_REASONS: usize = 22;
+
+#[repr(C)]
+pub struct PartVerdict {
+    pub name: *const c_char,
+    pub status: c_uint,
+    pub scored: bool,
+    pub score: f32,
+    pub threshold: f64,
+    pub p_value: f64,
+    pub reason: *const c_char,
+}
+
+#[repr(C)]
 pub struct Verdict {
     pub status: c_uint,
     pub rule: c_uint,
-    pub reasons: [c_uint; 2],
+    pub reasons: [*const c_char; MOST_REASONS],
     pub scored: bool,
     pub score: f32,
     pub threshold: f64,
     pub p_value: f64,
     pub first_alarm_step: i64,
+    pub judged_steps: i64,
+    pub ended: c_uint,
+    pub group: *const c_char,
+    pub parts: *const PartVerdict,
+    pub part_count: usize,
     pub accepted: c_uint,
+    pub schema: c_int,
     pub bundle: [c_char; 65],
 }
 
@@ -52,7 +76,7 @@ pub struct File {
 }
 
 extern "C" {
-    /// [verdict, options, file, error], in bytes.
+    /// [verdict, part verdict, options, file, error], in bytes.
     pub fn sri_struct_sizes(sizes: *mut usize);
     pub fn sri_guard_open(
         folder: *const c_char,
@@ -70,19 +94,26 @@ extern "C" {
     ) -> c_int;
     pub fn sri_guard_close(guard: *mut Guard);
     pub fn sri_guard_cells(guard: *const Guard) -> usize;
-    pub fn sri_guard_layers(guard: *const Guard) -> usize;
+    pub fn sri_guard_columns(guard: *const Guard) -> usize;
+    pub fn sri_guard_parts(guard: *const Guard) -> usize;
+    pub fn sri_guard_has_rule(guard: *const Guard, rule: c_uint) -> bool;
+    pub fn sri_guard_column_name(guard: *const Guard, column: usize) -> *const c_char;
+    pub fn sri_guard_part_name(guard: *const Guard, part: usize) -> *const c_char;
     pub fn sri_guard_digest(guard: *const Guard) -> *const c_char;
     pub fn sri_guard_domain(guard: *const Guard) -> *const c_char;
-    pub fn sri_guard_threshold(guard: *const Guard, rule: c_uint) -> f64;
+    pub fn sri_guard_threshold(guard: *const Guard, rule: c_uint, part: usize, group: *const c_char) -> f64;
     pub fn sri_guard_score(
         guard: *const Guard,
         signals: *const f32,
         lengths: *const i64,
+        groups: *const *const c_char,
         count: usize,
         options: *const Options,
-        verdicts: *mut Verdict,
+        verdicts: *mut *mut Verdicts,
         error: *mut Error,
     ) -> c_int;
+    pub fn sri_verdicts_at(verdicts: *const Verdicts, row: usize) -> *const Verdict;
+    pub fn sri_verdicts_free(verdicts: *mut Verdicts);
     pub fn sri_guard_run(
         guard: *const Guard,
         signals: *const f32,
@@ -105,5 +136,6 @@ extern "C" {
     pub fn sri_signals_id(signals: *const Signals, row: usize) -> *const c_char;
     pub fn sri_signals_cells(signals: *const Signals) -> *const f32;
     pub fn sri_signals_lengths(signals: *const Signals) -> *const i64;
+    pub fn sri_signals_groups(signals: *const Signals) -> *const *const c_char;
     pub fn sri_signals_fingerprint(signals: *const Signals) -> *const c_char;
 }

@@ -1,20 +1,19 @@
 //! Signals as JSON lines, as `sri score` reads them:
 //!
 //! ```text
-//! {"sri_signals": 1, "fingerprint": {...}}                        optional first line
+//! {"sri_signals": 1, "fingerprint": {...}, "columns": [...]}      optional first line
 //! {"id": "req-1", "sigma": [0.98, 0.97, ...], "length": 12}       a number per cell; a list per cell where C > 1
 //! ```
 //!
 //! The form the bundle reads, `sigma` or `logit`, must be there. `null` and NaN mean "not finite". Without `length` the
-//! generation is finished. A byte-order mark in front is skipped; what is written twice, unknown or of another kind is
+//! generation is finished. A line may name its `group`. A byte-order mark in front is skipped; what is written twice, unknown or of another kind is
 //! refused.
 
-use std::ffi::{c_char, CStr};
 use std::io::{BufRead, Read};
 use std::ptr::null_mut;
 use std::slice;
 
-use crate::guard::{asked, c_text, Guard};
+use crate::guard::{asked, c_text, text_of, Guard};
 use crate::native;
 use crate::refused::Refused;
 
@@ -30,6 +29,8 @@ pub struct Signals {
     pub cells: Vec<f32>,
     /// [N] cells filled so far.
     pub lengths: Vec<i64>,
+    /// [N] of which group of prompts each is; None = not named.
+    pub groups: Vec<Option<String>>,
     /// JSON text of what made them.
     pub fingerprint: Option<String>,
 }
@@ -62,20 +63,15 @@ impl Signals {
         // SAFETY: the library says how much there is, and all of it lives until `found` is dropped.
         unsafe {
             let rows = native::sri_signals_count(found.0);
-            let size = rows * guard.cells() * guard.layers();
-            let fingerprint = native::sri_signals_fingerprint(found.0);
+            let size = rows * guard.cells() * guard.columns();
+            let groups = slice::from_raw_parts(native::sri_signals_groups(found.0), rows);
             Ok(Signals {
-                ids: (0..rows).map(|row| text_of(native::sri_signals_id(found.0, row))).collect(),
+                ids: (0..rows).filter_map(|row| text_of(native::sri_signals_id(found.0, row))).collect(),
                 cells: slice::from_raw_parts(native::sri_signals_cells(found.0), size).to_vec(),
                 lengths: slice::from_raw_parts(native::sri_signals_lengths(found.0), rows).to_vec(),
-                fingerprint: (!fingerprint.is_null()).then(|| text_of(fingerprint)),
+                groups: groups.iter().map(|group| text_of(*group)).collect(),
+                fingerprint: text_of(native::sri_signals_fingerprint(found.0)),
             })
         }
     }
-}
-
-/// # Safety
-/// A text of the library's that ends with a zero.
-unsafe fn text_of(text: *const c_char) -> String {
-    CStr::from_ptr(text).to_string_lossy().into_owned()
 }

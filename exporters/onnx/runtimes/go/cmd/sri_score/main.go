@@ -20,7 +20,7 @@ import (
 	"sri-sdk/guard"
 )
 
-const usage = `usage: sri_score BUNDLE SIGNALS.jsonl [--rule final|online] [--accept FIELD]... [--unverified] [--digest HEX]
+const usage = `usage: sri_score BUNDLE SIGNALS.jsonl [--rule final|online|request] [--accept FIELD]... [--unverified] [--digest HEX]
        sri_score --check BUNDLE [--digest HEX]
        sri_score --check-many < VARIANTS`
 
@@ -58,11 +58,8 @@ func parse(words []string) (a arguments, ok bool) {
 			name, ok = value()
 			a.options.Accept = append(a.options.Accept, name)
 		case word == "--rule":
-			rule, _ := value()
-			ok = rule == "final" || rule == "online"
-			if rule == "online" {
-				a.options.Rule = guard.Online
-			}
+			name, _ := value()
+			a.options.Rule, ok = map[string]guard.Rule{"final": guard.Final, "online": guard.Online, "request": guard.Request}[name]
 		case strings.HasPrefix(word, "--"):
 			ok = false
 		default:
@@ -105,7 +102,7 @@ func run(a arguments) error {
 	if err != nil {
 		return err
 	}
-	a.options.Fingerprint = signals.Fingerprint
+	a.options.Fingerprint, a.options.Groups = signals.Fingerprint, signals.Groups
 	verdicts, err := g.Score(signals.Cells, signals.Lengths, a.options)
 	if err != nil {
 		return err

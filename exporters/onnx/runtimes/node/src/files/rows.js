@@ -14,6 +14,8 @@ const BLANK = new Set([32, 9, 13]);
 const MOST_ROWS = 1_000_000;
 /** Of one form: generations times cells times layers. */
 const MOST_NUMBERS = 2 ** 25;
+/** Characters in the name of a column or a group. */
+const LONGEST_NAME = 64;
 /** Bytes. */
 const LONGEST_LINE = 2 ** 24;
 
@@ -97,10 +99,15 @@ export function fingerprintOf(value, where) {
  */
 export function columnsOf(value, where) {
   const names = value["columns"] ?? null;
-  if (names !== null && !(Array.isArray(names) && names.every((name) => typeof name === "string"))) {
-    throw new ScoringError(`${where}: columns must be a list of names, or null. Write the file again.`);
+  if (names !== null && !(Array.isArray(names) && names.every(isName))) {
+    throw new ScoringError(`${where}: columns must be a list of names of up to ${LONGEST_NAME} characters, or null. Write the file again.`);
   }
   return names;
+}
+
+/** Whether it can name a column or a group. @param {unknown} value */
+function isName(value) {
+  return typeof value === "string" && [...value].length <= LONGEST_NAME && !value.includes("\0");
 }
 
 /** The value with plain numbers. @param {any} value @returns {any} */
@@ -188,8 +195,10 @@ class Rows {
     }
     checkId(value["id"], where);
     const group = value["group"] ?? null;
-    if (group !== null && typeof group !== "string") {
-      throw new ScoringError(`${where}: the group is neither a text nor null. Write it anew, or leave it out.`);
+    if (group !== null && !isName(group)) {
+      throw new ScoringError(
+        `${where}: the group is neither null nor a text of up to ${LONGEST_NAME} characters without NUL. Write it anew, or leave it out.`,
+      );
     }
     this.grouped ||= Object.hasOwn(value, "group");
     this.groups.push(group);

@@ -15,7 +15,7 @@ use sri_guard::signals::Signals;
 use sri_guard::{read_folder, Guard, Options, Rule};
 
 const USAGE: &str =
-    "usage: sri_score BUNDLE SIGNALS.jsonl [--rule final|online] [--accept FIELD]... [--unverified] [--digest HEX]
+    "usage: sri_score BUNDLE SIGNALS.jsonl [--rule final|online|request] [--accept FIELD]... [--unverified] [--digest HEX]
        sri_score --check BUNDLE [--digest HEX]
        sri_score --check-many < VARIANTS";
 
@@ -44,6 +44,7 @@ fn parse(words: impl Iterator<Item = String>) -> Option<Arguments> {
                 found.rule = match words.next()?.as_str() {
                     "final" => Rule::Final,
                     "online" => Rule::Online,
+                    "request" => Rule::Request,
                     _ => return None,
                 }
             }
@@ -78,6 +79,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         fingerprint: signals.fingerprint.as_deref(),
         accept: &accept,
         unverified: arguments.unverified,
+        groups: &signals.groups,
     };
     let verdicts = guard.score(&signals.cells, Some(&signals.lengths), &options)?;
     for (id, verdict) in signals.ids.iter().zip(verdicts) {

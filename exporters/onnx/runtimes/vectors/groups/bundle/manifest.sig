@@ -1,0 +1,4 @@
+sri-signature 1
+algorithm ed25519
+key 54e00bea2134eaa2
+signature aM2JKKrHk933ndbV3BrDEZHnHQ6d8sKBUPtBdeMw03SdqrYQROvv1UBQURgBDzm7dAy14whNeD5pbcqXeofsCg==

@@ -1,0 +1,4 @@
+sri-signature 1
+algorithm ed25519
+key 54e00bea2134eaa2
+signature iRNnvqOkcWjeAULfmuwQwCbIhvax8L12RcxskAYFct44Hmi/zjWGBH3Cnhviqe+hxSes1o3Gl/AGA/TJs0C9DA==

@@ -1,0 +1,4 @@
+sri-signature 1
+algorithm ed25519
+key 54e00bea2134eaa2
+signature 7uckMBLjx20pAByOJznIJNP737j/Lv9Tke0qnoxOOokMiUtVCB16+mP4ijgcw1GP3l9RWSjlVV0mopbK4Lq3Dw==

@@ -1,0 +1,123 @@
+"""Bundles of format 2: several columns and parts, groups, a horizon. As Python judges them, or refused as by Python."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.records import Verdict
+from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.scoring.signal_files import read_signals
+from tests.runtimes.refusals import PART_MANIFESTS, PART_SIGNALS, bundle_of
+from tests.vectors.test_part_vectors import NAMES, RULES, agree, cases_of, signals_of
+
+VECTORS = Path(__file__).parents[3] / "exporters/onnx/runtimes/vectors"
+
+
+@pytest.fixture
+def parted(program):
+    """The program, if it reads format 2."""
+    if program.language == "java":
+        pytest.skip("the Java reader knows format 1 only")
+    return program
+
+
+def lines_of(name, path, *, columns=True, fingerprint=None):
+    """The signals of the vectors, as somebody's own program would write them."""
+    signals, manifest = signals_of(name, cases_of(name)), Bundle.read(VECTORS / name / "bundle").manifest
+    head = {"sri_signals": 1, "fingerprint": fingerprint or dict(signals.fingerprint)}
+    rows = [{**head, "columns": list(signals.columns)} if columns else head]
+    values = signals.domain(manifest.signal.domain).astype(float).tolist()
+    for row, request_id in enumerate(signals.ids):
+        more = {} if signals.groups is None else {"group": signals.groups[row]}
+        length = int(signals.lengths[row])
+        rows.append({"id": request_id, manifest.signal.domain: values[row], "length": length, **more})
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", NAMES)
+def test_verdicts_are_those_of_the_vectors(parted, name, rule, tmp_path):
+    path = lines_of(name, tmp_path / "signals.jsonl", columns=rule == "final")
+    done = parted.run(VECTORS / name / "bundle", path, "--rule", rule)
+    assert done.returncode == 0, done.stderr
+    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+    for verdict, expected in zip(verdicts, cases_of(name)[rule], strict=True):
+        agree(verdict, expected)
+        assert list(verdict) == list(Verdict("id", "clear", schema=2).to_dict())
+        assert verdict["bundle"] == Bundle.read(VECTORS / name / "bundle").digest
+
+
+def test_a_rule_that_a_guard_does_not_have_is_refused(parted, tmp_path):
+    bundle = VECTORS / "autoencoder/bundle"
+    path = tmp_path / "signals.jsonl"
+    path.write_text(json.dumps({"id": "a", "sigma": [0.9] * 16}))
+    reason = parted.refusal(bundle, path, "--unverified", "--rule", "request")
+    assert "allowed: final, online" in reason
+
+
+def test_signals_of_another_request_map_are_refused(parted, tmp_path):
+    manifest = Bundle.read(VECTORS / "parts/bundle").manifest
+    own = {**manifest.fingerprint, "request_map": manifest.anchors.request.sha256}
+    path = lines_of("parts", tmp_path / "signals.jsonl", fingerprint=own)
+    assert parted.run(VECTORS / "parts/bundle", path).returncode == 0
+    lines_of("parts", path, fingerprint={**own, "request_map": "2" * 64})
+    assert "made with request_map" in parted.refusal(VECTORS / "parts/bundle", path)
+
+
+# -- refusals --------------------------------------------------------------------------------------------------
+
+
+def test_damage_of_the_vectors_is_refused(parted):
+    damage = json.loads((VECTORS / "damage-2.json").read_text())
+    variants = [f"{VECTORS / d['bundle'] / 'bundle'}\t{d['file']}\t{d['offset']}\t{d['xor']}" for d in damage]
+    for change, (answer, reason) in zip(damage, parted.check_many(variants), strict=True):
+        assert answer == "refused" and change["file"] in reason, (change, reason)
+
+
+@pytest.mark.parametrize("name", ["groups", "request-horizon"])
+def test_every_changed_byte_of_a_manifest_is_refused(parted, name):
+    folder = VECTORS / name / "bundle"
+    size = (folder / "manifest.json").stat().st_size
+    variants = [f"{folder}\tmanifest.json\t{at}\t{1 << at % 8}" for at in range(size)]
+    if parted.language == "c-sanitized":
+        variants = variants[::7]
+    for variant, (answer, reason) in zip(variants, parted.check_many(variants), strict=True):
+        assert answer == "refused" and "manifest.json" in reason, (variant, reason)
+
+
+def test_manifests_of_the_vectors_are_refused_and_read(parted, tmp_path):
+    cases = [(kind, case) for kind, cases in PART_MANIFESTS.items() for case in cases]
+    folders = [bundle_of(case, tmp_path / str(number)) for number, (_, case) in enumerate(cases)]
+    for (kind, case), (answer, reason) in zip(cases, parted.check_many(list(map(str, folders))), strict=True):
+        assert answer == {"refused": "refused", "accepted": "ok"}[kind], (case["name"], reason)
+        assert kind == "accepted" or "manifest" in reason, (case["name"], reason)
+
+
+def test_signals_of_the_vectors_are_refused(parted, tmp_path):
+    path = tmp_path / "signals.jsonl"
+    for case in PART_SIGNALS["refused"]:
+        path.write_bytes(case["content"])
+        reason = parted.refusal(VECTORS / case["bundle"] / "bundle", path, "--unverified")
+        assert "signals.jsonl, line " in reason, case["name"]
+
+
+@pytest.mark.parametrize("rule", ["final", "online"])
+def test_signals_of_the_vectors_are_judged_as_python_judges_them(parted, rule, tmp_path):
+    path = tmp_path / "signals.jsonl"
+    for case in PART_SIGNALS["accepted"]:
+        path.write_bytes(case["content"])
+        bundle = VECTORS / case["bundle"] / "bundle"
+        scorer = Scorer.open(bundle)
+        expected = scorer.score(read_signals(path, scorer.manifest.signal.domain), rule=rule, unverified=True)
+        done = parted.run(bundle, path, "--unverified", "--rule", rule)
+        assert done.returncode == 0, (case["name"], done.stderr)
+        found = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
+        assert len(found) == len(expected)
+        same = {"request_id", "status", "reasons", "group", "ended", "first_alarm_step"}
+        for verdict, mine in zip(found, expected, strict=True):
+            wanted = mine.to_dict()
+            keys = same & wanted.keys()
+            assert {key: verdict[key] for key in keys} == {key: wanted[key] for key in keys}, case["name"]
