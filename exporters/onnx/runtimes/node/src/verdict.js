@@ -42,7 +42,6 @@ export function judge({ plan, id, rule, found, values, length, group, accepted }
   const gaps = each.flatMap(({ why }) => (why === null ? [] : [why]));
   const status = /** @type {Status} */ (alarms.length ? "flagged" : gaps.length ? "unmonitored" : "clear");
   const deciding = status === "unmonitored" ? undefined : (alarms[0] ?? inOrder(each)[0]);
-  const several = manifest.format === 2;
   return /** @type {import("../index.js").Verdict} */ (Object.freeze({
     request_id: id,
     status,
@@ -55,12 +54,12 @@ export function judge({ plan, id, rule, found, values, length, group, accepted }
       : null,
     steps_seen: null,
     steps_expected: null,
-    ...(several && {
+    rule,
+    bundle: manifest.digest,
+    accepted,
+    ...(manifest.format === 2 && {
       judged_steps: status === "unmonitored" ? null : plan.horizon,
       ended: rule === "request" ? null : ended(plan, values, length),
-    }),
-    rule,
-    ...(several && {
       group: name,
       parts: each.map(({ part, status: own, why, score, value, p }) => ({
         name: part.name,
@@ -71,8 +70,6 @@ export function judge({ plan, id, rule, found, values, length, group, accepted }
         reason: own === "flagged" ? part.reason : why,
       })),
     }),
-    bundle: manifest.digest,
-    accepted,
     schema: manifest.format,
   }));
 }
