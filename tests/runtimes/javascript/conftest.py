@@ -13,6 +13,7 @@ from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import write_signals
 from sri_sdk.signal import sigmoid
 from tests.runtimes import packages as npm
+from tests.runtimes import parted_files
 from tests.runtimes.programs import RUNTIMES, Absent
 
 
@@ -40,6 +41,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.jsonl").write_text(_lines(signals), encoding="utf-8")
         expected = {rule: [_room(scorer, v) for v in scorer.score(signals, rule=rule)] for rule in ("final", "online")}
         (folder / f"{name}.json").write_text(json.dumps(expected), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundles of format 2, each in a folder with signals and Python's verdicts."""
+    folder = tmp_path_factory.mktemp("parted")
+    parted_files.write(folder)
     return folder
 
 

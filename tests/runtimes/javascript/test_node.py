@@ -15,6 +15,7 @@ from sri_exporter_onnx.to_onnx import to_onnx
 from sri_sdk.errors import BundleError
 from sri_sdk.graph.builder import Graph
 from sri_sdk.scoring.inspect.inspector import inspect
+from tests.runtimes import parted_files
 from tests.runtimes.lying import LIES, lying_bundle, lying_signals
 from tests.scoring import crafted
 
@@ -67,6 +68,29 @@ def test_its_command_line_prints_the_verdicts_of_python(
         for field, value in expected["verdict"].items():
             low, high = expected["ranges"].get(field, (None, None))
             assert found[field] == value if low is None else low <= found[field] <= high, (found, expected)
+
+
+@pytest.mark.parametrize("name", parted_files.BUNDLES)
+def test_its_command_line_prints_the_verdicts_of_python_on_every_part(node: Path, parted: Path, name: str) -> None:
+    folder = parted / name
+    for rule, theirs in json.loads((folder / "verdicts.json").read_text(encoding="utf-8")).items():
+        done = _score(node, folder / "bundle", folder / "signals.jsonl", "--rule", rule)
+        assert done.returncode == 0, done.stderr
+        ours = [json.loads(line) for line in done.stdout.splitlines()]
+        assert [list(found) for found in ours] == [list(expected) for expected in theirs]
+        for found, expected in zip(ours, theirs, strict=True):
+            assert _flat(found) == pytest.approx(_flat(expected), abs=1e-5)
+
+
+def _flat(verdict: dict[str, Any]) -> dict[str, Any]:
+    """With texts for lists and keys for what parts say, because `approx` compares no nested values."""
+    parts = {f"{part['name']} {key}": value for part in verdict["parts"] for key, value in part.items()}
+    return {
+        **verdict,
+        "parts": None,
+        "reasons": " ".join(verdict["reasons"]),
+        "accepted": "".join(verdict["accepted"]),
+    } | parts
 
 
 @pytest.mark.parametrize(

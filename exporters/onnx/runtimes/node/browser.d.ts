@@ -1,6 +1,6 @@
 /** The same for browsers: no paths, and the page hands in its build of onnxruntime-web. */
 
-import type { AnyGuard, BundleSource, LoadOptions, Manifest } from "./index.js";
+import type { BundleSource, Guard, LoadOptions, Manifest } from "./index.js";
 
 export {
   BundleError, ConfigError, inspect, MissingRuntime, ModelMismatch, readSignals, ScoringError, Signals, SriError,
@@ -11,7 +11,7 @@ export type * from "./index.js";
 export function loadGuard(
   source: Exclude<BundleSource, string | URL>,
   options: Omit<LoadOptions, "backend"> & { backend: object },
-): Promise<AnyGuard>;
+): Promise<Guard>;
 
 /** @throws BundleError, ConfigError */
 export function checkBundle(

@@ -8,31 +8,38 @@ export type Rule = "final" | "online" | "request";
 /** `sigma` in [0, 1]: 1 = internally compliant, 0 = refusal-aligned; `logit` is unbounded. */
 export type Domain = "sigma" | "logit";
 
-/** What a guard says of one generation, in the schemas that every runtime of the SDK shares. */
+/** What a guard says of one generation, in the schemas that every runtime of the SDK shares; `schema` tells them apart. */
 export type Verdict = Verdict1 | Verdict2;
 
-/** Of bundles of format 1. */
-export interface Verdict1 {
+/** What verdicts of both schemas say. */
+interface AnyVerdict {
   readonly request_id: string;
   readonly status: Status;
-  /** Codes, most important first: `score_above_threshold`, `non_finite_signal`, `signal_out_of_range`,
-   * `incomplete_signal`, `score_not_finite`. */
+  /** Codes: why it was flagged, the most suspicious part first; why something could not be judged completely
+   * (`non_finite_signal`, `signal_out_of_range`, `incomplete_signal`, `score_not_finite`, `request_missing`);
+   * `unknown_group`. */
   readonly reasons: readonly string[];
-  /** Higher = more suspicious, in the detector's own unit; null where nothing could be scored. */
+  /** Higher = more suspicious, in the unit of the detector, or of the part that decided; null where something could not
+   * be judged and nothing was flagged. */
   readonly score: number | null;
   /** Flagged when score > threshold. */
   readonly threshold: number;
-  /** Share of calibration generations at least as suspicious, counting this one; small = suspicious. */
+  /** Share of calibration generations at least as suspicious, counting this one; small = suspicious. Of several parts that
+   * of the one that decided, times how small its share of the promised false alarms is, up to 1. */
   readonly p_value: number | null;
   /** Step that was done when the online rule first alarmed, counted from 0. */
   readonly first_alarm_step: number | null;
   readonly steps_seen: null;
   readonly steps_expected: null;
-  readonly rule: "final" | "online";
   /** Digest of the bundle. */
   readonly bundle: string;
   /** Soft fields of the fingerprint that differ and were accepted; `unverified` = there was no fingerprint. */
   readonly accepted: readonly string[];
+}
+
+/** Of bundles of format 1; its alarms have the code `score_above_threshold`. */
+export interface Verdict1 extends AnyVerdict {
+  readonly rule: "final" | "online";
   readonly schema: 1;
 }
 
@@ -50,30 +57,15 @@ export interface PartVerdict {
 }
 
 /** Of bundles of format 2: several parts, flagged if any is. */
-export interface Verdict2 {
-  readonly request_id: string;
-  readonly status: Status;
-  /** Codes: why parts alarmed, most suspicious first; why others could not be judged completely; `unknown_group`. */
-  readonly reasons: readonly string[];
-  /** Of the part that decided; null where something could not be judged. */
-  readonly score: number | null;
-  readonly threshold: number;
-  /** Of the part that decided, times how small its share of the promised false alarms is, up to 1. */
-  readonly p_value: number | null;
-  /** Step that was done when a part first alarmed under the online rule, counted from 0. */
-  readonly first_alarm_step: number | null;
-  readonly steps_seen: null;
-  readonly steps_expected: null;
+export interface Verdict2 extends AnyVerdict {
+  readonly rule: Rule;
   /** The guard judged this many steps only; null = all. */
   readonly judged_steps: number | null;
   /** How a finished generation ended inside; null = the guard does not say, or could not tell. */
   readonly ended: "refusing" | "complying" | null;
-  readonly rule: Rule;
   /** Whose thresholds counted; null where there are no groups, or the row's is unknown. */
   readonly group: string | null;
   readonly parts: readonly PartVerdict[];
-  readonly bundle: string;
-  readonly accepted: readonly string[];
   readonly schema: 2;
 }
 
@@ -131,7 +123,9 @@ export interface ScoreOptions {
 }
 
 /** How suspicious a running generation is after its newest cell. */
-export interface Prefix {
+export type Prefix = Prefix1 | Prefix2;
+
+export interface Prefix1 {
   /** Cells so far. */
   length: number;
   /** Standardised for this length, to compare with `thresholds.online`; null = cannot be scored. */
@@ -140,52 +134,7 @@ export interface Prefix {
   alarm: boolean;
 }
 
-export interface Stream {
-  /** Cells so far. */
-  readonly length: number;
-  /** Takes the next cell: one number, or one per tapped layer, in the domain `manifest.signal.domain`. */
-  push(cell: number | null | readonly (number | null)[]): Promise<Prefix>;
-  /** The online rule's verdict on what was seen so far. */
-  verdict(): Verdict;
-}
-
-/** Per row; with bundles of format 2 per row and part, row by row. */
-export interface Scored {
-  score: Float32Array;
-  valid: boolean[];
-}
-
-/** A guard of either format; `guard.manifest.format` says which. */
-export type AnyGuard = Guard | PartsGuard;
-
-/** A bundle of format 1, loaded and self-tested. Calls may overlap. */
-export interface Guard {
-  readonly manifest: Manifest1;
-  /** Names this very bundle. */
-  readonly digest: string;
-  /** Id of the key whose signature was checked; null = no key was given. */
-  readonly signedBy: string | null;
-  readonly thresholds: { readonly final: number; readonly online: number };
-  /** Largest share of its tolerance that a golden vector used, per graph: 1 would be the limit. */
-  readonly parity: Record<string, number>;
-  /** One verdict per generation, in order. @throws ScoringError, ModelMismatch, ConfigError */
-  score(signals: Signals | SignalLists, options?: ScoreOptions): Promise<Verdict1[]>;
-  /** The same with the online rule. */
-  scoreOnline(signals: Signals | SignalLists, options?: Omit<ScoreOptions, "rule">): Promise<Verdict1[]>;
-  /** A generation that is still running. @throws ScoringError, ModelMismatch */
-  stream(
-    id?: string,
-    options?: { fingerprint?: Record<string, unknown> | null; accept?: readonly string[]; unverified?: boolean },
-  ): Stream;
-  /** [B, T, C] finished generations, unchecked -> scores and whether they count. */
-  scoreFinal(signals: Float32Array): Promise<Scored>;
-  /** [B, T, C] running generations with B lengths -> standardised scores and whether they count. */
-  scorePrefix(signals: Float32Array, lengths: ArrayLike<number>): Promise<Scored>;
-  /** Frees the runtime's memory. */
-  dispose(): Promise<void>;
-}
-
-/** How suspicious a running generation is after its newest cell, to each part. */
+/** The same to each part. */
 export interface Prefix2 {
   /** Cells so far. */
   length: number;
@@ -194,41 +143,79 @@ export interface Prefix2 {
   parts: { name: string; score: number | null; alarm: boolean }[];
 }
 
-export interface Stream2 {
+interface AnyStream<P extends Prefix, V extends Verdict> {
   /** Cells so far. */
   readonly length: number;
-  /** Takes the next cell: one number, or one per column of kind `sri`, in the domain `manifest.signal.domain`. */
-  push(cell: number | null | readonly (number | null)[]): Promise<Prefix2>;
+  /** Takes the next cell: one number, or one per tapped layer, in the domain `manifest.signal.domain`. */
+  push(cell: number | null | readonly (number | null)[]): Promise<P>;
   /** The online rule's verdict on what was seen so far. */
-  verdict(): Verdict2;
+  verdict(): V;
+}
+export type Stream = Stream1 | Stream2;
+export type Stream1 = AnyStream<Prefix1, Verdict1>;
+export type Stream2 = AnyStream<Prefix2, Verdict2>;
+
+export interface StreamOptions {
+  /** What makes the cells. */
+  fingerprint?: Record<string, unknown> | null;
+  /** Soft fields of the fingerprint that may differ. */
+  accept?: readonly string[];
+  /** Allow cells that do not say what makes them. */
+  unverified?: boolean;
+}
+export interface StreamOptions2 extends StreamOptions {
+  /** The request's number, in the domain `manifest.signal.domain`; left out or null = it has none. */
+  request?: number | null;
+  /** Of which group of prompts it is; left out or null = of none. */
+  group?: string | null;
 }
 
-/** A bundle of format 2, loaded and self-tested: K parts. Calls may overlap. */
-export interface PartsGuard {
-  readonly manifest: Manifest2;
+/** Per row; with bundles of format 2 per row and part, row by row. */
+export interface Scored {
+  score: Float32Array;
+  valid: boolean[];
+}
+
+/** What guards of both formats do. */
+interface AnyGuard<V extends Verdict> {
+  /** Names this very bundle. */
   readonly digest: string;
+  /** Id of the key whose signature was checked; null = no key was given. */
   readonly signedBy: string | null;
+  /** Largest share of its tolerance that a golden vector used, per graph: 1 would be the limit. */
+  readonly parity: Record<string, number>;
+  /** One verdict per generation, in order. @throws ScoringError, ModelMismatch, ConfigError */
+  score(signals: Signals | SignalLists, options?: ScoreOptions): Promise<V[]>;
+  /** The same with the online rule. */
+  scoreOnline(signals: Signals | SignalLists, options?: Omit<ScoreOptions, "rule">): Promise<V[]>;
+  /** [B, T, C] finished generations, unchecked -> scores and whether they count. */
+  scoreFinal(signals: Float32Array): Promise<Scored>;
+  /** [B, T, C] running generations with B lengths -> standardised scores and whether they count. */
+  scorePrefix(signals: Float32Array, lengths: ArrayLike<number>): Promise<Scored>;
+  /** Frees the runtime's memory. */
+  dispose(): Promise<void>;
+}
+
+/** A bundle, loaded and self-tested; `format` tells the two kinds apart. Calls may overlap. */
+export type Guard = Guard1 | Guard2;
+
+/** Of format 1: one detector. */
+export interface Guard1 extends AnyGuard<Verdict1> {
+  readonly format: 1;
+  readonly manifest: Manifest1;
+  readonly thresholds: { readonly final: number; readonly online: number };
+  /** A generation that is still running. @throws ScoringError, ModelMismatch */
+  stream(id?: string, options?: StreamOptions): Stream1;
+}
+
+/** Of format 2: K parts. */
+export interface Guard2 extends AnyGuard<Verdict2> {
+  readonly format: 2;
+  readonly manifest: Manifest2;
   /** Rule -> part -> group (`all` without groups) -> threshold. */
   readonly thresholds: Record<string, Record<string, Record<string, number>>>;
-  readonly parity: Record<string, number>;
-  score(signals: Signals | SignalLists, options?: ScoreOptions): Promise<Verdict2[]>;
-  scoreOnline(signals: Signals | SignalLists, options?: Omit<ScoreOptions, "rule">): Promise<Verdict2[]>;
-  stream(
-    id?: string,
-    options?: {
-      /** The request's number, in the domain `manifest.signal.domain`. */
-      request?: number | null;
-      group?: string | null;
-      fingerprint?: Record<string, unknown> | null;
-      accept?: readonly string[];
-      unverified?: boolean;
-    },
-  ): Stream2;
-  /** [B, T, C] finished generations, unchecked -> [B, K] scores and whether they count. */
-  scoreFinal(signals: Float32Array): Promise<Scored>;
-  /** [B, T, C] running generations with B lengths -> [B, K] standardised scores and whether they count. */
-  scorePrefix(signals: Float32Array, lengths: ArrayLike<number>): Promise<Scored>;
-  dispose(): Promise<void>;
+  /** A generation that is still running. @throws ScoringError, ModelMismatch */
+  stream(id?: string, options?: StreamOptions2): Stream2;
 }
 
 export interface LoadOptions {
@@ -246,7 +233,7 @@ export interface LoadOptions {
 export type BundleSource = string | URL | Uint8Array | ArrayBuffer | Map<string, Uint8Array>;
 
 /** Loads a bundle: checked, inspected, self-tested. @throws BundleError, ConfigError, MissingRuntime */
-export function loadGuard(source: BundleSource, options?: LoadOptions): Promise<AnyGuard>;
+export function loadGuard(source: BundleSource, options?: LoadOptions): Promise<Guard>;
 
 /** What can be said of a bundle without a runtime: everything up to the hashes. @throws BundleError, ConfigError */
 export function checkBundle(
@@ -279,51 +266,43 @@ export interface GraphEntry {
   readonly inputs: Record<string, TensorEntry>;
   readonly outputs: Record<string, TensorEntry>;
 }
-export interface RuleEntry {
+/** A threshold, and what it was taken from. */
+export interface Calibration {
   readonly value: number;
-  readonly alpha: number;
-  readonly delta: number | null;
   readonly n: number;
   readonly rank: number;
   readonly tolerance: number;
   readonly scores: PackedArray;
+}
+export interface RuleEntry extends Calibration {
+  readonly alpha: number;
+  readonly delta: number | null;
+}
+export interface DetectorEntry {
+  readonly name: string;
+  readonly config: Record<string, unknown>;
+  readonly tier: "portable" | "python";
 }
 export interface Fingerprint {
   readonly hard: Record<string, unknown>;
   readonly soft: Record<string, unknown>;
 }
 
-/** `manifest.json` of a bundle. */
+/** `manifest.json` of a bundle; `format` tells the two kinds apart. */
 export type Manifest = Manifest1 | Manifest2;
 
-/** Format 1. */
-export interface Manifest1 {
-  readonly format: 1;
+/** What manifests of both formats hold. */
+interface AnyManifest {
   readonly digest: string;
   readonly files: Record<string, { readonly sha256: string; readonly size: number }>;
   readonly graphs: Record<string, GraphEntry>;
   readonly sensitive: boolean;
-  readonly signal: {
-    readonly cells: number;
-    readonly layers: number;
-    readonly hidden_size: number;
-    readonly domain: Domain;
-    readonly low: number;
-    readonly high: number;
-  };
   readonly tau: number;
   readonly eps: number;
   readonly pooling: unknown;
   readonly grid: unknown;
   readonly fingerprint: Fingerprint;
   readonly fingerprint_digest: string;
-  readonly anchors: { readonly sha256: string; readonly provenance: Record<string, unknown> };
-  readonly detector: {
-    readonly name: string;
-    readonly config: Record<string, unknown>;
-    readonly tier: "portable" | "python";
-  };
-  readonly rules: { readonly final: RuleEntry; readonly online: RuleEntry };
   readonly invalid_score: number;
   readonly rates: readonly { name: string; k: number; n: number; low: number; high: number }[];
   readonly golden: Record<
@@ -333,13 +312,23 @@ export interface Manifest1 {
   readonly producer: Record<string, string>;
 }
 
-/** Format 2. */
-export interface Manifest2 {
+export interface Manifest1 extends AnyManifest {
+  readonly format: 1;
+  readonly signal: {
+    readonly cells: number;
+    readonly layers: number;
+    readonly hidden_size: number;
+    readonly domain: Domain;
+    readonly low: number;
+    readonly high: number;
+  };
+  readonly anchors: { readonly sha256: string; readonly provenance: Record<string, unknown> };
+  readonly detector: DetectorEntry;
+  readonly rules: { readonly final: RuleEntry; readonly online: RuleEntry };
+}
+
+export interface Manifest2 extends AnyManifest {
   readonly format: 2;
-  readonly digest: string;
-  readonly files: Record<string, { readonly sha256: string; readonly size: number }>;
-  readonly graphs: Record<string, GraphEntry>;
-  readonly sensitive: boolean;
   readonly signal: {
     readonly cells: number;
     readonly hidden_size: number;
@@ -352,12 +341,6 @@ export interface Manifest2 {
       readonly high: number;
     }[];
   };
-  readonly tau: number;
-  readonly eps: number;
-  readonly pooling: unknown;
-  readonly grid: unknown;
-  readonly fingerprint: Fingerprint;
-  readonly fingerprint_digest: string;
   readonly anchors: {
     readonly sha256: string;
     readonly provenance: Record<string, unknown>;
@@ -367,7 +350,7 @@ export interface Manifest2 {
     readonly name: string;
     readonly columns: readonly string[];
     readonly reason: string;
-    readonly detector: Manifest1["detector"];
+    readonly detector: DetectorEntry;
   }[];
   readonly tier: "portable" | "python";
   readonly groups: readonly string[];
@@ -377,21 +360,10 @@ export interface Manifest2 {
       readonly alpha: number;
       readonly parts: Record<
         string,
-        {
-          readonly alpha: number;
-          readonly delta: number | null;
-          readonly groups: Record<string, Omit<RuleEntry, "alpha" | "delta">>;
-        }
+        { readonly alpha: number; readonly delta: number | null; readonly groups: Record<string, Calibration> }
       >;
     }
   >;
   readonly horizon: { readonly steps: number } | null;
   readonly ended: { readonly column: string; readonly value: number } | null;
-  readonly invalid_score: number;
-  readonly rates: readonly { name: string; k: number; n: number; low: number; high: number }[];
-  readonly golden: Record<
-    string,
-    { inputs: Record<string, PackedArray>; score: PackedArray; valid: PackedArray; tolerance: PackedArray }
-  >;
-  readonly producer: Record<string, string>;
 }

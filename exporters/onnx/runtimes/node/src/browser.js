@@ -14,7 +14,7 @@ export { Signals } from "./signals.js";
  * @param {Uint8Array | ArrayBuffer | Map<string, Uint8Array>} source  the bytes of a zip, or the files by name
  * @param {Omit<import("../index.js").LoadOptions, "backend"> & { backend: import("./runtime.js").Ort }} options
  *   `backend` is the module onnxruntime-web
- * @returns {Promise<import("./guard.js").Guard | import("./guard-2.js").PartsGuard>}
+ * @returns {Promise<import("../index.js").Guard>}
  * @throws {import("./errors.js").BundleError} damaged, hostile, of another format, not the one that was asked for, or
  *   this runtime computes something else
  * @throws {import("./errors.js").ConfigError} an option is wrong, or the page is not in a secure context

@@ -22,7 +22,7 @@ const BACKENDS = new Map([
  * @param {string | URL | Uint8Array | ArrayBuffer | Map<string, Uint8Array>} source  path of a bundle folder or zip; or
  *   the bytes of a zip; or the files by name
  * @param {import("../index.js").LoadOptions} [options]
- * @returns {Promise<import("./guard.js").Guard | import("./guard-2.js").PartsGuard>}
+ * @returns {Promise<import("../index.js").Guard>}
  * @throws {import("./errors.js").BundleError} missing, damaged, hostile, of another format, not the one that was asked
  *   for, or this runtime computes something else
  * @throws {ConfigError} an option is wrong

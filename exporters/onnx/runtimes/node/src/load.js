@@ -8,8 +8,7 @@
  */
 
 import { BundleError } from "./errors.js";
-import { Guard } from "./guard.js";
-import { PartsGuard } from "./guard-2.js";
+import { LoadedGuard } from "./guard.js";
 import { readManifest } from "./manifest.js";
 import { checkSizes, MANIFEST, SIGNATURE, UNLISTED } from "./members.js";
 import { openSession } from "./runtime.js";
@@ -79,7 +78,7 @@ export async function readBundle(members, subject, { publicKey, digest }, crypto
  * @param {Bundle} bundle
  * @param {import("./runtime.js").Ort} ort
  * @param {string[]} providers  execution providers
- * @returns {Promise<Guard | PartsGuard>}
+ * @returns {Promise<import("../index.js").Guard>}
  * @throws {BundleError} a graph is refused, or this runtime computes something else
  */
 export async function openGuard({ subject, manifest, files, signedBy }, ort, providers) {
@@ -101,7 +100,6 @@ export async function openGuard({ subject, manifest, files, signedBy }, ort, pro
     throw err;
   }
   const [signal, prefix] = /** @type {[any, any]} */ ([...sessions.values()]);
-  return manifest.format === 2
-    ? new PartsGuard({ manifest, signedBy, signal, prefix, parity })
-    : new Guard({ manifest, signedBy, signal, prefix, parity });
+  const guard = new LoadedGuard({ manifest, signedBy, signal, prefix, parity });
+  return /** @type {import("../index.js").Guard} */ (guard);
 }

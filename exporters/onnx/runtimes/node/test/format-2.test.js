@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { BundleError, readSignals, ScoringError } from "../src/index.js";
 import { nodeCrypto } from "../src/crypto-node.js";
-import { PartsGuard } from "../src/guard-2.js";
+import { LoadedGuard } from "../src/guard.js";
 import { readManifest } from "../src/manifest.js";
 import { resealed } from "./reseal.js";
 import { members } from "./vectors.js";
@@ -104,7 +104,7 @@ async function guard(change) {
     return Promise.resolve({ score, valid });
   };
   const session = { run, release: () => Promise.resolve() };
-  return new PartsGuard({ manifest: await read(change), signedBy: null, signal: session, prefix: session, parity: {} });
+  return new LoadedGuard({ manifest: await read(change), signedBy: null, signal: session, prefix: session, parity: {} });
 }
 
 const row = (sri, request, at = {}) => Array.from({ length: T }, (_, t) => [at[t] === undefined ? sri : at[t], request]);

@@ -1,13 +1,18 @@
 /** The page: files in, verdicts and drawings out. What was chosen is kept here; everything shown follows from it. */
 
-import { checkBundle, loadGuard, readSignals } from "../sri-guard/browser.js";
+import { loadGuard, readSignals } from "../sri-guard/browser.js";
 import { SOFT } from "../sri-guard/admission.js";
+import { groupOf, planOf, thresholdOf } from "../sri-guard/plan.js";
 import { looksLikeZip } from "../sri-guard/zip.js";
 import * as ort from "../ort/ort.mjs";
-import { Course, Paths } from "./charts.js";
+import { Courses, Paths } from "./charts.js";
 import { acceptDrops, contentOf, ignoreOtherDrops } from "./drop.js";
 import { fetchAndLock } from "./lock.js";
-import { bundleFacts, element, facts, find, finding, keys, legend, problem, showRates, signalFacts, table } from "./view.js";
+import { chips, hideOne, partsFacts, showOne, showParts, signalGaps } from "./parts.js";
+import {
+  badge, detectorFacts, element, facts, find, finding, keys, legend, number, ownerFacts, percent, problem, showRates, signalFacts, table,
+} from "./view.js";
+import { spoken } from "./words.js";
 
 /** Lines of a drawing, and rows that a table begins with. More would neither be seen nor be quick. */
 const MOST_LINES = 300;
@@ -17,6 +22,7 @@ const state = {
   /** @type {Map<string, Uint8Array> | null} */ bundle: null,
   /** @type {{ name: string, content: Uint8Array } | null} */ file: null,
   /** @type {any} */ guard: null,
+  /** @type {import("../sri-guard/plan.js").Plan | null} */ plan: null,
   /** @type {any} */ signals: null,
   /** @type {any[]} */ verdicts: [],
   /** @type {number | null} */ chosen: null,
@@ -24,7 +30,7 @@ const state = {
 };
 
 const paths = new Paths(find("paths"), choose);
-const course = new Course(find("course"));
+const courses = new Courses(find("courses"));
 /** Steps follow each other even if files come faster than they are read. */
 let turn = Promise.resolve();
 const next = (step) => {
@@ -57,11 +63,13 @@ async function openBundle() {
   facts("bundle-facts", []);
   showRates([]);
   try {
-    const { manifest } = await checkBundle(source, { subject, ...wanted });
-    if (manifest.format !== 1) throw new Error(`${subject}: this page shows bundles of format 1 only. Score it with sri-score.`);
-    state.guard = await loadGuard(source, { subject, backend: ort, ...wanted });
-    facts("bundle-facts", bundleFacts(state.guard, Boolean(digest)));
-    showRates(state.guard.manifest.rates);
+    const guard = await loadGuard(source, { subject, backend: ort, ...wanted });
+    const { manifest } = guard;
+    [state.guard, state.plan] = [guard, planOf(manifest)];
+    const about = manifest.format === 2 ? partsFacts(manifest, state.plan) : detectorFacts(manifest);
+    facts("bundle-facts", [...about, ...ownerFacts(guard, Boolean(digest))]);
+    showRates(manifest.rates);
+    showRules();
   } catch (err) {
     problem("bundle-problem", err);
   }
@@ -83,7 +91,9 @@ async function readFile() {
     try {
       const domain = state.guard?.manifest.signal.domain ?? "sigma";
       state.signals = await readSignals(state.file.name, state.file.content, domain);
-      facts("signals-facts", signalFacts(state.signals));
+      const parted = state.guard?.format === 2;
+      const told = signalFacts(state.signals, parted || state.signals.columns ? "column" : "layer");
+      facts("signals-facts", parted ? [...told, ...signalGaps(state.signals, state.guard)] : told);
     } catch (err) {
       problem("signals-problem", err);
     }
@@ -116,12 +126,17 @@ async function score() {
 // -- what is shown -------------------------------------------------------------------------------------------
 
 function show() {
-  const { guard, signals, verdicts } = state;
+  const { guard, plan, verdicts } = state;
+  const rule = chosenRule();
   find("results").hidden = !verdicts.length;
-  find("finding").textContent = verdicts.length ? finding(verdicts) : waitingFor();
+  find("finding").textContent = verdicts.length ? finding(verdicts, rule === "request" ? "request" : "generation") : waitingFor();
   if (!verdicts.length) return;
-  keys(verdicts, guard.manifest.rules[chosenRule()]);
-  showLayers(signals.shape[2]);
+  const { alpha, parts } = plan.rules.get(rule);
+  const [[threshold]] = parts.map(({ groups }) => [...groups.values()]);
+  const one = guard.format === 1 ? [["threshold", number(threshold.value)]] : [];
+  keys(verdicts, [...one, ["promised false alarms", `≤ ${percent(alpha)}`]]);
+  showParts(guard, plan, verdicts, rule);
+  showColumns();
   showPaths();
   showTable();
   find("one").hidden = true;
@@ -129,25 +144,39 @@ function show() {
   if (worst?.verdict.status === "flagged") choose(worst.row);
 }
 
+/** The rule `request` is there for guards with a part that reads the request alone. */
+function showRules() {
+  const there = state.plan.rules.has("request");
+  find("rule-request").hidden = !there;
+  if (!there && chosenRule() === "request") document.querySelector('input[name="rule"][value="final"]').checked = true;
+}
+
 function waitingFor() {
   if (state.guard === null) return state.file === null ? "Drop a bundle and a file of signals." : "Drop the bundle that judges them.";
   return state.file === null ? "Drop a file of signals." : "These signals are not scored.";
 }
 
-function showLayers(layers) {
-  find("layers").hidden = layers === 1;
+/** Which column the trajectories show: one of several tapped layers, or of a guard's columns by name. */
+function showColumns() {
+  const { manifest } = state.guard;
+  const names = manifest.format === 2
+    ? manifest.signal.columns.map(({ name }) => name)
+    : Array.from({ length: manifest.signal.layers }, (_, c) => String(c));
+  find("layers").hidden = names.length === 1;
+  document.querySelector('label[for="layer"]').textContent = manifest.format === 2 ? "Column" : "Tapped layer";
   const select = find("layer");
-  if (select.options.length === layers) return;
-  select.replaceChildren(...Array.from({ length: layers }, (_, c) => element("option", { value: String(c) }, String(c))));
+  if ([...select.options].map(({ text }) => text).join() === names.join()) return;
+  select.replaceChildren(...names.map((name, c) => element("option", { value: String(c) }, name)));
 }
 
 /** Suspicious ones are drawn last, so that they lie on top. */
 function showPaths() {
   const { signals, verdicts, chosen } = state;
-  const { domain, low, high } = state.guard.manifest.signal;
+  const { domain } = state.guard.manifest.signal;
   const values = signals.in(domain, "signals");
   const [, cells, layers] = signals.shape;
   const layer = Number(find("layer").value) || 0;
+  const { kind, low, high } = state.plan.columns[layer];
   const shown = byPValue().slice(0, MOST_LINES).reverse();
   const lines = shown.map(({ row, verdict }) => ({
     row,
@@ -155,11 +184,14 @@ function showPaths() {
     values: Array.from({ length: cells }, (_, t) => {
       const value = values[(row * cells + t) * layers + layer];
       // What the guard cannot read leaves a gap.
-      return t < (signals.lengths?.[row] ?? cells) && value > low && value < high ? value : null;
+      return (kind === "request" || t < (signals.lengths?.[row] ?? cells)) && value > low && value < high ? value : null;
     }),
   }));
   paths.update(lines, chosen, domain);
-  const what = domain === "sigma" ? "1 is compliant inside, 0 is refusing inside" : "high is compliant inside, low is refusing inside";
+  const [top, bottom] = domain === "sigma" ? ["1", "0"] : ["high", "low"];
+  const what = kind === "request"
+    ? `${top} is a harmless request, ${bottom} a harmful one; one number, the same in all cells`
+    : `${top} is compliant inside, ${bottom} is refusing inside`;
   const some = verdicts.length > MOST_LINES ? ` The ${MOST_LINES} most suspicious of ${verdicts.length} are drawn.` : "";
   find("paths-note").textContent = `One line per generation: ${what}.${some} Click one to look closer.`;
   legend("paths-legend", ["flagged", "unmonitored", "clear"].filter((x) => verdicts.some((v) => v.status === x)).map((x) => [x, x]));
@@ -168,15 +200,36 @@ function showPaths() {
 /** Rows with their verdicts, most suspicious first; what could not be judged follows what was flagged. */
 function byPValue() {
   const order = { flagged: 0, unmonitored: 1, clear: 2 };
+  // Scores of different parts are not alike.
+  const more = state.guard.format === 2
+    ? (a, b) => (a.verdict.p_value ?? 1) - (b.verdict.p_value ?? 1)
+    : (a, b) => (b.verdict.score ?? 0) - (a.verdict.score ?? 0);
   return state.verdicts
     .map((verdict, row) => ({ verdict, row }))
-    .sort((a, b) => order[a.verdict.status] - order[b.verdict.status] || (b.verdict.score ?? 0) - (a.verdict.score ?? 0));
+    .sort((a, b) => order[a.verdict.status] - order[b.verdict.status] || more(a, b));
+}
+
+/** What the table says of each verdict. */
+function columnsShown() {
+  const { format, manifest } = state.guard;
+  const [several, rule] = [format === 2, chosenRule()];
+  const numeric = (title, key) => ({ title, numeric: true, shows: (verdict) => number(verdict[key]) });
+  return [
+    { title: "Verdict", shows: ({ status }) => badge(status) },
+    several ? { title: "Parts", shows: chips } : numeric("Score", "score"),
+    numeric("p-value", "p_value"),
+    ...(several && rule !== "online" ? [] : [numeric("First alarm (step)", "first_alarm_step")]),
+    ...(several && manifest.ended && rule !== "request" ? [{ title: "Ended inside", shows: (verdict) => verdict.ended ?? "" }] : []),
+    ...(several && manifest.groups.length ? [{ title: "Group", shows: (verdict) => verdict.group ?? "" }] : []),
+    { title: "Reasons", shows: ({ reasons }) => reasons.map(spoken).join(", ") },
+  ];
 }
 
 function showTable() {
   const filter = chosenFilter();
   const all = byPValue().filter(({ verdict }) => filter === "all" || verdict.status === filter);
-  table(all.slice(0, state.rows), state.chosen, choose);
+  find("verdicts").classList.toggle("stack", state.guard.format === 2);
+  table(all.slice(0, state.rows), columnsShown(), state.chosen, choose);
   find("more").hidden = all.length <= state.rows;
   find("more").textContent = `Show more (${all.length - state.rows})`;
 }
@@ -185,18 +238,29 @@ async function choose(row) {
   state.chosen = row;
   showPaths();
   showTable();
-  const { guard, signals, verdicts } = state;
-  const [, cells, layers] = signals.shape;
-  const size = cells * layers;
+  const { guard, plan, signals, verdicts } = state;
+  const [, cells, columns] = signals.shape;
+  const size = cells * columns;
   const own = signals.in(guard.manifest.signal.domain, "signals").subarray(row * size, (row + 1) * size);
   const repeated = new Float32Array(cells * size);
   for (let t = 0; t < cells; t += 1) repeated.set(own, t * size);
   const { score: scores, valid } = await guard.scorePrefix(repeated, Array.from({ length: cells }, (_, t) => t + 1));
   if (state.chosen !== row || state.guard !== guard) return;
-  const length = signals.lengths?.[row] ?? cells;
+  const [verdict, length] = [verdicts[row], signals.lengths?.[row] ?? cells];
   find("one").hidden = false;
-  find("one-title").textContent = `Generation ${verdicts[row].request_id}`;
-  course.update(Array.from(scores, (score, t) => (valid[t] && t < length ? score : null)), guard.thresholds.online);
+  find("one-title").textContent = `Generation ${verdict.request_id}`;
+  if (guard.format === 2) showOne(guard, plan, verdict);
+  else hideOne();
+  const { key } = groupOf(plan, verdict.group ?? null);
+  const judged = new Set(plan.rules.get(verdict.rule).parts.map(({ name }) => name));
+  courses.update(plan.rules.get("online").parts.filter(({ name }) => judged.has(name)).map((part) => ({
+    name: part.name,
+    threshold: thresholdOf(part, key).value,
+    scores: Array.from({ length: cells }, (_, t) => {
+      const at = t * plan.answers + part.index;
+      return valid[at] && t < length ? scores[at] : null;
+    }),
+  })));
   legend("course-legend", [["score", "score after this cell"], ["above", "online threshold"]]);
 }
 
@@ -225,7 +289,11 @@ acceptDrops(find("signals"), (files) => next(() => takeSignals(files)));
 ignoreOtherDrops();
 for (const id of ["public-key", "digest"]) find(id).addEventListener("change", () => next(openBundle));
 for (const id of ["unverified", ...SOFT.map((name) => `soft-${name}`)]) find(id).addEventListener("change", () => next(score));
-find("rule").addEventListener("change", () => next(score));
+find("rule").addEventListener("change", () => next(async () => {
+  // What the rule looks at is what the trajectories begin with.
+  if (state.plan !== null && chosenRule() === "request") find("layer").value = String(state.plan.columns.length - 1);
+  await score();
+}));
 find("filter").addEventListener("change", showTable);
 find("layer").addEventListener("change", showPaths);
 find("more").addEventListener("click", () => {

@@ -2,7 +2,10 @@
 
 import uPlot from "../uplot/uPlot.js";
 
+/** CSS pixels. */
 const HEIGHT = 360;
+/** Where several drawings stand below each other. */
+const LOW = 240;
 
 /** @returns {(name: string) => string} a colour of the page, as it is now */
 function colours() {
@@ -14,13 +17,24 @@ const TONE = { flagged: "flagged", clear: "clear", unmonitored: "unseen" };
 
 /** A drawing that fills its element, follows its width and the colours of the page, and can be drawn anew. */
 class Drawing {
-  /** @param {HTMLElement} home */
-  constructor(home) {
+  /**
+   * @param {HTMLElement} home
+   * @param {number} [height]
+   */
+  constructor(home, height = HEIGHT) {
     this.home = home;
+    this.height = height;
     this.plot = null;
     this.draw = () => {};
-    new ResizeObserver(() => this.plot?.setSize({ width: this.home.clientWidth, height: HEIGHT })).observe(home);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    const follow = new ResizeObserver(() => this.plot?.setSize({ width: this.home.clientWidth, height }));
+    const [scheme, draw] = [matchMedia("(prefers-color-scheme: dark)"), () => this.draw()];
+    follow.observe(home);
+    scheme.addEventListener("change", draw);
+    this.release = () => {
+      follow.disconnect();
+      scheme.removeEventListener("change", draw);
+      this.plot?.destroy();
+    };
   }
 
   /**
@@ -30,7 +44,7 @@ class Drawing {
     this.draw = () => {
       this.plot?.destroy();
       const [options, data] = make(colours());
-      this.plot = new uPlot({ width: this.home.clientWidth, height: HEIGHT, legend: { show: false }, ...options }, data, this.home);
+      this.plot = new uPlot({ width: this.home.clientWidth, height: this.height, legend: { show: false }, ...options }, data, this.home);
     };
     this.draw();
   }
@@ -42,11 +56,11 @@ const WHOLE = { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000] };
 /** Room of the tick numbers of a vertical axis, in CSS pixels: the widest must not reach the label. */
 function widest(plot, texts, index, cycle) {
   const own = plot.axes[index];
-  // Later rounds of the layout must not change it, or the layout never settles.
-  if (cycle > 1) return own._size;
   plot.ctx.font = own.font[0];
   const widths = (texts ?? []).map((text) => plot.ctx.measureText(text ?? "").width / devicePixelRatio);
-  return Math.ceil(Math.max(...widths, 24) + own.ticks.size + own.gap);
+  const needed = Math.ceil(Math.max(...widths, 24) + own.ticks.size + own.gap);
+  // Later rounds of the layout may have longer numbers. They must not take room away, or the layout never settles.
+  return cycle > 1 ? Math.max(own._size, needed) : needed;
 }
 
 const axis = (colour, label, more = {}) => ({
@@ -110,7 +124,7 @@ export class Paths extends Drawing {
 }
 
 /** How suspicious one generation was after each cell. */
-export class Course extends Drawing {
+class Course extends Drawing {
   /**
    * @param {(number | null)[]} scores  null = could not be scored
    * @param {number} threshold
@@ -132,5 +146,44 @@ export class Course extends Drawing {
       },
       [cells, scores, cells.map(() => threshold), cells.map((t) => (t === alarm ? scores[t] : null))],
     ]);
+  }
+}
+
+/** The same for each part of a guard, below each other: their scores have no common unit. */
+export class Courses {
+  /** @param {HTMLElement} home */
+  constructor(home) {
+    this.home = home;
+    /** @type {Course[]} */
+    this.drawn = [];
+    this.names = "";
+  }
+
+  /** @param {{ name: string, scores: (number | null)[], threshold: number }[]} parts  one without a name stands alone */
+  update(parts) {
+    const names = parts.map(({ name }) => name).join();
+    if (!this.drawn.length || names !== this.names) this.#begin(parts);
+    this.names = names;
+    parts.forEach(({ name, scores, threshold }, k) => {
+      const course = this.drawn[k];
+      const title = course.home.previousElementSibling;
+      if (name && title) {
+        course.home.hidden = scores.every((score) => score === null);
+        title.textContent = course.home.hidden ? `${name}: no cell could be scored` : name;
+      }
+      course.update(scores, threshold);
+    });
+  }
+
+  /** @param {{ name: string }[]} parts */
+  #begin(parts) {
+    for (const one of this.drawn) one.release();
+    this.home.replaceChildren();
+    this.drawn = parts.map(({ name }) => {
+      const [title, plot] = ["h3", "div"].map((tag) => document.createElement(tag));
+      plot.className = "plot";
+      this.home.append(...(name ? [title] : []), plot);
+      return new Course(plot, parts.length > 1 ? LOW : HEIGHT);
+    });
   }
 }

@@ -38,21 +38,27 @@ export function facts(id, pairs) {
 }
 
 /**
- * What there is to know of a bundle.
+ * What there is to know of a bundle of format 1.
+ * @param {any} manifest
+ * @returns {[string, string][]}
+ */
+export function detectorFacts({ signal, detector, rules }) {
+  return [
+    ["Detector", `${detector.name}, reads ${signal.domain}`],
+    ["Takes", `${signal.cells} cells × ${signal.layers} layer${signal.layers === 1 ? "" : "s"}`],
+    ["False alarms", `at most ${percent(rules.final.alpha)} of harmless generations, ${rules.final.n} calibrated`],
+  ];
+}
+
+/**
+ * Who made a bundle, as far as it was checked.
  * @param {any} guard
  * @param {boolean} pinned  its digest was compared
  * @returns {[string, string][]}
  */
-export function bundleFacts(guard, pinned) {
-  const { signal, detector, rules } = guard.manifest;
+export function ownerFacts(guard, pinned) {
   const whose = [guard.signedBy && `signed by key ${guard.signedBy}`, pinned && "the digest you gave"].filter(Boolean);
-  return [
-    ["Detector", `${detector.name}, reads ${signal.domain}`],
-    ["Takes", `${signal.cells} cells × ${signal.layers} layer${signal.layers === 1 ? "" : "s"}`],
-    ["False alarms", `at most ${number(100 * rules.final.alpha)} % of harmless generations, ${rules.final.n} calibrated`],
-    ["Whose", whose.length ? whose.join(", ") : "not checked"],
-    ["Digest", guard.digest],
-  ];
+  return [["Whose", whose.length ? whose.join(", ") : "not checked"], ["Digest", guard.digest]];
 }
 
 /**
@@ -66,18 +72,20 @@ export function showRates(rates) {
 }
 
 /** @param {number} share */
-const percent = (share) => `${number(100 * share)} %`;
+export const percent = (share) => `${number(100 * share)} %`;
 
 /**
  * @param {any} signals
+ * @param {string} kind  what its columns are
  * @returns {[string, string][]}
  */
-export function signalFacts(signals) {
-  const [rows, cells, layers] = signals.shape;
+export function signalFacts(signals, kind) {
+  const [rows, cells, columns] = signals.shape;
   const forms = ["sigma", "logit"].filter((form) => signals[form]).join(" and ");
   return [
     ["Generations", String(rows)],
-    ["Shape", `${cells} cells × ${layers} layer${layers === 1 ? "" : "s"}, ${forms}`],
+    ["Shape", `${cells} cells × ${columns} ${kind}${columns === 1 ? "" : "s"}, ${forms}`],
+    ...(signals.columns ? [["Columns", signals.columns.join(", ")]] : []),
     ["Made by", signals.fingerprint ? String(signals.fingerprint.hard?.architecture ?? "a named model") : "unknown"],
   ];
 }
@@ -85,10 +93,11 @@ export function signalFacts(signals) {
 /**
  * The sentence at the top.
  * @param {any[]} verdicts
+ * @param {string} what  was judged
  */
-export function finding(verdicts) {
+export function finding(verdicts, what) {
   const [flagged, unseen] = ["flagged", "unmonitored"].map((status) => count(verdicts, status));
-  const main = flagged === 0 ? "No generation" : `${flagged} of ${verdicts.length} generations`;
+  const main = flagged === 0 ? `No ${what}` : `${flagged} of ${verdicts.length} ${what}s`;
   const rest = unseen ? `, ${unseen} could not be judged` : "";
   return `${main} ${flagged > 1 ? "are" : "is"} flagged${rest}.`;
 }
@@ -100,35 +109,56 @@ export function finding(verdicts) {
 export const count = (verdicts, status) => verdicts.filter((verdict) => verdict.status === status).length;
 
 /**
+ * The numbers at the top.
  * @param {any[]} verdicts
- * @param {any} rule
+ * @param {[string, string][]} more
  */
-export function keys(verdicts, rule) {
+export function keys(verdicts, more) {
   const each = [
     ...["flagged", "unmonitored", "clear"].map((status) => [status, status, String(count(verdicts, status))]),
-    ["", "threshold", number(rule.value)],
-    ["", "promised false alarms", `≤ ${percent(rule.alpha)}`],
+    ...more.map((pair) => ["", ...pair]),
   ];
   find("keys").replaceChildren(...each.map(([tone, term, value]) =>
     element("div", { class: tone }, element("dt", {}, term), element("dd", {}, value))));
 }
 
+/** @param {string} status */
+export const badge = (status) => element("span", { class: `badge ${status}` }, status);
+
+/**
+ * A cell of a table that knows its column's title: on narrow screens, where heads are not seen, it stands beside the cell.
+ * @param {string} title
+ * @param {Node | string} content
+ * @param {string} [tone]
+ */
+export const cell = (title, content, tone = "") =>
+  element("td", { class: content === "" ? `${tone} blank` : tone, "data-label": title }, content);
+
+/**
+ * A column of the table of verdicts.
+ * @typedef {object} Column
+ * @property {string} title
+ * @property {(verdict: any) => Node | string} shows
+ * @property {boolean} [numeric]
+ */
+
 /**
  * @param {any[]} verdicts
+ * @param {Column[]} columns  beside the name
  * @param {number | null} chosen  row
  * @param {(row: number) => void} pick
  */
-export function table(verdicts, chosen, pick) {
-  const body = document.querySelector("#verdicts tbody");
-  body?.replaceChildren(...verdicts.map(({ row, verdict }) => {
-    const name = element("button", { type: "button" }, verdict.request_id || "(no name)");
+export function table(verdicts, columns, chosen, pick) {
+  document.querySelector("#verdicts thead tr")?.replaceChildren(
+    element("th", { scope: "col" }, "Generation"),
+    ...columns.map(({ title, numeric }) => element("th", { scope: "col", class: numeric ? "number" : "" }, title)),
+  );
+  document.querySelector("#verdicts tbody")?.replaceChildren(...verdicts.map(({ row, verdict }) => {
     const line = element(
       "tr",
       { "aria-selected": String(row === chosen) },
-      element("td", {}, name),
-      element("td", {}, element("span", { class: `badge ${verdict.status}` }, verdict.status)),
-      ...[verdict.score, verdict.p_value, verdict.first_alarm_step].map((x) => element("td", { class: "number" }, number(x))),
-      element("td", {}, verdict.reasons.map((/** @type {string} */ code) => code.replaceAll("_", " ")).join(", ")),
+      element("td", {}, element("button", { type: "button" }, verdict.request_id || "(no name)")),
+      ...columns.map(({ title, numeric, shows }) => cell(title, shows(verdict), numeric ? "number" : "")),
     );
     line.addEventListener("click", () => pick(row));
     return line;

@@ -1,53 +1,20 @@
 /** The page in a real browser: what it says, what it refuses, and that it keeps everything to itself. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { after, before, beforeEach, test } from "node:test";
-
-import { chromium } from "playwright-core";
 
 import { resealed } from "../../node/test/reseal.js";
 import { json, KEY, members, NAMES, signals, zip } from "../../node/test/vectors.js";
-import { serve } from "./server.js";
+import {
+  choose, complaints, file, give, noteTexts, open, overlapping, page, saved, server, shown, start, sticksOut, stop, text,
+} from "./opened.js";
 
-const DIST = fileURLToPath(new URL("../dist/", import.meta.url));
-/** A busy machine is not a failing test. */
-const PATIENCE = 180_000;
 const NAME = "autoencoder";
 
-let server;
-let browser;
-let page;
-/** What the page said to its console, and what it threw. */
-let complaints;
+before(start);
+after(stop);
+beforeEach(() => open());
 
-before(async () => {
-  server = await serve(DIST);
-  const executablePath = process.env.SRI_BROWSER || "/usr/bin/chromium";
-  browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu"], timeout: PATIENCE });
-});
-after(async () => {
-  await browser?.close();
-  server?.close();
-});
-beforeEach(async () => {
-  await page?.close();
-  await open();
-});
-
-async function open(options = {}) {
-  complaints = [];
-  page = await browser.newPage({ viewport: { width: 1280, height: 900 }, ...options });
-  page.setDefaultTimeout(PATIENCE);
-  page.on("pageerror", (err) => complaints.push(err.message));
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  await page.goto(server.url);
-  await page.waitForSelector("html[data-ready]");
-}
-
-const buffer = (content) => Buffer.from(content);
-const file = (name, content) => ({ name, mimeType: "application/octet-stream", buffer: buffer(content) });
 const filesOf = (name) => [...members(name)].map(([called, content]) => file(called, content));
 
 /** JSON lines of the signals of a bundle's cases. */
@@ -62,20 +29,6 @@ function lines(name, { fingerprint = true } = {}) {
     return JSON.stringify({ id, [domain]: values, length: all.lengths[row] });
   });
   return [...head, ...rows].join("\n");
-}
-
-const give = {
-  bundle: (files) => page.setInputFiles("#bundle-files", files),
-  signals: (content, name = "signals.jsonl") => page.setInputFiles("#signals-file", file(name, content)),
-};
-const shown = (selector) => page.waitForSelector(selector, { state: "visible" });
-const text = (selector) => page.textContent(selector);
-const choose = (group, value) => page.check(`input[name="${group}"][value="${value}"]`, { force: true });
-
-/** The verdicts, as the page saves them. */
-async function saved() {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
-  return readFileSync(await download.path(), "utf8").trim().split("\n").map((line) => JSON.parse(line));
 }
 
 for (const name of NAMES) {
@@ -203,7 +156,6 @@ test("once it is ready the page asks for nothing more, and no script of it can",
 
 for (const colorScheme of ["light", "dark"]) {
   test(`both drawings show lines in ${colorScheme} colours, and follow the page`, async () => {
-    await page.close();
     await open({ colorScheme });
     await give.bundle(filesOf("isolation-forest"));
     await give.signals(lines("isolation-forest"));
@@ -227,59 +179,21 @@ for (const colorScheme of ["light", "dark"]) {
 }
 
 test("nothing sticks out of a narrow screen, and every control has a name", async () => {
-  await page.close();
   await open({ viewport: { width: 360, height: 740 } });
   await give.bundle(filesOf(NAME));
   await give.signals(lines(NAME));
   await shown("#one");
-  const [wide, nameless] = await page.evaluate(() => [
-    document.documentElement.scrollWidth > document.documentElement.clientWidth,
-    [...document.querySelectorAll("input, select, textarea, button")]
-      .filter((one) => !one.textContent.trim() && !one.labels?.length).map((one) => one.id),
-  ]);
-  assert.equal(wide, false);
-  assert.deepEqual(nameless, []);
+  assert.deepEqual(await sticksOut(), [false, []]);
 });
-
-/** Before a page's scripts run: notes where each text is drawn on a canvas, in pixels. */
-function noteTexts() {
-  const { fillText } = CanvasRenderingContext2D.prototype;
-  window.texts = [];
-  CanvasRenderingContext2D.prototype.fillText = function note(text, x, y, ...more) {
-    const { actualBoundingBoxLeft: l, actualBoundingBoxRight: r, actualBoundingBoxAscent: a, actualBoundingBoxDescent: d } = this.measureText(text);
-    const corners = [[x - l, y - a], [x + r, y + d]].map(([u, v]) => new DOMPoint(u, v).matrixTransform(this.getTransform()));
-    const [xs, ys] = ["x", "y"].map((key) => corners.map((corner) => corner[key]).sort((p, q) => p - q));
-    const { canvas } = this;
-    if (canvas.isConnected) window.texts.push({ canvas, text, xs, ys });
-    return fillText.call(this, text, x, y, ...more);
-  };
-}
 
 for (const name of NAMES) {
   test(`no text lies over another in the drawings of ${name}, however long its numbers`, async () => {
-    await page.close();
-    page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
-    page.setDefaultTimeout(PATIENCE);
-    await page.addInitScript(noteTexts);
-    await page.goto(server.url);
-    await page.waitForSelector("html[data-ready]");
+    await open({}, noteTexts);
     await give.bundle(filesOf(name));
     await give.signals(lines(name));
     await shown("#one");
     for (const row of (await page.$$("#verdicts tbody tr")).map((_, i) => i).slice(0, 6)) {
-      await page.evaluate(() => { window.texts = []; });
-      await page.click(`#verdicts tbody tr:nth-child(${row + 1})`);
-      await page.waitForFunction(() => window.texts.length > 20);
-      const [count, overlaps, outside] = await page.evaluate(() => {
-        const there = window.texts.filter(({ canvas }) => canvas.isConnected);
-        const cross = (a, b) => a[0] < b[1] && b[0] < a[1];
-        const pairs = there.flatMap((one, i) => there.slice(i + 1)
-          .filter((two) => one.canvas === two.canvas && one.text !== two.text && cross(one.xs, two.xs) && cross(one.ys, two.ys))
-          .map((two) => [one.text, two.text]));
-        return [there.length, pairs, there.filter(({ xs }) => xs[0] < 0).map(({ text }) => text)];
-      });
-      assert.ok(count > 20);
-      assert.deepEqual([overlaps, outside], [[], []]);
+      assert.deepEqual(await overlapping(`#verdicts tbody tr:nth-child(${row + 1})`), [[], []]);
     }
   });
 }
