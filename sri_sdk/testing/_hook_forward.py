@@ -30,7 +30,7 @@ def is_offered(case: HookCase) -> bool:
     """Whether `forward()` does not refuse: families whose passes need more than tokens raise an SriError."""
     try:
         with torch.no_grad():
-            case.hook.forward(*_text(case, SOME))
+            case.hook.forward(*first_text(case, SOME))
     except SriError:
         return False
     except Exception:
@@ -41,7 +41,7 @@ def is_offered(case: HookCase) -> bool:
 def forward_is_the_model(case: HookCase) -> None:
     """`forward()`: the model's own logits row by row, padding inert, and a cache that holds what was shown."""
     where = f"{subject(case)}.forward()"
-    ids, mask = _text(case, response(case.generate(case.encoded), case.encoded).shape[1])
+    ids, mask = first_text(case, response(case.generate(case.encoded), case.encoded).shape[1])
     output = _forward(case, ids, mask)
     logits = getattr(output, "logits", None)
     if not isinstance(output, ForwardOutput) or logits is None or logits.shape[:2] != ids.shape:
@@ -54,7 +54,7 @@ def forward_is_the_model(case: HookCase) -> None:
         _cache_goes_on(case, ids, mask, logits, where)
 
 
-def _text(case: HookCase, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def first_text(case: HookCase, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids and mask [B, L] as a sampler shows them at first: the prompts, and `width` open positions if masked."""
     encoded, hole = case.encoded, case.hook.mask_id()
     ids, mask = encoded.input_ids, encoded.attention_mask
@@ -186,7 +186,7 @@ def started_response_is_found(case: HookCase) -> None:
     """A response that begins with tokens: `run.response` says where it lies, and masks do not."""
     tokens = response(case.generate(case.encoded), case.encoded)
     width, size = case.encoded.input_ids.shape[1], tokens.shape[1]
-    ids, mask = _text(case, size)
+    ids, mask = first_text(case, size)
     ids = ids.clone()
     ids[:, width : width + STARTED] = tokens[:, :STARTED]
     requests = [str(row) for row in range(len(ids))]

@@ -18,6 +18,7 @@ from sri_sdk.testing import _hook_forward as driven
 from sri_sdk.testing import _hook_layers as layers
 from sri_sdk.testing import _hook_life as life
 from sri_sdk.testing import _hook_memory as memory
+from sri_sdk.testing import _hook_request as requests
 from sri_sdk.testing import _hook_states as states
 from sri_sdk.testing import _hook_text as text
 from sri_sdk.testing._hook_case import Generate, HookCase, subject
@@ -171,6 +172,12 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         "Where a driver started the response, `run.response` says where it lies, and the plan goes by it.",
         driven.started_response_is_found,
         lambda case: case.hook.scheme == "masked" and case.hook.block_length() is None and driven.is_offered(case),
+    ),
+    Promise(
+        "request-is-the-mean",
+        "What is read of a request is the mean of its own tokens' states: none of padding, of others, of the response.",
+        requests.request_is_the_mean,
+        requests.claims_requests,
     ),
     Promise(
         "every-end-counts",

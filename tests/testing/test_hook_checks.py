@@ -265,7 +265,7 @@ class WatchesTheBlindHalf(LabDiffusionHook):
 
 
 # A tap that hears nothing breaks nearly every promise; the first check in the list says why.
-SILENT = {"steps-counted", "rows-mapped", "phi-is-the-mean", "records-sane"}
+SILENT = {"steps-counted", "rows-mapped", "phi-is-the-mean", "records-sane", "request-is-the-mean"}
 
 # A model whose own generate() returns the tokens tells the run how many steps there should have been.
 UNCOVERED = {"records-sane"}
@@ -275,6 +275,10 @@ WITHOUT_ROW = {"canvas-is-whole"}
 
 # Nor where a driver started the response.
 STARTED = {"started-response-is-found"}
+
+# Rows of the wrong request, and the canvas of another generation, show in its prompt as well.
+MISREAD = {"request-is-the-mean"}
+
 # The run itself notices which rows predicted the tokens.
 SHIFTED = {"records-sane"}
 
@@ -293,7 +297,7 @@ FAULTS = [
     (ShiftedByOne, "rows-mapped", {"shift-agrees"} | SHIFTED),
     (ShiftedAndBlindToCommits, "rows-mapped", {"shift-agrees"} | SHIFTED),
     (CausalAheadByOne, "rows-mapped", WITHOUT_ROW),
-    (MixesUpRequests, "rows-mapped", {"canvas-is-whole", "padding-excluded", "batch-1-equals-batch-n"}),
+    (MixesUpRequests, "rows-mapped", MISREAD | {"canvas-is-whole", "padding-excluded", "batch-1-equals-batch-n"}),
     (WrongSpan, "phi-is-the-mean", set()),
     (CountsTheEndByRealTokens, "padding-excluded", WITHOUT_ROW | STARTED),
     (LooksAtTheBatch, "batch-1-equals-batch-n", WITHOUT_ROW | STARTED),
@@ -304,9 +308,9 @@ FAULTS = [
     (LeavesAHandle, "handles-removed", set()),
     (KeepsInputs, "nothing-kept-alive", {"nothing-on-the-hook"}),
     (KeepsItsModel, "nothing-kept-alive", set()),
-    (RemembersOnItself, "two-runs-coexist", {"canvas-is-whole", "nothing-on-the-hook"} | STARTED),
+    (RemembersOnItself, "two-runs-coexist", {"canvas-is-whole", "nothing-on-the-hook"} | STARTED | MISREAD),
     (DrawsNumbers, "tokens-unchanged-when-sampling", set()),
-    (WatchesTheBlindHalf, "guidance-half", set()),
+    (WatchesTheBlindHalf, "guidance-half", MISREAD),
 ]
 """A hook, the check that is for its fault, and the others that fail too. No further check of the kit fails."""
 
