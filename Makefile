@@ -1,5 +1,8 @@
 # Everything runs in .venv, which is made on first use and brought up to date when its requirements change.
 # --no-compile: Python compiles what it imports, and most of what is installed is never imported.
+# It keeps what it compiled, also where an image says it should not: tests start hundreds of processes, and each would
+# compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 BIN := .venv/bin

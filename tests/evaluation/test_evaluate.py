@@ -8,7 +8,9 @@ import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
+from sri_sdk.cli import main
 from sri_sdk.config.fit import HeldOutFold
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.errors import ConfigError
@@ -73,11 +75,6 @@ def test_results_are_plain_json(found):
     assert json.loads(text)["models"][0]["success"]["value"] == found.models[0].success.value
 
 
-def test_the_same_config_gives_the_same_numbers_in_another_folder(found, tmp_path):
-    again = evaluate(load_evaluation(write_evaluation_config(tmp_path, keep_texts=True)))
-    assert without_times(again) == without_times(found)
-
-
 def test_a_guard_on_several_layers_is_the_one_that_sri_fit_makes(found, tmp_path):
     """Same folds, same detector, `layers: [0, final]`: same threshold, and the same score of every generation."""
     config = load_evaluation(write_evaluation_config(tmp_path)).fit_config("causal")
@@ -112,10 +109,12 @@ def test_responses_are_stored_only_when_asked_for(tmp_path):
     assert stored and b"lantern" not in stored and b"sorry" not in stored
 
 
-def test_a_killed_run_continues_and_ends_with_the_same_numbers(found, tmp_path):
+def test_a_killed_run_continues_in_another_process_and_folder_and_ends_with_the_same_numbers(found, tmp_path):
     config = write_evaluation_config(tmp_path, keep_texts=True)
-    command = [sys.executable, "-m", "sri_sdk.cli", "eval", str(config), "--json"]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = ["eval", str(config), "--json"]
+    first = subprocess.Popen(
+        [sys.executable, "-m", "sri_sdk.cli", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("out/store/causal/**/*.safetensors"))) < 4:
         assert first.poll() is None and time.monotonic() < deadline, "it ended, or stored nothing"
@@ -124,7 +123,7 @@ def test_a_killed_run_continues_and_ends_with_the_same_numbers(found, tmp_path):
     first.wait()
     assert not (tmp_path / "out" / "results.json").exists()
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/store/causal/**/*.safetensors")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
     assert without_times(json.loads(done.stdout)) == without_times(found)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items()), "a stored batch was made again"
