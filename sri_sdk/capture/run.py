@@ -127,6 +127,11 @@ class Run:
         return tuple(dict.fromkeys((*self._settings.layers, *self._settings.request_layers))) or ("final",)
 
     @property
+    def passing_layers(self) -> frozenset[str | int]:
+        """Those of `layers` that are read of the requests alone: of no use once these have been read."""
+        return frozenset(self._settings.request_layers) - {*self._settings.layers, "final"}
+
+    @property
     def reads_requests(self) -> bool:
         """Whether the states of the requests' own tokens are wanted."""
         return bool(self._settings.request_layers)

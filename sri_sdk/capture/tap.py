@@ -6,7 +6,7 @@ import functools
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -40,6 +40,7 @@ class Tap:
         self._handles: dict[Any, Any] = {}
         self._users: Counter[Any] = Counter()
         self._where: dict[Any, torch.nn.Module | None] = {}
+        self._passing: dict[int, ExitStack] = {}
         self._hook_points = HookPoints(self)
 
     @contextmanager
@@ -48,10 +49,14 @@ class Tap:
         wanted, before = {**self._modules(hook, run), **self._methods(hook)}, self.unowned
         with ExitStack() as stack:
             stack.callback(lambda: run.calls.count_unowned(self.unowned - before))
+            passing = stack.enter_context(ExitStack())
             with _lock:
                 for name, put in wanted.items():
                     self._put(name, put)
-                    stack.callback(self._release, name)
+                    (passing if name in run.passing_layers else stack).callback(self._release, name)
+            if run.passing_layers and not _compiled(hook, self._where.values()):
+                self._passing[id(run)] = passing
+                stack.callback(self._passing.pop, id(run), None)
             yield
 
     @contextmanager
@@ -146,6 +151,9 @@ class Tap:
             return
         if is_recorded(input_ids):
             run.fail(SILENT)
+        if self._passing and run.request_read and (passing := self._passing.pop(id(run), None)) is not None:
+            # Nothing more is read there, and each hook costs every pass a call.
+            passing.close()
         run.begin(input_ids)
 
     def on_prompt(self, input_ids: Any) -> None:
@@ -193,6 +201,13 @@ class Tap:
         if (run := self.owner()) is not None:
             run.calls.method_returned(name, result)
         return result
+
+
+def _compiled(hook: Hook, modules: Iterable[torch.nn.Module | None]) -> bool:
+    """Whether one of these, or the model, was given to `torch.compile`: another set of hooks is other code to it."""
+    inner = unwrapped(hook.model)
+    parts = (inner, *(module for module in modules if module is not None))
+    return inner is not hook.model or any(getattr(each, "_compiled_call_impl", None) is not None for each in parts)
 
 
 class _Wrapped:
