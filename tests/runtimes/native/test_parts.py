@@ -9,6 +9,7 @@ from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.records import Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import read_signals
+from tests.runtimes.native.test_refusals import files_of
 from tests.runtimes.refusals import PART_MANIFESTS, PART_SIGNALS, bundle_of
 from tests.vectors.test_part_vectors import NAMES, RULES, agree, cases_of, signals_of
 
@@ -97,27 +98,27 @@ def test_manifests_of_the_vectors_are_refused_and_read(parted, tmp_path):
 
 
 def test_signals_of_the_vectors_are_refused(parted, tmp_path):
-    path = tmp_path / "signals.jsonl"
-    for case in PART_SIGNALS["refused"]:
-        path.write_bytes(case["content"])
-        reason = parted.refusal(VECTORS / case["bundle"] / "bundle", path, "--unverified")
-        assert "signals.jsonl, line " in reason, case["name"]
+    cases = PART_SIGNALS["refused"]
+    paths = files_of([case["content"] for case in cases], tmp_path)
+    answers = parted.score_many(
+        [(VECTORS / case["bundle"] / "bundle", path, "--unverified") for case, path in zip(cases, paths, strict=True)]
+    )
+    for case, path, (code, reason, verdicts) in zip(cases, paths, answers, strict=True):
+        assert (code, verdicts) == (1, []) and f"{path.name}, line " in reason, (case["name"], reason)
 
 
 @pytest.mark.parametrize("rule", ["final", "online"])
 def test_signals_of_the_vectors_are_judged_as_python_judges_them(parted, rule, tmp_path):
-    path = tmp_path / "signals.jsonl"
-    for case in PART_SIGNALS["accepted"]:
-        path.write_bytes(case["content"])
-        bundle = VECTORS / case["bundle"] / "bundle"
+    cases = PART_SIGNALS["accepted"]
+    paths = files_of([case["content"] for case in cases], tmp_path)
+    bundles = [VECTORS / case["bundle"] / "bundle" for case in cases]
+    calls = [(bundle, path, "--unverified", "--rule", rule) for bundle, path in zip(bundles, paths, strict=True)]
+    for case, (bundle, path, *_), (code, reason, verdicts) in zip(cases, calls, parted.score_many(calls), strict=True):
+        assert code == 0, (case["name"], reason)
         scorer = Scorer.open(bundle)
         expected = scorer.score(read_signals(path, scorer.manifest.signal.domain), rule=rule, unverified=True)
-        done = parted.run(bundle, path, "--unverified", "--rule", rule)
-        assert done.returncode == 0, (case["name"], done.stderr)
-        found = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
-        assert len(found) == len(expected)
         same = {"request_id", "status", "reasons", "group", "ended", "first_alarm_step"}
-        for verdict, mine in zip(found, expected, strict=True):
+        for verdict, mine in zip(verdicts, expected, strict=True):
             wanted = mine.to_dict()
             keys = same & wanted.keys()
             assert {key: verdict[key] for key in keys} == {key: wanted[key] for key in keys}, case["name"]
