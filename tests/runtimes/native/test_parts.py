@@ -9,8 +9,10 @@ from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.records import Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import read_signals
+from tests.runtimes.native.test_damage import ODD, assert_agrees_with_python
 from tests.runtimes.native.test_refusals import files_of
 from tests.runtimes.refusals import PART_MANIFESTS, PART_SIGNALS, bundle_of
+from tests.runtimes.sealing import with_odd_values
 from tests.vectors.test_part_vectors import NAMES, RULES, agree, cases_of, signals_of
 
 VECTORS = Path(__file__).parents[3] / "exporters/onnx/runtimes/vectors"
@@ -95,6 +97,11 @@ def test_manifests_of_the_vectors_are_refused_and_read(parted, tmp_path):
     for (kind, case), (answer, reason) in zip(cases, parted.check_many(list(map(str, folders))), strict=True):
         assert answer == {"refused": "refused", "accepted": "ok"}[kind], (case["name"], reason)
         assert kind == "accepted" or "manifest" in reason, (case["name"], reason)
+
+
+def test_a_manifest_is_refused_or_read_as_python_refuses_or_reads_it(parted, tmp_path):
+    count = ODD // 2 if parted.language == "c-sanitized" else ODD
+    assert_agrees_with_python(parted, with_odd_values(NAMES, count, 4, tmp_path))
 
 
 def test_signals_of_the_vectors_are_refused(parted, tmp_path):
