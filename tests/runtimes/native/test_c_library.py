@@ -50,6 +50,17 @@ def test_threads_locales_short_buffers_streaming_lies_and_parts(compile_c, tmp_p
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
+def test_the_header_is_one_of_cpp_too(tmp_path):
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ on PATH")
+    source = tmp_path / "check.cpp"
+    source.write_text('#include "sri_guard.h"\nint main() { sri_verdict v{}; return static_cast<int>(v.part_count); }')
+    flags = "-std=c++17 -Wall -Wextra -Werror -pedantic -fsyntax-only".split()
+    command = ["g++", *flags, "-I", RUNTIMES / "c", source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def loaded(shared):
     """The library that other languages load while they run."""

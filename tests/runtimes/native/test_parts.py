@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sri_sdk.bundle.bundle import Bundle
@@ -14,6 +15,7 @@ from tests.runtimes.native.test_refusals import files_of
 from tests.runtimes.refusals import PART_MANIFESTS, PART_SIGNALS, bundle_of
 from tests.runtimes.sealing import with_odd_values
 from tests.vectors.test_part_vectors import NAMES, RULES, agree, cases_of, signals_of
+from tests.vectors.test_vectors import unpack
 
 VECTORS = Path(__file__).parents[3] / "exporters/onnx/runtimes/vectors"
 
@@ -68,6 +70,28 @@ def test_signals_of_another_request_map_are_refused(parted, tmp_path):
     assert parted.run(VECTORS / "parts/bundle", path).returncode == 0
     lines_of("parts", path, fingerprint={**own, "request_map": "2" * 64})
     assert "made with request_map" in parted.refusal(VECTORS / "parts/bundle", path)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["autoencoder", "parts"])
+def test_a_threshold_that_float32_rounds_to_a_score_is_compared_as_it_stands(parted, name, rule, tmp_path):
+    found = cases_of(name).get(rule)
+    if found is None:
+        pytest.skip("format 1 has no rule request")
+    row = next(i for i, verdict in enumerate(found) if verdict["status"] == "clear")
+    part = found[row].get("parts", [found[row]])[0]
+    below = float(np.nextafter(part["score"], -np.inf))
+    assert np.float32(below) == np.float32(part["score"])
+    place = ["rules", rule] if name == "autoencoder" else ["rules", rule, "parts", part["name"], "groups", "all"]
+    case = {"bundle": name, "changes": [{"path": [*place, "value"], "json": json.dumps(below)}]}
+    bundle = bundle_of(case, tmp_path / "bundle")
+    cases = cases_of(name)
+    values, domain = unpack(cases["signals"])[row].astype(float).tolist(), Bundle.read(bundle).manifest.signal.domain
+    signals = tmp_path / "signals.jsonl"
+    signals.write_text(json.dumps({"id": "a", domain: values}))
+    ours = Scorer.open(bundle).score(read_signals(signals, domain), rule=rule, unverified=True)
+    verdict = json.loads(parted.run(bundle, signals, "--unverified", "--rule", rule).stdout)
+    assert verdict["status"] == ours[0].status == "flagged"
 
 
 # -- refusals --------------------------------------------------------------------------------------------------

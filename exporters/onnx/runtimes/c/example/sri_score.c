@@ -20,7 +20,7 @@
 #include "../src/folder.h"
 #include "../sri_guard.h"
 
-enum { DONE = 0, REFUSED = 1, USAGE = 2, MOST_ACCEPTED = 8, MOST_WORDS = 32 };
+enum { DONE = 0, REFUSED = 1, USAGE = 2, MOST_ACCEPTED = 8, MOST_WORDS = 32, SLICE = 1024 };
 
 struct arguments {
     const char *bundle, *signals, *digest;
@@ -60,19 +60,26 @@ static bool parse(int count, char **words, struct arguments *a) {
     return a->check_many || a->score_many ? !a->bundle : a->bundle && (a->check ? !a->signals : a->signals != NULL);
 }
 
+/* Some rows of the signals at a time: verdicts take more memory than numbers. */
 static int print_verdicts(const sri_guard *guard, const sri_signals *s, const sri_options *options, sri_error *error) {
-    sri_verdicts *verdicts;
-    int refused = sri_guard_score(guard, sri_signals_cells(s), sri_signals_lengths(s), sri_signals_groups(s),
-                                  sri_signals_count(s), options, &verdicts, error);
-    for (size_t i = 0; !refused && i < sri_verdicts_count(verdicts); i++) {
-        const sri_verdict *verdict = sri_verdicts_at(verdicts, i);
-        size_t room = sri_verdict_json(verdict, sri_signals_id(s, i), NULL, 0) + 1;
-        char *line = malloc(room);
-        if (!line) refused = out_of_memory(error, "signals");
-        if (line && sri_verdict_json(verdict, sri_signals_id(s, i), line, room) < room) puts(line);
-        free(line);
+    size_t count = sri_signals_count(s), size = sri_guard_cells(guard) * sri_guard_columns(guard);
+    int refused = SRI_OK;
+    for (size_t at = 0; at < count && !refused; at += SLICE) {
+        sri_verdicts *verdicts;
+        refused = sri_guard_score(guard, sri_signals_cells(s) + at * size, sri_signals_lengths(s) + at,
+                                  sri_signals_groups(s) + at, count - at < SLICE ? count - at : SLICE, options,
+                                  &verdicts, error);
+        for (size_t i = 0; !refused && i < sri_verdicts_count(verdicts); i++) {
+            const sri_verdict *verdict = sri_verdicts_at(verdicts, i);
+            const char *id = sri_signals_id(s, at + i);
+            size_t room = sri_verdict_json(verdict, id, NULL, 0) + 1;
+            char *line = malloc(room);
+            if (!line) refused = out_of_memory(error, "signals");
+            if (line && sri_verdict_json(verdict, id, line, room) < room) puts(line);
+            free(line);
+        }
+        sri_verdicts_free(verdicts);
     }
-    sri_verdicts_free(verdicts);
     return refused;
 }
 
