@@ -10,7 +10,7 @@ from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.records import Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import read_signals
-from tests.runtimes.native.test_damage import ODD, assert_agrees_with_python
+from tests.runtimes.native.test_damage import ODD, STEP, assert_agrees_with_python
 from tests.runtimes.native.test_refusals import files_of
 from tests.runtimes.refusals import PART_MANIFESTS, PART_SIGNALS, bundle_of
 from tests.runtimes.sealing import with_odd_values
@@ -105,14 +105,15 @@ def test_damage_of_the_vectors_is_refused(parted):
 
 
 @pytest.mark.parametrize("name", ["groups", "request-horizon"])
-def test_every_changed_byte_of_a_manifest_is_refused(parted, name):
-    folder = VECTORS / name / "bundle"
-    size = (folder / "manifest.json").stat().st_size
-    variants = [f"{folder}\tmanifest.json\t{at}\t{1 << at % 8}" for at in range(size)]
+def test_every_changed_byte_of_a_manifest_and_a_sample_of_graphs_is_refused(parted, name):
+    folder, variants = VECTORS / name / "bundle", []
+    for file, step in [("manifest.json", 1), ("signal.onnx", STEP), ("prefix.onnx", STEP)]:
+        size = (folder / file).stat().st_size
+        variants += [f"{folder}\t{file}\t{at}\t{1 << at % 8}" for at in range(0, size, step)]
     if parted.language == "c-sanitized":
         variants = variants[::7]
     for variant, (answer, reason) in zip(variants, parted.check_many(variants), strict=True):
-        assert answer == "refused" and "manifest.json" in reason, (variant, reason)
+        assert answer == "refused" and variant.split("\t")[1] in reason, (variant, reason)
 
 
 def test_manifests_of_the_vectors_are_refused_and_read(parted, tmp_path):
