@@ -57,7 +57,7 @@ class PartsJudge:
             for k, name in enumerate(self._manifest.part_names):
                 if name in self.thresholds[rule]:
                     threshold, _ = self._threshold(rule, name, group)
-                    found[row] |= valid[row, k] and bool(score[row, k] > threshold.value)
+                    found[row] |= valid[row, k] and float(score[row, k]) > threshold.value
         return found
 
     def verdict(
@@ -118,7 +118,7 @@ class PartsJudge:
         alarm: int | None
         if rule == "online":
             due = valid & (np.arange(cells) < length)
-            above = due & (score > threshold.value) & (score != np.float32(INVALID_SCORE))
+            above = due & (score > np.float64(threshold.value)) & (score != np.float32(INVALID_SCORE))
             alarm = int(above.argmax()) if above.any() else None
             number = float(np.where(due, score, -np.inf).max()) if due.any() else None
             whole = bool(due[:length].all()) and length > 0

@@ -117,7 +117,7 @@ class Scorer:
         for row, request_id in enumerate(signals.ids):
             reasons = () if valid[row] else self._why(values[row], int(lengths[row]), rule)
             # A score above the threshold counts even if later cells cannot be read: the alarm came before them.
-            flagged = bool(score[row] > threshold.value) and score[row] != np.float32(INVALID_SCORE)
+            flagged = float(score[row]) > threshold.value and score[row] != np.float32(INVALID_SCORE)
             status: Status = "flagged" if flagged else "unmonitored" if reasons else "clear"
             scored = status != "unmonitored"
             verdicts.append(
@@ -153,7 +153,7 @@ class Scorer:
         """
         score, valid = scored
         if self._parts is None:
-            return valid & (score > self.thresholds[rule].value)
+            return np.asarray(valid & (score > np.float64(self.thresholds[rule].value)))
         return self._parts.alarms(score, valid, rows_of(groups, len(score)), rule)
 
     # -- streaming -------------------------------------------------------------------------------------------
@@ -245,7 +245,8 @@ class Scorer:
         due = np.arange(self._shape[0]) < lengths[:, None]
         judged = np.where(valid & due, scores, np.float32(-np.inf))
         worst = judged.max(axis=1)
-        alarm = (judged > self.thresholds["online"].value).argmax(axis=1)
+        # A float64: with a plain number numpy would compare as float32, and other readers do not.
+        alarm = (judged > np.float64(self.thresholds["online"].value)).argmax(axis=1)
         return worst, alarm, (valid | ~due).all(axis=1) & (lengths > 0)
 
     def _why(self, values: NDArray[np.float32], length: int, rule: Rule) -> tuple[str, ...]:

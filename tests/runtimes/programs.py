@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -50,6 +51,26 @@ class Program:
         answers = [tuple(line.split("\t", 1)) for line in done.stdout.splitlines()]
         assert len(answers) == len(variants), done.stderr[-4000:]
         return [(answer, reason) for answer, reason in answers]
+
+    def score_many(self, calls: Sequence[Sequence[object]]) -> list[tuple[int, str, list[dict[str, Any]]]]:
+        """(exit code, reason, verdicts) of each call, all made by one process where the program can do that."""
+        if self.language == "java":
+            return [_answer(self.run(*call)) for call in calls]
+        done = self.run("--score-many", text="".join("\t".join(map(str, call)) + "\n" for call in calls))
+        answers, verdicts = [], []
+        for line in done.stdout.split("\n")[:-1]:
+            if line.startswith("done\t"):
+                code, _, reason = line.removeprefix("done\t").partition("\t")
+                answers.append((int(code), reason, verdicts))
+                verdicts = []
+            else:
+                verdicts.append(json.loads(line))
+        assert len(answers) == len(calls), done.stderr[-4000:]
+        return answers
+
+
+def _answer(done: subprocess.CompletedProcess[str]) -> tuple[int, str, list[dict[str, Any]]]:
+    return done.returncode, done.stderr.strip(), [json.loads(line) for line in done.stdout.split("\n")[:-1]]
 
 
 def build(language: str, folder: Path) -> Program:

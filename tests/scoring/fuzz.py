@@ -233,12 +233,11 @@ def end_of(made: dict[str, bytes] | bytes) -> str:
         self_test(bundle, runs)
     except BundleError:
         return "refused by the self-test"
-    cells, layers = bundle.manifest.signal.cells, bundle.manifest.signal.layers
-    values = np.full((3, cells, layers), 0.9, np.float32)
+    values = np.full((3, bundle.manifest.signal.cells, len(bundle.manifest.ranges[0])), 0.9, np.float32)
     values[1, 0], values[2] = np.nan, 0
-    signals = Signals(("a", "b", "c"), values, values)
-    for rule in ("final", "online"):
-        verdicts = Scorer(bundle, runs).score(signals, rule=rule, unverified=True)
+    signals, scorer = Signals(("a", "b", "c"), values, values, groups=("de", None, "x")), Scorer(bundle, runs)
+    for rule in scorer.rules:
+        verdicts = scorer.score(signals, rule=rule, unverified=True)
         assert verdicts[1].status != "clear", "NaN was called clear"
     return "accepted"
 

@@ -1,14 +1,19 @@
 """The C library itself: its own copy of onnxruntime's API, and what a program may do with it."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.runtimes import programs
 from tests.runtimes.lying import lying_bundle
+from tests.runtimes.native.test_parts import lines_of
+from tests.vectors.test_part_vectors import NAMES, agree, cases_of
 
 HERE = Path(__file__).parent
 RUNTIMES = HERE.parents[2] / "exporters/onnx/runtimes"
@@ -43,3 +48,44 @@ def test_threads_locales_short_buffers_streaming_lies_and_parts(compile_c, tmp_p
     command = [tmp_path / "check", vectors / "autoencoder/bundle", "de_DE.UTF-8", lying, vectors / "groups/bundle"]
     done = subprocess.run(command, env=os.environ | {"LOCPATH": str(tmp_path)}, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_the_header_is_one_of_cpp_too(tmp_path):
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ on PATH")
+    source = tmp_path / "check.cpp"
+    source.write_text('#include "sri_guard.h"\nint main() { sri_verdict v{}; return static_cast<int>(v.part_count); }')
+    flags = "-std=c++17 -Wall -Wextra -Werror -pedantic -fsyntax-only".split()
+    command = ["g++", *flags, "-I", RUNTIMES / "c", source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def loaded(shared):
+    """The library that other languages load while they run."""
+    if shutil.which("make") is None or shutil.which("gcc") is None:
+        pytest.skip("no make or gcc on PATH")
+    with programs.once(shared, "loaded") as out:
+        if out:
+            make = ["make", "shared", f"ORT={programs.library(shared)}", f"OUT={out}", "CC=gcc"]
+            programs.call(*make, cwd=RUNTIMES / "c")
+    return shared / "loaded/libsri_guard.so"
+
+
+def test_the_shared_library_exports_only_what_its_header_declares(loaded):
+    names = subprocess.run(["nm", "-D", "--defined-only", loaded], capture_output=True, text=True, check=True).stdout
+    declared = re.findall(r"\b(sri_\w+)\(", (RUNTIMES / "c/sri_guard.h").read_text())
+    # In comments, functions are named without their arguments.
+    assert {line.split()[-1] for line in names.splitlines()} == set(declared)
+
+
+@pytest.mark.parametrize("rule", ["final", "online", "request"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_language_that_loads_the_library_gets_the_verdicts(loaded, name, rule, tmp_path):
+    bundle, path = RUNTIMES / "vectors" / name / "bundle", lines_of(name, tmp_path / "signals.jsonl")
+    command = [sys.executable, HERE / "loaded_check.py", loaded, bundle, path, rule]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for line, expected in zip(done.stdout.splitlines(), cases_of(name)[rule], strict=True):
+        agree(json.loads(line), expected)

@@ -3,14 +3,19 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.records import Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import read_signals
+from tests.runtimes.native.test_damage import ODD, STEP, assert_agrees_with_python
+from tests.runtimes.native.test_refusals import files_of
 from tests.runtimes.refusals import PART_MANIFESTS, PART_SIGNALS, bundle_of
+from tests.runtimes.sealing import with_odd_values
 from tests.vectors.test_part_vectors import NAMES, RULES, agree, cases_of, signals_of
+from tests.vectors.test_vectors import unpack
 
 VECTORS = Path(__file__).parents[3] / "exporters/onnx/runtimes/vectors"
 
@@ -67,6 +72,28 @@ def test_signals_of_another_request_map_are_refused(parted, tmp_path):
     assert "made with request_map" in parted.refusal(VECTORS / "parts/bundle", path)
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", ["autoencoder", "parts"])
+def test_a_threshold_that_float32_rounds_to_a_score_is_compared_as_it_stands(parted, name, rule, tmp_path):
+    found = cases_of(name).get(rule)
+    if found is None:
+        pytest.skip("format 1 has no rule request")
+    row = next(i for i, verdict in enumerate(found) if verdict["status"] == "clear")
+    part = found[row].get("parts", [found[row]])[0]
+    below = float(np.nextafter(part["score"], -np.inf))
+    assert np.float32(below) == np.float32(part["score"])
+    place = ["rules", rule] if name == "autoencoder" else ["rules", rule, "parts", part["name"], "groups", "all"]
+    case = {"bundle": name, "changes": [{"path": [*place, "value"], "json": json.dumps(below)}]}
+    bundle = bundle_of(case, tmp_path / "bundle")
+    cases = cases_of(name)
+    values, domain = unpack(cases["signals"])[row].astype(float).tolist(), Bundle.read(bundle).manifest.signal.domain
+    signals = tmp_path / "signals.jsonl"
+    signals.write_text(json.dumps({"id": "a", domain: values}))
+    ours = Scorer.open(bundle).score(read_signals(signals, domain), rule=rule, unverified=True)
+    verdict = json.loads(parted.run(bundle, signals, "--unverified", "--rule", rule).stdout)
+    assert verdict["status"] == ours[0].status == "flagged"
+
+
 # -- refusals --------------------------------------------------------------------------------------------------
 
 
@@ -78,14 +105,15 @@ def test_damage_of_the_vectors_is_refused(parted):
 
 
 @pytest.mark.parametrize("name", ["groups", "request-horizon"])
-def test_every_changed_byte_of_a_manifest_is_refused(parted, name):
-    folder = VECTORS / name / "bundle"
-    size = (folder / "manifest.json").stat().st_size
-    variants = [f"{folder}\tmanifest.json\t{at}\t{1 << at % 8}" for at in range(size)]
+def test_every_changed_byte_of_a_manifest_and_a_sample_of_graphs_is_refused(parted, name):
+    folder, variants = VECTORS / name / "bundle", []
+    for file, step in [("manifest.json", 1), ("signal.onnx", STEP), ("prefix.onnx", STEP)]:
+        size = (folder / file).stat().st_size
+        variants += [f"{folder}\t{file}\t{at}\t{1 << at % 8}" for at in range(0, size, step)]
     if parted.language == "c-sanitized":
         variants = variants[::7]
     for variant, (answer, reason) in zip(variants, parted.check_many(variants), strict=True):
-        assert answer == "refused" and "manifest.json" in reason, (variant, reason)
+        assert answer == "refused" and variant.split("\t")[1] in reason, (variant, reason)
 
 
 def test_manifests_of_the_vectors_are_refused_and_read(parted, tmp_path):
@@ -96,28 +124,33 @@ def test_manifests_of_the_vectors_are_refused_and_read(parted, tmp_path):
         assert kind == "accepted" or "manifest" in reason, (case["name"], reason)
 
 
+def test_a_manifest_is_refused_or_read_as_python_refuses_or_reads_it(parted, tmp_path):
+    count = ODD // 2 if parted.language == "c-sanitized" else ODD
+    assert_agrees_with_python(parted, with_odd_values(NAMES, count, 4, tmp_path))
+
+
 def test_signals_of_the_vectors_are_refused(parted, tmp_path):
-    path = tmp_path / "signals.jsonl"
-    for case in PART_SIGNALS["refused"]:
-        path.write_bytes(case["content"])
-        reason = parted.refusal(VECTORS / case["bundle"] / "bundle", path, "--unverified")
-        assert "signals.jsonl, line " in reason, case["name"]
+    cases = PART_SIGNALS["refused"]
+    paths = files_of([case["content"] for case in cases], tmp_path)
+    answers = parted.score_many(
+        [(VECTORS / case["bundle"] / "bundle", path, "--unverified") for case, path in zip(cases, paths, strict=True)]
+    )
+    for case, path, (code, reason, verdicts) in zip(cases, paths, answers, strict=True):
+        assert (code, verdicts) == (1, []) and f"{path.name}, line " in reason, (case["name"], reason)
 
 
 @pytest.mark.parametrize("rule", ["final", "online"])
 def test_signals_of_the_vectors_are_judged_as_python_judges_them(parted, rule, tmp_path):
-    path = tmp_path / "signals.jsonl"
-    for case in PART_SIGNALS["accepted"]:
-        path.write_bytes(case["content"])
-        bundle = VECTORS / case["bundle"] / "bundle"
+    cases = PART_SIGNALS["accepted"]
+    paths = files_of([case["content"] for case in cases], tmp_path)
+    bundles = [VECTORS / case["bundle"] / "bundle" for case in cases]
+    calls = [(bundle, path, "--unverified", "--rule", rule) for bundle, path in zip(bundles, paths, strict=True)]
+    for case, (bundle, path, *_), (code, reason, verdicts) in zip(cases, calls, parted.score_many(calls), strict=True):
+        assert code == 0, (case["name"], reason)
         scorer = Scorer.open(bundle)
         expected = scorer.score(read_signals(path, scorer.manifest.signal.domain), rule=rule, unverified=True)
-        done = parted.run(bundle, path, "--unverified", "--rule", rule)
-        assert done.returncode == 0, (case["name"], done.stderr)
-        found = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
-        assert len(found) == len(expected)
         same = {"request_id", "status", "reasons", "group", "ended", "first_alarm_step"}
-        for verdict, mine in zip(found, expected, strict=True):
+        for verdict, mine in zip(verdicts, expected, strict=True):
             wanted = mine.to_dict()
             keys = same & wanted.keys()
             assert {key: verdict[key] for key in keys} == {key: wanted[key] for key in keys}, case["name"]

@@ -35,25 +35,40 @@ def test_manifests_with_other_fine_values_are_read(program, tmp_path):
         assert answer[0] == "ok", (case, answer)
 
 
-def test_signals_of_the_vectors_are_refused(program, tmp_path):
-    path = tmp_path / "signals.jsonl"
-    for name, content, place in SIGNALS_REFUSED:
+def files_of(contents, folder):
+    """One file of signals per content."""
+    paths = [folder / f"{number}.jsonl" for number in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
-        assert f"signals.jsonl{place}" in program.refusal(BUNDLE, path, "--unverified"), name
+    return paths
+
+
+def test_signals_of_the_vectors_are_refused(program, tmp_path):
+    paths = files_of([content for _, content, _ in SIGNALS_REFUSED], tmp_path)
+    answers = program.score_many([(BUNDLE, path, "--unverified") for path in paths])
+    for path, (name, _, place), (code, reason, verdicts) in zip(paths, SIGNALS_REFUSED, answers, strict=True):
+        assert (code, verdicts) == (1, []) and f"{path.name}{place}" in reason, (name, reason)
 
 
 def test_signals_of_the_vectors_are_judged_as_python_judges_them(program, tmp_path):
-    path = tmp_path / "signals.jsonl"
     scorer = Scorer.open(BUNDLE)
-    for name, content in SIGNALS_ACCEPTED:
-        path.write_bytes(content)
-        done = program.run(BUNDLE, path, "--unverified", "--rule", "online")
-        assert done.returncode == 0, (name, done.stderr)
+    paths = files_of([content for _, content in SIGNALS_ACCEPTED], tmp_path)
+    answers = program.score_many([(BUNDLE, path, "--unverified", "--rule", "online") for path in paths])
+    for path, (name, _), (code, reason, verdicts) in zip(paths, SIGNALS_ACCEPTED, answers, strict=True):
+        assert code == 0, (name, reason)
         expected = scorer.score(read_signals(path), rule="online", unverified=True)
-        found = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
-        for verdict, mine in zip(found, expected, strict=True):
+        for verdict, mine in zip(verdicts, expected, strict=True):
             same = "request_id", "status", "reasons", "first_alarm_step"
             assert [verdict[key] for key in same] == [mine.to_dict()[key] for key in same], name
+
+
+def test_many_calls_are_answered_like_one_each(program, tmp_path):
+    (path,) = files_of([SIGNALS_ACCEPTED[0][1]], tmp_path)
+    alone = program.run(BUNDLE, path, "--unverified")
+    calls = [(BUNDLE, path, "--unverified"), (BUNDLE, tmp_path / "none", "--unverified"), (BUNDLE,), (BUNDLE, path)]
+    one, missing, wrong, unknown = program.score_many([*calls])
+    assert one == (0, "", [json.loads(line) for line in alone.stdout.splitlines()])
+    assert (missing[0], unknown[0], wrong[0]) == (1, 1, 2) and "none" in missing[1] and "no fingerprint" in unknown[1]
 
 
 def test_free_json_of_the_vectors_is_read_as_the_grammar_says(program, tmp_path):

@@ -6,6 +6,9 @@
 // --check-many opens many bundles in one process, for tests of damage: each line of standard input is the path of a bundle,
 // or path, file, byte and mask separated by tabs: the byte is changed (XOR) in memory before the bundle is opened. It
 // answers every line with "ok" and the digest, or "refused" and the reason.
+//
+// --score-many makes many calls in one process: each line of standard input has the words of one, separated by tabs. Behind
+// the verdicts of each call stands a line "done", its exit code and, where it was refused, the reason.
 package main
 
 import (
@@ -22,13 +25,14 @@ import (
 
 const usage = `usage: sri_score BUNDLE SIGNALS.jsonl [--rule final|online|request] [--accept FIELD]... [--unverified] [--digest HEX]
        sri_score --check BUNDLE [--digest HEX]
-       sri_score --check-many < VARIANTS`
+       sri_score --check-many < VARIANTS
+       sri_score --score-many < CALLS`
 
 type arguments struct {
-	paths            []string
-	digest           string
-	options          guard.Options
-	check, checkMany bool
+	paths                       []string
+	digest                      string
+	options                     guard.Options
+	check, checkMany, scoreMany bool
 }
 
 func parse(words []string) (a arguments, ok bool) {
@@ -49,6 +53,8 @@ func parse(words []string) (a arguments, ok bool) {
 			a.check = true
 		case word == "--check-many":
 			a.checkMany = true
+		case word == "--score-many":
+			a.scoreMany = true
 		case word == "--unverified":
 			a.options.Unverified = true
 		case word == "--digest":
@@ -70,7 +76,7 @@ func parse(words []string) (a arguments, ok bool) {
 		}
 	}
 	switch {
-	case a.checkMany:
+	case a.checkMany || a.scoreMany:
 		return a, len(a.paths) == 0
 	case a.check:
 		return a, len(a.paths) == 1
@@ -142,13 +148,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
-	if !a.checkMany {
+	switch {
+	case a.checkMany:
+		checkAll()
+	case a.scoreMany:
+		scoreAll()
+	default:
 		if err := run(a); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		return
 	}
+}
+
+func checkAll() {
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		if g, err := checkVariant(lines.Text()); err != nil {
@@ -156,6 +169,20 @@ func main() {
 		} else {
 			fmt.Printf("ok\t%s\n", g.Digest)
 			g.Close()
+		}
+	}
+}
+
+func scoreAll() {
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		a, ok := parse(strings.Split(lines.Text(), "\t"))
+		if !ok || len(a.paths) == 0 {
+			fmt.Println("done\t2")
+		} else if err := run(a); err != nil {
+			fmt.Printf("done\t1\t%v\n", err)
+		} else {
+			fmt.Println("done\t0")
 		}
 	}
 }

@@ -6,6 +6,9 @@
 //! `--check-many` opens many bundles in one process, for tests of damage: each line of standard input is the path of a
 //! bundle, or path, file, byte and mask separated by tabs: the byte is changed (XOR) in memory before the bundle is opened.
 //! It answers every line with `ok` and the digest, or `refused` and the reason.
+//!
+//! `--score-many` makes many calls in one process: each line of standard input has the words of one, separated by tabs.
+//! Behind the verdicts of each call stands a line `done`, its exit code and, where it was refused, the reason.
 
 use std::fs::File;
 use std::io::{stdin, BufRead, BufReader};
@@ -17,7 +20,8 @@ use sri_guard::{read_folder, Guard, Options, Rule};
 const USAGE: &str =
     "usage: sri_score BUNDLE SIGNALS.jsonl [--rule final|online|request] [--accept FIELD]... [--unverified] [--digest HEX]
        sri_score --check BUNDLE [--digest HEX]
-       sri_score --check-many < VARIANTS";
+       sri_score --check-many < VARIANTS
+       sri_score --score-many < CALLS";
 
 #[derive(Default)]
 struct Arguments {
@@ -28,15 +32,16 @@ struct Arguments {
     digest: Option<String>,
     check: bool,
     check_many: bool,
+    score_many: bool,
 }
 
-fn parse(words: impl Iterator<Item = String>) -> Option<Arguments> {
+fn parse(mut words: impl Iterator<Item = String>) -> Option<Arguments> {
     let mut found = Arguments::default();
-    let mut words = words.skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--check" => found.check = true,
             "--check-many" => found.check_many = true,
+            "--score-many" => found.score_many = true,
             "--unverified" => found.unverified = true,
             "--digest" => found.digest = Some(words.next()?),
             "--accept" => found.accept.push(words.next()?),
@@ -52,7 +57,7 @@ fn parse(words: impl Iterator<Item = String>) -> Option<Arguments> {
             _ => found.paths.push(word),
         }
     }
-    let paths = match (found.check_many, found.check) {
+    let paths = match (found.check_many || found.score_many, found.check) {
         (true, _) => 0,
         (false, true) => 1,
         (false, false) => 2,
@@ -99,7 +104,7 @@ fn check_variant(line: &str) -> Result<Guard, Box<dyn std::error::Error>> {
 }
 
 fn main() -> ExitCode {
-    let Some(arguments) = parse(std::env::args()) else {
+    let Some(arguments) = parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -108,6 +113,17 @@ fn main() -> ExitCode {
             match check_variant(&line) {
                 Ok(guard) => println!("ok\t{}", guard.digest()),
                 Err(err) => println!("refused\t{err}"),
+            }
+        }
+        return ExitCode::SUCCESS;
+    }
+    if arguments.score_many {
+        for line in stdin().lock().lines().map_while(Result::ok) {
+            match parse(line.split('\t').map(String::from)).filter(|call| !call.paths.is_empty()).map(|call| run(&call))
+            {
+                Some(Ok(())) => println!("done\t0"),
+                Some(Err(err)) => println!("done\t1\t{err}"),
+                None => println!("done\t2"),
             }
         }
         return ExitCode::SUCCESS;
