@@ -172,7 +172,7 @@ def _graphs() -> dict[str, bytes]:
     """Graphs with every portable operator in them, by name."""
     drawn = {f"{file.parents[1].name}-{file.name}": file.read_bytes() for file in VECTORS.glob("*/bundle/*.onnx")}
     svm = crafted.support_vectors().SerializeToString()
-    return {**drawn, "forest": _forest(), "svm": svm, "others": _others()}
+    return {**drawn, "forest": _forest(), "svm": svm, "others": _others(), "casts": _casts()}
 
 
 def _hostile() -> list[Any]:
@@ -207,6 +207,17 @@ def _others() -> bytes:
     score = graph.reduce_sum(z, [-1], keepdims=True)
     graph.output("score", graph.squeeze(graph.sigmoid(score), [1]), ("B",))
     return to_onnx(graph)
+
+
+def _casts() -> bytes:
+    """Types that only a cast makes have widths of their own, and doubles are divided by anything."""
+    nodes = [
+        crafted.node("ReduceSum", "signals axes", "sum", keepdims=0), crafted.node("Cast", "sum", "double", to=11),
+        crafted.node("Div", "double double", "one"), crafted.node("Cast", "one", "int32", to=6),
+        crafted.node("Cast", "int32", "half", to=10), crafted.node("Cast", "half", "score", to=1),
+    ]  # fmt: skip
+    content: bytes = crafted.model(nodes, crafted.constants(axes=[1, 2])).SerializeToString()
+    return content
 
 
 def _mutants(content: bytes, count: int, seed: int) -> list[bytes]:

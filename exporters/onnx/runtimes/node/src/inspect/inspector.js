@@ -14,7 +14,7 @@ import { brief, BundleError } from "../errors.js";
 import { Dtypes } from "./dtypes.js";
 import { svmSize, treesSize } from "./learned.js";
 import * as onnx from "./messages.js";
-import { allowed, attributeField, BOOL, DTYPES, FLOAT, INT64, IR, OPSETS, SVM, TREES } from "./operators.js";
+import { allowed, attributeField, BOOL, FLOAT, INT64, IR, OPSETS, SVM, TREES, widthOf } from "./operators.js";
 import { BATCH, Shapes } from "./shapes.js";
 import { number, sizes, span, spans, Tensors } from "./tensors.js";
 import { asSigned, read, Refused, text } from "./wire.js";
@@ -24,8 +24,6 @@ import { affordable, Work } from "./work.js";
 const LARGEST_GRAPH = 512 * 2 ** 20;
 /** Metadata with which a model may set options of onnxruntime. */
 const CONFIGURES_RUNTIME = "ort_config";
-/** Bytes of one element of a type that no constant may have, but a cast may make. */
-const WIDEST = 16;
 const TYPE_NUMBER = { float32: FLOAT, int64: INT64, bool: BOOL };
 
 /** @typedef {import("./wire.js").Fields} Fields */
@@ -107,7 +105,7 @@ class Inspection extends Tensors {
       promised("outputs", outputs, entry.outputs);
     }
     const held = spans(found, "initializer");
-    const widths = [...inputs.values()].map(({ dtype, shape }) => ({ shape: sizes(shape), width: DTYPES.get(dtype) ?? WIDEST }));
+    const widths = [...inputs.values()].map(({ dtype, shape }) => ({ shape: sizes(shape), width: widthOf(dtype) }));
     affordable(this.data.length, held.reduce((sum, [start, end]) => sum + end - start, 0), widths);
     for (const one of held) {
       const [name, constant] = this.constant(one);
@@ -177,7 +175,7 @@ class Inspection extends Tensors {
     const call = { op, inputs, output, attributes: numbers, width, steps };
     shapes.add(call);
     const [result, ...given] = [output, ...inputs].map((name) => /** @type {readonly number[]} */ (shapes.known.get(name)));
-    work.add(call, given, /** @type {readonly number[]} */ (result), DTYPES.get(dtypes.known.get(output) ?? 0) ?? WIDEST);
+    work.add(call, given, /** @type {readonly number[]} */ (result), widthOf(dtypes.known.get(output)));
   }
 
   /**
