@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { inspect } from "../src/index.js";
+import { eachLength, MOST_NUMBERS } from "../src/findings.js";
 import { BATCH } from "../src/inspect/shapes.js";
 import { Refused } from "../src/inspect/wire.js";
 import { affordable, MOST_BYTES, MOST_TIME, Work } from "../src/inspect/work.js";
@@ -75,4 +76,18 @@ test("rows beyond the memory of one call are run in parts and in order, whatever
   assert.deepEqual([...nine.score], Array.from({ length: 18 }, (_, i) => (i >> 1) * 10 + ((i >> 1) % 3) + (i % 2) / 2));
   assert.deepEqual(nine.valid, Array.from({ length: 18 }, (_, i) => i % 2 === 0));
   assert.deepEqual([...two.score], [0, 0.5, 11, 11.5]);
+});
+
+test("every length of a large row is handed over in parts that stay small, and in order", async () => {
+  const [cells, columns, rows] = [64, { length: 4096 }, 2];
+  const values = Float32Array.from({ length: rows * cells * columns.length }, (_, i) => Math.floor(i / (cells * columns.length)));
+  const [sizes, told] = [[], []];
+  const run = async (signals, lengths) => {
+    sizes.push(signals.length);
+    return { score: Float32Array.from(lengths, (length, i) => 100 * signals[i * cells * columns.length] + length), valid: [] };
+  };
+  await eachLength({ cells, columns, answers: 1 }, values, rows, run, (row, length, { score }, at) => told.push([row, length, score[at]]));
+  assert.ok(sizes.length > 1 && Math.max(...sizes) <= MOST_NUMBERS);
+  const wanted = Array.from({ length: rows * cells }, (_, i) => [Math.floor(i / cells), (i % cells) + 1]);
+  assert.deepEqual(told, wanted.map(([row, length]) => [row, length, 100 * row + length]));
 });

@@ -5,7 +5,8 @@
  * for. So every graph is first read here, byte by byte: only fields of ONNX that a bundle needs, only operators and
  * attributes of the tier `portable`, no subgraphs, no functions, no data elsewhere, constants exactly as large as their
  * shape says, every name defined once and before it is used, inputs and outputs as the manifest promises them, every
- * tensor of a shape that is known and small, and all of them together a bound on memory and time per row. Whatever goes wrong in here is a reason to refuse.
+ * tensor of a shape that is known and small, and all of them together a bound on memory and time per row. Whatever goes
+ * wrong in here is a reason to refuse.
  *
  * The Python SDK has the same checks (`sri_sdk/scoring/inspect/inspector.py`); a test holds both against the same damaged files.
  */
