@@ -1,17 +1,20 @@
 """Packages of npm, and Python's verdicts on signals in files, to compare them with."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.records import Signals, Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import write_signals
 from sri_sdk.signal import sigmoid
+from tests.runtimes import demanding as demands
 from tests.runtimes import packages as npm
 from tests.runtimes import parted_files
 from tests.runtimes.programs import RUNTIMES, Absent
@@ -50,6 +53,15 @@ def parted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("parted")
     parted_files.write(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def demanding(tmp_path_factory: pytest.TempPathFactory, fitted: Bundle) -> Iterator[Path]:
+    """Bundles that ask for much, each in a folder with why Python refuses it; 300 MB, so they do not stay."""
+    folder = tmp_path_factory.mktemp("demanding")
+    demands.write(folder, Bundle.read(fitted.path))
+    yield folder
+    shutil.rmtree(folder)
 
 
 def _room(scorer: Scorer, verdict: Verdict) -> dict[str, Any]:

@@ -22,14 +22,14 @@ def built(packages: Callable[[str], Path]) -> Path:
     return folder
 
 
-def test_the_page_in_a_browser(built: Path, parted: Path) -> None:
+def test_the_page_in_a_browser(built: Path, parted: Path, demanding: Path) -> None:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip("no chromium or chrome on PATH to open the page with")
     files = sorted(str(file) for file in (built / "test").glob("*.test.js"))
     # One browser after the other: each takes its core.
     command = ["node", "--test", "--test-concurrency=1", *files]
-    environment = {**os.environ, "SRI_BROWSER": browser, "SRI_PARTED": str(parted)}
+    environment = {**os.environ, "SRI_BROWSER": browser, "SRI_PARTED": str(parted), "SRI_DEMANDING": str(demanding)}
     done = subprocess.run(command, cwd=built, env=environment, capture_output=True, text=True)
     failed = [line for line in done.stdout.splitlines() if line.lstrip().startswith("not ok")]
     assert done.returncode == 0, "\n".join([*failed, done.stdout[-4000:], done.stderr])

@@ -241,8 +241,9 @@ export function checkBundle(
   options?: LoadOptions,
 ): Promise<{ subject: string; manifest: Manifest; files: Map<string, Uint8Array>; signedBy: string | null }>;
 
-/** Refuses an ONNX file that no portable bundle may hold. @throws BundleError */
-export function inspect(content: Uint8Array, subject: string, entry?: GraphEntry): void;
+/** Refuses an ONNX file that no portable bundle may hold; says what one row takes at most, in bytes and nanoseconds of a
+ * slow core. @throws BundleError */
+export function inspect(content: Uint8Array, subject: string, entry?: GraphEntry): { size: number; time: number };
 
 /** Anything a user can mend. */
 export class SriError extends Error {}

@@ -14,8 +14,8 @@ import { groupOf, thresholdOf } from "./plan.js";
  * @property {boolean} whole  everything that counts could be read
  */
 
-/** Numbers that are handed to a graph at once: 64 MiB. */
-const MOST_NUMBERS = 2 ** 24;
+/** Numbers that are handed to a graph at once: 16 MiB. */
+export const MOST_NUMBERS = 2 ** 22;
 
 /** @param {boolean} whole @returns {Found} */
 export const nothingFound = (whole) => ({ score: -Infinity, alarm: -1, whole });
@@ -55,28 +55,37 @@ export async function findOnce({ cells, columns, answers }, rule, parts, { value
  * @returns {Promise<Found[][]>}  per row, per part
  */
 export async function findOnline(plan, parts, { values, lengths, groups }, run) {
-  const { cells, columns, answers } = plan;
-  const size = cells * columns.length;
-  const most = rowsAtOnce(Math.floor(CHUNK / cells), cells * size);
   /** @type {Found[][]} */
   const found = lengths.map((length) => parts.map(() => nothingFound(length > 0)));
-  for (let at = 0; at < lengths.length; at += most) {
-    const count = Math.min(most, lengths.length - at);
-    const repeated = new Float32Array(count * cells * size);
-    for (let i = 0; i < count * cells; i += 1) {
-      const row = at + Math.floor(i / cells);
-      repeated.set(values.subarray(row * size, (row + 1) * size), i * size);
-    }
-    const each = Array.from({ length: count * cells }, (_, i) => (i % cells) + 1);
-    const scored = await run(repeated, each);
-    each.forEach((length, i) => {
-      const row = at + Math.floor(i / cells);
-      if (length > /** @type {number} */ (lengths[row])) return;
-      const { key } = groupOf(plan, groups[row] ?? null);
-      take(/** @type {Found[]} */ (found[row]), parts, scored, i * answers, length, key);
-    });
-  }
+  await eachLength(plan, values, lengths.length, run, (row, length, scored, at) => {
+    if (length > /** @type {number} */ (lengths[row])) return;
+    const { key } = groupOf(plan, groups[row] ?? null);
+    take(/** @type {Found[]} */ (found[row]), parts, scored, at, length, key);
+  });
   return found;
+}
+
+/**
+ * Hands the graph `prefix` every length of every row. A row of many cells is handed over in parts, because it is repeated
+ * once per cell.
+ * @param {{ cells: number, columns: { length: number }, answers: number }} plan
+ * @param {Float32Array} values  [N, T, C]
+ * @param {number} rows  N
+ * @param {(signals: Float32Array, lengths: number[]) => Promise<Scored>} run
+ * @param {(row: number, length: number, scored: Scored, at: number) => void} tell  gets each answer, which begins at `at`
+ */
+export async function eachLength({ cells, columns, answers }, values, rows, run, tell) {
+  const size = cells * columns.length;
+  const most = rowsAtOnce(Math.max(1, Math.floor(CHUNK / cells)) * cells, size);
+  for (let at = 0; at < rows * cells; at += most) {
+    const count = Math.min(most, rows * cells - at);
+    const repeated = new Float32Array(count * size);
+    const rowOf = (/** @type {number} */ i) => Math.floor((at + i) / cells);
+    for (let i = 0; i < count; i += 1) repeated.set(values.subarray(rowOf(i) * size, (rowOf(i) + 1) * size), i * size);
+    const lengths = Array.from({ length: count }, (_, i) => ((at + i) % cells) + 1);
+    const scored = await run(repeated, lengths);
+    lengths.forEach((length, i) => tell(rowOf(i), length, scored, i * answers));
+  }
 }
 
 /**

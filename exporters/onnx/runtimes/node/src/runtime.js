@@ -7,6 +7,9 @@ import { INVALID_SCORE } from "./limits.js";
 /** Rows per call: keeps the temporaries of a large batch at a few MiB. */
 export const CHUNK = 4096;
 
+/** Bytes that one call may take: a graph that needs more per row gets fewer rows per call. */
+const MEMORY = 2 ** 24;
+
 /** Every door that a model file could open is closed. Nested keys are joined with dots by the binding. */
 const ENTRIES = {
   "session.intra_op.allow_spinning": "0",
@@ -27,19 +30,43 @@ export class Session {
   /**
    * @param {Ort} ort
    * @param {import("onnxruntime-common").InferenceSession} session
+   * @param {{ size: number }} work  bytes that a row takes at most
    */
-  constructor(ort, session) {
+  constructor(ort, session, { size }) {
     this.ort = ort;
     this.session = session;
+    /** Most rows of one call of onnxruntime. */
+    this.rows = Math.max(1, Math.floor(MEMORY / Math.max(1, size)));
     /** The last call: a session of the browser's runtime takes one at a time. @type {Promise<unknown>} */
     this.last = Promise.resolve();
+  }
+
+  /**
+   * As many rows at a time as fit into `MEMORY`.
+   * @param {Inputs} inputs
+   * @returns {Promise<Scored>}
+   */
+  async run(inputs) {
+    const count = Math.max(...Object.values(inputs).map(({ shape }) => shape[0] ?? 0));
+    if (count <= this.rows) return this.#call(inputs);
+    /** @type {Scored[]} */
+    const parts = [];
+    for (let at = 0; at < count; at += this.rows) {
+      parts.push(await this.#call(Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, some(input, at, this.rows)]))));
+    }
+    const score = new Float32Array(parts.reduce((sum, part) => sum + part.score.length, 0));
+    parts.reduce((at, part) => {
+      score.set(part.score, at);
+      return at + part.score.length;
+    }, 0);
+    return { score, valid: parts.flatMap(({ valid }) => valid) };
   }
 
   /**
    * @param {Inputs} inputs
    * @returns {Promise<Scored>}
    */
-  run(inputs) {
+  #call(inputs) {
     const feeds = Object.fromEntries(
       Object.entries(inputs).map(([name, { dtype, data, shape }]) => [
         name,
@@ -62,7 +89,19 @@ export class Session {
 }
 
 /**
- * One call. A graph that calls a score valid which is no number below 3e38 is not believed: ours never do, and as NaN is
+ * Some rows of an input.
+ * @param {Inputs[string]} input
+ * @param {number} at
+ * @param {number} most
+ * @returns {Inputs[string]}
+ */
+function some({ dtype, shape: [rows = 0, ...tail], data }, at, most) {
+  const [count, size] = [Math.min(most, rows - at), data.length / rows];
+  return { dtype, shape: [count, ...tail], data: data.subarray(at * size, (at + count) * size) };
+}
+
+/**
+ * All rows. A graph that calls a score valid which is no number below 3e38 is not believed: ours never do, and as NaN is
  * above no threshold, a bundle of somebody else could make every generation clear with it.
  * @param {Session} session
  * @param {Inputs} inputs
@@ -84,7 +123,7 @@ export async function scoreOnce(session, inputs) {
  * @throws {BundleError} the inspector or onnxruntime refuses it, its edges differ, or this onnxruntime is too old
  */
 export async function openSession(ort, providers, content, subject, entry) {
-  inspect(content, subject, entry);
+  const work = inspect(content, subject, entry);
   newEnough(ort);
   if ((globalThis.process?.env?.["ORT_LOAD_CONFIG_FROM_MODEL"] ?? "0") !== "0") {
     throw new BundleError(`${subject}: ORT_LOAD_CONFIG_FROM_MODEL is set, so a model could set session options. Unset it.`);
@@ -107,7 +146,7 @@ export async function openSession(ort, providers, content, subject, entry) {
     throw new BundleError(`${subject}: onnxruntime cannot load it (${brief(err)}). Export the guard again.`, err);
   }
   compare(session, subject, entry);
-  return new Session(ort, session);
+  return new Session(ort, session, work);
 }
 
 /** @param {Ort} ort */

@@ -2,6 +2,7 @@
 
 import { loadGuard, readSignals } from "../sri-guard/browser.js";
 import { SOFT } from "../sri-guard/admission.js";
+import { eachLength } from "../sri-guard/findings.js";
 import { groupOf, planOf, thresholdOf } from "../sri-guard/plan.js";
 import { looksLikeZip } from "../sri-guard/zip.js";
 import * as ort from "../ort/ort.mjs";
@@ -242,9 +243,10 @@ async function choose(row) {
   const [, cells, columns] = signals.shape;
   const size = cells * columns;
   const own = signals.in(guard.manifest.signal.domain, "signals").subarray(row * size, (row + 1) * size);
-  const repeated = new Float32Array(cells * size);
-  for (let t = 0; t < cells; t += 1) repeated.set(own, t * size);
-  const { score: scores, valid } = await guard.scorePrefix(repeated, Array.from({ length: cells }, (_, t) => t + 1));
+  const answers = [];
+  await eachLength(plan, own, 1, (some, each) => guard.scorePrefix(some, each), (_, length, { score, valid }, at) => {
+    answers[length - 1] = (part) => (valid[at + part] ? score[at + part] : null);
+  });
   if (state.chosen !== row || state.guard !== guard) return;
   const [verdict, length] = [verdicts[row], signals.lengths?.[row] ?? cells];
   find("one").hidden = false;
@@ -256,10 +258,7 @@ async function choose(row) {
   courses.update(plan.rules.get("online").parts.filter(({ name }) => judged.has(name)).map((part) => ({
     name: part.name,
     threshold: thresholdOf(part, key).value,
-    scores: Array.from({ length: cells }, (_, t) => {
-      const at = t * plan.answers + part.index;
-      return valid[at] && t < length ? scores[at] : null;
-    }),
+    scores: answers.map((answer, t) => (t < length ? answer(part.index) : null)),
   })));
   legend("course-legend", [["score", "score after this cell"], ["above", "online threshold"]]);
 }

@@ -19,7 +19,10 @@ before(start);
 after(stop);
 beforeEach(() => open());
 
-const bundleOf = (name) => readdirSync(join(FOLDER, name, "bundle")).map((called) => file(called, readFileSync(join(FOLDER, name, "bundle", called))));
+const bundleOf = (name) => {
+  const folder = join(FOLDER, name, "bundle");
+  return readdirSync(folder).map((called) => file(called, readFileSync(join(folder, called))));
+};
 const lines = (name) => readFileSync(join(FOLDER, name, "signals.jsonl"));
 const expected = (name) => JSON.parse(readFileSync(join(FOLDER, name, "verdicts.json"), "utf8"));
 
@@ -37,7 +40,8 @@ const pick = async (id) => {
   await page.waitForFunction((title) => document.querySelector("#one-title").textContent === title, `Generation ${id}`);
 };
 const cells = (selector) => page.$$eval(`${selector} tbody tr`, (rows) => rows.map((row) => [...row.children].map((one) => one.textContent)));
-const pairs = (selector) => page.$$eval(`${selector} dt`, (terms) => Object.fromEntries(terms.map((one) => [one.textContent, one.nextElementSibling.textContent])));
+const pairs = (selector) => page.$$eval(`${selector} dt`, (terms) =>
+  Object.fromEntries(terms.map((one) => [one.textContent, one.nextElementSibling.textContent])));
 const round = (x) => (x === null ? "" : String(Number(x.toPrecision(4))));
 
 /** Numbers of two runtimes differ in the last digits. */
@@ -107,7 +111,8 @@ test("what is missing in signals, their columns and their groups are told beside
 test("signals of other columns are refused with both names", options, async () => {
   await give.bundle(bundleOf("grouped"));
   await give.signals(lines("grouped").toString().replace("sri@0", "sri@3"));
-  await page.waitForFunction(() => /columns sri@3, sri@final, request, the guard takes sri@0/.test(document.querySelector("#signals-problem").textContent));
+  const both = /columns sri@3, sri@final, request, the guard takes sri@0/;
+  await page.waitForFunction((wanted) => wanted.test(document.querySelector("#signals-problem").textContent), both);
   assert.equal(await page.isVisible("#results"), false);
 });
 
@@ -122,7 +127,8 @@ test("the table has columns for what the guard says, and signs that need no colo
   const heads = () => page.$$eval("#verdicts thead th", (all) => all.map((one) => one.textContent));
   await opened("grouped");
   assert.deepEqual(await heads(), ["Generation", "Verdict", "Parts", "p-value", "Ended inside", "Group", "Reasons"]);
-  const signs = await page.$$eval("#verdicts .chip", (all) => all.map((one) => [one.title.split(": ")[1], getComputedStyle(one, "::before").content]));
+  const signs = await page.$$eval("#verdicts .chip", (all) =>
+    all.map((one) => [one.title.split(": ")[1], getComputedStyle(one, "::before").content]));
   assert.deepEqual(Object.fromEntries(signs), { flagged: '"▲"', unmonitored: '"?"', clear: '"✓"' });
   await choose("rule", "online");
   await page.waitForFunction(() => /First alarm/.test(document.querySelector("#verdicts thead").textContent));
@@ -154,9 +160,11 @@ for (const colorScheme of ["light", "dark"]) {
     await opened("grouped", "online");
     await shown("#one");
     assert.deepEqual(await sticksOut(), [false, []]);
-    const beyond = await page.$$eval("#results table", (all) => all.filter((one) => one.scrollWidth > one.parentElement.clientWidth).map((one) => one.id));
+    const beyond = await page.$$eval("#results table", (all) =>
+      all.filter((one) => one.scrollWidth > one.parentElement.clientWidth).map((one) => one.id));
     assert.deepEqual(beyond, []);
-    const named = await page.$$eval("#one-parts td", (all) => all.filter((one) => one.checkVisibility()).map((one) => getComputedStyle(one, "::before").content));
+    const named = await page.$$eval("#one-parts td", (all) =>
+      all.filter((one) => one.checkVisibility()).map((one) => getComputedStyle(one, "::before").content));
     assert.ok(named.length > 8 && named.every((one) => /^".+"$/.test(one)), named.join());
   });
 }

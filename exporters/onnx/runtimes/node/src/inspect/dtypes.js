@@ -6,7 +6,7 @@
  * that folds constants divides while it loads. So whole numbers are divided by constants only.
  */
 
-import { BOOL, FLOAT, SVM, TREES } from "./operators.js";
+import { BOOL, FLOAT, FLOATS, SVM, TREES } from "./operators.js";
 import { Refused } from "./wire.js";
 
 const COMPARISONS = new Set(["Equal", "Greater", "Less"]);
@@ -31,7 +31,7 @@ export class Dtypes {
    * @throws {Refused} it divides whole numbers by something else than a constant, or by 0 or -1
    */
   add(op, inputs, output, attributes) {
-    if (op === "Div" && this.known.get(inputs[0] ?? "") !== FLOAT && !this.#divides(inputs[1] ?? "")) {
+    if (op === "Div" && !FLOATS.has(this.known.get(inputs[0] ?? "") ?? 0) && !this.#divides(inputs[1] ?? "")) {
       throw new Refused(`Div ${JSON.stringify(output)} divides whole numbers by what may stop the process`);
     }
     this.known.set(output, this.#result(op, inputs, attributes));
@@ -46,9 +46,14 @@ export class Dtypes {
    * @param {string} op
    * @param {string[]} inputs
    * @param {Map<string, number>} attributes
+   * @throws {Refused} a cast that does not say to what
    */
   #result(op, inputs, attributes) {
-    if (op === "Cast") return attributes.get("to") ?? 0;
+    if (op === "Cast") {
+      const to = attributes.get("to");
+      if (to === undefined) throw new Refused("Cast does not say to which type");
+      return to;
+    }
     if (COMPARISONS.has(op)) return BOOL;
     if (op === TREES || op === SVM) return FLOAT;
     return this.known.get((op === "Where" ? inputs[1] : inputs[0]) ?? "") ?? 0;

@@ -4,20 +4,22 @@
  * A runtime follows references to other files, runs loops that never end and allocates what a file of 168 bytes asks
  * for. So every graph is first read here, byte by byte: only fields of ONNX that a bundle needs, only operators and
  * attributes of the tier `portable`, no subgraphs, no functions, no data elsewhere, constants exactly as large as their
- * shape says, every name defined once and before it is used, inputs and outputs as the manifest promises them, and
- * every tensor of a shape that is known and small. Whatever goes wrong in here is a reason to refuse.
+ * shape says, every name defined once and before it is used, inputs and outputs as the manifest promises them, every
+ * tensor of a shape that is known and small, and all of them together a bound on memory and time per row. Whatever goes
+ * wrong in here is a reason to refuse.
  *
  * The Python SDK has the same checks (`sri_sdk/scoring/inspect/inspector.py`); a test holds both against the same damaged files.
  */
 
 import { brief, BundleError } from "../errors.js";
 import { Dtypes } from "./dtypes.js";
-import { svmWidth, treesWidth } from "./learned.js";
+import { svmSize, treesSize } from "./learned.js";
 import * as onnx from "./messages.js";
-import { allowed, attributeField, BOOL, FLOAT, INT64, IR, OPSETS, SVM, TREES } from "./operators.js";
+import { allowed, attributeField, BOOL, FLOAT, INT64, IR, OPSETS, SVM, TREES, widthOf } from "./operators.js";
 import { BATCH, Shapes } from "./shapes.js";
 import { number, sizes, span, spans, Tensors } from "./tensors.js";
 import { asSigned, read, Refused, text } from "./wire.js";
+import { affordable, Work } from "./work.js";
 
 /** Bytes of one file. */
 const LARGEST_GRAPH = 512 * 2 ** 20;
@@ -34,12 +36,13 @@ const TYPE_NUMBER = { float32: FLOAT, int64: INT64, bool: BOOL };
  * @param {Uint8Array} content  the ONNX file
  * @param {string} subject  what it is, for the message
  * @param {import("../../index.js").GraphEntry} [entry]  the edges the manifest promises; none = any
+ * @returns {Work} what one row takes at most
  * @throws {BundleError} refused; the message says why
  */
 export function inspect(content, subject, entry) {
   try {
-    if (content.length > LARGEST_GRAPH) throw new Refused(`${content.length} bytes, allowed are ${LARGEST_GRAPH}`);
-    new Inspection(content).model(entry);
+    if (content.length > LARGEST_GRAPH) throw new Refused(`${content.length} bytes, allowed: up to ${LARGEST_GRAPH}`);
+    return new Inspection(content).model(entry);
   } catch (err) {
     const why = err instanceof Refused ? err.message : `not a readable ONNX file (${brief(err)})`;
     throw new BundleError(
@@ -58,7 +61,10 @@ class Inspection extends Tensors {
     this.opsets = new Set();
   }
 
-  /** @param {import("../../index.js").GraphEntry} [entry] */
+  /**
+   * @param {import("../../index.js").GraphEntry} [entry]
+   * @returns {Work}
+   */
   model(entry) {
     const found = read(this.data, [0, this.data.length], onnx.MODEL);
     const ir = number(found, "ir_version");
@@ -70,7 +76,7 @@ class Inspection extends Tensors {
         throw new Refused(`its metadata "${CONFIGURES_RUNTIME}" would configure the runtime`);
       }
     }
-    this.graph(read(this.data, graph, onnx.GRAPH), entry);
+    return this.graph(read(this.data, graph, onnx.GRAPH), entry);
   }
 
   /** @param {Fields} found */
@@ -90,6 +96,7 @@ class Inspection extends Tensors {
   /**
    * @param {Fields} found
    * @param {import("../../index.js").GraphEntry} [entry]
+   * @returns {Work}
    */
   graph(found, entry) {
     const inputs = this.edges(found, "input");
@@ -98,7 +105,10 @@ class Inspection extends Tensors {
       promised("inputs", inputs, entry.inputs);
       promised("outputs", outputs, entry.outputs);
     }
-    for (const one of spans(found, "initializer")) {
+    const held = spans(found, "initializer");
+    const widths = [...inputs.values()].map(({ dtype, shape }) => ({ shape: sizes(shape), width: widthOf(dtype) }));
+    affordable(this.data.length, held.reduce((sum, [start, end]) => sum + end - start, 0), widths);
+    for (const one of held) {
       const [name, constant] = this.constant(one);
       if (!name || this.constants.has(name) || inputs.has(name)) {
         throw new Refused(`constant ${JSON.stringify(name)} has no name of its own`);
@@ -108,7 +118,8 @@ class Inspection extends Tensors {
     const shapes = this.shapes(inputs);
     const types = [...inputs, ...this.constants].map(([name, { dtype }]) => /** @type {[string, number]} */ ([name, dtype]));
     const dtypes = new Dtypes(types, (name) => this.values(name));
-    for (const one of spans(found, "node")) this.node(read(this.data, one, onnx.NODE), shapes, dtypes);
+    const work = new Work(widths);
+    for (const one of spans(found, "node")) this.node(read(this.data, one, onnx.NODE), shapes, dtypes, work);
     for (const [name, { shape }] of outputs) {
       const known = shapes.known.get(name);
       if (known === undefined || inputs.has(name) || this.constants.has(name)) {
@@ -118,6 +129,7 @@ class Inspection extends Tensors {
         throw new Refused(`output ${JSON.stringify(name)} has another shape than it says, [${shape.join(", ")}]`);
       }
     }
+    return work;
   }
 
   /** @param {Map<string, Edge>} inputs */
@@ -137,8 +149,9 @@ class Inspection extends Tensors {
    * @param {Fields} found
    * @param {Shapes} shapes
    * @param {Dtypes} dtypes
+   * @param {Work} work
    */
-  node(found, shapes, dtypes) {
+  node(found, shapes, dtypes, work) {
     const domain = this.text(found, "domain");
     const op = this.text(found, "op_type");
     if (!allowed(domain, op)) {
@@ -153,13 +166,17 @@ class Inspection extends Tensors {
       if (!shapes.known.has(name)) throw new Refused(`${op} reads ${JSON.stringify(name)}, which nothing before it makes`);
     }
     const [output] = outputs;
-    if (outputs.length !== 1 || output === undefined) throw new Refused(`${op} has ${outputs.length} results, allowed is one`);
+    if (outputs.length !== 1 || output === undefined) throw new Refused(`${op} has ${outputs.length} results, allowed: one`);
     if (shapes.known.has(output) || !output) throw new Refused(`${op} makes ${JSON.stringify(output)}, which is no new name`);
     const attributes = this.attributes(found, op);
     const whole = [...attributes].filter(([, { field }]) => field === "i");
     const numbers = new Map(whole.map(([name, { value }]) => [name, asSigned(value[0] ?? 0)]));
     dtypes.add(op, inputs, output, numbers);
-    shapes.add({ op, inputs, output, attributes: numbers, width: this.width(op, attributes) });
+    const [width, steps] = this.learned(op, attributes);
+    const call = { op, inputs, output, attributes: numbers, width, steps };
+    shapes.add(call);
+    const [result, ...given] = [output, ...inputs].map((name) => /** @type {readonly number[]} */ (shapes.known.get(name)));
+    work.add(call, given, /** @type {readonly number[]} */ (result), widthOf(dtypes.known.get(output)));
   }
 
   /**
@@ -188,13 +205,15 @@ class Inspection extends Tensors {
   }
 
   /**
+   * Columns and steps of an operator that keeps learnt numbers in its attributes; none of any other.
    * @param {string} op
    * @param {Map<string, Attribute>} attributes
+   * @returns {[number, number]}
    */
-  width(op, attributes) {
-    if (op !== TREES && op !== SVM) return 0;
+  learned(op, attributes) {
+    if (op !== TREES && op !== SVM) return [0, 0];
     const values = new Map([...attributes].map(([name, { value }]) => [name, value]));
-    return (op === TREES ? treesWidth : svmWidth)(this.data, values);
+    return (op === TREES ? treesSize : svmSize)(this.data, values);
   }
 }
 

@@ -14,13 +14,13 @@ const MOST_NODES = 2 ** 20;
 /** @typedef {Map<string, import("./wire.js").Value[]>} Values attribute name -> its values */
 
 /**
- * Columns that the trees of one TreeEnsembleRegressor look at.
+ * Columns that the trees of one TreeEnsembleRegressor look at, and branches that a row takes at most.
  * @param {Uint8Array} data
  * @param {Values} values
- * @returns {number}
+ * @returns {[number, number]}
  * @throws {Refused} the attributes are not whole trees with one value per leaf
  */
-export function treesWidth(data, values) {
+export function treesSize(data, values) {
   const read = (/** @type {string} */ name) => ints(data, spans(values, name));
   const tree = read("nodes_treeids");
   const node = read("nodes_nodeids");
@@ -35,7 +35,7 @@ export function treesWidth(data, values) {
     throw new Refused("a tree ensemble has arrays of different lengths, no nodes, or too many");
   }
   const roots = rootsOf(tree, node);
-  whole(roots, inner, yes, no);
+  const depth = whole(roots, inner, yes, no);
   if (![...thresholds, ...weights].every(Number.isFinite)) {
     throw new Refused("a tree ensemble holds numbers that are not finite");
   }
@@ -54,17 +54,17 @@ export function treesWidth(data, values) {
     }
     if (inner[i]) width = Math.max(width, column + 1);
   });
-  return width;
+  return [width, roots.length * depth];
 }
 
 /**
- * Columns of the support vectors of one SVMRegressor.
+ * Columns of the support vectors of one SVMRegressor, and how many there are.
  * @param {Uint8Array} data
  * @param {Values} values
- * @returns {number}
+ * @returns {[number, number]}
  * @throws {Refused} the attributes are not one support vector machine
  */
-export function svmWidth(data, values) {
+export function svmSize(data, values) {
   const read = (/** @type {string} */ name) => floats(data, spans(values, name)).length;
   const vectors = read("support_vectors");
   const supports = wholeNumber(values, "n_supports");
@@ -76,7 +76,7 @@ export function svmWidth(data, values) {
   }
   named(data, values, "kernel_type", ["LINEAR", "POLY", "RBF", "SIGMOID"]);
   named(data, values, "post_transform", ["NONE"]);
-  return vectors / supports;
+  return [vectors / supports, supports];
 }
 
 /**
@@ -97,7 +97,8 @@ function rootsOf(tree, node) {
 }
 
 /**
- * Every node but a root has one parent, and all are met on the way down from the roots, which is not long.
+ * Number of levels. Every node but a root has one parent, and all are met on the way down from the roots, which is not
+ * long.
  * @param {number[]} roots
  * @param {boolean[]} inner
  * @param {number[]} yes
@@ -125,11 +126,13 @@ function whole(roots, inner, yes, no) {
   }
   let met = 0;
   let level = roots;
-  for (let depth = 0; depth < MOST_DEPTH; depth += 1) {
+  let depth = 0;
+  for (; level.length && depth < MOST_DEPTH; depth += 1) {
     met += level.length;
     level = level.flatMap((at) => below.get(at) ?? []);
   }
   if (met !== inner.length) throw new Refused(`a tree ensemble has a cycle, or a tree deeper than ${MOST_DEPTH}`);
+  return depth;
 }
 
 /**

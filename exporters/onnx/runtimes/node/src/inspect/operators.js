@@ -30,8 +30,17 @@ export const IR = 8;
 export const FLOAT = 1;
 export const INT64 = 7;
 export const BOOL = 9;
-/** TensorProto.DataType -> bytes of one element. */
+const [INT32, DOUBLE] = [6, 11];
+/** TensorProto.DataType of edges and constants -> bytes of one element. */
 export const DTYPES = new Map([[FLOAT, 4], [INT64, 8], [BOOL, 1]]);
+/** What a cast may make counts as a whole number unless it is one of these. */
+export const FLOATS = new Set([FLOAT, DOUBLE]);
+const WIDTHS = new Map([...DTYPES, [INT32, 4], [DOUBLE, 8]]);
+/** Bytes of an element of any other type that a cast may make, at most. */
+const WIDEST = 16;
+
+/** Bytes of one element of a tensor. @param {number | undefined} dtype */
+export const widthOf = (dtype) => WIDTHS.get(dtype ?? 0) ?? WIDEST;
 
 /** @type {Record<string, Record<string, string>>} */
 const ATTRIBUTES = {

@@ -23,6 +23,7 @@ const MOST_ELEMENTS = 2 ** 20;
  * @property {string} output
  * @property {Map<string, number>} attributes  those that are one integer
  * @property {number} width  columns a tree ensemble or a support vector machine looks at
+ * @property {number} steps  branches that a tree ensemble takes at most, or support vectors
  */
 /** @typedef {(shapes: Shapes, call: Call, inputs: Shape[]) => Shape} Rule */
 
@@ -59,7 +60,7 @@ export class Shapes {
     }
     if (shape.includes(BATCH, 1)) throw new Refused(`${what} mixes the rows of a batch (shape ${said(shape)})`);
     if (elements(shape) > this.most) {
-      throw new Refused(`${what} has ${elements(shape)} elements per row, allowed are ${this.most}`);
+      throw new Refused(`${what} has ${elements(shape)} elements per row, allowed: up to ${this.most}`);
     }
     this.known.set(call.output, shape);
   }

@@ -59,7 +59,7 @@ export class Tensors {
       throw new Refused(`${said} has a dimension without a size or a name, or of size 0`);
     }
     const count = elements(sizes(shape));
-    if (count > MOST_CONSTANTS) throw new Refused(`${said} has ${count} elements per row, allowed are ${MOST_CONSTANTS}`);
+    if (count > MOST_CONSTANTS) throw new Refused(`${said} has ${count} elements per row, allowed: up to ${MOST_CONSTANTS}`);
     return shape;
   }
 
@@ -92,7 +92,7 @@ export class Tensors {
     if (!count || this.room < 0) throw new Refused(`constant ${said} of shape [${shape}] has no elements, or too many`);
     const held = HOLDERS.filter((field) => found.has(field));
     if (held.length !== 1 || held[0] !== "raw_data") {
-      throw new Refused(`constant ${said} holds its data in ${held.join(", ") || "no field"}, allowed is raw_data`);
+      throw new Refused(`constant ${said} holds its data in ${held.join(", ") || "no field"}, allowed: raw_data`);
     }
     const raw = span(found, "raw_data");
     if (raw[1] - raw[0] !== count * (DTYPES.get(dtype) ?? 0)) {

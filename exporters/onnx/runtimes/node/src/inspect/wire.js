@@ -108,7 +108,7 @@ export function read(data, [start, end], message) {
     const values = found.get(known.name);
     if (values === undefined) found.set(known.name, [value]);
     else if (values.length < known.most) values.push(value);
-    else throw new Refused(`${message.name}.${known.name} is there more than ${known.most} times`);
+    else throw new Refused(`${message.name}.${known.name} occurs more often than allowed, ${known.most}`);
   }
   return found;
 }
@@ -177,7 +177,7 @@ export function asSigned(value) {
  * @throws {Refused} too long, not UTF-8, or with characters that names do not need
  */
 export function text(data, [start, end]) {
-  if (end - start > 1024) throw new Refused(`a name has ${end - start} bytes, allowed are 1024`);
+  if (end - start > 1024) throw new Refused(`a name has ${end - start} bytes, allowed: up to 1024`);
   let found;
   try {
     found = utf8(data.subarray(start, end));
