@@ -64,9 +64,11 @@ real-code: $(READY) $(OTHERS:%=.venv-transformers-%/.ready)  ## the families' re
 	    SRI_MODEL_CODE=$(abspath $(MODEL_CODE)) $$bin/python -m pytest -rs -s plugins -k real_code $(ARGS) || exit 1; \
 	done
 
-# Opt-in: a few minutes. A normal test run shows most faults to the checks that are for them only.
-faults: $(READY)  ## every planted fault of a hook against the whole kit
-	SRI_WHOLE_KIT=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/testing/test_hook_checks.py $(ARGS)
+# Opt-in: a few minutes. A normal test run shows most faults to the checks that are for them only, and one family of each
+# kind to the whole kit.
+faults: $(READY)  ## every planted fault of a hook, and every native family, against the whole kit
+	SRI_WHOLE_KIT=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/testing/test_hook_checks.py \
+	    plugins/causal/tests/test_families.py plugins/block/tests/test_fast_dllm.py $(ARGS)
 
 MUTANTS := 100000
 SEED := 0
