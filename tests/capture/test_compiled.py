@@ -141,31 +141,6 @@ def test_a_model_wrapped_by_torch_compile_is_heard_where_its_hook_fits() -> None
     assert seen == [2, 2, 2] and left_behind(model) == left_behind(wrapped) == 0
 
 
-def test_transformers_own_compiled_decoding_is_heard_from_the_prompt_to_the_last_token() -> None:
-    from sri_plugin_lab.hooks import LabCausalHook
-    from transformers import CompileConfig, LlamaConfig, LlamaForCausalLM
-
-    shape = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(LlamaConfig(num_attention_heads=4, pad_token_id=0, eos_token_id=2, **shape)).eval()
-    how = CompileConfig(backend="eager", fullgraph=True, mode=None)
-    how._compile_all_devices = True  # Without it, transformers compiles on a GPU only.
-    prompts = torch.tensor([[0, 0, 5, 6], [7, 8, 9, 10]])
-    options = {"attention_mask": (prompts != 0).long(), "max_new_tokens": 6, "do_sample": False}
-    static = {"cache_implementation": "static", "compile_config": how}
-    with sri_sdk.watch(model, hook=LabCausalHook(model)) as plain:
-        model.generate(prompts, **options)
-    alone = model.generate(prompts, **options, **static)
-    assert graphs() > 0, "nothing was compiled"
-    for _ in range(2):
-        with sri_sdk.watch(model, hook=LabCausalHook(model)) as run:
-            tokens = model.generate(prompts, **options, **static)
-        made = graphs()
-    assert torch.equal(alone, tokens) and gap(run, plain) < 1e-5 and graphs() == made
-    assert [(trace.steps, trace.expected, trace.reasons) for trace in run.traces] == [(6, 6, ())] * 2
-
-
 def left_behind(model: Any) -> int:
     """Module hooks, and modules with a `forward` of their own that torch.compile did not give them."""
     tables = "_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs"

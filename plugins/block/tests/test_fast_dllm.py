@@ -1,5 +1,6 @@
 """The Fast-dLLM v2 hook on its structural double."""
 
+import os
 import types
 
 import pytest
@@ -39,8 +40,13 @@ def test_the_hook_keeps_its_promises_with_the_sampler_for_batches(check) -> None
     check()
 
 
-@pytest.mark.parametrize("block_cache", [False, True])
-@pytest.mark.parametrize("length", [5, 11, 16])
+LENGTHS = [(5, True), (11, False), (16, True)]
+if "SRI_WHOLE_KIT" in os.environ:
+    LENGTHS += [(length, not block_cache) for length, block_cache in LENGTHS]
+"""Less than a block, in the middle of one, and at its end; each with and without the cache in `make faults`."""
+
+
+@pytest.mark.parametrize(("length", "block_cache"), LENGTHS)
 def test_the_hook_keeps_its_promises_with_the_models_own_generate(length: int, block_cache: bool) -> None:
     for check in hook_checks(lambda: single(length, use_block_cache=block_cache)):
         check()
