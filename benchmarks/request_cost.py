@@ -2,8 +2,8 @@
 
     python benchmarks/request_cost.py [--rounds 100]
 
-The same generation twice in each round, in turns: with the tap on the last norm alone, and with every layer read over the
-request's tokens as well. The difference of the time inside the tap is what the request costs. Beside it stands the
+The same generation twice in each round, in turns: with the tap on the last norm alone, and with every layer read over
+the request's tokens as well. The difference of the time inside the tap is what the request costs. Beside it stands the
 floor: summing the states of those tokens, once per layer, which no implementation can leave out.
 """
 

@@ -2,10 +2,10 @@
 
     python benchmarks/request_situations.py [--count 200]
 
-A map is fitted as `configs/lab-request.yaml` says, on single user turns. Then the same harmful and harmless requests of the
-split `test` are put into other surroundings. Printed are the AUROC, and how many are above the threshold that 1 % of
-400 other plain harmless requests exceed. The lab models were trained on texts of up to 128 tokens, with positions up
-to 256; what is longer says as much about the model as about the column.
+A map is fitted as `configs/lab-request.yaml` says, on single user turns. Then the same harmful and harmless requests of
+the split `test` are put into other surroundings. Printed are the AUROC, and how many are above the threshold that 1 %
+of 400 other plain harmless requests exceed. The lab models were trained on texts of up to 128 tokens, with positions
+up to 256; what is longer says as much about the model as about the column.
 """
 
 from __future__ import annotations

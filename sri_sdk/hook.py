@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sri_sdk.canvas import Canvas
 from sri_sdk.errors import ConfigError, ConformanceError
+from sri_sdk.older_hooks import BothNames
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
@@ -23,11 +24,7 @@ every step, and none is a hole."""
 Capability = Literal["phi", "input_ids", "committed", "draft", "clock", "budget", "request"]
 
 
-OLDER_NAMES = {"hears": "observed_methods", "heard": "on_method_result", "admit": "on_call"}
-"""Name that a hook of plugin API 1 may use -> what it is called now. Both work as long as API 1 does."""
-
-
-class Hook(Plugin):
+class Hook(BothNames, Plugin):
     """One model family: where its states are, and what each forward pass means.
 
     A hook never touches generation. The tap calls `plan` before every forward pass of a watched model and pools
@@ -54,15 +51,6 @@ class Hook(Plugin):
     firings: ClassVar[int] = 1
     """How often the tapped modules run in one forward pass; the last time counts. More often is a reason not to trust a
     run, since nothing says which output is the state."""
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        # Whatever a class defines under one of the two names stands under both, so that a class and its parents may
-        # have been written for different releases and still reach each other through super().
-        for old, new in OLDER_NAMES.items():
-            for written, other in ((old, new), (new, old)):
-                if written in vars(cls) and other not in vars(cls):
-                    setattr(cls, other, vars(cls)[written])
 
     def __init__(self, model: Any, config: Any = None) -> None:
         """Takes a loaded model; `config` holds the options, None = defaults."""
@@ -156,7 +144,7 @@ class Hook(Plugin):
     def on_method_result(self, call: str, result: Any, run: RunView) -> None:
         """Notes what one of `observed_methods` returned; neither changes nor keeps it, since models reuse tensors."""
 
-    # Under their older names, for hooks that call `super()` by them.
+    # Deprecated: their names in plugin API 1, for hooks that call `super()` by them. See `older_hooks`.
     hears = observed_methods
     admit = on_call
     heard = on_method_result

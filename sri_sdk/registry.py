@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from sri_sdk.errors import (
     PluginConflict,
     PluginLoadFailed,
     PluginNotFound,
-    PluginWrongApi,
     SriError,
     did_you_mean,
     missing_extra,
@@ -38,6 +36,7 @@ from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
 from sri_sdk.options import parse
 from sri_sdk.plugin import Config, Plugin
+from sri_sdk.plugin_api import accepted_version, refuse_older_names, warn_of_older_version
 from sri_sdk.sampler import Sampler
 from sri_sdk.sink import Sink
 
@@ -60,9 +59,10 @@ class Kind:
 
 
 # A new version goes behind the previous one, which is dropped one minor release later: `(1,)`, `(1, 2)`, `(2,)`.
-# A change that adds one also teaches the SDK to use a class of the previous version through the new interface.
+# A change that adds one also teaches the SDK to use a class of the previous version through the new interface:
+# `older_hooks` does for hooks.
 KINDS: dict[str, Kind] = {
-    "hooks": Kind("sri.hooks", Hook, (1,)),
+    "hooks": Kind("sri.hooks", Hook, (1, 2)),
     "samplers": Kind("sri.samplers", Sampler, (1,)),
     "detectors": Kind("sri.detectors", Detector, (1,)),
     "exporters": Kind("sri.exporters", Exporter, (1,)),
@@ -136,7 +136,8 @@ def load(kind: str, name: str) -> type[Any]:
     except BaseException as err:
         # A module may also end the process: `sys.exit()` where it misses something is common in scripts.
         _refuse(point, subject, err, doing="importing it")
-    _refuse_other_api(kind, point, subject)
+    apis = KINDS[kind].apis
+    written_for = accepted_version(sys.modules[point.module], kind, apis, subject)
     interface = KINDS[kind].interface
     if not (inspect.isclass(target) and issubclass(target, interface)):
         raise PluginLoadFailed(
@@ -149,6 +150,10 @@ def load(kind: str, name: str) -> type[Any]:
             f"{subject}: {target.__name__} lacks {', '.join(missing)}, which every {interface.__name__} must have; "
             f"see the docstrings of {_called(interface)}."
         )
+    if written_for == apis[-1]:
+        refuse_older_names(target, kind, written_for, subject)
+    else:
+        warn_of_older_version(target, point.module, kind, written_for, apis[-1], subject, stacklevel=2)
     return target
 
 
@@ -269,31 +274,3 @@ def _refuse(point: EntryPoint, subject: str, err: BaseException, doing: str) -> 
         cure = f"Install the package that provides {missing!r}."
     said = f": {err}" if str(err) else ""
     raise PluginLoadFailed(f"{subject}: {doing} failed with {type(err).__name__}{said}. {cure}") from err
-
-
-def _refuse_other_api(kind: str, point: EntryPoint, subject: str) -> None:
-    current, accepted = KINDS[kind].api, KINDS[kind].apis
-    found = getattr(sys.modules[point.module], "SRI_PLUGIN_API", None)
-    # `True` equals 1, but is not a version.
-    if type(found) is int and found in accepted:
-        if found != current:
-            warnings.warn(
-                f"{subject}: written for version {found} of the plugin API of {kind}, the current one is {current}; "
-                f"this is the last minor release of sri-sdk that accepts {found}. Install the plugin's release for "
-                f"version {current}, or tell its maintainer.",
-                FutureWarning,
-                stacklevel=3,
-            )
-        return
-    if found is None:
-        raise PluginWrongApi(
-            f"{subject}: does not say which plugin API it was written for; this SDK has version {current} of {kind}. "
-            f"Add the line `SRI_PLUGIN_API = {current}` to {point.module}."
-        )
-    also = "".join(f", and still accepts {older}" for older in accepted[:-1])
-    newer = type(found) is int and found > current
-    cure = "Upgrade sri-sdk" if newer else "Install the plugin's release for this SDK"
-    raise PluginWrongApi(
-        f"{subject}: written for version {found!r} of the plugin API, this SDK has version {current} of {kind}{also}. "
-        f"{cure}, or install another release of {'the plugin' if newer else 'sri-sdk'}."
-    )

@@ -15,7 +15,7 @@ import sri_sdk
 from sri_sdk import errors, registry
 from sri_sdk.capture import conclude
 from sri_sdk.checkpoint import load_checkpoint
-from sri_sdk.hook import OLDER_NAMES
+from sri_sdk.older_hooks import OLDER_NAMES
 from sri_sdk.scoring import scorer
 from tests import command_line
 from tests.fitting.conftest import SMALL

@@ -97,6 +97,7 @@ def test_while_two_versions_are_accepted_the_older_one_works_with_a_warning_that
 ) -> None:
     install("files")
     assert registry.build("sinks", "files").config.size == 4
+    assert registry.build("sinks", "files").config.size == 4
     (heard,) = {str(warning.message) for warning in recwarn}
     assert "from fake-dist 2.5" in heard and "version 1 of the plugin API of sinks" in heard and "last minor" in heard
 
@@ -121,8 +122,9 @@ def test_a_third_version_is_refused_with_those_that_are_accepted(install: Instal
         registry.load("sinks", "files")
 
 
-def test_every_kind_is_at_version_1_and_accepts_nothing_else() -> None:
-    assert {kind: k.apis for kind, k in registry.KINDS.items()} == dict.fromkeys(registry.KINDS, (1,))
+def test_hooks_are_at_version_2_and_still_accept_1_every_other_kind_is_at_version_1() -> None:
+    wanted = {**dict.fromkeys(registry.KINDS, (1,)), "hooks": (1, 2)}
+    assert {kind: k.apis for kind, k in registry.KINDS.items()} == wanted
 
 
 def test_a_failing_import_names_distribution_target_and_error(install: Install) -> None:

@@ -157,7 +157,8 @@ def _texts(name: str, kind: str, scheme: str) -> dict[Path, str]:
         "name": name, "kind": kind, "package": package, "module": module, "distribution": folder(name),
         "camel": camel, "class": f"{camel}{kind.capitalize()}", "requires": template.requires, "holds": template.holds,
         "next": template.next, "options": options, "extra_row": row if "model" in template.modules else "",
-        "title": kind.capitalize(), "make": f"{camel}{kind.capitalize()}" + ("" if kind == "detector" else ".example"),
+        "title": kind.capitalize(), "api": str(registry.KINDS[f"{kind}s"].api),
+        "make": f"{camel}{kind.capitalize()}" + ("" if kind == "detector" else ".example"),
     }  # fmt: skip
     texts = {
         Path("pyproject.toml"): _filled("pyproject.toml", words),

@@ -24,7 +24,7 @@ from .conftest import Toy, toy_prompts
 GOOD = """
     import sys
     from sri_plugin_toy.hook import ToyHook
-    SRI_PLUGIN_API = 1
+    SRI_PLUGIN_API = 2
     class Mine(ToyHook):
         @classmethod
         def fits(cls, model):
@@ -38,7 +38,7 @@ BROKEN = {
     "base-exception": "class Odd(BaseException): ...\nraise Odd('odd')",
     "assert": "assert False, 'not here'",
     "syntax": "def",
-    "no-api": textwrap.dedent(GOOD).replace("SRI_PLUGIN_API = 1", ""),
+    "no-api": textwrap.dedent(GOOD).replace("SRI_PLUGIN_API = 2", ""),
     "fits-raises": textwrap.dedent(GOOD).replace("from sri_sdk import Match", "model.no_such_attribute"),
     "fits-exits": textwrap.dedent(GOOD).replace("from sri_sdk import Match", "sys.exit(3)"),
     "fits-none": textwrap.dedent(GOOD).replace('return Match(False, "looked for Mine")', "return None"),

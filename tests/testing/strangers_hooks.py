@@ -14,7 +14,7 @@ from sri_sdk.records import PADDING
 from tests.testing.strangers_bases import Causal, Lab, Toy
 from tests.testing.strangers_hooks_aside import FAULTS as ASIDE_FROM_PASSES
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 CORRECT: list[type[sri_sdk.Hook]] = [Causal, Toy, Lab]
 FAULTS: list[type[sri_sdk.Hook]] = [*ASIDE_FROM_PASSES]

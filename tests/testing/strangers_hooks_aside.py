@@ -12,7 +12,7 @@ from sri_sdk import Encoded, ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.records import ForwardOutput
 from tests.testing.strangers_bases import PAD, Causal, Characters, Toy, build
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 FAULTS: list[type[sri_sdk.Hook]] = []
 Kind = TypeVar("Kind", bound=type[sri_sdk.Hook])

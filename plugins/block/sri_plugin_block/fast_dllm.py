@@ -18,7 +18,7 @@ from sri_sdk.structure import unwrapped
 if TYPE_CHECKING:
     import torch
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 _NOTE = "blocks"
 

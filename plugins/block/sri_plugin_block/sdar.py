@@ -18,7 +18,7 @@ from sri_sdk.structure import class_names, unwrapped
 if TYPE_CHECKING:
     import torch
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 SET_IT = "model.config.{field} is not set. Set it before the watch, or `{option}` under model.options in YAML."
 

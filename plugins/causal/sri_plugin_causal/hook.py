@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sri_sdk.records import ForwardOutput
     from sri_sdk.structure import ModulePaths
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 OF_OTHERS = ("A2D", "BD3LM", "Dream", "Fast_dLLM", "LLaDA", "MMada", "RND1", "SDAR", "WeDLM")
 """Beginnings of class names of diffusion families, some of which inherit from a causal model."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sri_sdk.records import ForwardOutput
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 WORKS_WITH = "transformers>=5.11"
 FAMILY = "DiffusionGemmaForBlockDiffusion"

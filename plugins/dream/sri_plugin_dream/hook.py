@@ -23,7 +23,7 @@ from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_famil
 if TYPE_CHECKING:
     import torch
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 EMBEDDING, LAYERS, NORM = "model.embed_tokens", "model.layers", "model.norm"
 PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")

@@ -15,7 +15,7 @@ from sri_sdk.structure import missing_paths, module_at, modules_at
 if TYPE_CHECKING:
     import torch
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 NORM, LAYERS, EMBEDDING = "model.norm", "model.layers", "model.embed_tokens"
 

@@ -18,7 +18,7 @@ from sri_sdk.structure import class_names, first_path, module_at, modules_at, no
 if TYPE_CHECKING:
     import torch
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 IMAGES = ("t2i_generate", "t2i_generate_decoding_stepwise")
 """MMaDA's methods that draw; their canvas holds codes of a picture."""

@@ -24,7 +24,7 @@ from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_famil
 if TYPE_CHECKING:
     import torch
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 NAME = "LLaDA2MoeModelLM"
 EMBEDDING, LAYERS, NORM = "model.word_embeddings", "model.layers", "model.norm"

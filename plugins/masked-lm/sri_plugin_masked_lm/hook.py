@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sri_sdk.records import ForwardOutput
     from sri_sdk.structure import ModulePaths
 
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 SET_IT = "set model.config.mask_token_id = tokenizer.mask_token_id"
 

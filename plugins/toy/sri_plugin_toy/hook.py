@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 # The version of the plugin API this module was written for. The SDK compares it before it builds anything.
-SRI_PLUGIN_API = 1
+SRI_PLUGIN_API = 2
 
 
 class ToyHook(sri_sdk.Hook):
