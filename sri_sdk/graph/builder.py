@@ -8,7 +8,7 @@ model, which is only stored here: exporters turn a `Graph` into files.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ Dtype = Literal["float32", "int64", "bool"]
 
 OPERATORS = frozenset(
     "Add Sub Mul Div Max Sqrt Log Exp Sigmoid Relu Gemm MatMul ReduceSum Reshape Squeeze Unsqueeze Gather Where "
-    "Equal Less Greater Cast".split()
+    "Equal Less Greater Cast TopK".split()
 )
 """Operators of ONNX itself that the portable tier allows."""
 ML_OPERATORS = frozenset({"TreeEnsembleRegressor"})
@@ -67,9 +67,11 @@ class Node:
     inputs: tuple[str, ...]
     output: str
     attributes: Mapping[str, Attribute]
+    unused: tuple[str, ...] = ()
+    """Further results that the operator has and nobody reads."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded(Node):
     """A whole model in place of an operator. `op` is not an operator of ONNX, so an exporter that only knows operators
     refuses it by name."""
@@ -137,7 +139,7 @@ class Graph:
                 f"graph {self.name}: embed() of {len(model)} bytes on {x.dtype}; allowed: a model, on float32"
             )
         name = f"t{len(self.nodes)}"
-        self.nodes.append(Embedded("Embedded", (x.name,), name, {}, model, output))
+        self.nodes.append(Embedded("Embedded", (x.name,), name, {}, model=model, wanted=output))
         return Value(self, name, "float32")
 
     @property
@@ -215,6 +217,13 @@ class Graph:
     def gather(self, table: ArrayLike, index: Value) -> Value:
         """Rows of a constant `table` [K, ...] float32 at `index` [B] int64 -> [B, ...] float32."""
         return self.node("Gather", self.constant(table), index, dtype="float32")
+
+    def smallest(self, x: Value, count: int, axis: int = -1) -> Value:
+        """The `count` smallest values along an axis that is not the batch, smallest first; float32."""
+        found = self.node("TopK", x, self.constant([count], "int64"), axis=axis, largest=0, sorted=1)
+        # The operator also says where it found them, and some runtimes want a name for that.
+        self.nodes[-1] = replace(self.nodes[-1], unused=(f"{found.name}.places",))
+        return found
 
     def where(self, condition: Value, yes: Value | float, no: Value | float) -> Value:
         """`yes` where the condition holds, else `no`; elementwise."""

@@ -20,6 +20,9 @@ DRAWINGS = {
     "reshape": (lambda g, x: g.reshape(g.reshape(x, [0, 3, 1]), [-1, 3]), lambda x: x),
     "squeeze": (lambda g, x: g.squeeze(g.unsqueeze(x, [2]), [2]), lambda x: x),
     "where": (lambda g, x: g.where(x > 0, x, -1.0), lambda x: np.where(x > 0, x, -1)),
+    "smallest": (
+        lambda g, x: g.smallest(x, 2) @ np.eye(2, 3), lambda x: np.sort(x, 1)[:, :2] @ np.eye(2, 3)
+    ),
     "less": (lambda g, x: g.cast(x < 1, "float32"), lambda x: (x < 1).astype(np.float32)),
     "equal": (lambda g, x: g.cast(g.equal(g.cast(x, "int64"), 3), "float32"), lambda x: (x.astype(int) == 3) * 1.0),
 }  # fmt: skip

@@ -210,6 +210,20 @@ def wide(columns=2**15, tensors=1):
     return model(nodes, held)
 
 
+def sorts(columns=2**13, picked=2**13, tensors=1):
+    """Only portable operators: tensors of many columns per row, of which some or all are sorted."""
+    nodes = [node("MatMul", "signals row", f"wide{i}") for i in range(tensors)]
+    nodes += [
+        helper.make_node("TopK", [f"wide{i}", "count"], [f"few{i}", f"place{i}"], axis=2, largest=0)
+        for i in range(tensors)
+    ]  # fmt: skip
+    nodes += [node("ReduceSum", f"few{i} axes", f"sum{i}", keepdims=0) for i in range(tensors)]
+    nodes += [node("Add", f"{'sum0' if i == 1 else f'total{i - 1}'} sum{i}", f"total{i}") for i in range(1, tensors)]
+    nodes.append(node("Mul", f"{f'total{tensors - 1}' if tensors > 1 else 'sum0'} one", "score"))
+    row = np.random.default_rng(0).normal(size=(1, columns)).astype(np.float32)
+    return model(nodes, constants(row=row, count=[picked], axes=[1, 2], one=np.float32(1)))
+
+
 def long_chain(products=4000, side=256):
     """Only portable operators: matrix products, one after the other."""
     names = [f"x{i}" for i in range(products)]

@@ -51,7 +51,7 @@ def to_onnx(graph: Graph, facts: Mapping[str, str] | None = None) -> bytes:
             nodes += parts[-1].nodes
         else:
             domain = ML if node.op in ML_OPERATORS else None
-            nodes.append(helper.make_node(node.op, inputs, [output], domain=domain, **node.attributes))
+            nodes.append(helper.make_node(node.op, inputs, [output, *node.unused], domain=domain, **node.attributes))
     # Unused constants make runtimes print warnings.
     used = {name for node in graph.nodes for name in node.inputs}
     constants = [onnx.numpy_helper.from_array(array, name) for name, array in graph.constants.items() if name in used]

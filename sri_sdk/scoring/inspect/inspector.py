@@ -19,7 +19,7 @@ from sri_sdk.errors import BundleError
 from sri_sdk.scoring.inspect import onnx_messages as onnx
 from sri_sdk.scoring.inspect.dtypes import Dtypes
 from sri_sdk.scoring.inspect.learned import svm_width, trees_width
-from sri_sdk.scoring.inspect.operators import ATTRIBUTES, GROWS, RULES, SVM, TREES, Key, Rules
+from sri_sdk.scoring.inspect.operators import ATTRIBUTES, GROWS, RULES, SVM, TREES, TWO_RESULTS, Key, Rules
 from sri_sdk.scoring.inspect.shapes import BATCH, MOST_ELEMENTS, Call, Shape, Shapes
 from sri_sdk.scoring.inspect.tensors import BYTES, WIDEST, Edge, Tensors, edge, listed, promised, sizes
 from sri_sdk.scoring.inspect.wire import Parsed, Refused, Span, read, signed
@@ -159,12 +159,13 @@ class _Inspection:
         self.dtypes.add(op, inputs, outputs, attributes)
         width, steps = self._learned(key, attributes)
         if shapes is not None and self.work is not None:
-            if len(outputs) != 1:
-                raise Refused(f"{op} has {len(outputs)} results, allowed: one")
+            if len(outputs) != 1 + (op in TWO_RESULTS):
+                raise Refused(f"{op} has {len(outputs)} results, allowed: {1 + (op in TWO_RESULTS)}")
             numbers = {name: signed(each.number("i")) for name, each in attributes.items() if "i" in each}
             call = Call(op, tuple(inputs), outputs[0], numbers, width, steps)
             shapes.add(call)
             given, result = [shapes.known[name] for name in inputs], shapes.known[outputs[0]]
+            shapes.known.update((name, result) for name in outputs[1:])
             self.work.add(call, given, result, BYTES.get(self.dtypes.known[outputs[0]], WIDEST))
         elif op in GROWS:
             self._bounded(op, inputs)

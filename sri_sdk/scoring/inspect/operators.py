@@ -28,6 +28,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
     "Gemm": {"alpha": "f", "beta": "f", "transA": "i", "transB": "i"},
     "ReduceSum": {"keepdims": "i"},
     "Reshape": {"allowzero": "i"},
+    "TopK": {"axis": "i", "largest": "i", "sorted": "i"},
     "TreeEnsembleRegressor": {
         "aggregate_function": "s", "base_values": "floats", "n_targets": "i", "nodes_falsenodeids": "ints",
         "nodes_featureids": "ints", "nodes_hitrates": "floats", "nodes_missing_value_tracks_true": "ints",
@@ -42,13 +43,16 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 """Portable operators that have attributes: name -> the field of an AttributeProto with its value."""
 
+TWO_RESULTS = frozenset({"TopK"})
+"""Portable operators that have a second result, of the shape of the first; all others have one."""
+
 PYTHON_ONLY = frozenset(
     "Abs And ArgMax ArgMin AveragePool BatchNormalization Ceil Clip Concat Constant ConstantOfShape Conv Cos CumSum "
     "Elu Erf Expand Flatten Floor GatherElements GatherND Gelu GlobalAveragePool GlobalMaxPool GRU GreaterOrEqual "
     "HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu LessOrEqual LogSoftmax LSTM "
     "MaxPool Mean Min Mish Neg Not Or Pad Pow PRelu Range Reciprocal ReduceL1 ReduceL2 ReduceLogSumExp ReduceMax "
     "ReduceMean ReduceMin ReduceProd ReduceSumSquare RNN Round Selu Shape Sign Sin Slice Softmax Softplus Softsign "
-    "Split Sum Tan Tanh ThresholdedRelu Tile TopK Transpose Xor".split()
+    "Split Sum Tan Tanh ThresholdedRelu Tile Transpose Xor".split()
 )
 PYTHON_ONLY_ML = frozenset("ArrayFeatureExtractor LabelEncoder LinearRegressor Normalizer Scaler".split())
 

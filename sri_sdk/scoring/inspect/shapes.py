@@ -162,6 +162,16 @@ def _gather(_: Shapes, call: Call, inputs: list[Shape]) -> Shape:
     return (*data[:axis], *index, *data[axis + 1 :])
 
 
+def _top(shapes: Shapes, call: Call, inputs: list[Shape]) -> Shape:
+    shape, (count,) = inputs[0], shapes.constant(call.inputs[1])
+    (axis,) = _axes([call.attributes.get("axis", -1)], len(shape))
+    if shape[axis] == BATCH:
+        raise Refused(f"{call.op} {call.output!r} picks rows of a batch")
+    if len(inputs) != 2 or not 0 < count <= shape[axis]:
+        raise ValueError
+    return (*shape[:axis], count, *shape[axis + 1 :])
+
+
 def _columns(_: Shapes, call: Call, inputs: list[Shape]) -> Shape:
     """A tree ensemble or a support vector machine: [B, F] -> [B, 1]."""
     ((rows, columns),) = inputs
@@ -188,6 +198,7 @@ RULES: Mapping[str, Callable[[Shapes, Call, list[Shape]], Shape]] = {
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
     "Gather": _gather,
+    "TopK": _top,
     "TreeEnsembleRegressor": _columns,
     "SVMRegressor": _columns,
 }

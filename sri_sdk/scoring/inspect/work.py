@@ -43,6 +43,11 @@ _PRODUCT = 512
 """One product of matrices among those of a MatMul, however small they are."""
 _BRANCH = 64
 """One branch of a tree: the node is rarely in a cache."""
+_SORTED = 8
+"""One element per halving of what is picked: for one of two, twice; for all of them, a whole sort."""
+_PLACES = 16
+"""Bytes per element that is sorted: its place, and a copy of it."""
+_INDEX = 8
 _KERNEL = 64
 """The exponential or power of one support vector."""
 _WEIGHTS: Mapping[str, int] = {
@@ -104,6 +109,9 @@ class Work:
         elif call.op == "ReduceSum":
             size += elements(inputs[0]) * width  # The input may be transposed first.
             time += elements(inputs[0]) * _ELEMENT
+        elif call.op == "TopK":
+            size += elements(inputs[0]) * _PLACES + elements(result) * _INDEX
+            time += elements(inputs[0]) * _SORTED * result[call.attributes.get("axis", -1)].bit_length()
         elif call.op == "TreeEnsembleRegressor":
             time += elements(result) * call.steps * _BRANCH
         elif call.op == "SVMRegressor":

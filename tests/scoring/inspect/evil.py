@@ -46,6 +46,12 @@ def grown(side):
     return model(nodes, constants(axes=[1, 2], one=[1], wide=np.zeros((1, side), np.float32)))
 
 
+def picking(inputs, outputs, axis, **more):
+    """The sum of what a TopK picks."""
+    nodes = [helper.make_node("TopK", inputs, outputs, axis=axis), node("ReduceSum", "t axes", "score", keepdims=0)]
+    return model(nodes, constants(axes=[1, 2], **more))
+
+
 def small(change):
     """A plain graph whose one constant was changed."""
     return changed(plain(), lambda proto: change(proto.graph.initializer[0]))
@@ -97,6 +103,24 @@ EVIL = {
     ),
     "rows that are mixed by a product": (
         model([SUM, node("MatMul", "sum sum", "score")], AXES), "MatMul 'score' does not fit",
+    ),
+    "rows that are mixed by picking": (
+        picking(["signals", "one"], ["t", "at"], 0, one=[1]), "picks rows",
+    ),
+    "more picked than there are": (
+        picking(["signals", "five"], ["t", "at"], 1, five=[5]), "TopK 't' does not fit its inputs [B, 4, 1], [1]",
+    ),
+    "nothing picked": (
+        picking(["signals", "none"], ["t", "at"], 1, none=[0]), "TopK 't' does not fit",
+    ),
+    "a number to pick that is computed": (
+        picking(["signals", "signals"], ["t", "at"], 1), "must be a constant of int64",
+    ),
+    "places that nobody named": (
+        picking(["signals", "one"], ["t"], 1, one=[1]), "TopK has 1 results, allowed: 2",
+    ),
+    "two results under one name": (
+        picking(["signals", "one"], ["t", "t"], 1, one=[1]), "makes 't', which is empty or already taken",
     ),
     "rows that become columns": (
         model([node("Reshape", "signals wide", "w"), node("ReduceSum", "w axes", "score", keepdims=0)],

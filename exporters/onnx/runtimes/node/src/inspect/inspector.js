@@ -15,7 +15,7 @@ import { brief, BundleError } from "../errors.js";
 import { Dtypes } from "./dtypes.js";
 import { svmSize, treesSize } from "./learned.js";
 import * as onnx from "./messages.js";
-import { allowed, attributeField, BOOL, FLOAT, INT64, IR, OPSETS, SVM, TREES, widthOf } from "./operators.js";
+import { allowed, attributeField, BOOL, FLOAT, INT64, IR, OPSETS, results, SVM, TREES, widthOf } from "./operators.js";
 import { BATCH, Shapes } from "./shapes.js";
 import { number, sizes, span, spans, Tensors } from "./tensors.js";
 import { asSigned, read, Refused, text } from "./wire.js";
@@ -165,9 +165,12 @@ class Inspection extends Tensors {
     for (const name of inputs) {
       if (!shapes.known.has(name)) throw new Refused(`${op} reads ${JSON.stringify(name)}, which nothing before it makes`);
     }
-    const [output] = outputs;
-    if (outputs.length !== 1 || output === undefined) throw new Refused(`${op} has ${outputs.length} results, allowed: one`);
-    if (shapes.known.has(output) || !output) throw new Refused(`${op} makes ${JSON.stringify(output)}, which is no new name`);
+    const [output, second] = outputs;
+    if (outputs.length !== results(op) || output === undefined) {
+      throw new Refused(`${op} has ${outputs.length} results, allowed: ${results(op)}`);
+    }
+    const taken = outputs.find((name, at) => !name || shapes.known.has(name) || outputs.indexOf(name) !== at);
+    if (taken !== undefined) throw new Refused(`${op} makes ${JSON.stringify(taken)}, which is no new name`);
     const attributes = this.attributes(found, op);
     const whole = [...attributes].filter(([, { field }]) => field === "i");
     const numbers = new Map(whole.map(([name, { value }]) => [name, asSigned(value[0] ?? 0)]));
@@ -177,6 +180,10 @@ class Inspection extends Tensors {
     shapes.add(call);
     const [result, ...given] = [output, ...inputs].map((name) => /** @type {readonly number[]} */ (shapes.known.get(name)));
     work.add(call, given, /** @type {readonly number[]} */ (result), widthOf(dtypes.known.get(output)));
+    if (second !== undefined) {
+      shapes.known.set(second, /** @type {readonly number[]} */ (result));
+      dtypes.known.set(second, INT64);
+    }
   }
 
   /**

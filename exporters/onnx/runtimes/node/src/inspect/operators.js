@@ -13,9 +13,12 @@ export const SVM = "SVMRegressor";
 /** @type {Record<string, string[]>} */
 const ALLOWED = {
   "": ("Add Sub Mul Div Max Sqrt Log Exp Sigmoid Relu Gemm MatMul ReduceSum Reshape Squeeze Unsqueeze Gather Where "
-    + "Equal Less Greater Cast").split(" "),
+    + "Equal Less Greater Cast TopK").split(" "),
   [ML]: [TREES, SVM],
 };
+
+/** How many results an operator has; a second one has the shape of the first. @param {string} op */
+export const results = (op) => (op === "TopK" ? 2 : 1);
 
 /**
  * @param {string} domain
@@ -49,6 +52,7 @@ const ATTRIBUTES = {
   Gemm: { alpha: "f", beta: "f", transA: "i", transB: "i" },
   ReduceSum: { keepdims: "i" },
   Reshape: { allowzero: "i" },
+  TopK: { axis: "i", largest: "i", sorted: "i" },
   [TREES]: {
     aggregate_function: "s",
     base_values: "floats",

@@ -190,6 +190,19 @@ const gather = (_, call, inputs) => {
   return [...data.slice(0, axis), ...index, ...data.slice(axis + 1)];
 };
 
+/** @type {Rule} */
+const top = (shapes, call, inputs) => {
+  count(inputs, 2);
+  const shape = /** @type {Shape} */ (inputs[0]);
+  const wanted = shapes.constant(/** @type {string} */ (call.inputs[1]));
+  const axis = [...axes([call.attributes.get("axis") ?? -1], shape.length)][0] ?? 0;
+  const size = /** @type {number} */ (shape[axis]);
+  if (size === BATCH) throw new Refused(`${call.op} ${JSON.stringify(call.output)} picks rows of a batch`);
+  const few = wanted[0];
+  if (wanted.length !== 1 || few === undefined || few < 1 || few > size) throw new Unfit();
+  return shape.map((each, at) => (at === axis ? few : each));
+};
+
 /** A tree ensemble or a support vector machine: [B, F] -> [B, 1]. @type {Rule} */
 const columns = (_, call, inputs) => {
   count(inputs, 1);
@@ -231,6 +244,7 @@ const RULES = new Map([
   ["Squeeze", squeeze],
   ["Unsqueeze", unsqueeze],
   ["Gather", gather],
+  ["TopK", top],
   [TREES, columns],
   [SVM, columns],
 ]);

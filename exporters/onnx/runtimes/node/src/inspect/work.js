@@ -45,6 +45,11 @@ const VIEW = 1;
 const PRODUCT = 512;
 /** One branch of a tree: the node is rarely in a cache. */
 const BRANCH = 64;
+/** One element per halving of what is picked: for one of two, twice; for all of them, a whole sort. */
+const SORTED = 8;
+/** Bytes per element that is sorted: its place, and a copy of it. */
+const PLACES = 16;
+const INDEX = 8;
 /** The exponential or power of one support vector. */
 const KERNEL = 64;
 const WEIGHTS = new Map([["Where", SCATTERED], ["Gather", SCATTERED], ["Reshape", VIEW], ["Squeeze", VIEW], ["Unsqueeze", VIEW]]);
@@ -102,6 +107,10 @@ export class Work {
       // The input may be transposed first.
       this.size += elements(first) * width;
       this.time += elements(first) * ELEMENT;
+    } else if (op === "TopK") {
+      const picked = /** @type {number} */ (result.at(call.attributes.get("axis") ?? -1));
+      this.size += elements(first) * PLACES + count * INDEX;
+      this.time += elements(first) * SORTED * (Math.floor(Math.log2(picked)) + 1);
     } else if (op === TREES) {
       this.time += count * steps * BRANCH;
     } else if (op === SVM) {
