@@ -255,12 +255,14 @@ async function choose(row) {
   else hideOne();
   const { key } = groupOf(plan, verdict.group ?? null);
   const judged = new Set(plan.rules.get(verdict.rule).parts.map(({ name }) => name));
-  courses.update(plan.rules.get("online").parts.filter(({ name }) => judged.has(name)).map((part) => ({
+  const drawn = plan.rules.get("online").parts.filter(({ name }) => judged.has(name)).map((part) => ({
     name: part.name,
     threshold: thresholdOf(part, key).value,
     scores: answers.map((answer, t) => (t < length ? answer(part.index) : null)),
-  })));
-  legend("course-legend", [["score", "score after this cell"], ["above", "online threshold"]]);
+  }));
+  courses.update(drawn);
+  const empty = guard.format === 2 && drawn.every(({ scores }) => scores.every((score) => score === null));
+  legend("course-legend", empty ? [] : [["score", "score after this cell"], ["above", "online threshold"]]);
 }
 
 function save() {
