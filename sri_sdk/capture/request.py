@@ -97,6 +97,12 @@ class RequestReader:
         new = inside & ~self._seen.gather(1, place)
         self._seen = self._seen.scatter(1, place, True)
         self._seen[:, width] = False
+        widths = dict(zip(self._layers, (each.shape[-1] for each in states), strict=True))
+        if len(set(widths.values())) > 1:
+            raise CaptureError(
+                f"the request: states of width {', '.join(f'{n} at {name}' for name, n in widths.items())}; one map "
+                "reads states of one width. Name the layers of one width under request.layers."
+            )
         mine = [each if rows is None else each[rows.to(each.device)] for each in states]
         added = torch.stack([sum_rows(each, new).to(home) for each in mine], dim=1)
         self._sum = added if self._sum is None else self._sum + added

@@ -46,12 +46,11 @@ def claims_requests(case: HookCase) -> bool:
 def request_is_the_mean(case: HookCase) -> None:
     """Mean states of requests in a batch, alone, driven, under guidance and before a response that was started."""
     case = replace(case, encoded=without_repeats(case))
-    tokens, plain, parts = _plain(case)
+    tokens, plain, parts, layers = _plain(case)
     inner = [part.inner() for part in parts]
     read, run = _read(case, "in the batch", inner, stops=False)
     _nothing_changes(case, (plain, tokens), (run, read))
-    blocks = len(case.hook.layers())
-    _read(case, "in the batch, of other layers as well", parts, layers=tuple(dict.fromkeys((0, blocks - 1, "final"))))
+    _read(case, "in the batch, of other layers as well", parts, layers=layers)
     if case.batched:
         order = by_length(case.encoded)
         for row, how in ((order[0], "alone and without its padding"), (order[-1], "alone")):
@@ -62,10 +61,16 @@ def request_is_the_mean(case: HookCase) -> None:
     _driven(case, response(tokens, case.encoded).shape[1])
 
 
-def _plain(case: HookCase) -> tuple[torch.Tensor, Run, list[Part]]:
-    """[B, L] tokens without a look at the requests, the run, and where each whole prompt stands."""
-    with recording(case.hook, FINAL) as passes, _watch(case, None) as run:
+def _plain(case: HookCase) -> tuple[torch.Tensor, Run, list[Part], Layers]:
+    """[B, L] tokens without a look at the requests, the run, where each whole prompt stands, and what can be read.
+
+    That is the last norm, with the first and the last block where their states have the same width: a guard has one.
+    """
+    layers: Layers = tuple(dict.fromkeys((0, len(case.hook.layers()) - 1, "final")))
+    with recording(case.hook, layers) as passes, _watch(case, None) as run:
         tokens = case.generate(copy_of(case.encoded))
+    widths = {layer: {each.states[layer].shape[-1] for each in passes if layer in each.states} for layer in layers}
+    layers = tuple(layer for layer in layers if widths[layer] == widths["final"])
     prompts, parts = prompts_of(case.encoded), []
     for request, prompt in enumerate(prompts):
         places = first_places(passes, prompts, request)
@@ -83,7 +88,7 @@ def _plain(case: HookCase) -> tuple[torch.Tensor, Run, list[Part]]:
         # passes show counts. Behind the first pass they are parts of the prompt, one after the other.
         first = start.place + sum(len(each.ids[0]) for each in passes[: start.index])
         parts.append(Part(first, 0, len(prompt)))
-    return tokens, run, parts
+    return tokens, run, parts, layers
 
 
 def _watch(
