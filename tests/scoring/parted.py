@@ -55,7 +55,7 @@ def signals(seed, count, *, columns=("sri@0", "sri@final", "request"), cells=CEL
     return sri_sdk.Signals(tuple(f"s{i}" for i in range(count)), sigma, logit, columns=tuple(columns), **more)
 
 
-def bundle(plain: Bundle, parts: dict[str, tuple[str, ...]], *, columns, groups=(), horizon=None) -> Bundle:
+def bundle(plain: Bundle, parts: dict[str, tuple[str, ...]], *, columns, groups=(), horizon=None, count=200) -> Bundle:
     """A guard whose parts (name -> columns) each alarm above what 99 % of made-up signals score.
 
     `plain` is any bundle of format 1: fingerprint, grid and the like are its own.
@@ -67,7 +67,7 @@ def bundle(plain: Bundle, parts: dict[str, tuple[str, ...]], *, columns, groups=
         detector = Low()
         detector.columns_read = len(read)
         made.append(DrawnPart(detector, tuple(places[name] for name in read)))
-    calibration = signals(1, 200, columns=columns).sigma
+    calibration = signals(1, count, columns=columns).sigma
     drawn = {
         "signal": parts_signal_graph(made, CELLS, len(columns)),
         "prefix": parts_prefix_graph(made, CELLS, len(columns)),
