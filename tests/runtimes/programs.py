@@ -75,7 +75,7 @@ class Resident(Program):
 
     def run(self, *arguments: object, text: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
         words = [str(argument) for argument in arguments]
-        if text or options or words[0].endswith("-many"):
+        if text or options or words[:1] in (["--check-many"], ["--score-many"]):
             return super().run(*words, text=text, **options)
         assert self.process.stdin and self.process.stdout and not any(set("\t\n") & set(word) for word in words)
         self.process.stdin.write("\t".join(words) + "\n")
