@@ -79,7 +79,7 @@ fuzz: $(READY)  ## break bundles at random and load what is left; MUTANTS=100000
 	SRI_STEP=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/runtimes -k "damage or changed_byte"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.scoring.fuzz --count $(MUTANTS) --seed $(SEED)
 
-# Opt-in: ten minutes. SRI_ORT_JAR names onnxruntime's jar for Java.
+# Opt-in: half an hour on two cores.
 compare-runtimes: $(READY)  ## every reader of bundles against Python's; ARGS="--count 500 --only c,go"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtimes.compare $(ARGS)
 

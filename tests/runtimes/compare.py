@@ -4,7 +4,7 @@
 
 Exit code 1 = a reader's verdict differs where rounding cannot explain it, or a reader judged what cannot be read. What
 cannot be built here is listed as absent; named in --only, it is an error. `--folder` keeps builds, bundles and signals;
-builds that are there are not made again. SRI_ORT_JAR names onnxruntime's jar for Java.
+builds that are there are not made again.
 """
 
 from __future__ import annotations
@@ -111,8 +111,6 @@ def _compare(
             expected = case.expect(case.scorer, case.signals, rule)
             kinds[f"{case.name} {rule}"] = expected.kinds()
             for reader in readers:
-                if case.scorer.manifest.format not in reader.formats:
-                    continue
                 one = expected.differences(reader.verdicts(case.scorer.bundle.path, path, rule))
                 found[reader.name][f"{case.name} {rule}"] = one
                 print(f"{case.name} {rule} {reader.name}: {one.wrong or 'nothing'} wrong", file=sys.stderr, flush=True)

@@ -53,9 +53,7 @@ class Program:
         return [(answer, reason) for answer, reason in answers]
 
     def score_many(self, calls: Sequence[Sequence[object]]) -> list[tuple[int, str, list[dict[str, Any]]]]:
-        """(exit code, reason, verdicts) of each call, all made by one process where the program can do that."""
-        if self.language == "java":
-            return [_answer(self.run(*call)) for call in calls]
+        """(exit code, reason, verdicts) of each call, all made by one process."""
         done = self.run("--score-many", text="".join("\t".join(map(str, call)) + "\n" for call in calls))
         answers, verdicts = [], []
         for line in done.stdout.split("\n")[:-1]:
@@ -69,8 +67,35 @@ class Program:
         return answers
 
 
-def _answer(done: subprocess.CompletedProcess[str]) -> tuple[int, str, list[dict[str, Any]]]:
-    return done.returncode, done.stderr.strip(), [json.loads(line) for line in done.stdout.split("\n")[:-1]]
+@dataclass(frozen=True)
+class Resident(Program):
+    """A program that is slow to start: one process answers all calls that need no surroundings of their own."""
+
+    process: subprocess.Popen[str]
+
+    def run(self, *arguments: object, text: str = "", **options: Any) -> subprocess.CompletedProcess[str]:
+        words = [str(argument) for argument in arguments]
+        if text or options or words[:1] in (["--check-many"], ["--score-many"]):
+            return super().run(*words, text=text, **options)
+        assert self.process.stdin and self.process.stdout and not any(set("\t\n") & set(word) for word in words)
+        self.process.stdin.write("\t".join(words) + "\n")
+        self.process.stdin.flush()
+        lines: list[str] = []
+        while not (line := self.process.stdout.readline()).startswith("done\t"):
+            assert line, f"{self.language} ended while it was asked {words}: exit code {self.process.wait()}"
+            lines.append(line)
+        code, _, reason = line.rstrip("\n").removeprefix("done\t").partition("\t")
+        # Called wrongly, a process of its own would say how it is called.
+        said = "" if code == "0" else f"{reason}\n"
+        return subprocess.CompletedProcess(words, int(code), "".join(lines), said)
+
+
+@contextmanager
+def resident(program: Program) -> Iterator[Resident]:
+    """The same program, running."""
+    command = [*program.command, "--score-many"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Resident(program.language, program.command, process)
 
 
 def build(language: str, folder: Path) -> Program:
@@ -83,7 +108,7 @@ def build(language: str, folder: Path) -> Program:
     for names in needs:
         compiler(*names)
     if language == "java":
-        java_jar()
+        jna()
     linked = library(folder)
     with once(folder, language) as out:
         if out:
@@ -91,11 +116,12 @@ def build(language: str, folder: Path) -> Program:
     return Program(language, tuple(command(folder / language)))
 
 
-def java_jar() -> str:
-    """The jar of onnxruntime for Java."""
-    if "SRI_ORT_JAR" not in os.environ:
-        raise Absent("SRI_ORT_JAR does not name a jar of onnxruntime for Java, and pip has none")
-    return os.environ["SRI_ORT_JAR"]
+def jna() -> Path:
+    """The jar through which Java calls C: SRI_JNA_JAR, or where Debian has it."""
+    jar = Path(os.environ.get("SRI_JNA_JAR", "/usr/share/java/jna.jar"))
+    if not jar.exists():
+        raise Absent(f"no JNA for Java at {jar}; install libjna-java, or name its jar in SRI_JNA_JAR")
+    return jar
 
 
 def library(folder: Path) -> Path:
@@ -148,6 +174,15 @@ def compile_c(linked: Path, out: Path, *sources: object, flags: Sequence[str]) -
     call(compiler(*C), *WARNINGS, *flags, "-I", folder, "sri_guard.c", *sources, "-o", out, *link, cwd=folder)
 
 
+def shared_library(folder: Path) -> Path:
+    """The C library for languages that load libraries while they run."""
+    linked = library(folder)
+    with once(folder, "shared-library") as out:
+        if out:
+            call("make", "shared", f"ORT={linked}", f"OUT={out}", "CC=gcc", cwd=RUNTIMES / "c")
+    return folder / "shared-library/libsri_guard.so"
+
+
 def _c(linked: Path, out: Path) -> None:
     compile_c(linked, out / "sri_score", "example/sri_score.c", flags=["-O2"])
 
@@ -167,17 +202,16 @@ def _go(linked: Path, out: Path) -> None:
 
 
 def _java(_: Path, out: Path) -> None:
-    sources = shutil.copytree(RUNTIMES / "java/src/main/java", out / "java")
-    if floor := os.environ.get("SRI_ORT_JAR_FLOOR"):  # The jar at hand may be too old to be allowed elsewhere.
-        graph = sources / "sri/guard/Graph.java"
-        graph.write_text(graph.read_text().replace("OLDEST = {1, 27}", f"OLDEST = {{{floor.replace('.', ', ')}}}"))
-    files = sorted(sources.rglob("*.java"))
-    jar = os.environ["SRI_ORT_JAR"]
-    call(compiler("javac"), "-Xlint:all", "-Werror", "-cp", jar, "-d", out / "classes", *files, cwd=out)
+    shared_library(out.parent)
+    sources = sorted((RUNTIMES / "java/src/main/java").rglob("*.java"))
+    call(compiler("javac"), "-Xlint:all", "-Werror", "-cp", jna(), "-d", out / "classes", *sources, cwd=out)
 
 
-def _java_command(out: Path) -> list[str]:
-    return ["java", "-Xmx512m", "-cp", f"{out / 'classes'}:{os.environ['SRI_ORT_JAR']}", "sri.guard.SriScore"]
+def java_command(out: Path) -> list[str]:
+    """What is in front of the name of a class."""
+    # Most of these processes are short, and end before optimising compilers were worth their time.
+    quick = "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m"
+    return ["java", *quick, f"-Djna.library.path={out.parent / 'shared-library'}", "-cp", f"{out / 'classes'}:{jna()}"]
 
 
 C = ("gcc", "clang", "cc")
@@ -186,6 +220,6 @@ BUILDERS: dict[str, tuple[list[Sequence[str]], Callable[[Path, Path], None], Cal
     "c-sanitized": ([C], _c_sanitized, lambda out: [str(out / "sri_score")]),
     "rust": ([["cargo"], C], _rust, lambda out: [str(out / "debug/sri_score")]),
     "go": ([["go"], C], _go, lambda out: [str(out / "sri_score")]),
-    "java": ([["javac"], ["java"]], _java, _java_command),
+    "java": ([["javac"], ["java"], ["make"], ["gcc"]], _java, lambda out: [*java_command(out), "sri.guard.SriScore"]),
 }
 """Language -> (what must be installed, how to build it in a folder, how to call what was built there)."""

@@ -34,8 +34,6 @@ class Reader:
     command: tuple[str, ...]
     """Followed by bundle, signals and `--rule`; prints a verdict per line."""
     folder: Path = ROOT
-    formats: tuple[int, ...] = (1, 2)
-    """Of bundles that it reads."""
 
     def verdicts(self, bundle: Path, signals: Path, rule: Rule) -> list[dict[str, Any]]:
         """What it says of every row.
@@ -90,12 +88,8 @@ def _program(language: str, version: list[str]) -> Callable[[Path], Reader]:
     def make(folder: Path) -> Reader:
         program = programs.build(language, folder)
         found = re.findall(r"\d+\.\d+(?:\.\d+)*", _described(version))[-1 if language == "c" else 0]
-        runtime = f"onnxruntime {onnxruntime.__version__}"
-        if language == "java":
-            runtime = Path(os.environ["SRI_ORT_JAR"]).name
         called = {"c": "gcc", "rust": "Rust", "go": "Go", "java": "Java"}[language]
-        formats = (1,) if language == "java" else (1, 2)
-        return Reader(language, f"{called} {found}, {runtime}", program.command, formats=formats)
+        return Reader(language, f"{called} {found}, onnxruntime {onnxruntime.__version__}", program.command)
 
     return make
 

@@ -48,11 +48,10 @@ def ready(tmp_path_factory):
                 return {}
             for names in programs.BUILDERS[name][0]:
                 programs.compiler(*names)
-            if name in ("rust", "go"):
+            if name in ("rust", "go", "java"):
                 library = programs.library(tmp_path_factory.mktemp("onnxruntime"))
-                return {"ORT_LIB_DIR": library, "LIB": library}
-            if name == "java":
-                return {"JAR": Path(programs.java_jar())}
+                jna = {"JNA": programs.jna()} if name == "java" else {}
+                return {"ORT_LIB_DIR": library, "LIB": library, **jna}
             programs.compiler("make")
         except Absent as err:
             pytest.skip(str(err))
@@ -108,7 +107,7 @@ def test_a_linked_node_package_says_why_it_does_not_find_onnxruntime(places, rea
 
 @pytest.mark.parametrize("name", READERS)
 def test_every_reader_that_has_a_folder_has_steps(name, places):
-    java = {"JAR": Path("onnxruntime.jar"), "ORT_LIB_DIR": Path("lib"), "LIB": Path("lib")}
-    assert steps_of(name, places | java).startswith("SDK='")
+    elsewhere = {"JNA": Path("jna.jar"), "ORT_LIB_DIR": Path("lib"), "LIB": Path("lib")}
+    assert steps_of(name, places | elsewhere).startswith("SDK='")
     folders = {path.parent.name for path in RUNTIMES.glob("*/README.md")}
     assert folders - {"vectors"} == set(READERS)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,13 @@ def build(shared: Path) -> Callable[[str], Program]:
 
 
 @pytest.fixture(scope="session", params=LANGUAGES)
-def program(request: pytest.FixtureRequest, build: Callable[[str], Program]) -> Program:
-    return build(request.param)
+def program(request: pytest.FixtureRequest, build: Callable[[str], Program]) -> Iterator[Program]:
+    found = build(request.param)
+    if request.param == "java":
+        with programs.resident(found) as running:
+            yield running
+    else:
+        yield found
 
 
 @pytest.fixture(scope="session")

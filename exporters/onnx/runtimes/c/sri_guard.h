@@ -118,7 +118,8 @@ typedef struct sri_file {
 } sri_file;
 
 /* Bytes of sri_verdict, sri_part_verdict, sri_options, sri_file and sri_error, so that a binding notices at once if it
- * declares another layout. These structs are declared again in ../rust/src/native.rs: change both together. */
+ * declares another layout. These structs are declared again in ../rust/src/native.rs and
+ * ../java/src/main/java/sri/guard/CLibrary.java: change all of them together. */
 void sri_struct_sizes(size_t sizes[5]);
 
 /* Opens a bundle folder.

@@ -1,314 +1,296 @@
 package sri.guard;
 
+import com.sun.jna.Memory;
+import com.sun.jna.Pointer;
+import com.sun.jna.ptr.PointerByReference;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
-import java.util.TreeMap;
+import java.util.Objects;
+import java.util.OptionalDouble;
+import java.util.concurrent.locks.ReadWriteLock;
+import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.function.IntFunction;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
- * A bundle, loaded and self-tested: signals in, verdicts out. May be shared between threads.
+ * A bundle, loaded and self-tested: signals in, verdicts out. May be shared between threads; close() waits for calls
+ * that are under way.
  *
- * <p>Letters in shapes: N generations, T cells of the step grid, C tapped layers; arrays are row-major. The signature
- * of a bundle and its static inspection are left to {@code sri bundle verify}.
+ * <p>Letters in shapes: N generations, T cells of the step grid, C columns (in format 1, the tapped layers), K parts (1
+ * in format 1); arrays are row-major. The signature of a bundle and its static inspection are left to
+ * {@code sri bundle verify}.
  */
 public final class Guard implements AutoCloseable {
-    /** Rows per call, and cells, whichever is fewer: keeps temporaries small. */
-    private static final int CHUNK = 256;
-    private static final int CHUNK_CELLS = 1 << 22;
-
     /**
      * Bare scores.
      *
-     * @param score [N]
-     * @param valid [N]; where it is false the score is 3e38, which is above every threshold
+     * @param score [N, K]
+     * @param valid [N, K]; where it is false the score is 3e38, which is above every threshold
      */
     public record Scored(float[] score, boolean[] valid) {}
 
-    private final Manifest manifest;
-    private final List<Graph> graphs = new ArrayList<>();
+    /** What is done with the handle of an open guard. */
+    interface Use<T, E extends Exception> {
+        T with(Pointer handle) throws E;
+    }
 
-    /** One row, or one row so far. */
-    private static final class Judged {
-        Float score;
-        boolean complete;
-        int alarm = -1;
+    private final ReadWriteLock closing = new ReentrantReadWriteLock();
+    private Pointer handle;
+    private final int cells;
+    private final int columns;
+    private final int parts;
+    private final int format;
+    private final String digest;
+    private final String domain;
+    private final List<String> columnNames;
+    private final List<String> partNames;
+
+    /** Opens a bundle folder, whichever it is. */
+    public static Guard open(Path folder) throws Refused {
+        return open(folder, null);
     }
 
     /**
      * Opens a bundle folder.
      *
      * @param folder the bundle
-     * @param digest what its digest must be: the one protection against tampering here; null = any
+     * @param digest what its digest must be (64 hex characters): the one protection against tampering here; null = any
      * @throws Refused what is missing, listed but not there, there but not listed, not a plain file, too large,
      *     damaged, of another format or of tier {@code python}, what onnxruntime cannot load, and what computes
      *     something else than the golden vectors
      */
     public static Guard open(Path folder, String digest) throws Refused {
-        return of(folder.toString(), BundleFiles.read(folder), digest);
+        PointerByReference made = new PointerByReference();
+        CLibrary.ask(Refused.Kind.BUNDLE,
+                reason -> CLibrary.sri_guard_open(folder.toString(), digest, made, reason));
+        return new Guard(made.getValue());
     }
 
     /** The same for files in memory, {@code manifest.json} among them; {@code subject} names them in messages. */
     public static Guard of(String subject, Map<String, byte[]> files, String digest) throws Refused {
-        Map<String, Long> sizes = new TreeMap<>();
-        files.forEach((name, content) -> sizes.put(name, (long) content.length));
-        BundleFiles.checkSizes(subject, sizes);
-        if (!files.containsKey(BundleFiles.MANIFEST)) {
-            throw new Refused("%s: %s is missing. Export the guard again.", subject, BundleFiles.MANIFEST);
-        }
-        if (digest != null) {
-            Manifest.checkPinned(files.get(BundleFiles.MANIFEST), subject, digest);
-        }
-        Guard guard = new Guard(new Manifest(files, subject));
+        PointerByReference made = new PointerByReference();
+        CLibrary.ask(Refused.Kind.BUNDLE, reason -> {
+            try (Scratch scratch = new Scratch()) {
+                int size = new CLibrary.NativeFile(null).size();
+                Memory list = scratch.room((long) files.size() * size);
+                int at = 0;
+                for (Map.Entry<String, byte[]> file : files.entrySet()) {
+                    CLibrary.NativeFile one = new CLibrary.NativeFile(list.share((long) size * at++));
+                    one.name = scratch.text(file.getKey());
+                    one.bytes = scratch.bytes(file.getValue());
+                    one.size = file.getValue().length;
+                    one.write();
+                }
+                return CLibrary.sri_guard_open_files(subject, list, files.size(), digest, made, reason);
+            }
+        });
+        return new Guard(made.getValue());
+    }
+
+    private Guard(Pointer handle) {
+        this.handle = handle;
+        cells = (int) CLibrary.sri_guard_cells(handle);
+        columns = (int) CLibrary.sri_guard_columns(handle);
+        parts = (int) CLibrary.sri_guard_parts(handle);
+        format = CLibrary.sri_guard_format(handle);
+        digest = CLibrary.sri_guard_digest(handle);
+        domain = CLibrary.sri_guard_domain(handle);
+        columnNames = names(columns, column -> CLibrary.sri_guard_column_name(handle, column));
+        partNames = names(parts, part -> CLibrary.sri_guard_part_name(handle, part));
+    }
+
+    private static List<String> names(int count, IntFunction<String> name) {
+        return IntStream.range(0, count).mapToObj(name).filter(Objects::nonNull).toList();
+    }
+
+    /** Gives back what the guard holds, once no call is under way; afterwards the guard cannot be used. */
+    @Override
+    public void close() {
+        closing.writeLock().lock();
         try {
-            for (int which = 0; which < 2; which++) {
-                String file = Promises.GRAPHS.get(which) + ".onnx";
-                guard.graphs.add(
-                        new Graph(files.get(file), subject + "/" + file, which == 1, guard.cells(), guard.layers()));
-                guard.selfTest(subject, which);
+            if (handle != null) {
+                CLibrary.sri_guard_close(handle);
             }
-        } catch (Refused | RuntimeException err) {
-            guard.close();
-            throw err;
+            handle = null;
+        } finally {
+            closing.writeLock().unlock();
         }
-        return guard;
     }
 
-    private Guard(Manifest manifest) {
-        this.manifest = manifest;
-    }
-
-    /** A runtime that computes something else never scores. */
-    private void selfTest(String subject, int which) throws Refused {
-        Promises.Golden golden = manifest.golden.get(which);
-        Scored found = runUnchecked(golden.signals(), golden.lengths());
-        for (int row = 0; row < golden.score().length; row++) {
-            if (found.valid()[row] != golden.valid()[row]) {
-                throw new Refused("%s: graph %s says valid = %b of golden row %d, not the opposite. This runtime "
-                                  + "cannot be trusted "
-                                + "with it; use another onnxruntime, or export the guard again.",
-                        subject, Promises.GRAPHS.get(which), found.valid()[row], row);
+    <T, E extends Exception> T using(Use<T, E> use) throws E {
+        closing.readLock().lock();
+        try {
+            if (handle == null) {
+                throw new IllegalStateException("guard: used after close(). Open the bundle again.");
             }
-            double gap = Math.abs((double) found.score()[row] - golden.score()[row]);
-            if (!(gap <= golden.tolerance()[row])) { // NaN is wrong, too.
-                throw new Refused(
-                        "%s: graph %s scores golden row %d %g, expected %g within %.2g. Use another onnxruntime, or "
-                                + "export the guard again.",
-                        subject, Promises.GRAPHS.get(which), row, found.score()[row], golden.score()[row],
-                        golden.tolerance()[row]);
-            }
+            return use.with(handle);
+        } finally {
+            closing.readLock().unlock();
         }
     }
 
     /** T. */
     public int cells() {
-        return manifest.cells;
+        return cells;
     }
 
     /** C. */
-    public int layers() {
-        return manifest.layers;
+    public int columns() {
+        return columns;
     }
 
-    /** {@code sigma} or {@code logit}: what signals must hold. */
-    public String domain() {
-        return manifest.domain;
+    /** K. */
+    public int parts() {
+        return parts;
+    }
+
+    /** Of its bundle, 1 or 2. */
+    public int format() {
+        return format;
     }
 
     /** 64 hex characters that name this very bundle. */
     public String digest() {
-        return manifest.digest;
+        return digest;
     }
 
-    /** Flagged when score > threshold. */
-    public double threshold(Verdict.Rule rule) {
-        return manifest.rules.get(rule).value();
+    /** {@code sigma} or {@code logit}: what signals must hold. */
+    public String domain() {
+        return domain;
     }
 
-    @Override
-    public void close() {
-        graphs.forEach(Graph::close);
-        graphs.clear();
+    /** Names of the C columns; empty in format 1. */
+    public List<String> columnNames() {
+        return columnNames;
+    }
+
+    /** Names of the K parts; empty in format 1. */
+    public List<String> partNames() {
+        return partNames;
+    }
+
+    /** Whether the guard has a rule; all have {@code FINAL} and {@code ONLINE}. */
+    public boolean hasRule(Verdict.Rule rule) {
+        return using(open -> CLibrary.sri_guard_has_rule(open, rule.ordinal())) != 0;
     }
 
     /**
-     * The bare graphs, for streaming: [N, T, C] to score [N], valid [N].
+     * What scores of a part are compared with, flagged when above; empty where the rule does not judge this part.
      *
-     * @param signals [N, T, C] in the guard's domain
-     * @param lengths [N] cells known so far, for the score of running generations, which is compared with the threshold
-     *     of {@code ONLINE}; null for that of finished ones. Cells beyond a length are not read
+     * @param rule whose threshold
+     * @param part counted from 0
+     * @param group of the generation; for one that the guard does not have, or null, it is the largest of all groups
+     */
+    public OptionalDouble threshold(Verdict.Rule rule, int part, String group) {
+        double found = using(open -> CLibrary.sri_guard_threshold(open, rule.ordinal(), part, known(group)));
+        return Double.isNaN(found) ? OptionalDouble.empty() : OptionalDouble.of(found);
+    }
+
+    /**
+     * The bare graphs, for streaming.
+     *
+     * @param signals [N, T, C]
+     * @param lengths [N] cells known so far: the scores are those of running generations, to be compared with the
+     *     thresholds of {@code ONLINE}, and cells beyond a length are not read; null: those of finished ones
      * @throws Refused shapes that do not fit
      */
     public Scored run(float[] signals, long[] lengths) throws Refused {
-        Scored found = runUnchecked(signals, lengths);
-        for (int row = 0; row < found.score().length; row++) {
-            // A graph that calls a score valid which is no number below 3e38 is not believed: NaN is above no threshold,
-            // so it would find every generation clear.
-            if (!(Math.abs(found.score()[row]) < Manifest.INVALID_SCORE)) {
-                found.score()[row] = Manifest.INVALID_SCORE;
-                found.valid()[row] = false;
-            }
-        }
-        return found;
-    }
-
-    private Scored runUnchecked(float[] signals, long[] lengths) throws Refused {
         int rows = rows(signals, lengths);
-        int size = cells() * layers();
-        int step = Math.max(1, Math.min(CHUNK, CHUNK_CELLS / size));
-        float[] score = new float[rows];
-        boolean[] valid = new boolean[rows];
-        for (int at = 0; at < rows; at += step) {
-            int count = Math.min(step, rows - at);
-            long[] known = lengths == null ? null : Arrays.copyOfRange(lengths, at, at + count);
-            Graph.Scores part = graphs.get(lengths == null ? 0 : 1).run(signals, at * size, known, count);
-            System.arraycopy(part.score(), 0, score, at, count);
-            System.arraycopy(part.valid(), 0, valid, at, count);
+        float[] score = new float[Math.multiplyExact(rows, parts)];
+        byte[] valid = new byte[score.length];
+        using(open -> {
+            CLibrary.ask(Refused.Kind.CALL,
+                    reason -> CLibrary.sri_guard_run(open, signals, lengths, rows, score, valid, reason));
+            return null;
+        });
+        boolean[] judged = new boolean[valid.length];
+        for (int i = 0; i < valid.length; i++) {
+            judged[i] = valid[i] != 0;
         }
-        return new Scored(score, valid);
+        return new Scored(score, judged);
     }
 
     /**
      * One verdict per generation, in order. A row that cannot be scored is unmonitored and says why; it never fails its
      * neighbours.
      *
-     * @param signals [N, T, C] in the guard's domain
-     * @param lengths [N] cells filled so far, 0 to T; null = all T
-     * @throws Refused shapes that do not fit, lengths that do not exist, no fingerprint without {@code unverified}, or
-     *     a fingerprint of another model, tap or profile
+     * @throws Refused shapes that do not fit, lengths that do not exist, a rule that the guard does not have, no
+     *     fingerprint without {@code unverified}, or a fingerprint of another model, tap or profile
      */
-    public List<Verdict> score(float[] signals, long[] lengths, Options options) throws Refused {
-        int rows = rows(signals, lengths);
-        long[] known = lengths == null ? filled(rows) : lengths;
-        for (long length : known) {
-            if (length < 0 || length > cells()) {
-                throw new Refused("signals: lengths must be numbers from 0 to %d, found %d. A length is the number of "
-                                  + "cells filled "
-                                + "so far.",
-                        cells(), length);
-            }
+    public List<Verdict> score(Signals signals, Options options) throws Refused {
+        int rows = rows(signals.cells(), signals.lengths());
+        checkCount("ids", signals.ids(), rows);
+        checkCount("groups", signals.groups(), rows);
+        checkWhole(options.accept().stream());
+        checkWhole(signals.ids() == null ? Stream.empty() : signals.ids().stream());
+        checkWhole(Stream.ofNullable(signals.fingerprint()));
+        try (Scratch scratch = new Scratch()) {
+            CLibrary.NativeOptions given = new CLibrary.NativeOptions();
+            given.rule = options.rule().ordinal();
+            given.fingerprint = scratch.text(signals.fingerprint());
+            given.accept = scratch.texts(options.accept());
+            given.acceptCount = options.accept().size();
+            given.unverified = (byte) (options.unverified() ? 1 : 0);
+            List<String> named = signals.groups();
+            Pointer groups = scratch.texts(named == null ? null : named.stream().map(Guard::known).toList());
+            return using(open -> {
+                PointerByReference made = new PointerByReference();
+                CLibrary.ask(Refused.Kind.CALL,
+                        reason -> CLibrary.sri_guard_score(
+                                open, signals.cells(), signals.lengths(), groups, rows, given, made, reason));
+                return copied(made.getValue(), rows, signals.ids());
+            });
         }
-        List<String> accepted = Admission.admit(manifest, options);
-        Judged[] judged =
-                options.rule() == Verdict.Rule.ONLINE ? judgeOnline(signals, known) : judgeFinal(signals, known);
-        List<Verdict> verdicts = new ArrayList<>();
-        for (int row = 0; row < rows; row++) {
-            verdicts.add(conclude(judged[row], signals, row, (int) known[row], options.rule(), accepted));
-        }
-        return verdicts;
     }
 
-    private long[] filled(int rows) {
-        long[] lengths = new long[rows];
-        Arrays.fill(lengths, cells());
-        return lengths;
+    private static List<Verdict> copied(Pointer verdicts, int rows, List<String> ids) {
+        try {
+            List<Verdict> found = new ArrayList<>(rows);
+            for (int row = 0; row < rows; row++) {
+                found.add(Verdict.of(CLibrary.sri_verdicts_at(verdicts, row), ids == null ? "" : ids.get(row)));
+            }
+            return found;
+        } finally {
+            CLibrary.sri_verdicts_free(verdicts);
+        }
     }
 
     private int rows(float[] signals, long[] lengths) throws Refused {
-        int size = cells() * layers();
+        int size = Math.multiplyExact(cells, columns);
         int rows = signals.length / size;
         if (signals.length % size != 0 || (lengths != null && lengths.length != rows)) {
-            throw new Refused(
-                    "signals: %d numbers and %d lengths, the guard takes [N, %d, %d] and [N]. Lay the signals on the "
-                            + "guard's step grid and tapped layers.",
-                    signals.length, lengths == null ? rows : lengths.length, cells(), layers());
+            throw refused("signals: %d numbers and %d lengths, the guard takes [N, %d, %d] and [N]. Lay the signals on "
+                            + "the guard's step grid and columns.",
+                    signals.length, lengths == null ? rows : lengths.length, cells, columns);
         }
         return rows;
     }
 
-    private Judged[] judgeFinal(float[] signals, long[] lengths) throws Refused {
-        Scored found = run(signals, null);
-        Judged[] judged = new Judged[lengths.length];
-        for (int row = 0; row < judged.length; row++) {
-            judged[row] = new Judged();
-            judged[row].complete = found.valid()[row] && lengths[row] == cells();
-            judged[row].score = judged[row].complete ? Float.valueOf(found.score()[row]) : null;
+    private static void checkCount(String what, List<String> given, int rows) throws Refused {
+        if (given != null && given.size() != rows) {
+            throw refused("signals: %d %s for %d generations. Give one each, or none.", given.size(), what, rows);
         }
-        return judged;
     }
 
-    /** Every length of every row goes through the graph {@code prefix}. */
-    private Judged[] judgeOnline(float[] signals, long[] lengths) throws Refused {
-        int size = cells() * layers();
-        Judged[] judged = new Judged[lengths.length];
-        float[] batch = new float[Math.multiplyExact(cells(), size)];
-        long[] known = new long[cells()];
-        for (int cell = 0; cell < cells(); cell++) {
-            known[cell] = cell + 1;
+    /** A NUL ends a text early in C, and would make it another one. */
+    private static void checkWhole(Stream<String> texts) throws Refused {
+        String cut = texts.filter(text -> text.indexOf('\0') >= 0).findFirst().orElse(null);
+        if (cut != null) {
+            throw refused("signals: the text %s holds a NUL. Names and fingerprints have none; leave it out.",
+                    cut.replaceAll("\\p{Cntrl}", "?"));
         }
-        for (int row = 0; row < judged.length; row++) {
-            Judged one = judged[row] = new Judged();
-            one.complete = lengths[row] > 0;
-            for (int cell = 0; cell < cells(); cell++) {
-                System.arraycopy(signals, row * size, batch, cell * size, size);
-            }
-            Scored found = run(batch, known);
-            for (int cell = 0; cell < lengths[row]; cell++) {
-                float score = found.score()[cell];
-                if (!found.valid()[cell]) {
-                    one.complete = false;
-                    continue;
-                }
-                one.score = one.score == null || score > one.score ? Float.valueOf(score) : one.score;
-                one.alarm = one.alarm < 0 && score > threshold(Verdict.Rule.ONLINE) ? cell : one.alarm;
-            }
-        }
-        return judged;
     }
 
-    private Verdict conclude(
-            Judged judged, float[] signals, int row, int length, Verdict.Rule rule, List<String> accepted) {
-        boolean flagged = judged.score != null && judged.score > threshold(rule);
-        List<String> reasons = new ArrayList<>();
-        if (flagged) {
-            reasons.add("score_above_threshold");
-        }
-        if (!judged.complete) {
-            reasons.add(why(signals, row, length, rule));
-        }
-        // An alarm stands even where later cells cannot be read: it was one when it rang.
-        Verdict.Status status = flagged ? Verdict.Status.FLAGGED
-                : judged.complete       ? Verdict.Status.CLEAR
-                                        : Verdict.Status.UNMONITORED;
-        Float score = status == Verdict.Status.UNMONITORED ? null : judged.score;
-        Double pValue = score == null ? null : Double.valueOf(pValue(manifest.rules.get(rule).scores(), score));
-        boolean counted = flagged && rule == Verdict.Rule.ONLINE && manifest.budget > 0;
-        // The step that was done when the cell closed.
-        Long step = counted
-                ? Long.valueOf(-Math.floorDiv(-(judged.alarm + 1L) * manifest.budget, manifest.gridCells) - 1)
-                : null;
-        return new Verdict(
-                status, List.copyOf(reasons), score, threshold(rule), pValue, step, rule, digest(), accepted);
+    /** No guard has a group with a NUL in its name. */
+    private static String known(String group) {
+        return group == null || group.indexOf('\0') >= 0 ? null : group;
     }
 
-    /** Why a row could not be judged completely. */
-    private String why(float[] signals, int row, int length, Verdict.Rule rule) {
-        if (length == 0 || (rule == Verdict.Rule.FINAL && length < cells())) {
-            return "incomplete_signal";
-        }
-        int from = row * cells() * layers();
-        boolean finite = true;
-        boolean inRange = true;
-        for (int i = from; i < from + length * layers(); i++) {
-            finite &= Float.isFinite(signals[i]);
-            inRange &= signals[i] > manifest.low && signals[i] < manifest.high;
-        }
-        return !finite ? "non_finite_signal" : inRange ? "score_not_finite" : "signal_out_of_range";
-    }
-
-    /** (1 + #{s_i >= s}) / (n + 1). */
-    private static double pValue(float[] scores, float score) {
-        int low = 0;
-        int high = scores.length;
-        while (low < high) {
-            int middle = (low + high) >>> 1;
-            if (scores[middle] < score) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        return (1.0 + scores.length - low) / (scores.length + 1);
+    private static Refused refused(String format, Object... values) {
+        return new Refused(Refused.Kind.CALL, String.format(Locale.ROOT, format, values));
     }
 }
