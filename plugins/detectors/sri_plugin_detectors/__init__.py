@@ -1,8 +1,9 @@
 """First-party detectors.
 
-    autoencoder    rebuilds harmless signals through a bottleneck; needs no attack to train on
-    logistic       one weight per cell; better with a few labelled attacks, works without
+    autoencoder          rebuilds harmless signals through a bottleneck; needs no attack to train on
+    logistic             one weight per cell; better with a few labelled attacks, works without
+    request              what the request says, whatever the model answers
+    mahalanobis          distance from the usual signal, given how harmless ones vary
 
-Scoring needs numpy only. Fitting the autoencoder, or `logistic` with labels, needs scikit-learn
-(`pip install "sri-sdk[train]"`).
+Scoring needs numpy only. Fitting needs scikit-learn (`pip install "sri-sdk[train]"`), except for `logistic` without labels and `request`.
 """
