@@ -4,6 +4,8 @@
     logistic             one weight per cell; better with a few labelled attacks, works without
     request              what the request says, whatever the model answers
     mahalanobis          distance from the usual signal, given how harmless ones vary
+    nearest-neighbours   distance to the harmless signals that are most alike
 
-Scoring needs numpy only. Fitting needs scikit-learn (`pip install "sri-sdk[train]"`), except for `logistic` without labels and `request`.
+Scoring needs numpy only. Fitting needs scikit-learn (`pip install "sri-sdk[train]"`), except for `logistic` without
+labels, `request` and `nearest-neighbours`.
 """

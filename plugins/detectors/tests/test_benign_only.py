@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_detectors.mahalanobis import MahalanobisDetector
+from sri_plugin_detectors.nearest_neighbours import NearestNeighboursDetector
 
 from sri_sdk.bundle.guard_graphs import signal_graph
 from sri_sdk.calibrate.conformal import Threshold
@@ -13,7 +14,7 @@ from sri_sdk.errors import MissingExtra, ScoringError
 from sri_sdk.scoring.runtime import load
 from sri_sdk.testing import detector_checks
 
-KINDS = [MahalanobisDetector]
+KINDS = [MahalanobisDetector, NearestNeighboursDetector]
 CHECKS = [pytest.param(check, id=f"{kind.called}-{check}") for kind in KINDS for check in detector_checks(kind)]
 
 
