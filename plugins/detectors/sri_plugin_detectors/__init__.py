@@ -5,6 +5,7 @@
     request              what the request says, whatever the model answers
     mahalanobis          distance from the usual signal, given how harmless ones vary
     nearest-neighbours   distance to the harmless signals that are most alike
+    gaussian-mixture     how unlikely a signal is under a density fitted to harmless ones
 
 Scoring needs numpy only. Fitting needs scikit-learn (`pip install "sri-sdk[train]"`), except for `logistic` without
 labels, `request` and `nearest-neighbours`.

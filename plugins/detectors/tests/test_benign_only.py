@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from sri_exporter_onnx.exporter import OnnxExporter
+from sri_plugin_detectors.gaussian_mixture import GaussianMixtureDetector
 from sri_plugin_detectors.mahalanobis import MahalanobisDetector
 from sri_plugin_detectors.nearest_neighbours import NearestNeighboursDetector
 
@@ -14,7 +15,7 @@ from sri_sdk.errors import MissingExtra, ScoringError
 from sri_sdk.scoring.runtime import load
 from sri_sdk.testing import detector_checks
 
-KINDS = [MahalanobisDetector, NearestNeighboursDetector]
+KINDS = [MahalanobisDetector, NearestNeighboursDetector, GaussianMixtureDetector]
 CHECKS = [pytest.param(check, id=f"{kind.called}-{check}") for kind in KINDS for check in detector_checks(kind)]
 
 
