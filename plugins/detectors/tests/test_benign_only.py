@@ -8,6 +8,7 @@ from sri_exporter_onnx.exporter import OnnxExporter
 from sri_plugin_detectors.gaussian_mixture import GaussianMixtureDetector
 from sri_plugin_detectors.mahalanobis import MahalanobisDetector
 from sri_plugin_detectors.nearest_neighbours import NearestNeighboursDetector
+from sri_plugin_detectors.one_class_svm import OneClassSvmDetector
 
 from sri_sdk.bundle.guard_graphs import signal_graph
 from sri_sdk.calibrate.conformal import Threshold
@@ -15,7 +16,7 @@ from sri_sdk.errors import MissingExtra, ScoringError
 from sri_sdk.scoring.runtime import load
 from sri_sdk.testing import detector_checks
 
-KINDS = [MahalanobisDetector, NearestNeighboursDetector, GaussianMixtureDetector]
+KINDS = [MahalanobisDetector, NearestNeighboursDetector, GaussianMixtureDetector, OneClassSvmDetector]
 CHECKS = [pytest.param(check, id=f"{kind.called}-{check}") for kind in KINDS for check in detector_checks(kind)]
 
 
