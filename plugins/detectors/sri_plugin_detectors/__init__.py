@@ -7,6 +7,7 @@
     nearest-neighbours   distance to the harmless signals that are most alike
     gaussian-mixture     how unlikely a signal is under a density fitted to harmless ones
     one-class-svm        how far outside a boundary around most harmless ones
+    isolation-forest     how few random cuts separate a signal from harmless ones
 
 Scoring needs numpy only. Fitting needs scikit-learn (`pip install "sri-sdk[train]"`), except for `logistic` without
 labels, `request` and `nearest-neighbours`.

@@ -17,7 +17,7 @@ from sri_sdk.scoring.inspect.wire import Refused
 MOST_FILE = 12 * 2**20
 """Bytes of constants, and three times all other bytes of a file: onnxruntime keeps three copies of a constant while it
 loads, five of a name or a text, and up to fifteen times the size of trees. A bundle has at least two such files. The
-detectors that are shipped need less than 100 KiB."""
+detectors that are shipped need less than 100 KiB, the forest of trees 700."""
 FILE_PER_INPUT_BYTE = 4
 """The same for inputs so large that this gives more: `full` has two anchors per hidden state."""
 _OTHER = 3
