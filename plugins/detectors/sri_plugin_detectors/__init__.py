@@ -8,7 +8,8 @@
     gaussian-mixture     how unlikely a signal is under a density fitted to harmless ones
     one-class-svm        how far outside a boundary around most harmless ones
     isolation-forest     how few random cuts separate a signal from harmless ones
+    hesitation           how many cells are low, and how often the signal turns
 
 Scoring needs numpy only. Fitting needs scikit-learn (`pip install "sri-sdk[train]"`), except for `logistic` without
-labels, `request` and `nearest-neighbours`.
+labels, `request`, `nearest-neighbours` and `hesitation`.
 """
