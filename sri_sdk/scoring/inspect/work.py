@@ -17,18 +17,19 @@ from sri_sdk.scoring.inspect.wire import Refused
 MOST_FILE = 12 * 2**20
 """Bytes of constants, and three times all other bytes of a file: onnxruntime keeps three copies of a constant while it
 loads, five of a name or a text, and up to fifteen times the size of trees. A bundle has at least two such files. The
-detectors that are shipped need less than 100 KiB."""
+detectors that are shipped need less than 100 KiB, the forest of trees 700."""
 FILE_PER_INPUT_BYTE = 4
 """The same for inputs so large that this gives more: `full` has two anchors per hidden state."""
 _OTHER = 3
 
 MOST_BYTES = 2**24
-"""Bytes per row of all results together. The detectors that are shipped need less than 64 KiB on 32 cells."""
+"""Bytes per row of all results together. The detectors that are shipped need less than 64 KiB on 32 cells, those that
+compare with many points 256 KiB."""
 BYTES_PER_INPUT_BYTE = 32
 """The same for inputs so large that this gives more: `full` takes every hidden state, and makes a dozen copies."""
 MOST_TIME = 2**25
 """Nanoseconds per row. A network that fills its file uses each of its weights once, and ten times that is allowed. The
-detectors that are shipped need a hundredth of it."""
+detectors that are shipped need a fiftieth of it."""
 TIME_PER_INPUT = 2**7
 """The same per element of the inputs, for `full`."""
 
