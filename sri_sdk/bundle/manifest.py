@@ -339,7 +339,7 @@ def common_problems(manifest: Any) -> list[tuple[bool, str]]:
 
 
 def narrowed(bounds: list[float]) -> NDArray[np.float32]:
-    """Bounds as float32, in which graphs compare with them; those beyond it are infinite."""
+    """C bounds -> [C] float32, in which graphs compare with them; those beyond it are infinite."""
     with np.errstate(over="ignore"):
         return np.array(bounds, dtype=np.float64).astype(np.float32)
 
