@@ -9,7 +9,8 @@ from typing import Any
 from sri_sdk._version import __version__
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.golden import Golden
-from sri_sdk.bundle.manifest import FileEntry, GraphEntry, TensorEntry
+from sri_sdk.bundle.guard_graphs import INVALID_SCORE
+from sri_sdk.bundle.manifest import NO_DIGEST, SENSITIVE, FileEntry, GraphEntry, TensorEntry
 from sri_sdk.bundle.packed_array import PackedArray
 from sri_sdk.files import sha256
 from sri_sdk.graph.builder import Graph
@@ -25,6 +26,32 @@ def drawn_edges(graphs: Mapping[str, Graph]) -> dict[str, GraphEntry]:
     return {name: _edges(graph) for name, graph in graphs.items()}
 
 
+def common_entries(guard: Any, graphs: Mapping[str, Graph], files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What a manifest of either format says in the same words.
+
+    Args:
+        guard: `GuardParts` or `MultiPartGuard`.
+        graphs: the drawings, by graph name.
+        files: what became of them, by file name.
+    """
+    fingerprint = guard.anchors.fingerprint
+    return {
+        "digest": NO_DIGEST,
+        "files": digests(files),
+        "graphs": drawn_edges(graphs),
+        "sensitive": not SENSITIVE.isdisjoint(graphs),
+        "tau": guard.tau,
+        "eps": guard.eps,
+        "pooling": fingerprint.hard.get("pooling"),
+        "grid": fingerprint.hard.get("grid"),
+        "fingerprint": fingerprint.to_dict(),
+        "fingerprint_digest": fingerprint.digest,
+        "invalid_score": INVALID_SCORE,
+        "rates": guard.rates,
+        "producer": {"sri-sdk": __version__, "onnxruntime": version("onnxruntime"), **guard.producer},
+    }
+
+
 def packed(golden: Golden) -> dict[str, Any]:
     """Golden vectors, as the fields of their entry."""
     return {
@@ -33,11 +60,6 @@ def packed(golden: Golden) -> dict[str, Any]:
         "valid": PackedArray.pack(golden.valid),
         "tolerance": PackedArray.pack(golden.tolerance),
     }
-
-
-def producers(more: Mapping[str, str]) -> dict[str, str]:
-    """Versions of what wrote a bundle."""
-    return {"sri-sdk": __version__, "onnxruntime": version("onnxruntime"), **more}
 
 
 def shared_facts(anchors: Anchors, form: int, tau: float, eps: float) -> dict[str, str]:

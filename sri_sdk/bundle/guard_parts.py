@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle.entries import digests, drawn_edges, packed, producers, shared_facts
+from sri_sdk.bundle.entries import common_entries, packed, shared_facts
 from sri_sdk.bundle.golden import Coverage, Golden
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE, RANGE, full_graph, prefix_graph, signal_graph, step_graph
+from sri_sdk.bundle.guard_graphs import RANGE, full_graph, prefix_graph, signal_graph, step_graph
 from sri_sdk.bundle.manifest import (
     MANIFEST_FORMAT,
-    NO_DIGEST,
-    SENSITIVE,
     AnchorsEntry,
     DetectorEntry,
     GoldenEntry,
@@ -87,26 +85,12 @@ class GuardParts:
         manifest_text({**foreign, "detector": {"config": options}})
         return Manifest(
             format=1,
-            digest=NO_DIGEST,
-            files=digests(files),
-            graphs=drawn_edges(graphs),
-            sensitive=not SENSITIVE.isdisjoint(graphs),
             signal=SignalEntry(
                 cells=cells, layers=layers, hidden_size=width, domain=detector.domain, low=low, high=high
             ),
-            tau=self.tau,
-            eps=self.eps,
-            pooling=fingerprint.hard.get("pooling"),
-            grid=fingerprint.hard.get("grid"),
-            fingerprint=fingerprint.to_dict(),
-            fingerprint_digest=fingerprint.digest,
             anchors=AnchorsEntry(sha256=self.anchors.digest, provenance=provenance),
-            detector=DetectorEntry(
-                name=self.detector_name, config=options, tier=detector.tier
-            ),
+            detector=DetectorEntry(name=self.detector_name, config=options, tier=detector.tier),
             rules={"final": RuleEntry.of(self.final), "online": RuleEntry.of(self.online)},
-            invalid_score=INVALID_SCORE,
-            rates=self.rates,
             golden={name: GoldenEntry(**packed(self.golden[name])) for name in graphs},
-            producer=producers(self.producer),
-        )  # fmt: skip
+            **common_entries(self, graphs, files),
+        )

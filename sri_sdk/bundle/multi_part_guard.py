@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any, cast
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle.entries import digests, drawn_edges, packed, producers, shared_facts
+from sri_sdk.bundle.entries import common_entries, packed, shared_facts
 from sri_sdk.bundle.golden import Coverage, Golden
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE, RANGE
+from sri_sdk.bundle.guard_graphs import RANGE
 from sri_sdk.bundle.guard_parts import GuardParts
-from sri_sdk.bundle.manifest import NO_DIGEST, SENSITIVE, Rate, manifest_text
+from sri_sdk.bundle.manifest import Rate, manifest_text
 from sri_sdk.bundle.manifest_v2 import ALL, Manifest2
 from sri_sdk.bundle.part_entries import (
     AnchorsEntry2,
@@ -133,17 +133,7 @@ class MultiPartGuard:
         })  # fmt: skip
         return Manifest2(
             format=2,
-            digest=NO_DIGEST,
-            files=digests(files),
-            graphs=drawn_edges(graphs),
-            sensitive=not SENSITIVE.isdisjoint(graphs),
             signal=self._signal_entry(),
-            tau=self.tau,
-            eps=self.eps,
-            pooling=fingerprint.hard.get("pooling"),
-            grid=fingerprint.hard.get("grid"),
-            fingerprint=fingerprint.to_dict(),
-            fingerprint_digest=fingerprint.digest,
             anchors=AnchorsEntry2(sha256=self.anchors.digest, provenance=provenance, request=entry),
             parts=tuple(parts),
             tier="python" if any(part.detector.tier == "python" for part in self.parts) else "portable",
@@ -151,10 +141,8 @@ class MultiPartGuard:
             rules=self._rules(),
             horizon=None if fingerprint.horizon is None else HorizonEntry(steps=fingerprint.horizon),
             ended=self._ended(),
-            invalid_score=INVALID_SCORE,
-            rates=self.rates,
             golden={name: GoldenEntry2(**packed(self.golden[name])) for name in graphs},
-            producer=producers(self.producer),
+            **common_entries(self, graphs, files),
         )
 
     def _signal_entry(self) -> SignalEntry2:
