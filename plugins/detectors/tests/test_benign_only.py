@@ -76,7 +76,7 @@ def test_on_a_thousand_signals_the_graph_stays_within_the_tolerance_of_a_thresho
     assert (np.abs(drawn(fitted, values).astype(float) - scores) <= threshold.allowed(scores)).all()
 
 
-@pytest.mark.parametrize(("cells", "layers"), [(32, 1), (7, 3), (2, 1)])
+@pytest.mark.parametrize(("cells", "layers"), [(32, 1), (7, 3), (2, 1), (1, 1)])
 def test_other_grids_and_several_layers_are_learnt_and_drawn(kind, cells, layers):
     detector = kind().fit(signals(60, 0, cells=cells, layers=layers))
     values = signals(40, 1, cells=cells, layers=layers)
