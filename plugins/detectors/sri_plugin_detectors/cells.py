@@ -96,10 +96,8 @@ class CellsDetector(sri_sdk.Detector):
 
     def export(self, graph: sri_sdk.Graph, signals: sri_sdk.Value) -> sri_sdk.Value:
         """Draws `score` into a graph: `signals` [B, T, C] float32 logits -> [B] float32."""
-        clip = float(self.config.clip)
-        low = graph.maximum(graph.reshape(signals, [-1, self._shape[0] * self._shape[1]]), -clip)
-        # min(x, c) = -max(-x, -c): the builder offers maximum alone.
-        return self.draw(graph, graph.maximum(low * -1, -clip) * -1)
+        rows = graph.reshape(signals, [-1, self._shape[0] * self._shape[1]])
+        return self.draw(graph, draw_clipped(graph, rows, self.config.clip))
 
     def state(self) -> Mapping[str, NDArray[Any]]:
         """What the fit learnt: `shape` [2] int64 = T and C, and the arrays [...] of `learn`."""
@@ -130,6 +128,12 @@ class CellsDetector(sri_sdk.Detector):
         flat = np.ascontiguousarray(signals, dtype=np.float32).reshape(len(signals), self._shape[0] * self._shape[1])
         rows: Floats = np.clip(flat, -self.config.clip, self.config.clip, dtype=np.float32)
         return rows
+
+
+def draw_clipped(graph: sri_sdk.Graph, rows: sri_sdk.Value, clip: float) -> sri_sdk.Value:
+    """Draws rows [B, T * C] between -clip and clip."""
+    # min(x, c) = -max(-x, -c): the builder offers maximum alone.
+    return graph.maximum(graph.maximum(rows, -clip) * -1, -clip) * -1
 
 
 def standard(rows: Doubles) -> tuple[Floats, Floats]:

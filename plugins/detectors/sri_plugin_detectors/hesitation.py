@@ -14,7 +14,6 @@ from sri_plugin_detectors.cells import SOFTENING, CellsDetector, Doubles, Floats
 
 SRI_PLUGIN_API = 1
 
-
 LEAST_SPREAD = 0.5
 """Cells: a count that hardly varies over harmless signals is divided by no less."""
 
@@ -60,7 +59,7 @@ class HesitationDetector(CellsDetector):
         where the cells of each turn stand in a row.
         """
         cells, layers = self._shape
-        # Signals of two cells have no turns.
+        # A turn needs room on both sides, so signals of one or two cells have none.
         span = min(max(1, round(self.config.reach * cells)), (cells - 1) // 2) * layers
         middle = np.arange(span, rows.shape[1] - span) if span else np.arange(0)
         places = {"before": middle - span, "middle": middle, "after": middle + span}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import sri_sdk
+from sri_plugin_detectors.cells import draw_clipped
 from sri_plugin_detectors.finite import refuse_non_finite
 from sri_sdk.errors import MissingExtra, ScoringError
 
@@ -104,11 +105,8 @@ class LogisticDetector(sri_sdk.Detector):
 
     def export(self, graph: sri_sdk.Graph, signals: sri_sdk.Value) -> sri_sdk.Value:
         """Draws `score` into a graph: `signals` [B, T, C] float32 logits -> [B] float32."""
-        clip = float(self.config.clip)
         flat = graph.reshape(signals, [-1, len(self._weights)])
-        # min(x, c) = -max(-x, -c): the builder offers maximum alone.
-        low = graph.maximum(flat, -clip)
-        clipped = graph.maximum(low * np.float32(-1), -clip) * np.float32(-1)
+        clipped = draw_clipped(graph, flat, self.config.clip)
         return graph.reduce_sum(clipped * self._weights, [1]) + self._bias
 
     def state(self) -> Mapping[str, NDArray[Any]]:

@@ -76,11 +76,31 @@ def test_on_a_thousand_signals_the_graph_stays_within_the_tolerance_of_a_thresho
     assert (np.abs(drawn(fitted, values).astype(float) - scores) <= threshold.allowed(scores)).all()
 
 
-@pytest.mark.parametrize(("cells", "layers"), [(32, 1), (7, 3), (2, 1)])
+@pytest.mark.parametrize(("cells", "layers"), [(32, 1), (7, 3), (2, 1), (1, 1)])
 def test_other_grids_and_several_layers_are_learnt_and_drawn(kind, cells, layers):
     detector = kind().fit(signals(60, 0, cells=cells, layers=layers))
     values = signals(40, 1, cells=cells, layers=layers)
     assert drawn(detector, values) == pytest.approx(detector.score(values), rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (MahalanobisDetector, {"shrinkage": "oas", "clip": 4.0}),
+        (NearestNeighboursDetector, {"neighbours": 1, "most": 20, "clip": 4.0}),
+        (GaussianMixtureDetector, {"covariance": "tied", "components": 30}),
+        (GaussianMixtureDetector, {"mixtures": 1, "components": 1, "clip": 4.0}),
+        (OneClassSvmDetector, {"nu": 0.9, "width": 0.1, "clip": 4.0}),
+        (IsolationForestDetector, {"trees": 3, "samples": 64, "clip": 4.0}),
+        (HesitationDetector, {"quantile": 0.3, "reach": 0.4, "softness": 0.01, "clip": 4.0}),
+    ],
+    ids=str,
+)
+def test_with_other_options_the_graph_computes_the_score_as_well(kind, options):
+    detector = kind(kind.Config(**options)).fit(signals(60, 0))
+    values = np.concatenate([signals(40, 1), signals(40, 2, dip=6), 8 * signals(20, 3)])
+    assert drawn(detector, values) == pytest.approx(detector.score(values), rel=1e-4, abs=1e-4)
+    assert detector.score(values).tolist() != kind().fit(signals(60, 0)).score(values).tolist()
 
 
 def test_a_score_is_the_same_bit_for_bit_alone_and_in_any_order(fitted):
