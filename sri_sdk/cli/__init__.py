@@ -17,6 +17,7 @@ from sri_sdk.errors import ConfigError, MissingExtra, SriError, did_you_mean, mi
 
 COMMANDS = {
     "demo": ("demo", "Fit, attack and catch an embedded model, with pictures at the end."),
+    "plan": ("plan", "Say what a false-alarm rate costs: prompts, alarms per day, precision."),
     "fit": ("fit", "Make a guard from one YAML file: anchors, detector, thresholds, bundle."),
     "eval": ("eval", "Compare guards under attack, from one YAML file to a report."),
     "run": ("run", "Generate, and watch the signal step by step."),

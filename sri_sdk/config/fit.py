@@ -5,12 +5,12 @@ The descriptions document the format; `sri config schema` prints them.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from sri_sdk.calibrate.plan import fewest
 from sri_sdk.errors import did_you_mean
 from sri_sdk.fingerprint import SOFT
 from sri_sdk.grid import Mapping as GridMapping
@@ -217,12 +217,7 @@ class CalibrateSection(Config):
 
 def smallest_calibration(calibrate: CalibrateSection, share: float = 1.0) -> int:
     """Fewest calibration prompts with which a share of alpha, and delta if there is one, can be met."""
-    alpha = calibrate.alpha * share
-    needed = math.ceil(1 / alpha - 1e-9) - 1
-    if calibrate.delta is not None:
-        # Even the largest calibration score is exceeded more often than alpha with probability (1 - alpha)^n.
-        needed = max(needed, math.ceil(math.log(calibrate.delta) / math.log1p(-alpha) - 1e-9))
-    return needed
+    return fewest(calibrate.alpha * share, calibrate.delta)
 
 
 class LimitsSection(Config):
