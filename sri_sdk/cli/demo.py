@@ -20,7 +20,8 @@ def command(out: Path, as_json: bool) -> None:
     """Fit a guard on an embedded diffusion model, attack it, catch it, in two to three minutes; ends with pictures."""
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.cli.fit import describe, summary
-    from sri_sdk.cli.live import spark, words
+    from sri_sdk.cli.live import spark
+    from sri_sdk.cli.verdict_words import words
     from sri_sdk.config.load import load_config
     from sri_sdk.report import write_report
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sri_sdk.cli.output import visible
+from sri_sdk.cli.verdict_words import words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,23 +21,6 @@ _COLOURS = {"clear": "green", "flagged": "red", "unmonitored": "yellow", "not_sa
 def spark(values: Sequence[float]) -> str:
     """One character per cell: full = 1, internally compliant; low = 0, refusal-aligned; `?` = no signal."""
     return "".join("?" if math.isnan(v) else _LEVELS[min(int(v * len(_LEVELS)), len(_LEVELS) - 1)] for v in values)
-
-
-def words(verdict: Verdict) -> str:
-    """A verdict in one line."""
-    parts = [verdict.status.upper()]
-    if verdict.score is not None and verdict.threshold is not None:
-        parts.append(f"score {verdict.score:.4g}, threshold {verdict.threshold:.4g}")
-    if verdict.p_value is not None:
-        parts.append(f"p = {verdict.p_value:.3g}")
-    if verdict.first_alarm_step is not None:
-        parts.append(f"first alarm after step {verdict.first_alarm_step}")
-    if verdict.judged_steps is not None:
-        of = "" if verdict.steps_seen is None else f" of {verdict.steps_seen}"
-        parts.append(f"judged on the first {verdict.judged_steps}{of} steps")
-    if verdict.reasons:
-        parts.append(", ".join(verdict.reasons))
-    return "; ".join(parts)
 
 
 def frame(

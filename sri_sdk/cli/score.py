@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from sri_sdk.cli.output import json_text, say, say_json, say_lines, table
+from sri_sdk.cli.verdict_words import part_words
 from sri_sdk.files import write_text
 from sri_sdk.records import Rule, Verdict
 from sri_sdk.scoring.scorer import Scorer
@@ -72,21 +74,27 @@ def command(
 
 
 def _summary(counts: Counter[str], verdicts: Sequence[Verdict]) -> str:
-    threshold = f", threshold {verdicts[0].threshold:.6g}" if verdicts else ""
+    # Each part has a threshold of its own, and so may each group.
+    threshold = f", threshold {verdicts[0].threshold:.6g}" if verdicts and not verdicts[0].parts else ""
     accepted = f", accepted to differ: {', '.join(verdicts[0].accepted)}" if verdicts and verdicts[0].accepted else ""
     each = ", ".join(f"{counts[status]} {status}" for status in ("clear", "flagged", "unmonitored"))
     return f"{len(verdicts)} generations: {each}{threshold}{accepted}"
 
 
 def _table(verdicts: Sequence[Verdict]) -> str:
-    headers = ["ID", "STATUS", "SCORE", "P-VALUE", "FIRST ALARM", "REASONS"]
-    return table(
-        headers,
-        [
-            [v.request_id, v.status, _number(v.score), _number(v.p_value), v.first_alarm_step, ", ".join(v.reasons)]
-            for v in verdicts
-        ],
-    )
+    columns: dict[str, list[Any]] = {
+        "ID": [v.request_id for v in verdicts],
+        "STATUS": [v.status for v in verdicts],
+        "SCORE": [_number(v.score) for v in verdicts],
+        "P-VALUE": [_number(v.p_value) for v in verdicts],
+        "FIRST ALARM": [v.first_alarm_step for v in verdicts],
+        "REASONS": [", ".join(v.reasons) for v in verdicts],
+    }
+    if any(v.parts for v in verdicts):
+        del columns["SCORE"]
+        columns["PARTS"] = ["; ".join(map(part_words, v.parts)) for v in verdicts]
+        columns["ENDED"] = [v.ended for v in verdicts]
+    return table(list(columns), zip(*columns.values(), strict=True))
 
 
 def _number(value: float | None) -> str | None:
