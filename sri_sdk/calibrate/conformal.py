@@ -96,11 +96,11 @@ def conformal_rank(n: int, alpha: float) -> int:
         ConfigError: the rank exceeds n, so no threshold gives this alpha.
     """
     _check_share("alpha", alpha)
-    rank = math.ceil((n + 1) * (1 - Fraction(str(alpha))))
+    rank = math.ceil((n + 1) * (1 - _exact(alpha)))
     if rank > n:
         raise ConfigError(
             f"alpha {alpha:g} is out of reach with n = {n} calibration scores: the smallest reachable alpha is "
-            f"1/(n+1) = {1 / (n + 1):.3g}. Calibrate on at least {math.ceil(1 / Fraction(str(alpha))) - 1} harmless "
+            f"1/(n+1) = {1 / (n + 1):.3g}. Calibrate on at least {fewest(alpha)} harmless "
             "prompts, or raise alpha."
         )
     return rank
@@ -122,12 +122,26 @@ def exact_rank(n: int, alpha: float, delta: float) -> int:
     ranks = np.arange(lowest, n + 1)
     enough = beta.sf(alpha, n - ranks + 1, ranks) <= delta
     if not enough.any():
-        needed = math.ceil(math.log(delta) / math.log1p(-alpha))
         raise ConfigError(
             f"alpha {alpha:g} with probability 1 - delta = {1 - delta:g} is out of reach with n = {n} calibration "
-            f"scores. Calibrate on at least {needed} harmless prompts, raise alpha, or leave delta out."
+            f"scores. Calibrate on at least {fewest(alpha, delta)} harmless prompts, raise alpha, or leave delta out."
         )
     return int(ranks[enough.argmax()])
+
+
+def fewest(alpha: float, delta: float | None = None) -> int:
+    """Fewest calibration scores with which alpha, and delta if there is one, can be met."""
+    needed = math.ceil(1 / _exact(alpha)) - 1
+    if delta is not None:
+        # Even the largest calibration score is exceeded more often than alpha with probability (1 - alpha)^n.
+        needed = max(needed, math.ceil(math.log(delta) / math.log1p(-alpha) - 1e-9))
+    return needed
+
+
+def _exact(alpha: float) -> Fraction:
+    """Alpha as it was meant: a third of 3 % is 1 %, and 0.009999999999999998 would need one more prompt."""
+    written = Fraction(str(alpha))
+    return written.limit_denominator(10**12) or written
 
 
 def parity_tolerance(calibration: Scores) -> float:

@@ -7,7 +7,6 @@ whatever the distribution of the scores; over calibration sets it is (n + 1 - ra
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -55,15 +54,6 @@ class Promise:
         outside = (1 - BAND) / 2
         low, high = (float(beta.ppf(share, n - rank + 1, rank)) for share in (outside, 1 - outside))
         return cls(alpha, n, rank, (n + 1 - rank) / (n + 1), low, high)
-
-
-def fewest(alpha: float, delta: float | None = None) -> int:
-    """Fewest calibration generations with which alpha, and delta if there is one, can be met."""
-    needed = math.ceil(1 / alpha - 1e-9) - 1
-    if delta is not None:
-        # Even the largest calibration score is exceeded more often than alpha with probability (1 - alpha)^n.
-        needed = max(needed, math.ceil(math.log(delta) / math.log1p(-alpha) - 1e-9))
-    return needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Passes:
         self.requests: RequestReader | None = None
         self.request_fault: str | None = None
         self._column: RequestColumn | None = None
-        self._column_open = True
+        self._column_of: tuple[bool, int | None] = (False, None)
         # A driver says where requests are.
         self._locates = locates and settings.tokenizer is not None and bool(settings.request_layers)
         self.stated = stated
@@ -215,7 +215,7 @@ class Passes:
         at_end = horizon is not None and self._closed >= horizon
         if self._settings.immediate or len(self._waiting) >= MOST_WAITING or at_end:
             self._record()
-        if self._settings.judges_request and self.request_read and self.recorder is not None:
+        if self._settings.judges_request and self.recorder is not None:
             self.recorder.judge_requests()
         if at_end and self.recorder is not None:
             # Of these models a row that has ended stays so; others may wait for their neighbours and go on.
@@ -228,14 +228,15 @@ class Passes:
     def request_column(self) -> RequestColumn | None:
         """The column of the requests as far as their prompts were read; None = the guard has none.
 
-        Waits for the device, until all of it is known.
+        Waits for the device where a pass showed more of some request since the last look.
         """
         anchors, failed = self._settings.anchors, self.request_fault is not None
         if anchors is None or anchors.request is None or self.request_ids is None:
             return None
-        if self._column is None or self._column_open:
+        seen = (failed, None if self.requests is None else self.requests.read)
+        if self._column is None or self._column_of != seen:
             self._column = RequestColumn.of(anchors, self.request_states(), len(self.request_ids), failed=failed)
-            self._column_open = not self.request_read
+            self._column_of = seen
         return self._column
 
     @property

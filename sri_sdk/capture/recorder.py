@@ -28,7 +28,8 @@ class Recorder:
         self, settings: WatchSettings, requests: int, request: Callable[[], RequestColumn | None] = lambda: None
     ) -> None:
         """Takes what to keep; `request` gives the requests' column as far as it is known, None = there is none."""
-        self._settings, self._request, self._asked = settings, request, False
+        self._settings, self._request = settings, request
+        self._asked = np.zeros(requests, dtype=np.bool_)
         self._phi: list[torch.Tensor] = []
         self._active: list[NDArray[np.bool_]] = []
         self._before: list[NDArray[np.int64]] = []
@@ -109,16 +110,16 @@ class Recorder:
             self._look_for_alarms()
 
     def judge_requests(self) -> None:
-        """Judges what the requests say by themselves, once; for guards whose rule is `request`."""
+        """Judges what the requests say by themselves, each once it is known; for guards whose rule is `request`."""
         scorer, column = self._settings.scorer, self._request()
-        if scorer is None or column is None or self._asked:
+        if scorer is None or column is None or not (new := ~np.isnan(column.logit) & ~self._asked).any():
             return
-        self._asked = True
+        self._asked |= new
         # Parts that read anything else have no say in this rule, so nothing is put in their columns.
         shape = (len(column.logit), scorer.manifest.signal.cells, len(scorer.manifest.ranges[0]))
         values = np.full(shape, np.nan, dtype=np.float32)
         values[:, :, -1] = column.domain(scorer.manifest.signal.domain)[:, None]
-        for row in np.flatnonzero(scorer.alarms(scorer.score_final(values), "request")).tolist():
+        for row in np.flatnonzero(new & scorer.alarms(scorer.score_final(values), "request")).tolist():
             self.alarms.setdefault(row, max(int(self.steps[row]) - 1, 0))
 
     def _look_for_alarms(self) -> None:

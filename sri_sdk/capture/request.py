@@ -24,6 +24,7 @@ class RequestReader:
 
     Attributes:
         spans: per request, where its tokens are; None = not located.
+        read: passes that showed a part of some request so far.
     """
 
     def __init__(self, layers: Layers, spans: Sequence[Span | None]) -> None:
@@ -47,6 +48,7 @@ class RequestReader:
         self._seen: torch.Tensor | None = None
         self._sum: torch.Tensor | None = None
         self._complete = not bool(self._length.any())
+        self.read = 0
 
     @property
     def waits(self) -> bool:
@@ -88,6 +90,7 @@ class RequestReader:
         """Adds the C tensors [B, L, D] of a pass; see `begin` for the others."""
         home = columns.device
         bounds, width = self._bounds.to(home), int(self._length.max())
+        self.read += 1
         if self._seen is None:
             # One more place than the longest request: rows that are none of it write there.
             self._seen = torch.zeros(len(self.spans), width + 1, dtype=torch.bool, device=home)

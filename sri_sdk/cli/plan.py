@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from sri_sdk.calibrate.plan import Promise, Traffic, fewest
+from sri_sdk.calibrate.conformal import fewest
+from sri_sdk.calibrate.plan import Promise, Traffic
 from sri_sdk.cli.output import emit_json, say, say_lines, table
 
 TIGHTER = (1.0, 0.5, 0.1, 0.01)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from sri_sdk.calibrate.plan import fewest
+from sri_sdk.calibrate.conformal import fewest
 from sri_sdk.errors import did_you_mean
 from sri_sdk.fingerprint import SOFT
 from sri_sdk.grid import Mapping as GridMapping

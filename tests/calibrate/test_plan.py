@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from sri_sdk.calibrate.conformal import Threshold
-from sri_sdk.calibrate.plan import Promise, Traffic, fewest
+from sri_sdk.calibrate.conformal import Threshold, conformal_rank, fewest
+from sri_sdk.calibrate.plan import Promise, Traffic
 from sri_sdk.errors import ConfigError
 
 
@@ -30,6 +30,17 @@ def test_the_fewest_are_enough_and_one_fewer_is_not(alpha, delta):
     if n > 1:
         with pytest.raises(ConfigError, match="out of reach"):
             Promise.of(n - 1, alpha, delta)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.05, 0.03, 0.02, 0.01, 0.007, 0.002, 0.001, 0.0007])
+def test_what_a_check_says_is_enough_for_a_share_is_enough_when_it_is_calibrated(alpha):
+    """A third of 3 % is 0.009999999999999998 in floating point, and needs 99 scores all the same."""
+    for share in (*(1 / parts for parts in range(1, 17)), *(tenths / 10 for tenths in range(1, 10))):
+        n = fewest(alpha * share)
+        assert conformal_rank(n, alpha * share) == n
+        with pytest.raises(ConfigError, match=rf"at least {n} harmless"):
+            conformal_rank(n - 1, alpha * share)
+    assert fewest(0.03 / 3) == fewest(0.01) == 99 and fewest(1e-13) == 10**13 - 1
 
 
 def test_a_day_is_counted_by_class():

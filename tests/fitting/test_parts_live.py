@@ -107,6 +107,25 @@ def test_a_watch_that_may_not_go_on_stops_the_callers_own_loop_once_the_prompt_w
     assert done == 1
 
 
+def test_a_request_that_was_not_read_keeps_no_other_one_of_the_batch_going(fitted, prompts, monkeypatch):
+    """The first prompt's pass was spared, as by a cache: its neighbours are judged and stopped all the same."""
+    hook = type(fitted.deployment.hook)
+    columns = hook.prompt_columns
+
+    def spared(self, call, plan, run):
+        found = columns(self, call, plan, run)
+        if found is not None:
+            found = found.clone()
+            found[0] = -1
+        return found
+
+    monkeypatch.setattr(hook, "prompt_columns", spared)
+    run, _ = driven(fitted, prompts, Policy(rule="request", flagged="abort", unmonitored="report"))
+    assert named(run.verdicts[0])["asked"].reason == "prompt_not_seen"
+    stopped = {p.id: t.steps for p, t in zip(prompts[1:], run.traces[1:], strict=True)}
+    assert stopped == {p.id: 1 if p.label == "harmful" else 8 for p in prompts[1:]}
+
+
 def test_a_request_that_nobody_located_costs_its_part_and_the_others_are_judged(fitted, prompts, monkeypatch):
     monkeypatch.setattr(type(fitted.deployment.hook), "prompt_columns", lambda *_: None)
     run, _ = driven(fitted, prompts, Policy.observe("final"))
