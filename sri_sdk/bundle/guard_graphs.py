@@ -13,6 +13,8 @@ caller that forgets to read `valid` raises a false alarm, but never calls an unr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sri_sdk.anchors import Anchors
@@ -68,26 +70,60 @@ def step_graph(
     used writes NaN, so neither it nor a skipped cell is forgotten later. A step that does not exist changes nothing and
     is invalid. The score is that of the graph `prefix`. The anchors are inside, as in `full`.
     """
-    cells, layers, width = anchors.harmless.shape
+    cells, layers, _ = anchors.harmless.shape
     graph = Graph("step")
+    here = begin_step(graph, anchors, layers, tau=tau, eps=eps)
+    filled = here.filled(
+        graph, graph.where(here.fine, here.logit if detector.domain == "logit" else here.sigma, np.nan)
+    )
+    score, good = running(graph, detector, filled, here.cell, cells, scale)
+    _finish(graph, score, good, cells * layers, here.possible)
+    graph.output("sigma", graph.squeeze(graph.where(here.fine, here.sigma, np.nan), [1]), ("B", layers))
+    graph.output("state_out", filled, ("B", cells, layers))
+    return graph
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnStep:
+    """One step of a running generation, as far as both formats draw it alike."""
+
+    step: Value
+    """[B], as the caller gave it."""
+    state: Value
+    """[B, T, C], the signal of the cells before."""
+    cell: Value
+    """[B], the cell to fill; 0 where the step does not exist."""
+    possible: Value
+    """[B], 1.0 where it exists."""
+    sigma: Value
+    """[B, 1, S], of `phi`; meaningless where not `fine`."""
+    logit: Value
+    """[B, 1, S]"""
+    fine: Value
+    """[B, 1, S] bool, where `phi` can be used and the step exists."""
+    cells: int
+    """T."""
+
+    def filled(self, graph: Graph, now: Value) -> Value:
+        """[B, T, C]: the state with `now` [B, 1, C] in the cell of this step."""
+        # Not `cell`: a step that does not exist must not be written into cell 0.
+        here = graph.equal(graph.unsqueeze(self.step, [1]), graph.constant(np.arange(self.cells), "int64"))
+        return graph.where(graph.unsqueeze(here, [2]), now, self.state)
+
+
+def begin_step(graph: Graph, anchors: Anchors, columns: int, *, tau: float, eps: float) -> DrawnStep:
+    """Draws the inputs of `step`, and the signal of `phi`, for a state of that many columns."""
+    cells, layers, width = anchors.harmless.shape
     phi = graph.input("phi", "float32", ("B", layers, width))
     step = graph.input("step", "int64", ("B",))
-    state = graph.input("state", "float32", ("B", cells, layers))
+    state = graph.input("state", "float32", ("B", cells, columns))
     possible = graph.cast(step > -1, "float32") * graph.cast(step < cells, "float32")
     cell = graph.where(possible > 0.5, step, 0)
     sigma, logit, usable = draw_signal(
         graph, graph.unsqueeze(phi, [1]), anchors.harmless, anchors.harmful, tau=tau, eps=eps, cell=cell
     )
     fine = usable * graph.unsqueeze(possible, [1, 2]) > 0.5
-    now = graph.where(fine, logit if detector.domain == "logit" else sigma, np.nan)
-    # Not `cell`: a step that does not exist must not be written into cell 0.
-    here = graph.equal(graph.unsqueeze(step, [1]), graph.constant(np.arange(cells), "int64"))
-    filled = graph.where(graph.unsqueeze(here, [2]), now, state)
-    score, good = running(graph, detector, filled, cell, cells, scale)
-    _finish(graph, score, good, cells * layers, possible)
-    graph.output("sigma", graph.squeeze(graph.where(fine, sigma, np.nan), [1]), ("B", layers))
-    graph.output("state_out", filled, ("B", cells, layers))
-    return graph
+    return DrawnStep(step, state, cell, possible, sigma, logit, fine, cells)
 
 
 def full_graph(detector: Detector, anchors: Anchors, *, tau: float = TAU, eps: float = EPS) -> Graph:

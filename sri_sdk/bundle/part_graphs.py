@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE, drawn, held, in_range, sound, standardised
+from sri_sdk.bundle.guard_graphs import INVALID_SCORE, begin_step, drawn, held, in_range, sound, standardised
 from sri_sdk.bundle.request_graph import draw_log_odds, placed, widened
 from sri_sdk.bundle.signal_graph import LARGEST, draw_signal
 from sri_sdk.calibrate.prefix import PrefixScale
@@ -104,33 +104,24 @@ def parts_step_graph(
     As in format 1: begin with NaN everywhere, and pass `state_out` on. Where `prompt` is not finite, the number that
     `state` has for the request stands, so it may be given once. The scores are those of the graph `prefix`.
     """
-    cells, layers, width = anchors.harmless.shape
+    cells, layers, _ = anchors.harmless.shape
     columns, domain = len(anchors.columns), domain_of([part.detector for part in parts])
     graph = Graph("step")
-    phi = graph.input("phi", "float32", ("B", layers, width))
-    step = graph.input("step", "int64", ("B",))
-    state = graph.input("state", "float32", ("B", cells, columns))
-    possible = graph.cast(step > -1, "float32") * graph.cast(step < cells, "float32")
-    cell = graph.where(possible > 0.5, step, 0)
-    _, logit, usable = draw_signal(
-        graph, graph.unsqueeze(phi, [1]), anchors.harmless, anchors.harmful, tau=tau, eps=eps, cell=cell
-    )
-    found = graph.where(usable * graph.unsqueeze(possible, [1, 2]) > 0.5, logit, np.nan)
+    here = begin_step(graph, anchors, columns, tau=tau, eps=eps)
+    found = graph.where(here.fine, here.logit, np.nan)
     now = found if domain == "logit" else graph.sigmoid(found)
     if anchors.request is not None:
         now = widened(graph, now, layers)
-    # Not `cell`: a step that does not exist must not be written into cell 0.
-    here = graph.equal(graph.unsqueeze(step, [1]), graph.constant(np.arange(cells), "int64"))
-    filled = graph.where(graph.unsqueeze(here, [2]), now, state)
+    filled = here.filled(graph, now)
     if anchors.request is not None:
         prompt = graph.input("prompt", "float32", ("B", *anchors.request.weight.shape))
         odds = draw_log_odds(graph, prompt, anchors.request)
         read = odds if domain == "logit" else graph.sigmoid(odds)
-        request = graph.where(read > -LARGEST, read, _picked(graph, _picked(graph, state, [0], 1), [layers], 2))
+        request = graph.where(read > -LARGEST, read, _picked(graph, _picked(graph, here.state, [0], 1), [layers], 2))
         # Into every cell: the request is one number.
         now, filled = placed(graph, now, request, layers), placed(graph, filled, request, layers)
     sigma = graph.squeeze(now, [1])
-    _output(graph, parts, _running(graph, parts, filled, cell, possible, columns, cells))
+    _output(graph, parts, _running(graph, parts, filled, here.cell, here.possible, columns, cells))
     graph.output("sigma", sigma if domain == "sigma" else graph.sigmoid(sigma), ("B", columns))
     graph.output("state_out", filled, ("B", cells, columns))
     return graph
