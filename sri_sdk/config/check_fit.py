@@ -200,7 +200,8 @@ def _check_columns(config: FitConfig, detectors: Mapping[str, Any], exporter: An
     if exporter is not None and columns.needs_format_2(config, reads) and 2 not in exporter.formats:
         yield (
             f"export.name: {exporter.__name__} writes bundles of format {', '.join(map(str, exporter.formats))}, and a "
-            "guard that reads requests, has parts or leaves a layer out needs format 2; use the exporter onnx"
+            "guard that reads requests, has parts or groups, or leaves a layer out needs format 2; use the exporter "
+            "onnx"
         )
     if config.request is not None and not any(REQUEST in found for found in reads.values()):
         where = "detector.columns" if config.parts is None else "parts"

@@ -250,7 +250,10 @@ class EvaluationConfig(Config):
         # Ours, see `sri_sdk.metrics.results.our_guard`: only detectors read hidden states.
         ours = next((g.detector for g in self.guards.values() if g.detector), PluginSection(name="autoencoder"))
         folds = FoldsSection(
-            **{part: getattr(self.folds, part) for part in ("anchors", "train", "reference", "calibration")}
+            **{
+                part: getattr(self.folds, part).model_dump()
+                for part in ("anchors", "train", "reference", "calibration")
+            }
         )
         return FitConfig(
             version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge,

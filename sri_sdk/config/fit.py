@@ -69,6 +69,7 @@ Mix = Annotated[
         description="The traffic that these harmless prompts stand for, in shares; null = plain requests of the split."
     ),
 ]
+Groups = Literal["none", "kind", "prompt"]
 Layer = Annotated[Literal["final"] | int, BeforeValidator(_layer)]
 SoftField = Annotated[str, AfterValidator(_soft_field), Field(json_schema_extra={"enum": list(SOFT)})]
 
@@ -158,6 +159,25 @@ class HarmlessFold(Config):
     mix: Mix = None
 
 
+class CalibrationFold(HarmlessFold):
+    """Harmless prompts that set the thresholds, for all requests together or for each group of them."""
+
+    groups: Groups = Field(
+        default="none",
+        description="Groups of requests, each with thresholds of its own: kind = every kind of the mix (plain, the "
+        "wrappers, the other splits); prompt = as the dataset names them, such as a language or a source; none = one "
+        "threshold for all. Each group needs as many prompts as the whole fold would.",
+    )
+
+    @model_validator(mode="after")
+    def _has_kinds(self) -> Self:
+        if self.groups == "kind" and self.mix is None:
+            raise ValueError(
+                "groups is 'kind', and there is no mix whose kinds could be groups; add a mix, or write groups: prompt"
+            )
+        return self
+
+
 class HeldOutFold(Config):
     """Prompts that nothing was fitted on. They give the rates written into the bundle."""
 
@@ -199,7 +219,7 @@ class FoldsSection(Config):
     )
     train: HarmlessFold = Field(description="Harmless prompts the detector learns from.")
     reference: HarmlessFold = Field(description="Harmless prompts that standardise the online rule.")
-    calibration: HarmlessFold = Field(description="Harmless prompts that set the thresholds; n in the bundle.")
+    calibration: CalibrationFold = Field(description="Harmless prompts that set the thresholds; n in the bundle.")
     test: HeldOutFold | None = Field(default=None, description="Prompts for the rates in the bundle; null = no rates.")
     request: RequestFold | None = Field(
         default=None, description="Prompts for the map of the request; needed with a section `request`."
