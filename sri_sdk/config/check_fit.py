@@ -172,6 +172,11 @@ def check_request(request: Any, folds: Any, hook: Any) -> Iterator[str]:
         return
     if request is not None and folds.request is None:
         yield "folds.request: required with a section `request`: prompts whose harm is known, for the map"
+    if folds.request is not None and "holes" in folds.request.around and hook is not None and hook.scheme != "masked":
+        yield (
+            f"folds.request.around.holes: only a masked model can fill holes, and {hook.__name__} is {hook.scheme}; "
+            "leave it out"
+        )
     if request is None and folds.request is not None:
         yield "folds.request: nothing is fitted on it without a section `request`; add one, or leave the fold out"
 

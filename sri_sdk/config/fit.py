@@ -5,6 +5,7 @@ The descriptions document the format; `sri config schema` prints them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -190,11 +191,21 @@ class HeldOutFold(Config):
     )
 
 
+Surrounding = Literal["text", "fragment", "start", "holes"]
+SURROUNDINGS: Mapping[Surrounding, str] = {
+    "text": "another harmless request, before or after it",
+    "fragment": "a part of one, before or after it",
+    "start": "a response that begins with a part of one",
+    "holes": "parts of some spread over a response of masks, for masked models",
+}
+"""What may stand around a request of the request fold -> what that is."""
+
+
 class RequestFold(Config):
     """Prompts for the map of the request. Their labels count, whatever the model answers; no judge is asked.
 
     Harmless prompts in the same wrappers and of unusual kinds matter as much as harmful ones: without them the map
-    learns wrappers, and what is unusual.
+    learns wrappers, and what is unusual. What stands around a request teaches it to pass over what does not ask.
     """
 
     split: Split
@@ -207,6 +218,11 @@ class RequestFold(Config):
     )
     unusual: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default={}, description="Another split of the dataset -> number of its harmless prompts: what looks unusual."
+    )
+    around: dict[Surrounding, Annotated[int, Field(ge=1)]] = Field(
+        default={},
+        description="What else stands around a request -> number of harmful prompts, and of harmless ones, that it is "
+        "put around: " + "; ".join(f"{name} = {meaning}" for name, meaning in SURROUNDINGS.items()) + ".",
     )
 
 

@@ -10,10 +10,13 @@ from sri_sdk.config.fit import FoldsSection, RequestFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import sha256
+from sri_sdk.fitting.around import around
 from sri_sdk.fitting.mix import bases_of, draw_kinds, draw_mix
 from sri_sdk.fitting.tally import log
 from sri_sdk.records import Label, Prompt
 from sri_sdk.text import normal
+
+LABELS: tuple[Label, ...] = ("harmless", "harmful")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ def draw_folds(dataset: Dataset, section: FoldsSection, *, seed: int) -> Folds:
             counts += [("harmful", attack, count) for attack, count in fold.attacks.items()]
         taken: list[tuple[Slice, int]] = [((fold.split, label, attack), count) for label, attack, count in counts]
         taken += [((split, "harmless", None), count) for split, count in getattr(fold, "unusual", {}).items()]
+        # Requests that text is put around are requests of their own.
+        more = sum(getattr(fold, "around", {}).values())
+        taken += [((fold.split, label, None), more) for label in LABELS if more]
         for key, count in taken:
             slices[name].append((*key, wanted[key], wanted[key] + count))
             wanted[key] += count
@@ -77,6 +83,7 @@ def draw_folds(dataset: Dataset, section: FoldsSection, *, seed: int) -> Folds:
     }
     if section.request is not None:
         others = [p for name, prompts in made.items() if name != "request" for p in prompts]
+        made["request"] = tuple(_surrounded(made["request"], section.request, seed))
         made["request"] += tuple(_wrapped(dataset, section.request, others))
     kinds = _add_mixed(dataset, section, made, seed)
     folds = Folds(**made, kinds=kinds)
@@ -114,6 +121,16 @@ def _add_mixed(
 def mix_seed(seed: int, fold: str) -> str:
     """What the kinds of a fold are drawn with, so that folds with one mix are not alike."""
     return f"{seed} {fold}"
+
+
+def _surrounded(drawn: Sequence[Prompt], fold: RequestFold, seed: int) -> Iterator[Prompt]:
+    """The prompts drawn for a request fold, with text around the last ones of each label."""
+    more = sum(fold.around.values())
+    texts = [p.text for p in drawn[: fold.harmless]]
+    yield from drawn[: len(drawn) - 2 * more]
+    for at, label in enumerate(LABELS):
+        start = len(drawn) - (2 - at) * more
+        yield from around(drawn[start : start + more], fold.around, texts, seed=f"{seed} {label}")
 
 
 def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:
