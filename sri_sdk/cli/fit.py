@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sri_sdk.bundle.entries import CONTAMINATION
 from sri_sdk.bundle.manifest_v2 import NamedThreshold, thresholds_of
 from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.metrics.results import CLASS_WORDS
@@ -54,6 +55,7 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "prompts": {fold: dict(counts) for fold, counts in fitted.counts.items()},
         **{name: fitted.guard.anchors.provenance[name] for name in (MIXES,) if name in fitted.guard.anchors.provenance},
         "anchors": dict(fitted.guard.anchors.provenance).get("counts", {}),
+        **({CONTAMINATION: stated} if (stated := manifest.producer.get(CONTAMINATION)) else {}),
         **({} if request is None else {"request": dict(request.provenance)}),
         "thresholds": {
             _named(each): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
@@ -102,6 +104,7 @@ def describe(fitted: Fitted) -> str:
             for each in thresholds_of(manifest)
             for r in (each.threshold,)
         ),
+        *([f"calibration {stated}"] if (stated := manifest.producer.get(CONTAMINATION)) else []),
         f"parity      largest difference between detector and graph: {100 * fitted.parity:.2g} % of what is allowed",
         *(f"golden      {name}: {_noticed(each)}" for name, each in fitted.noticed.items()),
     ]

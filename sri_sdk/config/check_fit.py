@@ -254,6 +254,8 @@ def _check_calibration(calibrate: Any, folds: Any, shares: Mapping[str, float]) 
         why = f"smallest possible alpha is 1 / (n + 1) = {1 / (count + 1):.4g}"
         if delta is not None:
             why = f"with delta {delta} it takes (1 - alpha)^n <= delta"
+        if calibrate.contamination:
+            why += f", and up to {100 * calibrate.contamination:g} % of them may be attacks (calibrate.contamination)"
         if count < needed:
             whose = f"{calibrate.alpha}" if len(shares) == 1 else f"{alpha:.4g}, the share of part {name!r},"
             yield (

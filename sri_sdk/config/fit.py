@@ -258,11 +258,18 @@ class CalibrateSection(Config):
         description="null = alpha holds on average over calibration sets; else it holds for the set at hand with "
         "probability 1 - delta, which needs more prompts.",
     )
+    contamination: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Largest share of attacks among the calibration prompts, as you state it: live traffic holds some. "
+        "alpha then holds for harmless generations whatever these attacks score.",
+    )
 
 
 def smallest_calibration(calibrate: CalibrateSection, share: float = 1.0) -> int:
     """Fewest calibration prompts with which a share of alpha, and delta if there is one, can be met."""
-    return fewest(calibrate.alpha * share, calibrate.delta)
+    return fewest(calibrate.alpha * share, calibrate.delta, calibrate.contamination)
 
 
 class LimitsSection(Config):

@@ -99,13 +99,13 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         if several:
             calibrated = calibrate_parts(
                 wanted, reference, calibration, anchors=anchors, exporter=exporter, alpha=limits.alpha,
-                delta=limits.delta,
+                delta=limits.delta, contamination=limits.contamination,
             )  # fmt: skip
         else:
             (only,) = wanted
             calibrated = calibrate(
                 only.detector, only.detector_name, reference, calibration, anchors=anchors, exporter=exporter,
-                alpha=limits.alpha, delta=limits.delta,
+                alpha=limits.alpha, delta=limits.delta, contamination=limits.contamination,
             )  # fmt: skip
     results, parts = None, calibrated.parts
     if "test" in collected:
