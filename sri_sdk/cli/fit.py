@@ -51,6 +51,7 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "fingerprint_digest": manifest.fingerprint_digest,
         "anchors": dict(fitted.guard.anchors.provenance).get("counts", {}),
         **({} if request is None else {"request": dict(request.provenance)}),
+        **({} if fitted.attacks is None else {"labelled": fitted.attacks.counts()}),
         "thresholds": {
             _named(each): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
             for each in thresholds_of(manifest)
@@ -88,6 +89,7 @@ def describe(fitted: Fitted) -> str:
     lines = [
         f"anchors     {used or 'none: this guard reads the request alone'}",
         *([] if request is None else [f"request     {quality(request.provenance)}"]),
+        *([] if fitted.attacks is None else [f"labelled    {fitted.attacks}"]),
         *(
             f"{_named(each):<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
             + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")

@@ -28,6 +28,7 @@ from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.fitting.gather import Stopwatch, gather
+from sri_sdk.fitting.labelled import LabelledAttacks
 from sri_sdk.fitting.parts import Part, fit_parts, parts_of
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Signals, Verdict
@@ -42,7 +43,7 @@ class Fitted:
     guard: Guard
     deployment: Deployment
     collected: Mapping[str, Collected]
-    """Per fold: train, reference, calibration, test. Without `train` where only thresholds were set anew."""
+    """Per fold, see `Gathered.collected`."""
     results: GuardRates | None
     """On the test fold; None without one."""
     parity: float
@@ -53,6 +54,8 @@ class Fitted:
     """What could have made it worthless: answers of the judge that name no outcome, responses without an answer."""
     noticed: Mapping[str, Coverage] = field(default_factory=dict)
     """What the golden vectors notice, per graph: `signal`, `prefix`."""
+    attacks: LabelledAttacks | None = None
+    """That detectors learnt from; None = none, or only thresholds were set anew."""
 
 
 def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
@@ -87,7 +90,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         if recalibrate:
             restore_parts(out, wanted, anchors, several=several)
         else:
-            fit_parts(wanted, collected["train"].signals, names)
+            fit_parts(wanted, collected["train"].signals, names, gathered.attacks)
     with timed("calibrate"):
         reference, calibration = collected["reference"].signals, collected["calibration"].signals
         calibrated: Calibrated[GuardParts] | Calibrated[MultiPartGuard]
@@ -111,7 +114,10 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     with timed("export"):
         guard = write_guard(out, parts, exporter)
     parity = _parity(wanted, guard.scorer, collected["calibration"].signals, names)
-    return Fitted(guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed)
+    return Fitted(
+        guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed,
+        gathered.attacks,
+    )  # fmt: skip
 
 
 def _measure(scorer: Scorer, test: Collected) -> GuardRates:

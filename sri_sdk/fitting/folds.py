@@ -10,6 +10,7 @@ from sri_sdk.config.fit import FoldsSection, RequestFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import sha256
+from sri_sdk.fitting.labelled import draw_labelled
 from sri_sdk.fitting.tally import log
 from sri_sdk.records import Label, Prompt
 from sri_sdk.text import normal
@@ -27,11 +28,13 @@ class Folds:
     """Empty if the config has none."""
     request: tuple[Prompt, ...] = ()
     """For the map of the request; empty if the config has none."""
+    labelled: tuple[Prompt, ...] = ()
+    """Attacks for detectors that learn from labels; empty if the config has none."""
 
     def named(self) -> Mapping[str, tuple[Prompt, ...]]:
-        """Fold name -> prompts; `request` only where there is one."""
+        """Fold name -> prompts; `request` and `labelled` only where there are some."""
         found = {name: getattr(self, name) for name in self.__slots__}
-        return found if self.request else {name: prompts for name, prompts in found.items() if name != "request"}
+        return {name: prompts for name, prompts in found.items() if prompts or name not in ("request", "labelled")}
 
 
 def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
@@ -63,6 +66,7 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
     if section.request is not None:
         others = [p for name, prompts in made.items() if name != "request" for p in prompts]
         made["request"] += tuple(_wrapped(dataset, section.request, others))
+    made["labelled"] = draw_labelled(dataset, section.train, [p for prompts in made.values() for p in prompts])
     folds = Folds(**made)
     refuse_overlap(folds.named())
     return folds

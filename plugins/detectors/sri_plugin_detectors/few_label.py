@@ -1,4 +1,4 @@
-"""Detector `few-label`: a direction learnt from harmless signals and a handful of attacks that somebody has labelled."""
+"""Detector `few-label`: a direction learnt from harmless signals and a handful of labelled attacks."""
 
 from __future__ import annotations
 
