@@ -57,6 +57,7 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "anchors": dict(fitted.guard.anchors.provenance).get("counts", {}),
         **({CONTAMINATION: stated} if (stated := manifest.producer.get(CONTAMINATION)) else {}),
         **({} if request is None else {"request": dict(request.provenance)}),
+        **({} if fitted.attacks is None else {"labelled": fitted.attacks.counts()}),
         "thresholds": {
             _named(each): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
             for each in thresholds_of(manifest)
@@ -97,6 +98,7 @@ def describe(fitted: Fitted) -> str:
         f"anchors     {used or 'none: this guard reads the request alone'}",
         *([] if request is None else [f"request     {quality(request.provenance)}"]),
         *(f"mix         {fold}: {mix_words(mix)}" for fold, mix in mixes.items()),
+        *([] if fitted.attacks is None else [f"labelled    {fitted.attacks}"]),
         *(
             f"{_named(each):<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
             + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")

@@ -16,6 +16,7 @@ from sri_sdk import registry
 from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
 from sri_sdk.config.check_horizon import check_horizon
+from sri_sdk.config.check_labels import check_labels
 from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
 from sri_sdk.config.mix import MixSection
 from sri_sdk.detector import Detector
@@ -78,6 +79,12 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     shares = {"detector": 1.0} if config is None else config.shares()
     found += _check_calibration(sections.get("calibrate"), sections.get("folds"), shares)
     found += _check_sizes(sections.get("folds"), [each for each in detectors.values() if each is not None])
+    if config is not None:
+        named = {
+            "detector.name" if config.parts is None else f"parts.{name}.detector": (part.detector, detectors.get(name))
+            for name, part in config.named_parts().items()
+        }
+        found += check_labels(config.folds.train, named)
     found += check_folds(sections.get("folds"), sections.get("prompts"), plugins["prompts"])
     return config, found
 
@@ -308,7 +315,7 @@ def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Itera
             yield f"folds.{name}.split: unknown split {fold.split!r}; {has(prompts.dataset, splits, fold.split)}"
     # An evaluation has folds of its own, without these.
     request = getattr(folds, REQUEST, None)
-    for where, fold in (("test", folds.test), (REQUEST, request)):
+    for where, fold in (("train", folds.train), ("test", folds.test), (REQUEST, request)):
         for name in getattr(fold, "attacks", ()):
             if name not in attacks:
                 yield f"folds.{where}.attacks.{name}: unknown attack; {has(prompts.dataset, attacks, name)}"

@@ -25,6 +25,8 @@ FEWEST_COUNTED = 4
 """Generations behind an anchor, at least. The mean of fewer says more about those prompts than about refusal."""
 FEWEST_LABELLED = 5
 """Prompts of a class behind a map of the request, at least: each of its five held-out folds needs one."""
+FEWEST_ATTACKS = 5
+"""Attacks that a detector learns from, at least, where it learns from labels."""
 ONLY_PART = "detector"
 """Name of the part where there is one."""
 
@@ -179,6 +181,21 @@ class CalibrationFold(HarmlessFold):
         return self
 
 
+class TrainFold(HarmlessFold):
+    """Harmless prompts, and attacks for a detector that learns from labels."""
+
+    attacks: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={},
+        description="Attack transform of the dataset -> number of harmful prompts it is applied to, for a detector "
+        "that learns from labelled attacks. 5 to 100 of them in all is what such detectors are made for.",
+    )
+    label_by: Literal["outcome", "request"] = Field(
+        default="outcome",
+        description="Which of these are labelled as attacks. outcome = those whose response does harm, by the judge; "
+        "the others are left out. request = all of them, whatever the model answered, refusals included.",
+    )
+
+
 class HeldOutFold(Config):
     """Prompts that nothing was fitted on. They give the rates written into the bundle."""
 
@@ -233,7 +250,9 @@ class FoldsSection(Config):
         default=None,
         description="Prompts whose mean states are the anchors; null = none, where only the request is read.",
     )
-    train: HarmlessFold = Field(description="Harmless prompts the detector learns from.")
+    train: TrainFold = Field(
+        description="Harmless prompts the detector learns from, and labelled attacks if it takes some."
+    )
     reference: HarmlessFold = Field(description="Harmless prompts that standardise the online rule.")
     calibration: CalibrationFold = Field(description="Harmless prompts that set the thresholds; n in the bundle.")
     test: HeldOutFold | None = Field(default=None, description="Prompts for the rates in the bundle; null = no rates.")

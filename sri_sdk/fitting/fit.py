@@ -28,6 +28,7 @@ from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.gather import KEPT, Stopwatch, gather
 from sri_sdk.fitting.groups import grouped
+from sri_sdk.fitting.labelled import LabelledAttacks
 from sri_sdk.fitting.parts import Part, fit_parts, parts_of
 from sri_sdk.fitting.prompts import prompts_of, with_mixes
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
@@ -43,7 +44,7 @@ class Fitted:
     guard: Guard
     deployment: Deployment
     collected: Mapping[str, Collected]
-    """Per fold: train, reference, calibration, test. Without `train` where only thresholds were set anew."""
+    """Per fold, see `Gathered.collected`."""
     results: GuardRates | None
     """On the test fold; None without one."""
     parity: float
@@ -56,6 +57,8 @@ class Fitted:
     """What the golden vectors notice, per graph: `signal`, `prefix`."""
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Fold -> prompts of which kind; see `sri_sdk.fitting.folds.count_prompts`."""
+    attacks: LabelledAttacks | None = None
+    """That detectors learnt from; None = none, or only thresholds were set anew."""
 
 
 def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
@@ -92,7 +95,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         if recalibrate:
             restore_parts(out, wanted, anchors, several=several)
         else:
-            fit_parts(wanted, collected["train"].signals, names)
+            fit_parts(wanted, collected["train"].signals, names, gathered.attacks)
     with timed("calibrate"):
         reference, calibration = collected["reference"].signals, collected["calibration"].signals
         calibrated: Calibrated[GuardParts] | Calibrated[MultiPartGuard]
@@ -117,8 +120,9 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         guard = write_guard(out, parts, exporter)
     parity = _parity(wanted, guard.scorer, collected["calibration"].signals, names)
     return Fitted(
-        guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed, folds.counts()
-    )
+        guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed,
+        folds.counts(), gathered.attacks,
+    )  # fmt: skip
 
 
 def _measure(scorer: Scorer, test: Collected) -> GuardRates:

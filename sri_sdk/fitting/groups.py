@@ -38,7 +38,7 @@ def with_groups(folds: Folds, config: FitConfig) -> Folds:
         prompts = getattr(folds, name)
         named = [*kinds, *(group_of(prompt, groups) for prompt in prompts[len(kinds) :])]
         found[name] = tuple(replace(prompt, group=group) for prompt, group in zip(prompts, named, strict=True))
-    return replace(folds, **found)
+    return replace(folds, calibration=found["calibration"], test=found["test"])
 
 
 def grouped(collected: Collected) -> Collected:
