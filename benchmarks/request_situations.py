@@ -117,7 +117,7 @@ def main() -> None:
         dataset = registry.build("datasets", "lab", {})
         place = Deployment.open(config)
         collector = Collector.of(place, Path(folder) / "cache", Forecast(1, lambda *_: None))
-        request_map = collect_request_map(collector, draw_folds(dataset, config.folds).request)
+        request_map = collect_request_map(collector, draw_folds(dataset, config.folds, seed=config.seed).request)
         layers = collector.settings.request_layers
     harmful = [p.text for p in dataset.prompts("test", "harmful", count)]
     harmless = [p.text for p in dataset.prompts("test", "harmless", count)]

@@ -78,7 +78,7 @@ def _count(config: FitConfig | EvaluationConfig) -> dict[str, dict[str, int]]:
 
     if isinstance(config, FitConfig):
         dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-        return count_prompts(draw_folds(dataset, config.folds).named())
+        return count_prompts(draw_folds(dataset, config.folds, seed=config.seed).named())
     from sri_sdk.evaluation.datasets import Datasets
     from sri_sdk.evaluation.groups import draw_groups
 

@@ -17,6 +17,7 @@ from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
 from sri_sdk.config.check_horizon import check_horizon
 from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
+from sri_sdk.config.mix import MixSection
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, SriError, did_you_mean
 from sri_sdk.options import problems
@@ -306,6 +307,25 @@ def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Itera
     for name in request.unusual if request is not None else ():
         if name not in splits:
             yield f"folds.request.unusual.{name}: unknown split; {has(prompts.dataset, splits, name)}"
+    for name, fold in folds:
+        if (mix := getattr(fold, "mix", None)) is not None:
+            yield from check_mix(f"folds.{name}.mix", mix, fold.split, prompts.dataset, splits, attacks)
+
+
+def check_mix(
+    where: str, mix: MixSection, split: str, dataset: str, splits: Sequence[str], attacks: Sequence[str]
+) -> Iterator[str]:
+    """Checks the names in the mix of a fold of `split`; `where` leads every problem."""
+    for name in mix.wrapped:
+        if name not in attacks:
+            other = f" It is a split: name it under {where}.unusual." if name in splits else ""
+            yield f"{where}.wrapped.{name}: unknown attack; {has(dataset, list(attacks), name)}{other}"
+    for name in mix.unusual:
+        if name not in splits:
+            other = f" It is an attack: name it under {where}.wrapped." if name in attacks else ""
+            yield f"{where}.unusual.{name}: unknown split; {has(dataset, list(splits), name)}{other}"
+        elif name == split:
+            yield f"{where}.unusual.{name}: is the split of the fold itself, whose requests are the plain ones"
 
 
 def has(dataset: str, known: list[str], wanted: str) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from sri_sdk.calibrate.conformal import fewest
+from sri_sdk.config.mix import MixSection
 from sri_sdk.errors import did_you_mean
 from sri_sdk.fingerprint import SOFT
 from sri_sdk.grid import Mapping as GridMapping
@@ -62,6 +63,12 @@ Options = Annotated[dict[str, Any], Field(description="The plugin's own options;
 Split = Annotated[str, Field(min_length=1, description="Name of a split of the dataset.")]
 Harmless = Annotated[int, Field(ge=1, description="Number of harmless prompts.")]
 Harmful = Annotated[int, Field(ge=1, description="Number of harmful prompts.")]
+Mix = Annotated[
+    MixSection | None,
+    Field(
+        description="The traffic that these harmless prompts stand for, in shares; null = plain requests of the split."
+    ),
+]
 Layer = Annotated[Literal["final"] | int, BeforeValidator(_layer)]
 SoftField = Annotated[str, AfterValidator(_soft_field), Field(json_schema_extra={"enum": list(SOFT)})]
 
@@ -148,6 +155,7 @@ class HarmlessFold(Config):
 
     split: Split
     harmless: Harmless
+    mix: Mix = None
 
 
 class HeldOutFold(Config):
@@ -155,6 +163,7 @@ class HeldOutFold(Config):
 
     split: Split
     harmless: Harmless
+    mix: Mix = None
     harmful: int = Field(default=0, ge=0, description="Number of plain harmful prompts; 0 = none are tried.")
     attacks: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default={}, description="Attack transform of the dataset -> number of harmful prompts it is applied to."

@@ -89,7 +89,8 @@ def sample(config: FitConfig, per_class: int) -> Sample:
         ConfigError: prompts overlap or are too few.
         CaptureError: a generation could not be watched whole.
     """
-    folds = draw_folds(registry.build("datasets", config.prompts.dataset, config.prompts.options), config.folds)
+    dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+    folds = draw_folds(dataset, config.folds, seed=config.seed)
     source = folds.anchors or folds.train
     few = {label: [p for p in source if p.label == label][:per_class] for label in LABELS}
     few = {label: prompts for label, prompts in few.items() if prompts}

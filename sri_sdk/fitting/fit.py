@@ -72,7 +72,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     out = Path(config.out)
     with timed("prompts"):
         dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-        folds = draw_folds(dataset, config.folds)
+        folds = draw_folds(dataset, config.folds, seed=config.seed)
     # What a plugin refuses, and a folder that cannot be written, is found now, not after an hour of generating.
     wanted = parts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)

@@ -10,6 +10,7 @@ from sri_sdk.config.fit import FoldsSection, RequestFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import sha256
+from sri_sdk.fitting.mix import bases_of, draw_mix
 from sri_sdk.fitting.tally import log
 from sri_sdk.records import Label, Prompt
 from sri_sdk.text import normal
@@ -34,8 +35,15 @@ class Folds:
         return found if self.request else {name: prompts for name, prompts in found.items() if name != "request"}
 
 
-def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
+def draw_folds(dataset: Dataset, section: FoldsSection, *, seed: int) -> Folds:
     """Takes consecutive prompts of each split, fold after fold, and refuses overlaps.
+
+    Folds with a mix come last: they take what the others leave.
+
+    Args:
+        dataset: where the prompts come from.
+        section: how many of which kind.
+        seed: of the config; the kinds of a mix are drawn with it.
 
     Raises:
         ConfigError: a split holds too few prompts, or a text stands in two folds.
@@ -46,7 +54,8 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
         slices[name] = []
         if fold is None:
             continue
-        counts: list[tuple[Label, str | None, int]] = [("harmless", None, fold.harmless)]
+        mixed = getattr(fold, "mix", None) is not None
+        counts: list[tuple[Label, str | None, int]] = [("harmless", None, 0 if mixed else fold.harmless)]
         counts.append(("harmful", None, getattr(fold, "harmful", 0)))
         if name == "test":
             counts += [("harmful", attack, count) for attack, count in fold.attacks.items()]
@@ -63,9 +72,32 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
     if section.request is not None:
         others = [p for name, prompts in made.items() if name != "request" for p in prompts]
         made["request"] += tuple(_wrapped(dataset, section.request, others))
+    _add_mixed(dataset, section, made, seed)
     folds = Folds(**made)
     refuse_overlap(folds.named())
     return folds
+
+
+def _add_mixed(dataset: Dataset, section: FoldsSection, made: dict[str, tuple[Prompt, ...]], seed: int) -> None:
+    """Adds the harmless prompts of folds with a mix, made of no request of another fold.
+
+    Raises:
+        ConfigError: a kind has too few; every such kind is a problem of its own.
+    """
+    taken = {base for prompts in made.values() for base in bases_of(prompts)}
+    problems: list[str] = []
+    for name, fold in section:
+        if (mix := getattr(fold, "mix", None)) is None:
+            continue
+        try:
+            drawn = draw_mix(dataset, fold.split, fold.harmless, mix, seed=f"{seed} {name}", taken=taken)
+        except ConfigError as err:
+            problems += [f"folds.{name}.{problem}" for problem in err.problems]
+            continue
+        taken |= bases_of(drawn)
+        made[name] = (*drawn, *made[name])
+    if problems:
+        raise ConfigError(problems[0], problems)
 
 
 def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:
