@@ -137,6 +137,32 @@ def _surrounded(drawn: Sequence[Prompt], fold: RequestFold, seed: int) -> Iterat
         yield from around(drawn[start : start + more], fold.around, texts, seed=f"{seed} {label}")
 
 
+def draw_request(
+    dataset: Dataset, fold: RequestFold, ends: Mapping[tuple[str, Label], int], others: Sequence[Prompt]
+) -> tuple[Prompt, ...]:
+    """The prompts of one request fold, behind those that other folds take; `draw_folds` does so for the fold of a fit.
+
+    Args:
+        dataset: where the prompts come from.
+        fold: how many of which kind.
+        ends: split and label -> plain prompts of it that other folds take.
+        others: the prompts of all other folds.
+
+    Raises:
+        ConfigError: a split or an attack has too few.
+    """
+    plain: list[tuple[str, Label, int]] = [
+        (fold.split, "harmless", fold.harmless), (fold.split, "harmful", fold.harmful),
+        *((split, "harmless", count) for split, count in fold.unusual.items()),
+    ]  # fmt: skip
+    wanted: dict[Slice, int] = {
+        (split, label, None): ends.get((split, label), 0) + count for split, label, count in plain
+    }
+    drawn = draw(dataset, wanted)
+    found = [p for split, label, count in plain for p in drawn[split, label, None][-count:]]
+    return (*found, *_wrapped(dataset, fold, others))
+
+
 def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:
     """The attacked prompts of a request fold: the first that are made of no request of another fold.
 
