@@ -138,7 +138,7 @@ def _surrounded(drawn: Sequence[Prompt], fold: RequestFold, seed: int) -> Iterat
 
 
 def draw_request(
-    dataset: Dataset, fold: RequestFold, ends: Mapping[tuple[str, Label], int], others: Sequence[Prompt]
+    dataset: Dataset, fold: RequestFold, ends: Mapping[tuple[str, Label], int], others: Sequence[Prompt], *, seed: int
 ) -> tuple[Prompt, ...]:
     """The prompts of one request fold, behind those that other folds take; `draw_folds` does so for the fold of a fit.
 
@@ -147,20 +147,27 @@ def draw_request(
         fold: how many of which kind.
         ends: split and label -> plain prompts of it that other folds take.
         others: the prompts of all other folds.
+        seed: of what stands around requests.
 
     Raises:
         ConfigError: a split or an attack has too few.
     """
+    more = sum(fold.around.values())
     plain: list[tuple[str, Label, int]] = [
         (fold.split, "harmless", fold.harmless), (fold.split, "harmful", fold.harmful),
         *((split, "harmless", count) for split, count in fold.unusual.items()),
+        *((fold.split, label, more) for label in LABELS if more),
     ]  # fmt: skip
-    wanted: dict[Slice, int] = {
-        (split, label, None): ends.get((split, label), 0) + count for split, label, count in plain
-    }
-    drawn = draw(dataset, wanted)
-    found = [p for split, label, count in plain for p in drawn[split, label, None][-count:]]
-    return (*found, *_wrapped(dataset, fold, others))
+    at = Counter({(split, label): ends.get((split, label), 0) for split, label, _ in plain})
+    wanted = Counter(at)
+    for split, label, count in plain:
+        wanted[split, label] += count
+    drawn = draw(dataset, {(split, label, None): count for (split, label), count in wanted.items()})
+    found: list[Prompt] = []
+    for split, label, count in plain:
+        found += drawn[split, label, None][at[split, label] : at[split, label] + count]
+        at[split, label] += count
+    return (*_surrounded(found, fold, seed), *_wrapped(dataset, fold, others))
 
 
 def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:
