@@ -86,6 +86,11 @@ def _check_plugins(config: EvaluationConfig) -> Iterator[str]:
         yield from mistakes
         if kind == "detectors" and plugin is not None:
             yield from check_train(config.folds.train.harmless, plugin)
+            if path != "unseen_attacks" and getattr(plugin, "labels", "ignored") == "required":
+                yield (
+                    f"{path}: {entry.name!r} learns from labelled attacks, and the guards of an evaluation learn from "
+                    "harmless prompts alone; name it under unseen_attacks, or take another detector"
+                )
 
 
 def _check_prompts(config: EvaluationConfig) -> Iterator[str]:

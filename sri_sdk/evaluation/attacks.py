@@ -61,7 +61,7 @@ def attacked_prompts(
             family, source = _about(name, entry, datasets)
             facts = AttackFacts(entry.family or family, entry.source or source)
             prompts = groups.own_attacks[name]
-            if scheme != "masked" and any(_has_holes(prompt) for prompt in prompts):
+            if scheme != "masked" and any(has_holes(prompt) for prompt in prompts):
                 yield _left_out(name, facts, f"not run: it needs holes to fill, and the model is {scheme}")
                 continue
         else:
@@ -96,7 +96,8 @@ def _left_out(name: str, facts: AttackFacts, why: str) -> Attacked:
     return Attacked(name, AttackFacts(facts.family, facts.source, why), ())
 
 
-def _has_holes(prompt: Prompt) -> bool:
+def has_holes(prompt: Prompt) -> bool:
+    """Whether its response starts with holes to fill, as only a masked model can."""
     return prompt.prefill is not None and any(isinstance(piece, int) for piece in pieces(prompt.prefill))
 
 

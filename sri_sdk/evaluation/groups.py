@@ -186,7 +186,7 @@ def draw_groups(config: EvaluationConfig, datasets: Datasets) -> Groups:
     apart = {**plain, **foreign}
     # Sets in a wrapper, which may be made of test prompts, are taken as well.
     others = [p for prompts in (*apart.values(), *own.values(), *sets.values()) for p in prompts]
-    maps = {name: draw_request(dataset, fold, ends, others) for name, fold in config.maps.items()}
+    maps = {name: draw_request(dataset, fold, ends, others, seed=config.seed) for name, fold in config.maps.items()}
     mixed = _mixed(config, dataset, [*others, *(p for prompts in maps.values() for p in prompts)])
     apart |= {name: prompts for name, (prompts, _) in mixed.items()}
     refuse_overlap(apart)

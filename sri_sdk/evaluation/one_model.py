@@ -15,7 +15,7 @@ from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.evaluation import measure
-from sri_sdk.evaluation.attacks import AttackFacts, attacked_prompts
+from sri_sdk.evaluation.attacks import AttackFacts, attacked_prompts, has_holes
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.evaluated import Evaluated
 from sri_sdk.evaluation.generations import Generations, Generator
@@ -118,7 +118,12 @@ class ModelEvaluation:
         wanted = {guard.map for guard in self._config.guards.values() if guard.map is not None}
         if section is None or not wanted:
             return None
-        folds = {name: prompts for name, prompts in self._groups.maps.items() if name in wanted}
+        fills = self.collector.hook.scheme == "masked"
+        folds = {
+            name: tuple(p for p in prompts if fills or not has_holes(p))
+            for name, prompts in self._groups.maps.items()
+            if name in wanted
+        }
         return RequestReader.open(self.collector, self._deployment, section, folds)
 
     def _unread(self, reader: RequestReader | None) -> dict[str, str]:
