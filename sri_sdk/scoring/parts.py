@@ -154,9 +154,8 @@ class PartsJudge:
     ) -> str:  # fmt: skip
         """Code of why a part could not be judged completely, of a signal [T, C]."""
         cells, alone = self._manifest.signal.cells, name in self._manifest.request_parts
-        if (rule == "online" and length < (1 if alone else needed)) or (
-            rule == "final" and length < cells and not alone
-        ):
+        few = rule == "online" and length < (1 if alone else needed)
+        if few or (rule == "final" and length < cells and not alone):
             return INCOMPLETE
         columns = self._columns[name]
         if self._request in columns and np.isnan(values[0, self._request]):
