@@ -162,7 +162,8 @@ def conclude_verdicts(
         admitted = signals
         if settings.foreign_code and settings.fingerprint is not None:
             admitted = replace(signals, fingerprint={**(signals.fingerprint or {}), **settings.fingerprint.to_dict()})
-        scored = scorer.score(admitted, rule=settings.policy.rule, accept=settings.accepted)
+        policy = settings.policy
+        scored = scorer.score(admitted, rule=policy.rule, accept=settings.accepted, debounce=policy.debounce)
     # Under the rule `request` no step alarms, and the scorer says the same of the same numbers.
     alarms = recorder.alarms if recorder is not None and settings.policy.rule == "online" else {}
     return tuple(
