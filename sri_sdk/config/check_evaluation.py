@@ -95,6 +95,9 @@ def _check_prompts(config: EvaluationConfig) -> Iterator[str]:
     except SriError:
         return  # Reported with the models, under its own path.
     splits, attacks, name = list(dataset.splits()), list(dataset.attacks()), config.prompts.dataset
+    for fold in ("train", "reference", "calibration"):
+        if getattr(config.folds, fold).mix is not None:
+            yield f"folds.{fold}.mix: an evaluation draws plain prompts only; leave it out"
     if (wanted := config.folds.test.split) not in splits:
         yield f"folds.test.split: unknown split {wanted!r}; {has(name, splits, wanted)}"
     for own, attack in config.attacks.items():

@@ -24,7 +24,6 @@ from sri_sdk.config.fit import (
     PromptsSection,
     Split,
     TapSection,
-    TrainFold,
     Version,
     each_once,
     smallest_calibration,
@@ -251,8 +250,10 @@ class EvaluationConfig(Config):
         # Ours, see `sri_sdk.metrics.results.our_guard`: only detectors read hidden states.
         ours = next((g.detector for g in self.guards.values() if g.detector), PluginSection(name="autoencoder"))
         folds = FoldsSection(
-            train=TrainFold.model_validate(self.folds.train.model_dump()),
-            **{part: getattr(self.folds, part) for part in ("anchors", "reference", "calibration")},
+            **{
+                part: getattr(self.folds, part).model_dump()
+                for part in ("anchors", "train", "reference", "calibration")
+            }
         )
         return FitConfig(
             version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge,

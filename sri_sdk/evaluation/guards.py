@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sri_sdk import registry
 from sri_sdk.anchors import Anchors
 from sri_sdk.baseline import Baseline
-from sri_sdk.calibrate.conformal import conformal_rank, exact_rank
+from sri_sdk.calibrate.conformal import threshold_rank
+from sri_sdk.calibrate.quantile import InterpolatedQuantile
 from sri_sdk.config.evaluation import DetectorSection, GuardEntry
 from sri_sdk.config.fit import CalibrateSection, PluginSection, smallest_calibration
 from sri_sdk.detector import Detector
@@ -98,7 +99,7 @@ def fit_detector(
     exporter: Exporter = registry.build("exporters", "onnx", {})
     scorer = calibrate(
         detector, section.name, signals["reference"], signals["calibration"], anchors=anchors, exporter=exporter,
-        alpha=limits.alpha, delta=limits.delta,
+        alpha=limits.alpha, delta=limits.delta, contamination=limits.contamination,
     ).scorer()  # fmt: skip
     verdicts: dict[Rule, dict[str, list[Verdict]]] = {
         rule: {group: scorer.score(found, rule=rule, subject=group) for group, found in signals.items()}
@@ -128,7 +129,7 @@ def detector_guard(name: str, entry: GuardEntry, fitted: FittedDetector, calibra
     }
     threshold, rule, source = fitted.threshold, f"conformal, alpha {calibrate.alpha:g}", f"detector {fitted.name}"
     if entry.threshold == "quantile":
-        threshold, rule = _interpolated(scores["calibration"], calibrate.alpha)
+        threshold, rule = _interpolated(scores["calibration"], calibrate)
         source += f", as {SRI}" if fitted.name == PAPERS_GUARD else ""
     return GuardScores(
         name, source, HIDDEN_STATES, threshold, rule, scores, fitted.seconds, fitted.verdicts
@@ -190,11 +191,10 @@ def baseline_guard(
         spent, count = spent + saved[1]["seconds"], count + len(part)
     benign = np.sort(np.nan_to_num(scores["calibration"], nan=-np.inf))
     if entry.threshold == "quantile":
-        threshold, rule = _interpolated(benign, calibrate.alpha)
+        threshold, rule = _interpolated(benign, calibrate)
     else:
-        n, alpha, delta = len(benign), calibrate.alpha, calibrate.delta
-        rank = conformal_rank(n, alpha) if delta is None else exact_rank(n, alpha, delta)
-        threshold, rule = float(benign[rank - 1]), f"conformal, alpha {alpha:g}"
+        rank = threshold_rank(len(benign), calibrate.alpha, calibrate.delta, calibrate.contamination)
+        threshold, rule = float(benign[rank - 1]), f"conformal, alpha {calibrate.alpha:g}"
     source = f"baseline {entry.baseline.name}, {baseline.source}"
     return GuardScores(name, source, baseline.reads, threshold, rule, scores, spent / max(count, 1))
 
@@ -205,12 +205,10 @@ def build_detector(section: PluginSection) -> Detector:
     return detector
 
 
-def _interpolated(scores: NDArray[np.float64], alpha: float) -> tuple[float, str]:
-    """The papers' threshold over harmless scores [N] float64, and its name.
-
-    It promises nothing about the next generation.
-    """
-    return float(np.quantile(scores, 1 - alpha)), f"interpolated {1 - alpha:.1%} quantile"
+def _interpolated(scores: NDArray[np.float64], calibrate: CalibrateSection) -> tuple[float, str]:
+    """The papers' threshold over harmless scores [N] float64, and its name."""
+    found = InterpolatedQuantile.fit(scores, calibrate.alpha)
+    return found.value, found.words
 
 
 def _read(found: Generations, thoughts: Thoughts) -> list[Generation]:

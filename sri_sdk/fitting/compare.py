@@ -17,15 +17,16 @@ from sri_sdk import registry
 from sri_sdk.bundle.part_graphs import DrawnPart, parts_signal_graph
 from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.config import columns
-from sri_sdk.config.fit import FitConfig, PartSection
+from sri_sdk.config.fit import CalibrateSection, FitConfig, PartSection
+from sri_sdk.config.mix import PLAIN
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.checks import all_valid, check_fold, noise, same
 from sri_sdk.fitting.collect import Collected, Progress
-from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.fitting.gather import Gathered, Stopwatch, gather
 from sri_sdk.fitting.parts import Part, fit_parts
+from sri_sdk.fitting.prompts import prompts_of
 from sri_sdk.metrics.comparison import FLAGGED, HARMLESS, Compared, Comparison
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.metrics.rates import Rate, exact_rate
@@ -57,25 +58,28 @@ def compare(config: FitConfig, names: Sequence[str] = (), progress: Progress = l
     """
     if config.folds.test is None:
         raise ConfigError(
-            "folds.test: required to compare detectors: prompts that nothing is fitted on, with attacks that matter to you."
-            " See docs/which-detector.md."
+            "folds.test: required to compare detectors: prompts that nothing is fitted on, with the attacks that "
+            "you are worried about. See docs/which-detector.md."
         )
     ready, missing = candidates(config, names)
     if not ready:
         whys = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise ConfigError(f"compare: no detector can be fitted: {whys}.")
     timed = Stopwatch()
-    folds = draw_folds(registry.build("datasets", config.prompts.dataset, config.prompts.options), config.folds)
+    folds = prompts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     Path(config.out).mkdir(parents=True, exist_ok=True)
     gathered = gather(config, folds, progress, timed, recalibrate=False)
     for name in ("train", "reference", "calibration", "test"):
         check_fold(gathered.collected[name].signals, name, gathered.anchors)
+    harmless = [p for p in folds.test if p.label == "harmless"]
+    mixed = folds.kinds.get("test", ())
+    kinds = (*mixed, *(p.attack or PLAIN for p in harmless[len(mixed) :]))
     fitted: list[_Measured] = []
     for number, part in enumerate(ready):
         progress(STAGE, number, len(ready))
         try:
-            fitted.append(_measure(part, gathered, exporter, config))
+            fitted.append(_measure(part, gathered, exporter, config.calibrate, kinds))
         # A plugin may raise anything: its row says so, and the others have theirs.
         except Exception as err:
             missing[part.name] = f"{'' if isinstance(err, SriError) else f'{type(err).__name__}: '}{err}"
@@ -179,8 +183,10 @@ class _Measured:
         )  # fmt: skip
 
 
-def _measure(part: Part, gathered: Gathered, exporter: Exporter, config: FitConfig) -> _Measured:
-    """Fits, calibrates under the rule `final` and measures one detector.
+def _measure(
+    part: Part, gathered: Gathered, exporter: Exporter, limits: CalibrateSection, kinds: Sequence[str]
+) -> _Measured:
+    """Fits, calibrates under the rule `final` and measures one detector; `kinds` are those of harmless test prompts.
 
     Raises:
         SriError: it refuses the signals, its scores do not vary, or its graph computes other scores.
@@ -196,30 +202,28 @@ def _measure(part: Part, gathered: Gathered, exporter: Exporter, config: FitConf
     run = load(content, f"detector {part.name}", tier=detector.tier)
     scores = all_valid(*score_rows(run, values, 1), folds["calibration"].signals)[:, 0]
     room = float(noise(lambda x: score_rows(run, x, 1), values)[0])
-    threshold = Threshold.fit(scores, config.calibrate.alpha, config.calibrate.delta, noise=room)
+    threshold = Threshold.fit(scores, limits.alpha, limits.delta, noise=room, contamination=limits.contamination)
     same("signal", detector.score(values), scores, threshold)
     test, wanted = folds["test"], part.of(folds["test"].signals, names)
-    found, valid = (each[:, 0] for each in score_rows(run, wanted, 1))
+    found, fine = score_rows(run, wanted, 1)
     verdicts = [
-        Verdict(p.id, "unmonitored" if not fine else "flagged" if score > threshold.value else "clear",
-                score=score if fine else None)
-        for p, score, fine in zip(test.prompts, found.tolist(), valid.tolist(), strict=True)
+        Verdict(p.id, "unmonitored" if not ok else "flagged" if score > threshold.value else "clear",
+                score=score if ok else None)
+        for p, score, ok in zip(test.prompts, found[:, 0].tolist(), fine[:, 0].tolist(), strict=True)
     ]  # fmt: skip
     return _Measured(
-        part, guard_rates(test.prompts, test.outcomes, {"final": verdicts}), _harmless(test, verdicts), threshold,
-        int((~valid).sum()), fit_s, len(content), run, np.ascontiguousarray(wanted),
+        part, guard_rates(test.prompts, test.outcomes, {"final": verdicts}), _harmless(test, verdicts, kinds),
+        threshold, len(fine) - int(fine.sum()), fit_s, len(content), run, np.ascontiguousarray(wanted),
     )  # fmt: skip
 
 
-def _harmless(test: Collected, verdicts: Sequence[Verdict]) -> tuple[Rate, ...]:
-    """False alarms by kind of harmless prompt, plain or in the wrapper of an attack; none where there is one kind."""
-    kinds: dict[str, list[bool]] = {}
-    for prompt, verdict in zip(test.prompts, verdicts, strict=True):
-        if prompt.label == "harmless":
-            kinds.setdefault(prompt.attack or "plain", []).append(verdict.status == "flagged")
-    if len(kinds) < 2:
+def _harmless(test: Collected, verdicts: Sequence[Verdict], kinds: Sequence[str]) -> tuple[Rate, ...]:
+    """False alarms by kind of harmless prompt: plain, wrapped or unusual; none where all are of one kind."""
+    flags = [v.status == "flagged" for p, v in zip(test.prompts, verdicts, strict=True) if p.label == "harmless"]
+    found = {kind: [flag for flag, own in zip(flags, kinds, strict=True) if own == kind] for kind in sorted(set(kinds))}
+    if len(found) < 2:
         return ()
-    return tuple(exact_rate(f"{FLAGGED}{HARMLESS}{kind}", sum(found), len(found)) for kind, found in kinds.items())
+    return tuple(exact_rate(f"{FLAGGED}{HARMLESS}{kind}", sum(of), len(of)) for kind, of in found.items())
 
 
 def _time(fitted: Sequence[_Measured]) -> list[float]:

@@ -27,10 +27,11 @@ from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.compare import RESULTS, compared_on
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
-from sri_sdk.fitting.folds import draw_folds
-from sri_sdk.fitting.gather import Stopwatch, gather
+from sri_sdk.fitting.gather import KEPT, Stopwatch, gather
+from sri_sdk.fitting.groups import grouped
 from sri_sdk.fitting.labelled import LabelledAttacks
 from sri_sdk.fitting.parts import Part, fit_parts, parts_of
+from sri_sdk.fitting.prompts import prompts_of, with_mixes
 from sri_sdk.fitting.tally import log
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Signals, Verdict
@@ -56,6 +57,8 @@ class Fitted:
     """What could have made it worthless: answers of the judge that name no outcome, responses without an answer."""
     noticed: Mapping[str, Coverage] = field(default_factory=dict)
     """What the golden vectors notice, per graph: `signal`, `prefix`."""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Fold -> prompts of which kind; see `sri_sdk.fitting.folds.count_prompts`."""
     attacks: LabelledAttacks | None = None
     """That detectors learnt from; None = none, or only thresholds were set anew."""
 
@@ -76,8 +79,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     timed = Stopwatch()
     out = Path(config.out)
     with timed("prompts"):
-        dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-        folds = draw_folds(dataset, config.folds)
+        folds = prompts_of(config)
     # What a plugin refuses, and a folder that cannot be written, is found now, not after an hour of generating.
     wanted = parts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
@@ -87,6 +89,9 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     deployment, collector, anchors, collected = (
         gathered.deployment, gathered.collector, gathered.anchors, gathered.collected
     )  # fmt: skip
+    anchors = with_mixes(anchors, config, folds, kept=KEPT if recalibrate else ())
+    if config.folds.calibration.groups != "none":
+        collected |= {name: grouped(collected[name]) for name in ("calibration", "test") if name in collected}
     names, limits = [column.name for column in anchors.columns], config.calibrate
     with timed("detector"):
         if recalibrate:
@@ -99,13 +104,13 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         if several:
             calibrated = calibrate_parts(
                 wanted, reference, calibration, anchors=anchors, exporter=exporter, alpha=limits.alpha,
-                delta=limits.delta,
+                delta=limits.delta, contamination=limits.contamination,
             )  # fmt: skip
         else:
             (only,) = wanted
             calibrated = calibrate(
                 only.detector, only.detector_name, reference, calibration, anchors=anchors, exporter=exporter,
-                alpha=limits.alpha, delta=limits.delta,
+                alpha=limits.alpha, delta=limits.delta, contamination=limits.contamination,
             )  # fmt: skip
     results, parts = None, calibrated.parts
     if "test" in collected:
@@ -124,7 +129,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     parity = _parity(wanted, guard.scorer, collected["calibration"].signals, names)
     return Fitted(
         guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed,
-        gathered.attacks,
+        folds.counts(), gathered.attacks,
     )  # fmt: skip
 
 

@@ -12,9 +12,9 @@ from sri_sdk.metrics.rates import Rate
 from sri_sdk.metrics.results import CLASS_WORDS
 
 WARNING = (
-    "Whoever picks a detector by this table has used the test fold up: of several, the one that looks best is partly "
-    "lucky, and its rates here are too good. Take the rates of the final guard from prompts that were not compared on: "
-    "give folds.test others before `sri fit`."
+    "Whoever picks a detector by these numbers has used the test fold up: of several, the one that looks best is "
+    "partly lucky, and its rates here are too good. Take the rates of the final guard from prompts that were not "
+    "compared on: give folds.test others before the fit."
 )
 FORMAT = 1
 
@@ -87,7 +87,7 @@ def tables(found: Comparison) -> list[Table]:
     shown = [
         _table(
             "detectors", "Detectors on the same generations", found, _main(found),
-            f"Each alone, with a threshold of its own for {promise}, under the rule `final`. Prompts: {counts}.",
+            f"Each alone, with a threshold of its own for {promise}, under the rule final. Prompts: {counts}.",
         ),
         _table(
             "flagged", "Share flagged, by what the generation is", found, _groups(found),

@@ -32,7 +32,7 @@ def drawing(found: Comparison) -> Drawing:
     return Drawing(
         TITLE, alt,
         (
-            Panel(charts.dots(alarms), "false alarms"), Panel(charts.dots(attacks), "successful attacks flagged"),
+            Panel(charts.dots(alarms), "false alarms"), Panel(charts.dots(attacks), "attacks flagged"),
             Panel(charts.dots(areas, chance=0.5), "AUROC"),
         ),
         0.7 + 0.36 * len(found.detectors), caption, same_rows=True,
