@@ -114,8 +114,8 @@ def describe(fitted: Fitted) -> str:
     lines = [
         f"anchors     {used or 'none: this guard reads the request alone'}",
         *([] if request is None else [f"request     {quality(request.provenance)}"]),
-        *([] if fitted.attacks is None else [f"labelled    {fitted.attacks}"]),
         *(f"mix         {fold}: {mix_words(mix)}" for fold, mix in mixes.items()),
+        *([] if fitted.attacks is None else [f"labelled    {fitted.attacks}"]),
         *(
             f"{_named(each):<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
             + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")

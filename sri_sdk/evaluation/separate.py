@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.config.evaluation import DetectorSection
+from sri_sdk.config.evaluated_guards import DetectorSection
 from sri_sdk.config.fit import PluginSection
 from sri_sdk.errors import ScoringError
 from sri_sdk.evaluation.generations import Generations

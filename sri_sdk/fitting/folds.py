@@ -88,8 +88,8 @@ def draw_folds(dataset: Dataset, section: FoldsSection, *, seed: int) -> Folds:
         others = [p for name, prompts in made.items() if name != "request" for p in prompts]
         made["request"] = tuple(_surrounded(made["request"], section.request, seed))
         made["request"] += tuple(_wrapped(dataset, section.request, others))
-    kinds = _add_mixed(dataset, section, made, seed)
     made["labelled"] = draw_labelled(dataset, section.train, [p for prompts in made.values() for p in prompts])
+    kinds = _add_mixed(dataset, section, made, seed)
     folds = Folds(**made, kinds=kinds)
     refuse_overlap(folds.named())
     return folds
@@ -135,6 +135,39 @@ def _surrounded(drawn: Sequence[Prompt], fold: RequestFold, seed: int) -> Iterat
     for at, label in enumerate(LABELS):
         start = len(drawn) - (2 - at) * more
         yield from around(drawn[start : start + more], fold.around, texts, seed=f"{seed} {label}")
+
+
+def draw_request(
+    dataset: Dataset, fold: RequestFold, ends: Mapping[tuple[str, Label], int], others: Sequence[Prompt], *, seed: int
+) -> tuple[Prompt, ...]:
+    """The prompts of one request fold, behind those that other folds take; `draw_folds` does so for the fold of a fit.
+
+    Args:
+        dataset: where the prompts come from.
+        fold: how many of which kind.
+        ends: split and label -> plain prompts of it that other folds take.
+        others: the prompts of all other folds.
+        seed: of what stands around requests.
+
+    Raises:
+        ConfigError: a split or an attack has too few.
+    """
+    more = sum(fold.around.values())
+    plain: list[tuple[str, Label, int]] = [
+        (fold.split, "harmless", fold.harmless), (fold.split, "harmful", fold.harmful),
+        *((split, "harmless", count) for split, count in fold.unusual.items()),
+        *((fold.split, label, more) for label in LABELS if more),
+    ]  # fmt: skip
+    at = Counter({(split, label): ends.get((split, label), 0) for split, label, _ in plain})
+    wanted = Counter(at)
+    for split, label, count in plain:
+        wanted[split, label] += count
+    drawn = draw(dataset, {(split, label, None): count for (split, label), count in wanted.items()})
+    found: list[Prompt] = []
+    for split, label, count in plain:
+        found += drawn[split, label, None][at[split, label] : at[split, label] + count]
+        at[split, label] += count
+    return (*_surrounded(found, fold, seed), *_wrapped(dataset, fold, others))
 
 
 def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:
