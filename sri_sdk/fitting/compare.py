@@ -149,13 +149,16 @@ def _part(config: FitConfig, name: str, section: PartSection, here: Sequence[str
     if not reads:
         cure = "; a section `request` adds it" if patterns == ("request",) else ""
         raise ConfigError(f"it reads {', '.join(patterns)}, and the signals have {', '.join(here)}{cure}")
-    if detector.labels == "required" and not config.folds.train.attacks:
+    train = config.folds.train
+    if train is None:
+        raise ConfigError("folds.train: required, but missing: there is nothing to learn from")
+    if detector.labels == "required" and not train.attacks:
         raise ConfigError(
             "it learns from labelled attacks, and folds.train.attacks names none. To name some, take a detector into "
             f"the config that learns from them, such as {name}"
         )
-    if config.folds.train.harmless < detector.fewest:
-        raise ConfigError(f"folds.train.harmless: found {config.folds.train.harmless}, it needs {detector.fewest}")
+    if train.harmless < detector.fewest:
+        raise ConfigError(f"folds.train.harmless: found {train.harmless}, it needs {detector.fewest}")
     return Part(name, detector.bind(reads), name, reads, columns.reason_of(section.reason, reads), 1.0)
 
 

@@ -19,6 +19,7 @@ from sri_sdk.bundle.manifest_v2 import thresholds_of
 from sri_sdk.bundle.multi_part_guard import MultiPartGuard
 from sri_sdk.config.columns import needs_format_2
 from sri_sdk.config.fit import FitConfig
+from sri_sdk.errors import ConfigError
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.artefacts import restore_parts, write_guard
 from sri_sdk.fitting.build import Calibrated, calibrate
@@ -76,6 +77,11 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         CaptureError: a generation could not be watched whole.
         ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
+    if not (recalibrate or config.folds.learn):
+        raise ConfigError(
+            "folds: no prompts to learn from (anchors, train, request), so this file sets new thresholds for a guard "
+            "that is there, and no more: sri fit --recalibrate. To fit one, add the folds."
+        )
     timed = Stopwatch()
     out = Path(config.out)
     with timed("prompts"):
