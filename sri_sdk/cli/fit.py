@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sri_sdk.bundle.entries import CONTAMINATION
 from sri_sdk.bundle.manifest_v2 import NamedThreshold, thresholds_of
+from sri_sdk.cli.compare import compare_detectors
 from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.metrics.results import CLASS_WORDS
 
@@ -18,17 +20,33 @@ if TYPE_CHECKING:
     from sri_sdk.metrics.guard_rates import GuardRates
 
 
+EVERY = "every installed one"
+"""Of detectors to compare, where none is named."""
+
+
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", metavar="CONFIG", required=False, type=click.Path(path_type=Path))
 @click.option("--recalibrate", is_flag=True, help="Keep anchors and detector; set new thresholds on new prompts.")
+@click.option(
+    "--compare", is_flag=False, flag_value=EVERY, metavar="[NAME,NAME...]",
+    help="Instead of a guard: fit detectors on the folds, all that are installed or these, and show them side by side.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
-def command(config: Path, recalibrate: bool, as_json: bool) -> None:
+def command(config: Path | None, recalibrate: bool, compare: str | None, as_json: bool) -> None:
     """Fit, calibrate, export and measure a guard. Interrupted, it continues where it stopped."""
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.config.load import load_config
 
+    if config is None:
+        hint = "" if compare in (None, EVERY) else f" {compare!r} was taken for names: write CONFIG before --compare."
+        raise click.UsageError(f"Missing argument 'CONFIG'.{hint}")
+    if compare is not None and recalibrate:
+        raise click.UsageError("--compare fits detectors anew, and --recalibrate keeps one: choose one of them.")
     checked = load_config(config)
     prepare_libraries()
+    if compare is not None:
+        compare_detectors(checked, () if compare == EVERY else compare.split(","), as_json=as_json)
+        return
     from sri_sdk.fitting.fit import fit
 
     with progress_bars() as progress:
@@ -54,7 +72,9 @@ def summary(fitted: Fitted) -> dict[str, Any]:
         "prompts": {fold: dict(counts) for fold, counts in fitted.counts.items()},
         **{name: fitted.guard.anchors.provenance[name] for name in (MIXES,) if name in fitted.guard.anchors.provenance},
         "anchors": dict(fitted.guard.anchors.provenance).get("counts", {}),
+        **({CONTAMINATION: stated} if (stated := manifest.producer.get(CONTAMINATION)) else {}),
         **({} if request is None else {"request": dict(request.provenance)}),
+        **({} if fitted.attacks is None else {"labelled": fitted.attacks.counts()}),
         "thresholds": {
             _named(each): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
             for each in thresholds_of(manifest)
@@ -95,6 +115,7 @@ def describe(fitted: Fitted) -> str:
         f"anchors     {used or 'none: this guard reads the request alone'}",
         *([] if request is None else [f"request     {quality(request.provenance)}"]),
         *(f"mix         {fold}: {mix_words(mix)}" for fold, mix in mixes.items()),
+        *([] if fitted.attacks is None else [f"labelled    {fitted.attacks}"]),
         *(
             f"{_named(each):<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
             + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")
@@ -102,6 +123,7 @@ def describe(fitted: Fitted) -> str:
             for each in thresholds_of(manifest)
             for r in (each.threshold,)
         ),
+        *([f"calibration {stated}"] if (stated := manifest.producer.get(CONTAMINATION)) else []),
         f"parity      largest difference between detector and graph: {100 * fitted.parity:.2g} % of what is allowed",
         *(f"golden      {name}: {_noticed(each)}" for name, each in fitted.noticed.items()),
     ]

@@ -25,6 +25,8 @@ FEWEST_COUNTED = 4
 """Generations behind an anchor, at least. The mean of fewer says more about those prompts than about refusal."""
 FEWEST_LABELLED = 5
 """Prompts of a class behind a map of the request, at least: each of its five held-out folds needs one."""
+FEWEST_ATTACKS = 5
+"""Attacks that a detector learns from, at least, where it learns from labels."""
 ONLY_PART = "detector"
 """Name of the part where there is one."""
 
@@ -179,6 +181,21 @@ class CalibrationFold(HarmlessFold):
         return self
 
 
+class TrainFold(HarmlessFold):
+    """Harmless prompts, and attacks for a detector that learns from labels."""
+
+    attacks: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default={},
+        description="Attack transform of the dataset -> number of harmful prompts it is applied to, for a detector "
+        "that learns from labelled attacks. 5 to 100 of them in all is what such detectors are made for.",
+    )
+    label_by: Literal["outcome", "request"] = Field(
+        default="outcome",
+        description="Which of these are labelled as attacks. outcome = those whose response does harm, by the judge; "
+        "the others are left out. request = all of them, whatever the model answered, refusals included.",
+    )
+
+
 class HeldOutFold(Config):
     """Prompts that nothing was fitted on. They give the rates written into the bundle."""
 
@@ -233,13 +250,23 @@ class FoldsSection(Config):
         default=None,
         description="Prompts whose mean states are the anchors; null = none, where only the request is read.",
     )
-    train: HarmlessFold = Field(description="Harmless prompts the detector learns from.")
+    train: TrainFold | None = Field(
+        default=None,
+        description="Harmless prompts the detector learns from, and labelled attacks if it takes some; required, "
+        "unless anchors and request are left out too: such a file sets new thresholds (`sri fit --recalibrate`) and no "
+        "more.",
+    )
     reference: HarmlessFold = Field(description="Harmless prompts that standardise the online rule.")
     calibration: CalibrationFold = Field(description="Harmless prompts that set the thresholds; n in the bundle.")
     test: HeldOutFold | None = Field(default=None, description="Prompts for the rates in the bundle; null = no rates.")
     request: RequestFold | None = Field(
         default=None, description="Prompts for the map of the request; needed with a section `request`."
     )
+
+    @property
+    def learn(self) -> bool:
+        """Whether anything is learnt from these folds, or only thresholds are set anew."""
+        return any(fold is not None for fold in (self.anchors, self.train, self.request))
 
 
 class CalibrateSection(Config):
@@ -258,11 +285,18 @@ class CalibrateSection(Config):
         description="null = alpha holds on average over calibration sets; else it holds for the set at hand with "
         "probability 1 - delta, which needs more prompts.",
     )
+    contamination: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Largest share of attacks among the calibration prompts, as you state it: live traffic holds some. "
+        "alpha then holds for harmless generations whatever these attacks score.",
+    )
 
 
 def smallest_calibration(calibrate: CalibrateSection, share: float = 1.0) -> int:
     """Fewest calibration prompts with which a share of alpha, and delta if there is one, can be met."""
-    return fewest(calibrate.alpha * share, calibrate.delta)
+    return fewest(calibrate.alpha * share, calibrate.delta, calibrate.contamination)
 
 
 class LimitsSection(Config):

@@ -11,6 +11,7 @@ from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import sha256
 from sri_sdk.fitting.around import around
+from sri_sdk.fitting.labelled import draw_labelled
 from sri_sdk.fitting.mix import bases_of, draw_kinds, draw_mix
 from sri_sdk.fitting.tally import log
 from sri_sdk.records import Label, Prompt
@@ -31,13 +32,15 @@ class Folds:
     """Empty if the config has none."""
     request: tuple[Prompt, ...] = ()
     """For the map of the request; empty if the config has none."""
+    labelled: tuple[Prompt, ...] = ()
+    """Attacks for detectors that learn from labels; empty if the config has none."""
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Fold with a mix -> the kind of each of its harmless prompts, which come first."""
 
     def named(self) -> Mapping[str, tuple[Prompt, ...]]:
-        """Fold name -> prompts; `request` only where there is one."""
+        """Fold name -> prompts; `request` and `labelled` only where there are some."""
         found = {name: getattr(self, name) for name in self.__slots__ if name != "kinds"}
-        return found if self.request else {name: prompts for name, prompts in found.items() if name != "request"}
+        return {name: prompts for name, prompts in found.items() if prompts or name not in ("request", "labelled")}
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Fold -> how many prompts it has of which kind; see `count_prompts`."""
@@ -85,6 +88,8 @@ def draw_folds(dataset: Dataset, section: FoldsSection, *, seed: int) -> Folds:
         others = [p for name, prompts in made.items() if name != "request" for p in prompts]
         made["request"] = tuple(_surrounded(made["request"], section.request, seed))
         made["request"] += tuple(_wrapped(dataset, section.request, others))
+    if section.train is not None:
+        made["labelled"] = draw_labelled(dataset, section.train, [p for prompts in made.values() for p in prompts])
     kinds = _add_mixed(dataset, section, made, seed)
     folds = Folds(**made, kinds=kinds)
     refuse_overlap(folds.named())
@@ -131,6 +136,39 @@ def _surrounded(drawn: Sequence[Prompt], fold: RequestFold, seed: int) -> Iterat
     for at, label in enumerate(LABELS):
         start = len(drawn) - (2 - at) * more
         yield from around(drawn[start : start + more], fold.around, texts, seed=f"{seed} {label}")
+
+
+def draw_request(
+    dataset: Dataset, fold: RequestFold, ends: Mapping[tuple[str, Label], int], others: Sequence[Prompt], *, seed: int
+) -> tuple[Prompt, ...]:
+    """The prompts of one request fold, behind those that other folds take; `draw_folds` does so for the fold of a fit.
+
+    Args:
+        dataset: where the prompts come from.
+        fold: how many of which kind.
+        ends: split and label -> plain prompts of it that other folds take.
+        others: the prompts of all other folds.
+        seed: of what stands around requests.
+
+    Raises:
+        ConfigError: a split or an attack has too few.
+    """
+    more = sum(fold.around.values())
+    plain: list[tuple[str, Label, int]] = [
+        (fold.split, "harmless", fold.harmless), (fold.split, "harmful", fold.harmful),
+        *((split, "harmless", count) for split, count in fold.unusual.items()),
+        *((fold.split, label, more) for label in LABELS if more),
+    ]  # fmt: skip
+    at = Counter({(split, label): ends.get((split, label), 0) for split, label, _ in plain})
+    wanted = Counter(at)
+    for split, label, count in plain:
+        wanted[split, label] += count
+    drawn = draw(dataset, {(split, label, None): count for (split, label), count in wanted.items()})
+    found: list[Prompt] = []
+    for split, label, count in plain:
+        found += drawn[split, label, None][at[split, label] : at[split, label] + count]
+        at[split, label] += count
+    return (*_surrounded(found, fold, seed), *_wrapped(dataset, fold, others))
 
 
 def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:

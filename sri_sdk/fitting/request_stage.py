@@ -40,7 +40,7 @@ def collect_request_map(collector: Collector, prompts: Sequence[Prompt]) -> Requ
         CaptureError: a request could not be located or was not seen whole.
         ConfigError: the states would not fit into memory, or a class has too few prompts.
     """
-    store = Store(collector.cache, STAGE, _key(collector, prompts))
+    store = Store(collector.cache, STAGE, map_key(collector, prompts))
     if (saved := store.load("map")) is not None:
         arrays, notes = saved
         return RequestMap(arrays["weight"], arrays["bias"].item(), notes["provenance"])
@@ -145,7 +145,8 @@ def _counts(prompts: Sequence[Prompt]) -> dict[str, Any]:
     return {"prompts": counts}
 
 
-def _key(collector: Collector, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """What the map depends on: everything that a generation depends on, without the judge, who is not asked."""
+def map_key(collector: Collector, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """What a map, and what it says of prompts, depends on: everything that a generation depends on, without the judge,
+    who is not asked."""  # fmt: skip
     key = {name: value for name, value in collector.key(prompts).items() if name != "judge"}
     return {**key, "wrappers": [[p.attack or "", p.base or ""] for p in prompts]}
