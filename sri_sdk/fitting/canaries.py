@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
@@ -26,7 +27,8 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.files import write_text
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
-from sri_sdk.fitting.folds import draw_folds, text_hash
+from sri_sdk.fitting.folds import draw_folds, mix_seed, text_hash
+from sri_sdk.fitting.mix import draw_mix
 from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
 from sri_sdk.records import Prompt, Verdict
@@ -168,6 +170,8 @@ def look(
 def fresh(config: FitConfig, split: str, count: int, state: State) -> list[Prompt]:
     """The first harmless prompts of a split that are in no fold of the config and were never canaries.
 
+    Of a guard that was calibrated on a mix, they are drawn from the same mix: plain ones alone would be other traffic.
+
     Raises:
         ConfigError: there are too few.
     """
@@ -181,7 +185,7 @@ def fresh(config: FitConfig, split: str, count: int, state: State) -> list[Promp
     asked, free = count, list[Prompt]()
     while len(free) < count:
         try:
-            found = dataset.prompts(split, "harmless", asked)
+            found = _first(dataset, split, asked, config, bases)
         except ConfigError as err:
             raise ConfigError(
                 f"canaries: {count} are wanted, and of the first {asked - count + len(free)} harmless prompts of split "
@@ -196,6 +200,13 @@ def fresh(config: FitConfig, split: str, count: int, state: State) -> list[Promp
             )
         asked += count - len(free)
     return free[:count]
+
+
+def _first(dataset: Dataset, split: str, count: int, config: FitConfig, bases: AbstractSet[str]) -> list[Prompt]:
+    """So many harmless prompts of the traffic that the guard was calibrated on; a larger number begins with the same."""
+    if (mix := config.folds.calibration.mix) is None:
+        return dataset.prompts(split, "harmless", count)
+    return list(draw_mix(dataset, split, count, mix, seed=mix_seed(config.seed, "canaries"), taken=bases))
 
 
 def _generated(

@@ -11,9 +11,10 @@ from sri_sdk import registry
 from sri_sdk.cli import main
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
-from sri_sdk.fitting.canaries import STATE, look
+from sri_sdk.fitting.canaries import STATE, State, fresh, look
 from sri_sdk.fitting.fit import fit
-from sri_sdk.fitting.folds import text_hash
+from sri_sdk.fitting.folds import draw_folds, text_hash
+from sri_sdk.fitting.mix import bases_of
 from sri_sdk.scoring.guard import Guard
 
 from .conftest import SMALL, write_config
@@ -124,3 +125,18 @@ def test_a_fit_that_learns_still_needs_a_train_fold(tmp_path):
     folds = {name: fold for name, fold in FOLDS.items() if name != "train"}
     with pytest.raises(ConfigError, match=r"folds\.train: required"):
         load_config(write_config(tmp_path, folds=folds))
+
+
+def test_canaries_of_a_guard_that_stands_for_a_mix_are_of_that_mix_and_fresh(tmp_path):
+    mix = {"wrapped": {"second-language": 0.5}, "unusual": {"unusual": 0.2}}
+    folds = {**FOLDS, "calibration": {**FOLDS["calibration"], "mix": mix}}
+    config = load_config(write_config(tmp_path, **{**FRAME, "folds": folds}))
+    state = State(bundle="b" * 64, rate=0.01, window=50)
+    first = fresh(config, "test", 60, state)
+    kinds = [p.attack or ("unusual" if p.id.startswith("unusual") else "plain") for p in first]
+    assert min(kinds.count(kind) for kind in ("plain", "second-language", "unusual")) > 3
+    state.used.extend(text_hash(p.text) for p in first)
+    second = fresh(config, "test", 60, state)
+    drawn = draw_folds(registry.build("datasets", "lab", {}), config.folds, seed=config.seed).named()
+    used = bases_of([p for prompts in drawn.values() for p in prompts])
+    assert len(bases_of([*first, *second]) - used) == 120
