@@ -203,7 +203,7 @@ def fresh(config: FitConfig, split: str, count: int, state: State) -> list[Promp
 
 
 def _first(dataset: Dataset, split: str, count: int, config: FitConfig, bases: AbstractSet[str]) -> list[Prompt]:
-    """So many harmless prompts of the traffic that the guard was calibrated on; a larger number begins with the same."""
+    """So many harmless prompts of the traffic that the guard was calibrated on; a larger number begins with these."""
     if (mix := config.folds.calibration.mix) is None:
         return dataset.prompts(split, "harmless", count)
     return list(draw_mix(dataset, split, count, mix, seed=mix_seed(config.seed, "canaries"), taken=bases))
