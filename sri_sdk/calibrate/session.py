@@ -1,8 +1,8 @@
 """Evidence over the generations of one session: an attacker tries more than once, and each try may look half harmless.
 
-Within one generation there is no such thing. Its cells depend on each other, so a product of their p-values is no
-evidence (on the lab it alarms MEASURED of harmless generations), and the law of a cell given those before it is not
-known. There the calibrated maximum of `prefix.py` decides.
+Within one generation there is no such thing. Its cells depend on each other, so a product of bets on their p-values is
+no evidence: on the lab's causal model it reaches 100 in 16 % of harmless generations. The law of a cell given those
+before it, which a valid one needs, is not known. There the calibrated maximum of `prefix.py` decides.
 
 Across generations it works. The k-th generation of a session gets the rank of its score among the n calibration scores
 *and the k - 1 scores before it*,

@@ -162,7 +162,8 @@ def conclude_verdicts(
         admitted = signals
         if settings.foreign_code and settings.fingerprint is not None:
             admitted = replace(signals, fingerprint={**(signals.fingerprint or {}), **settings.fingerprint.to_dict()})
-        scored = scorer.score(admitted, rule=settings.policy.rule, accept=settings.accepted)
+        policy = settings.policy
+        scored = scorer.score(admitted, rule=policy.rule, accept=settings.accepted, debounce=policy.debounce)
     # Under the rule `request` no step alarms, and the scorer says the same of the same numbers.
     alarms = recorder.alarms if recorder is not None and settings.policy.rule == "online" else {}
     return tuple(
@@ -178,6 +179,8 @@ def _cover(verdict: Verdict, trace: Trace, alarm: int | None, horizon: int | Non
         verdict, steps_seen=trace.steps, steps_expected=trace.expected, first_alarm_step=first,
         reasons=_once(verdict.reasons, trace.reasons) if flagged else _once(trace.reasons, verdict.reasons),
         judged_steps=None if horizon is None else min(trace.steps, horizon),
+        # Nobody knows the end of what was not seen whole.
+        ended=None if trace.reasons else verdict.ended,
         # Schema 1 has no place for how much was judged, and a part of an answer must not look like all of it.
         schema=verdict.schema if horizon is None else WITH_PARTS,
     )  # fmt: skip
