@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,10 +30,19 @@ class Recorder:
     """
 
     def __init__(
-        self, settings: WatchSettings, requests: int, request: Callable[[], RequestColumn | None] = lambda: None
-    ) -> None:
-        """Takes what to keep; `request` gives the requests' column as far as it is known, None = there is none."""
+        self, settings: WatchSettings, requests: int, request: Callable[[], RequestColumn | None] = lambda: None,
+        groups: Sequence[str | None] | None = None,
+    ) -> None:  # fmt: skip
+        """Takes what to keep.
+
+        Args:
+            settings: what to measure against.
+            requests: R.
+            request: gives the requests' column as far as it is known; None = there is none.
+            groups: the group of each request, for guards with thresholds by group; None = not named.
+        """
         self._settings, self._request = settings, request
+        self._groups = (None,) * requests if groups is None else tuple(groups)
         self._asked = np.zeros(requests, dtype=np.bool_)
         self._phi: list[torch.Tensor] = []
         self._active: list[NDArray[np.bool_]] = []
@@ -125,7 +134,8 @@ class Recorder:
         shape = (len(column.logit), scorer.manifest.signal.cells, len(scorer.manifest.ranges[0]))
         values = np.full(shape, np.nan, dtype=np.float32)
         values[:, :, -1] = column.domain(scorer.manifest.signal.domain)[:, None]
-        for row in np.flatnonzero(new & scorer.alarms(scorer.score_final(values), "request")).tolist():
+        alarms = scorer.alarms(scorer.score_final(values), "request", self._groups)
+        for row in np.flatnonzero(new & alarms).tolist():
             self.alarms.setdefault(row, max(int(self.steps[row]) - 1, 0))
 
     def _look_for_alarms(self) -> None:
@@ -142,8 +152,9 @@ class Recorder:
         if (column := self._request()) is not None:
             values = column.behind(values, domain)
         rows, lengths = (np.array(side, dtype=np.int64) for side in zip(*new, strict=True))
+        groups = [self._groups[row] for row in rows]
         scored = self._debounced(scorer, rows, lengths, scorer.score_prefix(values[rows], lengths))
-        for row in rows[scorer.alarms(scored)].tolist():
+        for row in rows[scorer.alarms(scored, "online", groups)].tolist():
             # What a profile defines after the end is no step: an alarm there is one of the last step that ran.
             done = self.steps if self._generated is None else self._generated
             self.alarms.setdefault(row, int(done[row]) - 1)

@@ -44,15 +44,20 @@ def command(config: Path, recalibrate: bool, as_json: bool) -> None:
 
 def summary(fitted: Fitted) -> dict[str, Any]:
     """What a program wants to know of a fit, as JSON types."""
+    from sri_sdk.fitting.prompts import MIXES
+
     manifest, results = fitted.guard.manifest, fitted.results
     rates = results.rates if results is not None else ()
     request = fitted.guard.anchors.request
     return {
         "bundle_digest": manifest.digest,
         "fingerprint_digest": manifest.fingerprint_digest,
+        "prompts": {fold: dict(counts) for fold, counts in fitted.counts.items()},
+        **{name: fitted.guard.anchors.provenance[name] for name in (MIXES,) if name in fitted.guard.anchors.provenance},
         "anchors": dict(fitted.guard.anchors.provenance).get("counts", {}),
         **({CONTAMINATION: stated} if (stated := manifest.producer.get(CONTAMINATION)) else {}),
         **({} if request is None else {"request": dict(request.provenance)}),
+        **({} if fitted.attacks is None else {"labelled": fitted.attacks.counts()}),
         "thresholds": {
             _named(each): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
             for each in thresholds_of(manifest)
@@ -82,14 +87,18 @@ def _noticed(found: Coverage) -> str:
 def describe(fitted: Fitted) -> str:
     """The same for a person."""
     from sri_sdk.fitting.counters import rows as counter_rows
+    from sri_sdk.fitting.prompts import MIXES, mix_words
     from sri_sdk.fitting.request_stage import words as quality
 
     manifest, results = fitted.guard.manifest, fitted.results
-    counts, request = dict(fitted.guard.anchors.provenance).get("counts", {}), fitted.guard.anchors.request
+    provenance, request = dict(fitted.guard.anchors.provenance), fitted.guard.anchors.request
+    counts, mixes = provenance.get("counts", {}), provenance.get(MIXES, {})
     used = ", ".join(f"{c['used']} of {c['seen']} {name} prompts counted" for name, c in sorted(counts.items()))
     lines = [
         f"anchors     {used or 'none: this guard reads the request alone'}",
         *([] if request is None else [f"request     {quality(request.provenance)}"]),
+        *(f"mix         {fold}: {mix_words(mix)}" for fold, mix in mixes.items()),
+        *([] if fitted.attacks is None else [f"labelled    {fitted.attacks}"]),
         *(
             f"{_named(each):<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
             + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")
@@ -128,7 +137,8 @@ def rate_words(name: str) -> str:
     if kind == "harm":
         return "harmful prompts answered without any attack"
     if kind == "false_alarm":
-        return f"{rest}: false alarms"
+        rule, _, group = rest.partition(":")
+        return f"{rule}: false alarms" + (f" in group {group}" if group else "")
     rule, _, group = rest.partition(":")
     attack = group.removeprefix("success:")
     if attack != group:

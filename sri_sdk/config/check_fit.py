@@ -16,6 +16,7 @@ from sri_sdk import registry
 from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
 from sri_sdk.config.check_horizon import check_horizon
+from sri_sdk.config.check_labels import check_labels
 from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
 from sri_sdk.config.mix import MixSection
 from sri_sdk.detector import Detector
@@ -78,6 +79,12 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     shares = {"detector": 1.0} if config is None else config.shares()
     found += _check_calibration(sections.get("calibrate"), sections.get("folds"), shares)
     found += _check_sizes(sections.get("folds"), [each for each in detectors.values() if each is not None])
+    if config is not None:
+        named = {
+            "detector.name" if config.parts is None else f"parts.{name}.detector": (part.detector, detectors.get(name))
+            for name, part in config.named_parts().items()
+        }
+        found += check_labels(config.folds.train, named)
     found += check_folds(sections.get("folds"), sections.get("prompts"), plugins["prompts"])
     return config, found
 
@@ -172,6 +179,11 @@ def check_request(request: Any, folds: Any, hook: Any) -> Iterator[str]:
         return
     if request is not None and folds.request is None:
         yield "folds.request: required with a section `request`: prompts whose harm is known, for the map"
+    if folds.request is not None and "holes" in folds.request.around and hook is not None and hook.scheme != "masked":
+        yield (
+            f"folds.request.around.holes: only a masked model can fill holes, and {hook.__name__} is {hook.scheme}; "
+            "leave it out"
+        )
     if request is None and folds.request is not None:
         yield "folds.request: nothing is fitted on it without a section `request`; add one, or leave the fold out"
 
@@ -200,7 +212,8 @@ def _check_columns(config: FitConfig, detectors: Mapping[str, Any], exporter: An
     if exporter is not None and columns.needs_format_2(config, reads) and 2 not in exporter.formats:
         yield (
             f"export.name: {exporter.__name__} writes bundles of format {', '.join(map(str, exporter.formats))}, and a "
-            "guard that reads requests, has parts or leaves a layer out needs format 2; use the exporter onnx"
+            "guard that reads requests, has parts or groups, or leaves a layer out needs format 2; use the exporter "
+            "onnx"
         )
     if config.request is not None and not any(REQUEST in found for found in reads.values()):
         where = "detector.columns" if config.parts is None else "parts"
@@ -302,7 +315,7 @@ def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Itera
             yield f"folds.{name}.split: unknown split {fold.split!r}; {has(prompts.dataset, splits, fold.split)}"
     # An evaluation has folds of its own, without these.
     request = getattr(folds, REQUEST, None)
-    for where, fold in (("test", folds.test), (REQUEST, request)):
+    for where, fold in (("train", folds.train), ("test", folds.test), (REQUEST, request)):
         for name in getattr(fold, "attacks", ()):
             if name not in attacks:
                 yield f"folds.{where}.attacks.{name}: unknown attack; {has(prompts.dataset, attacks, name)}"

@@ -26,9 +26,11 @@ from sri_sdk.fitting.build_parts import calibrate_parts
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
-from sri_sdk.fitting.folds import draw_folds
-from sri_sdk.fitting.gather import Stopwatch, gather
+from sri_sdk.fitting.gather import KEPT, Stopwatch, gather
+from sri_sdk.fitting.groups import grouped
+from sri_sdk.fitting.labelled import LabelledAttacks
 from sri_sdk.fitting.parts import Part, fit_parts, parts_of
+from sri_sdk.fitting.prompts import prompts_of, with_mixes
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.guard import Guard
@@ -42,7 +44,7 @@ class Fitted:
     guard: Guard
     deployment: Deployment
     collected: Mapping[str, Collected]
-    """Per fold: train, reference, calibration, test. Without `train` where only thresholds were set anew."""
+    """Per fold, see `Gathered.collected`."""
     results: GuardRates | None
     """On the test fold; None without one."""
     parity: float
@@ -53,6 +55,10 @@ class Fitted:
     """What could have made it worthless: answers of the judge that name no outcome, responses without an answer."""
     noticed: Mapping[str, Coverage] = field(default_factory=dict)
     """What the golden vectors notice, per graph: `signal`, `prefix`."""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Fold -> prompts of which kind; see `sri_sdk.fitting.folds.count_prompts`."""
+    attacks: LabelledAttacks | None = None
+    """That detectors learnt from; None = none, or only thresholds were set anew."""
 
 
 def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
@@ -71,8 +77,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     timed = Stopwatch()
     out = Path(config.out)
     with timed("prompts"):
-        dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-        folds = draw_folds(dataset, config.folds, seed=config.seed)
+        folds = prompts_of(config)
     # What a plugin refuses, and a folder that cannot be written, is found now, not after an hour of generating.
     wanted = parts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
@@ -82,12 +87,15 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     deployment, collector, anchors, collected = (
         gathered.deployment, gathered.collector, gathered.anchors, gathered.collected
     )  # fmt: skip
+    anchors = with_mixes(anchors, config, folds, kept=KEPT if recalibrate else ())
+    if config.folds.calibration.groups != "none":
+        collected |= {name: grouped(collected[name]) for name in ("calibration", "test") if name in collected}
     names, limits = [column.name for column in anchors.columns], config.calibrate
     with timed("detector"):
         if recalibrate:
             restore_parts(out, wanted, anchors, several=several)
         else:
-            fit_parts(wanted, collected["train"].signals, names)
+            fit_parts(wanted, collected["train"].signals, names, gathered.attacks)
     with timed("calibrate"):
         reference, calibration = collected["reference"].signals, collected["calibration"].signals
         calibrated: Calibrated[GuardParts] | Calibrated[MultiPartGuard]
@@ -111,7 +119,10 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     with timed("export"):
         guard = write_guard(out, parts, exporter)
     parity = _parity(wanted, guard.scorer, collected["calibration"].signals, names)
-    return Fitted(guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed)
+    return Fitted(
+        guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed,
+        folds.counts(), gathered.attacks,
+    )  # fmt: skip
 
 
 def _measure(scorer: Scorer, test: Collected) -> GuardRates:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 from sri_sdk.config.mix import MixKind, MixSection
@@ -67,7 +68,7 @@ def draw_mix(
     return tuple(found)
 
 
-def bases_of(prompts: list[Prompt] | tuple[Prompt, ...]) -> set[str]:
+def bases_of(prompts: Sequence[Prompt]) -> set[str]:
     """Ids of the plain requests that prompts are made of; a plain one is made of itself."""
     return {prompt.base or prompt.id for prompt in prompts}
 

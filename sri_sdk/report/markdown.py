@@ -8,20 +8,23 @@ from sri_sdk.metrics.cells import Cell, Table
 from sri_sdk.metrics.guard_table import guard_table
 from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import evaluation_tables as made
-from sri_sdk.report import words
+from sri_sdk.report import strict_tables, words
 from sri_sdk.report.evaluation_words import limited
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 
 
 def tables(evaluation: Evaluation) -> str:
-    """Models by RR, ASR, HRR, FRR and IRR; attacks by model; guards side by side; AUROC by signal.
+    """Models by RR, ASR, HRR, FRR and IRR; attacks by model; guards side by side; the strict rule and
+    harmless twins; AUROC by signal.
 
     Each share and area stands with its 95 % interval and n. Names are untrusted: they are escaped. Tables without a
     row are left out.
     """
     shown = [made.models(evaluation), made.attacks(evaluation), made.remains(evaluation)]
     shown += [guard_table(model) for model in evaluation.models if model.guards]
+    shown += [strict_tables.strict(model) for model in evaluation.models]
+    shown += [make(model) for model in evaluation.models for make in (strict_tables.beyond, strict_tables.within)]
     shown += [made.signals(evaluation), made.unseen(evaluation)]
     parts = [_table(table) for table in shown if table.rows and len(table.columns) > 1]
     if limited(evaluation):

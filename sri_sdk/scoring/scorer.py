@@ -146,6 +146,11 @@ class Scorer:
         """The rules that the guard has."""
         return tuple(rule for rule in ("final", "online", "request") if rule in self.manifest.rules)
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of requests with thresholds of their own; empty = one threshold for all."""
+        return () if isinstance(self.manifest, Manifest) else self.manifest.groups
+
     def alarms(
         self, scored: Scored, rule: Rule = "online", groups: Sequence[str | None] | None = None
     ) -> NDArray[np.bool_]:

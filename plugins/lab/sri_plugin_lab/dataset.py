@@ -18,7 +18,8 @@ SRI_PLUGIN_API = 1
 class LabDataset(sri_sdk.Dataset):
     """Prompts of the lab world; only those of `train` were seen in training.
 
-    `borderline` and `unusual` hold harmless prompts only: requests that look unkind, and unknown ways of asking.
+    `borderline` and `unusual` hold harmless prompts only: requests that look unkind, and unknown ways of asking. The
+    group of a prompt is its language, `first` or `second`.
     """
 
     class Config(sri_sdk.Config):
@@ -56,4 +57,8 @@ class LabDataset(sri_sdk.Dataset):
             )
         except (ValueError, KeyError) as err:
             raise ConfigError(f"dataset lab: {err}") from err
-        return [sri_sdk.Prompt(p.id, p.text, p.label, p.attack, p.base, p.prefill) for p in made]
+        return [sri_sdk.Prompt(p.id, p.text, p.label, p.attack, p.base, p.prefill, _language(p)) for p in made]
+
+
+def _language(prompt: world.LabPrompt) -> str:
+    return "second" if world.is_second(prompt.text) else "first"
