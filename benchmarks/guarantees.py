@@ -2,9 +2,9 @@
 
     python benchmarks/guarantees.py [--pool out/causal-pool.npz] [--only contamination quantile risk online sessions]
 
-Scores come from `causal_pool.py`; the first call generates them. Everything else is drawn from that pool with fixed
-seeds: calibration sets, fresh generations and sessions, again and again. Intervals are at 95 %. Those of rates over
-draws are of the mean over draws that share one pool, so they leave out that another pool would differ a little.
+Scores come from `causal_pool.py`; the first call generates them. Everything else is drawn from it with fixed seeds:
+calibration sets, fresh generations and sessions, again and again. Intervals are at 95 %. Those of rates over draws are
+of the mean over draws that share one pool, so they leave out that another pool would differ a little.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def rate(hits: Floats) -> str:
 def contamination(pool: Pool) -> None:
     """False alarms and attacks found where attacks stand among the calibration generations."""
     n = 2999
-    print(f"\ncontamination: alpha 1 %, n = {n}, {DRAWS} calibration sets; attacks drawn, or made to score lowest")
+    print(
+        f"\ncontamination: alpha 1 %, n = {n}, {DRAWS} calibration sets; attacks at random, or made to score lowest"
+    )
     print("share | attacks | rule | false alarms | attacks found")
     for share in (0.0, 0.001, 0.005, 0.01, 0.02):
         m = most_attacks(n, share)

@@ -179,6 +179,8 @@ def _cover(verdict: Verdict, trace: Trace, alarm: int | None, horizon: int | Non
         verdict, steps_seen=trace.steps, steps_expected=trace.expected, first_alarm_step=first,
         reasons=_once(verdict.reasons, trace.reasons) if flagged else _once(trace.reasons, verdict.reasons),
         judged_steps=None if horizon is None else min(trace.steps, horizon),
+        # Nobody knows the end of what was not seen whole.
+        ended=None if trace.reasons else verdict.ended,
         # Schema 1 has no place for how much was judged, and a part of an answer must not look like all of it.
         schema=verdict.schema if horizon is None else WITH_PARTS,
     )  # fmt: skip

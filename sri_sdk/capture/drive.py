@@ -41,7 +41,7 @@ class Drive:
         self._next: Intervention | None = None
         self._stopped: set[int] = set()
         self._may_withhold = settings.scorer is not None and settings.policy.may_withhold
-        self._fails_closed = settings.policy.stops_when_blind
+        self._fails_closed = settings.policy.stops_on_tampering
         self.run = Run(hook, settings, [p.id for p in prompts], driven=True, groups=[p.group for p in prompts])
         self.step: SamplerStep | None = None
         self.undecoded: dict[int, str] = {}
@@ -88,6 +88,8 @@ class Drive:
             self._stopped.update(stopped)
             intervention = intervention or Intervention()
             intervention = replace(intervention, abort=tuple(dict.fromkeys((*intervention.abort, *stopped))))
+        if intervention is not None and intervention.remask is not None:
+            self.run.permit(intervention.remask)
         try:
             with torch.inference_mode(), tap.owned_by(self.run):
                 self.step = next(steps) if self.step is None else steps.send(intervention)

@@ -24,6 +24,7 @@ from sri_sdk.capture.rows import RowReasons
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
+from sri_sdk.capture.tamper import TamperSigns
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, RequestStates, RunView, StepPlan
@@ -46,6 +47,7 @@ class Passes:
         request_fault: what reading them raised, in words; None = nothing.
         stated: fields of the fingerprint that the caller stated and nothing has checked yet.
         shift: compares the plan's shift with the tokens that are filled in.
+        tamper: compares what was committed with what is shown later.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class Passes:
         self._locates = locates and settings.tokenizer is not None and bool(settings.request_layers)
         self.stated = stated
         self.shift = ShiftCheck(hook)
+        self.tamper = TamperSigns(hook, view, settings)
+        rows.late = self.tamper.report
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -100,8 +104,10 @@ class Passes:
                 self._rows.passed(input_ids)
             return
         self._start(plan, input_ids)
+        if not self._beyond:
+            self.tamper.shown(input_ids, plan)
         self.close_step(plan.committed)
-        if self._settings.policy.stops_when_blind:
+        if self._settings.policy.stops_on_tampering:
             self._rows.found()
         self._plan = plan
         self._coverage.planned(plan)
@@ -286,6 +292,7 @@ class Passes:
         """Lets go of the model's last states: whoever keeps a run keeps its results."""
         self._states, self._waiting = {}, []
         self.shift.forget()
+        self.tamper.forget()
 
     def _record(self) -> None:
         """Records what was pooled. With the final rule that is once, at the end: no step waits for the device."""
@@ -316,7 +323,9 @@ class Passes:
                 "order of the batch"
             )
         refuse_other_start(plan, self._view.response, self._hook)
-        refuse_other_canvas(plan, self._settings.canvas, self._hook)
+        # A canvas that somebody primed is found too short; that is the better word for it.
+        if not self.tamper.began(plan, input_ids):
+            refuse_other_canvas(plan, self._settings.canvas, self._hook)
         self._view.requests = requests
         self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)

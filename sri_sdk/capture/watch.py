@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -42,6 +43,7 @@ def watch(
     grid: StepGrid | None = None,
     request_spans: Sequence[Span | None] | None = None,
     groups: Sequence[str | None] | None = None,
+    hold_first_token: bool = False,
 ) -> Iterator[Run]:
     """Watches one generation of a model.
 
@@ -92,6 +94,10 @@ def watch(
             such as its language or source. Never what a requester may choose: the largest threshold would be theirs for
             the asking. A row of None, or of a group that the guard does not know, is judged by the largest threshold,
             and its verdict says `unknown_group`.
+        hold_first_token: with the rule `request`, decide inside the first step's pass, before it gives the logits that
+            the first token is drawn from. By then `run.alarms` names what is flagged; a policy that stops it raises
+            `GenerationAborted` there, so a streamer was given nothing. The pass waits for the device and the scorer.
+            Without, the generation is stopped at the second pass, when a first token is out.
 
     Yields:
         The run; its `traces`, `signals` and `verdicts` are there when the block has ended.
@@ -120,6 +126,12 @@ def watch(
         raise ConfigError(
             f"watch: {len(request_spans)} request_spans for {len(request_ids)} request_ids; pass one of each per row."
         )
+    rules = rule if policy is None else policy.rule
+    if hold_first_token and (rules != "request" or guard is None):
+        raise ConfigError(
+            f"watch: hold_first_token with {'no guard' if guard is None else f'rule {rules!r}'}; it needs a guard and "
+            "the rule 'request', the only one that has decided by then. Leave it out, or change the rule."
+        )
     if type(model).__name__ == "DataParallel":
         raise ConfigError(
             "watch: DataParallel runs copies of the model in threads of its own, which no watch reaches. Spread the "
@@ -139,6 +151,7 @@ def watch(
         layers=layers, grid=grid, tokenizer=tokenizer,
         request_layers=() if request_spans is None or guard is not None else layers,
     )  # fmt: skip
+    settings = replace(settings, hold_first_token=hold_first_token)
     if request_spans is not None and not settings.request_layers:
         raise ConfigError("watch: request_spans: this guard reads no requests; leave them out.")
     if groups is not None:

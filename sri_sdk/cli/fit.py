@@ -10,6 +10,7 @@ import click
 
 from sri_sdk.bundle.entries import CONTAMINATION
 from sri_sdk.bundle.manifest_v2 import NamedThreshold, thresholds_of
+from sri_sdk.cli.compare import compare_detectors
 from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.metrics.results import CLASS_WORDS
 
@@ -19,17 +20,33 @@ if TYPE_CHECKING:
     from sri_sdk.metrics.guard_rates import GuardRates
 
 
+EVERY = "every installed one"
+"""Of detectors to compare, where none is named."""
+
+
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", metavar="CONFIG", required=False, type=click.Path(path_type=Path))
 @click.option("--recalibrate", is_flag=True, help="Keep anchors and detector; set new thresholds on new prompts.")
+@click.option(
+    "--compare", is_flag=False, flag_value=EVERY, metavar="[NAME,NAME...]",
+    help="Instead of a guard: fit detectors on the folds, all that are installed or these, and show them side by side.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
-def command(config: Path, recalibrate: bool, as_json: bool) -> None:
+def command(config: Path | None, recalibrate: bool, compare: str | None, as_json: bool) -> None:
     """Fit, calibrate, export and measure a guard. Interrupted, it continues where it stopped."""
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.config.load import load_config
 
+    if config is None:
+        hint = "" if compare in (None, EVERY) else f" {compare!r} was taken for names: write CONFIG before --compare."
+        raise click.UsageError(f"Missing argument 'CONFIG'.{hint}")
+    if compare is not None and recalibrate:
+        raise click.UsageError("--compare fits detectors anew, and --recalibrate keeps one: choose one of them.")
     checked = load_config(config)
     prepare_libraries()
+    if compare is not None:
+        compare_detectors(checked, () if compare == EVERY else compare.split(","), as_json=as_json)
+        return
     from sri_sdk.fitting.fit import fit
 
     with progress_bars() as progress:

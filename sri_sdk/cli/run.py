@@ -158,7 +158,10 @@ class _Lines:
     def end(self, batch: Drive, decision: Decision) -> None:
         """The verdict, and the response unless the policy withholds it."""
         verdict, (response,) = decision.verdict.to_dict(), batch.responses
-        self._write({"verdict": verdict, "response": response, "withheld": decision.withheld})
+        self._write({
+            "verdict": verdict, "response": response, "withheld": decision.withheld,
+            "own_refusal": decision.own_refusal,
+        })  # fmt: skip
 
     @staticmethod
     def _write(value: dict[str, Any]) -> None:
@@ -205,6 +208,8 @@ class _Screen:
         draft = self._words(batch, step)
         if decision is not None and decision.withheld:
             draft = [("[withheld by policy]", False)]
+        elif decision is not None and decision.own_refusal:
+            draft = [*draft, ("[the model refused by itself]", False)]
         elif decision is None and deployment.config.policy.may_withhold:
             draft = [("[held back until the verdict]", False)]
         grid = deployment.settings.grid

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
+from sri_sdk.reason_words import WHY
 from sri_sdk.records import PartVerdict, Verdict
 from sri_sdk.scoring.reasons import UNKNOWN_GROUP
-
-WHY = {
-    "score_above_threshold": "the signal left the harmless range",
-    "request_harmful": "the request reads as harmful",
-}
-"""Codes of alarms, in words; a part may have a code of its own, and other codes stand in docs/errors-and-cures.md."""
 
 
 def words(verdict: Verdict) -> str:

@@ -79,7 +79,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     shares = {"detector": 1.0} if config is None else config.shares()
     found += _check_calibration(sections.get("calibrate"), sections.get("folds"), shares)
     found += _check_sizes(sections.get("folds"), [each for each in detectors.values() if each is not None])
-    if config is not None:
+    if config is not None and config.folds.train is not None:
         named = {
             "detector.name" if config.parts is None else f"parts.{name}.detector": (part.detector, detectors.get(name))
             for name, part in config.named_parts().items()
@@ -177,7 +177,7 @@ def check_request(request: Any, folds: Any, hook: Any) -> Iterator[str]:
         )
     if folds is None:
         return
-    if request is not None and folds.request is None:
+    if request is not None and folds.request is None and getattr(folds, "learn", True):
         yield "folds.request: required with a section `request`: prompts whose harm is known, for the map"
     if folds.request is not None and "holes" in folds.request.around and hook is not None and hook.scheme != "masked":
         yield (
@@ -224,7 +224,14 @@ def _check_columns(config: FitConfig, detectors: Mapping[str, Any], exporter: An
     rule = config.policy.rule
     if rule == "request" and not any(found == (REQUEST,) for found in reads.values()):
         yield "policy.rule: found 'request', and no part reads the request alone; allowed: final, online"
-    if config.folds.anchors is None and columns.needs_sri(reads):
+    if config.policy.own_refusal is not None and (
+        config.horizon is not None or not columns.needs_format_2(config, reads) or not columns.needs_sri(reads)
+    ):
+        yield (
+            f"policy.own_refusal: found {config.policy.own_refusal!r}, and this guard will not know how a generation "
+            "ended; that takes parts or the column 'request', a column `sri@...`, and no horizon. Leave it out"
+        )
+    if config.folds.anchors is None and columns.needs_sri(reads) and config.folds.learn:
         yield (
             "folds.anchors: required, but missing: columns `sri@...` are read, and they are measured against anchors"
         )
@@ -285,7 +292,9 @@ def _check_sizes(folds: Any, detectors: Sequence[Any]) -> Iterator[str]:
     for where, count, least, why in needs:
         if count < least:
             yield f"folds.{where}: found {count}, at least {least} prompts are needed, because {why}"
-    for detector in detectors:
+    if folds.train is None and folds.learn:
+        yield "folds.train: required, but missing: harmless prompts the detector learns from"
+    for detector in detectors if folds.train is not None else ():
         yield from check_train(folds.train.harmless, detector)
 
 

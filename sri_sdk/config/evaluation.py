@@ -254,6 +254,8 @@ class EvaluationConfig(Config):
         if guard.map is not None and (request := self.request_of(model)) is not None:
             data["request"] = request.model_dump(mode="json")
             data["folds"]["request"] = self.maps[guard.map].model_dump(mode="json")
+            # Models that cannot fill holes do without.
+            data["folds"]["request"]["around"].pop("holes", None)
         data["calibrate"] = guard.limits(self.calibrate).model_dump(mode="json")
         return data
 

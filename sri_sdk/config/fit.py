@@ -250,8 +250,11 @@ class FoldsSection(Config):
         default=None,
         description="Prompts whose mean states are the anchors; null = none, where only the request is read.",
     )
-    train: TrainFold = Field(
-        description="Harmless prompts the detector learns from, and labelled attacks if it takes some."
+    train: TrainFold | None = Field(
+        default=None,
+        description="Harmless prompts the detector learns from, and labelled attacks if it takes some; required, "
+        "unless anchors and request are left out too: such a file sets new thresholds (`sri fit --recalibrate`) and no "
+        "more.",
     )
     reference: HarmlessFold = Field(description="Harmless prompts that standardise the online rule.")
     calibration: CalibrationFold = Field(description="Harmless prompts that set the thresholds; n in the bundle.")
@@ -259,6 +262,11 @@ class FoldsSection(Config):
     request: RequestFold | None = Field(
         default=None, description="Prompts for the map of the request; needed with a section `request`."
     )
+
+    @property
+    def learn(self) -> bool:
+        """Whether anything is learnt from these folds, or only thresholds are set anew."""
+        return any(fold is not None for fold in (self.anchors, self.train, self.request))
 
 
 class CalibrateSection(Config):

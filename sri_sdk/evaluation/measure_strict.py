@@ -14,6 +14,7 @@ from sri_sdk.evaluation.generations import Generations
 from sri_sdk.evaluation.groups import HARMLESS, attack_group, set_group, twin_group
 from sri_sdk.evaluation.guards import GuardScores
 from sri_sdk.evaluation.separate import area
+from sri_sdk.metrics.auroc import Auroc
 from sri_sdk.metrics.bootstrap import clustered_rate
 from sri_sdk.metrics.differences import Paired, difference, paired
 from sri_sdk.metrics.operating import tpr_at_fpr
@@ -42,13 +43,13 @@ def wrapper_results(
             won = _won(part)
             removed = _rate(f"removed:{attack}", under.flagged(attack_group(attack))[won], _of(part.prompts, won))
             alarms = _rate(f"flagged:{twins}", under.flagged(twins), benign)
-            rows.append(
-                WrapperResult(
-                    attack, rule, alarms, removed, difference(removed, alarms),
+            areas: list[Auroc | None] = [None, None]
+            if rule == "final":
+                areas = [
                     area(scores[won], under.scores[twins], _of(part.prompts, won), benign),
                     area(scores, under.scores[twins], part.prompts, benign),
-                )
-            )  # fmt: skip
+                ]
+            rows.append(WrapperResult(attack, rule, alarms, removed, difference(removed, alarms), *areas))
     return tuple(rows)
 
 

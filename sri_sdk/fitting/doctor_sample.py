@@ -89,7 +89,7 @@ def sample(config: FitConfig, per_class: int) -> Sample:
         CaptureError: a generation could not be watched whole.
     """
     folds = prompts_of(config)
-    source = folds.anchors or folds.train
+    source = folds.anchors or folds.train or folds.calibration
     few = {label: [p for p in source if p.label == label][:per_class] for label in LABELS}
     few = {label: prompts for label, prompts in few.items() if prompts}
     deployment = Deployment.open(config)

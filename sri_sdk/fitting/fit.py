@@ -19,11 +19,13 @@ from sri_sdk.bundle.manifest_v2 import thresholds_of
 from sri_sdk.bundle.multi_part_guard import MultiPartGuard
 from sri_sdk.config.columns import needs_format_2
 from sri_sdk.config.fit import FitConfig
+from sri_sdk.errors import ConfigError
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.artefacts import restore_parts, write_guard
 from sri_sdk.fitting.build import Calibrated, calibrate
 from sri_sdk.fitting.build_parts import calibrate_parts
 from sri_sdk.fitting.collect import Collected, Progress
+from sri_sdk.fitting.compare import RESULTS, compared_on
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.gather import KEPT, Stopwatch, gather
@@ -31,6 +33,7 @@ from sri_sdk.fitting.groups import grouped
 from sri_sdk.fitting.labelled import LabelledAttacks
 from sri_sdk.fitting.parts import Part, fit_parts, parts_of
 from sri_sdk.fitting.prompts import prompts_of, with_mixes
+from sri_sdk.fitting.tally import log
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.guard import Guard
@@ -74,6 +77,11 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         CaptureError: a generation could not be watched whole.
         ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
+    if not (recalibrate or config.folds.learn):
+        raise ConfigError(
+            "folds: no prompts to learn from (anchors, train, request), so this file sets new thresholds for a guard "
+            "that is there, and no more: sri fit --recalibrate. To fit one, add the folds."
+        )
     timed = Stopwatch()
     out = Path(config.out)
     with timed("prompts"):
@@ -114,6 +122,12 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     if "test" in collected:
         with timed("evaluate"):
             # Thresholds are final by now, and these are the very graphs they were set on.
+            tried = compared_on(out, gathered.collector.key(folds.test)["prompts"])
+            if tried > 1:
+                log.warning(
+                    "test: %d detectors were compared on these prompts (%s). If this one was picked by that table, its "
+                    "rates are too good: give folds.test other prompts.", tried, out / RESULTS,
+                )  # fmt: skip
             results = _measure(calibrated.scorer(), collected["test"])
             parts = replace(parts, rates=_stated(results))
     with timed("export"):

@@ -88,7 +88,8 @@ def draw_folds(dataset: Dataset, section: FoldsSection, *, seed: int) -> Folds:
         others = [p for name, prompts in made.items() if name != "request" for p in prompts]
         made["request"] = tuple(_surrounded(made["request"], section.request, seed))
         made["request"] += tuple(_wrapped(dataset, section.request, others))
-    made["labelled"] = draw_labelled(dataset, section.train, [p for prompts in made.values() for p in prompts])
+    if section.train is not None:
+        made["labelled"] = draw_labelled(dataset, section.train, [p for prompts in made.values() for p in prompts])
     kinds = _add_mixed(dataset, section, made, seed)
     folds = Folds(**made, kinds=kinds)
     refuse_overlap(folds.named())

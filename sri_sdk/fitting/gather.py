@@ -88,7 +88,7 @@ def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch
         if name not in ("anchors", "request") and generated[name]:
             with timed(name):
                 collected[name] = collector.signals(name, generated[name], anchors)
-            if name == STAGE:
+            if name == STAGE and config.folds.train is not None:
                 attacks = label(collected[name], config.folds.train)
     return Gathered(deployment, collector, anchors, collected, attacks)
 

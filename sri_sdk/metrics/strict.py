@@ -33,7 +33,8 @@ class WrapperResult:
     difference: Difference | None
     """`removed` - `twins`: what the guard sees of harm, beyond the wrapper. None = no attack succeeded."""
     auroc: Auroc | None
-    """Successful attacks against harmless twins; its interval resamples base prompts of both sides."""
+    """Successful attacks against harmless twins; its interval resamples base prompts of both sides. None = none
+    succeeded, or another rule than `final`."""
     auroc_requests: Auroc | None
     """All harmful requests in the wrapper, whatever their outcome, against harmless twins."""
 

@@ -73,7 +73,7 @@ def test_a_detector_that_takes_labels_may_be_given_some(tmp_path: Path, name) ->
 def test_labelled_attacks_are_made_of_requests_that_nothing_else_is_made_of(tmp_path: Path) -> None:
     """The anchors take the first harmful requests of the same split, and each attack others."""
     config = load_config(write_config(tmp_path, detector=FEW, folds=folds(attacks=ATTACKS)))
-    drawn = draw_folds(LabDataset(), config.folds)
+    drawn = draw_folds(LabDataset(), config.folds, seed=config.seed)
     assert [p.attack for p in drawn.labelled] == ["flip"] * 8 + ["suffix"] * 3
     bases = [p.base for p in drawn.labelled]
     others = {p.base or p.id for name, prompts in drawn.named().items() if name != "labelled" for p in prompts}
