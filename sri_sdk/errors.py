@@ -93,7 +93,7 @@ class GenerationAborted(SriError):
 
     Attributes:
         request_ids: the flagged requests that stopped the batch; all requests if the guard could not see.
-        step: number of the last step that ran, counted from 0.
+        step: number of the last step that ran, counted from 0; -1 = it was stopped within the first one.
         blind: reason code if the guard could not see; None = it raised an alarm, or its horizon was reached.
         beyond: whether the answer was about to go on beyond the horizon of the guard.
     """
@@ -101,15 +101,16 @@ class GenerationAborted(SriError):
     def __init__(
         self, request_ids: tuple[str, ...], step: int, *, blind: str | None = None, beyond: bool = False
     ) -> None:
+        when = f"after step {step}" if step >= 0 else "before its first token"
         super().__init__(
-            f"Generation stopped after step {step}: {', '.join(request_ids)} would go on beyond the horizon of the "
+            f"Generation stopped {when}: {', '.join(request_ids)} would go on beyond the horizon of the "
             "guard, and the policy lets nothing go on unjudged. Generate no more tokens than the guard judges, or set "
             "`policy.beyond_horizon: report`."
             if beyond
-            else f"Generation stopped after step {step}: flagged {', '.join(request_ids)}. "
+            else f"Generation stopped {when}: flagged {', '.join(request_ids)}. "
             "The whole batch stops; drop the flagged requests and generate the others again."
             if blind is None
-            else f"Generation stopped after step {step}: unmonitored ({blind}), and the policy stops what the guard "
+            else f"Generation stopped {when}: unmonitored ({blind}), and the policy stops what the guard "
             "cannot see. The log says what failed; `policy.unmonitored: report` lets generations go on."
         )
         self.request_ids = request_ids

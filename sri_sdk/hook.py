@@ -52,6 +52,10 @@ class Hook(BothNames, Plugin):
     """How often the tapped modules run in one forward pass; the last time counts. More often is a reason not to trust a
     run, since nothing says which output is the state."""
 
+    edits_tokens: ClassVar[bool] = False
+    """Whether loops of the family put other tokens in place of committed ones, as LLaDA2.1's does. A guard then takes
+    only a position that is opened again for tampering (`canvas_rewritten`), not one that changes."""
+
     def __init__(self, model: Any, config: Any = None) -> None:
         """Takes a loaded model; `config` holds the options, None = defaults."""
         # A live model needs none of the options that load one: those without a default, as a checkpoint's `source`,

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from sri_sdk.plugin import Config
+from sri_sdk.reason_words import TAMPERING
 from sri_sdk.records import Rule, Verdict
 
 Action = Literal["report", "abort"]
@@ -22,6 +23,8 @@ class Decision:
     verdict: Verdict
     withheld: bool
     """Whether the response must not be shown or passed on."""
+    own_refusal: bool = False
+    """Whether the guard flagged what the model itself refused, whatever the policy makes of that."""
 
     @property
     def request_id(self) -> str:
@@ -29,10 +32,24 @@ class Decision:
         return self.verdict.request_id
 
 
-class Policy(Config):
-    """What happens on a verdict. Nothing here has a default: the operator decides, and the file says so.
+class Debounce(Config):
+    """How many alarms of the online rule it takes."""
 
-    `beyond_horizon` must be left out of a policy for guards that judge whole generations.
+    alarms: int = Field(ge=1, le=64, description="Cells of the step grid whose score is above the threshold ...")
+    of: int = Field(ge=1, le=64, description="... among so many consecutive ones.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.alarms > self.of:
+            raise ValueError(f"{self.alarms} alarms of {self.of} cells; alarms must not be more than of")
+        return self
+
+
+class Policy(Config):
+    """What happens on a verdict. The first three have no default: the operator decides, and the file says so.
+
+    `beyond_horizon` must be left out of a policy for guards that judge whole generations. `own_refusal` and `tampered`
+    tell some verdicts from the others of their status; null treats them like those. No field changes a status.
     """
 
     rule: Rule = Field(
@@ -49,6 +66,48 @@ class Policy(Config):
         description="What happens to an answer that goes on after the last step that the guard judges: report = let it "
         "go on unjudged, and say so; abort = stop it there. Must be said of a guard with a horizon, and only of one.",
     )
+
+    debounce: Debounce | None = Field(
+        default=None,
+        description="Of the rule online: one alarm is none, {alarms: 2, of: 3} asks for two within three cells. Fewer "
+        "false alarms than promised, and fewer attacks found; null = one alarm is enough.",
+    )
+
+    @model_validator(mode="after")
+    def _debounces_online(self) -> Self:
+        if self.debounce is not None and self.rule != "online":
+            raise ValueError(f"debounce: counts alarms of the rule online, and the rule is {self.rule}; leave it out")
+        return self
+
+    own_refusal: Action | None = Field(
+        default=None,
+        description="On an alarm over a generation that the model itself refused: report = release the refusal and say "
+        "so; null = as flagged. Only where the guard knows how a generation ended, and saw all of it.",
+    )
+    tampered: Action | None = Field(
+        default=None,
+        description="When somebody interfered with the generation (canvas_primed, canvas_rewritten): report or abort; "
+        "null = as unmonitored.",
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.own_refusal is not None and self.rule == "request":
+            raise ValueError(
+                "own_refusal: rule 'request' judges before anything is generated, so nothing has ended; leave it out, "
+                "or choose rule final or online"
+            )
+        if self.own_refusal == "abort" and self.flagged == "report":
+            raise ValueError(
+                "own_refusal: 'abort' beside flagged: report would withhold refusals and release the rest; allowed: "
+                "report, or null"
+            )
+        if self.tampered == "report" and self.unmonitored == "abort":
+            raise ValueError(
+                "tampered: 'report' beside unmonitored: abort would release what somebody interfered with, and nothing "
+                "else that was not seen; allowed: abort, or null"
+            )
+        return self
 
     @classmethod
     def observe(cls, rule: Rule = "final") -> Self:
@@ -71,19 +130,41 @@ class Policy(Config):
         return self.unmonitored == "abort"
 
     @property
+    def stops_on_tampering(self) -> bool:
+        """Whether a generation ends as soon as somebody is seen to interfere with it."""
+        return self.tampered == "abort" or self.stops_when_blind
+
+    @property
     def may_withhold(self) -> bool:
         """Whether nothing of a response may be shown before its verdict."""
-        return "abort" in (self.flagged, self.unmonitored, self.beyond_horizon)
+        return "abort" in (self.flagged, self.unmonitored, self.beyond_horizon, self.tampered)
 
     def decide(self, verdicts: Iterable[Verdict]) -> tuple[Decision, ...]:
         """One decision per verdict. `not_sampled` is never withheld, and `clear` only if `beyond_horizon` is abort and
         the response went on all the same."""
-        action = {"flagged": self.flagged, "unmonitored": self.unmonitored}
-        return tuple(
-            Decision(v, withheld=action.get(v.status, "report") == "abort" or self._holds_unjudged(v)) for v in verdicts
-        )
+        return tuple(Decision(v, self._withholds(v), refused_by_itself(v)) for v in verdicts)
+
+    def _withholds(self, verdict: Verdict) -> bool:
+        if TAMPERING.intersection(verdict.reasons) and self.stops_on_tampering:
+            return True
+        if self._holds_unjudged(verdict):
+            return True
+        if verdict.status == "flagged":
+            refused = self.own_refusal is not None and refused_by_itself(verdict)
+            return (self.own_refusal if refused else self.flagged) == "abort"
+        return verdict.status == "unmonitored" and self.unmonitored == "abort"
 
     def _holds_unjudged(self, verdict: Verdict) -> bool:
         """Whether a response went on where it should have stopped: a part of it was judged by nobody."""
         judged, seen = verdict.judged_steps, verdict.steps_seen
         return self.stops_at_horizon and judged is not None and seen is not None and seen > judged
+
+
+def refused_by_itself(verdict: Verdict) -> bool:
+    """Whether a flagged generation is known to have ended in the model's own refusal.
+
+    Never of one that was not seen whole, nor where a part of the guard could not judge: how it ended is not known then.
+    """
+    judged = all(part.status in ("clear", "flagged") for part in verdict.parts)
+    whole = judged and not TAMPERING.intersection(verdict.reasons)
+    return verdict.status == "flagged" and verdict.ended == "refusing" and whole

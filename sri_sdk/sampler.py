@@ -27,6 +27,9 @@ class Sampler(Plugin):
     prefills: ClassVar[bool] = False
     """Whether it can begin with the canvas of `Encoded.response`, a masked response that was started. What is fixed
     there counts as committed before step 0. Autoregressive models need nothing: the driver passes a longer prompt."""
+    keeps_commits: ClassVar[bool] = True
+    """Whether what it has committed stays as it is, unless somebody asks to open it again. False where the scheme opens
+    or changes committed positions by itself: a guard takes that for tampering otherwise (`canvas_rewritten`)."""
 
     @classmethod
     def example(cls) -> Any:

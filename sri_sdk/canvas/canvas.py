@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from sri_sdk.errors import SriError
+from sri_sdk.reason_words import CANVAS_PRIMED
 from sri_sdk.records import PADDING, RunView, StepPlan
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Canvas:
             starts = torch.where(tail > 0, length - ends - size, starts)
             if size == run.canvas:
                 run.distrust(
-                    (tail > 0) & (tail < size), "hook_failed",
+                    (tail > 0) & (tail < size), CANVAS_PRIMED,
                     f"a response of which only a part is open, beside others of {size} positions: generate as the "
                     "guard was fitted, with responses that begin empty",
                 )  # fmt: skip

@@ -24,6 +24,7 @@ from sri_sdk.capture.rows import RowReasons
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
+from sri_sdk.capture.tamper import TamperSigns
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, RequestStates, RunView, StepPlan
@@ -39,17 +40,20 @@ class Passes:
 
     Attributes:
         request_ids: one per request; None until the first step if the caller gave none.
+        groups: the group of each request, as far as the caller named them; None = the guard has none, or none was
+            named.
         recorder: the steps so far; None before the first.
         requests: reads the requests' own tokens; None = nobody said where they are.
         request_fault: what reading them raised, in words; None = nothing.
         stated: fields of the fingerprint that the caller stated and nothing has checked yet.
         shift: compares the plan's shift with the tokens that are filled in.
+        tamper: compares what was committed with what is shown later.
     """
 
     def __init__(
         self, hook: Hook, settings: WatchSettings, view: RunView, *, pooler: Pooler, coverage: CoverageTracker,
         rows: RowReasons, faults: Faults, request_ids: Sequence[str] | None, stated: tuple[str, ...],
-        locates: bool = False,
+        locates: bool = False, groups: Sequence[str | None] | None = None,
     ) -> None:  # fmt: skip
         self._hook, self._settings, self._view = hook, settings, view
         self._pooler, self._coverage, self._rows, self._faults = pooler, coverage, rows, faults
@@ -62,6 +66,7 @@ class Passes:
         self._closed = 0
         self._beyond = self._counted = False
         self.request_ids = None if request_ids is None else tuple(request_ids)
+        self.groups = None if groups is None else tuple(groups)
         self.recorder: Recorder | None = None
         self.requests: RequestReader | None = None
         self.request_fault: str | None = None
@@ -71,6 +76,8 @@ class Passes:
         self._locates = locates and settings.tokenizer is not None and bool(settings.request_layers)
         self.stated = stated
         self.shift = ShiftCheck(hook)
+        self.tamper = TamperSigns(hook, view, settings)
+        rows.late = self.tamper.report
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -97,8 +104,10 @@ class Passes:
                 self._rows.passed(input_ids)
             return
         self._start(plan, input_ids)
+        if not self._beyond:
+            self.tamper.shown(input_ids, plan)
         self.close_step(plan.committed)
-        if self._settings.policy.stops_when_blind:
+        if self._settings.policy.stops_on_tampering:
             self._rows.found()
         self._plan = plan
         self._coverage.planned(plan)
@@ -283,6 +292,7 @@ class Passes:
         """Lets go of the model's last states: whoever keeps a run keeps its results."""
         self._states, self._waiting = {}, []
         self.shift.forget()
+        self.tamper.forget()
 
     def _record(self) -> None:
         """Records what was pooled. With the final rule that is once, at the end: no step waits for the device."""
@@ -307,9 +317,16 @@ class Passes:
                 "pass one id per prompt, in the order of the batch. A pipeline that is given a list generates text by "
                 "text: pass it batch_size=len(texts)"
             )
+        if self.groups is not None and requests != len(self.groups):
+            raise CaptureError(
+                f"{len(self.groups)} groups, but the model generates {requests} rows; pass one per prompt, in the "
+                "order of the batch"
+            )
         refuse_other_start(plan, self._view.response, self._hook)
-        refuse_other_canvas(plan, self._settings.canvas, self._hook)
+        # A canvas that somebody primed is found too short; that is the better word for it.
+        if not self.tamper.began(plan, input_ids):
+            refuse_other_canvas(plan, self._settings.canvas, self._hook)
         self._view.requests = requests
         self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)
-        self.recorder = Recorder(self._settings, requests, self.request_column)
+        self.recorder = Recorder(self._settings, requests, self.request_column, self.groups)

@@ -7,6 +7,7 @@ watched, and no other.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import torch
 
@@ -33,6 +34,7 @@ class RowReasons:
 
     Attributes:
         why: what a hook said first about a row that it cannot follow; None = nothing.
+        late: adds what was found meanwhile, when somebody asks; None = nobody else looks.
     """
 
     def __init__(self, hook: Hook, view: RunView) -> None:
@@ -40,6 +42,7 @@ class RowReasons:
         self._read: torch.Tensor | None = None
         self._found: dict[int, list[str]] = {}
         self._taken = 0
+        self.late: Callable[[], None] | None = None
         self.why: str | None = None
 
     def passed(self, input_ids: torch.Tensor) -> None:
@@ -65,6 +68,8 @@ class RowReasons:
 
     def found(self) -> dict[int, list[str]]:
         """Row -> reasons. Waits for the device if there is something new."""
+        if self.late is not None:
+            self.late()
         new, self._taken = self._view.untrusted[self._taken :], len(self._view.untrusted)
         for rows, reason, why in new:
             for row in rows.nonzero()[:, 0].tolist():

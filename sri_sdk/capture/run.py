@@ -36,6 +36,7 @@ from sri_sdk.capture.watched_calls import WatchedCalls
 from sri_sdk.errors import CaptureError, GenerationAborted
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Decision
+from sri_sdk.reason_words import TAMPERING
 from sri_sdk.records import ForwardCall, RequestStates, RunView, Signals, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
@@ -56,7 +57,7 @@ class Run:
 
     def __init__(
         self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None, *, driven: bool = False,
-        request_spans: Sequence[Span | None] | None = None,
+        request_spans: Sequence[Span | None] | None = None, groups: Sequence[str | None] | None = None,
     ) -> None:  # fmt: skip
         """Takes what to watch and how.
 
@@ -66,6 +67,7 @@ class Run:
             request_ids: one per request; None = not known yet.
             driven: a sampler of ours runs the loop, and ends rows one by one.
             request_spans: one per request, where its tokens are in the prompt; None = the request is not read.
+            groups: one per request; left aside where the guard has one threshold for all.
         """
         self._hook, self._settings, self._driven = hook, settings, driven
         self._pooler = make_pooler(hook.scheme, settings.pooling)
@@ -82,10 +84,13 @@ class Run:
             faults=self._faults, request_ids=request_ids,
             # A driver encodes the prompts itself, and looks.
             stated=() if driven else settings.stated, locates=not driven,
+            groups=groups if settings.groups else None,
         )  # fmt: skip
         self._horizon = Horizon(settings, self._passes, self._coverage, self._rows, self._faults)
-        self.calls = WatchedCalls(hook, self._view, self._coverage, self._faults, self.returned)
-        self._finished = False
+        self.calls = WatchedCalls(
+            hook, self._view, self._coverage, self._faults, self.returned, self._passes.tamper.called
+        )
+        self._finished = self._held = False
         self.traces: tuple[Trace, ...] = ()
         self.request: RequestStates | None = None
         self.signals: Signals | None = None
@@ -172,17 +177,23 @@ class Run:
     @property
     def stops_blind(self) -> bool:
         """Whether the policy ends this generation because it is known already that nothing it says can be trusted."""
-        if self._settings.scorer is None or not self._settings.policy.stops_when_blind:
+        if self._settings.scorer is None or not self._settings.policy.stops_on_tampering:
             return False
-        return bool(self._faults.reasons) or (
+        return (self._settings.policy.stops_when_blind and bool(self._faults.reasons)) or (
             self._passes.recorder is not None and len(self._blind_rows) == len(self._passes.recorder.steps)
         )
 
     @property
     def _blind_rows(self) -> dict[int, list[str]]:
         """Rows of which it is known already that nothing said of them can be trusted, where the policy ends such."""
-        judged = self._settings.scorer is not None
-        return self._rows.found() if judged and self._settings.policy.stops_when_blind else {}
+        policy = self._settings.policy
+        if self._settings.scorer is None or not policy.stops_on_tampering:
+            return {}
+        found = self._rows.found()
+        if policy.stops_when_blind:
+            return found
+        signs = {row: [reason for reason in reasons if reason in TAMPERING] for row, reasons in found.items()}
+        return {row: reasons for row, reasons in signs.items() if reasons}
 
     @property
     def rows_to_stop(self) -> tuple[int, ...]:
@@ -206,6 +217,7 @@ class Run:
         """
         if self._finished:
             return
+        done = self._view.steps
         with self._faults.isolated():
             self._passes.begin(input_ids)
         if self._driven:
@@ -223,8 +235,9 @@ class Run:
             self._passes.drop()
             raise GenerationAborted(tuple(ids[row] for row in going), last, beyond=True)
         if self.stops_blind:
-            reasons = [*self._faults.reasons, *(reason for row in self._blind_rows.values() for reason in row)]
-            raise GenerationAborted(self.request_ids or (), self._view.steps - 1, blind=reasons[0])
+            faults = self._faults.reasons if self._settings.policy.stops_when_blind else []
+            reasons = [*faults, *(reason for row in self._blind_rows.values() for reason in row)]
+            raise GenerationAborted(self.request_ids or (), done - 1, blind=reasons[0])
 
     def begin_prompt(self, input_ids: Any) -> None:
         """The embedding of a part that only reads prompts ran."""
@@ -238,8 +251,35 @@ class Run:
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
-        if not self._finished:
-            self._passes.state(layer, output)
+        if self._finished:
+            return
+        self._passes.state(layer, output)
+        if layer == "final" and self._settings.hold_first_token and not self._held:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Judges the requests inside the first step's pass, before it gives any logits.
+
+        Raises:
+            GenerationAborted: the policy stops this generation.
+        """
+        recorder, policy = self._passes.recorder, self._settings.policy
+        if recorder is None or self._passes.open or self._driven:
+            return
+        self._held = True
+        with self._faults.isolated(SCORER_FAILED):
+            recorder.judge_requests()
+        if policy.stops_on_alarm and self.alarms:
+            raise GenerationAborted(tuple(self.alarms), -1)
+        # A response cannot begin before its prompt was read: what is not known by now never will be.
+        column = self._passes.request_column()
+        missing = [] if column is None else [why for why in column.missing if why is not None]
+        blind = [
+            *self._faults.reasons,
+            *(missing if column is not None and len(missing) == len(column.missing) else ()),
+        ]
+        if policy.stops_when_blind and blind:
+            raise GenerationAborted(self.request_ids or (), -1, blind=blind[0])
 
     def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
         """Closes the step that is open; a driver says so, see `Passes.close_step`: both [R, P] and [R] bool."""
@@ -269,6 +309,10 @@ class Run:
     def distrust(self, rows: torch.Tensor, reason: str) -> None:
         """Says that some requests, [R] bool, cannot be trusted while the others can; a driver does, beforehand."""
         self._view.distrust(rows, reason)
+
+    def permit(self, opened: torch.Tensor) -> None:
+        """Says that the caller of a driven sampler opens positions, [R, P] bool, again; a driver does, beforehand."""
+        self._passes.tamper.permit(opened)
 
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
@@ -330,7 +374,8 @@ class Run:
                 self._settings.foreign_code, OTHER_CODE,
             )  # fmt: skip
         if self._passes.recorder is None:
-            self.traces = tuple(unseen_trace(i, self._faults.reasons) for i in ids)
+            rows = self._rows.found()
+            self.traces = tuple(unseen_trace(i, [*rows.get(r, ()), *self._faults.reasons]) for r, i in enumerate(ids))
         else:
             coverage = coverage or self._coverage.coverage(len(ids))
             rows = self._rows.found()
@@ -344,6 +389,7 @@ class Run:
             self.signals = conclude_signals(
                 self._settings, ids, self._passes.recorder.stream, self.stated,
                 request=self.request, request_failed=self._passes.request_fault is not None,
+                groups=self._passes.groups,
             )  # fmt: skip
         # Whoever keeps the run keeps its results, not the model's last states.
         self._passes.forget()

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from sri_sdk.scoring.scorer import Scorer
 
 Layers = tuple[str | int, ...]
+KEEPS_COMMITS = "keeps_commits"
+"""In the provenance of anchors: whether the sampler of the fit kept what it had committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class WatchSettings:
     """Whether a generation of the guard's profile has exactly `budget` steps: fewer mean that some were missed."""
     canvas: int | None = None
     """Response positions of the guard's profile, where its family fixes them; None = not compared."""
+    keeps_commits: bool = False
+    """Whether what the guard's sampler has committed stays as it is; False = not known, and nobody looks."""
     anchors: Anchors | None = None
     scorer: Scorer | None = None
     fingerprint: Fingerprint | None = None
@@ -67,6 +71,8 @@ class WatchSettings:
     """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
     request_layers: Layers = ()
     """What is read of the requests' own tokens, where their place in the prompt is known; empty = nothing."""
+    hold_first_token: bool = False
+    """Whether the pass that reads the prompt waits for what the rule `request` makes of it."""
     tau: float = TAU
     eps: float = EPS
     stated: tuple[str, ...] = ()
@@ -83,6 +89,11 @@ class WatchSettings:
     def immediate(self) -> bool:
         """Whether a step is measured as soon as it is pooled."""
         return self.live or (self.scorer is not None and self.policy.rule == "online")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of requests that the guard has thresholds for; empty = one threshold for all."""
+        return () if self.scorer is None else self.scorer.groups
 
     @property
     def judges_request(self) -> bool:
@@ -178,6 +189,7 @@ def watch_settings(
     its_grid, horizon = StepGrid(**expected.hard["grid"]), expected.horizon
     _refuse_silence(horizon, policy)
     _refuse_rule(loaded, (policy or Policy.observe()).rule)
+    _refuse_unknown_end(loaded, policy)
     return WatchSettings(
         pooling=expected.hard["pooling"],
         layers=tuple(expected.hard["layers"]),
@@ -188,6 +200,8 @@ def watch_settings(
         # A block-causal family fills its last block beyond the response, so its own loop may take more steps than ours.
         canvas=fitted_on.get("canvas") if hook.scheme == "masked" else None,
         fixed=bool(fitted_on.get("fixed")) and hook.block_length() is None,
+        # Of the manifest, which a signature covers.
+        keeps_commits=manifest.anchors.provenance.get(KEEPS_COMMITS) is True,
         anchors=loaded.anchors,
         scorer=loaded.scorer,
         fingerprint=found,
@@ -220,6 +234,15 @@ def _refuse_rule(guard: Guard, rule: Rule) -> None:
     """Rules that the guard does not have."""
     if rule not in guard.scorer.rules:
         raise ConfigError(f"policy.rule: found {rule!r}, this guard has: {', '.join(guard.scorer.rules)}.")
+
+
+def _refuse_unknown_end(guard: Guard, policy: Policy | None) -> None:
+    """A policy about the model's own refusals, where nobody can tell which these are."""
+    if policy is not None and policy.own_refusal is not None and getattr(guard.manifest, "ended", None) is None:
+        raise ConfigError(
+            f"policy.own_refusal: found {policy.own_refusal!r}, and this guard does not say how a generation ended: "
+            "its bundle has format 1, a horizon, or no column `sri@...`. Leave it out, or fit a guard with parts."
+        )
 
 
 def _refuse_silence(horizon: int | None, policy: Policy | None) -> None:

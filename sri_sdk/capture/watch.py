@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,6 +42,8 @@ def watch(
     layers: Layers = ("final",),
     grid: StepGrid | None = None,
     request_spans: Sequence[Span | None] | None = None,
+    groups: Sequence[str | None] | None = None,
+    hold_first_token: bool = False,
 ) -> Iterator[Run]:
     """Watches one generation of a model.
 
@@ -87,6 +90,14 @@ def watch(
             the left counted; None in a row = not located. `run.request` holds their means. For guards that read
             requests, and without a guard. None = they are found by the tokenizer, where a prompt is one user turn in
             the chat template and the guard has such a column; for longer conversations see `sri_sdk.request_spans`.
+        groups: one per row of the batch, for guards with thresholds by group: what your service knows of the request,
+            such as its language or source. Never what a requester may choose: the largest threshold would be theirs for
+            the asking. A row of None, or of a group that the guard does not know, is judged by the largest threshold,
+            and its verdict says `unknown_group`.
+        hold_first_token: with the rule `request`, decide inside the first step's pass, before it gives the logits that
+            the first token is drawn from. By then `run.alarms` names what is flagged; a policy that stops it raises
+            `GenerationAborted` there, so a streamer was given nothing. The pass waits for the device and the scorer.
+            Without, the generation is stopped at the second pass, when a first token is out.
 
     Yields:
         The run; its `traces`, `signals` and `verdicts` are there when the block has ended.
@@ -115,6 +126,12 @@ def watch(
         raise ConfigError(
             f"watch: {len(request_spans)} request_spans for {len(request_ids)} request_ids; pass one of each per row."
         )
+    rules = rule if policy is None else policy.rule
+    if hold_first_token and (rules != "request" or guard is None):
+        raise ConfigError(
+            f"watch: hold_first_token with {'no guard' if guard is None else f'rule {rules!r}'}; it needs a guard and "
+            "the rule 'request', the only one that has decided by then. Leave it out, or change the rule."
+        )
     if type(model).__name__ == "DataParallel":
         raise ConfigError(
             "watch: DataParallel runs copies of the model in threads of its own, which no watch reaches. Spread the "
@@ -134,9 +151,12 @@ def watch(
         layers=layers, grid=grid, tokenizer=tokenizer,
         request_layers=() if request_spans is None or guard is not None else layers,
     )  # fmt: skip
+    settings = replace(settings, hold_first_token=hold_first_token)
     if request_spans is not None and not settings.request_layers:
         raise ConfigError("watch: request_spans: this guard reads no requests; leave them out.")
-    run, tap = Run(family, settings, request_ids, request_spans=request_spans), tap_of(model)
+    if groups is not None:
+        check_groups(groups, settings, request_ids)
+    run, tap = Run(family, settings, request_ids, request_spans=request_spans, groups=groups), tap_of(model)
     try:
         with tap.installed(family, run), tap.owned_by(run):
             yield run
@@ -145,6 +165,23 @@ def watch(
         raise
     finally:
         run.finish()
+
+
+def check_groups(groups: Sequence[str | None], settings: WatchSettings, request_ids: Sequence[str] | None) -> None:
+    """Refuses groups that are not one name per row, or that the guard has no thresholds for.
+
+    Raises:
+        ConfigError: they are not, or it has not.
+    """
+    if isinstance(groups, str) or not all(isinstance(group, str | None) for group in groups):
+        raise ConfigError(f"watch: groups {groups!r}; pass a list with one name per row, None where it is not known.")
+    if request_ids is not None and len(groups) != len(request_ids):
+        raise ConfigError(f"watch: {len(groups)} groups for {len(request_ids)} request_ids; pass one of each per row.")
+    if not settings.groups:
+        raise ConfigError(
+            "watch: groups: this guard has one threshold for all requests, or there is no guard; leave them out, or "
+            "fit one with folds.calibration.groups."
+        )
 
 
 def without_guard(hook: Hook, pooling: str | None, layers: Layers, grid: StepGrid | None) -> WatchSettings:

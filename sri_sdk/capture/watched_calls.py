@@ -21,10 +21,13 @@ class WatchedCalls:
     """
 
     def __init__(
-        self, hook: Hook, view: RunView, coverage: CoverageTracker, faults: Faults, returned: Callable[[Any], Any]
-    ) -> None:
-        """Takes the run's parts; `returned` gets the tokens [R, L] that a generation method returns."""
+        self, hook: Hook, view: RunView, coverage: CoverageTracker, faults: Faults, returned: Callable[[Any], Any],
+        called: Callable[[tuple[Any, ...], Mapping[str, Any]], None],
+    ) -> None:  # fmt: skip
+        """Takes the run's parts; `returned` gets the tokens [R, L] that a generation method returns, and `called` the
+        arguments it was given."""
         self._hook, self._view, self._coverage, self._faults, self._returned = hook, view, coverage, faults, returned
+        self._called = called
         self._calling: int | None = None
         self._other_watch: str | None = None
         self.ended = False
@@ -54,6 +57,7 @@ class WatchedCalls:
                     "makes one call per text: pass batch_size=len(texts), or watch text by text"
                 )
             )
+        self._called(args, kwargs)
         self._calling = self._view.forwards
         return True
 

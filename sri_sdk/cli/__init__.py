@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": ("fit", "Make a guard from one YAML file: anchors, detector, thresholds, bundle."),
     "eval": ("eval", "Compare guards under attack, from one YAML file to a report."),
     "run": ("run", "Generate, and watch the signal step by step."),
+    "drift": ("drift", "Say whether harmless traffic still scores as the calibration did."),
     "score": ("score", "Score signals with a bundle; needs no torch."),
     "bundle": ("bundle", "Inspect, verify, sign and pack bundles."),
     "plugins": ("plugins", "List the plugins that are installed, or start a new one."),
@@ -37,6 +38,7 @@ Exit codes:
   2    wrong usage of the command line
   10   a generation was flagged (only with --fail-on)
   11   a generation was unmonitored (only with --fail-on)
+  12   harmless traffic has drifted (only with --fail)
   130  interrupted
 A bug shows its traceback; with --debug a mistake does too."""
 

@@ -12,6 +12,7 @@ import click
 from sri_sdk.cli.output import json_text, say, say_json, say_lines, table
 from sri_sdk.cli.verdict_words import part_words
 from sri_sdk.files import write_text
+from sri_sdk.reason_words import in_words
 from sri_sdk.records import Rule, Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_files import read_signals
@@ -88,12 +89,14 @@ def _table(verdicts: Sequence[Verdict]) -> str:
         "SCORE": [_number(v.score) for v in verdicts],
         "P-VALUE": [_number(v.p_value) for v in verdicts],
         "FIRST ALARM": [v.first_alarm_step for v in verdicts],
-        "REASONS": [", ".join(v.reasons) for v in verdicts],
+        "WHY": ["; ".join(in_words(v.reasons)) for v in verdicts],
     }
     if any(v.parts for v in verdicts):
         del columns["SCORE"]
         columns["PARTS"] = ["; ".join(map(part_words, v.parts)) for v in verdicts]
         columns["ENDED"] = [v.ended for v in verdicts]
+    if any(v.group is not None for v in verdicts):
+        columns["GROUP"] = [v.group for v in verdicts]
     return table(list(columns), zip(*columns.values(), strict=True))
 
 

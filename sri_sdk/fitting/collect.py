@@ -18,7 +18,7 @@ from sri_sdk.anchors import AnchorBuilder, Anchors
 from sri_sdk.capture.conclude import made_with
 from sri_sdk.capture.drive import Drive, drive, generate_untapped
 from sri_sdk.capture.rows import SPECIAL_TOKEN, mask_in_prompt
-from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.settings import KEEPS_COMMITS, WatchSettings
 from sri_sdk.config.fit import LimitsSection, PluginSection
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.files import digest, sha256
@@ -117,7 +117,7 @@ class Collector:
     def no_anchors(self) -> Anchors:
         """Those of a guard that reads the request alone: two means of no layer, [T, 0, D] float32."""
         means = np.empty((self._grid().cells, 0, self.hook.hidden_size()), dtype=np.float32)
-        return Anchors(means, means, self.fingerprint, {"seed": self.seed})
+        return Anchors(means, means, self.fingerprint, {"seed": self.seed, KEEPS_COMMITS: self.sampler.keeps_commits})
 
     def anchors(self, prompts: Sequence[Prompt]) -> Anchors:
         """Streams both means over the anchor fold.
@@ -174,6 +174,7 @@ class Collector:
             "prompts_digest": key["prompts"],
             "judge": {"name": self.judge_name, "version": self.judge.version},
             "seed": self.seed,
+            KEEPS_COMMITS: self.sampler.keeps_commits,
         }
         anchors = builder.build(self.fingerprint, provenance)
         refuse_few(anchors.provenance["counts"])

@@ -26,7 +26,7 @@ from sri_sdk.judge import Judge
 from sri_sdk.metrics.classes import rows_of
 from sri_sdk.metrics.guard_rates import CLASSES, class_of
 from sri_sdk.metrics.spread import class_bands
-from sri_sdk.records import Outcome, Prompt, Signals, Trace, Verdict
+from sri_sdk.records import Ended, Outcome, PartVerdict, Prompt, Signals, Trace, Verdict
 from sri_sdk.report.data import Draft, Report, ScoreGroup, Trajectory
 from sri_sdk.scoring.signal_files import write_signals
 from sri_sdk.strict_json import parse
@@ -76,7 +76,12 @@ def demo(config: FitConfig, progress: Progress) -> Demo:
             response=made.texts[row],
             outcome=made.outcomes[row],
             # The other process judged the signal; how much of the generation it covers, only the tap knows.
-            verdict=replace(verdicts[row], steps_seen=trace.steps, steps_expected=trace.expected),
+            verdict=replace(
+                verdicts[row],
+                steps_seen=trace.steps,
+                steps_expected=trace.expected,
+                ended=verdicts[row].ended or ended(made.signals.drawn[row], whole=not trace.reasons),
+            ),
             sigma=made.signals.drawn[row],
             drafts=made.drafts[row],
             budget=fitted.deployment.sampler.budget(),
@@ -148,8 +153,22 @@ def score_elsewhere(bundle: Path, signals: Path) -> list[Verdict]:
     return [_verdict(parse(line)) for line in done.stdout.splitlines()]
 
 
+def ended(sigma: NDArray[np.float32], *, whole: bool) -> Ended | None:
+    """How a generation ended, by the rule of bundle format 2: format 1 has no place for it.
+
+    Args:
+        sigma: [T] in [0, 1], of the last tapped layer.
+        whole: whether every step was seen.
+    """
+    last = float(sigma[-1])
+    return ("refusing" if last < 0.5 else "complying") if whole and 0 <= last <= 1 else None
+
+
 def _verdict(value: dict[str, Any]) -> Verdict:
-    return Verdict(**{**value, "reasons": tuple(value["reasons"]), "accepted": tuple(value["accepted"])})
+    parts = tuple(PartVerdict(**part) for part in value.get("parts", ()))
+    return Verdict(**{
+        **value, "reasons": tuple(value["reasons"]), "accepted": tuple(value["accepted"]), "parts": parts
+    })  # fmt: skip
 
 
 def _report(fitted: Fitted, trajectories: tuple[Trajectory, ...], seconds: Mapping[str, float]) -> Report:

@@ -62,14 +62,19 @@ class Tapped:
         reads = () if request is None else _request_layers(request, hook)
         if horizon is None:
             grid = _grid(tap, hook, driver)
-            settings = WatchSettings(tap.pooling, layers, grid, driver.budget(), request_layers=reads)
+            settings = WatchSettings(
+                tap.pooling, layers, grid, driver.budget(), request_layers=reads, keeps_commits=driver.keeps_commits
+            )
             profile: dict[str, Any] = {
                 "name": sampler.name, "budget": driver.budget(), "canvas": driver.canvas(),
                 "fixed": driver.is_fixed(), **driver.config.model_dump(mode="json"),
             }  # fmt: skip
         else:
             grid = StepGrid(tap.cells, "step", horizon)
-            settings = WatchSettings(tap.pooling, layers, grid, horizon, horizon=horizon, request_layers=reads)
+            settings = WatchSettings(
+                tap.pooling, layers, grid, horizon, horizon=horizon, request_layers=reads,
+                keeps_commits=driver.keeps_commits,
+            )  # fmt: skip
             profile = {**_pace(hook, driver), "name": sampler.name, "horizon": horizon}
         printed = fingerprint(
             hook, pooling=settings.pooling, layers=settings.layers, grid=grid, sampler=profile,

@@ -58,12 +58,11 @@ def card(item: Trajectory, facts: tuple[tuple[str, str], ...] | None = None) -> 
     seen = np.flatnonzero(np.isfinite(item.sigma))
     steps = item.budget or item.verdict.steps_expected or len(item.sigma)
     alarm = item.verdict.first_alarm_step
-    reasons = ", ".join(words.reason(code) for code in item.verdict.reasons)
     return Card(
         trajectory=item,
         tone=looks.tone(item.kind),
         verdict=f"{words.STATUS[item.verdict.status]} {words.when(item.verdict)}".strip(),
-        remark="The model refused, and the guard noticed." if words.noticed(item) else reasons,
+        remark=_remark(item),
         facts=_facts(item, steps) if facts is None else facts,
         frames=tuple(_frame(item, draft.step, draft.text, alarm) for draft in item.drafts),
         steps=steps,
@@ -73,14 +72,25 @@ def card(item: Trajectory, facts: tuple[tuple[str, str], ...] | None = None) -> 
     )
 
 
+def _remark(item: Trajectory) -> str:
+    """Why the guard says so, and what the model did about it."""
+    refused = "The model refused, and the guard noticed." if words.noticed(item) else ""
+    return " ".join(filter(None, (words.why(item.verdict), refused)))
+
+
+_RULES = {"final": "at the end", "online": "at every step", "request": "when the prompt was read"}
+
+
 def _facts(item: Trajectory, steps: int) -> tuple[tuple[str, str], ...]:
     verdict = item.verdict
+    scores = [("Score", words.number(verdict.score)), ("Threshold", words.number(verdict.threshold))]
     return (
         ("Judge says", words.OUTCOME[item.outcome]),
-        ("Score", words.number(verdict.score)),
-        ("Threshold", words.number(verdict.threshold)),
+        ("Ended", words.ended(verdict)),
+        # Parts have a score and a threshold each.
+        *([(f"Part {part.name}", words.part(part)) for part in verdict.parts] or scores),
         ("p-value", words.number(verdict.p_value, 2)),
-        ("Rule", "at every step" if verdict.rule == "online" else "at the end"),
+        ("Rule", _RULES[verdict.rule]),
         ("Steps seen", f"{verdict.steps_seen if verdict.steps_seen is not None else words.DASH} of {steps}"),
     )
 

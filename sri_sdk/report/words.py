@@ -11,7 +11,8 @@ from sri_sdk.metrics.cells import DASH as DASH
 from sri_sdk.metrics.cells import share as share
 from sri_sdk.metrics.rates import Rate
 from sri_sdk.metrics.results import CLASS_WORDS
-from sri_sdk.records import Outcome, Status, Verdict
+from sri_sdk.reason_words import WHY
+from sri_sdk.records import Outcome, PartVerdict, Status, Verdict
 from sri_sdk.report.data import Report, Trajectory
 
 STATUS: dict[Status, str] = {
@@ -67,7 +68,7 @@ def title(item: Trajectory) -> str:
 
 def reason(code: str) -> str:
     """A reason code as words."""
-    return code.replace("_", " ").replace("-", " ")
+    return WHY[code] if code in WHY else code.replace("_", " ").replace("-", " ")
 
 
 def when(verdict: Verdict) -> str:
@@ -78,6 +79,25 @@ def when(verdict: Verdict) -> str:
         return "at the end"
     of = f" of {verdict.steps_expected}" if verdict.steps_expected else ""
     return f"after step {verdict.first_alarm_step + 1}{of}"
+
+
+def why(verdict: Verdict) -> str:
+    """Why it is flagged, or was not monitored, as one sentence; empty = nothing to say."""
+    said = "; ".join(reason(code) for code in verdict.reasons)
+    return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
+def ended(verdict: Verdict) -> str:
+    """How the generation ended, by its signal; a dash where nobody knows."""
+    return DASH if verdict.ended is None else verdict.ended
+
+
+def part(part: PartVerdict) -> str:
+    """What one part of a guard found: `flagged, 6.64 above -4.09`."""
+    if part.score is None:
+        return f"{STATUS[part.status]}: {reason(part.reason or '')}"
+    side = "above" if part.score > part.threshold else "not above"
+    return f"{STATUS[part.status]}, {number(part.score)} {side} {number(part.threshold)}"
 
 
 def verdict(verdict: Verdict) -> str:

@@ -102,6 +102,8 @@ def _watched_equals_unwatched(case: SamplerCase) -> None:
 
 
 def _committed_is_final(case: SamplerCase) -> None:
+    if not case.sampler.keeps_commits:
+        return
     for before, after in pairwise(run(case)):
         kept(case, before, after, slice(None), "with nothing opened again")
 
@@ -330,7 +332,9 @@ _PROMISES: tuple[Promise[SamplerCase], ...] = (
         _watched_equals_unwatched,
     ),
     Promise(
-        "committed-is-final", "What is committed stays, unless somebody asks to open it again.", _committed_is_final
+        "committed-is-final",
+        "What is committed stays, unless somebody asks to open it again, or keeps_commits is False.",
+        _committed_is_final,
     ),
     Promise(
         "honours-abort",

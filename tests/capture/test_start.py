@@ -338,7 +338,7 @@ def test_a_response_that_its_caller_started_is_noticed_and_costs_no_neighbour_th
         ids[1, 3:5] = 11  # As if the caller's own loop had started this response.
         model(ids)
     run.finish()
-    assert [t.reasons for t in run.traces] == [(), ("hook_failed",)]
+    assert [t.reasons for t in run.traces] == [(), ("canvas_primed",)]
     assert run.failure is not None and "beside others of 16 positions" in run.failure
 
 

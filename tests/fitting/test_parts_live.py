@@ -7,7 +7,7 @@ import sri_sdk
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.settings import watch_settings
 from sri_sdk.config.load import load_config
-from sri_sdk.errors import GenerationAborted
+from sri_sdk.errors import ConfigError, GenerationAborted
 from sri_sdk.fitting.fit import fit
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.policy import Policy
@@ -35,7 +35,7 @@ def fitted(config):
 
 @pytest.fixture(scope="module")
 def prompts(config):
-    return draw_folds(build("datasets", "lab", {}), config.folds).test
+    return draw_folds(build("datasets", "lab", {}), config.folds, seed=config.seed).test
 
 
 def named(verdict):
@@ -143,3 +143,77 @@ def test_the_online_rule_reads_the_request_from_the_first_cell_on(fitted, prompt
         assert asked.status == ("flagged" if prompt.label == "harmful" else "clear")
         # Four cells on eight steps: the first one closes with step 1, counted from 0.
         assert verdict.first_alarm_step == (1 if prompt.label == "harmful" else None)
+
+
+def test_a_refusal_of_the_models_own_is_known_by_its_end_and_released_where_the_policy_says_so(fitted, prompts):
+    policy = Policy(rule="final", flagged="abort", unmonitored="abort", own_refusal="report")
+    run, _ = driven(fitted, prompts, policy)
+    harmful = [d for d, p in zip(run.decisions, prompts, strict=True) if p.label == "harmful"]
+    assert {d.verdict.status for d in harmful} == {"flagged"}
+    for decision in harmful:
+        assert decision.withheld == (decision.verdict.ended != "refusing") != decision.own_refusal
+    assert any(d.own_refusal for d in harmful)
+
+
+def test_nobody_knows_how_a_generation_ended_that_was_not_seen_whole(fitted, prompts):
+    place = fitted.deployment
+    encoded = place.hook.encode(place.loaded.tokenizer, [p.text for p in prompts], None)
+    steps = place.sampler.steps(place.hook, encoded, [p.id for p in prompts], 0)
+    with torch.inference_mode(), sri_sdk.watch(
+        place.hook.model, fitted.guard, hook=place.hook, tokenizer=place.loaded.tokenizer
+    ) as run:  # fmt: skip
+        for _, _ in zip(range(7), steps, strict=False):
+            pass
+    assert {v.ended for v in run.verdicts} == {None}
+
+
+def first_passes(fitted, prompts, **how):
+    """Steps that the callers' own loop was given, and the run."""
+    place = fitted.deployment
+    encoded = place.hook.encode(place.loaded.tokenizer, [p.text for p in prompts], None)
+    steps, done = place.sampler.steps(place.hook, encoded, [p.id for p in prompts], 0), []
+    with torch.inference_mode(), sri_sdk.watch(
+        place.hook.model, fitted.guard, hook=place.hook, request_ids=[p.id for p in prompts], hold_first_token=True,
+        **{"tokenizer": place.loaded.tokenizer, **how},
+    ) as run:  # fmt: skip
+        try:
+            for step in steps:
+                done.append((step.index, dict(run.alarms)))
+        except GenerationAborted as stopped:
+            return done, run, stopped
+    return done, run, None
+
+
+def test_a_held_first_token_is_never_made_where_the_policy_stops_the_request(fitted, prompts):
+    harmful = [p for p in prompts if p.label == "harmful"]
+    done, run, stopped = first_passes(fitted, harmful, rule="request", abort=True)
+    assert done == [] and "before its first token" in str(stopped)
+    assert {v.status for v in run.verdicts} == {"flagged"}
+
+
+def test_a_held_first_token_finds_its_alarm_named_also_where_nothing_is_stopped(fitted, prompts):
+    done, run, stopped = first_passes(fitted, prompts, rule="request")
+    harmful = {p.id: 0 for p in prompts if p.label == "harmful"}
+    assert stopped is None and done[0] == (0, harmful) and len(done) == 8
+    assert {v.request_id for v in run.verdicts if v.status == "flagged"} == set(harmful)
+
+
+def test_who_fails_closed_makes_no_token_of_a_request_that_cannot_be_read(fitted, prompts):
+    closed = Policy(rule="request", flagged="report", unmonitored="abort")
+    done, _, stopped = first_passes(fitted, prompts, policy=closed, tokenizer=None)
+    assert done == [] and stopped.blind == "request_not_located"
+    done, run, stopped = first_passes(fitted, prompts, rule="request", tokenizer=None)
+    assert stopped is None and len(done) == 8 and {v.status for v in run.verdicts} == {"unmonitored"}
+
+
+def test_only_the_rule_request_can_hold_a_first_token(fitted, prompts):
+    with pytest.raises(ConfigError, match="hold_first_token with rule 'online'"):
+        first_passes(fitted, prompts, rule="online")
+
+
+def test_a_guard_that_cannot_know_the_end_refuses_a_policy_about_refusals(fitted, monkeypatch):
+    policy = Policy(rule="final", flagged="abort", unmonitored="abort", own_refusal="report")
+    manifest = fitted.guard.manifest.model_copy(update={"ended": None})
+    monkeypatch.setattr(fitted.guard.scorer, "manifest", manifest)
+    with pytest.raises(ConfigError, match="does not say how a generation ended"):
+        watch_settings(fitted.deployment.hook, fitted.guard, policy=policy)

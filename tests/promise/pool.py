@@ -58,7 +58,7 @@ def collect(
     """
     config = config or load_config(CONFIG)
     dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-    folds = draw_folds(dataset, config.folds)
+    folds = draw_folds(dataset, config.folds, seed=config.seed)
     collector = Collector.of(Deployment.open(config), config.out / "cache", progress)
     anchors = replace(collector.anchors(folds.anchors), request=collect_request_map(collector, folds.request))
     prompts: list[Prompt] = []

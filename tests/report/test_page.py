@@ -113,7 +113,17 @@ def test_a_refusal_that_the_guard_saw_is_called_one(report, tmp_path, monkeypatc
     refused = report.trajectories[1]
     seen = replace(refused, verdict=replace(refused.verdict, status="flagged", reasons=("score_above_threshold",)))
     path, *_ = write_report(replace(report, trajectories=(seen,)), tmp_path)
-    assert '<p class="remark">The model refused, and the guard noticed.</p>' in path.read_text(encoding="utf-8")
+    said = "The signal left the harmless range. The model refused, and the guard noticed."
+    assert f'<p class="remark">{said}</p>' in path.read_text(encoding="utf-8")
+
+
+def test_a_card_says_why_what_each_part_found_and_how_it_ended(page):
+    assert '<p class="remark">The request reads as harmful; the signal left the harmless range.</p>' in page
+    for name, value in (
+        ("Part behaviour", "flagged, 4.02 above 1.31"), ("Part asked", "flagged, 6.64 above -4.09"),
+        ("Ended", "complying"), ("Ended", "refusing"),
+    ):  # fmt: skip
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page
 
 
 def test_what_was_not_measured_is_a_dash_and_never_nan(nasty_page):

@@ -47,6 +47,7 @@ class Llada2Hook(sri_sdk.Hook):
 
     scheme: ClassVar = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
+    edits_tokens: ClassVar = True
 
     class Config(CheckpointConfig):
         """What an operator may write under `model.options`."""

@@ -1,0 +1,234 @@
+"""Canaries of a guard: fresh harmless prompts, generated and scored as requests are, and never used twice.
+
+<guard>/canaries.json   what was scored so far: digests of prompts, and scores; no texts
+
+Whoever has a list of prompts can tell from the digests which of them were canaries.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError
+
+from sri_sdk import registry
+from sri_sdk.bundle.manifest_v2 import thresholds_of
+from sri_sdk.calibrate.drift import Canaries, PartDrift
+from sri_sdk.capture.drive import drive
+from sri_sdk.capture.settings import watch_settings
+from sri_sdk.config.fit import ONLY_PART, FitConfig
+from sri_sdk.dataset import Dataset
+from sri_sdk.errors import ConfigError
+from sri_sdk.files import write_text
+from sri_sdk.fitting.collect import Progress
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.folds import draw_folds, text_hash
+from sri_sdk.plugin import Config
+from sri_sdk.policy import Policy
+from sri_sdk.records import Prompt, Verdict
+from sri_sdk.scoring.guard import Guard
+from sri_sdk.strict_json import parse, write
+
+STATE = "canaries.json"
+RATE, WINDOW = 0.01, 50
+"""What holds where nobody says otherwise."""
+MOST_BYTES = 2**28
+"""Of the file: some hundred thousand canaries."""
+
+
+class Canary(Config):
+    """One canary, as the file keeps it."""
+
+    prompt: str = Field(pattern="^[0-9a-f]{64}$")
+    """Digest of its text."""
+    scores: dict[str, float] | None
+    """Part -> score; None = it was not monitored, and says nothing."""
+    reason: str | None = None
+    """Why it was not."""
+
+
+class State(Config):
+    """Everything that was scored against one bundle, in order, and what may not be used again."""
+
+    sri_canaries: Literal[1] = 1
+    bundle: str
+    rate: float
+    window: int
+    canaries: list[Canary] = Field(default_factory=list)
+    used: list[str] = Field(default_factory=list)
+    """Digests of prompts that were canaries of earlier bundles."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """What the file holds; None = there is none.
+
+        Raises:
+            ConfigError: it is not such a file.
+        """
+        if not path.exists():
+            return None
+        try:
+            with path.open("rb") as stream:
+                return cls.model_validate(parse(stream.read(MOST_BYTES)))
+        except (ValidationError, ValueError) as err:
+            raise ConfigError(
+                f"{path}: not a file of canaries ({str(err).splitlines()[0]}). Restore it; without it nobody knows "
+                "which prompts were used before."
+            ) from err
+
+    def of(self, bundle: str, rate: float | None, window: int | None, path: Path) -> Self:
+        """The state for a bundle: this one, or a new one that remembers what was used.
+
+        Raises:
+            ConfigError: it was begun with another rate or window.
+        """
+        if self.bundle != bundle:
+            used = [*self.used, *(canary.prompt for canary in self.canaries)]
+            return type(self)(bundle=bundle, rate=rate or RATE, window=window or WINDOW, used=used)
+        for name, asked, begun in (("rate", rate, self.rate), ("window", window, self.window)):
+            if asked is not None and asked != begun:
+                raise ConfigError(
+                    f"{path}: {name} {begun} since the first canary of this bundle, found {asked}. It cannot change "
+                    "on the way: leave it out, or calibrate the guard anew."
+                )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the canaries say of a guard."""
+
+    findings: tuple[PartDrift, ...]
+    scored: int
+    """Canaries since the guard was calibrated."""
+    new: int
+    """Of this call, unmonitored ones included."""
+    rate: float
+    """How often drift may be found that is none, over the whole life of a calibration."""
+    window: int
+    unmonitored: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> canaries that could not be scored."""
+
+    @property
+    def drift(self) -> bool:
+        """Whether any part has drifted."""
+        return any(found.drift for found in self.findings)
+
+
+def look(
+    config: FitConfig, split: str, count: int, guard: Path, *, rate: float | None = None, window: int | None = None,
+    progress: Progress = lambda *_: None,
+) -> Looked:  # fmt: skip
+    """Generates fresh canaries under the guard, scores them, and looks for drift in all since the calibration.
+
+    Args:
+        config: a checked config of the deployment.
+        split: split of the dataset that the canaries come from.
+        count: canaries; 0 = only say what was found before.
+        guard: folder of the guard; the state lies in it.
+        rate: see `Looked`; None = as before, or 1 %.
+        window: canaries per window; None = as before, or 50.
+        progress: called as generations are done.
+
+    Raises:
+        ConfigError: the split has too few prompts that nobody used, or the state does not fit.
+        ModelMismatch: the guard was not made for this deployment.
+    """
+    loaded = Guard.load(guard, public_key=config.trust.public_key, digest=config.trust.digest)
+    calibration = {
+        each.part or ONLY_PART: each.threshold.scores for each in thresholds_of(loaded.manifest) if each.rule == "final"
+    }
+    if any(each.group for each in thresholds_of(loaded.manifest)):
+        raise ConfigError(f"{guard}: thresholds by group; canaries of guards with groups are not supported yet.")
+    path = guard / STATE
+    digest = loaded.manifest.digest
+    begun = State.load(path) or State(bundle=digest, rate=rate or RATE, window=window or WINDOW)
+    state = begun.of(digest, rate, window, path)
+    stream = Canaries(calibration, rate=state.rate, window=state.window, seed=digest)
+    for canary in state.canaries:
+        if canary.scores is not None:
+            stream.add(canary.prompt, canary.scores)
+    if count:
+        prompts = fresh(config, split, count, state)
+        for batch in _generated(config, loaded, prompts, progress):
+            for canary in batch:
+                state.canaries.append(canary)
+                if canary.scores is not None:
+                    stream.add(canary.prompt, canary.scores)
+            # After each batch: what was generated once is used, also if the next one fails.
+            write_text(path, write(state.model_dump(mode="json")))
+    blind = Counter(canary.reason or "" for canary in state.canaries if canary.scores is None)
+    return Looked(stream.findings(), len(stream), count, state.rate, state.window, dict(blind))
+
+
+def fresh(config: FitConfig, split: str, count: int, state: State) -> list[Prompt]:
+    """The first harmless prompts of a split that are in no fold of the config and were never canaries.
+
+    Raises:
+        ConfigError: there are too few.
+    """
+    dataset: Dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
+    taken = {*state.used, *(canary.prompt for canary in state.canaries)}
+    folds = [
+        prompt for prompts in draw_folds(dataset, config.folds, seed=config.seed).named().values() for prompt in prompts
+    ]
+    taken |= {text_hash(prompt.text) for prompt in folds}
+    bases = {prompt.base or prompt.id for prompt in folds}
+    asked, free = count, list[Prompt]()
+    while len(free) < count:
+        try:
+            found = dataset.prompts(split, "harmless", asked)
+        except ConfigError as err:
+            raise ConfigError(
+                f"canaries: {count} are wanted, and of the first {asked - count + len(free)} harmless prompts of split "
+                f"{split!r} {len(free)} are fresh: {err} A canary is a prompt of no fold that was never a canary: add "
+                "prompts, lower the count, or take another split."
+            ) from err
+        free = [p for p in found if text_hash(p.text) not in taken and (p.base or p.id) not in bases]
+        if len(found) < asked:
+            raise ConfigError(
+                f"canaries: {count} are wanted, and split {split!r} has {len(free)} harmless prompts of no fold that "
+                "were never canaries. Add prompts, lower the count, or take another split."
+            )
+        asked += count - len(free)
+    return free[:count]
+
+
+def _generated(
+    config: FitConfig, guard: Guard, prompts: Sequence[Prompt], progress: Progress
+) -> Iterator[list[Canary]]:
+    """The canaries, batch by batch."""
+    place = Deployment.open(config)
+    settings = watch_settings(
+        place.hook, guard, policy=Policy.observe(), accept=config.accept,
+        sampler=place.fingerprint.hard["sampler"], fingerprint=place.fingerprint,
+    )  # fmt: skip
+    for start in range(0, len(prompts), config.batch_size):
+        progress("canaries", start, len(prompts))
+        batch = prompts[start : start + config.batch_size]
+        driven = drive(
+            place.hook, place.loaded, place.sampler, batch, settings, seed=config.seed,
+            system_prompt=config.model.system_prompt,
+        )  # fmt: skip
+        for _ in driven:
+            pass
+        yield [_canary(p, v) for p, v in zip(batch, driven.run.verdicts, strict=True)]
+    progress("canaries", len(prompts), len(prompts))
+
+
+def _canary(prompt: Prompt, verdict: Verdict) -> Canary:
+    parts = {part.name: part.score for part in verdict.parts} or {ONLY_PART: verdict.score}
+    known = {name: score for name, score in parts.items() if score is not None}
+    # A generation that was not seen whole may be flagged; as a canary it is none.
+    if len(known) < len(parts) or verdict.status == "unmonitored" or verdict.steps_seen is None:
+        return Canary(prompt=text_hash(prompt.text), scores=None, reason=_blind(verdict))
+    return Canary(prompt=text_hash(prompt.text), scores=known)
+
+
+def _blind(verdict: Verdict) -> str:
+    parts = [part.reason for part in verdict.parts if part.status == "unmonitored" and part.reason]
+    return next(iter((*parts, *verdict.reasons)), "unmonitored")

@@ -1,0 +1,23 @@
+"""Reason codes that people read as words, and those that a policy tells from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+WHY = {
+    "score_above_threshold": "the signal left the harmless range",
+    "request_harmful": "the request reads as harmful",
+    "canvas_primed": "somebody wrote into the response before the first step",
+    "canvas_rewritten": "somebody rewrote what the model had committed",
+}
+"""Codes in words: of alarms, where a part may have a code of its own, and of tampering. docs/errors-and-cures.md has
+the others."""
+
+CANVAS_PRIMED, CANVAS_REWRITTEN = "canvas_primed", "canvas_rewritten"
+TAMPERING = frozenset({CANVAS_PRIMED, CANVAS_REWRITTEN})
+"""Somebody interfered with the generation. Such a verdict is `unmonitored` at least."""
+
+
+def in_words(codes: Iterable[str]) -> list[str]:
+    """Codes as a person says them, in order; one without words stays as it is."""
+    return [WHY.get(code, code) for code in codes]

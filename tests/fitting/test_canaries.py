@@ -1,0 +1,126 @@
+"""Fresh canaries on the lab, and a guard that is handed on: copied without its cache, and calibrated anew."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from sri_plugin_lab.hooks import LabDiffusionHook
+
+from sri_sdk import registry
+from sri_sdk.cli import main
+from sri_sdk.config.load import load_config
+from sri_sdk.errors import ConfigError
+from sri_sdk.fitting.canaries import STATE, look
+from sri_sdk.fitting.fit import fit
+from sri_sdk.fitting.folds import text_hash
+from sri_sdk.scoring.guard import Guard
+
+from .conftest import SMALL, write_config
+
+FOLDS = {**SMALL["folds"], "calibration": {"split": "calibration", "harmless": 60}, "test": None}
+FRAME = {
+    "batch_size": 40,
+    "folds": FOLDS,
+    "sampler": {"name": "low-confidence", "options": {"steps": 4, "tokens": 24}},
+    "detector": {"name": "mahalanobis"},
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a config and its guard."""
+    folder = tmp_path_factory.mktemp("home")
+    fit(load_config(write_config(folder, **FRAME)))
+    return folder
+
+
+def copied(home, folder, **changes):
+    """The guard elsewhere, as somebody receives it: anchors, detector and bundle."""
+    target = folder / "guard"
+    target.mkdir()
+    for name in ("anchors.npz", "detector.npz"):
+        shutil.copy(home / "guard" / name, target / name)
+    shutil.copytree(home / "guard" / "bundle", target / "bundle")
+    return load_config(write_config(folder, **{**FRAME, **changes}))
+
+
+LATER = {
+    "reference": {"split": "unusual", "harmless": 20},
+    "calibration": {"split": "unusual", "harmless": 60},
+}
+"""All that whoever receives a guard needs: harmless prompts."""
+
+
+def test_canaries_of_the_same_traffic_show_no_drift_and_are_never_drawn_again(home, tmp_path):
+    config, guard = copied(home, tmp_path), tmp_path / "guard"
+    first = look(config, "test", 20, guard)
+    again = look(config, "test", 20, guard)
+    assert (first.drift, again.drift, again.scored, again.new) == (False, False, 40, 20)
+    kept = json.loads((guard / STATE).read_text())
+    assert len({canary["prompt"] for canary in kept["canaries"]}) == 40
+    texts = [p.text for p in registry.build("datasets", "lab", {}).prompts("test", "harmless", 40)]
+    assert not any(text in (guard / STATE).read_text() for text in texts)
+    assert look(config, "test", 0, guard).findings == again.findings, "what is kept says the same again"
+
+
+def test_prompts_of_a_fold_are_no_canaries(home, tmp_path):
+    config = copied(home, tmp_path, folds={**FOLDS, "test": {"split": "test", "harmless": 5}})
+    look(config, "test", 3, tmp_path / "guard")
+    kept = json.loads((tmp_path / "guard" / STATE).read_text())["canaries"]
+    prompts = registry.build("datasets", "lab", {}).prompts("test", "harmless", 8)
+    assert [canary["prompt"] for canary in kept] == [text_hash(p.text) for p in prompts[5:]]
+
+
+def test_a_split_without_enough_fresh_prompts_says_how_many_it_has(home, tmp_path):
+    with pytest.raises(ConfigError, match="canaries: 100000 are wanted"):
+        look(copied(home, tmp_path), "test", 100_000, tmp_path / "guard")
+
+
+def test_a_file_of_canaries_that_is_none_and_another_rate_on_the_way_are_refused(home, tmp_path):
+    config, guard = copied(home, tmp_path), tmp_path / "guard"
+    look(config, "test", 2, guard)
+    with pytest.raises(ConfigError, match=r"rate 0\.01 since the first canary of this bundle, found 0.2"):
+        look(config, "test", 0, guard, rate=0.2)
+    (guard / STATE).write_text("{}")
+    with pytest.raises(ConfigError, match="not a file of canaries"):
+        look(config, "test", 0, guard)
+
+
+def test_a_canary_that_was_not_monitored_counts_as_that(home, tmp_path, monkeypatch):
+    config, guard = copied(home, tmp_path), tmp_path / "guard"
+    monkeypatch.setattr(LabDiffusionHook, "plan", lambda *_: 1 / 0)
+    found = look(config, "test", 2, guard)
+    assert (found.scored, dict(found.unmonitored), found.drift) == (0, {"hook_failed": 2}, False)
+
+
+def test_unusual_traffic_is_drift_and_a_receivers_recalibration_on_it_is_the_cure(home, tmp_path):
+    """From the folder alone: no cache, no harmful prompt, no refusal, nothing to learn from."""
+    copied(home, tmp_path)
+    sri, guard = CliRunner(), tmp_path / "guard"
+    asked = ["drift", str(tmp_path / "small.yaml"), "--split", "unusual", "--count", "40"]
+    found = sri.invoke(main, [*asked, "--fail"])
+    assert found.exit_code == 12, found.output
+    assert "drift: 40 canaries" in found.stdout and "sri fit --recalibrate" in found.stdout
+    before = Guard.load(guard)
+    received = write_config(tmp_path, **{**FRAME, "folds": LATER, "out": str(guard)})
+    fit(load_config(received), recalibrate=True)
+    after = Guard.load(guard)
+    assert after.anchors.digest == before.anchors.digest and after.manifest.digest != before.manifest.digest
+    cured = sri.invoke(main, ["drift", str(received), "--split", "unusual", "--count", "30", "--json"])
+    said = json.loads(cured.stdout)
+    assert (said["drift"], said["scored"]) == (False, 30)
+    used = json.loads((guard / STATE).read_text())
+    assert len(used["used"]) == 40 and not {c["prompt"] for c in used["canaries"]} & set(used["used"])
+
+
+def test_a_config_without_prompts_to_learn_from_fits_no_guard(home, tmp_path):
+    config = copied(home, tmp_path, folds=LATER)
+    with pytest.raises(ConfigError, match="sri fit --recalibrate"):
+        fit(config)
+
+
+def test_a_fit_that_learns_still_needs_a_train_fold(tmp_path):
+    folds = {name: fold for name, fold in FOLDS.items() if name != "train"}
+    with pytest.raises(ConfigError, match=r"folds\.train: required"):
+        load_config(write_config(tmp_path, folds=folds))
