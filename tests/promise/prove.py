@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
+from sri_sdk.files import sha256
 from sri_sdk.strict_json import parse
 from tests.promise.cases import AGAIN, CASES, LEAKING, LEAKS, LEAKY, SEED, again, leak, redraw, splits
 from tests.promise.judge import failures
@@ -41,15 +42,18 @@ def main(words: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     with threadpool_limits(1):
         pool = collect(config=kept_in(options.out), progress=_progress())
+        # Counts of another pool are no part of this run.
+        kept = options.out / f"redraws-{sha256(pool.signals.logit.tobytes())[:16]}"
+        kept.mkdir(exist_ok=True)
         results = {
             "pool": {"generations": len(pool.signals), "splits": list(SPLITS), "per_split": SIZES, "unusual": UNUSUAL},
             "redraws": options.redraws,
             "seed": SEED,
             "made_with": {name: version(name) for name in ("numpy", "onnxruntime", "scikit-learn", "scipy", "torch")}
             | {"python": platform.python_version()},
-            "cases": {case.name: _case(case, pool, options.redraws, options.out) for case in CASES},
-            "leaks": list(_leaks(pool, options.redraws, options.out)),
-            "again": list(_again(pool, options.out)),
+            "cases": {case.name: _case(case, pool, options.redraws, kept) for case in CASES},
+            "leaks": list(_leaks(pool, options.redraws, kept)),
+            "again": list(_again(pool, kept)),
             "splits": list(splits(pool)),
         }
     options.results.write_text(_text(results), encoding="utf-8")

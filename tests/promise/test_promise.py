@@ -23,7 +23,7 @@ SMALL = Case(
     {FIRST: Sizes(60, 20, 199, 200), SECOND: Sizes(40, 20, 199, 200)},
 )  # fmt: skip
 REDRAWS = 30
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # The pool takes minutes where eight others want the core.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # On a busy machine the pool takes minutes.
 FINAL = Line("final", "behaviour", FIRST, 0.01, 0.5, None)
 
 
