@@ -22,7 +22,6 @@ FOLDS = {**SMALL["folds"], "calibration": {"split": "calibration", "harmless": 6
 FRAME = {
     "batch_size": 40,
     "folds": FOLDS,
-    "sampler": {"name": "low-confidence", "options": {"steps": 4, "tokens": 24}},
     "detector": {"name": "mahalanobis"},
 }
 
