@@ -112,12 +112,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data |= {"model": {"hook": "lab-causal"}, "sampler": {"name": "autoregressive", "options": {"tokens": 48}}}
         data["tap"]["pooling"], data["out"] = "predicting", folder
+        del data["folds"]["request"]["around"]["holes"]  # The model is not masked.
         config, problems = check_fit(data)
         assert config is not None and not problems, problems
         dataset = registry.build("datasets", "lab", {})
         place = Deployment.open(config)
         collector = Collector.of(place, Path(folder) / "cache", Forecast(1, lambda *_: None))
-        request_map = collect_request_map(collector, draw_folds(dataset, config.folds).request)
+        request_map = collect_request_map(collector, draw_folds(dataset, config.folds, seed=config.seed).request)
         layers = collector.settings.request_layers
     harmful = [p.text for p in dataset.prompts("test", "harmful", count)]
     harmless = [p.text for p in dataset.prompts("test", "harmless", count)]

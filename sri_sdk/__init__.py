@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sri_sdk.attack import Attack
     from sri_sdk.baseline import Baseline
     from sri_sdk.bundle.bundle import Bundle
+    from sri_sdk.calibrate.session import SessionEvidence
     from sri_sdk.canvas.canvas import Canvas
     from sri_sdk.capture.drive import drive
     from sri_sdk.capture.locate import request_spans
@@ -104,6 +105,7 @@ __all__ = [
     "Sampler",
     "SamplerStep",
     "Scorer",
+    "SessionEvidence",
     "Signals",
     "Sink",
     "SriError",
@@ -162,6 +164,7 @@ _HOME = {
     "Sampler": "sampler",
     "SamplerStep": "records",
     "Scorer": "scoring.scorer",
+    "SessionEvidence": "calibrate.session",
     "Signals": "records",
     "Sink": "sink",
     "SriError": "errors",

@@ -14,6 +14,7 @@ from sri_sdk.plugin import Plugin
 
 Tier = Literal["portable", "python"]
 Domain = Literal["sigma", "logit"]
+Labels = Literal["ignored", "optional", "required"]
 
 
 class Detector(Plugin):
@@ -29,6 +30,8 @@ class Detector(Plugin):
     """Which form of the signal it reads: `sigma` in [0, 1], or the unbounded `logit`."""
     fewest: ClassVar[int] = 1
     """Fewest signals `fit` takes, so that a train fold that is too small is refused before anything is generated."""
+    labels: ClassVar[Labels] = "ignored"
+    """What `fit` does with labelled attacks: ignore them, learn better with them, or refuse to learn without."""
     columns: ClassVar[tuple[str, ...]] = ("sri@*",)
     """Which columns of a guard's signals it reads, by name or pattern; a config may choose others. `request` is one
     number per generation, the same in all T cells: only a detector that names it here is given it."""
@@ -47,7 +50,9 @@ class Detector(Plugin):
 
     @abstractmethod
     def fit(self, signals: NDArray[np.float32], labels: NDArray[np.int64] | None = None) -> Self:
-        """Learns from signals [N, T, C] float32; `labels` [N] int64 (0 harmless, 1 attack) only for labelled detectors.
+        """Learns from signals [N, T, C] float32; `labels` [N] int64, 0 = harmless, 1 = attack.
+
+        Where the class says that labels are ignored, all signals are harmless and there are none.
 
         Raises:
             ScoringError: NaN or infinity in the signals, or fewer signals than the detector needs.

@@ -32,6 +32,19 @@ class Decision:
         return self.verdict.request_id
 
 
+class Debounce(Config):
+    """How many alarms of the online rule it takes."""
+
+    alarms: int = Field(ge=1, le=64, description="Cells of the step grid whose score is above the threshold ...")
+    of: int = Field(ge=1, le=64, description="... among so many consecutive ones.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.alarms > self.of:
+            raise ValueError(f"{self.alarms} alarms of {self.of} cells; alarms must not be more than of")
+        return self
+
+
 class Policy(Config):
     """What happens on a verdict. The first three have no default: the operator decides, and the file says so.
 
@@ -53,6 +66,18 @@ class Policy(Config):
         description="What happens to an answer that goes on after the last step that the guard judges: report = let it "
         "go on unjudged, and say so; abort = stop it there. Must be said of a guard with a horizon, and only of one.",
     )
+
+    debounce: Debounce | None = Field(
+        default=None,
+        description="Of the rule online: one alarm is none, {alarms: 2, of: 3} asks for two within three cells. Fewer "
+        "false alarms than promised, and fewer attacks found; null = one alarm is enough.",
+    )
+
+    @model_validator(mode="after")
+    def _debounces_online(self) -> Self:
+        if self.debounce is not None and self.rule != "online":
+            raise ValueError(f"debounce: counts alarms of the rule online, and the rule is {self.rule}; leave it out")
+        return self
 
     own_refusal: Action | None = Field(
         default=None,

@@ -49,6 +49,9 @@ class Prompt:
     prefill: str | None = None
     """Response text that is fixed before the first step; `<mask:7>` in it = seven holes, for masked models only, and
     what follows it is open. None = the response starts empty."""
+    group: str | None = None
+    """The group of requests it belongs to, such as a language or a source, for guards with thresholds by group; None =
+    not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from sri_sdk.bundle.packed_array import PackedArray
 from sri_sdk.files import sha256
 from sri_sdk.graph.builder import Graph
 
+CONTAMINATION = "calibration"
+"""Key of `producer` under which a manifest says how many calibration generations may be attacks."""
+
 
 def digests(files: Mapping[str, bytes]) -> dict[str, FileEntry]:
     """Of files by name."""
@@ -50,6 +53,17 @@ def common_entries(guard: Any, graphs: Mapping[str, Graph], files: Mapping[str, 
         "rates": guard.rates,
         "producer": {"sri-sdk": __version__, "onnxruntime": version("onnxruntime"), **guard.producer},
     }
+
+
+def stated_contamination(share: float) -> dict[str, str]:
+    """What the manifest's `producer` says of attacks among the calibration generations; nothing where there are none.
+
+    A key of its own would break every reader of the format; this map holds free text in all of them.
+    """
+    if not share:
+        return {}
+    may_be = f"up to {100 * share:.6g} % of the generations may be attacks, as stated"
+    return {CONTAMINATION: f"{may_be}; the ranks allow for them"}
 
 
 def packed(golden: Golden) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class GuardParts:
     noticed: Mapping[str, Coverage] = field(default_factory=dict)
     """What the golden vectors notice, per graph: `signal`, `prefix`."""
     producer: Mapping[str, str] = field(default_factory=dict)
-    """Versions of what the exporter used, beyond sri-sdk and onnxruntime."""
+    """Versions of what the exporter used, beyond sri-sdk and onnxruntime; and what was stated of the calibration."""
 
     def facts(self) -> dict[str, str]:
         """What every graph says about itself in its own metadata, for readers that have only the file."""

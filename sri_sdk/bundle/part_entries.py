@@ -16,7 +16,9 @@ from sri_sdk.detector import Tier
 ColumnName = Annotated[str, Field(pattern="^[a-z0-9@-]{1,64}$")]
 PartName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
 Reason = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,63}$")]
-Group = Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,64}$")]
+GROUP = "^[A-Za-z0-9_.-]{1,64}$"
+"""What the name of a group looks like."""
+Group = Annotated[str, Field(pattern=GROUP)]
 
 
 class ColumnEntry(Model):

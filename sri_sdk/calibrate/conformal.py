@@ -8,6 +8,16 @@ For comparison, 1.49 % of new scores exceed an interpolated 99 % quantile of 200
 "On average over calibrations" is not "for this one". With `delta`, the rank is the smallest for which the rate this
 very threshold will realise exceeds alpha with probability at most delta: that rate follows a Beta(n - rank + 1, rank)
 law exactly.
+
+"Harmless" may be wrong of a few: live traffic holds attacks. With `contamination` e, the rank is the smallest that
+keeps the promise for harmless generations whatever those attacks score, in both senses of e: at most floor(e n) of the
+n are attacks, or each is one with probability at most e. Attacks that score low pull the order statistic down, and the
+worst is that all of them lie below every harmless score. Then rank r of n is rank r - m of n - m, with m = floor(e n):
+
+    r = rank(n - m) + m = ceil((n + 1)(1 - alpha) + alpha m)
+
+which is met, and the other sense with it, by the rank for alpha (1 - e), higher by one at most. Attacks that score high
+push the threshold up: the promise stands, and attacks like them are found less often. `trimming.py` is the other way.
 """
 
 from __future__ import annotations
@@ -55,7 +65,10 @@ class Threshold:
     """[n] float32 calibration scores, sorted, smallest first."""
 
     @classmethod
-    def fit(cls, scores: NDArray[Any], alpha: float, delta: float | None = None, *, noise: float = 0.0) -> Self:
+    def fit(
+        cls, scores: NDArray[Any], alpha: float, delta: float | None = None, *, noise: float = 0.0,
+        contamination: float = 0.0,
+    ) -> Self:  # fmt: skip
         """Calibrates on scores [n] of harmless generations that neither trained nor selected the detector.
 
         Args:
@@ -63,6 +76,7 @@ class Threshold:
             alpha: bound on the false-alarm rate per generation.
             delta: see the field.
             noise: how far rounding alone moves a score, in its unit; a floor of the tolerance.
+            contamination: largest share of the scores that may be those of attacks; alpha holds for the others.
 
         Raises:
             ConfigError: alpha is out of reach with n scores.
@@ -70,7 +84,7 @@ class Threshold:
         """
         calibration = np.sort(np.asarray(scores, dtype=np.float32))
         tolerance = max(parity_tolerance(calibration), noise)
-        rank = conformal_rank(len(calibration), alpha) if delta is None else exact_rank(len(calibration), alpha, delta)
+        rank = threshold_rank(len(calibration), alpha, delta, contamination)
         exact = float(calibration[rank - 1]) + tolerance
         value = np.float32(exact)
         if float(value) < exact:  # Rounded down: the next float32 keeps the whole tolerance.
@@ -87,6 +101,43 @@ class Threshold:
     def p_values(self, scores: NDArray[Any]) -> NDArray[np.float64]:
         """[N] scores -> [N] float64 p-values against this calibration."""
         return p_values(scores, self.scores)
+
+
+def threshold_rank(n: int, alpha: float, delta: float | None = None, contamination: float = 0.0) -> int:
+    """Rank of the calibration score that a threshold is taken from, counted from 1, smallest first.
+
+    Args:
+        n: calibration scores, attacks among them included.
+        alpha: bound on the false-alarm rate of harmless generations.
+        delta: see `Threshold.delta`.
+        contamination: largest share of attacks among the n.
+
+    Raises:
+        ConfigError: alpha is out of reach.
+        MissingExtra: scipy is not installed, and there is a delta.
+    """
+    if not contamination:
+        return conformal_rank(n, alpha) if delta is None else exact_rank(n, alpha, delta)
+    needed = fewest(alpha, delta, contamination)
+    if n < needed:
+        raise ConfigError(
+            f"alpha {alpha:g} is out of reach with n = {n} calibration scores of which up to {100 * contamination:g} % "
+            f"may be those of attacks: {needed} are needed. Calibrate on at least {needed} prompts, raise alpha, or "
+            "state a smaller share (calibrate.contamination) if you know it to be smaller."
+        )
+    tighter = alpha * (1 - contamination)
+    if delta is None:
+        return conformal_rank(n, tighter)
+    attacks = most_attacks(n, contamination)
+    # Neither sense of the share contains the other once the law of the realised rate counts.
+    return max(exact_rank(n, tighter, delta), exact_rank(n - attacks, alpha, delta) + attacks)
+
+
+def most_attacks(n: int, contamination: float) -> int:
+    """Most attacks among n calibration generations: floor(e n), exactly."""
+    if contamination:
+        _check_share("contamination", contamination)
+    return math.floor(n * _exact(contamination))
 
 
 def conformal_rank(n: int, alpha: float) -> int:
@@ -129,8 +180,16 @@ def exact_rank(n: int, alpha: float, delta: float) -> int:
     return int(ranks[enough.argmax()])
 
 
-def fewest(alpha: float, delta: float | None = None) -> int:
-    """Fewest calibration scores with which alpha, and delta if there is one, can be met."""
+def fewest(alpha: float, delta: float | None = None, contamination: float = 0.0) -> int:
+    """Fewest calibration scores with which alpha, and delta if there is one, can be met.
+
+    With contamination, that many and the attacks among them.
+    """
+    if contamination:
+        _check_share("contamination", contamination)
+        harmless, either = fewest(alpha, delta), fewest(alpha * (1 - contamination), delta)
+        # The smallest n of which more than harmless - 1 are left when a share of them is taken away.
+        return max(either, math.floor((harmless - 1) / (1 - _exact(contamination))) + 1)
     needed = math.ceil(1 / _exact(alpha)) - 1
     if delta is not None:
         # Even the largest calibration score is exceeded more often than alpha with probability (1 - alpha)^n.

@@ -2,7 +2,9 @@
 
 Everything follows from n, the number of calibration generations, and the rank of the score that the threshold is taken
 from (see `conformal.py`). The rate that one calibration set realises follows a Beta(n - rank + 1, rank) law exactly,
-whatever the distribution of the scores; over calibration sets it is (n + 1 - rank) / (n + 1) on average.
+whatever the distribution of the scores; over calibration sets it is (n + 1 - rank) / (n + 1) on average. Of a
+calibration set with m attacks in it, all of them lower than the rest, these are Beta(n - rank + 1, rank - m) and
+(n + 1 - rank) / (n + 1 - m).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from sri_sdk.calibrate.conformal import conformal_rank, exact_rank
+from sri_sdk.calibrate.conformal import most_attacks, threshold_rank
 from sri_sdk.errors import ConfigError, MissingExtra
 
 BAND = 0.9
@@ -32,28 +34,39 @@ class Promise:
     """Nineteen in twenty calibration sets realise more than this."""
     high: float
     """Nineteen in twenty calibration sets realise less than this."""
+    attacks: int = 0
+    """How many of the n may be attacks. `mean`, `low` and `high` are for the worst of them: as many as may be, and all
+    of them score below every harmless generation."""
+    least: float | None = None
+    """Expected rate if there are as many as may be and all of them score above every harmless generation: what the
+    guard then gives away is the power that goes with the difference. 0 = the threshold is the score of an attack, and
+    attacks like these are hardly found. None = there are none."""
 
     @classmethod
-    def of(cls, n: int, alpha: float, delta: float | None = None) -> Self:
+    def of(cls, n: int, alpha: float, delta: float | None = None, contamination: float = 0.0) -> Self:
         """The promise that a calibration on n generations makes.
 
         Args:
-            n: harmless generations; ties between their scores make the rates lower than those given here.
-            alpha: bound on the rate.
+            n: calibration generations; ties between their scores make the rates lower than those given here.
+            alpha: bound on the rate of harmless generations.
             delta: see `sri_sdk.calibrate.conformal.Threshold.delta`.
+            contamination: largest share of attacks among the n; see `sri_sdk.calibrate.conformal`.
 
         Raises:
             ConfigError: n is too small for alpha, and delta if there is one.
             MissingExtra: scipy is not installed.
         """
-        rank = conformal_rank(n, alpha) if delta is None else exact_rank(n, alpha, delta)
+        rank = threshold_rank(n, alpha, delta, contamination)
         try:
             from scipy.stats import beta
         except ImportError as err:
             raise MissingExtra("A plan", extra="train") from err
         outside = (1 - BAND) / 2
-        low, high = (float(beta.ppf(share, n - rank + 1, rank)) for share in (outside, 1 - outside))
-        return cls(alpha, n, rank, (n + 1 - rank) / (n + 1), low, high)
+        attacks = most_attacks(n, contamination)
+        above, harmless = n + 1 - rank, n + 1 - attacks
+        low, high = (float(beta.ppf(share, above, rank - attacks)) for share in (outside, 1 - outside))
+        least = max(above - attacks, 0) / harmless if contamination else None
+        return cls(alpha, n, rank, above / harmless, low, high, attacks, least)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ def unseen_trace(request_id: str, failures: Sequence[str]) -> Trace:
 def conclude_signals(
     settings: WatchSettings, ids: tuple[str, ...], stream: SignalStream | None, stated: Sequence[str] = (), *,
     request: RequestStates | None = None, request_failed: bool = False,
+    groups: tuple[str | None, ...] | None = None,
 ) -> Signals | None:  # fmt: skip
     """The signals of all requests, with what made them; None without anchors.
 
@@ -113,6 +114,7 @@ def conclude_signals(
         stated: what was stated and not checked; the signals name it.
         request: what was read of the requests; None = nothing.
         request_failed: whether reading them raised.
+        groups: of the requests; None = the guard has none, or none was named.
     """
     if stream is None:
         return None
@@ -124,7 +126,8 @@ def conclude_signals(
             **made_by,
             **({"stated": list(stated)} if stated else {}),
         }
-    signals, anchors = Signals(ids, stream.sigma, stream.logit, printed, stream.lengths), settings.anchors
+    signals = Signals(ids, stream.sigma, stream.logit, printed, stream.lengths, groups=groups)
+    anchors = settings.anchors
     if anchors is None or anchors.request is None:
         return signals
     return RequestColumn.of(anchors, request, len(ids), failed=request_failed).beside(signals, anchors)
@@ -159,7 +162,8 @@ def conclude_verdicts(
         admitted = signals
         if settings.foreign_code and settings.fingerprint is not None:
             admitted = replace(signals, fingerprint={**(signals.fingerprint or {}), **settings.fingerprint.to_dict()})
-        scored = scorer.score(admitted, rule=settings.policy.rule, accept=settings.accepted)
+        policy = settings.policy
+        scored = scorer.score(admitted, rule=policy.rule, accept=settings.accepted, debounce=policy.debounce)
     # Under the rule `request` no step alarms, and the scorer says the same of the same numbers.
     alarms = recorder.alarms if recorder is not None and settings.policy.rule == "online" else {}
     return tuple(

@@ -42,7 +42,7 @@ class Drive:
         self._stopped: set[int] = set()
         self._may_withhold = settings.scorer is not None and settings.policy.may_withhold
         self._fails_closed = settings.policy.stops_on_tampering
-        self.run = Run(hook, settings, [p.id for p in prompts], driven=True)
+        self.run = Run(hook, settings, [p.id for p in prompts], driven=True, groups=[p.group for p in prompts])
         self.step: SamplerStep | None = None
         self.undecoded: dict[int, str] = {}
         self._ready: Start | None = None
@@ -147,7 +147,8 @@ def drive(
         hook: the model family, built on `loaded.model`.
         loaded: model and tokenizer.
         sampler: the sampling scheme.
-        prompts: what to answer; a `prefill` is generated with its response started.
+        prompts: what to answer; a `prefill` is generated with its response started, and a `group` is judged by the
+            thresholds of that group, if the guard has such.
         settings: what to measure against, made by `sri_sdk.watch_settings`. Its policy is applied row by row: a row
             that it stops takes no further step, and the others go on.
         seed: the run's seed; each row is seeded by (seed, prompt id).

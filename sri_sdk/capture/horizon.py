@@ -52,7 +52,7 @@ class Horizon:
         ]
         signals = conclude_signals(
             self._settings, ids, recorder.stream, self._passes.stated, request=self._passes.request_states(),
-            request_failed=self._passes.request_fault is not None,
+            request_failed=self._passes.request_fault is not None, groups=self._passes.groups,
         )  # fmt: skip
         # All of them, since alarms go by row; the others have no verdict yet.
         judged = conclude_verdicts(self._settings, recorder, signals, traces)

@@ -40,6 +40,8 @@ class Passes:
 
     Attributes:
         request_ids: one per request; None until the first step if the caller gave none.
+        groups: the group of each request, as far as the caller named them; None = the guard has none, or none was
+            named.
         recorder: the steps so far; None before the first.
         requests: reads the requests' own tokens; None = nobody said where they are.
         request_fault: what reading them raised, in words; None = nothing.
@@ -51,7 +53,7 @@ class Passes:
     def __init__(
         self, hook: Hook, settings: WatchSettings, view: RunView, *, pooler: Pooler, coverage: CoverageTracker,
         rows: RowReasons, faults: Faults, request_ids: Sequence[str] | None, stated: tuple[str, ...],
-        locates: bool = False,
+        locates: bool = False, groups: Sequence[str | None] | None = None,
     ) -> None:  # fmt: skip
         self._hook, self._settings, self._view = hook, settings, view
         self._pooler, self._coverage, self._rows, self._faults = pooler, coverage, rows, faults
@@ -64,6 +66,7 @@ class Passes:
         self._closed = 0
         self._beyond = self._counted = False
         self.request_ids = None if request_ids is None else tuple(request_ids)
+        self.groups = None if groups is None else tuple(groups)
         self.recorder: Recorder | None = None
         self.requests: RequestReader | None = None
         self.request_fault: str | None = None
@@ -314,6 +317,11 @@ class Passes:
                 "pass one id per prompt, in the order of the batch. A pipeline that is given a list generates text by "
                 "text: pass it batch_size=len(texts)"
             )
+        if self.groups is not None and requests != len(self.groups):
+            raise CaptureError(
+                f"{len(self.groups)} groups, but the model generates {requests} rows; pass one per prompt, in the "
+                "order of the batch"
+            )
         refuse_other_start(plan, self._view.response, self._hook)
         # A canvas that somebody primed is found too short; that is the better word for it.
         if not self.tamper.began(plan, input_ids):
@@ -321,4 +329,4 @@ class Passes:
         self._view.requests = requests
         self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)
-        self.recorder = Recorder(self._settings, requests, self.request_column)
+        self.recorder = Recorder(self._settings, requests, self.request_column, self.groups)

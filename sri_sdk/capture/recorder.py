@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,10 @@ from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.errors import CaptureError
+
+if TYPE_CHECKING:
+    from sri_sdk.scoring.runtime import Scored
+    from sri_sdk.scoring.scorer import Scorer
 
 
 class Recorder:
@@ -25,10 +30,19 @@ class Recorder:
     """
 
     def __init__(
-        self, settings: WatchSettings, requests: int, request: Callable[[], RequestColumn | None] = lambda: None
-    ) -> None:
-        """Takes what to keep; `request` gives the requests' column as far as it is known, None = there is none."""
+        self, settings: WatchSettings, requests: int, request: Callable[[], RequestColumn | None] = lambda: None,
+        groups: Sequence[str | None] | None = None,
+    ) -> None:  # fmt: skip
+        """Takes what to keep.
+
+        Args:
+            settings: what to measure against.
+            requests: R.
+            request: gives the requests' column as far as it is known; None = there is none.
+            groups: the group of each request, for guards with thresholds by group; None = not named.
+        """
         self._settings, self._request = settings, request
+        self._groups = (None,) * requests if groups is None else tuple(groups)
         self._asked = np.zeros(requests, dtype=np.bool_)
         self._phi: list[torch.Tensor] = []
         self._active: list[NDArray[np.bool_]] = []
@@ -37,6 +51,7 @@ class Recorder:
         self._generated: NDArray[np.int64] | None = None
         self.steps = np.zeros(requests, dtype=np.int64)
         self.alarms: dict[int, int] = {}
+        self._scores: NDArray[np.float32] | None = None
         self.stream: SignalStream | None = None
         if settings.anchors is not None and settings.grid is not None:
             self.stream = SignalStream(
@@ -119,7 +134,8 @@ class Recorder:
         shape = (len(column.logit), scorer.manifest.signal.cells, len(scorer.manifest.ranges[0]))
         values = np.full(shape, np.nan, dtype=np.float32)
         values[:, :, -1] = column.domain(scorer.manifest.signal.domain)[:, None]
-        for row in np.flatnonzero(new & scorer.alarms(scorer.score_final(values), "request")).tolist():
+        alarms = scorer.alarms(scorer.score_final(values), "request", self._groups)
+        for row in np.flatnonzero(new & alarms).tolist():
             self.alarms.setdefault(row, max(int(self.steps[row]) - 1, 0))
 
     def _look_for_alarms(self) -> None:
@@ -136,10 +152,25 @@ class Recorder:
         if (column := self._request()) is not None:
             values = column.behind(values, domain)
         rows, lengths = (np.array(side, dtype=np.int64) for side in zip(*new, strict=True))
-        for row in rows[scorer.alarms(scorer.score_prefix(values[rows], lengths))].tolist():
+        groups = [self._groups[row] for row in rows]
+        scored = self._debounced(scorer, rows, lengths, scorer.score_prefix(values[rows], lengths))
+        for row in rows[scorer.alarms(scored, "online", groups)].tolist():
             # What a profile defines after the end is no step: an alarm there is one of the last step that ran.
             done = self.steps if self._generated is None else self._generated
             self.alarms.setdefault(row, int(done[row]) - 1)
+
+    def _debounced(self, scorer: Scorer, rows: NDArray[np.int64], lengths: NDArray[np.int64], scored: Scored) -> Scored:
+        """What was said of the first `lengths` [B] cells of `rows` [B], if it takes more than one alarm."""
+        debounce = self._settings.policy.debounce
+        if debounce is None:
+            return scored
+        score, valid = scored
+        if self._scores is None:
+            shape = (len(self.steps), scorer.manifest.signal.cells, *score.shape[1:])
+            self._scores = np.full(shape, -np.inf, dtype=np.float32)
+        self._scores[rows, lengths - 1] = np.where(valid, score, np.float32(-np.inf))
+        found = scorer.debounced(self._scores, debounce)[rows, lengths - 1]
+        return found, np.isfinite(found)
 
 
 def to_host(active: torch.Tensor | None, requests: int) -> NDArray[np.bool_]:

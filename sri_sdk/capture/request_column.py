@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +49,10 @@ class RequestColumn:
             for located, seen, number in zip(states.located, states.complete, logit, strict=True)
         ]
         return cls(logit, tuple(whys))
+
+    def take(self, rows: Sequence[int]) -> RequestColumn:
+        """The column of some of the requests, in this order."""
+        return RequestColumn(self.logit[list(rows)], tuple(self.missing[row] for row in rows))
 
     def domain(self, name: Domain) -> NDArray[np.float32]:
         """The numbers as a guard of this domain reads them, [R] float32."""

@@ -57,7 +57,7 @@ class Run:
 
     def __init__(
         self, hook: Hook, settings: WatchSettings, request_ids: Sequence[str] | None = None, *, driven: bool = False,
-        request_spans: Sequence[Span | None] | None = None,
+        request_spans: Sequence[Span | None] | None = None, groups: Sequence[str | None] | None = None,
     ) -> None:  # fmt: skip
         """Takes what to watch and how.
 
@@ -67,6 +67,7 @@ class Run:
             request_ids: one per request; None = not known yet.
             driven: a sampler of ours runs the loop, and ends rows one by one.
             request_spans: one per request, where its tokens are in the prompt; None = the request is not read.
+            groups: one per request; left aside where the guard has one threshold for all.
         """
         self._hook, self._settings, self._driven = hook, settings, driven
         self._pooler = make_pooler(hook.scheme, settings.pooling)
@@ -83,6 +84,7 @@ class Run:
             faults=self._faults, request_ids=request_ids,
             # A driver encodes the prompts itself, and looks.
             stated=() if driven else settings.stated, locates=not driven,
+            groups=groups if settings.groups else None,
         )  # fmt: skip
         self._horizon = Horizon(settings, self._passes, self._coverage, self._rows, self._faults)
         self.calls = WatchedCalls(
@@ -387,6 +389,7 @@ class Run:
             self.signals = conclude_signals(
                 self._settings, ids, self._passes.recorder.stream, self.stated,
                 request=self.request, request_failed=self._passes.request_fault is not None,
+                groups=self._passes.groups,
             )  # fmt: skip
         # Whoever keeps the run keeps its results, not the model's last states.
         self._passes.forget()

@@ -91,6 +91,11 @@ class WatchSettings:
         return self.live or (self.scorer is not None and self.policy.rule == "online")
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of requests that the guard has thresholds for; empty = one threshold for all."""
+        return () if self.scorer is None else self.scorer.groups
+
+    @property
     def judges_request(self) -> bool:
         """Whether the guard decides as soon as the requests have been read."""
         return self.scorer is not None and self.policy.rule == "request"

@@ -42,6 +42,7 @@ def watch(
     layers: Layers = ("final",),
     grid: StepGrid | None = None,
     request_spans: Sequence[Span | None] | None = None,
+    groups: Sequence[str | None] | None = None,
     hold_first_token: bool = False,
 ) -> Iterator[Run]:
     """Watches one generation of a model.
@@ -89,6 +90,10 @@ def watch(
             the left counted; None in a row = not located. `run.request` holds their means. For guards that read
             requests, and without a guard. None = they are found by the tokenizer, where a prompt is one user turn in
             the chat template and the guard has such a column; for longer conversations see `sri_sdk.request_spans`.
+        groups: one per row of the batch, for guards with thresholds by group: what your service knows of the request,
+            such as its language or source. Never what a requester may choose: the largest threshold would be theirs for
+            the asking. A row of None, or of a group that the guard does not know, is judged by the largest threshold,
+            and its verdict says `unknown_group`.
         hold_first_token: with the rule `request`, decide inside the first step's pass, before it gives the logits that
             the first token is drawn from. By then `run.alarms` names what is flagged; a policy that stops it raises
             `GenerationAborted` there, so a streamer was given nothing. The pass waits for the device and the scorer.
@@ -149,7 +154,9 @@ def watch(
     settings = replace(settings, hold_first_token=hold_first_token)
     if request_spans is not None and not settings.request_layers:
         raise ConfigError("watch: request_spans: this guard reads no requests; leave them out.")
-    run, tap = Run(family, settings, request_ids, request_spans=request_spans), tap_of(model)
+    if groups is not None:
+        check_groups(groups, settings, request_ids)
+    run, tap = Run(family, settings, request_ids, request_spans=request_spans, groups=groups), tap_of(model)
     try:
         with tap.installed(family, run), tap.owned_by(run):
             yield run
@@ -158,6 +165,23 @@ def watch(
         raise
     finally:
         run.finish()
+
+
+def check_groups(groups: Sequence[str | None], settings: WatchSettings, request_ids: Sequence[str] | None) -> None:
+    """Refuses groups that are not one name per row, or that the guard has no thresholds for.
+
+    Raises:
+        ConfigError: they are not, or it has not.
+    """
+    if isinstance(groups, str) or not all(isinstance(group, str | None) for group in groups):
+        raise ConfigError(f"watch: groups {groups!r}; pass a list with one name per row, None where it is not known.")
+    if request_ids is not None and len(groups) != len(request_ids):
+        raise ConfigError(f"watch: {len(groups)} groups for {len(request_ids)} request_ids; pass one of each per row.")
+    if not settings.groups:
+        raise ConfigError(
+            "watch: groups: this guard has one threshold for all requests, or there is no guard; leave them out, or "
+            "fit one with folds.calibration.groups."
+        )
 
 
 def without_guard(hook: Hook, pooling: str | None, layers: Layers, grid: StepGrid | None) -> WatchSettings:

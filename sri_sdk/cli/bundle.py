@@ -157,11 +157,18 @@ def _fields(manifest: AnyManifest) -> list[list[Any]]:
         ["grid", manifest.grid],
         ["tau, eps", f"{manifest.tau:g}, {manifest.eps:g}"],
         ["anchors", manifest.anchors.sha256],
+        *_mixes(manifest),
         ["sensitive", "yes: the anchors are inside" if manifest.sensitive else "no"],
         *[[f"hard {name}", value] for name, value in hard.items() if name not in ("pooling", "grid")],
         *[[f"soft {name}", value] for name, value in soft.items()],
         *[[f"made with {name}", value] for name, value in sorted(manifest.producer.items())],
     ]
+
+
+def _mixes(manifest: AnyManifest) -> list[list[Any]]:
+    """Which traffic each fold stood for, as the fit wrote it; nothing else of the provenance has a known form."""
+    found = manifest.anchors.provenance.get("mixes")
+    return [[f"mix {fold}", mix] for fold, mix in found.items()] if isinstance(found, dict) else []
 
 
 def _graphs(manifest: AnyManifest) -> list[list[Any]]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from sri_sdk import registry
 from sri_sdk.cli.output import emit_json, say
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.fit import FitConfig
@@ -74,12 +73,12 @@ def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[st
 
 
 def _count(config: FitConfig | EvaluationConfig) -> dict[str, dict[str, int]]:
-    from sri_sdk.fitting.folds import count_prompts, draw_folds
-
     if isinstance(config, FitConfig):
-        dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-        return count_prompts(draw_folds(dataset, config.folds).named())
+        from sri_sdk.fitting.prompts import prompts_of
+
+        return prompts_of(config).counts()
     from sri_sdk.evaluation.datasets import Datasets
     from sri_sdk.evaluation.groups import draw_groups
+    from sri_sdk.fitting.folds import count_prompts
 
     return count_prompts(draw_groups(config, Datasets(config)).named())

@@ -70,6 +70,7 @@ def describe(found: Evaluation) -> str:
                 ("guard", *(row[0] for row in rows)), zip(made.columns[1:], *(row[1:] for row in rows), strict=True)
             )
             parts.append("\n".join(filter(None, (f"{visible(made.title)}\n", turned, visible(unguarded(model))))))
+        parts += [found for found in (_strict(model), _beyond(model)) if found]
     if found.limit is not None:
         parts.append(f"A quick look: at most {found.limit} prompts per group. Mind the intervals in the report.")
     return "\n\n".join(parts)
@@ -86,6 +87,29 @@ def _counters(model: ModelResult) -> str:
     ]
     shown = table(("counter", "k / n", "meaning"), [*rows(total(model.counters)), *unscored])
     return f"{visible(model.name)}: what nothing can be said about\n\n{shown}"
+
+
+def _strict(model: ModelResult) -> str:
+    """The strict rule, without the column of the moved threshold; empty = it was not asked for."""
+    from sri_sdk.report.strict_tables import strict
+
+    made = strict(model)
+    rows = [[row[0].value, *map(_text, row[1:-1])] for row in made.rows]
+    shown = table(list(map(visible, made.columns[:-1])), rows)
+    return f"{visible(made.title)}\n\n{shown}" if rows else ""
+
+
+def _beyond(model: ModelResult) -> str:
+    """Removed minus false alarms in the same wrapper, one guard a line; empty = there were no harmless twins."""
+    from sri_sdk.report.strict_tables import beyond
+
+    made = beyond(model)
+    if not made.rows:
+        return ""
+    columns = [visible(column) for column in made.columns]
+    turned = [[columns[at], *(row[at].value for row in made.rows)] for at in range(1, len(columns))]
+    shown = table(["guard", *(visible(row[0].value) for row in made.rows)], turned)
+    return f"{visible(made.title)}\n\n{shown}\n{visible(made.note)} The report has the intervals."
 
 
 def _text(cell: Cell) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sri_sdk.bundle.entries import CONTAMINATION
 from sri_sdk.bundle.manifest_v2 import NamedThreshold, thresholds_of
+from sri_sdk.cli.compare import compare_detectors
 from sri_sdk.cli.output import emit_json, say, say_lines, table
 from sri_sdk.metrics.results import CLASS_WORDS
 
@@ -18,17 +20,33 @@ if TYPE_CHECKING:
     from sri_sdk.metrics.guard_rates import GuardRates
 
 
+EVERY = "every installed one"
+"""Of detectors to compare, where none is named."""
+
+
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", metavar="CONFIG", required=False, type=click.Path(path_type=Path))
 @click.option("--recalibrate", is_flag=True, help="Keep anchors and detector; set new thresholds on new prompts.")
+@click.option(
+    "--compare", is_flag=False, flag_value=EVERY, metavar="[NAME,NAME...]",
+    help="Instead of a guard: fit detectors on the folds, all that are installed or these, and show them side by side.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
-def command(config: Path, recalibrate: bool, as_json: bool) -> None:
+def command(config: Path | None, recalibrate: bool, compare: str | None, as_json: bool) -> None:
     """Fit, calibrate, export and measure a guard. Interrupted, it continues where it stopped."""
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.config.load import load_config
 
+    if config is None:
+        hint = "" if compare in (None, EVERY) else f" {compare!r} was taken for names: write CONFIG before --compare."
+        raise click.UsageError(f"Missing argument 'CONFIG'.{hint}")
+    if compare is not None and recalibrate:
+        raise click.UsageError("--compare fits detectors anew, and --recalibrate keeps one: choose one of them.")
     checked = load_config(config)
     prepare_libraries()
+    if compare is not None:
+        compare_detectors(checked, () if compare == EVERY else compare.split(","), as_json=as_json)
+        return
     from sri_sdk.fitting.fit import fit
 
     with progress_bars() as progress:
@@ -43,14 +61,20 @@ def command(config: Path, recalibrate: bool, as_json: bool) -> None:
 
 def summary(fitted: Fitted) -> dict[str, Any]:
     """What a program wants to know of a fit, as JSON types."""
+    from sri_sdk.fitting.prompts import MIXES
+
     manifest, results = fitted.guard.manifest, fitted.results
     rates = results.rates if results is not None else ()
     request = fitted.guard.anchors.request
     return {
         "bundle_digest": manifest.digest,
         "fingerprint_digest": manifest.fingerprint_digest,
+        "prompts": {fold: dict(counts) for fold, counts in fitted.counts.items()},
+        **{name: fitted.guard.anchors.provenance[name] for name in (MIXES,) if name in fitted.guard.anchors.provenance},
         "anchors": dict(fitted.guard.anchors.provenance).get("counts", {}),
+        **({CONTAMINATION: stated} if (stated := manifest.producer.get(CONTAMINATION)) else {}),
         **({} if request is None else {"request": dict(request.provenance)}),
+        **({} if fitted.attacks is None else {"labelled": fitted.attacks.counts()}),
         "thresholds": {
             _named(each): {"value": r.value, "alpha": r.alpha, "delta": r.delta, "n": r.n, "rank": r.rank}
             for each in thresholds_of(manifest)
@@ -80,14 +104,18 @@ def _noticed(found: Coverage) -> str:
 def describe(fitted: Fitted) -> str:
     """The same for a person."""
     from sri_sdk.fitting.counters import rows as counter_rows
+    from sri_sdk.fitting.prompts import MIXES, mix_words
     from sri_sdk.fitting.request_stage import words as quality
 
     manifest, results = fitted.guard.manifest, fitted.results
-    counts, request = dict(fitted.guard.anchors.provenance).get("counts", {}), fitted.guard.anchors.request
+    provenance, request = dict(fitted.guard.anchors.provenance), fitted.guard.anchors.request
+    counts, mixes = provenance.get("counts", {}), provenance.get(MIXES, {})
     used = ", ".join(f"{c['used']} of {c['seen']} {name} prompts counted" for name, c in sorted(counts.items()))
     lines = [
         f"anchors     {used or 'none: this guard reads the request alone'}",
         *([] if request is None else [f"request     {quality(request.provenance)}"]),
+        *(f"mix         {fold}: {mix_words(mix)}" for fold, mix in mixes.items()),
+        *([] if fitted.attacks is None else [f"labelled    {fitted.attacks}"]),
         *(
             f"{_named(each):<11} flags at a score above {r.value:.6g}; at most {100 * r.alpha:g} % false alarms"
             + (f" with probability {1 - r.delta:g}" if r.delta is not None else " on average over calibrations")
@@ -95,6 +123,7 @@ def describe(fitted: Fitted) -> str:
             for each in thresholds_of(manifest)
             for r in (each.threshold,)
         ),
+        *([f"calibration {stated}"] if (stated := manifest.producer.get(CONTAMINATION)) else []),
         f"parity      largest difference between detector and graph: {100 * fitted.parity:.2g} % of what is allowed",
         *(f"golden      {name}: {_noticed(each)}" for name, each in fitted.noticed.items()),
     ]
@@ -125,7 +154,8 @@ def rate_words(name: str) -> str:
     if kind == "harm":
         return "harmful prompts answered without any attack"
     if kind == "false_alarm":
-        return f"{rest}: false alarms"
+        rule, _, group = rest.partition(":")
+        return f"{rule}: false alarms" + (f" in group {group}" if group else "")
     rule, _, group = rest.partition(":")
     attack = group.removeprefix("success:")
     if attack != group:

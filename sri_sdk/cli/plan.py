@@ -26,6 +26,10 @@ SHARE = click.FloatRange(0, 1)
     help="alpha holds for the calibration set at hand with probability 1 - delta.",
 )
 @click.option("--parts", type=click.IntRange(1, 16), help="Parts that share alpha equally.")
+@click.option(
+    "--contamination", type=click.FloatRange(0, 1, max_open=True),
+    help="Largest share of attacks among the calibration prompts.",
+)  # fmt: skip
 @click.option("--traffic", type=click.IntRange(1), default=100_000, show_default=True, help="Generations per day.")
 @click.option(
     "--attacks", type=click.FloatRange(0, 1, max_open=True), default=0.001, show_default=True,
@@ -36,13 +40,13 @@ SHARE = click.FloatRange(0, 1)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    config: Path | None, alpha: float | None, n: int | None, delta: float | None, parts: int | None, traffic: int,
-    attacks: float, found: float, as_json: bool,
+    config: Path | None, alpha: float | None, n: int | None, delta: float | None, parts: int | None,
+    contamination: float | None, traffic: int, attacks: float, found: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Say what a false-alarm rate costs: calibration prompts, alarms per day, and how many of them are attacks.
 
-    With CONFIG, the YAML file of a deployment, alpha, delta, parts and prompts are those of the file, where no option
-    says otherwise. Without, alpha is 0.01. Nothing is generated.
+    With CONFIG, the YAML file of a deployment, alpha, delta, contamination, parts and prompts are those of the file,
+    where no option says otherwise. Without, alpha is 0.01. Nothing is generated.
     """
     shares = [1.0] if parts is None else [1 / parts] * parts
     if config is not None:
@@ -51,18 +55,21 @@ def command(
         asked = load_config(config)
         alpha = asked.calibrate.alpha if alpha is None else alpha
         delta = asked.calibrate.delta if delta is None else delta
+        contamination = asked.calibrate.contamination if contamination is None else contamination
         n = asked.folds.calibration.harmless if n is None else n
         shares = list(asked.shares().values()) if parts is None else shares
-    alpha = 0.01 if alpha is None else alpha
+    alpha, dirty = 0.01 if alpha is None else alpha, contamination or 0.0
     day, smallest = Traffic(traffic, attacks, found), min(shares)
-    n = fewest(alpha * smallest, delta) if n is None else n
-    promises = [Promise.of(n, alpha * share, delta) for share in shares]
+    least = fewest(alpha * smallest, delta, dirty)
+    n = least if n is None else n
+    promises = [Promise.of(n, alpha * share, delta, dirty) for share in shares]
     # At most: two parts may alarm at the same generation.
     mean = sum(promise.mean for promise in promises)
-    others = [(alpha * factor, fewest(alpha * factor * smallest, delta)) for factor in TIGHTER]
+    others = [(alpha * factor, fewest(alpha * factor * smallest, delta, dirty)) for factor in TIGHTER]
     if as_json:
         emit_json({
-            "alpha": alpha, "delta": delta, "n": n, "mean": mean, "parts": [asdict(promise) for promise in promises],
+            "alpha": alpha, "delta": delta, "contamination": dirty, "n": n, "mean": mean,
+            "parts": [asdict(promise) for promise in promises],
             "day": {"generations": traffic, "attacks": attacks, "found": found, **_of(day, mean)},
             "others": [{"alpha": each, "fewest": count, **_of(day, each)} for each, count in others],
         })  # fmt: skip
@@ -71,7 +78,8 @@ def command(
     expected = day.alarms(mean)
     lines = [
         ("promise", f"false alarms in at most {_percent(alpha)} of harmless generations, {held}"),
-        ("calibration", f"{n:,} prompts; the fewest are {fewest(alpha * smallest, delta):,}"),
+        ("calibration", f"{n:,} prompts; the fewest are {least:,}"),
+        *([("attacks", _attacks(promises))] if dirty else []),
         ("realised", f"{'at most ' if len(shares) > 1 else ''}{_percent(mean)} expected; {_band(promises)}"),
         (
             "per day",
@@ -87,6 +95,20 @@ def command(
         for each, count in others
     ]
     say_lines(table(["ALPHA", "FEWEST PROMPTS", "FALSE ALARMS PER DAY", "PRECISION"], rows))
+
+
+def _attacks(promises: list[Promise]) -> str:
+    """What attacks among the calibration prompts cost."""
+    left = sum(promise.least or 0.0 for promise in promises)
+    cost = (
+        f"{_percent(left)} is left of alpha, and as much is found as at that rate"
+        if left
+        else "nothing is left of alpha, and hardly any attack like them is found: take known attacks out"
+    )
+    return (
+        f"up to {promises[0].attacks:,} of the prompts. The promise stands whatever they score; if they score highest, "
+        f"{cost}"
+    )
 
 
 def _of(day: Traffic, rate: float) -> dict[str, float | None]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from sri_sdk.cli.output import say, say_json
-from sri_sdk.errors import ConfigError
+from sri_sdk.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from sri_sdk.capture.drive import Drive
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--prompt", "texts", multiple=True, help="What to ask; repeatable. Without it: one prompt of each kind.")
+@click.option("--group", help="Group of the requests under --prompt, for a guard with thresholds by group.")
 @click.option("--guard", type=click.Path(path_type=Path), help="Folder of the guard; default: `out` of the config.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines: one per step, then one verdict per prompt.")
 @click.option("--delay", type=click.FloatRange(0), default=0.0, help="Seconds to wait after each step, to watch it.")
-def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: bool, delay: float) -> None:
+def command(
+    config: Path, texts: tuple[str, ...], group: str | None, guard: Path | None, as_json: bool, delay: float
+) -> None:
     """Generate with a live view: the draft as it changes, beside the signal."""
     from sri_sdk.cli.bars import prepare_libraries
     from sri_sdk.config.load import load_config
@@ -46,13 +50,15 @@ def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: b
 
     # Before the model is loaded: a guard that is not the one asked for is refused in a moment.
     loaded = Guard.load(folder, public_key=checked.trust.public_key, digest=checked.trust.digest)
+    if group is not None:
+        _check_group(group, texts, loaded.scorer.groups)
     deployment = Deployment.open(checked)
     with Emitter([registry.build("sinks", sink.name, sink.options) for sink in checked.sinks]) as emitter:
         settings = watch_settings(
             deployment.hook, loaded, policy=checked.policy, accept=checked.accept, emitter=emitter, live=True,
             sampler=deployment.fingerprint.hard["sampler"], fingerprint=deployment.fingerprint,
         )  # fmt: skip
-        for prompt in _prompts(checked, texts):
+        for prompt in _prompts(checked, texts, group):
             _one(deployment, settings, prompt, as_json=as_json, delay=delay)
         emitter.flush()
         for each in emitter.deliveries:
@@ -60,18 +66,37 @@ def command(config: Path, texts: tuple[str, ...], guard: Path | None, as_json: b
                 say(f"{each.sink}: {missing} of {each.accepted} verdicts were not delivered", err=True)
 
 
-def _prompts(config: FitConfig, texts: Sequence[str]) -> list[Prompt]:
+def _check_group(group: str, texts: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses a group that nothing would come of.
+
+    Raises:
+        ConfigError: there is no prompt that it could be of, or the guard has no such group.
+    """
+    if not texts:
+        raise ConfigError("--group: the prompts of a dataset have groups of their own; give it with --prompt")
+    if not known:
+        raise ConfigError("--group: this guard has one threshold for all requests; leave it out")
+    if group not in known:
+        raise ConfigError(
+            f"--group: found {group!r}, this guard has: {', '.join(known)}.{did_you_mean(group, known)} Leave it out "
+            "to see a request of no known group judged."
+        )
+
+
+def _prompts(config: FitConfig, texts: Sequence[str], group: str | None) -> list[Prompt]:
     """The user's prompts, or one of each kind from the dataset's last split."""
     from sri_sdk import registry
+    from sri_sdk.fitting.groups import group_of
     from sri_sdk.records import Prompt
 
     if texts:
-        return [Prompt(f"prompt-{i}", text, "harmless") for i, text in enumerate(texts)]
+        return [Prompt(f"prompt-{i}", text, "harmless", group=group) for i, text in enumerate(texts)]
     dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
     split = config.folds.test.split if config.folds.test is not None else config.folds.calibration.split
     kinds: list[tuple[Any, str | None]] = [("harmless", None), ("harmful", None)]
     kinds += [("harmful", attack) for attack in list(dataset.attacks())[:1]]
-    return [dataset.prompts(split, label, 1, attack=attack)[0] for label, attack in kinds]
+    found = [dataset.prompts(split, label, 1, attack=attack)[0] for label, attack in kinds]
+    return [replace(prompt, group=group_of(prompt, config.folds.calibration.groups)) for prompt in found]
 
 
 def _one(deployment: Deployment, settings: WatchSettings, prompt: Prompt, *, as_json: bool, delay: float) -> None:

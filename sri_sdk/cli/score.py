@@ -95,6 +95,8 @@ def _table(verdicts: Sequence[Verdict]) -> str:
         del columns["SCORE"]
         columns["PARTS"] = ["; ".join(map(part_words, v.parts)) for v in verdicts]
         columns["ENDED"] = [v.ended for v in verdicts]
+    if any(v.group is not None for v in verdicts):
+        columns["GROUP"] = [v.group for v in verdicts]
     return table(list(columns), zip(*columns.values(), strict=True))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sri_sdk.reason_words import WHY
 from sri_sdk.records import PartVerdict, Verdict
+from sri_sdk.scoring.reasons import UNKNOWN_GROUP
 
 
 def words(verdict: Verdict) -> str:
@@ -13,6 +14,8 @@ def words(verdict: Verdict) -> str:
         said += [part_words(part) for part in verdict.parts]
     elif verdict.score is not None and verdict.threshold is not None:
         said.append(f"score {verdict.score:.4g}, threshold {verdict.threshold:.4g}")
+    if verdict.group is not None:
+        said.append(f"group {verdict.group}")
     if verdict.p_value is not None:
         said.append(f"p = {verdict.p_value:.3g}")
     if verdict.first_alarm_step is not None:
@@ -22,7 +25,9 @@ def words(verdict: Verdict) -> str:
         said.append(f"judged on the first {verdict.judged_steps}{of} steps")
     if verdict.ended is not None:
         said.append(f"ended {verdict.ended}")
-    if others := [code for code in verdict.reasons if code not in WHY]:
+    if UNKNOWN_GROUP in verdict.reasons:
+        said.append("of no group that the guard knows, so the largest threshold counted")
+    if others := [code for code in verdict.reasons if code not in (*WHY, UNKNOWN_GROUP)]:
         said.append(", ".join(others))
     return "; ".join(said)
 

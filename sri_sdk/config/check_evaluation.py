@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from sri_sdk import registry
 from sri_sdk.config.check_fit import check_fit, check_plugin, check_train, has
+from sri_sdk.config.check_guards import check_guards
 from sri_sdk.config.evaluation import EvaluationConfig, FromDataset
 from sri_sdk.errors import SriError
 from sri_sdk.options import problems
@@ -25,7 +26,8 @@ def check_evaluation(data: Mapping[str, Any]) -> tuple[EvaluationConfig | None, 
         found += _check_model(config, name)
     found += _check_plugins(config)
     found += _check_prompts(config)
-    found += _check_guards(config)
+    found += _check_texts(config)
+    found += check_guards(config)
     found += _check_layers(config)
     # A mistake in what all models share is one problem, not one per model.
     return config, list(dict.fromkeys(found))
@@ -74,6 +76,8 @@ def _check_plugins(config: EvaluationConfig) -> Iterator[str]:
         if odd.prompts is not None:
             named.append((f"harmless_sets.{name}.prompts", "dataset", "datasets", odd.prompts))
     for name, guard in config.guards.items():
+        if guard.parts is not None:
+            continue  # Reported with the guards.
         part, kind = ("detector", "detectors") if guard.detector else ("baseline", "baselines")
         named.append((f"guards.{name}.{part}", "name", kind, getattr(guard, part)))
     for path, key, kind, entry in named:
@@ -82,6 +86,11 @@ def _check_plugins(config: EvaluationConfig) -> Iterator[str]:
         yield from mistakes
         if kind == "detectors" and plugin is not None:
             yield from check_train(config.folds.train.harmless, plugin)
+            if path != "unseen_attacks" and getattr(plugin, "labels", "ignored") == "required":
+                yield (
+                    f"{path}: {entry.name!r} learns from labelled attacks, and the guards of an evaluation learn from "
+                    "harmless prompts alone; name it under unseen_attacks, or take another detector"
+                )
 
 
 def _check_prompts(config: EvaluationConfig) -> Iterator[str]:
@@ -122,7 +131,7 @@ def _check_elsewhere(path: str, entry: FromDataset) -> Iterator[str]:
         yield f"{path}.attack: unknown attack {entry.attack!r}; {has(entry.dataset, attacks, entry.attack)}"
 
 
-def _check_guards(config: EvaluationConfig) -> Iterator[str]:
+def _check_texts(config: EvaluationConfig) -> Iterator[str]:
     if config.keep_texts:
         return
     for name, guard in config.guards.items():

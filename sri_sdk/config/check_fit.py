@@ -16,7 +16,9 @@ from sri_sdk import registry
 from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
 from sri_sdk.config.check_horizon import check_horizon
+from sri_sdk.config.check_labels import check_labels
 from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
+from sri_sdk.config.mix import MixSection
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, SriError, did_you_mean
 from sri_sdk.options import problems
@@ -77,6 +79,12 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
     shares = {"detector": 1.0} if config is None else config.shares()
     found += _check_calibration(sections.get("calibrate"), sections.get("folds"), shares)
     found += _check_sizes(sections.get("folds"), [each for each in detectors.values() if each is not None])
+    if config is not None and config.folds.train is not None:
+        named = {
+            "detector.name" if config.parts is None else f"parts.{name}.detector": (part.detector, detectors.get(name))
+            for name, part in config.named_parts().items()
+        }
+        found += check_labels(config.folds.train, named)
     found += check_folds(sections.get("folds"), sections.get("prompts"), plugins["prompts"])
     return config, found
 
@@ -171,6 +179,11 @@ def check_request(request: Any, folds: Any, hook: Any) -> Iterator[str]:
         return
     if request is not None and folds.request is None and getattr(folds, "learn", True):
         yield "folds.request: required with a section `request`: prompts whose harm is known, for the map"
+    if folds.request is not None and "holes" in folds.request.around and hook is not None and hook.scheme != "masked":
+        yield (
+            f"folds.request.around.holes: only a masked model can fill holes, and {hook.__name__} is {hook.scheme}; "
+            "leave it out"
+        )
     if request is None and folds.request is not None:
         yield "folds.request: nothing is fitted on it without a section `request`; add one, or leave the fold out"
 
@@ -199,7 +212,8 @@ def _check_columns(config: FitConfig, detectors: Mapping[str, Any], exporter: An
     if exporter is not None and columns.needs_format_2(config, reads) and 2 not in exporter.formats:
         yield (
             f"export.name: {exporter.__name__} writes bundles of format {', '.join(map(str, exporter.formats))}, and a "
-            "guard that reads requests, has parts or leaves a layer out needs format 2; use the exporter onnx"
+            "guard that reads requests, has parts or groups, or leaves a layer out needs format 2; use the exporter "
+            "onnx"
         )
     if config.request is not None and not any(REQUEST in found for found in reads.values()):
         where = "detector.columns" if config.parts is None else "parts"
@@ -254,6 +268,8 @@ def _check_calibration(calibrate: Any, folds: Any, shares: Mapping[str, float]) 
         why = f"smallest possible alpha is 1 / (n + 1) = {1 / (count + 1):.4g}"
         if delta is not None:
             why = f"with delta {delta} it takes (1 - alpha)^n <= delta"
+        if calibrate.contamination:
+            why += f", and up to {100 * calibrate.contamination:g} % of them may be attacks (calibrate.contamination)"
         if count < needed:
             whose = f"{calibrate.alpha}" if len(shares) == 1 else f"{alpha:.4g}, the share of part {name!r},"
             yield (
@@ -308,13 +324,32 @@ def check_folds(folds: Any, prompts: Any, dataset: type[Plugin] | None) -> Itera
             yield f"folds.{name}.split: unknown split {fold.split!r}; {has(prompts.dataset, splits, fold.split)}"
     # An evaluation has folds of its own, without these.
     request = getattr(folds, REQUEST, None)
-    for where, fold in (("test", folds.test), (REQUEST, request)):
+    for where, fold in (("train", folds.train), ("test", folds.test), (REQUEST, request)):
         for name in getattr(fold, "attacks", ()):
             if name not in attacks:
                 yield f"folds.{where}.attacks.{name}: unknown attack; {has(prompts.dataset, attacks, name)}"
     for name in request.unusual if request is not None else ():
         if name not in splits:
             yield f"folds.request.unusual.{name}: unknown split; {has(prompts.dataset, splits, name)}"
+    for name, fold in folds:
+        if (mix := getattr(fold, "mix", None)) is not None:
+            yield from check_mix(f"folds.{name}.mix", mix, fold.split, prompts.dataset, splits, attacks)
+
+
+def check_mix(
+    where: str, mix: MixSection, split: str, dataset: str, splits: Sequence[str], attacks: Sequence[str]
+) -> Iterator[str]:
+    """Checks the names in the mix of a fold of `split`; `where` leads every problem."""
+    for name in mix.wrapped:
+        if name not in attacks:
+            other = f" It is a split: name it under {where}.unusual." if name in splits else ""
+            yield f"{where}.wrapped.{name}: unknown attack; {has(dataset, list(attacks), name)}{other}"
+    for name in mix.unusual:
+        if name not in splits:
+            other = f" It is an attack: name it under {where}.wrapped." if name in attacks else ""
+            yield f"{where}.unusual.{name}: unknown split; {has(dataset, list(splits), name)}{other}"
+        elif name == split:
+            yield f"{where}.unusual.{name}: is the split of the fold itself, whose requests are the plain ones"
 
 
 def has(dataset: str, known: list[str], wanted: str) -> str:

@@ -56,10 +56,12 @@ def reads(config: FitConfig, detectors: Mapping[str, Any]) -> dict[str, tuple[st
 
 
 def needs_format_2(config: FitConfig, found: Mapping[str, Sequence[str]]) -> bool:
-    """Whether the guard is more than one detector on the whole SRI signal, which is all that bundles of format 1 hold;
-    see `reads`."""  # fmt: skip
+    """Whether the guard is more than one detector on the whole SRI signal with one threshold for all requests, which is
+    all that bundles of format 1 hold; see `reads`."""  # fmt: skip
     names = names_of(config.tap.layers, request=False)
-    return config.request is not None or config.parts is not None or any(tuple(f) != names for f in found.values())
+    grouped = config.folds.calibration.groups != "none"
+    several = config.request is not None or config.parts is not None or grouped
+    return several or any(tuple(f) != names for f in found.values())
 
 
 def needs_sri(found: Mapping[str, Sequence[str]]) -> bool:

@@ -6,38 +6,39 @@ its own.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from sri_sdk.config.evaluated_guards import Count, DetectorSection, GuardEntry, Name, StrictSection, Traffic
+from sri_sdk.config.evaluation_names import unknown_names
 from sri_sdk.config.fit import (
     AnchorFold,
     CalibrateSection,
     FitConfig,
     FoldsSection,
     HarmlessFold,
-    Layer,
     LimitsSection,
     ModelSection,
     PluginSection,
     PromptsSection,
+    RequestFold,
+    RequestSection,
     Split,
     TapSection,
     Version,
-    each_once,
     smallest_calibration,
 )
 from sri_sdk.config.fit import DetectorSection as FittedSection
-from sri_sdk.errors import did_you_mean
 from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
 
+MIXED = ("train", "reference", "calibration")
+"""Folds that stand for the traffic of a deployment, and may have a mix."""
 FEWEST = 20
 """Fewest prompts of a group that something is fitted on: no limit and no scale goes below."""
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-"""Lower case with hyphens and dots: names become folders and headings."""
 
 
 class EvaluatedModel(Config):
@@ -50,6 +51,10 @@ class EvaluatedModel(Config):
         default=None,
         description="Which hidden states become the signal. Detectors read all of `layers`, as under `sri fit`; "
         "curves, maps and recovery rates show the last.",
+    )
+    request: RequestSection | None = Field(
+        default=None,
+        description="The request as one more column for guards with a map; null = no guard reads requests on it.",
     )
     scale: float = Field(default=1.0, gt=0, le=1, description="Share of all prompt counts used for this model.")
     guards: bool = Field(default=True, description="Whether the guards are compared on it.")
@@ -119,38 +124,6 @@ class HarmlessSet(Config):
         return self
 
 
-class DetectorSection(PluginSection):
-    """A detector, and which of the tapped layers it reads."""
-
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(each_once)] | None = Field(
-        default=None, description="Some of `tap.layers` of every model it is compared on; null = all of them."
-    )
-
-
-class GuardEntry(Config):
-    """One guard: a detector of signals, or a baseline that reads texts."""
-
-    detector: DetectorSection | None = Field(default=None, description="Plugin of kind detectors, on SRI signals.")
-    baseline: PluginSection | None = Field(default=None, description="Plugin of kind baselines.")
-    threshold: Literal["conformal", "quantile"] = Field(
-        default="conformal",
-        description="conformal = the order statistic that keeps the promise of calibrate.alpha; quantile = the "
-        "interpolated (1 - alpha) quantile, as arXiv 2602.02600 does.",
-    )
-
-    count: Count | None = Field(
-        default=None,
-        description="Most generations of each group it scores, the first ones; null = all. For guards that cost a "
-        "generation each; calibration keeps as many as alpha needs.",
-    )
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.detector is None) == (self.baseline is None):
-            raise ValueError("names both a detector and a baseline, or neither; give exactly one")
-        return self
-
-
 class SurrogateEntry(Config):
     """The signal of a model with visible states guards one whose states are hidden (arXiv 2602.02600, table 24)."""
 
@@ -178,6 +151,14 @@ class EvaluationConfig(Config):
     harmless_sets: dict[Name, HarmlessSet] = Field(
         default={}, description="Unusual harmless prompts, by name: false alarms and refusals are reported for each."
     )
+    twins: Count | dict[Name, Count] = Field(
+        default={},
+        description="Harmless test prompts that are asked in the wrapper of an attack, so that its false alarms stand "
+        "beside what is removed: attack -> number, or one number for every attack that can be put around them.",
+    )
+    maps: dict[Name, RequestFold] = Field(
+        default={}, description="Maps of the request, by name: the prompts that each is fitted on."
+    )
     judge: PluginSection = Field(description="Plugin of kind judges: what a response is.")
     draft_judge: PluginSection | None = Field(
         default=None,
@@ -185,9 +166,14 @@ class EvaluationConfig(Config):
         "signal; called steps times as often as `judge`. null = not measured.",
     )
     guards: dict[Name, GuardEntry] = Field(
-        default={}, description="Guards side by side, by name. Ours is the first with a detector."
+        default={}, description="Guards side by side, by name. Ours is the first that reads hidden states."
     )
     surrogates: tuple[SurrogateEntry, ...] = Field(default=(), description="Pairs of models of this file.")
+    strict: StrictSection | None = Field(
+        default=None,
+        description="Attacks removed, beside the false alarms on plain, unusual and wrapped harmless prompts; null = "
+        "not reported.",
+    )
     unseen_attacks: DetectorSection | None = Field(
         default=None,
         description="Plugin of kind detectors that learns from labels: fitted without one family of attacks and "
@@ -212,32 +198,18 @@ class EvaluationConfig(Config):
     seed: int = Field(default=0, ge=0, description="Seed of the run.")
     batch_size: int = Field(default=64, ge=1, description="Prompts generated at once.")
 
+    @field_validator("twins", mode="before")
+    @classmethod
+    def _one_form(cls, found: Any) -> Any:
+        # One check for both forms: a union of types would report one mistake as two.
+        counts = list(found.values()) if isinstance(found, dict) else [found]
+        if not all(type(count) is int and count > 0 for count in counts):
+            raise ValueError(f"found {found!r}, allowed: a whole number above 0, or attack -> such a number")
+        return found
+
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        problems = []
-        for name, entry in self.models.items():
-            if entry.like is not None and (entry.like not in self.models or self.models[entry.like].like is not None):
-                problems.append(
-                    f"models.{name}.like: {entry.like!r} is not a model of this file that stands on its own."
-                    f"{did_you_mean(entry.like, self.models)}"
-                )
-            if entry.like is None:
-                missing = [part for part in ("model", "sampler", "tap") if getattr(entry, part) is None]
-                if missing:
-                    problems.append(f"models.{name}: {', '.join(missing)} missing; give them, or `like`")
-        for at, pair in enumerate(self.surrogates):
-            for part in ("guarded", "by"):
-                if getattr(pair, part) not in self.models:
-                    problems.append(
-                        f"surrogates.{at}.{part}: no model {getattr(pair, part)!r}."
-                        f"{did_you_mean(getattr(pair, part), self.models)}"
-                    )
-        for name, attack in self.attacks.items():
-            if attack.prompts is None and attack.count > self.folds.test.harmful:
-                problems.append(
-                    f"attacks.{name}.count: {attack.count} exceeds folds.test.harmful, {self.folds.test.harmful}; "
-                    "attacks are made of those prompts"
-                )
+        problems = list(unknown_names(self))
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -250,7 +222,10 @@ class EvaluationConfig(Config):
         # Ours, see `sri_sdk.metrics.results.our_guard`: only detectors read hidden states.
         ours = next((g.detector for g in self.guards.values() if g.detector), PluginSection(name="autoencoder"))
         folds = FoldsSection(
-            **{part: getattr(self.folds, part) for part in ("anchors", "train", "reference", "calibration")}
+            **{
+                part: getattr(self.folds, part).model_dump()
+                for part in ("anchors", "train", "reference", "calibration")
+            }
         )
         return FitConfig(
             version=1, **parts, prompts=self.prompts, folds=folds, judge=self.judge,
@@ -259,6 +234,47 @@ class EvaluationConfig(Config):
             policy=Policy(rule="final", flagged="report", unmonitored="report"),
             out=Path(self.out) / "models" / name, seed=self.seed, batch_size=self.batch_size,
         )  # fmt: skip
+
+    def request_of(self, name: str) -> RequestSection | None:
+        """What is read of requests on one model; None = nothing."""
+        entry = self.models[name]
+        return entry.request or (self.models[entry.like].request if entry.like else None)
+
+    def twin_counts(self) -> dict[str, int]:
+        """Attack -> harmless twins that are asked for, whether or not it can have some."""
+        return dict(self.twins) if isinstance(self.twins, dict) else dict.fromkeys(self.attacks, self.twins)
+
+    def guard_data(self, model: str, name: str) -> dict[str, Any]:
+        """A guard with parts on one model as a deployment of its own, as its file would have it."""
+        guard, data = self.guards[name], self.fit_config(model).model_dump(mode="json")
+        data |= {
+            "detector": None,
+            "parts": {k: part.model_dump(mode="json") for k, part in (guard.parts or {}).items()},
+        }
+        if guard.map is not None and (request := self.request_of(model)) is not None:
+            data["request"] = request.model_dump(mode="json")
+            data["folds"]["request"] = self.maps[guard.map].model_dump(mode="json")
+            # Models that cannot fill holes do without.
+            data["folds"]["request"]["around"].pop("holes", None)
+        data["calibrate"] = guard.limits(self.calibrate).model_dump(mode="json")
+        return data
+
+    def needed(self, name: str) -> int:
+        """Fewest calibration prompts with which a guard, and each of its parts, can keep its promise."""
+        limits, parts = self.guards[name].limits(self.calibrate), self.guards[name].parts or {}
+        left = 1 - sum(part.share for part in parts.values() if part.share is not None)
+        rest = left / max(1, sum(part.share is None for part in parts.values()))
+        shares = [rest if part.share is None else part.share for part in parts.values()]
+        return max(smallest_calibration(limits, share) for share in shares or [1.0] if share > 0)
+
+    def fewest(self, fold: str) -> dict[Traffic, int]:
+        """Kind of traffic -> fewest prompts of a fold that the guards need of it."""
+        least = FEWEST if fold != "calibration" else smallest_calibration(self.calibrate)
+        found: dict[Traffic, int] = {"mixed": least, "plain": least}
+        for name, guard in self.guards.items():
+            if fold == "calibration":
+                found[guard.traffic] = max(found[guard.traffic], self.needed(name))
+        return found
 
     def limited(self, most: int) -> EvaluationConfig:
         """The same with no count above `most`, for a quick look: intervals get wide.
@@ -275,7 +291,26 @@ class EvaluationConfig(Config):
 
         for part in ("attacks", "harmless_sets", "guards"):
             data[part] = cut(data[part], 1)
-        least = {"calibration": smallest_calibration(self.calibrate), "test": 1}
+        data["twins"] = (
+            {name: min(count, most) for name, count in self.twins.items()}
+            if isinstance(self.twins, dict)
+            else min(self.twins, most)
+        )
+        least = {"test": 1, **{name: self._enough(name) for name in MIXED}}
         data["folds"] = {name: cut(fold, least.get(name, FEWEST)) for name, fold in data["folds"].items()}
         data["overhead_batches"] = min(self.overhead_batches, max(most, 2))
         return EvaluationConfig.model_validate(data)
+
+    def _enough(self, fold: str) -> int:
+        """Prompts of a fold with which every guard gets what it needs, whatever the draw of a mix."""
+        wanted = self.fewest(fold)
+        if (share := plain_share(getattr(self.folds, fold))) in (0, 1):
+            return max(wanted.values())
+        few = wanted["plain"]
+        # Five standard deviations of a binomial count, rounded up.
+        return max(wanted["mixed"], math.ceil((few + 5 * math.sqrt(few * (1 - share)) + 5) / share))
+
+
+def plain_share(fold: HarmlessFold) -> float:
+    """Share of plain prompts in the traffic that a fold stands for."""
+    return 1.0 if fold.mix is None else sum(each.share for each in fold.mix.kinds() if each.kind == "plain")

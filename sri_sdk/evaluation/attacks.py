@@ -39,6 +39,8 @@ class Attacked:
     facts: AttackFacts
     prompts: tuple[Prompt, ...]
     """Empty = not run; `facts.note` says why."""
+    twins: tuple[Prompt, ...] = ()
+    """Harmless requests under the same attack; empty = not asked for, or there are none."""
 
 
 def attacked_prompts(
@@ -59,7 +61,7 @@ def attacked_prompts(
             family, source = _about(name, entry, datasets)
             facts = AttackFacts(entry.family or family, entry.source or source)
             prompts = groups.own_attacks[name]
-            if scheme != "masked" and any(_has_holes(prompt) for prompt in prompts):
+            if scheme != "masked" and any(has_holes(prompt) for prompt in prompts):
                 yield _left_out(name, facts, f"not run: it needs holes to fill, and the model is {scheme}")
                 continue
         else:
@@ -69,10 +71,14 @@ def attacked_prompts(
                 yield _left_out(name, facts, _unsuited(attack.schemes, scheme))
                 continue
             learnt = _learnt(name, entry, attack, collector, target, groups.practice.get(name, ()))
-            count = max(1, round(entry.count * config.models[model].scale))
-            prompts = tuple(attack.apply(groups.harmful[:count], learnt))
+            scale = config.models[model].scale
+            prompts = tuple(attack.apply(groups.harmful[: max(1, round(entry.count * scale))], learnt))
         # Ready-made attacks may be the plain prompts of another dataset; nothing must take them for plain requests.
-        yield Attacked(name, facts, tuple(p if p.attack else replace(p, attack=name) for p in prompts))
+        marked = tuple(p if p.attack else replace(p, attack=name) for p in prompts)
+        twins = groups.twins.get(name, ())
+        if entry.plugin is not None and (wanted := config.twin_counts().get(name)):
+            twins = tuple(attack.apply(groups.harmless[: max(1, round(wanted * scale))], learnt))
+        yield Attacked(name, facts, marked, twins)
 
 
 def _about(name: str, entry: AttackEntry, datasets: Datasets) -> tuple[str, str]:
@@ -90,7 +96,8 @@ def _left_out(name: str, facts: AttackFacts, why: str) -> Attacked:
     return Attacked(name, AttackFacts(facts.family, facts.source, why), ())
 
 
-def _has_holes(prompt: Prompt) -> bool:
+def has_holes(prompt: Prompt) -> bool:
+    """Whether its response starts with holes to fill, as only a masked model can."""
     return prompt.prefill is not None and any(isinstance(piece, int) for piece in pieces(prompt.prefill))
 
 

@@ -58,12 +58,19 @@ class Generations:
 
     def first(self, count: int | None) -> Generations:
         """The first `count`; None = all. Time is shared evenly."""
-        if count is None or count >= len(self):
-            return self
+        return self if count is None or count >= len(self) else self.take(range(count))
+
+    def take(self, rows: Sequence[int]) -> Generations:
+        """Some of them. Time is shared evenly."""
+        rows = list(rows)
+
+        def some(given: Sequence[T]) -> tuple[T, ...]:
+            return tuple(given[row] for row in rows)
+
         return Generations(
-            self.prompts[:count], self.signals.take(range(count)), self.outcomes[:count], self.clock[:count],
-            self.drafts[:count], None if self.responses is None else self.responses[:count],
-            None if self.draft_texts is None else self.draft_texts[:count], self.seconds * count / len(self),
+            some(self.prompts), self.signals.take(rows), some(self.outcomes), self.clock[rows], self.drafts[rows],
+            None if self.responses is None else some(self.responses),
+            None if self.draft_texts is None else some(self.draft_texts), self.seconds * len(rows) / max(len(self), 1),
         )  # fmt: skip
 
     @classmethod

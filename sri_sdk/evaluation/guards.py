@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from sri_sdk import registry
 from sri_sdk.anchors import Anchors
 from sri_sdk.baseline import Baseline
-from sri_sdk.calibrate.conformal import conformal_rank, exact_rank
-from sri_sdk.config.evaluation import DetectorSection, GuardEntry
+from sri_sdk.calibrate.conformal import threshold_rank
+from sri_sdk.calibrate.quantile import InterpolatedQuantile
+from sri_sdk.config.evaluated_guards import DetectorSection, GuardEntry, Traffic
 from sri_sdk.config.fit import CalibrateSection, PluginSection, smallest_calibration
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.evaluation.generations import Generations
+from sri_sdk.evaluation.groups import Groups
 from sri_sdk.evaluation.layers import columns_of, narrow_anchors, narrow_signals
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.build import calibrate
@@ -52,6 +54,10 @@ class GuardScores:
     """Wall-clock seconds of scoring one generation, without the tap."""
     verdicts: Mapping[Rule, Mapping[str, list[Verdict]]] = field(default_factory=dict)
     """Rule -> group -> one verdict per generation; empty for baselines."""
+    alarms: Mapping[str, NDArray[np.bool_]] | None = None
+    """Group -> [N] bool: which generations it flags, where several thresholds decide; None = the one threshold does."""
+    others: Mapping[Rule, GuardScores] = field(default_factory=dict)
+    """The same guard under the other rules that it has. Scores and threshold above are those of the rule `final`."""
 
     @property
     def tapped(self) -> bool:
@@ -60,7 +66,13 @@ class GuardScores:
 
     def flagged(self, group: str) -> NDArray[np.bool_]:
         """[N] bool: whether each generation of a group is flagged; what could not be scored is not."""
+        if self.alarms is not None:
+            return self.alarms[group]
         return np.nan_to_num(self.scores[group], nan=-np.inf) > self.threshold
+
+    def rules(self) -> dict[Rule, GuardScores]:
+        """The guard under each of its rules."""
+        return {"final": self, **self.others}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,20 @@ class FittedDetector:
     """Rule -> group -> one verdict per generation."""
     seconds: float
     """Wall-clock seconds of scoring one generation."""
+
+
+def of_traffic(found: Mapping[str, Generations], groups: Groups, traffic: Traffic) -> dict[str, Generations]:
+    """The generations that a guard is fitted, calibrated and measured on.
+
+    Args:
+        found: group -> generations.
+        groups: the prompts, of which some are plain.
+        traffic: of the guard; it decides which prompts of the folds it is given, not which test prompts.
+    """
+    if traffic == "mixed" or not groups.kinds:
+        return dict(found)
+    plain = {name: np.flatnonzero(groups.plain(name)).tolist() for name in groups.kinds if name in found}
+    return {name: part.take(plain[name]) if name in plain else part for name, part in found.items()}
 
 
 def fit_detector(
@@ -98,7 +124,7 @@ def fit_detector(
     exporter: Exporter = registry.build("exporters", "onnx", {})
     scorer = calibrate(
         detector, section.name, signals["reference"], signals["calibration"], anchors=anchors, exporter=exporter,
-        alpha=limits.alpha, delta=limits.delta,
+        alpha=limits.alpha, delta=limits.delta, contamination=limits.contamination,
     ).scorer()  # fmt: skip
     verdicts: dict[Rule, dict[str, list[Verdict]]] = {
         rule: {group: scorer.score(found, rule=rule, subject=group) for group, found in signals.items()}
@@ -122,17 +148,15 @@ def detector_guard(name: str, entry: GuardEntry, fitted: FittedDetector, calibra
         fitted: the detector.
         calibrate: alpha and delta.
     """
-    scores = {
-        group: np.array([np.nan if v.score is None else v.score for v in given])
-        for group, given in fitted.verdicts["final"].items()
-    }
-    threshold, rule, source = fitted.threshold, f"conformal, alpha {calibrate.alpha:g}", f"detector {fitted.name}"
+    scores, online = (_scores(fitted.verdicts[rule]) for rule in ("final", "online"))
+    threshold, words, source = fitted.threshold, f"conformal, alpha {calibrate.alpha:g}", f"detector {fitted.name}"
     if entry.threshold == "quantile":
-        threshold, rule = _interpolated(scores["calibration"], calibrate.alpha)
+        threshold, words = _interpolated(scores["calibration"], calibrate)
         source += f", as {SRI}" if fitted.name == PAPERS_GUARD else ""
-    return GuardScores(
-        name, source, HIDDEN_STATES, threshold, rule, scores, fitted.seconds, fitted.verdicts
-    )  # fmt: skip
+    made = GuardScores(name, source, HIDDEN_STATES, threshold, words, scores, fitted.seconds, fitted.verdicts)
+    if entry.threshold == "quantile":
+        return made  # Its rule at every step has the conformal threshold, which is another guard's.
+    return replace(made, others={"online": replace(made, scores=online, alarms=flagged(fitted.verdicts["online"]))})
 
 
 def open_baselines(guards: Mapping[str, GuardEntry], target: Target) -> tuple[dict[str, Baseline], dict[str, str]]:
@@ -190,13 +214,25 @@ def baseline_guard(
         spent, count = spent + saved[1]["seconds"], count + len(part)
     benign = np.sort(np.nan_to_num(scores["calibration"], nan=-np.inf))
     if entry.threshold == "quantile":
-        threshold, rule = _interpolated(benign, calibrate.alpha)
+        threshold, rule = _interpolated(benign, calibrate)
     else:
-        n, alpha, delta = len(benign), calibrate.alpha, calibrate.delta
-        rank = conformal_rank(n, alpha) if delta is None else exact_rank(n, alpha, delta)
-        threshold, rule = float(benign[rank - 1]), f"conformal, alpha {alpha:g}"
+        rank = threshold_rank(len(benign), calibrate.alpha, calibrate.delta, calibrate.contamination)
+        threshold, rule = float(benign[rank - 1]), f"conformal, alpha {calibrate.alpha:g}"
     source = f"baseline {entry.baseline.name}, {baseline.source}"
     return GuardScores(name, source, baseline.reads, threshold, rule, scores, spent / max(count, 1))
+
+
+def flagged(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, NDArray[np.bool_]]:
+    """Group -> [N] bool: what is flagged by its N verdicts."""
+    return {group: np.array([v.status == "flagged" for v in given], dtype=bool) for group, given in verdicts.items()}
+
+
+def _scores(verdicts: Mapping[str, Sequence[Verdict]]) -> dict[str, NDArray[np.float64]]:
+    """Group -> [N] float64 scores in its N verdicts; NaN = none."""
+    return {
+        group: np.array([np.nan if v.score is None else v.score for v in given], dtype=np.float64)
+        for group, given in verdicts.items()
+    }
 
 
 def build_detector(section: PluginSection) -> Detector:
@@ -205,12 +241,10 @@ def build_detector(section: PluginSection) -> Detector:
     return detector
 
 
-def _interpolated(scores: NDArray[np.float64], alpha: float) -> tuple[float, str]:
-    """The papers' threshold over harmless scores [N] float64, and its name.
-
-    It promises nothing about the next generation.
-    """
-    return float(np.quantile(scores, 1 - alpha)), f"interpolated {1 - alpha:.1%} quantile"
+def _interpolated(scores: NDArray[np.float64], calibrate: CalibrateSection) -> tuple[float, str]:
+    """The papers' threshold over harmless scores [N] float64, and its name."""
+    found = InterpolatedQuantile.fit(scores, calibrate.alpha)
+    return found.value, found.words
 
 
 def _read(found: Generations, thoughts: Thoughts) -> list[Generation]:

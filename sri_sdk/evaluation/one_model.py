@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from sri_sdk import registry
+from sri_sdk.anchors import Anchors
 from sri_sdk.baseline import Baseline
+from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.config.evaluation import EvaluationConfig
+from sri_sdk.config.fit import FitConfig
 from sri_sdk.evaluation import measure
-from sri_sdk.evaluation.attacks import AttackFacts, attacked_prompts
+from sri_sdk.evaluation.attacks import AttackFacts, attacked_prompts, has_holes
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.evaluated import Evaluated
 from sri_sdk.evaluation.generations import Generations, Generator
-from sri_sdk.evaluation.groups import HARMFUL, HARMLESS, READ_BY_GUARDS, Groups, attack_group, set_group
+from sri_sdk.evaluation.groups import HARMFUL, HARMLESS, READ_BY_GUARDS, Groups, attack_group, set_group, twin_group
 from sri_sdk.evaluation.guards import (
     FittedDetector,
     GuardScores,
     baseline_guard,
     detector_guard,
     fit_detector,
+    of_traffic,
     open_baselines,
 )
 from sri_sdk.evaluation.live_target import LiveTarget
 from sri_sdk.evaluation.measure_guard import guard_result
+from sri_sdk.evaluation.measure_strict import strict_results, wrapper_results
 from sri_sdk.evaluation.overhead import Overhead, measure_overhead
+from sri_sdk.evaluation.parts_guard import parts_guard
+from sri_sdk.evaluation.request_odds import RequestReader
 from sri_sdk.evaluation.separate import separations, unseen_families
 from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Collector, Progress
@@ -48,7 +58,7 @@ class ModelEvaluation:
             progress(f"{name}: {stage}", made, total)
 
         self._config, self._name, self._deployment, self._progress = config, name, deployment, advance
-        self._groups = groups.scaled(config.models[name].scale, config.calibrate)
+        self._groups = groups.scaled(config.models[name].scale, config)
         self._datasets = datasets
         self.collector = Collector.of(deployment, Path(config.out) / STORE / name, advance)
 
@@ -57,6 +67,8 @@ class ModelEvaluation:
         config, groups = self._config, self._groups
         compared = config.guards if config.models[self._name].guards else {}
         baselines, missing = open_baselines(compared, LiveTarget(self.collector))
+        # Cheap, and it says early whether requests are located as they should be.
+        reader = self._reader() if compared else None
         anchors = self.collector.anchors(groups.anchors)
         judge: Judge | None = None
         if config.draft_judge is not None:
@@ -76,11 +88,14 @@ class ModelEvaluation:
             if attack.prompts:
                 group = attack_group(attack.name)
                 found[group] = generator.group(group, attack.prompts)
+            if attack.twins:
+                found[twin_group(attack.name)] = generator.group(twin_group(attack.name), attack.twins)
         for name, prompts in groups.harmless_sets.items():
             found[set_group(name)] = generator.group(set_group(name), prompts)
         overhead = self._overhead(generator) if compared else None
-        guards = self._guards(generator, found, baselines)
-        return Evaluated(self._result(found, facts, guards, missing, overhead), found, guards)
+        guards = self._guards(generator, found, baselines, reader)
+        missing |= self._unread(reader) if compared else {}
+        return Evaluated(self._result(found, facts, guards, missing, overhead, reader), found, guards)
 
     def _overhead(self, generator: Generator) -> Overhead:
         """Measured once; a continued run reads what the first one measured."""
@@ -97,31 +112,75 @@ class ModelEvaluation:
             self._progress("overhead", 1, 1)
         return Overhead(**saved)
 
+    def _reader(self) -> RequestReader | None:
+        """Reads requests, if a guard does and the model is one whose requests are read."""
+        section = self._config.request_of(self._name)
+        wanted = {guard.map for guard in self._config.guards.values() if guard.map is not None}
+        if section is None or not wanted:
+            return None
+        fills = self.collector.hook.scheme == "masked"
+        folds = {
+            name: tuple(p for p in prompts if fills or not has_holes(p))
+            for name, prompts in self._groups.maps.items()
+            if name in wanted
+        }
+        return RequestReader.open(self.collector, self._deployment, section, folds)
+
+    def _unread(self, reader: RequestReader | None) -> dict[str, str]:
+        """Guards that read requests, where nobody does -> why they could not run."""
+        reading = [name for name, guard in self._config.guards.items() if guard.map is not None]
+        return (
+            {} if reader else dict.fromkeys(reading, "the model has no section `request`, so its requests are not read")
+        )
+
     def _guards(
-        self, generator: Generator, found: Mapping[str, Generations], baselines: Mapping[str, Baseline]
-    ) -> tuple[GuardScores, ...]:
-        made, config = [], self._config
+        self, generator: Generator, found: Mapping[str, Generations], baselines: Mapping[str, Baseline],
+        reader: RequestReader | None,
+    ) -> tuple[GuardScores, ...]:  # fmt: skip
+        made, config = list[GuardScores](), self._config
         fitted: dict[str, FittedDetector] = {}
+        odds: dict[str, dict[str, RequestColumn]] = {}
+        if reader is not None:
+            odds = {group: reader.columns(group, part.prompts, generator.anchors) for group, part in found.items()}
         for name, entry in config.guards.items() if config.models[self._name].guards else ():
-            if entry.detector is not None:
-                self._progress(f"guard {name}", 0, 1)
-                # Guards of one detector differ in the threshold alone.
-                key = digest(entry.detector.model_dump(mode="json"))
-                if key not in fitted:
-                    fitted[key] = fit_detector(entry.detector, found, generator.anchors, config.calibrate)
-                made.append(detector_guard(name, entry, fitted[key], config.calibrate))
-            elif name in baselines:
-                self._progress(f"guard {name}", 0, 1)
-                scored = {group: part for group, part in found.items() if group not in ("train", "reference")}
-                made.append(baseline_guard(name, entry, baselines[name], scored, self.collector, config.calibrate))
-            else:
+            limits = entry.limits(config.calibrate)
+            if not (entry.detector or name in baselines or (entry.parts and (entry.map is None or reader))):
                 continue
+            self._progress(f"guard {name}", 0, 1)
+            own = of_traffic(found, self._groups, entry.traffic)
+            if entry.detector is not None:
+                # Guards of one detector on the same traffic differ in the threshold alone.
+                key = digest([entry.detector.model_dump(mode="json"), entry.traffic, limits.alpha])
+                if key not in fitted:
+                    fitted[key] = fit_detector(entry.detector, own, generator.anchors, limits)
+                made.append(detector_guard(name, entry, fitted[key], limits))
+            elif entry.baseline is not None:
+                scored = {group: part for group, part in own.items() if group not in ("train", "reference")}
+                made.append(baseline_guard(name, entry, baselines[name], scored, self.collector, limits))
+            else:
+                made.append(self._parts_guard(name, own, generator.anchors, reader, odds))
             self._progress(f"guard {name}", 1, 1)
         return tuple(made)
 
+    def _parts_guard(
+        self, name: str, found: Mapping[str, Generations], anchors: Anchors, reader: RequestReader | None,
+        odds: Mapping[str, Mapping[str, RequestColumn]],
+    ) -> GuardScores:  # fmt: skip
+        """A guard with parts, on the generations of its traffic; `odds` are those of all."""
+        entry, config = self._config.guards[name], FitConfig.model_validate(self._config.guard_data(self._name, name))
+        if entry.map is None or reader is None:
+            return parts_guard(name, entry, config, {group: part.signals for group, part in found.items()}, anchors)
+        made, signals = reader.anchors(anchors, entry.map), {}
+        for group, part in found.items():
+            column = odds[group][entry.map]
+            if len(part) < len(column.logit):
+                column = column.take(np.flatnonzero(self._groups.plain(group)).tolist())
+            signals[group] = reader.signals(part, column, made)
+        return parts_guard(name, entry, config, signals, made)
+
     def _result(
         self, found: Mapping[str, Generations], facts: Mapping[str, AttackFacts], guards: tuple[GuardScores, ...],
-        missing: Mapping[str, str], overhead: Overhead | None,
+        missing: Mapping[str, str], overhead: Overhead | None, reader: RequestReader | None,
     ) -> ModelResult:  # fmt: skip
         config, deployment = self._config, self._deployment
         run = [name for name in facts if attack_group(name) in found]
@@ -133,12 +192,19 @@ class ModelEvaluation:
         irr, incomplete = measure.signal_recovery(attacked, everything)
         sets = list(self._groups.harmless_sets)
         budget = deployment.sampler.budget()
+        reference = next((g for g in guards if config.strict and g.name == config.strict.reference), None)
         rows: list[GuardResult] = [
-            guard_result(guard, found, run, sets, overhead, budget) for guard in guards
-        ]  # fmt: skip
+            replace(
+                guard_result(guard, found, run, sets, overhead, budget),
+                wrappers=wrapper_results(guard, found, run),
+                strict=strict_results(guard, reference, found, config.strict) if config.strict else (),
+            )
+            for guard in guards
+        ]
         section = deployment.config.detector
         assert section is not None  # An evaluation names one detector per guard.
         labelled = config.unseen_attacks
+        plain_train = of_traffic(found, self._groups, "plain")["train"]
         grid = deployment.settings.grid
         assert grid is not None
         plain = found[HARMFUL]
@@ -160,18 +226,22 @@ class ModelEvaluation:
             bands=measure.class_bands(everything),
             projections=measure.maps(everything, config.seed),
             separations=separations(
-                section, found["train"], found[HARMLESS], attacked, deployment.settings.layers, grid
+                section, plain_train, found[HARMLESS], attacked, deployment.settings.layers, grid
             ),
             guards=tuple(rows),
             guard_notes=missing,
             unseen=()
             if labelled is None
             else unseen_families(
-                labelled, found["train"], found[HARMLESS], {name: found[attack_group(name)] for name in run},
+                labelled, plain_train, found[HARMLESS], {name: found[attack_group(name)] for name in run},
                 {name: facts[name].family for name in run}, deployment.settings.layers,
             ),
             seconds_per_generation=None if overhead is None else overhead.seconds,
             counters=self.collector.counters.to_dict(),
+            twinless={name: why for name, why in self._groups.twinless.items() if name in run},
+            request_maps={}
+            if reader is None
+            else {name: {"digest": made.digest, **made.provenance} for name, made in reader.maps.items()},
         )  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.config.evaluation import DetectorSection
+from sri_sdk.config.evaluated_guards import DetectorSection
 from sri_sdk.config.fit import PluginSection
+from sri_sdk.errors import ScoringError
 from sri_sdk.evaluation.generations import Generations
 from sri_sdk.evaluation.guards import build_detector
 from sri_sdk.evaluation.layers import columns_of
@@ -124,10 +125,15 @@ def unseen_families(
             found.append(Separation(family, None, "no successful attack to measure on, or none of another family"))
             continue
         areas = []
-        for taught in (others, np.concatenate([others, own])):
-            labels = np.r_[np.zeros(len(clean), dtype=np.int64), np.ones(len(taught), dtype=np.int64)]
-            detector = build_detector(section).fit(np.concatenate([clean, taught]), labels)
-            areas.append(area(detector.score(positive), detector.score(negative), prompts, harmless.prompts))
+        try:
+            for taught in (others, np.concatenate([others, own])):
+                labels = np.r_[np.zeros(len(clean), dtype=np.int64), np.ones(len(taught), dtype=np.int64)]
+                detector = build_detector(section).fit(np.concatenate([clean, taught]), labels)
+                areas.append(area(detector.score(positive), detector.score(negative), prompts, harmless.prompts))
+        except ScoringError as err:
+            # Such as too few successful attacks for this detector: a family's row, not the whole evaluation.
+            found.append(Separation(family, None, str(err)))
+            continue
         seen = areas[1]
         note = f"{seen.value:.3f} [{seen.low:.3f}, {seen.high:.3f}] when it is not left out" if seen else ""
         found.append(Separation(family, areas[0], note))

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.bundle import MANIFEST, Bundle
+from sri_sdk.bundle.entries import stated_contamination
 from sri_sdk.bundle.golden import golden_steps, probe
 from sri_sdk.bundle.guard_graphs import full_graph, prefix_graph, signal_graph, step_graph
 from sri_sdk.bundle.guard_parts import GuardParts
@@ -50,7 +51,7 @@ PARITY_ROWS = 64
 def fit_guard(
     detector: Detector, detector_name: str, train: Signals, reference: Signals, calibration: Signals, *,
     anchors: Anchors, exporter: Exporter, alpha: float, target: Path, delta: float | None = None,
-    rates: Sequence[Rate] = (), tau: float = TAU, eps: float = EPS,
+    rates: Sequence[Rate] = (), tau: float = TAU, eps: float = EPS, contamination: float = 0.0,
 ) -> Bundle:  # fmt: skip
     """Fits, calibrates, exports and tests; the bundle appears at `target` only if all of that succeeds.
 
@@ -68,6 +69,7 @@ def fit_guard(
         rates: measured rates to state in the manifest.
         tau: what the signals were made with.
         eps: what the signals were made with.
+        contamination: largest share of attacks among the calibration generations; see `Threshold.fit`.
 
     Raises:
         ScoringError: a signal cannot be scored, or the scores do not vary.
@@ -79,7 +81,7 @@ def fit_guard(
     detector.fit(train.domain(detector.domain))
     parts = calibrate_guard(
         detector, detector_name, reference, calibration, anchors=anchors, exporter=exporter, alpha=alpha,
-        delta=delta, rates=rates, tau=tau, eps=eps,
+        delta=delta, rates=rates, tau=tau, eps=eps, contamination=contamination,
     )  # fmt: skip
     return export_guard(parts, exporter, target)
 
@@ -87,12 +89,12 @@ def fit_guard(
 def calibrate_guard(
     detector: Detector, detector_name: str, reference: Signals, calibration: Signals, *,
     anchors: Anchors, exporter: Exporter, alpha: float, delta: float | None = None, rates: Sequence[Rate] = (),
-    tau: float = TAU, eps: float = EPS,
+    tau: float = TAU, eps: float = EPS, contamination: float = 0.0,
 ) -> GuardParts:  # fmt: skip
     """Calibrates a fitted detector; see `fit_guard`."""
     made = calibrate(
         detector, detector_name, reference, calibration, anchors=anchors, exporter=exporter, alpha=alpha, delta=delta,
-        tau=tau, eps=eps,
+        tau=tau, eps=eps, contamination=contamination,
     )  # fmt: skip
     return replace(made.parts, rates=tuple(rates))
 
@@ -129,7 +131,7 @@ class Calibrated(Generic[GuardT]):
 def calibrate(
     detector: Detector, detector_name: str, reference: Signals, calibration: Signals, *,
     anchors: Anchors, exporter: Exporter, alpha: float, delta: float | None = None,
-    tau: float = TAU, eps: float = EPS,
+    tau: float = TAU, eps: float = EPS, contamination: float = 0.0,
 ) -> Calibrated[GuardParts]:  # fmt: skip
     """Calibrates a fitted detector and keeps what was compiled for that; see `fit_guard`."""
     for name, fold in (("reference", reference), ("calibration", calibration)):
@@ -146,7 +148,9 @@ def calibrate(
     raw = ready(prefix_graph(detector, cells, layers, None)).run
 
     scores = all_valid(*score_rows(signal, values), calibration)
-    final = Threshold.fit(scores, alpha, delta, noise=float(noise(lambda x: score_rows(signal, x), values)))
+    final = Threshold.fit(
+        scores, alpha, delta, noise=float(noise(lambda x: score_rows(signal, x), values)), contamination=contamination
+    )
     same("signal", detector.score(values), scores, final)
 
     scale = PrefixScale.fit(all_valid(*score_prefixes(raw, reference.domain(detector.domain)), reference))
@@ -154,8 +158,9 @@ def calibrate(
     prefix = running.run
     z = all_valid(*score_prefixes(prefix, values), calibration)
     online = Threshold.fit(
-        z.max(axis=1), alpha, delta, noise=float(noise(lambda x: score_prefixes(prefix, x), values).max())
-    )
+        z.max(axis=1), alpha, delta, noise=float(noise(lambda x: score_prefixes(prefix, x), values).max()),
+        contamination=contamination,
+    )  # fmt: skip
     few = values[:PARITY_ROWS]
     own = [detector.score(hold(few, np.full(len(few), t + 1))) for t in range(values.shape[1])]
     same("prefix", scale.standardise(np.stack(own, axis=1)), z[: len(few)], online)
@@ -173,6 +178,7 @@ def calibrate(
     parts = GuardParts(
         detector=detector, detector_name=detector_name, anchors=anchors, scale=scale,
         final=final, online=online, golden=golden, tau=tau, eps=eps, noticed=noticed,
+        producer=stated_contamination(contamination),
     )  # fmt: skip
     return Calibrated(parts, {"signal": finished, "prefix": running})
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.entries import stated_contamination
 from sri_sdk.bundle.golden import PROBE_ROWS, broken_columns, golden_steps, probe
 from sri_sdk.bundle.manifest_v2 import ALL
 from sri_sdk.bundle.multi_part_guard import GuardPart, MultiPartGuard
@@ -45,7 +46,7 @@ Floats = NDArray[np.float32]
 
 def calibrate_parts(
     parts: Sequence[Part], reference: Signals, calibration: Signals, *, anchors: Anchors, exporter: Exporter,
-    alpha: float, delta: float | None = None, tau: float = TAU, eps: float = EPS,
+    alpha: float, delta: float | None = None, tau: float = TAU, eps: float = EPS, contamination: float = 0.0,
 ) -> Calibrated[MultiPartGuard]:  # fmt: skip
     """Calibrates fitted parts, and keeps what was compiled for that.
 
@@ -59,6 +60,7 @@ def calibrate_parts(
         delta: see `Threshold.delta`.
         tau: what the signals were made with.
         eps: what the signals were made with.
+        contamination: largest share of attacks among the calibration generations of any group; see `Threshold.fit`.
 
     Raises:
         ScoringError: a signal cannot be scored, or the scores of a part do not vary.
@@ -102,7 +104,9 @@ def calibrate_parts(
             found, room = (z[:, :, k].max(axis=1), running_moves[k]) if rule == "online" else (scores[:, k], moves[k])
             for group, rows in groups.items():
                 with _of(part.name, group):
-                    rules[rule][group] = Threshold.fit(found[rows], alpha * share, delta, noise=float(room))
+                    rules[rule][group] = Threshold.fit(
+                        found[rows], alpha * share, delta, noise=float(room), contamination=contamination
+                    )
         own, scale = part.of(calibration, names), scales[k]
         same("signal", part.detector.score(own), scores[:, k], Strictest(rules["final"]))
         few = own[:PARITY_ROWS]
@@ -129,8 +133,9 @@ def calibrate_parts(
             step.run, {"step": steps, "state": state}, online, _states(step.graph, len(steps))
         )  # fmt: skip
     guard = MultiPartGuard(
-        parts=tuple(made), anchors=anchors, alpha=alpha, golden=golden, tau=tau, eps=eps, noticed=noticed
-    )
+        parts=tuple(made), anchors=anchors, alpha=alpha, golden=golden, tau=tau, eps=eps, noticed=noticed,
+        producer=stated_contamination(contamination),
+    )  # fmt: skip
     return Calibrated(guard, {"signal": finished, "prefix": running})
 
 

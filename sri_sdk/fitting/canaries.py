@@ -173,7 +173,9 @@ def fresh(config: FitConfig, split: str, count: int, state: State) -> list[Promp
     """
     dataset: Dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
     taken = {*state.used, *(canary.prompt for canary in state.canaries)}
-    folds = [prompt for prompts in draw_folds(dataset, config.folds).named().values() for prompt in prompts]
+    folds = [
+        prompt for prompts in draw_folds(dataset, config.folds, seed=config.seed).named().values() for prompt in prompts
+    ]
     taken |= {text_hash(prompt.text) for prompt in folds}
     bases = {prompt.base or prompt.id for prompt in folds}
     asked, free = count, list[Prompt]()

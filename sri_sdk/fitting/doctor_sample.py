@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from sri_sdk import registry
 from sri_sdk.config.fit import FEWEST_LABELLED, FitConfig
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.counters import Count
 from sri_sdk.fitting.deployment import Deployment
-from sri_sdk.fitting.folds import count_prompts, draw_folds
+from sri_sdk.fitting.prompts import prompts_of
 from sri_sdk.fitting.request import fit_request_map, request_states
 from sri_sdk.fitting.request_stage import held_out_quality, read, words
 from sri_sdk.records import Label, Outcome, Prompt
@@ -89,7 +88,7 @@ def sample(config: FitConfig, per_class: int) -> Sample:
         ConfigError: prompts overlap or are too few.
         CaptureError: a generation could not be watched whole.
     """
-    folds = draw_folds(registry.build("datasets", config.prompts.dataset, config.prompts.options), config.folds)
+    folds = prompts_of(config)
     source = folds.anchors or folds.train or folds.calibration
     few = {label: [p for p in source if p.label == label][:per_class] for label in LABELS}
     few = {label: prompts for label, prompts in few.items() if prompts}
@@ -110,7 +109,7 @@ def sample(config: FitConfig, per_class: int) -> Sample:
         collector.counters.add(label, len(prompts), said.counts)
         tokens += sum(len(deployment.hook.tokens(deployment.loaded.tokenizer, text)) for text in texts)
     return Sample(
-        source=deployment.loaded.source, folds=count_prompts(folds.named()), outcomes=outcomes,
+        source=deployment.loaded.source, folds=folds.counts(), outcomes=outcomes,
         counts=collector.counters.total(), tokens=tokens, watched=sum(seconds.values()), judging=judging,
         tapped=seconds["harmless"], untapped=untapped, request=_request(collector, folds.request, per_class),
     )  # fmt: skip

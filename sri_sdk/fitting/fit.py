@@ -25,11 +25,15 @@ from sri_sdk.fitting.artefacts import restore_parts, write_guard
 from sri_sdk.fitting.build import Calibrated, calibrate
 from sri_sdk.fitting.build_parts import calibrate_parts
 from sri_sdk.fitting.collect import Collected, Progress
+from sri_sdk.fitting.compare import RESULTS, compared_on
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment
-from sri_sdk.fitting.folds import draw_folds
-from sri_sdk.fitting.gather import Stopwatch, gather
+from sri_sdk.fitting.gather import KEPT, Stopwatch, gather
+from sri_sdk.fitting.groups import grouped
+from sri_sdk.fitting.labelled import LabelledAttacks
 from sri_sdk.fitting.parts import Part, fit_parts, parts_of
+from sri_sdk.fitting.prompts import prompts_of, with_mixes
+from sri_sdk.fitting.tally import log
 from sri_sdk.metrics.guard_rates import GuardRates, guard_rates
 from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.guard import Guard
@@ -43,7 +47,7 @@ class Fitted:
     guard: Guard
     deployment: Deployment
     collected: Mapping[str, Collected]
-    """Per fold: train, reference, calibration, test. Without `train` where only thresholds were set anew."""
+    """Per fold, see `Gathered.collected`."""
     results: GuardRates | None
     """On the test fold; None without one."""
     parity: float
@@ -54,6 +58,10 @@ class Fitted:
     """What could have made it worthless: answers of the judge that name no outcome, responses without an answer."""
     noticed: Mapping[str, Coverage] = field(default_factory=dict)
     """What the golden vectors notice, per graph: `signal`, `prefix`."""
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Fold -> prompts of which kind; see `sri_sdk.fitting.folds.count_prompts`."""
+    attacks: LabelledAttacks | None = None
+    """That detectors learnt from; None = none, or only thresholds were set anew."""
 
 
 def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
@@ -77,8 +85,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     timed = Stopwatch()
     out = Path(config.out)
     with timed("prompts"):
-        dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-        folds = draw_folds(dataset, config.folds)
+        folds = prompts_of(config)
     # What a plugin refuses, and a folder that cannot be written, is found now, not after an hour of generating.
     wanted = parts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
@@ -88,36 +95,48 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     deployment, collector, anchors, collected = (
         gathered.deployment, gathered.collector, gathered.anchors, gathered.collected
     )  # fmt: skip
+    anchors = with_mixes(anchors, config, folds, kept=KEPT if recalibrate else ())
+    if config.folds.calibration.groups != "none":
+        collected |= {name: grouped(collected[name]) for name in ("calibration", "test") if name in collected}
     names, limits = [column.name for column in anchors.columns], config.calibrate
     with timed("detector"):
         if recalibrate:
             restore_parts(out, wanted, anchors, several=several)
         else:
-            fit_parts(wanted, collected["train"].signals, names)
+            fit_parts(wanted, collected["train"].signals, names, gathered.attacks)
     with timed("calibrate"):
         reference, calibration = collected["reference"].signals, collected["calibration"].signals
         calibrated: Calibrated[GuardParts] | Calibrated[MultiPartGuard]
         if several:
             calibrated = calibrate_parts(
                 wanted, reference, calibration, anchors=anchors, exporter=exporter, alpha=limits.alpha,
-                delta=limits.delta,
+                delta=limits.delta, contamination=limits.contamination,
             )  # fmt: skip
         else:
             (only,) = wanted
             calibrated = calibrate(
                 only.detector, only.detector_name, reference, calibration, anchors=anchors, exporter=exporter,
-                alpha=limits.alpha, delta=limits.delta,
+                alpha=limits.alpha, delta=limits.delta, contamination=limits.contamination,
             )  # fmt: skip
     results, parts = None, calibrated.parts
     if "test" in collected:
         with timed("evaluate"):
             # Thresholds are final by now, and these are the very graphs they were set on.
+            tried = compared_on(out, gathered.collector.key(folds.test)["prompts"])
+            if tried > 1:
+                log.warning(
+                    "test: %d detectors were compared on these prompts (%s). If this one was picked by that table, its "
+                    "rates are too good: give folds.test other prompts.", tried, out / RESULTS,
+                )  # fmt: skip
             results = _measure(calibrated.scorer(), collected["test"])
             parts = replace(parts, rates=_stated(results))
     with timed("export"):
         guard = write_guard(out, parts, exporter)
     parity = _parity(wanted, guard.scorer, collected["calibration"].signals, names)
-    return Fitted(guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed)
+    return Fitted(
+        guard, deployment, collected, results, parity, timed.seconds, collector.counters, parts.noticed,
+        folds.counts(), gathered.attacks,
+    )  # fmt: skip
 
 
 def _measure(scorer: Scorer, test: Collected) -> GuardRates:

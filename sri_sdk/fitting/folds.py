@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sri_sdk.config.fit import FoldsSection, RequestFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import sha256
+from sri_sdk.fitting.around import around
+from sri_sdk.fitting.labelled import draw_labelled
+from sri_sdk.fitting.mix import bases_of, draw_kinds, draw_mix
 from sri_sdk.fitting.tally import log
 from sri_sdk.records import Label, Prompt
 from sri_sdk.text import normal
+
+LABELS: tuple[Label, ...] = ("harmless", "harmful")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +32,30 @@ class Folds:
     """Empty if the config has none."""
     request: tuple[Prompt, ...] = ()
     """For the map of the request; empty if the config has none."""
+    labelled: tuple[Prompt, ...] = ()
+    """Attacks for detectors that learn from labels; empty if the config has none."""
+    kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Fold with a mix -> the kind of each of its harmless prompts, which come first."""
 
     def named(self) -> Mapping[str, tuple[Prompt, ...]]:
-        """Fold name -> prompts; `request` only where there is one."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        return found if self.request else {name: prompts for name, prompts in found.items() if name != "request"}
+        """Fold name -> prompts; `request` and `labelled` only where there are some."""
+        found = {name: getattr(self, name) for name in self.__slots__ if name != "kinds"}
+        return {name: prompts for name, prompts in found.items() if prompts or name not in ("request", "labelled")}
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Fold -> how many prompts it has of which kind; see `count_prompts`."""
+        return count_prompts(self.named(), self.kinds)
 
 
-def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
+def draw_folds(dataset: Dataset, section: FoldsSection, *, seed: int) -> Folds:
     """Takes consecutive prompts of each split, fold after fold, and refuses overlaps.
+
+    Folds with a mix come last: they take what the others leave.
+
+    Args:
+        dataset: where the prompts come from.
+        section: how many of which kind.
+        seed: of the config; the kinds of a mix are drawn with it.
 
     Raises:
         ConfigError: a split holds too few prompts, or a text stands in two folds.
@@ -46,12 +66,16 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
         slices[name] = []
         if fold is None:
             continue
-        counts: list[tuple[Label, str | None, int]] = [("harmless", None, fold.harmless)]
+        mixed = getattr(fold, "mix", None) is not None
+        counts: list[tuple[Label, str | None, int]] = [("harmless", None, 0 if mixed else fold.harmless)]
         counts.append(("harmful", None, getattr(fold, "harmful", 0)))
         if name == "test":
             counts += [("harmful", attack, count) for attack, count in fold.attacks.items()]
         taken: list[tuple[Slice, int]] = [((fold.split, label, attack), count) for label, attack, count in counts]
         taken += [((split, "harmless", None), count) for split, count in getattr(fold, "unusual", {}).items()]
+        # Requests that text is put around are requests of their own.
+        more = sum(getattr(fold, "around", {}).values())
+        taken += [((fold.split, label, None), more) for label in LABELS if more]
         for key, count in taken:
             slices[name].append((*key, wanted[key], wanted[key] + count))
             wanted[key] += count
@@ -62,10 +86,89 @@ def draw_folds(dataset: Dataset, section: FoldsSection) -> Folds:
     }
     if section.request is not None:
         others = [p for name, prompts in made.items() if name != "request" for p in prompts]
+        made["request"] = tuple(_surrounded(made["request"], section.request, seed))
         made["request"] += tuple(_wrapped(dataset, section.request, others))
-    folds = Folds(**made)
+    if section.train is not None:
+        made["labelled"] = draw_labelled(dataset, section.train, [p for prompts in made.values() for p in prompts])
+    kinds = _add_mixed(dataset, section, made, seed)
+    folds = Folds(**made, kinds=kinds)
     refuse_overlap(folds.named())
     return folds
+
+
+def _add_mixed(
+    dataset: Dataset, section: FoldsSection, made: dict[str, tuple[Prompt, ...]], seed: int
+) -> dict[str, tuple[str, ...]]:
+    """Adds the harmless prompts of folds with a mix, made of no request of another fold; gives their kinds.
+
+    Raises:
+        ConfigError: a kind has too few; every such kind is a problem of its own.
+    """
+    taken = {base for prompts in made.values() for base in bases_of(prompts)}
+    problems: list[str] = []
+    kinds: dict[str, tuple[str, ...]] = {}
+    for name, fold in section:
+        if (mix := getattr(fold, "mix", None)) is None:
+            continue
+        try:
+            drawn = draw_mix(dataset, fold.split, fold.harmless, mix, seed=mix_seed(seed, name), taken=taken)
+        except ConfigError as err:
+            problems += [f"folds.{name}.{problem}" for problem in err.problems]
+            continue
+        taken |= bases_of(drawn)
+        kinds[name] = tuple(each.name for each in draw_kinds(fold.harmless, mix, seed=mix_seed(seed, name)))
+        made[name] = (*drawn, *made[name])
+    if problems:
+        raise ConfigError(problems[0], problems)
+    return kinds
+
+
+def mix_seed(seed: int, fold: str) -> str:
+    """What the kinds of a fold are drawn with, so that folds with one mix are not alike."""
+    return f"{seed} {fold}"
+
+
+def _surrounded(drawn: Sequence[Prompt], fold: RequestFold, seed: int) -> Iterator[Prompt]:
+    """The prompts drawn for a request fold, with text around the last ones of each label."""
+    more = sum(fold.around.values())
+    texts = [p.text for p in drawn[: fold.harmless]]
+    yield from drawn[: len(drawn) - 2 * more]
+    for at, label in enumerate(LABELS):
+        start = len(drawn) - (2 - at) * more
+        yield from around(drawn[start : start + more], fold.around, texts, seed=f"{seed} {label}")
+
+
+def draw_request(
+    dataset: Dataset, fold: RequestFold, ends: Mapping[tuple[str, Label], int], others: Sequence[Prompt], *, seed: int
+) -> tuple[Prompt, ...]:
+    """The prompts of one request fold, behind those that other folds take; `draw_folds` does so for the fold of a fit.
+
+    Args:
+        dataset: where the prompts come from.
+        fold: how many of which kind.
+        ends: split and label -> plain prompts of it that other folds take.
+        others: the prompts of all other folds.
+        seed: of what stands around requests.
+
+    Raises:
+        ConfigError: a split or an attack has too few.
+    """
+    more = sum(fold.around.values())
+    plain: list[tuple[str, Label, int]] = [
+        (fold.split, "harmless", fold.harmless), (fold.split, "harmful", fold.harmful),
+        *((split, "harmless", count) for split, count in fold.unusual.items()),
+        *((fold.split, label, more) for label in LABELS if more),
+    ]  # fmt: skip
+    at = Counter({(split, label): ends.get((split, label), 0) for split, label, _ in plain})
+    wanted = Counter(at)
+    for split, label, count in plain:
+        wanted[split, label] += count
+    drawn = draw(dataset, {(split, label, None): count for (split, label), count in wanted.items()})
+    found: list[Prompt] = []
+    for split, label, count in plain:
+        found += drawn[split, label, None][at[split, label] : at[split, label] + count]
+        at[split, label] += count
+    return (*_surrounded(found, fold, seed), *_wrapped(dataset, fold, others))
 
 
 def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:
@@ -137,9 +240,24 @@ def draw(dataset: Dataset, wanted: Mapping[Slice, int]) -> dict[Slice, list[Prom
     return drawn
 
 
-def count_prompts(folds: Mapping[str, Iterable[Prompt]]) -> dict[str, dict[str, int]]:
-    """Fold -> how many prompts it has that are `harmless`, `harmful`, or under an attack of that name."""
-    return {name: dict(Counter(p.attack or p.label for p in prompts)) for name, prompts in folds.items() if prompts}
+def count_prompts(
+    folds: Mapping[str, Iterable[Prompt]], kinds: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, dict[str, int]]:
+    """Fold -> how many prompts it has that are `harmless`, `harmful`, or under an attack of that name.
+
+    Harmless prompts of a mix are counted by kind: `harmless plain`, `harmless fiction`.
+
+    Args:
+        folds: name -> prompts.
+        kinds: of the first prompts of folds with a mix.
+    """
+    found = {}
+    for name, prompts in folds.items():
+        whose = [p.attack or p.label for p in prompts]
+        mixed = [f"harmless {kind}" for kind in (kinds or {}).get(name, ())]
+        if whose:
+            found[name] = {**dict(Counter(mixed).most_common()), **Counter(whose[len(mixed) :])}
+    return found
 
 
 def refuse_overlap(folds: Mapping[str, tuple[Prompt, ...]]) -> None:

@@ -14,11 +14,12 @@ from sri_sdk.fitting.collect import Collected, Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import Folds
 from sri_sdk.fitting.forecast import Forecast
+from sri_sdk.fitting.labelled import STAGE, LabelledAttacks, label
 from sri_sdk.fitting.request_stage import collect_request_map
 from sri_sdk.fitting.tally import log
 from sri_sdk.scoring.guard import ANCHORS
 
-KEPT = ("anchors", "request", "train")
+KEPT = ("anchors", "request", "train", "labelled")
 """Folds whose results stay where only thresholds are set anew."""
 
 
@@ -45,7 +46,10 @@ class Gathered:
     anchors: Anchors
     """With the request map, if the guard has that column."""
     collected: dict[str, Collected]
-    """Per fold: train, reference, calibration, test. Without `train` where only thresholds are set anew."""
+    """Per fold: train, reference, calibration, test, labelled. Without what detectors learn from where only thresholds
+    are set anew."""
+    attacks: LabelledAttacks | None = None
+    """Of the fold `labelled`, where there is one."""
 
 
 def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch, *, recalibrate: bool) -> Gathered:
@@ -78,11 +82,15 @@ def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch
             made = collector.anchors(folds.anchors) if deployment.settings.layers else collector.no_anchors()
             anchors = replace(made, request=read)
     collected = {}
-    for name, prompts in generated.items():
-        if name not in ("anchors", "request") and prompts:
+    attacks: LabelledAttacks | None = None
+    # Whether enough attacks succeed is the least certain of all, so they come first.
+    for name in sorted(generated, key=lambda each: each != STAGE):
+        if name not in ("anchors", "request") and generated[name]:
             with timed(name):
-                collected[name] = collector.signals(name, prompts, anchors)
-    return Gathered(deployment, collector, anchors, collected)
+                collected[name] = collector.signals(name, generated[name], anchors)
+            if name == STAGE and config.folds.train is not None:
+                attacks = label(collected[name], config.folds.train)
+    return Gathered(deployment, collector, anchors, collected, attacks)
 
 
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:

@@ -12,6 +12,7 @@ from sri_sdk import registry
 from sri_sdk.config.columns import reads, reason_of
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.detector import Detector
+from sri_sdk.fitting.labelled import LabelledAttacks
 from sri_sdk.records import Signals
 
 
@@ -59,11 +60,19 @@ def parts_of(config: FitConfig) -> tuple[Part, ...]:
     )  # fmt: skip
 
 
-def fit_parts(parts: Sequence[Part], train: Signals, names: Sequence[str]) -> None:
-    """Fits every detector on its columns of harmless signals.
+def fit_parts(
+    parts: Sequence[Part], train: Signals, names: Sequence[str], attacks: LabelledAttacks | None = None
+) -> None:
+    """Fits every detector on its columns of harmless signals, and those that take labels on attacks as well.
 
     Raises:
         ScoringError: a detector refuses them.
     """
     for part in parts:
-        part.detector.fit(part.of(train, names))
+        harmless = part.of(train, names)
+        if attacks is None or part.detector.labels == "ignored":
+            part.detector.fit(harmless)
+            continue
+        taught = part.of(attacks.signals, names)[attacks.counted]
+        labels = np.repeat(np.array([0, 1], dtype=np.int64), [len(harmless), len(taught)])
+        part.detector.fit(np.concatenate([harmless, taught]), labels)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from sri_sdk.errors import CaptureError
 from sri_sdk.fitting.sample_space import Gram, combine_layer, discriminant, held_out_scores, log_odds_scale
+from sri_sdk.fitting.shrinkage import Shrinkage, choose_shrinkage
 from sri_sdk.records import Prompt, RequestStates
 from sri_sdk.request_map import LARGEST, RequestMap
 
-SHRINKAGE = 0.4
 NUISANCE = 1.0
 MOST = 0.75 * LARGEST
 """Log-odds, in size, that the held-out prompts of a fit get at most; room is left for clearer ones."""
@@ -32,6 +32,7 @@ class FittedRequest:
     map: RequestMap
     held_out: NDArray[np.float32]
     """[N] log-odds of the fit's own prompts, each by a map that was fitted without it and its variants."""
+    shrinkage: Shrinkage
 
 
 def request_states(
@@ -66,8 +67,8 @@ def request_states(
 
 
 def fit_request_map(
-    states: NDArray[np.float32], prompts: Sequence[Prompt], *, shrinkage: float = SHRINKAGE, nuisance: float = NUISANCE,
-    seed: int = 0,
+    states: NDArray[np.float32], prompts: Sequence[Prompt], *, shrinkage: float | None = None,
+    nuisance: float = NUISANCE, seed: int = 0,
 ) -> FittedRequest:  # fmt: skip
     """Fits the map on N prompts.
 
@@ -75,7 +76,7 @@ def fit_request_map(
         states: [N, C, D] float32, as `request_states` gives them.
         prompts: N of them, with labels. Prompts of one base are held out together; what `attack` names is the wrapper a
             prompt is in, and how harmless prompts differ from wrapper to wrapper should not count as harm.
-        shrinkage: see `sri_sdk.fitting.sample_space.discriminant`.
+        shrinkage: see `sri_sdk.fitting.sample_space.discriminant`; None = see `sri_sdk.fitting.shrinkage`.
         nuisance: see there.
         seed: of the held-out folds.
 
@@ -86,9 +87,12 @@ def fit_request_map(
     groups = _numbered([p.attack or "" for p in prompts])
     bases = _numbered([p.base or p.id for p in prompts])
     gram = functools.reduce(operator.add, (Gram.of_layer(states[:, layer]) for layer in range(states.shape[1])))
-    found = discriminant(gram, harmful, shrinkage=shrinkage, groups=groups, nuisance=nuisance)
+    chosen = Shrinkage(shrinkage, {}) if shrinkage is not None else choose_shrinkage(
+        gram, harmful, [p.attack or "" for p in prompts], bases, nuisance=nuisance, seed=seed
+    )  # fmt: skip
+    found = discriminant(gram, harmful, shrinkage=chosen.value, groups=groups, nuisance=nuisance)
     held = held_out_scores(
-        gram, harmful, bases, shrinkage=shrinkage, groups=groups, nuisance=nuisance, seed=seed
+        gram, harmful, bases, shrinkage=chosen.value, groups=groups, nuisance=nuisance, seed=seed
     )  # fmt: skip
     slope, offset = log_odds_scale(held, harmful, most=MOST)
     parts = [combine_layer(states[:, layer], found.coefficients) for layer in range(states.shape[1])]
@@ -97,6 +101,7 @@ def fit_request_map(
     return FittedRequest(
         RequestMap(weight.astype(np.float32), float(bias)),
         np.clip(held * slope + offset, -LARGEST, LARGEST).astype(np.float32),
+        chosen,
     )
 
 

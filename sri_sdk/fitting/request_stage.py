@@ -17,6 +17,7 @@ from sri_sdk.capture.drive import drive
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.request import fit_request_map, request_states
+from sri_sdk.fitting.shrinkage import FALSE_ALARMS
 from sri_sdk.fitting.store import Store
 from sri_sdk.fitting.tally import log
 from sri_sdk.metrics.auroc import auroc
@@ -39,7 +40,7 @@ def collect_request_map(collector: Collector, prompts: Sequence[Prompt]) -> Requ
         CaptureError: a request could not be located or was not seen whole.
         ConfigError: the states would not fit into memory, or a class has too few prompts.
     """
-    store = Store(collector.cache, STAGE, _key(collector, prompts))
+    store = Store(collector.cache, STAGE, map_key(collector, prompts))
     if (saved := store.load("map")) is not None:
         arrays, notes = saved
         return RequestMap(arrays["weight"], arrays["bias"].item(), notes["provenance"])
@@ -60,6 +61,8 @@ def collect_request_map(collector: Collector, prompts: Sequence[Prompt]) -> Requ
         **_counts(prompts),
         "prompts_digest": collector.key(prompts)["prompts"],
         "held_out": held_out_quality(fitted.held_out, prompts),
+        "shrinkage": fitted.shrinkage.value,
+        "left_out": dict(fitted.shrinkage.left_out),
     }
     made = replace(fitted.map, provenance=provenance)
     store.save("map", {"weight": made.weight, "bias": np.array(made.bias)}, {"provenance": provenance})
@@ -110,7 +113,14 @@ def words(provenance: Mapping[str, Any]) -> str:
         f"{area['negatives']})"
         for kind, area in provenance.get("held_out", {}).items()
     ]
-    return "AUROC on held-out prompts, harmful + harmless: " + ("; ".join(parts) or "not measured")
+    said = "AUROC on held-out prompts, harmful + harmless: " + ("; ".join(parts) or "not measured")
+    left_out = [f"{kind} {100 * share:.0f} %" for kind, share in provenance.get("left_out", {}).items()]
+    if left_out:
+        said += (
+            f". Harmful prompts in a wrapper that was left out, found above {100 * (1 - FALSE_ALARMS):g} % of the "
+            f"harmless ones: {', '.join(left_out)}"
+        )
+    return said
 
 
 def _area(odds: NDArray[np.float32], prompts: Sequence[Prompt], of: Sequence[bool]) -> dict[str, Any] | None:
@@ -135,7 +145,8 @@ def _counts(prompts: Sequence[Prompt]) -> dict[str, Any]:
     return {"prompts": counts}
 
 
-def _key(collector: Collector, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    """What the map depends on: everything that a generation depends on, without the judge, who is not asked."""
+def map_key(collector: Collector, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    """What a map, and what it says of prompts, depends on: everything that a generation depends on, without the judge,
+    who is not asked."""  # fmt: skip
     key = {name: value for name, value in collector.key(prompts).items() if name != "judge"}
     return {**key, "wrappers": [[p.attack or "", p.base or ""] for p in prompts]}

@@ -7,6 +7,7 @@ over layers, so one layer at a time is in memory as float64.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -90,26 +91,82 @@ def discriminant(
     Raises:
         ConfigError: a class has fewer than two samples.
     """
-    count = len(harmful)
-    averages = np.stack([~harmful / max((~harmful).sum(), 1), harmful / max(harmful.sum(), 1)])
-    for name, found in (("harmless", count - harmful.sum()), ("harmful", harmful.sum())):
-        if found < 2:
-            raise ConfigError(f"request map: {found} {name} prompts, at least 2 are needed. Add some to the anchors.")
-    # Every sample minus the mean of its class, as sums of samples: what scatters within the classes.
-    spread = np.eye(count) - averages[harmful.astype(np.int64)]
-    if groups is not None and nuisance > 0:
-        spread = np.vstack([spread, _between(groups, ~harmful, averages[0]) * np.sqrt(nuisance * count)])
-    scatter = spread @ gram.products @ spread.T / count
-    ridge = shrinkage * scatter.trace() / gram.dimensions
-    if ridge <= 0:
-        raise ConfigError("request map: the states of all prompts of a class are equal. Check the tapped layers.")
-    gap = averages[0] - averages[1]
-    # (ridge I + (1 - s) Z'Z)^-1 gap by Woodbury's identity, where Z holds the spread in the layers' space.
-    inner = ridge * np.eye(len(spread)) + (1 - shrinkage) * scatter
-    solved = np.linalg.solve(inner, spread @ gram.products @ gap / count)
-    coefficients = (gap - (1 - shrinkage) * spread.T @ solved) / ridge
-    middle = averages.mean(axis=0)
-    return Discriminant(coefficients, -float(middle @ gram.products @ coefficients))
+    system = _System.of(gram, harmful, groups, nuisance)
+    ridge = system.ridge(shrinkage)
+    inner = ridge * np.eye(len(system.scatter)) + (1 - shrinkage) * system.scatter
+    return system.discriminant(shrinkage, np.linalg.solve(inner, system.pull))
+
+
+def discriminants(
+    gram: Gram, harmful: NDArray[np.bool_], *, shrinkages: Sequence[float], groups: NDArray[np.int64] | None = None,
+    nuisance: float = 0.0,
+) -> list[Discriminant]:  # fmt: skip
+    """`discriminant` with each of some shrinkages, for the time of about one.
+
+    Args:
+        gram: of N samples.
+        harmful: [N] bool.
+        shrinkages: in (0, 1].
+        groups: [N] int64, see `discriminant`.
+        nuisance: see there.
+
+    Raises:
+        ConfigError: a class has fewer than two samples.
+    """
+    system = _System.of(gram, harmful, groups, nuisance)
+    values, vectors = np.linalg.eigh(system.scatter)
+    pull = vectors.T @ system.pull
+    return [
+        system.discriminant(each, vectors @ (pull / (system.ridge(each) + (1 - each) * values))) for each in shrinkages
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _System:
+    """(ridge I + (1 - s) Z'Z) w = gap by Woodbury's identity, where Z holds the spread in the layers' space."""
+
+    gram: Gram
+    averages: Doubles
+    """[2, N]: the mean of the harmless samples and of the harmful ones, as sums of samples."""
+    spread: Doubles
+    """[M, N]: what scatters within the classes, as sums of samples."""
+    scatter: Doubles
+    """[M, M]: inner products of the spread, over N."""
+    pull: Doubles
+    """[M]: inner products of the spread with the gap between the means, over N."""
+
+    @classmethod
+    def of(
+        cls, gram: Gram, harmful: NDArray[np.bool_], groups: NDArray[np.int64] | None, nuisance: float
+    ) -> Self:  # fmt: skip
+        """That of N samples, harmful [N] bool, groups [N] int64."""
+        count = len(harmful)
+        averages = np.stack([~harmful / max((~harmful).sum(), 1), harmful / max(harmful.sum(), 1)])
+        for name, found in (("harmless", count - harmful.sum()), ("harmful", harmful.sum())):
+            if found < 2:
+                raise ConfigError(
+                    f"request map: {found} {name} prompts, at least 2 are needed. Add some to the anchors."
+                )
+        # Every sample minus the mean of its class.
+        spread = np.eye(count) - averages[harmful.astype(np.int64)]
+        if groups is not None and nuisance > 0:
+            spread = np.vstack([spread, _between(groups, ~harmful, averages[0]) * np.sqrt(nuisance * count)])
+        towards = spread @ gram.products
+        return cls(gram, averages, spread, towards @ spread.T / count, towards @ (averages[0] - averages[1]) / count)
+
+    def ridge(self, shrinkage: float) -> float:
+        """Weight of the identity in the covariance."""
+        ridge = shrinkage * float(self.scatter.trace()) / self.gram.dimensions
+        if ridge <= 0:
+            raise ConfigError("request map: the states of all prompts of a class are equal. Check the tapped layers.")
+        return ridge
+
+    def discriminant(self, shrinkage: float, solved: NDArray[Any]) -> Discriminant:
+        """That of a solution [M] float64 of the inner system."""
+        gap = self.averages[0] - self.averages[1]
+        coefficients = (gap - (1 - shrinkage) * self.spread.T @ solved) / self.ridge(shrinkage)
+        middle = self.averages.mean(axis=0)
+        return Discriminant(coefficients, -float(middle @ self.gram.products @ coefficients))
 
 
 def _between(groups: NDArray[np.int64], of: NDArray[np.bool_], average: Doubles) -> Doubles:

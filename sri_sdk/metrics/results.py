@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from sri_sdk.metrics.auroc import Auroc
 from sri_sdk.metrics.rates import Rate
+from sri_sdk.metrics.strict import StrictResult, WrapperResult
 
 CLASS_WORDS = {
     "answered_harmless": "answered harmless",
@@ -163,6 +164,10 @@ class GuardResult:
     roc: Roc | None = None
     remaining: Rate | None = None
     """Attacks that succeed and are not flagged, over all attempts; None = take it from `success` and `removed`."""
+    wrappers: tuple[WrapperResult, ...] = ()
+    """By rule and attack with harmless twins; empty = none were asked."""
+    strict: tuple[StrictResult, ...] = ()
+    """By rule; empty = the config has no strict rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,10 @@ class ModelResult:
     counters: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     """Group -> counter -> k, n and the id of an example: answers of the judge that name no outcome, responses without
     an answer, thoughts that never end."""
+    twinless: Mapping[str, str] = field(default_factory=dict)
+    """Attack that was run without harmless twins, although twins were asked for -> why."""
+    request_maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Map of the request -> digest, prompts it was fitted on, and AUROC on those it had not seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sri_sdk.metrics.guard_table import guard_table, unguarded
 from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import curve_tables as curves
 from sri_sdk.report import evaluation_tables as tables
+from sri_sdk.report import strict_tables as twin_tables
 from sri_sdk.report.drawing import Drawing
 from sri_sdk.report.evaluation_words import leading
 
@@ -64,6 +65,29 @@ def sections(evaluation: Evaluation, drawings: Mapping[str, Drawing]) -> Iterato
         figures("attacks"),
         folded=(tables.attacks(evaluation), tables.remains(evaluation), tables.attack_details(evaluation)),
         missing="no attack was run.",
+    )
+    strict = [model for model in evaluation.models if any(guard.strict for guard in model.guards)]
+    yield Section(
+        "strict",
+        "The strict rule",
+        "What looks odd need not be harmful. So attacks removed stand beside the false alarms on plain, unusual and "
+        "wrapped harmless prompts, all at the threshold that ships.",
+        shown=tuple(twin_tables.strict(model, f"strict-{at}") for at, model in enumerate(strict)),
+        folded=tuple(twin_tables.strict_by_attack(model, f"strict-by-attack-{at}") for at, model in enumerate(strict)),
+        missing="the config has no strict rule, or no guard was compared.",
+    )
+    twins = [model for model in evaluation.models if any(guard.wrappers for guard in model.guards)]
+    yield Section(
+        "twins",
+        "Harm, or only its wrapper",
+        "Harmless requests in the wrapper of an attack are flagged too where a guard sees the wrapper alone.",
+        shown=tuple(twin_tables.beyond(model, f"beyond-{at}") for at, model in enumerate(twins)),
+        folded=tuple(
+            made(model, f"{made.__name__}-{at}")
+            for at, model in enumerate(twins)
+            for made in (twin_tables.within, twin_tables.requests, twin_tables.twins)
+        ),
+        missing="no harmless request was put under an attack.",
     )
     yield Section(
         "guards",

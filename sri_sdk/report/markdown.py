@@ -8,32 +8,36 @@ from sri_sdk.metrics.cells import Cell, Table
 from sri_sdk.metrics.guard_table import guard_table
 from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import evaluation_tables as made
-from sri_sdk.report import words
+from sri_sdk.report import strict_tables, words
 from sri_sdk.report.evaluation_words import limited
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 
 
 def tables(evaluation: Evaluation) -> str:
-    """Models by RR, ASR, HRR, FRR and IRR; attacks by model; guards side by side; AUROC by signal.
+    """Models by RR, ASR, HRR, FRR and IRR; attacks by model; guards side by side; the strict rule and
+    harmless twins; AUROC by signal.
 
     Each share and area stands with its 95 % interval and n. Names are untrusted: they are escaped. Tables without a
     row are left out.
     """
     shown = [made.models(evaluation), made.attacks(evaluation), made.remains(evaluation)]
     shown += [guard_table(model) for model in evaluation.models if model.guards]
+    shown += [strict_tables.strict(model) for model in evaluation.models]
+    shown += [make(model) for model in evaluation.models for make in (strict_tables.beyond, strict_tables.within)]
     shown += [made.signals(evaluation), made.unseen(evaluation)]
-    parts = [_table(table) for table in shown if table.rows and len(table.columns) > 1]
+    parts = [table_text(table) for table in shown if table.rows and len(table.columns) > 1]
     if limited(evaluation):
         parts.insert(0, limited(evaluation) + "\n")
     return "\n".join(parts)
 
 
-def _table(table: Table) -> str:
+def table_text(table: Table) -> str:
+    """One table as Markdown, with its title above and its note below."""
     rule = ["---", *("---" if at in table.texts else "---:" for at in range(1, len(table.columns)))]
-    lines = [f"**{_text(table.title)}**", "", _row([_text(column) for column in table.columns]), _row(rule)]
+    lines = [f"**{escaped(table.title)}**", "", _row([escaped(column) for column in table.columns]), _row(rule)]
     lines += [_row([_cell(cell) for cell in row]) for row in table.rows]
-    return "\n".join([*lines, *(["", _text(table.note)] if table.note else [])]) + "\n"
+    return "\n".join([*lines, *(["", escaped(table.note)] if table.note else [])]) + "\n"
 
 
 def _row(cells: list[str]) -> str:
@@ -41,8 +45,9 @@ def _row(cells: list[str]) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return f"{_text(cell.value)} ({_text(cell.detail)})" if cell.detail else _text(cell.value)
+    return f"{escaped(cell.value)} ({escaped(cell.detail)})" if cell.detail else escaped(cell.value)
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
+    """Foreign text in one line that Markdown shows as it is."""
     return _SPECIAL.sub(r"\\\1", " ".join(words.printable(text).split()))

@@ -62,7 +62,7 @@ class PartsJudge:
 
     def verdict(
         self, request_id: str, values: NDArray[np.float32], length: int, group: str | None, rule: Rule,
-        score: NDArray[np.float32], valid: NDArray[np.bool_], missing: Mapping[str, str | None],
+        score: NDArray[np.float32], valid: NDArray[np.bool_], missing: Mapping[str, str | None], needed: int = 1,
     ) -> Verdict:  # fmt: skip
         """The verdict on one generation.
 
@@ -75,10 +75,11 @@ class PartsJudge:
             score: [K] float32; online [T, K].
             valid: the same shape.
             missing: column -> code of why it has no number.
+            needed: alarms it takes under the rule `online`; `score` is debounced already.
         """
         entry, order = self._manifest.rules[rule], self._manifest.part_names
         judged = {
-            name: self._part(name, values, length, group, rule, score[..., k], valid[..., k], missing)
+            name: self._part(name, values, length, group, rule, score[..., k], valid[..., k], missing, needed)
             for k, name in enumerate(order)
             if name in entry.parts
         }
@@ -109,7 +110,7 @@ class PartsJudge:
 
     def _part(
         self, name: str, values: NDArray[np.float32], length: int, group: str | None, rule: Rule,
-        score: NDArray[np.float32], valid: NDArray[np.bool_], missing: Mapping[str, str | None],
+        score: NDArray[np.float32], valid: NDArray[np.bool_], missing: Mapping[str, str | None], needed: int,
     ) -> _Judged:  # fmt: skip
         """One part: its signal [T, C], its score [] (online [T]) and whether each is valid."""
         threshold, share = self._threshold(rule, name, group)
@@ -120,14 +121,16 @@ class PartsJudge:
             due = valid & (np.arange(cells) < length)
             above = due & (score > np.float64(threshold.value)) & (score != np.float32(INVALID_SCORE))
             alarm = int(above.argmax()) if above.any() else None
-            number = float(np.where(due, score, -np.inf).max()) if due.any() else None
-            whole = bool(due[:length].all()) and length > 0
+            # Fewer cells than it takes alarms are no generation that is clear.
+            enough = length >= (1 if alone else needed)
+            number = float(np.where(due, score, -np.inf).max()) if due.any() and enough else None
+            whole = bool(due[:length].all()) and enough
         else:
             known = rule == "request" or alone or length == cells
             whole = known and bool(valid)
             number = float(score) if whole else None
             alarm = 0 if whole and number is not None and number > threshold.value else None
-        why = None if whole else self._why(name, values, length, rule, missing)
+        why = None if whole else self._why(name, values, length, rule, missing, needed)
         status: Status = "flagged" if alarm is not None else "unmonitored" if why else "clear"
         number = None if status == "unmonitored" else number
         p_value = None if number is None else float(threshold.p_values(np.array([number]))[0])
@@ -146,11 +149,13 @@ class PartsJudge:
         return thresholds[wanted], thresholds[wanted].alpha
 
     def _why(
-        self, name: str, values: NDArray[np.float32], length: int, rule: Rule, missing: Mapping[str, str | None]
-    ) -> str:
+        self, name: str, values: NDArray[np.float32], length: int, rule: Rule, missing: Mapping[str, str | None],
+        needed: int,
+    ) -> str:  # fmt: skip
         """Code of why a part could not be judged completely, of a signal [T, C]."""
         cells, alone = self._manifest.signal.cells, name in self._manifest.request_parts
-        if (rule == "online" and length == 0) or (rule == "final" and length < cells and not alone):
+        few = rule == "online" and length < (1 if alone else needed)
+        if few or (rule == "final" and length < cells and not alone):
             return INCOMPLETE
         columns = self._columns[name]
         if self._request in columns and np.isnan(values[0, self._request]):

@@ -15,7 +15,9 @@ from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.bundle.manifest import Manifest
 from sri_sdk.bundle.signature import KeyFile
 from sri_sdk.calibrate.conformal import Threshold
+from sri_sdk.calibrate.debounce import debounced
 from sri_sdk.errors import ScoringError
+from sri_sdk.policy import Debounce
 from sri_sdk.records import Rule, Signals, Status, Verdict
 from sri_sdk.scoring.admission import admit
 from sri_sdk.scoring.parts import PartsJudge, missing_in, rows_of
@@ -83,7 +85,7 @@ class Scorer:
 
     def score(
         self, signals: Signals, *, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False,
-        subject: str = "signals",
+        subject: str = "signals", debounce: Debounce | None = None,
     ) -> list[Verdict]:  # fmt: skip
         """One verdict per generation, in order.
 
@@ -97,6 +99,8 @@ class Scorer:
             accept: soft fingerprint fields that may differ.
             unverified: score signals without a fingerprint too.
             subject: what the signals are, for messages.
+            debounce: alarms it takes under the rule `online`, as a policy has it; the score of a generation is then the
+                largest debounced one. Parts that read the request alone are not debounced.
 
         Raises:
             ScoringError: T or C differ, lengths are not in 0..T, or no fingerprint and not `unverified`.
@@ -108,14 +112,15 @@ class Scorer:
         values = signals.domain(self.manifest.signal.domain)
         lengths = self._lengths(signals, subject)
         if self._parts is not None:
-            return self._judge_parts(self._parts, signals, values, lengths, rule, accepted)
-        judge = self._final if rule == "final" else self._online
-        score, alarm, valid = judge(values, lengths)
-        threshold = self.thresholds[rule]
+            return self._judge_parts(self._parts, signals, values, lengths, rule, accepted, debounce)
+        score, alarm, valid = (
+            self._final(values, lengths) if rule == "final" else self._online(values, lengths, debounce)
+        )
+        threshold, needed = self.thresholds[rule], 1 if debounce is None else debounce.alarms
         p_values = threshold.p_values(score)
         verdicts = []
         for row, request_id in enumerate(signals.ids):
-            reasons = () if valid[row] else self._why(values[row], int(lengths[row]), rule)
+            reasons = () if valid[row] else self._why(values[row], int(lengths[row]), rule, needed)
             # A score above the threshold counts even if later cells cannot be read: the alarm came before them.
             flagged = float(score[row]) > threshold.value and score[row] != np.float32(INVALID_SCORE)
             status: Status = "flagged" if flagged else "unmonitored" if reasons else "clear"
@@ -141,6 +146,11 @@ class Scorer:
         """The rules that the guard has."""
         return tuple(rule for rule in ("final", "online", "request") if rule in self.manifest.rules)
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of requests with thresholds of their own; empty = one threshold for all."""
+        return () if isinstance(self.manifest, Manifest) else self.manifest.groups
+
     def alarms(
         self, scored: Scored, rule: Rule = "online", groups: Sequence[str | None] | None = None
     ) -> NDArray[np.bool_]:
@@ -155,6 +165,22 @@ class Scorer:
         if self._parts is None:
             return np.asarray(valid & (score > np.float64(self.thresholds[rule].value)))
         return self._parts.alarms(score, valid, rows_of(groups, len(score)), rule)
+
+    def debounced(self, scores: NDArray[np.float32], debounce: Debounce | None) -> NDArray[np.float32]:
+        """Scores of the online rule at every cell, -inf where there is none: [B, T] float32 -> [B, T], debounced.
+
+        Of a guard with K parts, [B, T, K]; a part that reads the request alone says the same at every cell, so it is
+        left as it is.
+        """
+        if debounce is None:
+            return scores
+        if isinstance(self.manifest, Manifest):
+            return debounced(scores, debounce.alarms, debounce.of)
+        found = scores.copy()
+        for k, name in enumerate(self.manifest.part_names):
+            if name not in self.manifest.request_parts:
+                found[:, :, k] = debounced(scores[:, :, k], debounce.alarms, debounce.of)
+        return found
 
     # -- streaming -------------------------------------------------------------------------------------------
 
@@ -187,16 +213,20 @@ class Scorer:
 
     def _judge_parts(
         self, judge: PartsJudge, signals: Signals, values: NDArray[np.float32], lengths: NDArray[np.int64], rule: Rule,
-        accepted: tuple[str, ...],
+        accepted: tuple[str, ...], debounce: Debounce | None,
     ) -> list[Verdict]:  # fmt: skip
         """Verdicts of a guard with parts on signals [N, T, C]; `lengths` is [N]."""
         run, ask = (self._prefix, score_prefixes) if rule == "online" else (self._signal, score_rows)
         score, valid = ask(run, values, self._count)
+        if rule == "online" and debounce is not None:
+            # Known cells only: what lies behind them must not count, and -inf is above no threshold.
+            due = valid & (np.arange(self._shape[0]) < lengths[:, None])[..., None]
+            score = np.where(due, self.debounced(np.where(due, score, np.float32(-np.inf)), debounce), score)
         groups, verdicts = rows_of(signals.groups, len(signals)), []
         for row, request_id in enumerate(signals.ids):
             found = judge.verdict(
                 request_id, values[row], int(lengths[row]), groups[row], rule, score[row], valid[row],
-                missing_in(signals.missing, row),
+                missing_in(signals.missing, row), 1 if debounce is None else debounce.alarms,
             )  # fmt: skip
             first = None if found.first_alarm_step is None else self._step(found.first_alarm_step)
             verdicts.append(
@@ -239,20 +269,23 @@ class Scorer:
         valid = valid & (lengths == self._shape[0])
         return np.where(valid, score, np.float32(INVALID_SCORE)), np.zeros(len(values), np.int64), valid
 
-    def _online(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+    def _online(
+        self, values: NDArray[Any], lengths: NDArray[np.int64], debounce: Debounce | None
+    ) -> tuple[NDArray[Any], ...]:
         """[N, T, C] signals -> [N] largest score, [N] first cell with an alarm, [N] whether all cells were readable."""
         scores, valid = score_prefixes(self._prefix, values)
         due = np.arange(self._shape[0]) < lengths[:, None]
-        judged = np.where(valid & due, scores, np.float32(-np.inf))
+        judged = self.debounced(np.where(valid & due, scores, np.float32(-np.inf)), debounce)
         worst = judged.max(axis=1)
         # A float64: with a plain number numpy would compare as float32, and other readers do not.
         alarm = (judged > np.float64(self.thresholds["online"].value)).argmax(axis=1)
-        return worst, alarm, (valid | ~due).all(axis=1) & (lengths > 0)
+        # Fewer cells than it takes alarms are no generation that is clear.
+        return worst, alarm, (valid | ~due).all(axis=1) & (lengths >= (1 if debounce is None else debounce.alarms))
 
-    def _why(self, values: NDArray[np.float32], length: int, rule: Rule) -> tuple[str, ...]:
-        """Reason codes of a row [T, C] that could not be judged completely."""
+    def _why(self, values: NDArray[np.float32], length: int, rule: Rule, needed: int) -> tuple[str, ...]:
+        """Reason codes of a row [T, C] that could not be judged completely; it takes `needed` cells at least."""
         cells = self._shape[0]
-        if length == 0 or (rule == "final" and length < cells):
+        if length < needed or (rule == "final" and length < cells):
             return (INCOMPLETE,)
         seen = values[:length]
         if not np.isfinite(seen).all():

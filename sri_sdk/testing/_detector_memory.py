@@ -5,10 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from sri_sdk.detector import Labels
 from sri_sdk.errors import ScoringError
 from sri_sdk.testing._detector_case import DetectorCase
 from sri_sdk.testing._detector_range import EXTREME
@@ -77,6 +78,20 @@ class MemoryChecks(DetectorCase):
         signals, labels = self.few(fewest - 1)
         doing = f"fit() on {fewest - 1} signals, where `fewest` says {fewest},"
         self.refuses(doing, partial(self.make().fit, signals, labels))
+
+    def labels_are_true(self) -> None:
+        """A detector whose class says that it requires labels refuses to learn without; any other learns without. What
+        a config lacks must be found before anything is generated."""  # fmt: skip
+        said: Any = self.make().labels
+        if said not in get_args(Labels):
+            self.fail(f"labels: found {said!r}, allowed: {', '.join(get_args(Labels))}")
+        if self.labelled and said != "required":
+            self.fail(f"labels: says {said!r}, and fit() refuses signals without labels; say labels = 'required'")
+        if said == "required":
+            harmless, _ = self.training(labelled=False)
+            self.refuses("fit() without labels, where `labels` says 'required',", partial(self.make().fit, harmless))
+        if said == "optional":
+            self.make().fit(*self.training(labelled=True))
 
     def saturated_cells_are_learnt(self) -> None:
         """Cells that are exactly at one end in every harmless signal are learnt as well as others. Such models exist,

@@ -48,6 +48,7 @@ def detector_checks(make: Callable[[], Detector], known: Mapping[str, str] | Non
         case.row_order_and_company_irrelevant, case.options_are_kept, case.input_untouched,
         case.scoring_changes_nothing, case.process_untouched, case.wrong_length_refused, case.nan_refused,
         case.unfitted_refused, case.refit_equals_fit, case.detectors_share_nothing, case.fewest_is_true,
+        case.labels_are_true,
         case.saturated_cells_are_learnt, case.state_is_plain, case.restored_equals, case.graph_parity,
         case.graph_scores_batches, case.prefix_at_full_length_equals_signal, case.other_shapes, case.no_pickle,
     ]  # fmt: skip

@@ -144,3 +144,60 @@ def test_a_sink_that_breaks_changes_neither_tokens_nor_verdicts(toy: Toy, toy_gu
     with sri_sdk.watch(toy.loaded.model, toy_guard, sinks=[Keeps(error)]) as run:
         assert torch.equal(expected, toy.loaded.model.generate(**inputs))
     assert run.verdicts == alone.verdicts
+
+
+# -- debounce ----------------------------------------------------------------------------------------------------
+
+TWICE = {"alarms": 2, "of": 3}
+
+
+def scores_by_cell(toy: Toy, guard, count: int = 4):
+    """[R, T] scores of the online rule, of generations that were watched whole."""
+    signals = driven(toy, guard, Policy.observe("online"), count).run.signals
+    values = signals.domain(guard.manifest.signal.domain)
+    cells = values.shape[1]
+    lengths = [torch.full((len(values),), t + 1).numpy() for t in range(cells)]
+    return torch.stack([torch.from_numpy(guard.scorer.score_prefix(values, each)[0]) for each in lengths], dim=1)
+
+
+def test_with_debounce_a_generation_stops_at_the_step_of_its_second_alarm(toy: Toy, toy_guard) -> None:
+    z = scores_by_cell(toy, toy_guard)
+    # Every row alarms at its second-highest cell, if not before.
+    threshold = float(z.flatten().sort().values[z.numel() // 2])
+    toy_guard.scorer.thresholds["online"] = replace(toy_guard.scorer.thresholds["online"], value=threshold)
+    above = z > threshold
+    cells = z.shape[1]
+    fires = {
+        row: next(t for t in range(cells) if above[row, max(0, t - 2) : t + 1].sum() >= 2)
+        for row in range(len(z))
+        if any(above[row, max(0, t - 2) : t + 1].sum() >= 2 for t in range(cells))
+    }
+    plain = driven(toy, toy_guard, Policy(rule="online", flagged="report", unmonitored="report"))
+    stops = driven(toy, toy_guard, Policy(rule="online", flagged="abort", unmonitored="report", debounce=TWICE))
+    reports = driven(toy, toy_guard, Policy(rule="online", flagged="report", unmonitored="report", debounce=TWICE))
+    flagged = {row for row, v in enumerate(stops.run.verdicts) if v.status == "flagged"}
+    assert flagged == set(fires) and flagged
+    for row in flagged:
+        stopped, reported, first = stops.run.verdicts[row], reports.run.verdicts[row], plain.run.verdicts[row]
+        assert stopped.first_alarm_step == reported.first_alarm_step == toy_guard.scorer._step(fires[row])
+        assert stopped.first_alarm_step > first.first_alarm_step
+        assert stopped.steps_seen == stopped.first_alarm_step + 1
+        assert stopped.score > threshold and reported.score <= first.score
+
+
+def test_what_was_watched_with_debounce_is_what_the_signals_give_afterwards(toy: Toy, toy_guard) -> None:
+    alarm_for_some(toy, toy_guard)
+    policy = Policy(rule="online", flagged="report", unmonitored="report", debounce=TWICE)
+    run = driven(toy, toy_guard, policy).run
+    again = toy_guard.scorer.score(run.signals, rule="online", debounce=policy.debounce)
+    assert [(v.status, v.score, v.first_alarm_step) for v in again] == [
+        (v.status, v.score, v.first_alarm_step) for v in run.verdicts
+    ]
+
+
+def test_fewer_cells_than_alarms_are_not_clear(toy: Toy, toy_guard) -> None:
+    run = driven(toy, toy_guard, Policy.observe("online")).run
+    short = replace(run.signals, lengths=torch.ones(len(run.verdicts), dtype=torch.int64).numpy())
+    policy = Policy(rule="online", flagged="report", unmonitored="report", debounce=TWICE)
+    for verdict in toy_guard.scorer.score(short, rule="online", debounce=policy.debounce):
+        assert (verdict.status, verdict.reasons, verdict.score) == ("unmonitored", ("incomplete_signal",), None)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -37,3 +38,21 @@ def test_without_scipy_the_error_names_the_extra(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
     assert "sri-sdk[train]" in run(code=1)
+
+
+def test_attacks_among_the_calibration_prompts_take_prompts_and_power():
+    said = run("--calibration", "2999", "--contamination", "0.001")
+    assert "up to 2 of the prompts" in said and "0.901 % is left of alpha" in said
+    assert "hardly any attack like them is found" in run("--calibration", "2999", "--contamination", "0.01")
+    found = json.loads(run("--calibration", "2999", "--contamination", "0.001", "--json"))
+    assert found["contamination"] == 0.001 and found["parts"][0]["attacks"] == 2
+    assert [each["fewest"] for each in found["others"]] == [100, 200, 1001, 10010]
+    assert "142 are needed" in run("--calibration", "120", "--contamination", "0.3", code=1)
+
+
+def test_a_config_states_its_own_contamination(tmp_path):
+    stated = tmp_path / "stated.yaml"
+    asked = Path("configs/lab-request.yaml").read_text()
+    stated.write_text(asked.replace("alpha: 0.01 ", "alpha: 0.01\n  contamination: 0.001 "))
+    assert json.loads(run(str(stated), "--json"))["contamination"] == 0.001
+    assert json.loads(run(str(stated), "--contamination", "0", "--json"))["contamination"] == 0

@@ -18,7 +18,8 @@ BOTH = Verdict(
 def test_it_says_why_what_each_part_found_and_how_it_ended():
     assert words(BOTH) == (
         "FLAGGED; the signal left the harmless range; the request reads as harmful; behaviour flagged: 398.9, "
-        "threshold 0.0365; asked flagged: 6.64, threshold -4.09; p = 0.005; ended refusing; unknown_group"
+        "threshold 0.0365; asked flagged: 6.64, threshold -4.09; p = 0.005; ended refusing; of no group that the guard "
+        "knows, so the largest threshold counted"
     )
 
 

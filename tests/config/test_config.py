@@ -182,6 +182,13 @@ def test_a_delta_takes_more_calibration_prompts(tmp_path: Path) -> None:
     load_config(written(tmp_path, calibrate={"alpha": 0.01, "delta": 0.05}, folds__calibration__harmless=299))
 
 
+def test_a_share_of_attacks_takes_more_calibration_prompts(tmp_path: Path) -> None:
+    (problem,) = problems(written(tmp_path, calibrate={"alpha": 0.005, "contamination": 0.1}))
+    assert "up to 10 % of them may be attacks (calibrate.contamination)" in problem
+    assert "folds.calibration.harmless to at least 222" in problem
+    load_config(written(tmp_path, calibrate={"alpha": 0.005, "contamination": 0.1}, folds__calibration__harmless=222))
+
+
 def test_folds_that_are_too_small_whatever_the_model_answers_are_found_before_it_is_loaded(tmp_path: Path) -> None:
     small = {"folds__anchors__harmless": 3, "folds__anchors__harmful": 1, "folds__reference__harmless": 19}
     found = problems(written(tmp_path, **small, folds__train__harmless=15))

@@ -54,6 +54,14 @@ def test_a_part_that_reads_the_request_alone_may_decide_under_every_rule(tmp_pat
         ({"folds": folds(request={**FOLD, "split": "fitt"})}, "folds.request.split: unknown split 'fitt'"),
         ({"folds": folds(request={**FOLD, "attacks": {"autority": 3}})}, "folds.request.attacks.autority: unknown"),
         ({"folds": folds(request={**FOLD, "unusual": {"odd": 3}})}, "folds.request.unusual.odd: unknown split"),
+        ({"folds": folds(request={**FOLD, "around": {"txt": 3}})}, "folds.request.around.txt"),
+        (
+            {
+                "model": {"hook": "lab-causal"}, "sampler": {"name": "autoregressive", "options": {"tokens": 8}},
+                "tap": {"pooling": "predicting"}, "folds": folds(request={**FOLD, "around": {"holes": 3}}),
+            },
+            "folds.request.around.holes: only a masked model can fill holes, and LabCausalHook is autoregressive",
+        ),
         ({"detector": {**READS, "columns": ["sri@12"]}}, "'sri@12' fits no column; the guard has: sri@final, request"),
         ({"detector": SMALL["detector"]}, "no part reads the column 'request'"),
         ({"detector": {**READS, "columns": ["sri@*"]}}, "detector.columns: request: it reads the column request alone"),

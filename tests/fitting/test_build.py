@@ -118,6 +118,13 @@ def test_delta_is_recorded_and_raises_the_threshold(fit, folds, make_signals):
     assert sure.value > plain.value
 
 
+def test_stated_attacks_among_the_calibration_generations_raise_the_rank_and_stand_in_the_manifest(fit):
+    plain, stated = (fit(contamination=share).manifest for share in (0, 0.03))
+    assert "calibration" not in plain.producer
+    assert stated.producer["calibration"].startswith("up to 3 % of the generations may be attacks")
+    assert [m.rules[rule].rank for m in (plain, stated) for rule in ("final", "online")] == [95, 95, 96, 96]
+
+
 def test_the_full_graph_is_self_tested_too(fit):
     bundle = fit(exporter=OnnxExporter(OnnxExporter.Config(full=True)))
     golden = bundle.manifest.golden["full"]

@@ -126,6 +126,13 @@ def test_what_no_part_can_do_with_its_share_is_named_with_the_part(anchors):
         calibrated(parts(), anchors, count=60)
 
 
+def test_stated_attacks_among_the_calibration_generations_raise_every_rank(anchors, tmp_path):
+    made = calibrated(parts(), anchors, contamination=0.1)
+    assert [part.rules["final"][ALL].rank for part in made.parts.parts] == [195, 199]
+    bundle = export_guard(made.parts, EVERYTHING, tmp_path / "bundle")
+    assert bundle.manifest.producer["calibration"].startswith("up to 10 % of the generations may be attacks")
+
+
 def test_every_group_sets_its_own_threshold_and_meets_the_share(anchors):
     groups = tuple("plain" if i % 3 else "unusual" for i in range(600))
     calibration = signals(5, 600, anchors, groups=groups)

@@ -12,7 +12,7 @@ from sri_sdk.records import Prompt
 
 
 def test_folds_of_one_split_are_consecutive_and_as_large_as_asked(small: FitConfig) -> None:
-    folds = draw_folds(LabDataset(), small.folds)
+    folds = draw_folds(LabDataset(), small.folds, seed=0)
     assert {name: len(prompts) for name, prompts in folds.named().items()} == {
         "anchors": 24, "train": 20, "reference": 20, "calibration": 19, "test": 16,
     }  # fmt: skip
@@ -32,7 +32,7 @@ class Repeating(Dataset):
 
 def test_overlapping_folds_are_refused_naming_folds_and_an_example(small: FitConfig) -> None:
     with pytest.raises(ConfigError) as refused:
-        draw_folds(Repeating(), small.folds)
+        draw_folds(Repeating(), small.folds, seed=0)
     assert any("'calibration' also stand in 'anchors'" in p for p in refused.value.problems)
     assert "calibration-harmless-0" in str(refused.value.problems)
     # Prompts may be confidential: ids are named, texts are not.

@@ -35,7 +35,7 @@ def fitted(config):
 
 @pytest.fixture(scope="module")
 def prompts(config):
-    return draw_folds(build("datasets", "lab", {}), config.folds).test
+    return draw_folds(build("datasets", "lab", {}), config.folds, seed=config.seed).test
 
 
 def named(verdict):

@@ -28,7 +28,7 @@ FEW = {
 
 def gathered(folder, progress=lambda *_: None, **changes):
     config = load_config(write_config(folder, request={"layers": "all"}, **changes))
-    folds = draw_folds(registry.build("datasets", "lab", {}), config.folds)
+    folds = draw_folds(registry.build("datasets", "lab", {}), config.folds, seed=config.seed)
     return gather(config, folds, progress, Stopwatch(), recalibrate=False), folds
 
 

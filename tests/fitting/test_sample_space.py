@@ -8,7 +8,14 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sri_sdk.errors import ConfigError
-from sri_sdk.fitting.sample_space import Gram, combine_layer, discriminant, held_out_scores, log_odds_scale
+from sri_sdk.fitting.sample_space import (
+    Gram,
+    combine_layer,
+    discriminant,
+    discriminants,
+    held_out_scores,
+    log_odds_scale,
+)
 
 LAYERS, WIDTH = 3, 40
 
@@ -86,6 +93,18 @@ def test_a_direction_in_which_harmless_sources_differ_counts_less():
 
     assert share(100.0) < 0.75 * share(0.0)
     assert share(0.0) > share(1.0) > share(10.0) > share(100.0)
+
+
+def test_several_shrinkages_at_once_give_what_each_gives_alone():
+    states, harmful = samples(seed=5, count=60)
+    groups = np.arange(60) % 3
+    given = {"groups": groups, "nuisance": 1.0}
+    for shrinkage, found in zip(
+        (0.01, 0.3, 1.0), discriminants(gram_of(states), harmful, shrinkages=(0.01, 0.3, 1.0), **given), strict=True
+    ):
+        alone = discriminant(gram_of(states), harmful, shrinkage=shrinkage, **given)
+        np.testing.assert_allclose(found.coefficients, alone.coefficients, rtol=1e-7, atol=1e-12)
+        assert found.bias == pytest.approx(alone.bias, rel=1e-7)
 
 
 def test_held_out_scores_say_what_a_useless_direction_is_worth():

@@ -6,6 +6,7 @@ import pytest
 from sri_sdk.bundle.manifest_v2 import Manifest2, read_manifest
 from sri_sdk.errors import BundleError, ModelMismatch, ScoringError
 from sri_sdk.files import sha256
+from sri_sdk.policy import Debounce
 from sri_sdk.scoring.signal_files import read_signals, write_signals
 from sri_sdk.strict_json import parse
 from tests.scoring.parted import bundle, scorer_of, signals, sri_json
@@ -73,6 +74,20 @@ def test_the_online_rule_names_the_step_of_the_first_part_that_alarms(two):
     assert (clear.status, clear.first_alarm_step) == ("clear", None)
     lengths = np.array([8, 8, 8])
     assert two.alarms(two.score_prefix(found.sigma, lengths)).tolist() == [True, True, False]
+
+
+def test_debounce_counts_alarms_of_each_part_and_leaves_the_request_alone(two):
+    found = changed(signals(5, 4), slice(None), slice(None), 0.85)
+    found = changed(changed(changed(found, 0, slice(0, 2), 0.0, slice(5, None)), 1, 2, 0.1), 2, slice(0, 2), 0.0, 7)
+    late, first, once, short = judged(
+        two, replace(found, lengths=np.array([8, 8, 8, 1])), rule="online", debounce=Debounce(alarms=2, of=2)
+    )
+    assert (first.status, first.first_alarm_step) == ("flagged", 1)
+    assert (late.status, late.first_alarm_step) == ("flagged", 13)
+    # Its one alarm, in the last cell, is none.
+    assert once.status == "clear" and once.parts[1].score < once.parts[1].threshold
+    assert (short.status, [p.status for p in short.parts]) == ("unmonitored", ["clear", "unmonitored"])
+    assert short.reasons == ("incomplete_signal",)
 
 
 def test_a_generation_says_how_it_ended_where_its_last_cell_is_known(two):

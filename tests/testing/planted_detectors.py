@@ -174,6 +174,8 @@ class SeedsTheProcess(PlantedDetector):
 class SortsTheLabels(PlantedDetector):
     """fit() writes into the labels it is given."""
 
+    labels = "required"
+
     def fit(self, signals, labels=None):
         if labels is None:
             raise ScoringError("labelled: needs labels.")
@@ -181,6 +183,21 @@ class SortsTheLabels(PlantedDetector):
         labels.sort()
         labels[:] = 0
         return self
+
+
+class AsksForLabelsInFit(PlantedDetector):
+    """fit() refuses to learn without labels, and the class does not say so: a config cannot be checked."""
+
+    def fit(self, signals, labels=None):
+        if labels is None:
+            raise ScoringError("labelled: needs labels.")
+        return super().fit(signals[labels == 0])
+
+
+class DoesWithoutTheLabelsItRequires(PlantedDetector):
+    """The class says that labels are required, and fit() learns without."""
+
+    labels = "required"
 
 
 class SqueezesOneLayer(PlantedDetector):
@@ -263,6 +280,8 @@ FAULTS = {
     SharesItsFit: ("detectors-share-nothing", "after another detector was fitted, this one scores 96 of 96"),
     SeedsTheProcess: ("process-untouched", r"fit\(\) changes numpy's global random numbers; draw from"),
     SortsTheLabels: ("input-untouched", r"fit\(\) changes its labels: 16 of 32. Copy them first"),
+    AsksForLabelsInFit: ("labels-are-true", r"says 'ignored', and fit\(\) refuses signals without labels; say"),
+    DoesWithoutTheLabelsItRequires: ("labels-are-true", r"fit\(\) without labels, .* passes, must raise"),
     WritesIntoReadOnly: ("input-untouched", r"score\(\) fails on a read-only array"),
     SqueezesOneLayer: ("other-shapes", r"SqueezesOneLayer, fitted on \[N, 5, 1\]: export\(\): drawn, a score moves"),
     KnowsOneLength: ("other-shapes", r"KnowsOneLength, fitted on \[N, 5, 1\]: export\(\): drawing"),

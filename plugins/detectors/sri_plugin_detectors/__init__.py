@@ -1,6 +1,7 @@
 """First-party detectors.
 
     autoencoder          rebuilds harmless signals through a bottleneck; needs no attack to train on
+    few-label            one weight per cell, from 5 to 100 labelled attacks and not without them
     logistic             one weight per cell; better with a few labelled attacks, works without
     request              what the request says, whatever the model answers
     mahalanobis          distance from the usual signal, given how harmless ones vary

@@ -1,4 +1,4 @@
-"""What detectors share that read a harmless logit signal as one row of cells: checks, clipping, distances."""
+"""What detectors share that read a logit signal as one row of cells: checks, clipping, distances."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sri_sdk.errors import ScoringError
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
+Labels = NDArray[np.int64] | None
 
 SOFTENING = 0.1
 """Logits, added in quadrature to a standard deviation: a cell that is saturated in every harmless signal has none, and
@@ -27,7 +28,8 @@ _AT_ONCE = 2**22
 
 
 class CellsDetector(sri_sdk.Detector):
-    """Learns from harmless signals alone. A signal is a row [T * C] of logits, clipped; labels are ignored."""
+    """A signal is a row [T * C] of logits, clipped. Unless its class says otherwise, all that it learns from are
+    harmless."""
 
     domain: ClassVar = "logit"
     called: ClassVar[str]
@@ -46,11 +48,11 @@ class CellsDetector(sri_sdk.Detector):
         """What `learn` returned; empty = not fitted."""
 
     def fit(self, signals: Floats, labels: NDArray[np.int64] | None = None) -> Self:
-        """Learns what harmless signals look like.
+        """Learns what harmless signals look like, and attacks where the class says that it takes labels.
 
         Args:
             signals: [N, T, C] float32 logits; N is `fewest` or more.
-            labels: [N], not used.
+            labels: [N] int64, 0 = harmless, 1 = attack; most classes ignore them.
 
         Raises:
             ScoringError: too few signals, NaN or infinity in one, or all of them equal.
@@ -70,7 +72,7 @@ class CellsDetector(sri_sdk.Detector):
                 f"{self.called}: all {len(rows)} signals are equal, at least within the clip of {self.config.clip:g}. "
                 "Check anchors and model with `sri doctor`."
             )
-        self._learnt = self.learn(rows.astype(np.float64))
+        self._learnt = self.learn(rows.astype(np.float64), labels)
         return self
 
     def score(self, signals: Floats) -> Floats:
@@ -112,8 +114,9 @@ class CellsDetector(sri_sdk.Detector):
         return self
 
     @abstractmethod
-    def learn(self, rows: Doubles) -> Mapping[str, NDArray[Any]]:
-        """From harmless rows [N, T * C] float64, clipped logits, to arrays [...] by name; `_shape` is known."""
+    def learn(self, rows: Doubles, labels: Labels = None) -> Mapping[str, NDArray[Any]]:
+        """From rows [N, T * C] float64, clipped logits, and `labels` [N] as `fit` was given them, to arrays [...] by
+        name; `_shape` is known."""
 
     @abstractmethod
     def measure(self, rows: Floats) -> Floats:

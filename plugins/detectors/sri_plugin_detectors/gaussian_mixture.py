@@ -16,6 +16,7 @@ from sri_plugin_detectors.cells import (
     CellsDetector,
     Doubles,
     Floats,
+    Labels,
     draw_soft_minimum,
     soft_minimum,
     times,
@@ -46,7 +47,7 @@ class GaussianMixtureDetector(CellsDetector):
         )
         seed: int = Field(0, ge=0, description="Seed of where the Gaussians begin.")
 
-    def learn(self, rows: Doubles) -> Mapping[str, NDArray[Any]]:
+    def learn(self, rows: Doubles, labels: Labels = None) -> Mapping[str, NDArray[Any]]:
         """From rows [N, T * C] to float32 arrays; P is the number of components, K that of Gaussians.
 
         `centre` [T * C]; `into` [T * C, P] and `back` [P, T * C], the components there and back; `means` and `inverse`

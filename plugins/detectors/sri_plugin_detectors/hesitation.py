@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_detectors.cells import SOFTENING, CellsDetector, Doubles, Floats
+from sri_plugin_detectors.cells import SOFTENING, CellsDetector, Doubles, Floats, Labels
 
 SRI_PLUGIN_API = 1
 
@@ -51,7 +51,7 @@ class HesitationDetector(CellsDetector):
             0.2, gt=0, description="Width of a boundary, in harmless standard deviations; smaller = a sharper count."
         )
 
-    def learn(self, rows: Doubles) -> Mapping[str, NDArray[Any]]:
+    def learn(self, rows: Doubles, labels: Labels = None) -> Mapping[str, NDArray[Any]]:
         """From rows [N, T * C] to float32 arrays; U is the number of cells that have neighbours on both sides.
 
         `low` [T * C] logits and `turn` [U] logits, the boundaries; `low_steep` [T * C] and `turn_steep` [U], one over

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_detectors.cells import CellsDetector, Doubles, Floats
+from sri_plugin_detectors.cells import CellsDetector, Doubles, Floats, Labels
 from sri_sdk.errors import MissingExtra
 
 SRI_PLUGIN_API = 1
@@ -37,7 +37,7 @@ class IsolationForestDetector(CellsDetector):
         samples: int = Field(128, ge=4, le=1024, description="Most training signals per tree.")
         seed: int = Field(0, ge=0, description="Seed of signals, cells and cuts.")
 
-    def learn(self, rows: Doubles) -> Mapping[str, NDArray[Any]]:
+    def learn(self, rows: Doubles, labels: Labels = None) -> Mapping[str, NDArray[Any]]:
         """From rows [N, T * C] to the `NODES` [K] of trees whose values add up to a depth, normalised."""
         try:
             from sklearn.ensemble import IsolationForest

@@ -28,6 +28,7 @@ class LogisticDetector(sri_sdk.Detector):
 
     domain: ClassVar = "logit"
     fewest: ClassVar = 2
+    labels: ClassVar = "optional"
 
     class Config(sri_sdk.Config):
         """Options."""

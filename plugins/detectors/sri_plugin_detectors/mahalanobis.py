@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_detectors.cells import SOFTENING, CellsDetector, Doubles, Floats, times
+from sri_plugin_detectors.cells import SOFTENING, CellsDetector, Doubles, Floats, Labels, times
 from sri_sdk.errors import MissingExtra, ScoringError
 
 SRI_PLUGIN_API = 1
@@ -37,7 +37,7 @@ class MahalanobisDetector(CellsDetector):
             description="Which estimate says how much to shrink; oas suits fewer signals, if they are Gaussian.",
         )
 
-    def learn(self, rows: Doubles) -> Mapping[str, NDArray[Any]]:
+    def learn(self, rows: Doubles, labels: Labels = None) -> Mapping[str, NDArray[Any]]:
         """From rows [N, T * C]: `mean` [T * C] float32 logits, and `whiten` [T * C, T * C] float32 per logit.
 
         Raises:

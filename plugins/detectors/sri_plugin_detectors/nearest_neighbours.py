@@ -15,6 +15,7 @@ from sri_plugin_detectors.cells import (
     CellsDetector,
     Doubles,
     Floats,
+    Labels,
     draw_squared_distances,
     some,
     squared_distances,
@@ -48,7 +49,7 @@ class NearestNeighboursDetector(CellsDetector):
         )
         seed: int = Field(0, ge=0, description="Seed of that draw.")
 
-    def learn(self, rows: Doubles) -> Mapping[str, NDArray[Any]]:
+    def learn(self, rows: Doubles, labels: Labels = None) -> Mapping[str, NDArray[Any]]:
         """From rows [N, T * C]: `centre` and `inverse` [T * C], and the standardised `points` [K, T * C]; float32.
 
         Raises:

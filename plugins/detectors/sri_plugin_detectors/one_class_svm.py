@@ -15,6 +15,7 @@ from sri_plugin_detectors.cells import (
     CellsDetector,
     Doubles,
     Floats,
+    Labels,
     draw_soft_minimum,
     draw_squared_distances,
     soft_minimum,
@@ -56,7 +57,7 @@ class OneClassSvmDetector(CellsDetector):
         )
         seed: int = Field(0, ge=0, description="Seed of that draw.")
 
-    def learn(self, rows: Doubles) -> Mapping[str, NDArray[Any]]:
+    def learn(self, rows: Doubles, labels: Labels = None) -> Mapping[str, NDArray[Any]]:
         """From rows [N, T * C] to float32 arrays, with S support vectors.
 
         `centre` and `inverse` [T * C]; `points` [S, T * C], standardised; `cost` [S], log(bound / weight) of each;

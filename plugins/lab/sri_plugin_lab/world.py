@@ -42,8 +42,8 @@ from .words import (
 __all__ = [
     "ATTACKS", "FRAMES", "GROUP_OF", "HARM", "KIND_OF", "OBJECTS", "REFUSALS", "RESPONSE_TOKENS", "SIZES", "SPLITS",
     "STEPS", "STYLES", "VERBS", "WRAPPERS", "Attack", "LabPrompt", "Request", "Verdict", "examination", "examined",
-    "is_harmful", "is_second", "judge", "normalise", "pair_of", "pool_of", "prompts", "request", "request_of",
-    "split_range", "to_first", "to_second", "vocabulary", "with_holes",
+    "is_harmful", "is_second", "judge", "normalise", "pair_of", "pool_of", "prompt_at", "prompts", "request",
+    "request_of", "split_range", "to_first", "to_second", "vocabulary", "with_holes",
 ]  # fmt: skip
 
 Label = Literal["harmless", "harmful"]
@@ -197,14 +197,17 @@ def prompts(split: str, label: str, n: int, *, attack: str | None = None, seed: 
         )
     if not 0 <= n <= len(ranks):
         raise ValueError(f"{n} {label} prompts asked of split {split!r}, which holds {len(ranks)}; ask for fewer")
-    drawn = []
-    for rank in random.Random(f"{split}/{label}/{seed}").sample(ranks, n):
-        base = f"{split}-{label}-{rank:07d}"
-        name = base if attack is None else f"{base}-{attack}"
-        asked = request(pool_of(split, label), rank)
-        start = None if attack is None else ATTACKS[attack].start(asked.style)
-        drawn.append(LabPrompt(name, asked.text(attack), asked.label, attack, base, start))
-    return drawn
+    drawn = random.Random(f"{split}/{label}/{seed}").sample(ranks, n)
+    return [prompt_at(split, label, rank, attack=attack) for rank in drawn]
+
+
+def prompt_at(split: str, label: str, rank: int, *, attack: str | None = None) -> LabPrompt:
+    """The prompt at shuffled `rank` of a split's pool, wrapped in `attack` if one is named."""
+    base = f"{split}-{label}-{rank:07d}"
+    asked = request(pool_of(split, label), rank)
+    start = None if attack is None else ATTACKS[attack].start(asked.style)
+    name = base if attack is None else f"{base}-{attack}"
+    return LabPrompt(name, asked.text(attack), asked.label, attack, base, start)
 
 
 def vocabulary() -> list[str]:

@@ -20,7 +20,7 @@ SRI_PLUGIN_API = 1
 LABELS = ("harmless", "harmful")
 LARGEST_FILE = 2**28
 """Bytes; a million prompts of 200 characters."""
-KEYS = ("id", "text", "label", "attack", "base", "prefill")
+KEYS = ("id", "text", "label", "attack", "base", "prefill", "group")
 FORM = (
     '{"text": "...", "label": "harmless" or "harmful"}, if you like with "id", and with "attack" and "base" where it '
     "is made of another one"
@@ -39,8 +39,8 @@ class JsonlDataset(sri_sdk.Dataset):
 
         files: Annotated[dict[str, Path], Field(min_length=1)] = Field(
             description="Split -> file with one JSON object per line: text, label (harmless or harmful), and "
-            "optionally id, attack (the transform that made it), base (id of the plain request it was made of) and "
-            "prefill (how its response is started)."
+            "optionally id, attack (the transform that made it), base (id of the plain request it was made of), "
+            "prefill (how its response is started) and group (such as its language or source)."
         )
         attacks: tuple[str, ...] = Field(default=(), description="Values of `attack` that the files hold.")
 
@@ -149,7 +149,7 @@ def _prompt(data: Any) -> sri_sdk.Prompt:
         raise ValueError(f"text: must be a text that is not empty, found {text!r}")
     if label not in LABELS:
         raise ValueError(f"label: found {label!r}, allowed: {', '.join(LABELS)}.{did_you_mean(str(label), LABELS)}")
-    for key in ("id", "attack", "base", "prefill"):
+    for key in ("id", "attack", "base", "prefill", "group"):
         found = data.get(key)
         if found is not None and (not isinstance(found, str) or not found.strip()):
             raise ValueError(f"{key}: must be a text that is not empty, or left out; found {found!r}")
@@ -164,4 +164,6 @@ def _prompt(data: Any) -> sri_sdk.Prompt:
         raise ValueError(str(err)) from err
     # Without an id the text is its own: the same line is the same prompt wherever it stands.
     name = data.get("id") or hashlib.sha256((text + (data.get("prefill") or "")).encode()).hexdigest()[:16]
-    return sri_sdk.Prompt(name, text, label, data.get("attack"), data.get("base"), data.get("prefill"))
+    return sri_sdk.Prompt(
+        name, text, label, data.get("attack"), data.get("base"), data.get("prefill"), data.get("group")
+    )

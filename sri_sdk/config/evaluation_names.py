@@ -1,0 +1,73 @@
+"""Names in the config of an evaluation that stand for something else in it: whether it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
+
+from sri_sdk.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from sri_sdk.config.evaluation import EvaluationConfig
+
+
+def unknown_names(config: EvaluationConfig) -> Iterator[str]:
+    """What a config names and does not have, and counts above those of the prompts they are taken from."""
+    yield from _of_models(config)
+    yield from _of_attacks(config)
+    for name, guard in config.guards.items():
+        if guard.map is not None and guard.map not in config.maps:
+            yield f"guards.{name}.map: {_none('map', guard.map, config.maps, 'maps')}"
+    if config.strict is None:
+        return
+    twins = set(config.twins) if isinstance(config.twins, dict) else set(config.attacks)
+    wanted: list[tuple[str, str, Collection[str], Collection[str], str]] = [
+        ("attacks", "attack", config.strict.attacks, config.attacks, "attacks"),
+        ("sets", "set", config.strict.sets, config.harmless_sets, "harmless_sets"),
+        ("twins", "twins of attack", config.strict.twins, twins if config.twins else (), "twins"),
+        ("reference", "guard", [config.strict.reference] if config.strict.reference else (), config.guards, "guards"),
+    ]
+    for key, what, found, known, section in wanted:
+        for name in found:
+            if name not in known:
+                yield f"strict.{key}: {_none(what, name, known, section)}"
+
+
+def _of_models(config: EvaluationConfig) -> Iterator[str]:
+    for name, entry in config.models.items():
+        if entry.like is not None and (entry.like not in config.models or config.models[entry.like].like is not None):
+            yield (
+                f"models.{name}.like: {entry.like!r} is not a model of this file that stands on its own."
+                f"{did_you_mean(entry.like, config.models)}"
+            )
+        if entry.like is None:
+            missing = [part for part in ("model", "sampler", "tap") if getattr(entry, part) is None]
+            if missing:
+                yield f"models.{name}: {', '.join(missing)} missing; give them, or `like`"
+    for at, pair in enumerate(config.surrogates):
+        for part in ("guarded", "by"):
+            if (found := getattr(pair, part)) not in config.models:
+                yield f"surrogates.{at}.{part}: no model {found!r}.{did_you_mean(found, config.models)}"
+
+
+def _of_attacks(config: EvaluationConfig) -> Iterator[str]:
+    test = config.folds.test
+    for name, attack in config.attacks.items():
+        if attack.prompts is None and attack.count > test.harmful:
+            yield (
+                f"attacks.{name}.count: {attack.count} exceeds folds.test.harmful, {test.harmful}; attacks are made of "
+                "those prompts"
+            )
+    counts = {f"twins.{name}": count for name, count in config.twins.items()} if isinstance(config.twins, dict) else {}
+    for name in config.twins if isinstance(config.twins, dict) else ():
+        if name not in config.attacks:
+            yield f"twins.{name}: {_none('attack', name, config.attacks, 'attacks')}"
+        elif config.attacks[name].prompts is not None:
+            counts.pop(f"twins.{name}")  # They come from another dataset.
+    for path, count in counts.items() if isinstance(config.twins, dict) else [("twins", config.twins)]:
+        if count > test.harmless:
+            yield f"{path}: {count} exceeds folds.test.harmless, {test.harmless}; twins are made of those prompts"
+
+
+def _none(what: str, name: str, known: Collection[str], section: str) -> str:
+    return f"no {what} {name!r}; `{section}` has: {', '.join(sorted(known)) or 'none'}.{did_you_mean(name, known)}"
