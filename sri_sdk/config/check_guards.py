@@ -36,21 +36,21 @@ def _check_requests(config: EvaluationConfig) -> Iterator[str]:
             except SriError:
                 continue  # Reported with the models.
             yield from (f"models.{name}.{problem}" for problem in check_request(entry.request, None, hook))
-    reading = [name for name, guard in config.guards.items() if guard.map is not None]
+    reading = [name for name, guard in config.guards.items() if guard.maps()]
     compared = [name for name, entry in config.models.items() if entry.guards]
     if reading and not any(config.request_of(name) for name in compared):
         yield (
             f"guards.{reading[0]}.map: no model that the guards are compared on has a section `request`, so nobody "
             f"reads requests; write `request: {{layers: all}}` under models.{compared[0] if compared else 'NAME'}"
         )
-    for name in config.maps.keys() - {guard.map for guard in config.guards.values()}:
+    for name in config.maps.keys() - {each for guard in config.guards.values() for each in guard.maps()}:
         yield f"maps.{name}: no guard names this map; add a guard with `map: {name}`, or leave it out"
 
 
 def _check_parts(config: EvaluationConfig, name: str) -> Iterator[str]:
     guard = config.guards[name]
     for model, entry in config.models.items():
-        if not entry.guards or (guard.map is not None and config.request_of(model) is None):
+        if not entry.guards or (guard.maps() and config.request_of(model) is None):
             continue
         for problem in check_fit(config.guard_data(model, name))[1]:
             if problem.startswith("parts"):
@@ -60,7 +60,7 @@ def _check_parts(config: EvaluationConfig, name: str) -> Iterator[str]:
                 ).replace("which the section `request` asks for; name it, or leave the section out", "which `map` asks "
                           "for; name it, or leave the map out")  # fmt: skip
             elif problem.startswith("folds.request"):
-                yield f"maps.{guard.map}{problem.removeprefix('folds.request')}"
+                yield f"maps.{guard.maps()[0]}{problem.removeprefix('folds.request')}"
 
 
 def _reads_request(detector: str) -> bool:

@@ -35,6 +35,11 @@ class GuardEntry(Config):
     map: Name | None = Field(
         default=None, description="Which of `maps` makes the column `request` that its parts read; null = no column."
     )
+    left_out: dict[Name, Name] = Field(
+        default={},
+        description="Attack -> map that is fitted without it. Prompts under that attack, harmful and harmless, are "
+        "judged by a fit with that map; the others are flagged if any of these fits flags them. In the place of `map`.",
+    )
     baseline: PluginSection | None = Field(default=None, description="Plugin of kind baselines.")
     traffic: Traffic = Field(
         default="mixed",
@@ -61,6 +66,8 @@ class GuardEntry(Config):
         named = [part for part in ("detector", "parts", "baseline") if getattr(self, part) is not None]
         if len(named) != 1:
             raise ValueError(f"names {' and '.join(named) or 'none'}; give exactly one of detector, parts, baseline")
+        if self.left_out and (self.parts is None or self.map is not None):
+            raise ValueError("left_out: names maps for a guard with parts, in the place of `map`; give one of the two")
         if self.map is not None and self.parts is None:
             raise ValueError(
                 "map: only parts read requests; write `parts: {asked: {detector: request}}`, or leave it out"
@@ -68,6 +75,10 @@ class GuardEntry(Config):
         if self.parts is not None and self.threshold == "quantile":
             raise ValueError("threshold: parts share alpha, so their thresholds are conformal; leave `quantile` out")
         return self
+
+    def maps(self) -> tuple[Name, ...]:
+        """The maps of the request that it is fitted with, one after the other."""
+        return tuple(dict.fromkeys(self.left_out.values())) or (() if self.map is None else (self.map,))
 
     def limits(self, shared: CalibrateSection) -> CalibrateSection:
         """How often it may raise a false alarm.

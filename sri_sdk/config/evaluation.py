@@ -251,9 +251,9 @@ class EvaluationConfig(Config):
             "detector": None,
             "parts": {k: part.model_dump(mode="json") for k, part in (guard.parts or {}).items()},
         }
-        if guard.map is not None and (request := self.request_of(model)) is not None:
+        if guard.maps() and (request := self.request_of(model)) is not None:
             data["request"] = request.model_dump(mode="json")
-            data["folds"]["request"] = self.maps[guard.map].model_dump(mode="json")
+            data["folds"]["request"] = self.maps[guard.maps()[0]].model_dump(mode="json")
             # Models that cannot fill holes do without.
             data["folds"]["request"]["around"].pop("holes", None)
         data["calibrate"] = guard.limits(self.calibrate).model_dump(mode="json")

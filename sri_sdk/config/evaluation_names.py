@@ -29,6 +29,13 @@ def unknown_names(config: Sections) -> Iterator[str]:
     for name, guard in config.guards.items():
         if guard.map is not None and guard.map not in config.maps:
             yield f"guards.{name}.map: {_none('map', guard.map, config.maps, 'maps')}"
+        for attack, each in guard.left_out.items():
+            if each not in config.maps:
+                yield f"guards.{name}.left_out.{attack}: {_none('map', each, config.maps, 'maps')}"
+            elif attack in config.maps[each].attacks:
+                yield f"guards.{name}.left_out.{attack}: map {each!r} is fitted on this attack; name one that is not"
+            if attack not in config.attacks:
+                yield f"guards.{name}.left_out: {_none('attack', attack, config.attacks, 'attacks')}"
     if config.strict is None:
         return
     twins = set(config.twins) if isinstance(config.twins, Mapping) else set(config.attacks)

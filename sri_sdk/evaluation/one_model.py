@@ -29,6 +29,7 @@ from sri_sdk.evaluation.guards import (
     of_traffic,
     open_baselines,
 )
+from sri_sdk.evaluation.left_out import put_together
 from sri_sdk.evaluation.live_target import LiveTarget
 from sri_sdk.evaluation.measure_guard import guard_result
 from sri_sdk.evaluation.measure_strict import strict_results, wrapper_results
@@ -115,7 +116,7 @@ class ModelEvaluation:
     def _reader(self) -> RequestReader | None:
         """Reads requests, if a guard does and the model is one whose requests are read."""
         section = self._config.request_of(self._name)
-        wanted = {guard.map for guard in self._config.guards.values() if guard.map is not None}
+        wanted = {each for guard in self._config.guards.values() for each in guard.maps()}
         if section is None or not wanted:
             return None
         fills = self.collector.hook.scheme == "masked"
@@ -128,7 +129,7 @@ class ModelEvaluation:
 
     def _unread(self, reader: RequestReader | None) -> dict[str, str]:
         """Guards that read requests, where nobody does -> why they could not run."""
-        reading = [name for name, guard in self._config.guards.items() if guard.map is not None]
+        reading = [name for name, guard in self._config.guards.items() if guard.maps()]
         return (
             {} if reader else dict.fromkeys(reading, "the model has no section `request`, so its requests are not read")
         )
@@ -144,7 +145,7 @@ class ModelEvaluation:
             odds = {group: reader.columns(group, part.prompts, generator.anchors) for group, part in found.items()}
         for name, entry in config.guards.items() if config.models[self._name].guards else ():
             limits = entry.limits(config.calibrate)
-            if not (entry.detector or name in baselines or (entry.parts and (entry.map is None or reader))):
+            if not (entry.detector or name in baselines or (entry.parts and (not entry.maps() or reader))):
                 continue
             self._progress(f"guard {name}", 0, 1)
             own = of_traffic(found, self._groups, entry.traffic)
@@ -168,15 +169,20 @@ class ModelEvaluation:
     ) -> GuardScores:  # fmt: skip
         """A guard with parts, on the generations of its traffic; `odds` are those of all."""
         entry, config = self._config.guards[name], FitConfig.model_validate(self._config.guard_data(self._name, name))
-        if entry.map is None or reader is None:
-            return parts_guard(name, entry, config, {group: part.signals for group, part in found.items()}, anchors)
-        made, signals = reader.anchors(anchors, entry.map), {}
-        for group, part in found.items():
-            column = odds[group][entry.map]
-            if len(part) < len(column.logit):
-                column = column.take(np.flatnonzero(self._groups.plain(group)).tolist())
-            signals[group] = reader.signals(part, column, made)
-        return parts_guard(name, entry, config, signals, made)
+        if not entry.maps() or reader is None:
+            return parts_guard(name, None, config, {group: part.signals for group, part in found.items()}, anchors)
+        # An attack that was not run has no part in what the others are judged by.
+        run = {attack: each for attack, each in entry.left_out.items() if attack_group(attack) in found}
+        fits = {}
+        for each in dict.fromkeys(run.values()) if run else entry.maps()[:1]:
+            made, signals = reader.anchors(anchors, each), {}
+            for group, part in found.items():
+                column = odds[group][each]
+                if len(part) < len(column.logit):
+                    column = column.take(np.flatnonzero(self._groups.plain(group)).tolist())
+                signals[group] = reader.signals(part, column, made)
+            fits[each] = parts_guard(name, each, config, signals, made)
+        return put_together(name, fits, run) if run else next(iter(fits.values()))
 
     def _result(
         self, found: Mapping[str, Generations], facts: Mapping[str, AttackFacts], guards: tuple[GuardScores, ...],

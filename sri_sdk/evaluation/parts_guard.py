@@ -13,7 +13,6 @@ from sri_sdk import registry
 from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.manifest_v2 import ALL
 from sri_sdk.bundle.multi_part_guard import GuardPart, MultiPartGuard
-from sri_sdk.config.evaluated_guards import GuardEntry
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.evaluation.guards import SINGLE_CALLS, GuardScores, flagged
 from sri_sdk.fitting.build_parts import calibrate_parts
@@ -24,13 +23,13 @@ from sri_sdk.records import Rule, Signals, Verdict
 
 
 def parts_guard(
-    name: str, entry: GuardEntry, config: FitConfig, signals: Mapping[str, Signals], anchors: Anchors
+    name: str, request_map: str | None, config: FitConfig, signals: Mapping[str, Signals], anchors: Anchors
 ) -> GuardScores:
     """Fits and calibrates a guard with parts, and scores everything with the graphs of its bundle.
 
     Args:
         name: of the guard in the config.
-        entry: with parts.
+        request_map: name of the map in the anchors; None = there is none.
         config: the guard as a deployment of its own.
         signals: by group, with the columns of the anchors; `train`, `reference` and `calibration` among them.
         anchors: what the signals were made with.
@@ -61,7 +60,7 @@ def parts_guard(
         scorer.score_final(one)
     seconds = (time.perf_counter() - start) / SINGLE_CALLS
     said = ", ".join(f"{part.name} ({part.detector_name})" for part in wanted)
-    source = f"parts {said}" + (f"; request map {entry.map}" if entry.map else "")
+    source = f"parts {said}" + (f"; request map {request_map}" if request_map else "")
     words = f"conformal, alpha {config.calibrate.alpha:g}"
     if len(wanted) > 1:
         words += "; shares " + ", ".join(f"{part.name} {part.share:g}" for part in wanted)
