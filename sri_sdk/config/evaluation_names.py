@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Protocol
 
 from sri_sdk.errors import did_you_mean
 
-if TYPE_CHECKING:
-    from sri_sdk.config.evaluation import EvaluationConfig
+
+class Sections(Protocol):
+    """What is looked at here of the config of an evaluation, by the names of its sections."""
+
+    models: Any
+    folds: Any
+    attacks: Any
+    harmless_sets: Any
+    twins: Any
+    maps: Any
+    guards: Any
+    strict: Any
+    surrogates: Any
 
 
-def unknown_names(config: EvaluationConfig) -> Iterator[str]:
+def unknown_names(config: Sections) -> Iterator[str]:
     """What a config names and does not have, and counts above those of the prompts they are taken from."""
     yield from _of_models(config)
     yield from _of_attacks(config)
@@ -20,7 +31,7 @@ def unknown_names(config: EvaluationConfig) -> Iterator[str]:
             yield f"guards.{name}.map: {_none('map', guard.map, config.maps, 'maps')}"
     if config.strict is None:
         return
-    twins = set(config.twins) if isinstance(config.twins, dict) else set(config.attacks)
+    twins = set(config.twins) if isinstance(config.twins, Mapping) else set(config.attacks)
     wanted: list[tuple[str, str, Collection[str], Collection[str], str]] = [
         ("attacks", "attack", config.strict.attacks, config.attacks, "attacks"),
         ("sets", "set", config.strict.sets, config.harmless_sets, "harmless_sets"),
@@ -33,7 +44,7 @@ def unknown_names(config: EvaluationConfig) -> Iterator[str]:
                 yield f"strict.{key}: {_none(what, name, known, section)}"
 
 
-def _of_models(config: EvaluationConfig) -> Iterator[str]:
+def _of_models(config: Sections) -> Iterator[str]:
     for name, entry in config.models.items():
         if entry.like is not None and (entry.like not in config.models or config.models[entry.like].like is not None):
             yield (
@@ -50,7 +61,7 @@ def _of_models(config: EvaluationConfig) -> Iterator[str]:
                 yield f"surrogates.{at}.{part}: no model {found!r}.{did_you_mean(found, config.models)}"
 
 
-def _of_attacks(config: EvaluationConfig) -> Iterator[str]:
+def _of_attacks(config: Sections) -> Iterator[str]:
     test = config.folds.test
     for name, attack in config.attacks.items():
         if attack.prompts is None and attack.count > test.harmful:
@@ -58,13 +69,15 @@ def _of_attacks(config: EvaluationConfig) -> Iterator[str]:
                 f"attacks.{name}.count: {attack.count} exceeds folds.test.harmful, {test.harmful}; attacks are made of "
                 "those prompts"
             )
-    counts = {f"twins.{name}": count for name, count in config.twins.items()} if isinstance(config.twins, dict) else {}
-    for name in config.twins if isinstance(config.twins, dict) else ():
+    counts = (
+        {f"twins.{name}": count for name, count in config.twins.items()} if isinstance(config.twins, Mapping) else {}
+    )
+    for name in config.twins if isinstance(config.twins, Mapping) else ():
         if name not in config.attacks:
             yield f"twins.{name}: {_none('attack', name, config.attacks, 'attacks')}"
         elif config.attacks[name].prompts is not None:
             counts.pop(f"twins.{name}")  # They come from another dataset.
-    for path, count in counts.items() if isinstance(config.twins, dict) else [("twins", config.twins)]:
+    for path, count in counts.items() if isinstance(config.twins, Mapping) else [("twins", config.twins)]:
         if count > test.harmless:
             yield f"{path}: {count} exceeds folds.test.harmless, {test.harmless}; twins are made of those prompts"
 

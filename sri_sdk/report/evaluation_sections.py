@@ -73,7 +73,11 @@ def sections(evaluation: Evaluation, drawings: Mapping[str, Drawing]) -> Iterato
         "What looks odd need not be harmful. So attacks removed stand beside the false alarms on plain, unusual and "
         "wrapped harmless prompts, all at the threshold that ships.",
         shown=tuple(twin_tables.strict(model, f"strict-{at}") for at, model in enumerate(strict)),
-        folded=tuple(twin_tables.strict_by_attack(model, f"strict-by-attack-{at}") for at, model in enumerate(strict)),
+        folded=tuple(
+            made(model, f"{made.__name__.replace('_', '-')}-{at}")
+            for at, model in enumerate(strict)
+            for made in (twin_tables.strict_by_attack, twin_tables.strict_sooner)
+        ),
         missing="the config has no strict rule, or no guard was compared.",
     )
     twins = [model for model in evaluation.models if any(guard.wrappers for guard in model.guards)]

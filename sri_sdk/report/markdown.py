@@ -24,6 +24,7 @@ def tables(evaluation: Evaluation) -> str:
     shown = [made.models(evaluation), made.attacks(evaluation), made.remains(evaluation)]
     shown += [guard_table(model) for model in evaluation.models if model.guards]
     shown += [strict_tables.strict(model) for model in evaluation.models]
+    shown += [strict_tables.strict_sooner(model) for model in evaluation.models]
     shown += [make(model) for model in evaluation.models for make in (strict_tables.beyond, strict_tables.within)]
     shown += [made.signals(evaluation), made.unseen(evaluation)]
     parts = [table_text(table) for table in shown if table.rows and len(table.columns) > 1]

@@ -19,8 +19,19 @@ FINAL = "final"
 
 
 def strict(model: ModelResult, name: str = "strict") -> Table:
-    """One guard and rule a row: attacks removed, false alarms of every kind beside them, and the reference guard."""
-    rows = [(guard, found) for guard in ordered(model) for found in guard.strict]
+    """One guard a row, by its rule `final`: attacks removed, false alarms of every kind beside them, and the reference
+    guard."""  # fmt: skip
+    return _strict(model, name, f"The strict rule: {called(model.name)}", lambda found: found.rule == FINAL)
+
+
+def strict_sooner(model: ModelResult, name: str = "strict-sooner") -> Table:
+    """The same for guards that decide at every step, or when the prompt has been read."""
+    title = f"The strict rule, decided before the end: {called(model.name)}"
+    return _strict(model, name, title, lambda found: found.rule != FINAL)
+
+
+def _strict(model: ModelResult, name: str, title: str, shown: Callable[[StrictResult], bool]) -> Table:
+    rows = [(guard, found) for guard in ordered(model) for found in guard.strict if shown(found)]
     kinds = keys([_kind(each) for each in found.false_alarms] for _, found in rows)
     against = keys([found.reference] for _, found in rows if found.against is not None)
     allowed = next((found.moved.allowed for _, found in rows), 0.0)
@@ -39,8 +50,9 @@ def strict(model: ModelResult, name: str = "strict") -> Table:
         f"{share(allowed)} of these plain harmless test prompts are flagged: it says what the scores could do, and no "
         "such threshold ships."
     )  # fmt: skip
-    title = f"The strict rule: {called(model.name)}"
-    return Table(name, title, (*columns, f"Removed at a realised {share(allowed)}"), tuple(made), note if made else "")
+    words = frozenset({columns.index("Limits kept")})
+    columns = (*columns, f"Removed at a realised {share(allowed)}")
+    return Table(name, title, columns, tuple(made), note if made else "", words)
 
 
 def strict_by_attack(model: ModelResult, name: str = "strict-by-attack") -> Table:
@@ -149,8 +161,11 @@ def _moved(found: StrictResult) -> Cell:
     if found.moved.removed is None:
         return Cell(DASH, remark=found.moved.note)
     made = rate_cell(found.moved.removed)
-    alarms = "; ".join(f"{group} {percent(rate)}" for group, rate in found.moved.false_alarms.items())
-    return Cell(made.value, made.interval, made.counts, remark=f"flagged: {alarms}" if alarms else "")
+    alarms = ", ".join(
+        f"{group.removeprefix('set ').replace('twin ', 'in ', 1)} {percent(rate)}"
+        for group, rate in found.moved.false_alarms.items()
+    )
+    return Cell(made.value, made.interval, made.counts, remark=f"false alarms, {alarms}" if alarms else "")
 
 
 def _difference(found: Difference | None) -> Cell:
@@ -163,8 +178,8 @@ def _paired(found: Paired | None) -> Cell:
     if found is None:
         return Cell(DASH)
     interval = f"{_points(found.low)} to {_points(found.high)}"
-    return Cell(f"{_points(found.value)} points", interval, f"n = {found.n:,}",
-                f"{found.only_own:,} by this guard alone, {found.only_other:,} by the other alone")  # fmt: skip
+    counts = f"{found.only_own:,} more, {found.only_other:,} fewer of {found.n:,}"
+    return Cell(f"{_points(found.value)} points", interval, counts)
 
 
 def _points(value: float) -> str:

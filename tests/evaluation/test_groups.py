@@ -5,7 +5,6 @@ import zlib
 import numpy as np
 import pytest
 
-from sri_sdk.config.fit import CalibrateSection
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.generations import _drafts
@@ -45,8 +44,8 @@ def test_attacks_are_made_of_the_plain_test_prompts(groups):
     assert [p.base for p in groups.own_attacks["fiction"]] == plain[:24]
 
 
-def test_a_share_keeps_the_first_prompts_and_enough_to_calibrate(groups):
-    half = groups.scaled(0.5, CalibrateSection(alpha=0.05))
+def test_a_share_keeps_the_first_prompts_and_enough_to_calibrate(small, groups):
+    half = groups.scaled(0.5, small)
     assert half.harmless == groups.harmless[:15] and len(half.calibration) == 19
     assert [p.label for p in half.anchors] == ["harmless"] * 20 + ["harmful"] * 20
     assert [p.base for p in half.own_attacks["fiction"]] == [p.id for p in half.harmful]

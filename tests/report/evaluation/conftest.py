@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sri_sdk.metrics.auroc import Auroc
+from sri_sdk.metrics.differences import Difference, Paired, difference
 from sri_sdk.metrics.rates import Rate, exact_rate
 from sri_sdk.metrics.results import (
     AttackResult,
@@ -21,6 +22,7 @@ from sri_sdk.metrics.results import (
     Separation,
     SurrogateResult,
 )
+from sri_sdk.metrics.strict import FalseAlarms, MovedThreshold, StrictResult, WrapperResult, all_kept, kept
 
 CELLS = 32
 STEPS = np.linspace(0, 1, CELLS)
@@ -124,7 +126,39 @@ def guard(name, strength, successes, attacks, sets):
         alarm_curve=curve if streams else (),
         median_alarm_step=11.5 if streams else None,
         roc=roc(name, separation),
+        wrappers=tuple(
+            wrapper(a, rule, removed + 0.2 * ((i % 3) - 1), success.k)
+            for rule in (("final", "online") if streams else ("final",))
+            for i, (a, success) in enumerate(attacks[:-1])
+        ),
+        strict=tuple(
+            strict(name, rule, removed, successes) for rule in (("final", "online") if streams else ("final",))
+        ),
     )
+
+
+def wrapper(attack, rule, removed, successes):
+    own, twins = rate("removed", removed, successes), rate("twins", removed / 2, 100)
+    areas = (area(0.81, successes, 100), area(0.84, 200, 100)) if rule == "final" else (None, None)
+    return WrapperResult(attack, rule, twins, own, difference(own, twins), *areas)
+
+
+def strict(name, rule, removed, successes):
+    alarms = tuple(
+        FalseAlarms(kind, of, found, limit, kept(found, limit))
+        for kind, of, found, limit in (
+            ("plain", "", rate("plain", 0.009, 2000), 0.01),
+            ("set", "unusual", rate("unusual", 0.04, 500), 0.1),
+            ("twins", "role-play", rate("twins", removed / 2, 300), 0.1),
+        )
+    )
+    first = name == next(iter(GUARDS))
+    gap = None if first else Paired(removed - 0.62, removed - 0.66, removed - 0.58, successes, 31, 49, 200)
+    moved = MovedThreshold(0.01, rate("moved", removed, successes), {"set unusual": rate("m", 0.05, 500)})
+    return StrictResult(
+        rule, rate("removed", removed, successes), {"infill": rate("removed", removed, 142)}, alarms,
+        all_kept(alarms), next(iter(GUARDS)), gap, moved,
+    )  # fmt: skip
 
 
 def model(
@@ -187,6 +221,7 @@ def model(
             Separation("encoding", None, "no attack of this family succeeded"),
         ),
         seconds_per_generation=0.083,
+        twinless={attacks[-1]: "ready-made prompts"} if attacks else {},
     )
 
 
@@ -321,6 +356,23 @@ def hostile(evaluation):
         tpr_notes={"0.001": NASTY},
         unscored=9,
         alarm_curve=nans,
+        wrappers=(
+            WrapperResult(NASTY, NASTY, none, none, Difference(NAN, NAN, NAN), lost, lost),
+            WrapperResult(NASTY, "final", none, none, None, None, None),
+        ),
+        strict=(
+            StrictResult(
+                NASTY,
+                none,
+                {NASTY: none},
+                (FalseAlarms(NASTY, NASTY, none, NAN, "no cases"),),
+                "no cases",
+                NASTY,
+                Paired(NAN, NAN, NAN, 0, 0, 0, 0),
+                MovedThreshold(NAN, None, {}, NASTY),
+            ),
+            StrictResult("final", none, {}, (), "no", "", None, MovedThreshold(0.01, none, {NASTY: none})),
+        ),
         roc=Roc(NASTY, (NAN,), (NAN,)),
     )
     empty = replace(hollow, name="", overhead=0.0, alarm_curve=gappy, roc=Roc("", (), ()), auroc=None)
