@@ -140,7 +140,7 @@ def test_a_response_that_its_caller_started_costs_its_own_row_only() -> None:
     found = Canvas.find(torch.tensor([[1, 2, 9, 9, 9], [1, 2, 5, 9, 9], [1, 9, 9, 9, 9]]), 9, run=run)
     assert (found.start, found.size) == (2, 3)
     ((rows, reason, why),) = run.untrusted
-    assert rows.tolist() == [False, True, False] and reason == "hook_failed" and "only a part is open" in why
+    assert rows.tolist() == [False, True, False] and reason == "canvas_primed" and "only a part is open" in why
 
 
 # -- under a guard -----------------------------------------------------------------------------------------------------
