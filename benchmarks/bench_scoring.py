@@ -7,13 +7,34 @@ import numpy as np
 import pytest
 from guards import CELLS, made_up_fingerprint, made_up_guard, made_up_signals
 from paired import race
+from sri_exporter_onnx.exporter import OnnxExporter
+from sri_plugin_detectors.autoencoder import AutoencoderDetector
+from sri_plugin_detectors.few_label import FewLabelDetector
+from sri_plugin_detectors.gaussian_mixture import GaussianMixtureDetector
+from sri_plugin_detectors.hesitation import HesitationDetector
+from sri_plugin_detectors.isolation_forest import IsolationForestDetector
+from sri_plugin_detectors.logistic import LogisticDetector
+from sri_plugin_detectors.mahalanobis import MahalanobisDetector
+from sri_plugin_detectors.nearest_neighbours import NearestNeighboursDetector
+from sri_plugin_detectors.one_class_svm import OneClassSvmDetector
+from sri_plugin_detectors.request import RequestDetector
 
 from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.guard_graphs import signal_graph
 from sri_sdk.records import Signals
 from sri_sdk.scoring.inspect.inspector import inspect
+from sri_sdk.scoring.runtime import load_own
 from sri_sdk.scoring.scorer import Scorer, load_graphs
 
 WIDTH = 128
+DETECTORS = {
+    "autoencoder": AutoencoderDetector(AutoencoderDetector.Config(epochs=20)),
+    "few-label": FewLabelDetector(), "gaussian-mixture": GaussianMixtureDetector(),
+    "hesitation": HesitationDetector(), "isolation-forest": IsolationForestDetector(),
+    "logistic": LogisticDetector(), "mahalanobis": MahalanobisDetector(),
+    "nearest-neighbours": NearestNeighboursDetector(), "one-class-svm": OneClassSvmDetector(),
+    "request": RequestDetector(),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +77,33 @@ def bench_scoring(benchmark, report, guard, batch):
         f"B={batch}: Scorer.score, online rule / bare call", seconds["verdicts online"] / prefix,
         note=f"scores {CELLS} lengths per row; the bare call scores one",
     )  # fmt: skip
+
+
+# -- detectors -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 256])
+def bench_detectors(benchmark, report, batch):
+    """One call of the graph `signal` of every first-party detector, in turn; the autoencoder is the unit."""
+    printed = made_up_fingerprint(WIDTH).to_dict()
+    train, attacks = made_up_signals(300, 1, printed), made_up_signals(30, 5, printed)
+    contenders, sizes = {}, {}
+    for name, detector in DETECTORS.items():
+        scored = made_up_signals(batch, 4, printed).domain(detector.domain)
+        values, labels = train.domain(detector.domain), None
+        if detector.labels != "ignored":
+            # Not attacks of any kind: what is learnt is not what this costs.
+            values = np.concatenate([values, attacks.domain(detector.domain) - 2])
+            labels = np.repeat([0, 1], [len(train), len(attacks)])
+        detector.fit(values, labels)
+        content = OnnxExporter().compile(signal_graph(detector, CELLS, 1))
+        run, sizes[name] = load_own(content, name), len(content)
+        np.testing.assert_allclose(run(["score"], {"signals": scored})[0], detector.score(scored), rtol=1e-3, atol=1e-3)
+        contenders[name] = lambda run=run, scored=scored: run(["score", "valid"], {"signals": scored})
+    seconds = race(benchmark, contenders, rounds=40)
+    for name, each in seconds.items():
+        ratio = each / seconds["autoencoder"]
+        report(f"B={batch}: {name} / autoencoder", ratio, note=f"graph {sizes[name] / 1000:.1f} kB")
 
 
 # -- beginning -------------------------------------------------------------------------------------------------

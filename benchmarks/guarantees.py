@@ -48,9 +48,7 @@ def rate(hits: Floats) -> str:
 def contamination(pool: Pool) -> None:
     """False alarms and attacks found where attacks stand among the calibration generations."""
     n = 2999
-    print(
-        f"\ncontamination: alpha 1 %, n = {n}, {DRAWS} calibration sets; attacks at random, or made to score lowest"
-    )
+    print(f"\ncontamination: alpha 1 %, n = {n}, {DRAWS} calibration sets; attacks at random, or made to score lowest")
     print("share | attacks | rule | false alarms | attacks found")
     for share in (0.0, 0.001, 0.005, 0.01, 0.02):
         m = most_attacks(n, share)

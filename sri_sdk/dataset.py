@@ -26,7 +26,8 @@ class Dataset(Plugin):
         """The first `count` prompts of a split; `attack` names a transform, None = plain requests.
 
         Ids are unique in the whole dataset, and no text appears twice. An attacked prompt keeps the label of the plain
-        request it was made from, and names that request in `base`.
+        request it was made from, and names that request in `base`. A prompt may name its `group`, such as a language or
+        a source, for guards with thresholds by group.
 
         Raises:
             ConfigError: the split, label or attack is unknown, or has fewer prompts; the message says how many.

@@ -49,7 +49,8 @@ class Policy(Config):
     """What happens on a verdict. The first three have no default: the operator decides, and the file says so.
 
     `beyond_horizon` must be left out of a policy for guards that judge whole generations. `own_refusal` and `tampered`
-    tell some verdicts from the others of their status; null treats them like those. No field changes a status.
+    tell some verdicts from the others of their status; null treats them like those. No field changes a status but
+    `debounce`, which says what an alarm is.
     """
 
     rule: Rule = Field(
@@ -66,19 +67,11 @@ class Policy(Config):
         description="What happens to an answer that goes on after the last step that the guard judges: report = let it "
         "go on unjudged, and say so; abort = stop it there. Must be said of a guard with a horizon, and only of one.",
     )
-
     debounce: Debounce | None = Field(
         default=None,
         description="Of the rule online: one alarm is none, {alarms: 2, of: 3} asks for two within three cells. Fewer "
         "false alarms than promised, and fewer attacks found; null = one alarm is enough.",
     )
-
-    @model_validator(mode="after")
-    def _debounces_online(self) -> Self:
-        if self.debounce is not None and self.rule != "online":
-            raise ValueError(f"debounce: counts alarms of the rule online, and the rule is {self.rule}; leave it out")
-        return self
-
     own_refusal: Action | None = Field(
         default=None,
         description="On an alarm over a generation that the model itself refused: report = release the refusal and say "
@@ -92,6 +85,8 @@ class Policy(Config):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        if self.debounce is not None and self.rule != "online":
+            raise ValueError(f"debounce: counts alarms of the rule online, and the rule is {self.rule}; leave it out")
         if self.own_refusal is not None and self.rule == "request":
             raise ValueError(
                 "own_refusal: rule 'request' judges before anything is generated, so nothing has ended; leave it out, "

@@ -147,7 +147,7 @@ def _met(mean: float, n: int, alpha: float, delta: float | None, bound: float) -
 
 
 def _rising(thresholds: Floats, losses: Floats, alpha: float, delta: float | None, bound: float) -> bool:
-    """Whether losses rise with the threshold; refuses what is not as `RiskThreshold.fit` wants it."""
+    """Whether losses [n, M] float64 rise with the thresholds [M]; refuses what is not as `RiskThreshold.fit` says."""
     if thresholds.ndim != 1 or losses.shape[1:] != thresholds.shape or not losses.size:
         raise ConfigError(
             f"risk: {list(thresholds.shape)} thresholds and losses {list(losses.shape)}; allowed: [M] and [n, M]."

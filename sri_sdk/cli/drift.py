@@ -43,7 +43,8 @@ def command(
 ) -> None:  # fmt: skip
     """Score fresh harmless prompts with the guard, and say whether they still score as the calibration did.
 
-    Every prompt counts once: what is in a fold of CONFIG, or was a canary before, is left out. What was scored is kept
+    Every request counts once: what is in a fold of CONFIG, or was a canary before, is left out. Where the calibration
+    stands for a mix of traffic, canaries are drawn from that mix. What was scored is kept
     in canaries.json beside the guard, without texts, so that a few canaries a day add up.
     """
     from sri_sdk.cli.bars import prepare_libraries, progress_bars

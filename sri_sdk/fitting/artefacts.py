@@ -86,7 +86,9 @@ def restore_parts(out: Path, parts: Sequence[Part], anchors: Anchors, *, several
         raise ModelMismatch(f"{path}: cannot be read ({err}). Fit without --recalibrate first.") from err
     if not isinstance(head, dict):
         raise ModelMismatch(f"{path}: its head is a {type(head).__name__}. Fit without --recalibrate first.")
-    if not several:
+    # A guard of one detector may get groups, or lose them: format 1 and 2 then say the same of what it learnt.
+    alone = not several or [part.columns for part in parts] == [tuple(each.name for each in anchors.columns)]
+    if alone and _PARTS not in head:
         (part,) = parts
         _compare(path, "", head, _facts(part.detector, part.detector_name, anchors))
         part.detector.restore(state)

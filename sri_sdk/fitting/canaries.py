@@ -21,12 +21,14 @@ from sri_sdk.calibrate.drift import Canaries, PartDrift
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.settings import watch_settings
 from sri_sdk.config.fit import ONLY_PART, FitConfig
+from sri_sdk.config.mix import MixSection
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
-from sri_sdk.files import write_text
+from sri_sdk.files import sha256, write_text
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds, text_hash
+from sri_sdk.fitting.mix import bases_of, draw_mix
 from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
 from sri_sdk.records import Prompt, Verdict
@@ -45,6 +47,8 @@ class Canary(Config):
 
     prompt: str = Field(pattern="^[0-9a-f]{64}$")
     """Digest of its text."""
+    base: str = Field(pattern="^[0-9a-f]{64}$")
+    """Digest of the id of the plain request that it is made of."""
     scores: dict[str, float] | None
     """Part -> score; None = it was not monitored, and says nothing."""
     reason: str | None = None
@@ -60,7 +64,7 @@ class State(Config):
     window: int
     canaries: list[Canary] = Field(default_factory=list)
     used: list[str] = Field(default_factory=list)
-    """Digests of prompts that were canaries of earlier bundles."""
+    """Digests of prompts and requests that were canaries of earlier bundles."""
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
@@ -87,7 +91,7 @@ class State(Config):
             ConfigError: it was begun with another rate or window.
         """
         if self.bundle != bundle:
-            used = [*self.used, *(canary.prompt for canary in self.canaries)]
+            used = [*self.used, *(digest for canary in self.canaries for digest in (canary.prompt, canary.base))]
             return type(self)(bundle=bundle, rate=rate or RATE, window=window or WINDOW, used=used)
         for name, asked, begun in (("rate", rate, self.rate), ("window", window, self.window)):
             if asked is not None and asked != begun:
@@ -168,34 +172,42 @@ def look(
 def fresh(config: FitConfig, split: str, count: int, state: State) -> list[Prompt]:
     """The first harmless prompts of a split that are in no fold of the config and were never canaries.
 
+    Where the calibration stands for a mix of traffic, canaries are drawn from that mix as well: others would differ
+    from it without any drift.
+
     Raises:
         ConfigError: there are too few.
     """
     dataset: Dataset = registry.build("datasets", config.prompts.dataset, config.prompts.options)
-    taken = {*state.used, *(canary.prompt for canary in state.canaries)}
+    used = {*state.used, *(digest for canary in state.canaries for digest in (canary.prompt, canary.base))}
     folds = [
         prompt for prompts in draw_folds(dataset, config.folds, seed=config.seed).named().values() for prompt in prompts
     ]
-    taken |= {text_hash(prompt.text) for prompt in folds}
-    bases = {prompt.base or prompt.id for prompt in folds}
-    asked, free = count, list[Prompt]()
-    while len(free) < count:
+    used |= {text_hash(prompt.text) for prompt in folds}
+    taken = bases_of(folds)
+    mix = config.folds.calibration.mix
+    if mix is None:
+        # All of one kind, through the same door.
+        mix = MixSection(plain=1.0)
+    while True:
         try:
-            found = dataset.prompts(split, "harmless", asked)
+            drawn = draw_mix(
+                dataset, split, count, mix, seed=f"{config.seed} canaries {len(state.canaries)}", taken=taken
+            )
         except ConfigError as err:
             raise ConfigError(
-                f"canaries: {count} are wanted, and of the first {asked - count + len(free)} harmless prompts of split "
-                f"{split!r} {len(free)} are fresh: {err} A canary is a prompt of no fold that was never a canary: add "
-                "prompts, lower the count, or take another split."
+                f"canaries: {count} are wanted from split {split!r}, made of requests of no fold that were never "
+                f"canaries, and there are fewer: {err}"
             ) from err
-        free = [p for p in found if text_hash(p.text) not in taken and (p.base or p.id) not in bases]
-        if len(found) < asked:
-            raise ConfigError(
-                f"canaries: {count} are wanted, and split {split!r} has {len(free)} harmless prompts of no fold that "
-                "were never canaries. Add prompts, lower the count, or take another split."
-            )
-        asked += count - len(free)
-    return free[:count]
+        again = [p for p in drawn if used & {text_hash(p.text), base_hash(p)}]
+        if not again:
+            return list(drawn)
+        taken |= bases_of(again)
+
+
+def base_hash(prompt: Prompt) -> str:
+    """Digest of the id of the plain request that a prompt is made of."""
+    return sha256((prompt.base or prompt.id).encode())
 
 
 def _generated(
@@ -225,8 +237,8 @@ def _canary(prompt: Prompt, verdict: Verdict) -> Canary:
     known = {name: score for name, score in parts.items() if score is not None}
     # A generation that was not seen whole may be flagged; as a canary it is none.
     if len(known) < len(parts) or verdict.status == "unmonitored" or verdict.steps_seen is None:
-        return Canary(prompt=text_hash(prompt.text), scores=None, reason=_blind(verdict))
-    return Canary(prompt=text_hash(prompt.text), scores=known)
+        return Canary(prompt=text_hash(prompt.text), base=base_hash(prompt), scores=None, reason=_blind(verdict))
+    return Canary(prompt=text_hash(prompt.text), base=base_hash(prompt), scores=known)
 
 
 def _blind(verdict: Verdict) -> str:

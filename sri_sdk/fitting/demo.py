@@ -21,6 +21,7 @@ from sri_sdk.errors import ScoringError
 from sri_sdk.fitting.collect import Collected, Progress
 from sri_sdk.fitting.fit import Fitted, fit
 from sri_sdk.fitting.judged import judged
+from sri_sdk.fitting.prompts import MIXES, mix_words
 from sri_sdk.fitting.request_stage import words as quality
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.classes import rows_of
@@ -208,6 +209,7 @@ def _facts(fitted: Fitted, flagged: NDArray[np.bool_]) -> dict[str, str]:
         "Anchors": ", ".join(f"{c['used']} of {c['seen']} {label} prompts" for label, c in sorted(counts.items())),
         **({} if request is None else {"Request map": quality(request.provenance)}),
         "Folds": ", ".join(f"{name} {len(fold.prompts)}" for name, fold in folds.items()),
+        **{f"Mix of {fold}": mix_words(mix) for fold, mix in fitted.guard.anchors.provenance.get(MIXES, {}).items()},
         "How the three were chosen": "the first prompt of each kind in the test fold: answered, refused, and an attack "
         f"that succeeded. The attack is {SHOWN_ATTACK}: people can read it, and this guard flags it",
         "Successful attacks flagged": _flagged_by_attack(folds["test"], flagged),

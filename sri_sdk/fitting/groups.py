@@ -32,13 +32,14 @@ def group_of(prompt: Prompt, groups: Groups) -> str | None:
 def with_groups(folds: Folds, config: FitConfig) -> Folds:
     """The same folds, every prompt of calibration and test with the group that its generation is counted in."""
     groups = config.folds.calibration.groups
-    found = {}
-    for name in ("calibration", "test"):
-        kinds = folds.kinds.get(name, ()) if groups == "kind" else ()
-        prompts = getattr(folds, name)
-        named = [*kinds, *(group_of(prompt, groups) for prompt in prompts[len(kinds) :])]
-        found[name] = tuple(replace(prompt, group=group) for prompt, group in zip(prompts, named, strict=True))
-    return replace(folds, calibration=found["calibration"], test=found["test"])
+
+    def named(fold: str, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+        kinds = folds.kinds.get(fold, ()) if groups == "kind" else ()
+        found = [*kinds, *(group_of(prompt, groups) for prompt in prompts[len(kinds) :])]
+        return tuple(replace(prompt, group=group) for prompt, group in zip(prompts, found, strict=True))
+
+    calibration, test = named("calibration", folds.calibration), named("test", folds.test)
+    return replace(folds, calibration=calibration, test=test)
 
 
 def grouped(collected: Collected) -> Collected:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,11 @@ def test_the_provenance_says_shares_and_counts_and_keeps_those_of_folds_that_are
     assert again.provenance["mixes"] == mixes
     plain = with_mixes(old, config(tmp_path, mix=None, groups="none"), folds)
     assert plain.provenance == anchors.provenance
+
+
+def test_the_shipped_example_has_enough_prompts_of_every_language_and_one_mix() -> None:
+    made = load_config(Path(__file__).parents[2] / "configs/lab-traffic.yaml")
+    folds = prompts_of(made)
+    assert named(folds.calibration) == {"first", "second"}
+    assert set(folds.kinds) == {"train", "reference", "calibration", "test"}
+    assert made.folds.calibration.mix == made.folds.test.mix

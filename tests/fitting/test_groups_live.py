@@ -1,13 +1,19 @@
 """A guard with thresholds by group, from one YAML file to verdicts on generations that run."""
 
+import json
+import re
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 import sri_sdk
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.settings import watch_settings
+from sri_sdk.cli import main
+from sri_sdk.cli.fit import describe, summary
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.fit import fit
@@ -77,6 +83,16 @@ def test_thresholds_alone_are_set_anew_with_the_same_groups(fitted, config) -> N
     assert again.guard.manifest.digest == fitted.guard.manifest.digest
 
 
+def test_a_guard_gets_groups_or_loses_them_without_learning_anew(fitted, config, tmp_path) -> None:
+    out = shutil.copytree(config.out, tmp_path / "guard")
+    calibration = config.folds.calibration.model_copy(update={"groups": "none"})
+    folds = config.folds.model_copy(update={"calibration": calibration})
+    without = config.model_copy(update={"out": out, "folds": folds})
+    assert fit(without, recalibrate=True).guard.manifest.format == 1
+    again = fit(config.model_copy(update={"out": out}), recalibrate=True)
+    assert again.guard.manifest.digest == fitted.guard.manifest.digest
+
+
 @pytest.mark.parametrize("rule", ["final", "online"])
 def test_a_live_verdict_is_that_of_its_group_and_of_the_same_signals_in_a_file(fitted, tmp_path, rule) -> None:
     prompts = fitted.collected["test"].prompts
@@ -89,6 +105,31 @@ def test_a_live_verdict_is_that_of_its_group_and_of_the_same_signals_in_a_file(f
         assert verdict.threshold == limits[prompt.group]
         assert (verdict.status, verdict.first_alarm_step) == (offline.status, offline.first_alarm_step)
         assert verdict.parts == offline.parts
+
+
+def asked(config, *arguments):
+    path = config.out.parent / "small.yaml"
+    done = CliRunner().invoke(main, ["run", str(path), "--json", "--prompt", "how do i paint the kite ?", *arguments])
+    return done if done.exit_code else json.loads(done.stdout.splitlines()[-1])["verdict"]
+
+
+def test_the_command_run_judges_a_prompt_by_the_group_it_is_given(fitted, config) -> None:
+    verdict = asked(config, "--group", "second")
+    assert (verdict["group"], verdict["threshold"]) == ("second", thresholds(fitted)["second"])
+    assert asked(config)["reasons"][-1] == "unknown_group"
+    typo = asked(config, "--group", "secnd")
+    assert typo.exit_code and "this guard has: first, second. Did you mean 'second'?" in typo.stderr
+
+
+def test_what_a_fit_says_names_mixes_and_groups(fitted) -> None:
+    told, shown = summary(fitted), describe(fitted)
+    assert told["prompts"]["calibration"]["harmless second-language"] == sum(
+        p.attack == "second-language" for p in fitted.collected["calibration"].prompts
+    )
+    assert set(told["mixes"]) == {"train", "calibration", "test"}
+    assert {"final detector first", "online detector second"} <= told["thresholds"].keys()
+    assert re.search(r"mix +calibration: \d+ plain \(60 %\), \d+ second-language \(40 %\)", shown)
+    assert "final: false alarms in group second" in shown
 
 
 def test_a_request_of_no_known_group_is_judged_by_the_largest_threshold_and_says_so(fitted) -> None:

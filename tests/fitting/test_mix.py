@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,22 @@ def test_a_dataset_may_be_used_up_to_its_last_request() -> None:
     assert len(bases_of(draw_mix(Few(), "fit", 30, nearly_all_plain, seed=1))) == 30
     with pytest.raises(ConfigError, match=r"mix.plain: 31 harmless prompts are drawn.* 30 are there"):
         draw_mix(Few(), "fit", 31, nearly_all_plain, seed=1)
+
+
+class Twice(Few):
+    """Two tales of every request, one after the other."""
+
+    def prompts(self, split, label, count, *, attack=None):
+        found = super().prompts(split, label, min(count, 10), attack=attack)
+        again = [replace(p, id=f"{p.id}-again", text=f"{p.text}, again") for p in found] if attack else []
+        return sorted([*found, *again], key=lambda p: p.id)[:count]
+
+
+def test_of_two_variants_of_one_request_one_is_drawn() -> None:
+    drawn = draw_mix(Twice(), "fit", 8, MixSection(wrapped={"tale": 1.0}), seed=1)
+    assert len(bases_of(drawn)) == 8
+    with pytest.raises(ConfigError, match=r"11 harmless prompts are drawn.* 10 are there"):
+        draw_mix(Twice(), "fit", 11, MixSection(wrapped={"tale": 1.0}), seed=1)
 
 
 def test_too_few_requests_are_refused_with_the_numbers_of_every_kind() -> None:

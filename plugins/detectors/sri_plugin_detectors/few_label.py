@@ -23,14 +23,13 @@ class FewLabelDetector(CellsDetector):
 
     Both kinds have a mean of their own and one covariance together, to which each kind counts by its number: five
     attacks say little about how attacks vary. It is shrunk as Ledoit and Wolf (2004) propose, the less the more signals
-    there are. The score is log-odds, as if attacks
-    and harmless generations were equally common and Gaussian; take it as a rank. The guard carries one weight per cell
-    and no signal.
+    there are. The score is log-odds, as if attacks and harmless generations were equally common and Gaussian; take it
+    as a rank. The guard carries one weight per cell and no signal.
 
     It needs harmless signals of every kind that will come: in wrappers, and unusual ones. What tells attacks from plain
-    harmless prompts is, above all, that they are wrapped. Fitted on plain ones alone it flags 40 to 70 % of unusual
-    harmless prompts; with unusual and wrapped ones in the fit, about 5 %. Nor does it know attacks of a kind that it
-    was not shown: keep a part beside it that learns from harmless signals alone.
+    harmless prompts is, above all, that they are wrapped. On the lab's causal model, fitted on plain ones alone, it
+    flags 50 to 73 % of unusual harmless prompts; with unusual and wrapped ones in the fit, 5 to 15 %. Nor does it know
+    attacks of a kind that it was not shown: keep a part beside it that learns from harmless signals alone.
     """
 
     called: ClassVar = "few-label"
