@@ -44,6 +44,7 @@ PLACES: Mapping[str, tuple[Place, ...]] = {
         Place("EvaluatedModel", "sampler", "name", "samplers"),
         Place("GuardEntry", "detector", "name", "detectors"),
         Place("GuardEntry", "baseline", "name", "baselines"),
+        Place("PartSection", "", "detector", "detectors"),
         Place("AttackEntry", "", "plugin", "attacks"),
         Place("FromDataset", "", "dataset", "datasets"),
     ),
