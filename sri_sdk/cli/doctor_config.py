@@ -52,7 +52,7 @@ def _refusals(found: Sample) -> Iterator[Finding]:
 
 
 def _anchors(found: Sample) -> Iterator[Finding]:
-    from sri_sdk.config.fit import FEWEST_COUNTED
+    from sri_sdk.config.folds import FEWEST_COUNTED
     from sri_sdk.fitting.tally import FEW_COUNTED
 
     for label in found.outcomes if "anchors" in found.folds else ():

@@ -17,7 +17,8 @@ from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
 from sri_sdk.config.check_horizon import check_horizon
 from sri_sdk.config.check_labels import check_labels
-from sri_sdk.config.fit import FEWEST_COUNTED, FitConfig, smallest_calibration
+from sri_sdk.config.fit import FitConfig, smallest_calibration
+from sri_sdk.config.folds import FEWEST_COUNTED
 from sri_sdk.config.mix import MixSection
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, SriError, did_you_mean

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from sri_sdk import registry
-from sri_sdk.config.fit import FEWEST_ATTACKS, TrainFold
+from sri_sdk.config.folds import FEWEST_ATTACKS, TrainFold
 from sri_sdk.errors import SriError
 
 WHERE = "folds.train.attacks"

@@ -38,7 +38,7 @@ class GuardEntry(Config):
     left_out: dict[Name, Name] = Field(
         default={},
         description="Attack -> map that is fitted without it. Prompts under that attack, harmful and harmless, are "
-        "judged by a fit with that map; the others are flagged if any of these fits flags them. In the place of `map`.",
+        "judged by a fit with that map, each other group by the fit that flags most of it. In the place of `map`.",
     )
     baseline: PluginSection | None = Field(default=None, description="Plugin of kind baselines.")
     traffic: Traffic = Field(

@@ -15,23 +15,19 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from sri_sdk.config.evaluated_guards import Count, DetectorSection, GuardEntry, Name, StrictSection, Traffic
 from sri_sdk.config.evaluation_names import unknown_names
 from sri_sdk.config.fit import (
-    AnchorFold,
     CalibrateSection,
     FitConfig,
-    FoldsSection,
-    HarmlessFold,
     LimitsSection,
     ModelSection,
     PluginSection,
     PromptsSection,
-    RequestFold,
     RequestSection,
-    Split,
     TapSection,
     Version,
     smallest_calibration,
 )
 from sri_sdk.config.fit import DetectorSection as FittedSection
+from sri_sdk.config.folds import AnchorFold, FoldsSection, HarmlessFold, RequestFold, Split
 from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
 

@@ -1,14 +1,12 @@
 """A guard judged on each attack by a fit that never saw that attack: several fits, put together.
 
-What they share, such as the false alarms on plain prompts, is counted against the guard if any of the fits flags it.
+What they share, such as plain prompts, is judged by the fit that flags most of it: the worst that one of them does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-
-import numpy as np
 
 from sri_sdk.evaluation.groups import attack_group, twin_group
 from sri_sdk.evaluation.guards import GuardScores
@@ -34,9 +32,8 @@ def _under(fits: Mapping[str, GuardScores], owners: Mapping[str, str]) -> GuardS
     some = next(iter(fits.values()))
     scores, alarms = {}, {}
     for group in some.scores:
-        judged_by = [fits[owners[group]]] if owners.get(group) in fits else list(fits.values())
-        scores[group] = np.max([each.scores[group] - each.threshold for each in judged_by], axis=0)
-        alarms[group] = np.any([each.flagged(group) for each in judged_by], axis=0)
+        one = fits.get(owners.get(group, "")) or max(fits.values(), key=lambda each: int(each.flagged(group).sum()))
+        scores[group], alarms[group] = one.scores[group] - one.threshold, one.flagged(group)
     return replace(
         some, source=f"{len(fits)} fits, each judged by what it never saw; {some.source.partition(';')[0]}",
         threshold=0.0, scores=scores, alarms=alarms, verdicts={}, others={},

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from sri_sdk.config.fit import Surrounding
+from sri_sdk.config.folds import Surrounding
 from sri_sdk.records import Prompt
 
 FRAGMENT = (3, 8)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from sri_sdk.config.fit import FEWEST_LABELLED, FitConfig
+from sri_sdk.config.fit import FitConfig
+from sri_sdk.config.folds import FEWEST_LABELLED
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.counters import Count
 from sri_sdk.fitting.deployment import Deployment

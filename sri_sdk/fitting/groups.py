@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from sri_sdk.bundle.manifest_v2 import ALL, MOST_GROUPS
 from sri_sdk.bundle.part_entries import GROUP
-from sri_sdk.config.fit import FitConfig, Groups, smallest_calibration
+from sri_sdk.config.fit import FitConfig, smallest_calibration
+from sri_sdk.config.folds import Groups
 from sri_sdk.config.mix import PLAIN
 from sri_sdk.fitting.folds import Folds, mix_seed
 from sri_sdk.fitting.mix import draw_kinds

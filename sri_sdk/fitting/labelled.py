@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.config.fit import FEWEST_ATTACKS, TrainFold
+from sri_sdk.config.folds import FEWEST_ATTACKS, TrainFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.collect import Collected

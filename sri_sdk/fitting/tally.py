@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from sri_sdk.config.fit import FEWEST_COUNTED
+from sri_sdk.config.folds import FEWEST_COUNTED
 from sri_sdk.errors import ConfigError
 from sri_sdk.judge import Judge
 from sri_sdk.records import Label, Outcome, Prompt

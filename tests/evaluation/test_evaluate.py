@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from sri_sdk.cli import main
-from sri_sdk.config.fit import HeldOutFold
+from sri_sdk.config.folds import HeldOutFold
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.evaluate import evaluate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sri_sdk import registry
-from sri_sdk.config.fit import FoldsSection
+from sri_sdk.config.folds import FoldsSection
 from sri_sdk.fitting.around import around
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.prefill import pieces

@@ -9,7 +9,7 @@ from sri_plugin_detectors.few_label import FewLabelDetector
 from sri_plugin_detectors.mahalanobis import MahalanobisDetector
 from sri_plugin_lab.dataset import LabDataset
 
-from sri_sdk.config.fit import TrainFold
+from sri_sdk.config.folds import TrainFold
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.collect import Collected

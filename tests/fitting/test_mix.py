@@ -10,7 +10,8 @@ import pytest
 from sri_plugin_lab.dataset import LabDataset
 
 from sri_sdk.calibrate.conformal import Threshold
-from sri_sdk.config.fit import FitConfig, FoldsSection
+from sri_sdk.config.fit import FitConfig
+from sri_sdk.config.folds import FoldsSection
 from sri_sdk.config.mix import MixSection
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
