@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise strict triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -82,6 +82,11 @@ fuzz: $(READY)  ## break bundles at random and load what is left; MUTANTS=100000
 # Opt-in: half an hour on two cores.
 compare-runtimes: $(READY)  ## every reader of bundles against Python's; ARGS="--count 500 --only c,go"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.runtimes.compare $(ARGS)
+
+# Opt-in: two hours of one core; continues where it stopped. Results: benchmarks/strict-rule.json and strict-rule.md.
+strict: $(READY)  ## the strict rule on the embedded models: attacks removed, where odd but harmless traffic is left in peace
+	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab-strict.yaml $(ARGS)
+	$(BIN)/python benchmarks/strict_tables.py out/lab-strict/results.json --keep benchmarks/strict-rule.json
 
 # Opt-in: half an hour of one core; continues where it stopped. Results: tests/promise/results.json, docs/guarantees.md.
 promise: $(READY)  ## 200 redraws from 24,000 generations: false alarms against the law that is promised; ARGS="--redraws 20 --results x.json"

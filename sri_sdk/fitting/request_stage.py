@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sri_sdk.capture.drive import drive
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.fitting.collect import Collector
-from sri_sdk.fitting.request import fit_request_map, request_states
+from sri_sdk.fitting.request import METHOD, fit_request_map, request_states
 from sri_sdk.fitting.shrinkage import FALSE_ALARMS
 from sri_sdk.fitting.store import Store
 from sri_sdk.fitting.tally import log
@@ -149,4 +149,4 @@ def map_key(collector: Collector, prompts: Sequence[Prompt]) -> dict[str, Any]:
     """What a map, and what it says of prompts, depends on: everything that a generation depends on, without the judge,
     who is not asked."""  # fmt: skip
     key = {name: value for name, value in collector.key(prompts).items() if name != "judge"}
-    return {**key, "wrappers": [[p.attack or "", p.base or ""] for p in prompts]}
+    return {**key, "method": METHOD, "wrappers": [[p.attack or "", p.base or ""] for p in prompts]}
