@@ -1,0 +1,48 @@
+"""The strict rule's page shows the numbers that are kept beside it, and its config holds to what was fixed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+from sri_sdk.config.load import load_evaluation
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "benchmarks/strict-rule.md").read_text(encoding="utf-8")
+KEPT = json.loads((ROOT / "benchmarks/strict-rule.json").read_text(encoding="utf-8"))
+
+
+def tables() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("strict_tables", ROOT / "benchmarks/strict_tables.py")
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_every_number_on_the_page_is_one_that_was_kept() -> None:
+    made = tables()
+    assert "\n".join(made.strict_table(KEPT)) in PAGE
+    for guard in ("paper", "asked", "asked-many"):
+        assert "\n".join(made.wrapper_table(KEPT, guard)) in PAGE
+
+
+def test_no_wrapper_of_the_verdict_stands_in_the_fit_of_a_guard_that_is_judged_by_it() -> None:
+    config = load_evaluation(ROOT / "configs/lab-strict.yaml")
+    assert config.strict is not None
+    verdict = set(config.strict.attacks)
+    folds = (config.folds.train, config.folds.reference, config.folds.calibration)
+    mixes = [fold.mix for fold in folds if fold.mix is not None]
+    assert not any(verdict & set(mix.wrapped) for mix in mixes)
+    for guard in config.guards.values():
+        if guard.map is not None:
+            assert not verdict & set(config.maps[guard.map].attacks)
+        assert all(attack not in config.maps[each].attacks for attack, each in guard.left_out.items())
+
+
+def test_cells_of_harm_and_ways_of_asking_of_the_verdict_are_not_those_of_the_fit() -> None:
+    parts = load_evaluation(ROOT / "configs/lab-strict.yaml").prompts.options["subsets"]
+    assert not set(parts["fit-known"]["cells"]) & set(parts["test-new"]["cells"])
+    assert not set(parts["unusual-known"]["frames"]) & set(parts["unusual-new"]["frames"])
