@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sri_sdk.strict_json import parse
+
 MISSING = "–"
 
 
@@ -110,7 +112,7 @@ def main() -> None:
     given = options.parse_args()
     models: dict[str, Any] = {}
     for path in given.results:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse(path.read_bytes())
         models |= condensed(found) if "models" in found else found
     if given.keep is not None:
         given.keep.write_text(json.dumps(models, indent=1) + "\n", encoding="utf-8")

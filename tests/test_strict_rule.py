@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from types import ModuleType
 
 from sri_sdk.config.load import load_evaluation
+from sri_sdk.strict_json import parse
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "benchmarks/strict-rule.md").read_text(encoding="utf-8")
-KEPT = json.loads((ROOT / "benchmarks/strict-rule.json").read_text(encoding="utf-8"))
+KEPT = parse((ROOT / "benchmarks/strict-rule.json").read_bytes())
 
 
 def tables() -> ModuleType:

@@ -20,8 +20,10 @@ from sri_sdk.config.mix import PLAIN
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.datasets import Datasets
-from sri_sdk.fitting.folds import draw, draw_request, refuse_overlap
+from sri_sdk.fitting.draw import draw
+from sri_sdk.fitting.folds import refuse_overlap
 from sri_sdk.fitting.mix import bases_of, draw_kinds, draw_mix
+from sri_sdk.fitting.request_fold import draw_request
 from sri_sdk.records import Label, Prompt
 
 READ_BY_GUARDS = MIXED

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sri_sdk.config.folds import FoldsSection, RequestFold
+from sri_sdk.config.folds import FoldsSection
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import sha256
-from sri_sdk.fitting.around import around
+from sri_sdk.fitting.draw import LABELS, Slice, draw
 from sri_sdk.fitting.labelled import draw_labelled
 from sri_sdk.fitting.mix import bases_of, draw_kinds, draw_mix
-from sri_sdk.fitting.tally import log
+from sri_sdk.fitting.request_fold import surrounded, wrapped
 from sri_sdk.records import Label, Prompt
 from sri_sdk.text import normal
-
-LABELS: tuple[Label, ...] = ("harmless", "harmful")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,8 @@ def draw_folds(dataset: Dataset, section: FoldsSection, *, seed: int) -> Folds:
     }
     if section.request is not None:
         others = [p for name, prompts in made.items() if name != "request" for p in prompts]
-        made["request"] = tuple(_surrounded(made["request"], section.request, seed))
-        made["request"] += tuple(_wrapped(dataset, section.request, others))
+        made["request"] = tuple(surrounded(made["request"], section.request, seed))
+        made["request"] += tuple(wrapped(dataset, section.request, others))
     if section.train is not None:
         made["labelled"] = draw_labelled(dataset, section.train, [p for prompts in made.values() for p in prompts])
     kinds = _add_mixed(dataset, section, made, seed)
@@ -126,118 +124,6 @@ def _add_mixed(
 def mix_seed(seed: int, fold: str) -> str:
     """What the kinds of a fold are drawn with, so that folds with one mix are not alike."""
     return f"{seed} {fold}"
-
-
-def _surrounded(drawn: Sequence[Prompt], fold: RequestFold, seed: int) -> Iterator[Prompt]:
-    """The prompts drawn for a request fold, with text around the last ones of each label."""
-    more = sum(fold.around.values())
-    texts = [p.text for p in drawn[: fold.harmless]]
-    yield from drawn[: len(drawn) - 2 * more]
-    for at, label in enumerate(LABELS):
-        start = len(drawn) - (2 - at) * more
-        yield from around(drawn[start : start + more], fold.around, texts, seed=f"{seed} {label}")
-
-
-def draw_request(
-    dataset: Dataset, fold: RequestFold, ends: Mapping[tuple[str, Label], int], others: Sequence[Prompt], *, seed: int
-) -> tuple[Prompt, ...]:
-    """The prompts of one request fold, behind those that other folds take; `draw_folds` does so for the fold of a fit.
-
-    Args:
-        dataset: where the prompts come from.
-        fold: how many of which kind.
-        ends: split and label -> plain prompts of it that other folds take.
-        others: the prompts of all other folds.
-        seed: of what stands around requests.
-
-    Raises:
-        ConfigError: a split or an attack has too few.
-    """
-    more = sum(fold.around.values())
-    plain: list[tuple[str, Label, int]] = [
-        (fold.split, "harmless", fold.harmless), (fold.split, "harmful", fold.harmful),
-        *((split, "harmless", count) for split, count in fold.unusual.items()),
-        *((fold.split, label, more) for label in LABELS if more),
-    ]  # fmt: skip
-    at = Counter({(split, label): ends.get((split, label), 0) for split, label, _ in plain})
-    wanted = Counter(at)
-    for split, label, count in plain:
-        wanted[split, label] += count
-    drawn = draw(dataset, {(split, label, None): count for (split, label), count in wanted.items()})
-    found: list[Prompt] = []
-    for split, label, count in plain:
-        found += drawn[split, label, None][at[split, label] : at[split, label] + count]
-        at[split, label] += count
-    return (*_surrounded(found, fold, seed), *_wrapped(dataset, fold, others))
-
-
-def _wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> Iterator[Prompt]:
-    """The attacked prompts of a request fold: the first that are made of no request of another fold.
-
-    Raises:
-        ConfigError: an attack has too few.
-    """
-    bases = {p.base or p.id for p in others} | {p.id for p in others}
-    problems: list[str] = []
-    for attack, count in fold.attacks.items():
-        labels: list[Label] = ["harmful"]
-        try:
-            dataset.prompts(fold.split, "harmless", 1, attack=attack)
-            labels.append("harmless")
-        except ConfigError:
-            log.info(
-                "request: dataset has no harmless prompts under attack %r, so the map learns of harmful ones", attack
-            )
-        for label in labels:
-            asked, free = count, list[Prompt]()
-            try:
-                while len(free) < count:
-                    found = dataset.prompts(fold.split, label, asked, attack=attack)
-                    free = [p for p in found if (p.base or p.id) not in bases]
-                    if len(found) < asked:
-                        raise ConfigError(f"split {fold.split!r} has {len(found)} {label} prompts under it")
-                    asked += count - len(free)
-            except ConfigError as err:
-                problems.append(
-                    f"folds.request.attacks.{attack}: {count} {label} prompts are wanted that are made of no request "
-                    f"of another fold, and {len(free)} are there: {err} Lower the count, or take another split."
-                )
-                continue
-            yield from free[:count]
-    if problems:
-        raise ConfigError(problems[0], problems)
-
-
-Slice = tuple[str, Label, str | None]
-"""Split, label and attack; None = plain requests."""
-
-
-def draw(dataset: Dataset, wanted: Mapping[Slice, int]) -> dict[Slice, list[Prompt]]:
-    """The first prompts of each slice, as many as wanted.
-
-    Raises:
-        ConfigError: a slice holds too few; every such slice is a problem of its own.
-    """
-    drawn: dict[Slice, list[Prompt]] = {}
-    problems: list[str] = []
-    for (split, label, attack), count in wanted.items():
-        if not count:
-            continue
-        try:
-            drawn[split, label, attack] = found = dataset.prompts(split, label, count, attack=attack)
-        except ConfigError as err:
-            problems += [f"folds: {problem}" for problem in err.problems]
-            continue
-        if len(found) != count:
-            made = f" under attack {attack!r}" if attack else ""
-            problems.append(
-                f"folds: split {split!r} has {len(found)} {label} prompts{made}, {count} are wanted. Lower the counts "
-                "under folds, or add prompts."
-            )
-    if problems:
-        problems = list(dict.fromkeys(problems))
-        raise ConfigError(problems[0], problems)
-    return drawn
 
 
 def count_prompts(
