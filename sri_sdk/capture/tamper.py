@@ -62,8 +62,9 @@ class TamperSigns:
             Whether every request's canvas was primed. Waits for the device.
         """
         size, mask = self._settings.canvas, self._mask_id()
-        begun = self._view.response is not None or self._hook.block_length() is not None
-        if self._hook.scheme != "masked" or size is None or mask is None or begun or input_ids.shape[1] < size:
+        if self._hook.scheme != "masked" or size is None or mask is None or input_ids.shape[1] < size:
+            return False
+        if self._view.response is not None or self._hook.block_length() is not None:
             return False
         ids = input_ids if plan.rows is None else input_ids[plan.rows.to(input_ids.device)]
         holes = ids[:, -size:] == mask

@@ -5,6 +5,7 @@ The page, the Markdown file and `sri eval` show the same ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from sri_sdk.metrics.cells import DASH, Cell, Table, area_cell, called, keys, percent, rate_cell, share
@@ -171,12 +172,16 @@ def _moved(found: StrictResult) -> Cell:
 def _difference(found: Difference | None) -> Cell:
     if found is None:
         return Cell(DASH, remark="no attack succeeded")
+    if math.isnan(found.value):
+        return Cell(DASH, remark="no cases")
     return Cell(_points(found.value), f"{_points(found.low)} to {_points(found.high)}")
 
 
 def _paired(found: Paired | None) -> Cell:
     if found is None:
         return Cell(DASH)
+    if math.isnan(found.value):
+        return Cell(DASH, remark="no cases")
     interval = f"{_points(found.low)} to {_points(found.high)}"
     counts = f"{found.only_own:,} more, {found.only_other:,} fewer of {found.n:,}"
     return Cell(f"{_points(found.value)} points", interval, counts)

@@ -68,7 +68,7 @@ def test_json_holds_every_check() -> None:
     done = check("detector", "toy", "--json")
     found = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert (found["kind"], found["name"], found["passed"], len(found["checks"])) == ("detectors", "toy", False, 23)
+    assert (found["kind"], found["name"], found["passed"], len(found["checks"])) == ("detectors", "toy", False, 24)
     assert set(found["checks"][0]) == {"name", "state", "message", "seconds"}
 
 
@@ -79,7 +79,7 @@ def test_a_known_failure_counts_as_passed_and_keeps_its_reason(monkeypatch: pyte
     done = check("detector", "toy")
     assert done.exit_code == 0, done.output
     assert "known   " in done.stdout and "upside down, see the tracker" in done.stdout
-    assert "22 of 23 checks passed" in done.stdout
+    assert "23 of 24 checks passed" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_explain_prints_every_promise_and_runs_none(monkeypatch: pytest.MonkeyPa
     assert done.exit_code == 0
     assert "not-constant\n    Harmless generations get different scores." in done.stdout
     promises = json.loads(check("detector", "toy", "--explain", "--json").stdout)
-    assert len(promises) == 23 and set(promises[0]) == {"name", "promise", "known"}
+    assert len(promises) == 24 and set(promises[0]) == {"name", "promise", "known"}
 
 
 class LoudSink(Sink):
