@@ -16,6 +16,7 @@ PAGES = (
     "docs/*.md",
     "docs/*.png",
     "benchmarks/README.md",
+    "benchmarks/strict-rule.md",
     "plugins/*/README.md",
     "plugins/lab/sri_plugin_lab/LAB_CARD.md",
     "exporters/**/README.md",
