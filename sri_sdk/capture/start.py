@@ -141,14 +141,29 @@ def _begin(hook: Hook, tokenizer: Any, sampler: Sampler, prompts: Sequence[Promp
     return Start(replace(encoded, response=response), ((),) * len(prompts), thinking)
 
 
+def has_room(prefill: str, hook: Hook, tokenizer: Any, sampler: Sampler) -> bool:
+    """Whether a response can be started like this, as far as its length goes."""
+    if hook.scheme == "autoregressive":
+        return True
+    (row,) = hook.start(tokenizer, [prefill]).tolist()
+    return not _too_long(row, hook, sampler.canvas())[0]
+
+
+def _too_long(row: Sequence[int], hook: Hook, canvas: int) -> tuple[bool, int]:
+    """Whether a started response leaves no room on the canvas, and the tokens that it needs."""
+    mask = hook.mask_id()
+    fixed = [token != mask for token in row]
+    # A hole behind the last text is as good as none: it is open anyway.
+    needs = max((place + 1 for place, on in enumerate(fixed) if on), default=0)
+    return needs > canvas or (needs == canvas and all(fixed[:canvas])), needs
+
+
 def _refuse_full(response: torch.Tensor, hook: Hook, sampler: Sampler, prompts: Sequence[Prompt]) -> None:
     """A canvas must have room for the started `response` [B, P] int64, and for something to generate."""
-    canvas, mask = sampler.canvas(), hook.mask_id()
+    canvas = sampler.canvas()
     for prompt, row in zip(prompts, response.tolist(), strict=True):
-        fixed = [token != mask for token in row]
-        # A hole behind the last text is as good as none: it is open anyway.
-        needs = max((place + 1 for place, on in enumerate(fixed) if on), default=0)
-        if needs > canvas or (needs == canvas and all(fixed[:canvas])):
+        full, needs = _too_long(row, hook, canvas)
+        if full:
             what = "does not fit" if needs > canvas else "leaves nothing to generate in"
             raise ConfigError(
                 f"prompt {prompt.id!r}: prefill of {needs} tokens, holes counted, {what} a response of {canvas} "

@@ -21,7 +21,7 @@ from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.fitting.draw import draw
-from sri_sdk.fitting.folds import refuse_overlap
+from sri_sdk.fitting.folds import mix_seed, refuse_overlap
 from sri_sdk.fitting.mix import bases_of, draw_kinds, draw_mix
 from sri_sdk.fitting.request_fold import draw_request
 from sri_sdk.records import Label, Prompt
@@ -250,7 +250,7 @@ def _mixed(
         fold = getattr(config.folds, name)
         if fold.mix is None:
             continue
-        seed = f"{config.seed} {name}"
+        seed = mix_seed(config.seed, name)
         try:
             drawn = draw_mix(dataset, fold.split, fold.harmless, fold.mix, seed=seed, taken=taken)
         except ConfigError as err:

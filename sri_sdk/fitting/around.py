@@ -14,6 +14,8 @@ from dataclasses import replace
 from sri_sdk.config.folds import Surrounding
 from sri_sdk.records import Prompt
 
+MADE = "around-"
+"""How `attack` begins in prompts that are made here."""
 FRAGMENT = (3, 8)
 """Fewest and most words of a part before or after a request."""
 START = (2, 8)
@@ -40,10 +42,25 @@ def around(
     for kind, count in counts.items():
         for prompt in plain[at : at + count]:
             yield replace(
-                _MAKE[kind](prompt, texts, generator), id=f"{prompt.id}-around-{kind}", attack=f"around-{kind}",
+                _MAKE[kind](prompt, texts, generator), id=f"{prompt.id}-{MADE}{kind}", attack=f"{MADE}{kind}",
                 base=prompt.base or prompt.id,
             )  # fmt: skip
         at += count
+
+
+def shortened(prompt: Prompt, fits: Callable[[str], bool]) -> Prompt:
+    """The same, its started response without as many of the last words as it takes to fit.
+
+    Args:
+        prompt: any; what `around` did not make stays as it is, because its author means what it says.
+        fits: whether a response can be started like this.
+    """
+    if prompt.prefill is None or not (prompt.attack or "").startswith(MADE):
+        return prompt
+    words = prompt.prefill.split()
+    while words and not fits(" ".join(words)):
+        words.pop()
+    return replace(prompt, prefill=" ".join(words) or None)
 
 
 def _text(prompt: Prompt, texts: Sequence[str], generator: random.Random) -> Prompt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
@@ -39,3 +40,36 @@ def draw(dataset: Dataset, wanted: Mapping[Slice, int]) -> dict[Slice, list[Prom
         problems = list(dict.fromkeys(problems))
         raise ConfigError(problems[0], problems)
     return drawn
+
+
+def draw_unused(
+    dataset: Dataset, key: Slice, count: int, used: AbstractSet[str], *, path: str, by: str
+) -> list[Prompt]:  # fmt: skip
+    """The first prompts of a slice that are made of no used request.
+
+    Args:
+        dataset: where they come from.
+        key: split, label and attack.
+        count: how many.
+        used: ids of requests.
+        path: of the count in the config, for messages.
+        by: what uses the others, for messages.
+
+    Raises:
+        ConfigError: there are too few.
+    """
+    split, label, attack = key
+    asked, free = count, list[Prompt]()
+    try:
+        while len(free) < count:
+            found = dataset.prompts(split, label, asked, attack=attack)
+            free = [p for p in found if (p.base or p.id) not in used]
+            if len(found) < asked:
+                raise ConfigError(f"split {split!r} has {len(found)} {label} prompts under it")
+            asked += count - len(free)
+    except ConfigError as err:
+        raise ConfigError(
+            f"{path}: {count} {label} prompts are wanted that are made of no request of {by}, and {len(free)} are "
+            f"there: {err} Lower the count, or take another split."
+        ) from err
+    return free[:count]

@@ -13,6 +13,8 @@ from sri_sdk.config.folds import FEWEST_ATTACKS, TrainFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.collect import Collected
+from sri_sdk.fitting.draw import draw_unused
+from sri_sdk.fitting.mix import bases_of
 from sri_sdk.fitting.tally import log
 from sri_sdk.records import Prompt, Signals
 
@@ -55,22 +57,16 @@ def draw_labelled(dataset: Dataset, fold: TrainFold, others: Sequence[Prompt]) -
     drawn: list[Prompt] = []
     problems: list[str] = []
     for attack, count in fold.attacks.items():
-        asked, free = count, list[Prompt]()
         try:
-            while len(free) < count:
-                found = dataset.prompts(fold.split, "harmful", asked, attack=attack)
-                free = [p for p in found if (p.base or p.id) not in used]
-                if len(found) < asked:
-                    raise ConfigError(f"split {fold.split!r} has {len(found)} harmful prompts under it")
-                asked += count - len(free)
+            own = draw_unused(
+                dataset, (fold.split, "harmful", attack), count, used, path=f"folds.train.attacks.{attack}",
+                by="another fold or attack",
+            )  # fmt: skip
         except ConfigError as err:
-            problems.append(
-                f"folds.train.attacks.{attack}: {count} prompts are wanted that are made of no request of another fold "
-                f"or attack, and {len(free)} are there: {err} Lower the count, or take another split."
-            )
+            problems += err.problems
             continue
-        drawn += free[:count]
-        used |= {p.base or p.id for p in free[:count]}
+        drawn += own
+        used |= bases_of(own)
     if problems:
         raise ConfigError(problems[0], problems)
     return tuple(drawn)

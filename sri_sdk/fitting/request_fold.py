@@ -9,7 +9,7 @@ from sri_sdk.config.folds import RequestFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.around import around
-from sri_sdk.fitting.draw import LABELS, draw
+from sri_sdk.fitting.draw import LABELS, draw, draw_unused
 from sri_sdk.fitting.tally import log
 from sri_sdk.records import Label, Prompt
 
@@ -76,20 +76,12 @@ def wrapped(dataset: Dataset, fold: RequestFold, others: Sequence[Prompt]) -> It
                 "request: dataset has no harmless prompts under attack %r, so the map learns of harmful ones", attack
             )
         for label in labels:
-            asked, free = count, list[Prompt]()
             try:
-                while len(free) < count:
-                    found = dataset.prompts(fold.split, label, asked, attack=attack)
-                    free = [p for p in found if (p.base or p.id) not in bases]
-                    if len(found) < asked:
-                        raise ConfigError(f"split {fold.split!r} has {len(found)} {label} prompts under it")
-                    asked += count - len(free)
+                yield from draw_unused(
+                    dataset, (fold.split, label, attack), count, bases, path=f"folds.request.attacks.{attack}",
+                    by="another fold",
+                )  # fmt: skip
             except ConfigError as err:
-                problems.append(
-                    f"folds.request.attacks.{attack}: {count} {label} prompts are wanted that are made of no request "
-                    f"of another fold, and {len(free)} are there: {err} Lower the count, or take another split."
-                )
-                continue
-            yield from free[:count]
+                problems += err.problems
     if problems:
         raise ConfigError(problems[0], problems)

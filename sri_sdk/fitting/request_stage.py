@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.capture.drive import drive
+from sri_sdk.capture.start import has_room
 from sri_sdk.errors import CaptureError, ConfigError
+from sri_sdk.fitting.around import shortened
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.request import METHOD, fit_request_map, request_states
 from sri_sdk.fitting.shrinkage import FALSE_ALARMS
@@ -40,6 +42,11 @@ def collect_request_map(collector: Collector, prompts: Sequence[Prompt]) -> Requ
         CaptureError: a request could not be located or was not seen whole.
         ConfigError: the states would not fit into memory, or a class has too few prompts.
     """
+    # Only here is the tokenizer known, and with it how long a started response is.
+    prompts = [
+        shortened(p, lambda text: has_room(text, collector.hook, collector.loaded.tokenizer, collector.sampler))
+        for p in prompts
+    ]
     store = Store(collector.cache, STAGE, map_key(collector, prompts))
     if (saved := store.load("map")) is not None:
         arrays, notes = saved

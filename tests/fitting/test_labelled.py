@@ -89,7 +89,8 @@ class Small(LabDataset):
 
 def test_too_few_free_requests_are_named_attack_by_attack() -> None:
     fold = TrainFold(split="fit", harmless=5, attacks={"flip": 6, "suffix": 6})
-    with pytest.raises(ConfigError, match=r"folds.train.attacks.suffix: 6 prompts are wanted .* and 4 are there"):
+    says = r"folds.train.attacks.suffix: 6 harmful prompts are wanted .* and 4 are there"
+    with pytest.raises(ConfigError, match=says):
         draw_labelled(Small(), fold, [])
 
 

@@ -11,6 +11,8 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import CaptureError, ConfigError
+from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import draw_folds
 from sri_sdk.fitting.gather import Stopwatch, gather
 from sri_sdk.fitting.request_stage import collect_request_map
@@ -168,3 +170,19 @@ def test_a_fit_names_the_prompt_whose_request_has_no_number(found, monkeypatch):
     monkeypatch.setattr(type(made.deployment.hook), "prompt_columns", lambda *_: 1 / 0)
     with pytest.raises(CaptureError, match=rf"'{folds.test[0].id}': column 'request' has no number \(request_failed\)"):
         made.collector.signals("another", folds.test, made.anchors)
+
+
+def test_started_responses_that_the_fit_makes_fit_a_short_response(tmp_path):
+    """Their texts are drawn before the length of the response is known."""
+    fold = {"split": "fit", "harmless": 8, "harmful": 8, "around": {"start": 20, "holes": 20}}
+    sampler = {"name": "low-confidence", "options": {"steps": 4, "tokens": 8}}
+    config = load_config(
+        write_config(
+            tmp_path, request={"layers": "all"}, detector={"name": "request"}, sampler=sampler,
+            folds={**FEW, "anchors": None, "request": fold},
+        )
+    )  # fmt: skip
+    folds = draw_folds(registry.build("datasets", "lab", {}), config.folds, seed=config.seed)
+    place = Deployment.open(config)
+    made = collect_request_map(Collector.of(place, tmp_path / "cache", lambda *_: None), folds.request)
+    assert made.provenance["prompts"]["around-holes"] == {"harmless": 20, "harmful": 20}
