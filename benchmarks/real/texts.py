@@ -1,4 +1,4 @@
-"""Which texts are nearly the same, which are English, and which part of a set a text belongs to: rules without chance."""
+"""Which texts are nearly the same, which are English, and which part of a set a text falls in."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+Measure = Callable[[AbstractSet[Any], AbstractSet[Any]], float]
 _WORD = re.compile(r"[^\W_]+")
 _FORM = frozenset(
     # Words that build sentences.
     "a an the and or but of to in on at by for from with without into about over as that this these those it its they "
     "them their there is are be been was were will would can could should may might do does did not no how what which "
-    "who why when where i me my we our you your he she his her one any all some such other others more most so than then "
-    "up out off if else also only just very s t ve re ll m d "
+    "who why when where i me my we our you your he she his her one any all some such other others more most so than "
+    "then up out off if else also only just very s t ve re ll m d "
     # Words that ask, in sets of requests.
     "please write give provide create develop design make build generate teach show tell explain outline describe list "
     "suggest compose draft detailed detail step steps stepbystep instruction instructions tutorial guide manual plan "
@@ -66,9 +67,7 @@ def contained(one: AbstractSet[Any], other: AbstractSet[Any]) -> float:
     return len(one & other) / min(len(one), len(other))
 
 
-def near_duplicates(
-    parts: Sequence[AbstractSet[Any]], least: float, measure: Callable[[AbstractSet[Any], AbstractSet[Any]], float] = alike
-) -> list[list[int]]:  # fmt: skip
+def near_duplicates(parts: Sequence[AbstractSet[Any]], least: float, measure: Measure = alike) -> list[list[int]]:
     """Groups of texts that are nearly the same. Whoever is like one of a group belongs to it.
 
     Args:
