@@ -97,7 +97,7 @@ def write_files(collection: Collection, target: Path) -> None:
             (folder / "templates" / f"{name}.txt").write_text(template.text + "\n", encoding="utf-8")
 
 
-def check_frozen(collection: Collection, kept: Path = FROZEN) -> None:
+def check_frozen(collection: Collection, kept: Path) -> None:
     """Compares with what was frozen before anything was measured.
 
     Raises:
@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         collection = collect()
         if given.freeze:
             FROZEN.write_text(write(collection.frozen(), indent=1) + "\n", encoding="utf-8")
-        check_frozen(collection)
+        check_frozen(collection, FROZEN)
         write_files(collection, given.target)
     except SriError as err:
         print(err, file=sys.stderr)

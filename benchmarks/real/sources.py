@@ -67,8 +67,8 @@ class Installed:
             return f"{package.name} {package.version}: not installed; its prompts are read from its files"
         if found.version != package.version:
             return (
-                f"{package.name}: found version {found.version}, allowed: {package.version}, which the splits were made "
-                "with; another one may hold other prompts"
+                f"{package.name}: found version {found.version}, allowed: {package.version}, which the splits were "
+                "made with; another one may hold other prompts"
             )
         self._found[package.name] = found
         return None

@@ -26,9 +26,9 @@ class Template(Wrapper):
     class Config(Wrapper.Config):
         """The text, here or in a file, and how it marks the place of the request."""
 
-        template: str | None = Field(None, description="The text; null = it is in `file`.")
+        template: str | None = Field(default=None, description="The text; null = it is in `file`.")
         file: Path | None = Field(
-            None, description="UTF-8 file whose whole content is the text, without line breaks at its end."
+            default=None, description="UTF-8 file whose whole content is the text, without line breaks at its end."
         )
         placeholder: Annotated[str, Field(pattern=r"\S")] = Field(
             "{request}",
