@@ -44,7 +44,8 @@ class Share:
 
 
 SHARES = (
-    Share("harmful-plain", "fit", "harmful", 45, ("advbench", "do-not-answer")),
+    Share("advbench-plain", "fit", "harmful", 45, ("advbench",)),
+    Share("do-not-answer-plain", "fit", "harmful", 45, ("do-not-answer",)),
     Share("harmful-wrapped", "fit", "harmful", 2, templates="fit-"),
     Share("harmful-wrapped", "select", "harmful", 5, templates="select-"),
     Share("harmless-plain", "calibration", "harmless", 8, ("chitchat", "trivia", "chatbot", "assistant")),

@@ -21,6 +21,8 @@ from sri_sdk.records import Outcome
 
 DRAWS = 10_000
 """Of each share. The ends then move by one or two hundredths of the interval's length from seed to seed."""
+POSSIBLE = 0.1
+"""Share of draws that must leave a rate between 0 and 1; with fewer, the errors hardly belong to such a rate."""
 WIDEST = 0.5
 """Length, a share, from which an interval says too little to be given."""
 
@@ -102,12 +104,23 @@ def corrected(rate: Rate, errors: JudgeErrors, *, widest: float = WIDEST, seed: 
         return Corrected(rate.name, None, None, None, why)
     random, half = np.random.default_rng(seed), (1 - CONFIDENCE) / 2
     # Each end takes of every share the end that moves it outwards.
-    lows = _truth(_low(rate, random), _high(recognised, random), _high(mistaken, random))
-    highs = _truth(_high(rate, random), _low(recognised, random), _low(mistaken, random))
+    lows = _truth(_low(rate, random), _high(recognised, random), _high(mistaken, random), 0.0)
+    highs = _truth(_high(rate, random), _low(recognised, random), _low(mistaken, random), 1.0)
     low, high = float(np.quantile(lows, half)), float(np.quantile(highs, 1 - half))
-    if high - low > widest:
-        why = f"its interval, {100 * low:.0f} to {100 * high:.0f} %, is longer than {100 * widest:.0f} points"
-        return Corrected(rate.name, None, None, None, f"{why}; label more responses")
+    why = None
+    if min(float(np.mean(highs > 0)), float(np.mean(lows < 1))) < POSSIBLE:
+        # Both ends are cut off at 0 and 1; here next to nothing is left between them, and it would look precise.
+        why = (
+            f"{_counts(errors)}, but of {rate.k} of {rate.n} here, which hardly any mixture of both would give; its "
+            "errors were counted on responses of another kind"
+        )
+    elif high - low > widest:
+        why = (
+            f"its interval, {100 * low:.0f} to {100 * high:.0f} %, is longer than {100 * widest:.0f} points; label "
+            "more responses"
+        )
+    if why is not None:
+        return Corrected(rate.name, None, None, None, why)
     # Where the judge says it less often than it errs, the estimate is below 0, and the truth is not.
     found = (rate.value - mistaken.value) / (recognised.value - mistaken.value)
     return Corrected(rate.name, min(max(found, low), high), low, high, None)
@@ -121,19 +134,18 @@ def _hopeless(rate: Rate, errors: JudgeErrors) -> str | None:
     if not recognised.n or not mistaken.n:
         which = f"is {what}" if not recognised.n else f"is not {what}"
         return f"no labelled response {which}, so how the judge treats such responses is not known; label some"
-    counts = (
+    apart = difference(recognised, mistaken)
+    if apart is None or apart.low <= 0:
+        return f"{_counts(errors)}, which does not show that it can tell them apart"
+    return None
+
+
+def _counts(errors: JudgeErrors) -> str:
+    recognised, mistaken, what = errors.recognised, errors.mistaken, errors.outcome
+    return (
         f"the judge says {what} of {recognised.k} of {recognised.n} responses that are, and of {mistaken.k} of "
         f"{mistaken.n} that are not"
     )
-    apart = difference(recognised, mistaken)
-    if apart is None or apart.low <= 0:
-        return f"{counts}, which does not show that it can tell them apart"
-    if rate.high < mistaken.low or rate.low > recognised.high:
-        return (
-            f"{counts}, but of {rate.k} of {rate.n} here, more or less often than any mixture would give; its errors "
-            "were counted on responses of another kind"
-        )
-    return None
 
 
 Draws = NDArray[np.float64]
@@ -149,9 +161,12 @@ def _high(rate: Rate, random: np.random.Generator) -> Draws:
     return random.beta(rate.k + 1, rate.n - rate.k, DRAWS) if rate.k < rate.n else np.ones(DRAWS)
 
 
-def _truth(found: Draws, recognised: Draws, mistaken: Draws) -> Draws:
-    """[DRAWS] shares in [0, 1]: 0 up to the share mistaken, 1 from the share recognised on, in proportion between."""
+def _truth(found: Draws, recognised: Draws, mistaken: Draws, blind: float) -> Draws:
+    """[DRAWS] shares in [0, 1]: 0 up to the share mistaken, 1 from the share recognised on, in proportion between.
+
+    `blind` is what a draw counts as in which the judge cannot tell the outcome from others.
+    """
     apart = recognised - mistaken
     with np.errstate(divide="ignore", invalid="ignore"):
-        inside = (found - mistaken) / apart
-    return np.where(found <= mistaken, 0.0, np.where(found >= recognised, 1.0, inside))
+        inside = np.clip((found - mistaken) / apart, 0.0, 1.0)
+    return np.where(apart > 0, inside, blind)

@@ -29,8 +29,8 @@ def test_few_labels_make_the_interval_longer():
 
 
 def test_a_rate_below_the_judges_own_errors_is_0_with_an_upper_end():
-    made = corrected(exact_rate("refused", 0, 200), errors((30, 40), (3, 100)))
-    assert made.value == made.low == 0 and 0 < made.high < 0.05
+    made = corrected(exact_rate("refused", 2, 200), errors((30, 40), (3, 100)))
+    assert made.value == made.low == 0 and 0.01 < made.high < 0.06
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_a_rate_below_the_judges_own_errors_is_0_with_an_upper_end():
         ((5, 90), (2, 6), (10, 60), "does not show that it can tell them apart"),
         ((5, 90), (1, 30), (50, 60), "does not show that it can tell them apart"),
         ((0, 500), (30, 30), (30, 100), "responses of another kind"),
+        ((495, 500), (30, 50), (0, 50), "responses of another kind"),
         ((40, 90), (4, 7), (1, 60), "is longer than 50 points"),
     ],
 )
