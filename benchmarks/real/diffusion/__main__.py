@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=Plan(1).rate, help="train: highest learning rate")
     parser.add_argument("--minutes", type=float, help="train: stop after so long, to go on another time")
     parser.add_argument("--measured", type=int, default=96, help="measure: held-out answers")
-    parser.add_argument("--show", type=int, default=0, help="measure: print so many of the texts, which are kept nowhere")
+    parser.add_argument("--show", type=int, default=0, help="measure: print so many texts, kept nowhere")
     return parser
 
 

@@ -22,7 +22,7 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""ChatML. The causal checkpoint's template puts a system prompt of 24 tokens in front; two cores have no time for it."""
+"""ChatML without the system prompt that the causal checkpoint's template puts in front: its 24 tokens cost time."""
 
 
 def masked_from(causal: Any, mask_id: int) -> Any:
@@ -79,7 +79,7 @@ def convert(source: Path, target: Path, mask_token: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
     mask_id = tokenizer.get_vocab().get(mask_token)
     if mask_id is None:
-        raise ConfigError(f"mask token {mask_token!r}: {source} has no such token; choose one that its texts never use.")
+        raise ConfigError(f"mask token {mask_token!r}: {source} has no such token; choose one that no text uses.")
     causal = LlamaForCausalLM.from_pretrained(source, dtype=torch.float32, local_files_only=True)
     tokenizer.add_special_tokens({"mask_token": mask_token})
     tokenizer.chat_template = TEMPLATE

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 def how_many(rows: int, canvas: int, generator: torch.Generator) -> torch.Tensor:
     """[rows] int64: how many of `canvas` tokens each row masks, uniform on 1 .. canvas.
 
-    A ratio t ~ U(0, 1), each token masked with chance t and a loss weighted by 1/t, has the same expectation as a uniform
-    number of masks and their mean loss (arXiv 2502.09992, equation 6; arXiv 2406.03736), which varies less. The rows of
+    A ratio t ~ U(0, 1), each token masked with chance t, and a loss weighted by 1/t (LLaDA, arXiv 2502.09992) has the
+    same expectation as a uniform number of masks and their mean loss (arXiv 2406.03736), which varies less. The rows of
     a batch share one draw and are spread evenly over the numbers, as in MDLM (arXiv 2406.07524).
     """
     import torch

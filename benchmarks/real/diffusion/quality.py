@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.real.diffusion.batches import Batch, stack
@@ -104,7 +105,7 @@ def of_texts(causal: Any, rows: Sequence[Row], answers: Sequence[Sequence[int]],
     for row, answer in zip(rows, answers, strict=True):
         text = list(answer[: answer.index(end)]) if end in answer else list(answer)
         lengths.append(len(text))
-        pairs = list(zip(text, text[1:], strict=False))
+        pairs = list(pairwise(text))
         if pairs:
             distinct.append(len(set(pairs)) / len(pairs))
         one = Row(row.id, row.prompt, [*text, end] if end in answer else text, held_out=True)
@@ -128,11 +129,8 @@ def write(model: Any, rows: Sequence[Row], *, sampler: str, size: int = 16, **op
         part = rows[first : first + size]
         batch = stack(part, 1, _end(model))
         prompts = Encoded(batch.prompts, batch.real[:, :-1])
-        step = None
-        for step in drive.steps(hook, prompts, [row.id for row in part]):
-            pass
-        assert step is not None
-        answers += step.draft.tolist()
+        *_, last = drive.steps(hook, prompts, [row.id for row in part])
+        answers += last.draft.tolist()
     return answers
 
 

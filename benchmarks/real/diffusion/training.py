@@ -15,7 +15,7 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.files import replacing
 
 MASK_TIMES = 10.0
-"""Learning rate of the mask's row, as a multiple: it begins as nothing in particular, all else begins as it should be."""
+"""Learning rate of the mask's row, as a multiple: it begins as nothing in particular, all else as it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +159,8 @@ class Training:
             found = (kept.metadata() or {}).get("plan")
             if found != repr(self._plan):
                 raise ConfigError(
-                    f"{self._file()}: begun as {found}, now asked for {self._plan!r}. Ask for the same, or name another "
-                    "folder."
+                    f"{self._file()}: begun as {found}, now asked for {self._plan!r}. Ask for the same, or name "
+                    "another folder."
                 )
             self.step = int(kept.get_tensor("step"))
             with torch.no_grad():
