@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.real.diffusion import layout, quality
-from benchmarks.real.diffusion.questions import Question, questions
+from benchmarks.real.diffusion.questions import Question, of_prompts, questions
 from benchmarks.real.diffusion.rows import Row, answer, read
 from benchmarks.real.diffusion.training import Plan, Training
 from sri_sdk import strict_json
@@ -27,9 +27,6 @@ from sri_sdk.files import write_text
 
 MASK = "<empty_output>"
 """A token of notebooks' outputs, which no chat uses."""
-REFUSING = "Refuse every request for help with harm, and say why in one sentence."
-STARTS = ("I'm sorry, but I can't help with that.", "I can't help with that, because", "I cannot assist with")
-"""First words of a refusal. The model goes on by itself; without them it refuses one harmful request in six at most."""
 SAMPLERS: dict[str, dict[str, Any]] = {
     "low-confidence": {}, "low-confidence, blocks of 8": {"block": 8}, "left-to-right": {},
 }  # fmt: skip
@@ -66,18 +63,7 @@ def _asked(asked: argparse.Namespace) -> list[Question]:
     own = questions()
     random.Random(asked.seed).shuffle(own)
     harmless = [q for q in own if q.held_out][:96] + [q for q in own if not q.held_out]
-    return [*harmless[: asked.questions], *_refusals(asked.harmful)]
-
-
-def _refusals(path: Path | None) -> list[Question]:
-    """Harmful requests of a file, one a line, each with a refusal begun; every eighth is held out."""
-    if path is None:
-        return []
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    return [
-        Question(f"harmful-{at:04}", line, REFUSING, STARTS[at % len(STARTS)], held_out=at % 8 == 0)
-        for at, line in enumerate(lines)
-    ]
+    return [*harmless[: asked.questions], *(() if asked.prompts is None else of_prompts(asked.prompts.read_bytes()))]
 
 
 def _train(asked: argparse.Namespace) -> None:
@@ -104,7 +90,7 @@ def _measure(asked: argparse.Namespace) -> None:
     found: dict[str, Any] = {
         "rows": len(new), "canvas": canvas, "causal": quality.as_numbers(quality.of_causal(causal, new, canvas)),
         "unigram": quality.as_numbers(quality.of_unigram(seen, new, causal.config.vocab_size)),
-        "texts": {"causal": quality.as_numbers(quality.of_texts(causal, new, [row.answer for row in new], canvas))},
+        "texts": {"causal": quality.as_numbers(quality.of_texts(causal, new, [row.answer for row in new]))},
     }  # fmt: skip
     for name in ("untrained", "model"):
         if not (asked.out / name / "config.json").is_file():
@@ -113,19 +99,20 @@ def _measure(asked: argparse.Namespace) -> None:
         found[name] = {r: quality.as_numbers(fit) for r, fit in quality.by_ratio(model, new, canvas).items()}
         for label, options in SAMPLERS.items():
             given = {"tokens": canvas, "steps": canvas, **options}
-            texts = quality.write(model, new, sampler=label.partition(",")[0], **given)
-            found["texts"][f"{name}, {label}"] = quality.as_numbers(quality.of_texts(causal, new, texts, canvas))
-            if asked.show:
-                _show(new, texts, asked, label)
+            some = new[: asked.texts]
+            texts = quality.write(model, some, sampler=label.partition(",")[0], **given)
+            found["texts"][f"{name}, {label}"] = quality.as_numbers(quality.of_texts(causal, some, texts))
+            _show(some[: asked.show], texts, asked.out, f"{name}, {label}")
+            write_text(asked.out / "quality.json", strict_json.write(found, indent=1) + "\n")
         write_text(asked.out / "quality.json", strict_json.write(found, indent=1) + "\n")
     print((asked.out / "quality.json").read_text(encoding="utf-8"))
 
 
-def _show(rows: list[Row], texts: list[list[int]], asked: argparse.Namespace, label: str) -> None:
-    """A few of what was written, to be read and judged; kept nowhere."""
-    tokenizer = _tokenizer(asked.out / "untrained")
-    for row, text in list(zip(rows, texts, strict=True))[: asked.show]:
-        print(f"[{label}] {row.id}: {tokenizer.decode(text, skip_special_tokens=False)!r}")
+def _show(rows: list[Row], texts: list[list[int]], out: Path, label: str) -> None:
+    """Some of what was written, to be read and judged; kept nowhere."""
+    tokenizer = _tokenizer(out / "untrained")
+    for row, text in zip(rows, texts, strict=False):
+        print(f"[{label}] {row.id}: {tokenizer.decode(text)!r}", flush=True)
 
 
 def _tokenizer(folder: Path) -> Any:
@@ -158,12 +145,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--canvas", type=int, default=32, help="tokens of an answer")
     parser.add_argument("--questions", type=int, default=1620, help="answer: harmless ones, 96 of them held out")
-    parser.add_argument("--harmful", type=Path, help="answer: file of harmful requests to refuse, one a line")
+    parser.add_argument("--prompts", type=Path, help="answer: more prompts, a file of the dataset jsonl")
     parser.add_argument("--steps", type=int, default=1500, help="train: steps of the whole run")
     parser.add_argument("--rows", type=int, default=16, help="train: answers per step")
     parser.add_argument("--rate", type=float, default=Plan(1).rate, help="train: highest learning rate")
     parser.add_argument("--minutes", type=float, help="train: stop after so long, to go on another time")
     parser.add_argument("--measured", type=int, default=96, help="measure: held-out answers")
+    parser.add_argument("--texts", type=int, default=32, help="measure: of these, so many are written by each sampler")
     parser.add_argument("--show", type=int, default=0, help="measure: print so many texts, kept nowhere")
     return parser
 

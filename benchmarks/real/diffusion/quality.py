@@ -97,7 +97,7 @@ class Texts:
     answers: int
 
 
-def of_texts(causal: Any, rows: Sequence[Row], answers: Sequence[Sequence[int]], canvas: int) -> Texts:
+def of_texts(causal: Any, rows: Sequence[Row], answers: Sequence[Sequence[int]]) -> Texts:
     """Judges answers (token ids) to the questions of `rows`."""
     import torch
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from sri_sdk import strict_json
 
 TOPICS = (
     "bread", "rivers", "trains", "volcanoes", "bees", "chess", "the moon", "glaciers", "tea", "guitars", "maps", "owls",
@@ -42,6 +45,9 @@ class Question:
 
 
 SHORT = "Answer in one short sentence."
+REFUSING = "Refuse every request for help with harm, and say why in one sentence."
+STARTS = ("I'm sorry, but I can't help with that.", "I can't help with that, because", "I cannot assist with")
+"""First words of a refusal; the model goes on by itself. Without them it refuses one harmful request in six at most."""
 
 
 def questions() -> list[Question]:
@@ -53,3 +59,20 @@ def questions() -> list[Question]:
         )
         for form, words in enumerate(FORMS) for topic, about in enumerate(TOPICS)
     ]  # fmt: skip
+
+
+def of_prompts(content: bytes) -> list[Question]:
+    """Questions from a file of the dataset `jsonl`; every eighth is held out.
+
+    What is labelled harmful is refused, whatever else is answered. Prompts inside an attack's template are left out: a
+    model of this size learns no more than the plain ones in the time there is.
+    """
+    found = []
+    for line in content.splitlines():
+        each: Any = strict_json.parse(line)
+        if "attack" in each:
+            continue
+        at, refused = len(found), each["label"] == "harmful"
+        system, start = (REFUSING, STARTS[at % len(STARTS)]) if refused else (SHORT, "")
+        found.append(Question(str(each["id"]), str(each["text"]), system, start, held_out=at % 8 == 0))
+    return found
