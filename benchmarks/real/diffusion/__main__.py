@@ -59,7 +59,7 @@ def _answer(asked: argparse.Namespace) -> None:
 
 
 def _asked(asked: argparse.Namespace) -> list[Question]:
-    """The questions, held-out ones first, then in an order drawn once, so that the first n are a sample."""
+    """The questions, 96 held-out ones first, then the others in an order drawn once: the first n are a sample."""
     own = questions()
     random.Random(asked.seed).shuffle(own)
     harmless = [q for q in own if q.held_out][:96] + [q for q in own if not q.held_out]
@@ -144,13 +144,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--canvas", type=int, default=32, help="tokens of an answer")
-    parser.add_argument("--questions", type=int, default=1620, help="answer: harmless ones, 96 of them held out")
+    parser.add_argument("--questions", type=int, default=1296, help="answer: own ones; the first 96 are held out")
     parser.add_argument("--prompts", type=Path, help="answer: more prompts, a file of the dataset jsonl")
     parser.add_argument("--steps", type=int, default=1500, help="train: steps of the whole run")
     parser.add_argument("--rows", type=int, default=16, help="train: answers per step")
     parser.add_argument("--rate", type=float, default=Plan(1).rate, help="train: highest learning rate")
     parser.add_argument("--minutes", type=float, help="train: stop after so long, to go on another time")
-    parser.add_argument("--measured", type=int, default=96, help="measure: held-out answers")
+    parser.add_argument("--measured", type=int, default=256, help="measure: held-out answers")
     parser.add_argument("--texts", type=int, default=32, help="measure: of these, so many are written by each sampler")
     parser.add_argument("--show", type=int, default=0, help="measure: print so many texts, kept nowhere")
     return parser

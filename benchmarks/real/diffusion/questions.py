@@ -51,7 +51,7 @@ STARTS = ("I'm sorry, but I can't help with that.", "I can't help with that, bec
 
 
 def questions() -> list[Question]:
-    """1,620 of them: every form with every topic, the held-out ones marked."""
+    """1,620 of them: every form with every topic, the 420 with a held-out one marked."""
     return [
         Question(
             f"{form:02}-{topic:02}", words.format(about), SHORT,
