@@ -241,8 +241,9 @@ def test_tokens_behind_an_answers_end_are_not_counted() -> None:
 def test_a_model_that_has_learnt_its_answers_scores_better_than_an_untrained_one(
     causal: LlamaForCausalLM, rows: list[Row], tmp_path: Path
 ) -> None:
-    before = quality.by_ratio(masked_from(causal, MASK), rows, CANVAS)
-    after = quality.by_ratio(trained(causal, rows, tmp_path, None)._model.eval(), rows, CANVAS)
+    untrained, model = masked_from(causal, MASK), trained(causal, rows, tmp_path, None)._model.eval()
+    before, after = (quality.by_ratio(each, rows, CANVAS) for each in (untrained, model))
+    assert quality.of_next(model, rows, CANVAS).nats < quality.of_next(untrained, rows, CANVAS).nats
     assert all(after[ratio].nats < before[ratio].nats for ratio in before), (before, after)
     assert [fit.tokens for fit in after.values()] == [fit.tokens for fit in before.values()]
 

@@ -97,6 +97,7 @@ def _measure(asked: argparse.Namespace) -> None:
             continue
         model = _masked(asked.out / name)
         found[name] = {r: quality.as_numbers(fit) for r, fit in quality.by_ratio(model, new, canvas).items()}
+        found[name]["next"] = quality.as_numbers(quality.of_next(model, new, canvas))
         for label, options in SAMPLERS.items():
             given = {"tokens": canvas, "steps": canvas, **options}
             some = new[: asked.texts]

@@ -40,14 +40,29 @@ def by_ratio(model: Any, rows: Sequence[Row], canvas: int, *, seed: int = 0, siz
         for batch in _batches(model, rows, canvas, size):
             counts = torch.full((len(batch.answers),), max(1, round(ratio * canvas)))
             masked = places(counts, canvas, generator)
-            with torch.no_grad():
-                states = model.model(
-                    batch.canvas(masked, int(model.config.mask_token_id)), attention_mask=batch.real,
-                    position_ids=batch.positions(),
-                ).last_hidden_state  # fmt: skip
-                parts.append(_hits(model, states, batch, masked, counted(batch.answers, _end(model))))
+            states = _states(model, batch, masked)
+            parts.append(_hits(model, states, batch, masked, counted(batch.answers, _end(model))))
         found[str(ratio)] = _fit(parts)
     return found
+
+
+def of_next(model: Any, rows: Sequence[Row], canvas: int, *, size: int = 16) -> Fit:
+    """Fit of the leftmost mask, with nothing but masks behind it: what writing from left to right comes down to.
+
+    Compare with `of_causal`, which sees the same text and no masks. Four places of the canvas are asked, the first too.
+    """
+    import torch
+
+    parts = []
+    for batch in _batches(model, rows, canvas, size):
+        for start in range(0, canvas, max(1, canvas // 4)):
+            open_ = torch.zeros_like(batch.answers, dtype=torch.bool)
+            open_[:, start:] = True
+            first = torch.zeros_like(open_)
+            first[:, start] = True
+            states = _states(model, batch, open_)
+            parts.append(_hits(model, states, batch, first, counted(batch.answers, _end(model))))
+    return _fit(parts)
 
 
 def of_causal(model: Any, rows: Sequence[Row], canvas: int, *, size: int = 16) -> Fit:
@@ -143,6 +158,15 @@ def _batches(model: Any, rows: Sequence[Row], canvas: int, size: int) -> list[Ba
     return [stack(rows[first : first + size], canvas, _end(model)) for first in range(0, len(rows), size)]
 
 
+def _states(model: Any, batch: Batch, masked: Any) -> Any:
+    """[B, P + R, D] last states of a masked model."""
+    import torch
+
+    ids = batch.canvas(masked, int(model.config.mask_token_id))
+    with torch.no_grad():
+        return model.model(ids, attention_mask=batch.real, position_ids=batch.positions()).last_hidden_state
+
+
 def _end(model: Any) -> int:
     return int(model.config.eos_token_id)
 
@@ -152,7 +176,8 @@ def _hits(model: Any, states: Any, batch: Batch, masked: Any, counts: Any) -> tu
     import torch
 
     chosen = masked & counts
-    logits = model.lm_head(states[reading_rows(chosen, batch.prompts.shape[1])]).float()
+    with torch.no_grad():
+        logits = model.lm_head(states[reading_rows(chosen, batch.prompts.shape[1])]).float()
     wanted = batch.answers[chosen]
     return torch.nn.functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(-1) == wanted
 
