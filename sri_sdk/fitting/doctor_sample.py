@@ -15,6 +15,7 @@ from sri_sdk.fitting.counters import Count
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.prompts import prompts_of
 from sri_sdk.fitting.request import fit_request_map, request_states
+from sri_sdk.fitting.request_stage import STAGE as REQUEST
 from sri_sdk.fitting.request_stage import held_out_quality, read, words
 from sri_sdk.metrics.rates import Rate, exact_rate
 from sri_sdk.records import Label, Outcome, Prompt
@@ -60,12 +61,12 @@ class Sample:
 
     @property
     def prompts(self) -> int:
-        """Prompts that a whole fit generates."""
-        return sum(sum(counts.values()) for counts in self.folds.values())
+        """Prompts that a whole fit answers; those that are only read take little time."""
+        return sum(sum(counts.values()) for fold, counts in self.folds.items() if fold != REQUEST)
 
     @property
     def fit_seconds(self) -> float:
-        """Seconds that generating and judging all prompts takes at the speed of the sample."""
+        """Seconds that answering and judging them takes at the speed of the sample."""
         return (self.watched + self.judging) / self.size * self.prompts
 
     def refused(self, label: Label) -> int:
