@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise strict triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real-reference strict triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -87,6 +87,11 @@ compare-runtimes: $(READY)  ## every reader of bundles against Python's; ARGS="-
 strict: $(READY)  ## the strict rule on the embedded models: attacks removed, where odd but harmless traffic is left in peace
 	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab-strict.yaml $(ARGS)
 	$(BIN)/python benchmarks/strict_tables.py out/lab-strict/results.json --keep benchmarks/strict-rule.json
+
+# Opt-in: some 20 minutes of one core. Needs a copy of https://github.com/ElironRahimi/sri-signal, which has no licence: it is
+# run from its folder. Results: benchmarks/real/reference.json and the tables of reference.md.
+real-reference: $(READY)  ## time, memory and numbers beside the reference implementation; CODE=folder ARGS="--rounds 5 --each 8"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.real.reference --code "$(CODE)" --model out/real/model $(ARGS)
 
 # Opt-in: half an hour of one core; continues where it stopped. Results: tests/promise/results.json, docs/guarantees.md.
 promise: $(READY)  ## 200 redraws from 24,000 generations: false alarms against the law that is promised; ARGS="--redraws 20 --results x.json"
