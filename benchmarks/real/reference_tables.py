@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.real.reference_compare import CASES, OURS, WAYS
 
 Numbers = Mapping[str, Any]
+ENOUGH_ROUNDS = 5
 TITLES = {"reference": "the reference", "alone": "ours, one by one", "batch": "ours, batches of 8"}
 CASE_TITLES = {
     "generations": "usual generations",
@@ -32,12 +33,15 @@ def run_line(found: Numbers) -> list[str]:
     """What was run, where."""
     model, versions, load = found["model"], found["versions"], found["load"]
     shape = f"{model['architectures'][0]}, {model['num_hidden_layers']} layers of width {model['hidden_size']}"
+    hasty = found["rounds"] < ENOUGH_ROUNDS or max(load) > found["cores"]
+    warning = ["**A first look**: few rounds, or more work than cores. Repeat it on an idle machine."] if hasty else []
     return [
         f"{found['rounds']} rounds of {found['each']} harmless and {found['each']} declined prompts, greedy, "
         f"32 tokens. Model: {shape}, float32.",
         f"One thread of {found['cores']} cores, load average {load[0]} at the start and {load[1]} at the end; "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + f". Reference at commit `{found['reference']['commit'][:7]}`.",
+        *warning,
     ]
 
 
