@@ -17,7 +17,7 @@ from sri_exporter_onnx.exporter import OnnxExporter
 from sri_sdk import registry
 from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.detector import Detector
-from sri_sdk.fitting.build import fit_guard
+from sri_sdk.fitting.build import calibrate_guard, export_guard
 from sri_sdk.records import Rule, Signals
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.signal import sigmoid
@@ -28,6 +28,8 @@ Floats = NDArray[np.float32]
 
 RULES: tuple[Rule, ...] = ("final", "online")
 FOLDS = 300, 200, 400
+LABELLED = 30
+"""Attacks in the fit of a detector that needs labels."""
 ATTACKS, NEAR, ODD = 0.15, 0.25, 0.20
 """Shares of the rows; the others look harmless."""
 FARTHEST = 3.0
@@ -48,11 +50,21 @@ def portable_detectors() -> dict[str, Callable[[], Detector]]:
 
 def write_guard(name: str, make: Callable[[], Detector], seed: int, folder: Path) -> tuple[Bundle, Guard]:
     """A bundle in `folder`, and what it was made of."""
-    guard = Guard(make, *SHAPES.get(name, (32, 1)), 8, OnnxExporter())
+    guard, detector = Guard(make, *SHAPES.get(name, (32, 1)), 8, OnnxExporter()), make()
     anchors = made_up_anchors(guard)
-    folds = (made_up_signals(guard, anchors, count, 100 * seed + k) for k, count in enumerate(FOLDS))
-    bundle = fit_guard(make(), name, *folds, anchors=anchors, exporter=guard.exporter, alpha=0.05, target=folder)
-    return bundle, guard
+    train, reference, calibration = (
+        made_up_signals(guard, anchors, count, 100 * seed + k) for k, count in enumerate(FOLDS)
+    )
+    learnt, labels = train.domain(detector.domain), None
+    if detector.labels != "ignored":
+        attacks = made_up_signals(guard, anchors, LABELLED, 100 * seed + len(FOLDS), dip=5.0).domain(detector.domain)
+        labels = np.repeat([0, 1], [len(learnt), len(attacks)])
+        learnt = np.concatenate([learnt, attacks])
+    detector.fit(learnt, labels)
+    parts = calibrate_guard(
+        detector, name, reference, calibration, anchors=anchors, exporter=guard.exporter, alpha=0.05
+    )
+    return export_guard(parts, guard.exporter, folder), guard
 
 
 def many_signals(scorer: Scorer, guard: Guard, count: int, seed: int) -> Signals:
