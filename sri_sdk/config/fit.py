@@ -113,8 +113,8 @@ class RequestSection(Config):
     last_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="How many of the request's tokens count, from its end; of a shorter request, all. A long text around "
-        "a short request weighs less then, and text behind it hides it. null = all tokens.",
+        description="How many of the request's tokens count, from its end; of a shorter request, all. A long text "
+        "before a short request weighs less then, and text behind it hides it. null = all tokens.",
     )
 
     @field_validator("layers", mode="before")
