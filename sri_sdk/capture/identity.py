@@ -78,6 +78,7 @@ def request_prompt_fact(system_prompt: str | None) -> str | None:
 def fingerprint(
     hook: Hook, *, pooling: str, layers: tuple[str | int, ...], grid: StepGrid, sampler: Mapping[str, Any],
     system_prompt: str | None = None, request: tuple[str | int, ...] = (), tokenizer: Any = None,
+    request_tokens: int | None = None,
 ) -> Fingerprint:  # fmt: skip
     """Everything that makes anchors comparable.
 
@@ -90,6 +91,7 @@ def fingerprint(
         system_prompt: the system prompt; only a digest is kept.
         request: where states of requests are read; empty = nowhere.
         tokenizer: whose template requests are written in; only for `request`.
+        request_tokens: how many tokens of a request count, from its end; None = all of them. Only for `request`.
     """
     hard = {
         **model_facts(hook),
@@ -103,6 +105,8 @@ def fingerprint(
             "layers": list(request),
             "template": template_fact(tokenizer),
             "system_prompt": request_prompt_fact(system_prompt),
+            # Left out where all count: guards and caches that were made before there was a choice stay what they are.
+            **({} if request_tokens is None else {"last_tokens": request_tokens}),
         }
     return Fingerprint(hard, model_circumstances(hook, system_prompt))
 

@@ -256,7 +256,7 @@ class Passes:
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
         self._locates = False
-        self.requests = RequestReader(self._settings.request_layers, spans)
+        self.requests = RequestReader(self._settings.request_layers, spans, last=self._settings.request_tokens)
 
     def drop(self) -> None:
         """Ends the pass that is open without a step."""

@@ -27,8 +27,10 @@ class RequestReader:
         read: passes that showed a part of some request so far.
     """
 
-    def __init__(self, layers: Layers, spans: Sequence[Span | None]) -> None:
+    def __init__(self, layers: Layers, spans: Sequence[Span | None], *, last: int | None = None) -> None:
         """Takes what to read, the last norm (`final`) included or not, and one span per request.
+
+        Of each span the `last` positions count; None = all.
 
         Raises:
             ConfigError: a span is empty or negative.
@@ -42,7 +44,7 @@ class RequestReader:
         self.spans, self._layers = tuple(spans), layers
         self._pass: tuple[torch.Tensor, torch.Tensor | None] | None = None
         self._states: dict[str | int, torch.Tensor] = {}
-        located = [span or (0, 0) for span in spans]
+        located = [(0, 0) if span is None else _end(span, last) for span in spans]
         self._bounds = torch.tensor(located, dtype=torch.int64).reshape(-1, 2)
         self._length = self._bounds[:, 1] - self._bounds[:, 0]
         self._seen: torch.Tensor | None = None
@@ -124,3 +126,9 @@ class RequestReader:
 
     def _located(self) -> tuple[bool, ...]:
         return tuple(span is not None for span in self.spans)
+
+
+def _end(span: Span, last: int | None) -> Span:
+    """The `last` columns of a span; None, or more than it has = all."""
+    start, stop = span
+    return (start if last is None else max(start, stop - last), stop)

@@ -71,6 +71,8 @@ class WatchSettings:
     """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
     request_layers: Layers = ()
     """What is read of the requests' own tokens, where their place in the prompt is known; empty = nothing."""
+    request_tokens: int | None = None
+    """How many tokens of a request count, from its end; None = all of them."""
     hold_first_token: bool = False
     """Whether the pass that reads the prompt waits for what the rule `request` makes of it."""
     tau: float = TAU
@@ -194,6 +196,7 @@ def watch_settings(
         pooling=expected.hard["pooling"],
         layers=tuple(expected.hard["layers"]),
         request_layers=() if request is None else tuple(request["layers"]),
+        request_tokens=None if request is None else request.get("last_tokens"),
         grid=its_grid,
         budget=horizon or fitted_on.get("budget", its_grid.budget if its_grid.mapping == "step" else None),
         horizon=horizon,

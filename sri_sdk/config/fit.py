@@ -113,6 +113,12 @@ class RequestSection(Config):
         description="Where states of the request are read: all = after every block and after the last norm; or a "
         "list, as in tap.layers.",
     )
+    last_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many of the request's tokens count, from its end; of a shorter request, all. A long text "
+        "before a short request weighs less then, and text behind it hides it. null = all tokens.",
+    )
 
     @field_validator("layers", mode="before")
     @classmethod

@@ -60,11 +60,13 @@ class Tapped:
         driver: Sampler = registry.build("samplers", sampler.name, sampler.options)
         layers: Layers = () if alone else tuple(tap.layers)
         reads = () if request is None else _request_layers(request, hook)
+        last = None if request is None else request.last_tokens
         if horizon is None:
             grid = _grid(tap, hook, driver)
             settings = WatchSettings(
-                tap.pooling, layers, grid, driver.budget(), request_layers=reads, keeps_commits=driver.keeps_commits
-            )
+                tap.pooling, layers, grid, driver.budget(), request_layers=reads, request_tokens=last,
+                keeps_commits=driver.keeps_commits,
+            )  # fmt: skip
             profile: dict[str, Any] = {
                 "name": sampler.name, "budget": driver.budget(), "canvas": driver.canvas(),
                 "fixed": driver.is_fixed(), **driver.config.model_dump(mode="json"),
@@ -72,13 +74,13 @@ class Tapped:
         else:
             grid = StepGrid(tap.cells, "step", horizon)
             settings = WatchSettings(
-                tap.pooling, layers, grid, horizon, horizon=horizon, request_layers=reads,
+                tap.pooling, layers, grid, horizon, horizon=horizon, request_layers=reads, request_tokens=last,
                 keeps_commits=driver.keeps_commits,
             )  # fmt: skip
             profile = {**_pace(hook, driver), "name": sampler.name, "horizon": horizon}
         printed = fingerprint(
             hook, pooling=settings.pooling, layers=settings.layers, grid=grid, sampler=profile,
-            system_prompt=system_prompt, request=reads, tokenizer=loaded.tokenizer,
+            system_prompt=system_prompt, request=reads, tokenizer=loaded.tokenizer, request_tokens=last,
         )  # fmt: skip
         return Tapped(hook, loaded, driver, settings, printed, system_prompt)
 

@@ -8,6 +8,7 @@ import torch
 
 import sri_sdk
 from sri_sdk import registry
+from sri_sdk.capture.request import RequestReader
 from sri_sdk.errors import ConfigError, ConformanceError
 
 FAMILIES = (
@@ -179,3 +180,16 @@ def test_spans_that_nothing_would_read_are_refused_before_anything_runs(case_of,
         sri_sdk.watch(case.hook.model, hook=case.hook, request_spans=[(0, 1)], **given),
     ):
         raise AssertionError("was entered")
+
+
+def test_of_a_request_the_last_tokens_count_and_of_a_shorter_one_all():
+    states = torch.randn(2, 8, 3)
+    reader = RequestReader(("final",), [(1, 8), (6, 8)], last=4)
+    # What stands before them need not be seen: a cache of prefixes may have spared it.
+    columns = torch.arange(4, 8).expand(2, -1)
+    reader.begin(columns, None)
+    reader.state("final", states[:, 4:])
+    found = reader.result()
+    assert found.complete.all() and not reader.waits
+    np.testing.assert_allclose(found.states[0, 0], states[0, 4:].mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.states[1, 0], states[1, 6:].mean(0), rtol=1e-5, atol=1e-6)

@@ -112,7 +112,7 @@ def test_a_guard_that_reads_requests_is_checked_as_a_fit_of_its_own(tmp_path):
     config = load_evaluation(write_evaluation_config(tmp_path, **asking()))
     assert config.request_of("other-pooling").layers == "all", "taken from the model it is like"
     data = config.guard_data("causal", "asked")
-    assert data["folds"]["request"]["split"] == "fit" and data["request"] == {"layers": "all"}
+    assert data["folds"]["request"]["split"] == "fit" and data["request"] == {"layers": "all", "last_tokens": None}
 
 
 def test_twins_that_a_dataset_cannot_make_are_refused_by_name_and_left_out_of_a_number_for_all(tmp_path, monkeypatch):

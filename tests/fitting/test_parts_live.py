@@ -23,7 +23,8 @@ FOLDS = {**FEW, "calibration": {"split": "calibration", "harmless": 79}}
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     path = write_config(
-        tmp_path_factory.mktemp("parts"), request={"layers": "all"}, detector=None, parts=BOTH, folds=FOLDS
+        tmp_path_factory.mktemp("parts"), request={"layers": "all", "last_tokens": 12}, detector=None, parts=BOTH,
+        folds=FOLDS,
     )  # fmt: skip
     return load_config(path)
 
@@ -58,6 +59,11 @@ def test_a_fit_of_two_parts_states_its_rates_by_every_rule_and_loads(fitted):
     assert fitted.parity <= 1
     rates = {rate.name for rate in fitted.guard.manifest.rates}
     assert {"false_alarm:final", "false_alarm:online", "false_alarm:request"} <= rates
+
+
+def test_a_live_guard_reads_as_many_tokens_of_a_request_as_its_fit_did(fitted):
+    assert fitted.deployment.settings.request_tokens == 12
+    assert watch_settings(fitted.deployment.hook, fitted.guard).request_tokens == 12
 
 
 def test_thresholds_alone_are_set_anew_with_what_the_parts_had_learnt(fitted, config):

@@ -28,8 +28,9 @@ FEW = {
 }
 
 
-def gathered(folder, progress=lambda *_: None, **changes):
-    config = load_config(write_config(folder, request={"layers": "all"}, **changes))
+def gathered(folder, progress=lambda *_: None, *, last_tokens=None, **changes):
+    request = {"layers": "all", "last_tokens": last_tokens}
+    config = load_config(write_config(folder, request=request, **changes))
     folds = draw_folds(registry.build("datasets", "lab", {}), config.folds, seed=config.seed)
     return gather(config, folds, progress, Stopwatch(), recalibrate=False), folds
 
@@ -43,9 +44,17 @@ def found(tmp_path_factory):
     return gathered(tmp_path_factory.mktemp("fit"), detector=None, parts=BOTH, folds=FOR_BOTH)
 
 
-def test_the_column_is_the_map_of_the_requests_mean_state_in_the_first_pass(found):
+@pytest.fixture(scope="module")
+def found_last(tmp_path_factory):
+    """A guard that reads the last four tokens of a request."""
+    folder = tmp_path_factory.mktemp("last")
+    return gathered(folder, detector=None, parts=BOTH, folds=FOR_BOTH, last_tokens=4)
+
+
+@pytest.mark.parametrize("last", [None, 4])
+def test_the_column_is_the_map_of_the_requests_mean_state_in_the_first_pass(last, request):
     """Against float64 and torch's own hooks, on the tokens that another request would change."""
-    made, folds = found
+    made, folds = request.getfixturevalue("found" if last is None else "found_last")
     hook, loaded, prompts = made.deployment.hook, made.deployment.loaded, folds.test
     encoded = hook.encode(loaded.tokenizer, [p.text for p in prompts], None)
     other = hook.encode(loaded.tokenizer, ["a b c"], None).input_ids[0].tolist()
@@ -65,8 +74,10 @@ def test_the_column_is_the_map_of_the_requests_mean_state_in_the_first_pass(foun
         ids = encoded.input_ids[row].tolist()
         start = int(mask.argmax())
         first = next(i for i in range(start, len(ids)) if ids[i] != other[i - start])
-        last = next(i for i in range(1, len(ids)) if ids[-i] != other[-i])
-        mean = np.stack([layer[row, first : len(ids) - last + 1].mean(0).numpy() for layer in states[: len(weight)]])
+        same = next(i for i in range(1, len(ids)) if ids[-i] != other[-i])
+        stop = len(ids) - same + 1
+        start = first if last is None else max(first, stop - last)
+        mean = np.stack([layer[row, start:stop].mean(0).numpy() for layer in states[: len(weight)]])
         wanted = float((mean * weight).sum()) + bias
         np.testing.assert_allclose(signals.logit[row, :, -1], wanted, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(signals.sigma[row, :, -1], 1 / (1 + np.exp(-wanted)), rtol=1e-4)
@@ -136,7 +147,9 @@ def watched(found, *, spans=None, tokenizer=None):
     return run
 
 
-def test_a_watch_with_the_tokenizer_finds_the_requests_that_a_driver_finds(found):
+@pytest.mark.parametrize("guard", ["found", "found_last"])
+def test_a_watch_with_the_tokenizer_finds_the_requests_that_a_driver_finds(guard, request):
+    found = request.getfixturevalue(guard)
     run = watched(found, tokenizer=found[0].deployment.loaded.tokenizer)
     wanted = found[0].collected["test"].signals
     np.testing.assert_array_equal(run.signals.logit[..., -1], wanted.logit[..., -1])
