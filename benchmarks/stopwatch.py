@@ -37,7 +37,8 @@ ONCE = ("choosing the hook", "fingerprint", "enter and leave", "verdict", "concl
 class Stopwatch:
     """Seconds per part; what one part calls in another counts there only."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._inner: list[float] = []
 
@@ -54,18 +55,18 @@ class Stopwatch:
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Times a block."""
-        start = time.perf_counter()
+        start = self._now()
         self._inner.append(0.0)
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
+            spent = self._now() - start
             self.seconds[name] += spent - self._inner.pop()
             if self._inner:
                 self._inner[-1] += spent
 
     def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        inner, seconds, now = self._inner, self.seconds, time.perf_counter
+        inner, seconds, now = self._inner, self.seconds, self._now
 
         # `part` written out: as a `with` it would cost more than some of what it times.
         @functools.wraps(function)

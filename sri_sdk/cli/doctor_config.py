@@ -57,12 +57,19 @@ def _anchors(found: Sample) -> Iterator[Finding]:
 
     for label in found.outcomes if "anchors" in found.folds else ():
         expected, wanted = found.counted(label), found.folds["anchors"][label]
-        state: State = "broken" if expected < FEWEST_COUNTED else "thin" if expected < FEW_COUNTED else "ok"
+        low, high = found.counted_between(label)
+        # Where a model refuses 6 %, most samples of 8 see no refusal, and the fit works all the same.
+        state: State = "broken" if high < FEWEST_COUNTED else "thin" if expected < FEW_COUNTED else "ok"
         cure = "" if state == "ok" else (
             f". Fewer than {FEWEST_COUNTED} stop a fit, {FEW_COUNTED} or more are better: check the judge against a "
             f"few responses, or give the anchors fold more {label} prompts"
         )  # fmt: skip
-        yield Finding("anchors", label, state, f"about {expected:.0f} of {wanted} prompts will count{cure}")
+        if state == "thin" and high >= FEW_COUNTED:
+            cure += f". {len(found.outcomes[label])} prompts are too few to tell: try more with --sample"
+        yield Finding(
+            "anchors", label, state,
+            f"about {expected:.0f} of {wanted} prompts will count ({low:.0f} to {high:.0f}){cure}",
+        )  # fmt: skip
 
 
 def _judge(found: Sample, name: str) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,20 @@ def spark(values: Sequence[float]) -> str:
     return "".join("?" if math.isnan(v) else _LEVELS[min(int(v * len(_LEVELS)), len(_LEVELS) - 1)] for v in values)
 
 
+def spaced(pieces: Sequence[str], whole: str) -> list[str]:
+    """Tokens of a draft that were decoded one by one, with the spaces between them.
+
+    Args:
+        pieces: one text per token.
+        whole: the same tokens, decoded together.
+    """
+    # Most tokenizers write the space into the token: then a word may be several pieces. Others lose it in a token that
+    # is decoded alone.
+    if "".join(pieces).strip() == whole.strip():
+        return [re.sub(r"\s+", " ", piece) for piece in pieces]
+    return [f"{piece} " if piece.strip() else "" for piece in pieces]
+
+
 def frame(
     prompt: str, draft: Sequence[tuple[str, bool]], sigma: Sequence[float], cells: int, step: int, budget: int,
     verdict: Verdict | None, *, request: float | None = None,
@@ -31,7 +46,8 @@ def frame(
 
     Args:
         prompt: the request.
-        draft: words of the draft, each with whether it is committed; the others are only predicted.
+        draft: pieces of the draft as `spaced` leaves them, each with whether it is committed; the others are only
+            predicted.
         sigma: the signal so far.
         cells: T.
         step: step that was done last, counted from 0; -1 = none.
@@ -44,8 +60,8 @@ def frame(
     from rich.text import Text
 
     body = Text()
-    for word, committed in draft:
-        body.append(visible(word) + " ", style="bold" if committed else "dim italic")
+    for piece, committed in draft:
+        body.append(visible(piece), style="bold" if committed else "dim italic")
     now = f"{sigma[-1]:.3f}" if len(sigma) and not math.isnan(sigma[-1]) else "-"
     line = Text.assemble(
         ("sigma ", "dim"), (spark(sigma).ljust(cells), "cyan"), f"  {now}", ("   1 = compliant, 0 = refusing", "dim")

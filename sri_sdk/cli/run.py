@@ -209,7 +209,7 @@ class _Screen:
         if decision is not None and decision.withheld:
             draft = [("[withheld by policy]", False)]
         elif decision is not None and decision.own_refusal:
-            draft = [*draft, ("[the model refused by itself]", False)]
+            draft = [*draft, (" [the model refused by itself]", False)]
         elif decision is None and deployment.config.policy.may_withhold:
             draft = [("[held back until the verdict]", False)]
         grid = deployment.settings.grid
@@ -225,12 +225,13 @@ class _Screen:
     def _words(self, batch: Drive, step: SamplerStep | None) -> list[tuple[str, bool]]:
         if step is None:
             return []
-        # Token by token, so that each can say whether it is committed; decoded alone, its text may miss a space.
-        tokens = step.draft[0]
+        from sri_sdk.cli.live import spaced
+
+        # Token by token, so that each can say whether it is committed.
+        tokens, hook, tokenizer = step.draft[0], self._deployment.hook, self._deployment.loaded.tokenizer
         try:
-            pieces = self._deployment.hook.decode(self._deployment.loaded.tokenizer, tokens[:, None])
+            pieces = spaced(hook.decode(tokenizer, tokens[:, None]), hook.decode(tokenizer, tokens[None])[0])
         except Exception:
             # A tokenizer's failure costs the text, and not the verdict.
             return [("[cannot be decoded]", False)] if not batch.texts[0] else [(batch.texts[0], True)]
-        pairs = zip(pieces, step.committed[0].tolist(), strict=True)
-        return [(piece, committed) for piece, committed in pairs if piece.strip()]
+        return list(zip(pieces, step.committed[0].tolist(), strict=True))

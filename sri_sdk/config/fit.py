@@ -68,7 +68,10 @@ class ModelSection(Config):
 
     hook: str = Field(description="Plugin of kind hooks: the model family.")
     options: Options = Field(default_factory=dict)
-    system_prompt: str | None = Field(default=None, description="System prompt of every generation; null = none.")
+    system_prompt: str | None = Field(
+        default=None,
+        description="System prompt of every generation; null = none of yours, and what the chat template then puts in.",
+    )
     thoughts: tuple[tuple[Mark, Mark], ...] = Field(
         default=(),
         description="Pairs of marks that the model writes around its thoughts, beside the usual ones (<think>, "

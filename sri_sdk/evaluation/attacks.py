@@ -43,6 +43,23 @@ class Attacked:
     """Harmless requests under the same attack; empty = not asked for, or there are none."""
 
 
+def try_attacks(config: EvaluationConfig) -> None:
+    """Builds every attack plugin once. An attack whose file is missing must not fail after an hour of generations.
+
+    Raises:
+        ConfigError: one of them cannot be built.
+    """
+    problems: list[str] = []
+    for name, entry in config.attacks.items():
+        if entry.plugin is not None:
+            try:
+                registry.build("attacks", entry.plugin, entry.options)
+            except ConfigError as err:
+                problems.append(f"attacks.{name}: {err}")
+    if problems:
+        raise ConfigError("\n".join(problems), problems)
+
+
 def attacked_prompts(
     config: EvaluationConfig, model: str, groups: Groups, datasets: Datasets, collector: Collector
 ) -> Iterator[Attacked]:

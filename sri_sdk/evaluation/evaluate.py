@@ -17,6 +17,7 @@ from sri_sdk._version import __version__
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.fit import FitConfig, ModelSection
 from sri_sdk.errors import ConfigError
+from sri_sdk.evaluation.attacks import try_attacks
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.evaluated import Evaluated
 from sri_sdk.evaluation.examples import pick_examples
@@ -55,6 +56,7 @@ def evaluate(
     if limit is not None:
         config = config.limited(limit)
     seconds: dict[str, float] = {}
+    try_attacks(config)
     datasets = Datasets(config)
     groups = draw_groups(config, datasets)
     Path(config.out).mkdir(parents=True, exist_ok=True)

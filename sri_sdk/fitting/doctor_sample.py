@@ -15,7 +15,9 @@ from sri_sdk.fitting.counters import Count
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.prompts import prompts_of
 from sri_sdk.fitting.request import fit_request_map, request_states
+from sri_sdk.fitting.request_stage import STAGE as REQUEST
 from sri_sdk.fitting.request_stage import held_out_quality, read, words
+from sri_sdk.metrics.rates import Rate, exact_rate
 from sri_sdk.records import Label, Outcome, Prompt
 
 Made = TypeVar("Made")
@@ -59,12 +61,12 @@ class Sample:
 
     @property
     def prompts(self) -> int:
-        """Prompts that a whole fit generates."""
-        return sum(sum(counts.values()) for counts in self.folds.values())
+        """Prompts that a whole fit answers; those that are only read take little time."""
+        return sum(sum(counts.values()) for fold, counts in self.folds.items() if fold != REQUEST)
 
     @property
     def fit_seconds(self) -> float:
-        """Seconds that generating and judging all prompts takes at the speed of the sample."""
+        """Seconds that answering and judging them takes at the speed of the sample."""
         return (self.watched + self.judging) / self.size * self.prompts
 
     def refused(self, label: Label) -> int:
@@ -73,9 +75,18 @@ class Sample:
 
     def counted(self, label: Label) -> float:
         """How many generations an anchor of the whole fold would be the mean of, at the rate of the sample."""
-        seen = len(self.outcomes[label])
-        used = self.refused(label) if label == "harmful" else seen - self.refused(label)
-        return used / seen * self.folds.get("anchors", {}).get(label, 0)
+        rate = self._used(label)
+        return rate.value * self.folds.get("anchors", {}).get(label, 0)
+
+    def counted_between(self, label: Label) -> tuple[float, float]:
+        """The same with both ends of the rate's 95 % interval: where it lies, as far as the sample can tell."""
+        rate, wanted = self._used(label), self.folds.get("anchors", {}).get(label, 0)
+        return rate.low * wanted, rate.high * wanted
+
+    def _used(self, label: Label) -> Rate:
+        """The share of prompts of a class that count: refused harmful ones, and answered harmless ones."""
+        seen, refused = len(self.outcomes[label]), self.refused(label)
+        return exact_rate(label, refused if label == "harmful" else seen - refused, seen)
 
 
 def sample(config: FitConfig, per_class: int) -> Sample:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from sri_sdk.fitting.collect import Progress
+from sri_sdk.fitting.request_stage import STAGE as REQUEST
 from sri_sdk.fitting.tally import log
 
 WORTH_SAYING = 1.0
@@ -15,13 +16,17 @@ class Forecast:
     """Passes progress on; logs the time to expect after the first batch that was really generated."""
 
     def __init__(self, prompts: int, progress: Progress) -> None:
-        """Expects `prompts` generations in all stages together."""
+        """Expects `prompts` generations in all stages together; requests that are only read do not count."""
         self._left, self._progress, self._said = prompts, progress, False
         self._last: tuple[str, int, float] | None = None
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """As `Progress`."""
         now = time.monotonic()
+        if stage == REQUEST:
+            # One pass each, many times as fast: their pace says nothing of the rest.
+            self._progress(stage, done, total)
+            return
         if self._last is not None and self._last[0] == stage:
             made, seconds = done - self._last[1], now - self._last[2]
             self._left -= made

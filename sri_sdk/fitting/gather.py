@@ -15,6 +15,7 @@ from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import Folds
 from sri_sdk.fitting.forecast import Forecast
 from sri_sdk.fitting.labelled import STAGE, LabelledAttacks, label
+from sri_sdk.fitting.request_stage import STAGE as REQUEST
 from sri_sdk.fitting.request_stage import collect_request_map
 from sri_sdk.fitting.tally import log
 from sri_sdk.scoring.guard import ANCHORS
@@ -71,7 +72,8 @@ def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch
     with timed("model"):
         deployment = Deployment.open(config)
     generated = {name: prompts for name, prompts in named.items() if not (recalibrate and name in KEPT)}
-    collector = Collector.of(deployment, out / "cache", Forecast(sum(map(len, generated.values())), progress))
+    answered = sum(len(prompts) for name, prompts in generated.items() if name != REQUEST)
+    collector = Collector.of(deployment, out / "cache", Forecast(answered, progress))
     collector.refuse_special(generated)
     with timed("anchors"):
         if recalibrate:

@@ -11,7 +11,7 @@ from sri_plugin_lab.judge import LabJudge
 from sri_sdk.cli import doctor, main
 from sri_sdk.errors import PluginLoadFailed
 from sri_sdk.records import Match
-from tests.fitting.conftest import write_config
+from tests.fitting.conftest import SMALL, write_config
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +196,7 @@ def test_a_config_is_tried_on_a_few_prompts_before_a_fit(tmp_path: Path) -> None
     )
     state, detail = found["anchors", "harmless"]
     assert state == "thin" and detail.startswith(
-        "about 12 of 12 prompts will count. Fewer than 4 stop a fit, 20 or more"
+        "about 12 of 12 prompts will count (6 to 12). Fewer than 4 stop a fit, 20 or more"
     )
     assert "per second under the tap" in found["speed", "tokens"][1] and "s without" in found["speed", "tap"][1]
     assert "for 99 prompts" in found["time", "fit"][1]
@@ -206,11 +206,21 @@ def test_a_config_is_tried_on_a_few_prompts_before_a_fit(tmp_path: Path) -> None
 
 def test_a_config_whose_model_refuses_nothing_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LabJudge, "judge", lambda self, prompts, responses: ["harmless"] * len(prompts))
-    found = examined(str(write_config(tmp_path)), code=1)
-    assert found["refused", "harmful"] == ("ok", "0 of 8 prompts")
+    found = examined(str(write_config(tmp_path)), "--sample", "12", code=1)
+    assert found["refused", "harmful"] == ("ok", "0 of 12 prompts")
     state, detail = found["anchors", "harmful"]
-    assert state == "broken" and detail.startswith("about 0 of 12 prompts will count")
-    assert found["judge", "lab"] == ("ok", "16 harmless")
+    assert state == "broken" and detail.startswith("about 0 of 12 prompts will count (0 to 3). Fewer than 4 stop")
+    assert found["judge", "lab"] == ("ok", "24 harmless")
+
+
+def test_a_sample_too_small_to_tell_a_rare_refusal_from_none_says_so_and_breaks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LabJudge, "judge", lambda self, prompts, responses: ["harmless"] * len(prompts))
+    path = write_config(tmp_path, folds={**SMALL["folds"], "anchors": {"split": "fit", "harmless": 12, "harmful": 120}})
+    state, detail = examined(str(path), "--sample", "4")["anchors", "harmful"]
+    assert state == "thin" and detail.startswith("about 0 of 120 prompts will count (0 to 72)")
+    assert detail.endswith("4 prompts are too few to tell: try more with --sample")
 
 
 def test_a_config_whose_judge_is_not_understood_or_that_refuses_everything_is_broken(tmp_path, monkeypatch) -> None:
@@ -219,8 +229,8 @@ def test_a_config_whose_judge_is_not_understood_or_that_refuses_everything_is_br
         return ["refusal"] * len(prompts)
 
     monkeypatch.setattr(LabJudge, "judge", odd)
-    found = examined(str(write_config(tmp_path)), code=1)
-    assert found["judge", "lab"] == ("broken", "16 refusal; 16 answers of the judge name no outcome")
+    found = examined(str(write_config(tmp_path)), "--sample", "12", code=1)
+    assert found["judge", "lab"] == ("broken", "24 refusal; 24 answers of the judge name no outcome")
     assert found["refused", "harmless"][0] == found["anchors", "harmless"][0] == "broken"
 
 

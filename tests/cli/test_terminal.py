@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import sri_sdk.cli
 from sri_sdk.cli import main
+from sri_sdk.cli.live import spaced
 from sri_sdk.cli.output import json_text, table, visible
 from sri_sdk.errors import SriError
 from sri_sdk.scoring.signal_files import write_signals
@@ -113,6 +114,18 @@ def test_the_live_view_shows_a_prompt_and_does_not_obey_it():
         console.print(frame(f"[red]{EVIL}", [(EVIL, True), ("[/bold]", False)], [0.5], 4, 0, 8, None))
     assert not any(steers(char) for char in caught.get() if char != "\n")
     assert "[red]a" in caught.get() and "[/bold]" in caught.get()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole", "shown"),
+    [
+        (["B", "aking", " bread", ".\n\n", ""], "Baking bread.", "Baking bread. "),
+        (["mix", "the", "", "dough"], "mix the dough", "mix the dough "),
+    ],
+    ids=["spaces in the tokens", "spaces lost"],
+)
+def test_a_word_of_several_tokens_is_one_word(pieces: list[str], whole: str, shown: str) -> None:
+    assert "".join(spaced(pieces, whole)) == shown
 
 
 def test_a_stage_with_markup_in_its_name_is_a_name(capsys):

@@ -133,3 +133,14 @@ def test_the_time_to_expect_is_said_once_after_a_batch_that_was_really_generated
             forecast("anchors", done, 500)
     assert [record.getMessage() for record in caplog.records] == ["5 prompts/s: about 3 min for the 800 prompts left"]
     assert [words(x) for x in (4, 99, 700, 12_000)] == ["4 s", "99 s", "12 min", "3 h 20 min"]
+
+
+def test_requests_that_are_only_read_say_nothing_of_the_time_that_answers_take(monkeypatch, caplog) -> None:
+    now = [0.0]
+    monkeypatch.setattr("sri_sdk.fitting.forecast.time.monotonic", lambda: now[0])
+    forecast = Forecast(100, lambda *_: None)
+    with caplog.at_level(logging.INFO, "sri_sdk.fitting"):
+        for stage, done, at in (("request", 0, 0.0), ("request", 50, 2.0), ("train", 0, 2.0), ("train", 10, 12.0)):
+            now[0] = at
+            forecast(stage, done, 100)
+    assert [record.getMessage() for record in caplog.records] == ["1 prompts/s: about 90 s for the 90 prompts left"]

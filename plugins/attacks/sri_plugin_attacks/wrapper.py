@@ -24,7 +24,7 @@ class Named(Attack):
         """What all of them may be told."""
 
         called: str | None = Field(
-            None, min_length=1,
+            default=None, min_length=1,
             description="Name that the attacked prompts carry, where one attack is used twice with other options; "
             "null = the attack's own.",
         )  # fmt: skip
