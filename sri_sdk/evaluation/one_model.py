@@ -102,15 +102,16 @@ class ModelEvaluation:
         """Measured once; a continued run reads what the first one measured."""
         key = {**self.collector.key(self._groups.harmless), "pairs": self._config.overhead_batches}
         store = Store(self.collector.cache, "overhead", key)
-        saved = store.load_notes("overhead")
-        if saved is None:
-            self._progress("overhead", 0, 1)
-            made = measure_overhead(
-                self.collector, generator.anchors, self._groups.harmless, self._config.overhead_batches
-            )
-            saved = {field: getattr(made, field) for field in made.__slots__}
-            store.save_notes("overhead", saved)
-            self._progress("overhead", 1, 1)
+        with store.alone("overhead"):
+            saved = store.load_notes("overhead")
+            if saved is None:
+                self._progress("overhead", 0, 1)
+                made = measure_overhead(
+                    self.collector, generator.anchors, self._groups.harmless, self._config.overhead_batches
+                )
+                saved = {field: getattr(made, field) for field in made.__slots__}
+                store.save_notes("overhead", saved)
+                self._progress("overhead", 1, 1)
         return Overhead(**saved)
 
     def _reader(self) -> RequestReader | None:
