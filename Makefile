@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-quick strict triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-quick real-reference strict triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -110,6 +110,11 @@ real-quick: .venv-real/.ready  ## the evaluation of it on a few prompts, 15 minu
 
 real-model: .venv-real/.ready  ## unpack that model into out/real/model; a folder that is whole stays as it is
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv-real/bin/python -m benchmarks.real.model out/real/model
+
+# Opt-in: some 20 minutes of one core. Needs a copy of https://github.com/ElironRahimi/sri-signal, which has no licence: it is
+# run from its folder. Results: benchmarks/real/reference.json and the tables of reference.md.
+real-reference: $(READY)  ## time, memory and numbers beside the reference implementation; CODE=folder ARGS="--rounds 5 --each 8"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.real.reference --code "$(CODE)" --model out/real/model $(ARGS)
 
 # Opt-in: half an hour of one core; continues where it stopped. Results: tests/promise/results.json, docs/guarantees.md.
 promise: $(READY)  ## 200 redraws from 24,000 generations: false alarms against the law that is promised; ARGS="--redraws 20 --results x.json"

@@ -84,6 +84,20 @@ def strict_table(models: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def short_row(models: Mapping[str, Any], guard: str, alarms: tuple[str, ...]) -> str:
+    """`45 (1.4; 14) | 75 (1.7; 5)`: removed, and these false alarms, per model, in per cent."""
+    cells = []
+    for guards in models.values():
+        row = guards[guard]
+        shares = (_short(row["alarms"][key], 1 if key == "plain" else 0) for key in alarms)
+        cells.append(f"{_short(row['removed'], 0)} ({'; '.join(shares)})")
+    return " | ".join(cells)
+
+
+def _short(rate: Mapping[str, Any], digits: int) -> str:
+    return f"{100 * rate['k'] / rate['n']:.{digits}f}"
+
+
 def wrapper_table(models: Mapping[str, Any], guard: str) -> list[str]:
     """One row per wrapper: removed, false alarms in it, and the area within it, per model."""
     lines = [f"| wrapper | {' | '.join(models)} |", f"|---|{'---|' * len(models)}"]

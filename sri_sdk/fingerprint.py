@@ -88,11 +88,13 @@ class Fingerprint:
         """
         for name, expected in self.hard.items():
             if name not in other.hard or other.hard[name] != expected:
-                found = _short(other.hard[name]) if name in other.hard else "missing"
+                differing = _differing(name, expected, other.hard[name]) if name in other.hard else None
+                where, wanted, found = differing or (name, _short(expected), "missing")
+                more = self._other_dtype(other) if name == "weights_digest" else _ANOTHER_PROMPT.get(where, "")
                 raise ModelMismatch(
-                    f"{subject}: {name} is {found}, the guard was fitted on {_short(expected)}. "
+                    f"{subject}: {where} is {found}, the guard was fitted on {wanted}. "
                     "Anchors and thresholds do not carry over; use the guard of this model and profile, "
-                    f"or fit one with `sri fit`.{self._other_dtype(other) if name == 'weights_digest' else ''}"
+                    f"or fit one with `sri fit`.{more}"
                 )
         differing = tuple(n for n, expected in self.soft.items() if other.soft.get(n) != expected)
         for name in differing:
@@ -103,6 +105,25 @@ class Fingerprint:
                     f"`accept: [{name}]` in YAML, `--accept {name}` or `accept=({name!r},)`."
                 )
         return differing
+
+
+_ANOTHER_PROMPT = {
+    "request.system_prompt": " Both are digests of system prompts, None = there is none. Generate with the one that "
+    "the guard was fitted with, and state it: `system_prompt=` of a watch, `model.system_prompt` in YAML."
+}
+"""Field -> a last sentence, where what differs is most likely a mistake of the call."""
+
+
+def _differing(name: str, expected: Any, found: Any) -> tuple[str, str, str]:
+    """Where two values differ, and both: of two objects the first member that does, since the rest may be long."""
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for key in (*expected, *found):
+            if key not in expected or key not in found:
+                both = (_short(side[key]) if key in side else "missing" for side in (expected, found))
+                return (f"{name}.{key}", *both)
+            if expected[key] != found[key]:
+                return _differing(f"{name}.{key}", expected[key], found[key])
+    return name, _short(expected), _short(found)
 
 
 def _short(value: Any) -> str:

@@ -46,3 +46,20 @@ def test_a_dtype_that_changes_no_digest_is_not_blamed_for_other_weights():
     with pytest.raises(ModelMismatch) as caught:
         guard.admit(Fingerprint({"weights_digest": "b" * 64}, {"dtype": "bfloat16"}), subject="watch(Model)")
     assert "bfloat16" not in str(caught.value)
+
+
+def test_of_long_facts_the_member_that_differs_is_named():
+    layers = list(range(40))
+    guard = Fingerprint({"request": {"layers": layers, "template": "t" * 64, "system_prompt": "a" * 64}}, {})
+    call = Fingerprint({"request": {**guard.hard["request"], "system_prompt": None}}, {})
+    with pytest.raises(ModelMismatch, match=r"watch: request\.system_prompt is None, .* on aaaaaaaaaaaa\. .*state it"):
+        guard.admit(call, subject="watch")
+    call = Fingerprint({"request": {**guard.hard["request"], "layers": layers[1:]}}, {})
+    with pytest.raises(ModelMismatch, match=r"request\.layers is \[1, 2, .*, the guard was fitted on \[0, 1, "):
+        guard.admit(call, subject="watch")
+
+
+@pytest.mark.parametrize(("mine", "its"), [({"a": 1}, {"a": 1, "b": 2}), ({"a": 1, "b": 2}, {"a": 1})])
+def test_a_member_that_one_side_lacks_is_named_and_called_missing(mine, its):
+    with pytest.raises(ModelMismatch, match=r"sampler\.b is .*(missing|2)"):
+        Fingerprint({"sampler": mine}, {}).admit(Fingerprint({"sampler": its}, {}), subject="signals")

@@ -6,6 +6,8 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.strict_json import parse
 
@@ -27,6 +29,32 @@ def test_every_number_on_the_page_is_one_that_was_kept() -> None:
     assert "\n".join(made.strict_table(KEPT)) in PAGE
     for guard in ("paper", "asked", "asked-many"):
         assert "\n".join(made.wrapper_table(KEPT, guard)) in PAGE
+
+
+@pytest.mark.parametrize(
+    ("page", "alarms", "guards"),
+    [
+        (
+            "README.md",
+            ("plain", "unusual", "role-play"),
+            ("paper", "nearest-neighbours", "asked-plain", "asked", "asked-many"),
+        ),
+        (
+            "docs/which-detector.md",
+            ("unusual", "role-play"),
+            (
+                "autoencoder", "mahalanobis", "nearest-neighbours", "gaussian-mixture", "one-class-svm",
+                "isolation-forest", "hesitation", "asked-plain", "asked", "both",
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_other_pages_repeat_the_numbers_of_the_rule_as_they_were_kept(
+    page: str, alarms: tuple[str, ...], guards: tuple[str, ...]
+) -> None:
+    made, text = tables(), (ROOT / page).read_text(encoding="utf-8").replace("**", "")
+    missing = [guard for guard in guards if f"| {made.short_row(KEPT, guard, alarms)} |" not in text]
+    assert not missing, "\n".join(f"{guard}: | {made.short_row(KEPT, guard, alarms)} |" for guard in missing)
 
 
 def test_no_wrapper_of_the_verdict_stands_in_the_fit_of_a_guard_that_is_judged_by_it() -> None:
