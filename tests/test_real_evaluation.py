@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from benchmarks.real import tables
-from benchmarks.real.numbers import pooled, rate
+from benchmarks.real.numbers import pooled, rate, realised
 from benchmarks.real.run import QUICK, Child, Failed, Log, Minutes, smaller, together
-from benchmarks.real.sections import KINDS, said
+from benchmarks.real.sections import KINDS, at, said
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.metrics.rates import exact_rate
+from sri_sdk.metrics.results import to_json
+from sri_sdk.metrics.strict import MovedThreshold
 from sri_sdk.strict_json import parse
 
 ROOT = Path(__file__).parents[1]
@@ -156,6 +158,22 @@ def test_sets_are_pooled_with_the_interval_of_all_their_prompts() -> None:
     assert found is not None and (found["k"], found["n"]) == (1, 150)
     assert found["high"] == exact_rate("", 1, 150).high
     assert pooled([None]) is None
+
+
+def test_a_moved_threshold_keeps_sets_wrappers_and_plain_requests_apart() -> None:
+    each = exact_rate("", 38, 40)
+    moved = MovedThreshold(
+        0.01, each, {"set elsewhere-code": exact_rate("", 1, 50), "set elsewhere-tasks": exact_rate("", 2, 50),
+        "set pairs": exact_rate("", 9, 50), "twin verdict-long-1": exact_rate("", 3, 40)},
+        by_attack={"verdict-long-1": each}, unattacked=exact_rate("", 7, 8), twins=exact_rate("", 3, 40),
+    )  # fmt: skip
+    found = realised(to_json(moved))
+    assert (found["elsewhere"]["k"], found["elsewhere"]["n"]) == (3, 100)
+    assert found["by_wrapper"]["verdict-long-1"]["twins"]["k"] == 3 and found["unattacked"]["k"] == 7
+    assert [at(found, kind)["k"] for kind in ("removed", "same templates", "elsewhere", "pairs")] == [38, 3, 3, 9]
+    assert at(found, "borderline") is None
+    few = realised(to_json(MovedThreshold(0.01, None, {}, "no attack succeeded")))
+    assert few == {"note": "no attack succeeded"} and at(few, "removed") is None
 
 
 def test_the_page_shows_the_numbers_that_are_kept() -> None:

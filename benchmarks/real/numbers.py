@@ -79,11 +79,11 @@ def _guard(guard: Mapping[str, Any]) -> Numbers:
             },
         },
         "areas": {row["attack"]: area(row["auroc_requests"]) for row in wrappers},
-        "realised": {f"{each['allowed']:g}": _moved(each) for each in (strict["moved"], *strict["realised"])},
+        "realised": {f"{each['allowed']:g}": realised(each) for each in (strict["moved"], *strict["realised"])},
     }
 
 
-def _moved(found: Mapping[str, Any]) -> Numbers:
+def realised(found: Mapping[str, Any]) -> Numbers:
     """A guard with its threshold set on the own traffic of the test fold."""
     if found["removed"] is None:
         return {"note": found["note"]}

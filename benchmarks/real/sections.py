@@ -74,7 +74,8 @@ def goals(kept: Numbers) -> Iterator[str]:
         cells = []
         for name in guards(kept):
             found = at(kept["guards"][name]["realised"].get(STRICTEST), key)
-            cells.append(f"{counted(found)}: **{said(found, limit, least=key == 'removed')}**")
+            verdict = f"**{said(found, limit, least=key == 'removed')}**"
+            cells.append(f"{counted(found)}: {verdict}" if found else verdict)
         yield f"| {words} | {' | '.join(cells)} |"
 
 
