@@ -192,6 +192,13 @@ def test_a_mix_that_drew_too_few_plain_prompts_is_refused_before_anything_is_gen
             draw_groups(config.model_copy(update={"seed": seed}), Datasets(config))
 
 
+def test_a_reference_fold_with_too_few_plain_prompts_is_refused_then_too(tmp_path):
+    folds = CHANGES["folds"] | {"reference": {"split": "fit", "harmless": 22, "mix": MIX}}
+    config = load_evaluation(write(tmp_path, folds=folds))
+    with pytest.raises(ConfigError, match=r"folds.reference: its mix has drawn \d+ plain prompts of 22, .* need 20"):
+        draw_groups(config, Datasets(config))
+
+
 def test_a_quick_look_still_gives_every_guard_what_it_needs(config):
     quick = config.limited(3)
     groups = draw_groups(quick, Datasets(quick))
