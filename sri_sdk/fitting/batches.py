@@ -34,7 +34,11 @@ class Batches:
         return tuple(self.prompts[start : start + self.size])
 
     def at(self, start: int) -> Batch:
-        """One batch: found, or made. While another process makes it, later ones are made here."""
+        """One batch: found, or made. While another process makes it, later ones are made here.
+
+        Returns:
+            Arrays [...] of any shape and dtype by name, and notes, as `make` gave them.
+        """
         name = _name(start)
         if (found := self.store.load(name)) is not None:
             return found
