@@ -34,7 +34,7 @@ SHARED = Path("out/real")
 """Folder of model and prompts, which both sizes use."""
 THREADS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 QUICK: Mapping[str, int] = {
-    "anchors harmful": 200, "anchors harmless": 40, "train": 40, "reference": 40, "calibration": 210, "harmless": 40,
+    "anchors harmful": 200, "anchors harmless": 40, "train": 40, "reference": 40, "calibration": 210, "harmless": 60,
     "harmful": 24, "map": 60, "in a wrapper": 2, "around": 10, "attack": 3, "set": 8,
 }  # fmt: skip
 """Group -> most prompts of it in the quick profile. By the arithmetic of the config that is 19 minutes of one core, of

@@ -153,6 +153,9 @@ def alarms(kept: Numbers) -> Iterator[str]:
             yield ""
         yield f"At a realised {100 * float(level):g} %, in per cent:"
         yield ""
+        if why := unmeasured(kept, level):
+            yield why
+            continue
         yield f"| harmless prompts | n | {' | '.join(f'`{name}`' for name in names)} |"
         yield f"|---|---|{'---|' * len(names)}"
         for kind, words in KINDS.items():
@@ -162,9 +165,18 @@ def alarms(kept: Numbers) -> Iterator[str]:
                 yield f"| {words} | {count} | {' | '.join(map(percent, found))} |"
 
 
+def unmeasured(kept: Numbers, level: str) -> str:
+    """Why nothing is known at a realised rate, in one line; empty = something is."""
+    notes = {guard["realised"].get(level, {}).get("note", "") for guard in kept["guards"].values()}
+    return "" if "" in notes else f"Not measured: {'; '.join(sorted(notes))}"
+
+
 def by_template(kept: Numbers) -> Iterator[str]:
     """Each template of the verdict: removed, false alarms in it, and the area within it."""
     names = guards(kept)
+    if why := unmeasured(kept, STRICTEST):
+        yield why
+        return
     yield "At a realised 1 %: answered harmful requests flagged; harmless requests in the same template flagged; AUROC"
     yield "of harmful against harmless requests within the template."
     yield ""
@@ -217,7 +229,7 @@ def held_out(kept: Numbers) -> Iterator[str]:
     for name, found in kept["maps"].items():
         counts = [sum(each.get(label, 0) for each in found["prompts"].values()) for label in ("harmless", "harmful")]
         areas = found["held_out"]
-        inside = [each for kind, each in areas.items() if kind not in ("all", "plain") and each]
+        inside = [each for kind, each in areas.items() if kind.startswith("fit-") and each]
         worst = min(inside, key=lambda each: float(each["value"]), default=None)
         cells = [*(f"{count:,}" for count in counts), *(area(each) for each in (areas["all"], areas["plain"], worst))]
         yield f"| `{name}` | {' | '.join(cells)} |"
