@@ -88,8 +88,9 @@ class Fingerprint:
         """
         for name, expected in self.hard.items():
             if name not in other.hard or other.hard[name] != expected:
-                differing = _differing(name, expected, other.hard[name]) if name in other.hard else None
-                where, wanted, found = differing or (name, _short(expected), "missing")
+                where, wanted, found = name, _short(expected), "missing"
+                if name in other.hard:
+                    where, wanted, found = _differing(name, expected, other.hard[name])
                 more = self._other_dtype(other) if name == "weights_digest" else _ANOTHER_PROMPT.get(where, "")
                 raise ModelMismatch(
                     f"{subject}: {where} is {found}, the guard was fitted on {wanted}. "
@@ -119,8 +120,8 @@ def _differing(name: str, expected: Any, found: Any) -> tuple[str, str, str]:
     if isinstance(expected, Mapping) and isinstance(found, Mapping):
         for key in (*expected, *found):
             if key not in expected or key not in found:
-                both = (_short(side[key]) if key in side else "missing" for side in (expected, found))
-                return (f"{name}.{key}", *both)
+                wanted, other = (_short(side[key]) if key in side else "missing" for side in (expected, found))
+                return f"{name}.{key}", wanted, other
             if expected[key] != found[key]:
                 return _differing(f"{name}.{key}", expected[key], found[key])
     return name, _short(expected), _short(found)

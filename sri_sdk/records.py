@@ -281,7 +281,7 @@ class Column:
 class Signals:
     """SRI signals of N generations on one step grid, C columns each.
 
-    A column `request` comes last. Its logit are log-odds that the request is harmless, within -20 and 20; it is the
+    A column `request` comes last. Its logit are log-odds that the request is harmless, within -1000 and 1000; it is the
     same number in all T cells, also beyond `lengths`, and NaN in all of them where it is missing.
     """
 

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 
 from sri_sdk.files import sha256
 
-LARGEST = 20.0
-"""Log-odds are clipped to plus and minus this. A number so large says no more than its sign, and never fails a row."""
+LARGEST = 1_000.0
+"""Log-odds are clipped to plus and minus this, far beyond what states of text give, so that no row fails.
+
+A smaller number would make ties among the most suspicious harmless requests. A threshold for few false alarms then is
+the clip itself, and nothing is ever above it.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +42,7 @@ class RequestMap:
             states: [..., C, D] mean states of requests; float32 or float16.
 
         Returns:
-            [...] float32, natural log-odds in [-20, 20], positive = harmless; NaN where a state is not finite.
+            [...] float32, natural log-odds in [-1000, 1000], positive = harmless; NaN where a state is not finite.
         """
         odds = np.full(states.shape[:-2], self.bias)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -51,5 +55,5 @@ class RequestMap:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the little-endian bytes of weight and bias: identifies the map that made a column."""
-        return sha256(self.weight.astype("<f4").tobytes() + np.array(self.bias, dtype="<f8").tobytes())
+        """SHA-256 over the little-endian bytes of weight, bias and clip: identifies the map that made a column."""
+        return sha256(self.weight.astype("<f4").tobytes() + np.array([self.bias, LARGEST], dtype="<f8").tobytes())

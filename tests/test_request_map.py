@@ -21,6 +21,13 @@ def test_what_is_beyond_the_clip_counts_and_what_is_not_finite_does_not():
     assert np.isnan(odds[2:]).all()
 
 
+def test_requests_far_beyond_those_of_a_fit_keep_their_order():
+    # A threshold for few false alarms lies among them; where they tie, nothing is ever above it.
+    made = RequestMap(np.ones((1, 1), np.float32), 0.0)
+    odds = made.log_odds(np.array([[[-15]], [[-20]], [[-20.1]], [[-60]], [[-300]]], np.float32))
+    assert (np.diff(odds) < 0).all()
+
+
 def test_a_row_does_not_depend_on_its_batch():
     made, states = drawn(), np.random.default_rng(1).normal(size=(7, 3, 16)).astype(np.float16)
     alone = np.array([made.log_odds(row) for row in states[:, None]])[:, 0]

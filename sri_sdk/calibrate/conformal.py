@@ -98,6 +98,11 @@ class Threshold:
         room: NDArray[np.float64] = np.maximum(np.maximum(self.tolerance, far), ULPS * np.spacing(np.abs(scores)))
         return room
 
+    @property
+    def tied(self) -> int:
+        """Calibration scores equal to the one it was taken from, itself included; many cost alarms of any kind."""
+        return int((self.scores == self.scores[self.rank - 1]).sum())
+
     def p_values(self, scores: NDArray[Any]) -> NDArray[np.float64]:
         """[N] scores -> [N] float64 p-values against this calibration."""
         return p_values(scores, self.scores)

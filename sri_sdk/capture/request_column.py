@@ -25,7 +25,7 @@ class RequestColumn:
     """What the states of R requests say of them."""
 
     logit: NDArray[np.float32]
-    """[R] log-odds in [-20, 20], high = harmless; NaN where missing."""
+    """[R] log-odds in [-1000, 1000], high = harmless; NaN where missing."""
     missing: tuple[str | None, ...]
     """Per request: code of why it has no number; None = it has one."""
 

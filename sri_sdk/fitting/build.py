@@ -30,7 +30,7 @@ from sri_sdk.calibrate.prefix import PrefixScale, hold
 from sri_sdk.detector import Detector
 from sri_sdk.exporter import Exporter
 from sri_sdk.files import replacing
-from sri_sdk.fitting.checks import all_valid, check_fold, noise, same
+from sri_sdk.fitting.checks import all_valid, check_fold, noise, same, warn_of_ties
 from sri_sdk.fitting.golden_rows import answers, golden_of_signals
 from sri_sdk.graph.builder import Graph
 from sri_sdk.records import Signals
@@ -161,6 +161,8 @@ def calibrate(
         z.max(axis=1), alpha, delta, noise=float(noise(lambda x: score_prefixes(prefix, x), values).max()),
         contamination=contamination,
     )  # fmt: skip
+    warn_of_ties("rule final", final)
+    warn_of_ties("rule online", online)
     few = values[:PARITY_ROWS]
     own = [detector.score(hold(few, np.full(len(few), t + 1))) for t in range(values.shape[1])]
     same("prefix", scale.standardise(np.stack(own, axis=1)), z[: len(few)], online)

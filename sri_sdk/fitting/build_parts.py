@@ -33,7 +33,7 @@ from sri_sdk.detector import Tier
 from sri_sdk.errors import ConfigError, ScoringError
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.build import PARITY_ROWS, STATES, Calibrated, Compiled
-from sri_sdk.fitting.checks import all_valid, check_fold, noise, same
+from sri_sdk.fitting.checks import all_valid, check_fold, noise, same, warn_of_ties
 from sri_sdk.fitting.golden_rows import answers, golden_of_signals
 from sri_sdk.fitting.parts import Part
 from sri_sdk.graph.builder import Graph
@@ -107,6 +107,8 @@ def calibrate_parts(
                     rules[rule][group] = Threshold.fit(
                         found[rows], alpha * share, delta, noise=float(room), contamination=contamination
                     )
+                where = "" if group == ALL else f", group {group}"
+                warn_of_ties(f"part {part.name}, rule {rule}{where}", rules[rule][group])
         own, scale = part.of(calibration, names), scales[k]
         same("signal", part.detector.score(own), scores[:, k], Strictest(rules["final"]))
         few = own[:PARITY_ROWS]

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
+from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.errors import BundleError, ScoringError
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.fitting.golden_rows import NOISE_MOVES, Allowing
+from sri_sdk.fitting.tally import log
 from sri_sdk.records import Signals
 from sri_sdk.scoring.runtime import Scored
 
@@ -82,3 +84,22 @@ def same(graph: str, own: Floats, exported: Floats, threshold: Allowing) -> None
             f"graph {graph}: onnxruntime scores {exported[worst]:g} where the detector scores {own[worst]:g}; allowed "
             f"is a difference of {room[worst]:.2g}. Make the detector's `export` draw what its `score` computes."
         )
+
+
+TIES = 0.1
+"""Share of the alarms that alpha allows which ties may cost before a fit says so."""
+
+
+def warn_of_ties(subject: str, threshold: Threshold) -> None:
+    """Says in the log where many calibration scores equal the threshold: it then flags less than it may, or nothing.
+
+    Args:
+        subject: whose threshold it is, in words.
+        threshold: as it was fitted.
+    """
+    if threshold.tied - 1 > TIES * (threshold.n + 1) * threshold.alpha:
+        log.warning(
+            "%s: %d of %d calibration scores are equal to the threshold, so it flags less than alpha %g allows, "
+            "perhaps nothing. Take a detector that tells such generations apart, or raise alpha.",
+            subject, threshold.tied, threshold.n, threshold.alpha,
+        )  # fmt: skip

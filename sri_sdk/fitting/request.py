@@ -20,10 +20,10 @@ from sri_sdk.fitting.shrinkage import Shrinkage, choose_shrinkage
 from sri_sdk.records import Prompt, RequestStates
 from sri_sdk.request_map import LARGEST, RequestMap
 
-METHOD = 2
+METHOD = 3
 """Version of what this file does to states; maps that an earlier one left in a cache are fitted again."""
 NUISANCE = 1.0
-MOST = 0.75 * LARGEST
+MOST = 15.0
 """Log-odds, in size, that the held-out prompts of a fit get at most; room is left for clearer ones."""
 
 

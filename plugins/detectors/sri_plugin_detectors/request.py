@@ -68,7 +68,7 @@ class RequestDetector(sri_sdk.Detector):
             signals: [N, T, 1] float32 log-odds, the same in all T cells; T as in the fit.
 
         Returns:
-            [N] float32 log-odds that the request is harmful, within -20 and 20; higher = more suspicious.
+            [N] float32 log-odds that the request is harmful, within -1000 and 1000; higher = more suspicious.
 
         Raises:
             ScoringError: not fitted, another shape, or NaN or infinity.
