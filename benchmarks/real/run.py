@@ -37,8 +37,8 @@ QUICK: Mapping[str, int] = {
     "anchors harmful": 200, "anchors harmless": 40, "train": 40, "reference": 40, "calibration": 210, "harmless": 60,
     "harmful": 24, "map": 60, "in a wrapper": 2, "around": 10, "attack": 3, "set": 8,
 }  # fmt: skip
-"""Group -> most prompts of it in the quick profile. By the arithmetic of the config that is 19 minutes of one core, of
-which 6, for maps and anchors, are one process's. Anchors stay many, since few harmful prompts are refused, and
+"""Group -> most prompts of it in the quick profile. By the arithmetic of the config that is 15 minutes of one core, of
+which 5, for maps and anchors, are one process's. Anchors stay many, since few harmful prompts are refused, and
 calibration as large as two parts and alpha 1 % need."""
 
 
