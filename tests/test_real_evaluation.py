@@ -106,7 +106,7 @@ def test_lines_of_every_stage_are_kept_and_minutes_add_up_over_runs(
         ran(
             Log(tmp_path / "run.log"),
             minutes,
-            "print('one'); sum(range(10**7))",
+            "print('2026-01-02 03:04:05  one'); sum(range(10**7))",
             "import sys; print('two', file=sys.stderr)",
         )
     kept = parse((tmp_path / "minutes.json").read_bytes())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,6 +34,8 @@ FIT, EVALUATION = Path("configs/smollm2-135m.yaml"), Path("configs/eval-smollm2-
 SHARED = Path("out/real")
 """Folder of model and prompts, which both sizes use."""
 THREADS = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+STAMP = re.compile(r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}  ")
+"""What `sri` puts before its lines; each line here has the time already."""
 QUICK: Mapping[str, int] = {
     "anchors harmful": 200, "anchors harmless": 40, "train": 40, "reference": 40, "calibration": 210, "harmless": 60,
     "harmful": 24, "map": 60, "in a wrapper": 2, "around": 10, "attack": 3, "set": 8,
@@ -117,7 +120,7 @@ class Child:
     def _read(self, stream: IO[str]) -> None:
         with stream:
             for line in stream:
-                self._log.say(self.stage, line.rstrip())
+                self._log.say(self.stage, STAMP.sub("", line.rstrip()))
 
     def poll(self) -> bool:
         """Whether it has ended; then its exit code and seconds are known."""
