@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -142,7 +141,8 @@ class Child:
     def stop(self) -> None:
         """Ends it; what it finished is kept."""
         if not self.poll():
-            self._process.send_signal(signal.SIGINT)
+            # Not an interrupt, which processes of a shell's background ignore. Its files are whole or absent either way.
+            self._process.terminate()
             while not self.poll():
                 time.sleep(0.1)
 
