@@ -141,7 +141,7 @@ class Child:
     def stop(self) -> None:
         """Ends it; what it finished is kept."""
         if not self.poll():
-            # Not an interrupt, which processes of a shell's background ignore. Its files are whole or absent either way.
+            # Not an interrupt, which processes in the background of a shell ignore. Its files stay whole or absent.
             self._process.terminate()
             while not self.poll():
                 time.sleep(0.1)
