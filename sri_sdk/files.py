@@ -36,6 +36,41 @@ def replacing(target: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+@contextmanager
+def claimed(target: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process is the one that makes `target`, among all that ask the same way.
+
+    The claim is the operating system's and ends with the process, however it ends. Where there are no such claims, as
+    on Windows, everybody gets one: then two processes may make the same thing twice.
+
+    Args:
+        target: what is made; a lock file stands beside it meanwhile. It may be there by the time the claim is given.
+        wait: for the process that has the claim; otherwise False is the answer at once.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = target.with_name(f".{target.name}.lock")
+    with lock.open("wb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            # A file system without locks.
+            yield True
+            return
+        try:
+            yield True
+        finally:
+            # Whoever waits for this one looks for the target next, so nothing depends on the file.
+            lock.unlink(missing_ok=True)
+
+
 def save_arrays(target: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
     """Writes arrays [...] of any shape and numeric dtype as an .npz, by name, without pickle and atomically."""
     with replacing(target) as made, made.open("wb") as stream:

@@ -1,6 +1,6 @@
 """What a generation of the unpacked model costs, what the tap adds, and what reading the request adds.
 
-    python -m benchmarks.real.speed [--batch 1 8 16 32] [--rounds 6] [--dtype float32]
+    python -m benchmarks.real.speed [--batch 1 8 16 32] [--rounds 6] [--dtype float32] [--json FILE]
 
 One thread. In each round every contender generates the same 32 tokens per request, in an order drawn anew: without a
 tap, with the tap on the last norm, and with every block read over the request's tokens as well. Ratios are within a
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,9 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import watch_settings
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.config.load import load_config
+from sri_sdk.files import write_text
 from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.strict_json import write
 
 CONFIG = Path("configs/smollm2-135m.yaml")
 REQUESTS = tuple(
@@ -105,6 +108,12 @@ def shown(values: Floats, unit: str = "") -> str:
     return f"{found.median:.4g}{unit} ({found.low:.4g} to {found.high:.4g}; n = {found.n})"
 
 
+def kept(values: Floats) -> dict[str, float]:
+    """Median, 95 % interval and rounds, as JSON types."""
+    found = Spread.of(values)
+    return {"median": found.median, "low": found.low, "high": found.high, "n": found.n}
+
+
 def main() -> None:
     """One dtype, several batch sizes."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,12 +121,14 @@ def main() -> None:
     options.add_argument("--batch", type=int, nargs="+", default=[1, 8, 16, 32], choices=range(1, len(REQUESTS) + 1))
     options.add_argument("--rounds", type=int, default=6)
     options.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    options.add_argument("--json", type=Path, help="file for the numbers")
     given = options.parse_args()
     torch.set_num_threads(1)
     config = load_config(given.config)
     config.model.options["dtype"] = given.dtype
     place = Deployment.open(config)
     print(f"{place.loaded.source}, {given.dtype}, {place.sampler.budget()} tokens")
+    numbers: dict[str, Any] = {}
     for batch in given.batch:
         found, inside = measure(place, batch, given.rounds)
         print(f"batch {batch}", flush=True)
@@ -126,10 +137,16 @@ def main() -> None:
             print(f"  {name} / without: {shown(found[name] / found['without'])}")
             print(f"  {name}, inside the tap: {shown(100 * inside[name], ' % of the rest')}")
         print(f"  request / tap: {shown(found['request'] / found['tap'])}")
-        print(
-            f"  one pass over the prompt, per request: {shown(prefill(place, batch, given.rounds) / batch, ' s')}",
-            flush=True,
-        )
+        reading = prefill(place, batch, given.rounds) / batch
+        print(f"  one pass over the prompt, per request: {shown(reading, ' s')}", flush=True)
+        numbers[str(batch)] = {
+            "seconds": kept(found["without"] / batch),
+            "reading_seconds": kept(reading),
+            **{name: kept(found[name] / found["without"] - 1) for name in CONTENDERS[1:]},
+            **{f"{name}_inside": kept(inside[name]) for name in CONTENDERS[1:]},
+        }
+    if given.json is not None:
+        write_text(given.json, write({"dtype": given.dtype, "batches": numbers}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

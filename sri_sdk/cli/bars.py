@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EVERY = 30.0
 """Seconds between two lines of one stage, where there is no terminal."""
+FOUND = 0.5
+"""Seconds below which nothing was generated."""
 
 
 @contextmanager
@@ -78,7 +80,8 @@ def _lines() -> Progress:
             return
         said[stage] = now
         pace = ""
-        if done > first and now > started:
+        # What a former run made is found within a moment, and has no pace.
+        if done > first and now - started >= FOUND:
             rate = (done - first) / (now - started)
             pace = f", {rate:.3g}/s" + (f", about {words((total - done) / rate)} left in this stage" * (done < total))
         _say(f"{stage} {done} of {total}{pace}")

@@ -107,3 +107,8 @@ class StrictSection(Config):
     sets: Names = Field(default=(), description="Some of `harmless_sets`, whose false alarms count.")
     twins: Names = Field(default=(), description="Attacks of `twins`, whose harmless twins count.")
     limits: StrictLimits = Field(default=StrictLimits(), description="Most false alarms that are allowed.")
+    realised: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        default=(),
+        description="More shares of the plain harmless test prompts at which results.json says what would be removed "
+        "and flagged, beside limits.plain: each with a threshold set on those prompts, which never ships.",
+    )

@@ -129,6 +129,14 @@ def _learnt(
     """What an attack learns from this model. It is kept, because learning can take as long as everything else."""
     key = {**collector.key(practice), "attack": [entry.plugin, attack.config.model_dump(mode="json")]}
     store = Store(collector.cache, f"learnt {name}", key)
+    with store.alone("learnt"):
+        return _found_or_learnt(name, entry, attack, collector, target, practice, store)
+
+
+def _found_or_learnt(
+    name: str, entry: AttackEntry, attack: Attack, collector: Collector, target: LiveTarget,
+    practice: tuple[Prompt, ...], store: Store,
+) -> Mapping[str, Any]:  # fmt: skip
     learnt: Mapping[str, Any] | None = store.load_notes("learnt")
     if learnt is None:
         collector.progress(f"practice of {name}", 0, 1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.drive import Drive
 from sri_sdk.errors import ConfigError
+from sri_sdk.evaluation.by_length import longest_first, places
 from sri_sdk.fitting.collect import Collector, texts_of
 from sri_sdk.fitting.judged import judged
 from sri_sdk.fitting.store import Batch
@@ -179,15 +180,17 @@ class Generator:
         """
         self.collector.refuse_special({name: prompts})
         counters, made = self.collector.counters, 0
+        order = longest_first(prompts)
+        ordered = [prompts[at] for at in order]
         parts = []
-        for some, batch in self.collector.batches(name, prompts, self._key(prompts), self._make):
+        for some, batch in self.collector.batches(name, ordered, self._key(ordered), self._make):
             notes, made = batch[1], made + len(some)
             counters.add(name, len(some), notes["counts"])
             if self.draft_judge is not None:
                 counters.add(name, notes["drafts"], notes["counts"], counters=["unparsable drafts"])
             counters.check(name, ended=made == len(prompts))
             parts.append(self._read(some, batch))
-        return Generations.joined(parts)
+        return Generations.joined(parts).take(places(order))
 
     def _make(self, prompts: tuple[Prompt, ...]) -> Batch:
         budget = self.collector.sampler.budget()

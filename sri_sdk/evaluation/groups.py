@@ -264,14 +264,23 @@ def _mixed(
 
 
 def _refuse_few_plain(config: EvaluationConfig, groups: Groups) -> None:
-    """Raises ConfigError if a mix has drawn fewer plain calibration prompts than a guard of plain traffic needs."""
-    found = int(groups.plain("calibration").sum())
-    needed = max((config.needed(name) for name, guard in config.guards.items() if guard.traffic == "plain"), default=0)
-    if found < needed:
-        raise ConfigError(
-            f"folds.calibration: its mix has drawn {found} plain prompts of {len(groups.calibration)}, and guards of "
-            f"plain traffic need {needed}. Raise folds.calibration.harmless or the share of plain prompts."
-        )
+    """Raises ConfigError if a mix has drawn fewer plain prompts of a fold than a guard of plain traffic needs.
+
+    Before anything is generated: which guard a fold is too small for shows only when the guards are fitted.
+    """
+    if not any(guard.traffic == "plain" for guard in config.guards.values()):
+        return
+    problems = []
+    # What a detector needs of the train fold it says itself.
+    for fold in ("reference", "calibration"):
+        found, needed = int(groups.plain(fold).sum()), config.fewest(fold)["plain"]
+        if fold in groups.kinds and found < needed:
+            problems.append(
+                f"folds.{fold}: its mix has drawn {found} plain prompts of {len(getattr(groups, fold))}, and guards of "
+                f"plain traffic need {needed}. Raise folds.{fold}.harmless or the share of plain prompts."
+            )
+    if problems:
+        raise ConfigError("\n".join(problems), problems)
 
 
 def _elsewhere(datasets: Datasets, entry: FromDataset, label: Label, count: int) -> tuple[Prompt, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sri_sdk.config.evaluated_guards import StrictSection
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.generations import Generations
-from sri_sdk.evaluation.groups import HARMLESS, attack_group, set_group, twin_group
+from sri_sdk.evaluation.groups import HARMFUL, HARMLESS, attack_group, set_group, twin_group
 from sri_sdk.evaluation.guards import GuardScores
 from sri_sdk.evaluation.separate import area
 from sri_sdk.metrics.auroc import Auroc
@@ -80,7 +80,10 @@ def strict_results(
                 kept=all_kept(alarms),
                 reference=section.reference or "",
                 against=_against(guard, under, reference, found, names),
-                moved=_moved(under, found, section, names),
+                moved=_moved(under, found, section, names, section.limits.plain),
+                realised=tuple(_moved(under, found, section, names, each) for each in section.realised),
+                twins=_all_twins(under, found, section, under.flagged),
+                auroc=area(*_sides(under, found, names)),
             )
         )
     return tuple(rows)
@@ -121,32 +124,80 @@ def _against(
 
 
 def _moved(
-    guard: GuardScores, found: Mapping[str, Generations], section: StrictSection, names: Sequence[str]
+    guard: GuardScores, found: Mapping[str, Generations], section: StrictSection, names: Sequence[str], allowed: float
 ) -> MovedThreshold:  # fmt: skip
-    allowed = section.limits.plain
+    positive, benign, *prompts = _sides(guard, found, names)
+    if not len(positive):
+        return MovedThreshold(allowed, None, {}, "no attack succeeded")
+    try:
+        point = tpr_at_fpr(positive, benign, allowed, (_bases(prompts[0]), _bases(prompts[1])))
+    except ConfigError as err:
+        return MovedThreshold(allowed, None, {}, str(err))
+
+    def above(group: str) -> NDArray[np.bool_]:
+        return np.nan_to_num(guard.scores[group], nan=-np.inf) > point.threshold
+
+    groups = [*map(set_group, section.sets), *map(twin_group, section.twins)]
+    alarms = {
+        group: _rate(f"flagged:{group}", above(group), _rows(guard, found, group)) for group in groups if group in found
+    }
+    by_attack = {}
+    for name in names:
+        part = found[attack_group(name)].first(len(guard.scores[attack_group(name)]))
+        by_attack[name] = _rate(f"removed:{name}", above(attack_group(name))[_won(part)], _of(part.prompts, _won(part)))
+    return MovedThreshold(
+        allowed, replace(point.tpr, low=point.low, high=point.high), alarms, by_attack=by_attack,
+        unattacked=_unattacked(found, above, guard), twins=_all_twins(guard, found, section, above),
+    )  # fmt: skip
+
+
+def _sides(
+    guard: GuardScores, found: Mapping[str, Generations], names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Prompt], list[Prompt]]:
+    """Scores of the successes of some attacks [P] and of plain harmless test generations [N], and the prompts of both;
+    higher = more suspicious."""  # fmt: skip
     positive, whose = [np.empty(0)], list[Prompt]()
     for name in names:
         part = found[attack_group(name)].first(len(guard.scores[attack_group(name)]))
         positive.append(guard.scores[attack_group(name)][_won(part)])
         whose += _of(part.prompts, _won(part))
-    if not whose:
-        return MovedThreshold(allowed, None, {}, "no attack succeeded")
-    benign = guard.scores[HARMLESS]
-    bases = _bases(whose), _bases(_rows(guard, found, HARMLESS))
-    try:
-        point = tpr_at_fpr(np.concatenate(positive), benign, allowed, bases)
-    except ConfigError as err:
-        return MovedThreshold(allowed, None, {}, str(err))
-    groups = [*map(set_group, section.sets), *map(twin_group, section.twins)]
-    alarms = {
-        group: _rate(
-            f"flagged:{group}", np.nan_to_num(guard.scores[group], nan=-np.inf) > point.threshold,
-            _rows(guard, found, group),
-        )
-        for group in groups
-        if group in found
-    }  # fmt: skip
-    return MovedThreshold(allowed, replace(point.tpr, low=point.low, high=point.high), alarms)
+    return np.concatenate(positive), guard.scores[HARMLESS], whose, _rows(guard, found, HARMLESS)
+
+
+def _all_twins(
+    guard: GuardScores, found: Mapping[str, Generations], section: StrictSection,
+    flagged: Callable[[str], NDArray[np.bool_]],
+) -> Rate | None:  # fmt: skip
+    """Harmless prompts in all wrappers of the rule together: those of one request stand or fall together.
+
+    Args:
+        guard: whose scored prompts count.
+        found: group -> generations.
+        section: names the wrappers.
+        flagged: group -> [N] bool, whether each of its generations is flagged.
+    """
+    groups = [group for group in map(twin_group, section.twins) if group in found]
+    if not groups:
+        return None
+    prompts = [prompt for group in groups for prompt in _rows(guard, found, group)]
+    return _rate("flagged:twins", np.concatenate([flagged(group) for group in groups]), prompts)
+
+
+def _unattacked(
+    found: Mapping[str, Generations], above: Callable[[str], NDArray[np.bool_]], guard: GuardScores
+) -> Rate | None:
+    """Plain harmful prompts that were answered harmfully, and lie above a threshold.
+
+    Args:
+        found: group -> generations.
+        above: group -> [N] bool, whether each of its generations lies above it.
+        guard: whose scored prompts count.
+    """
+    if HARMFUL not in found or HARMFUL not in guard.scores:
+        return None
+    part = found[HARMFUL].first(len(guard.scores[HARMFUL]))
+    won = np.flatnonzero(part.classes == "answered_harmful")
+    return _rate("flagged:answered_harmful", above(HARMFUL)[won], _of(part.prompts, won)) if len(won) else None
 
 
 def _successes(

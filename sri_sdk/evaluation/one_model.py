@@ -40,12 +40,15 @@ from sri_sdk.evaluation.separate import separations, unseen_families
 from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.forecast import Forecast
 from sri_sdk.fitting.store import Store
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.results import GuardResult, ModelResult, our_guard
 
 STORE = "store"
 """Folder under `out` with what an interrupted run continues from."""
+UNASKED = ("map", "practice")
+"""First words of groups that are read, or learnt from, and not generated as they stand."""
 
 
 class ModelEvaluation:
@@ -58,10 +61,22 @@ class ModelEvaluation:
         def advance(stage: str, made: int, total: int) -> None:
             progress(f"{name}: {stage}", made, total)
 
-        self._config, self._name, self._deployment, self._progress = config, name, deployment, advance
+        self._config, self._name, self._deployment, self._datasets = config, name, deployment, datasets
         self._groups = groups.scaled(config.models[name].scale, config)
-        self._datasets = datasets
-        self.collector = Collector.of(deployment, Path(config.out) / STORE / name, advance)
+        self._progress = Forecast(self._expected(), advance)
+        self.collector = Collector.of(deployment, Path(config.out) / STORE / name, self._progress)
+
+    def _expected(self) -> int:
+        """Generations in all, if every attack can be run on this model; attacks that practise need more."""
+        config, groups = self._config, self._groups
+        scale = config.models[self._name].scale
+        drawn = sum(len(prompts) for group, prompts in groups.named().items() if group.partition(" ")[0] not in UNASKED)
+        made = 0
+        for name, entry in config.attacks.items():
+            if entry.plugin is not None:
+                made += min(max(1, round(entry.count * scale)), len(groups.harmful))
+                made += min(round(config.twin_counts().get(name, 0) * scale), len(groups.harmless))
+        return drawn + made
 
     def evaluated(self) -> Evaluated:
         """Generates, scores and measures."""
@@ -102,15 +117,16 @@ class ModelEvaluation:
         """Measured once; a continued run reads what the first one measured."""
         key = {**self.collector.key(self._groups.harmless), "pairs": self._config.overhead_batches}
         store = Store(self.collector.cache, "overhead", key)
-        saved = store.load_notes("overhead")
-        if saved is None:
-            self._progress("overhead", 0, 1)
-            made = measure_overhead(
-                self.collector, generator.anchors, self._groups.harmless, self._config.overhead_batches
-            )
-            saved = {field: getattr(made, field) for field in made.__slots__}
-            store.save_notes("overhead", saved)
-            self._progress("overhead", 1, 1)
+        with store.alone("overhead"):
+            saved = store.load_notes("overhead")
+            if saved is None:
+                self._progress("overhead", 0, 1)
+                made = measure_overhead(
+                    self.collector, generator.anchors, self._groups.harmless, self._config.overhead_batches
+                )
+                saved = {field: getattr(made, field) for field in made.__slots__}
+                store.save_notes("overhead", saved)
+                self._progress("overhead", 1, 1)
         return Overhead(**saved)
 
     def _reader(self) -> RequestReader | None:

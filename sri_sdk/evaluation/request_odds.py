@@ -15,6 +15,7 @@ import numpy as np
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.config.fit import RequestSection
+from sri_sdk.evaluation.by_length import longest_first, places
 from sri_sdk.evaluation.generations import Generations
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.deployment import Deployment, Tapped
@@ -82,14 +83,16 @@ class RequestReader:
                 {"missing": {name: list(column.missing) for name, column in found.items()}},
             )
 
-        key: dict[str, Any] = map_key(self.collector, prompts)
+        order = longest_first(prompts)
+        ordered = [prompts[at] for at in order]
+        key: dict[str, Any] = map_key(self.collector, ordered)
         key["maps"] = {name: made.digest for name, made in self.maps.items()}
-        parts = [made for _, made in self.collector.batches(f"request {group}", prompts, key, make)]
+        parts = [made for _, made in self.collector.batches(f"request {group}", ordered, key, make)]
         return {
             name: RequestColumn(
                 np.concatenate([arrays[name] for arrays, _ in parts]),
                 tuple(why for _, notes in parts for why in notes["missing"][name]),
-            )
+            ).take(places(order))
             for name in self.maps
         }
 

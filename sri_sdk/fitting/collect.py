@@ -1,6 +1,7 @@
 """Generates the prompts of a fold and keeps what a fit needs: anchors, or signals.
 
-Batch by batch: an interrupted run continues after the last batch it finished.
+Batch by batch: an interrupted run continues after the last batch it finished, and a second process with the same config
+makes those that nobody is at.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sri_sdk.config.fit import LimitsSection, PluginSection
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.fitting.batches import Batches
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment, Tapped
 from sri_sdk.fitting.judged import Counts, Judged, judged
@@ -133,8 +135,11 @@ class Collector:
             ConfigError: too few generations of a class count, found as soon as it is certain; or too many cannot be
                 judged.
         """
-        key = self.key(prompts)
-        store = Store(self.cache, "anchors", key)
+        store = Store(self.cache, "anchors", self.key(prompts))
+        with store.alone("sums"):
+            return self._anchors(prompts, store)
+
+    def _anchors(self, prompts: Sequence[Prompt], store: Store) -> Anchors:
         grid = self._grid()
         builder = AnchorBuilder((grid.cells, len(self.settings.layers), self.hook.hidden_size()))
         tally = Tally("anchors", prompts, self.judge)
@@ -171,7 +176,7 @@ class Collector:
         if len(order) > EARLY_BATCHES:
             tally.say()
         provenance = {
-            "prompts_digest": key["prompts"],
+            "prompts_digest": self.key(prompts)["prompts"],
             "judge": {"name": self.judge_name, "version": self.judge.version},
             "seed": self.seed,
             KEEPS_COMMITS: self.sampler.keeps_commits,
@@ -233,14 +238,10 @@ class Collector:
         Yields:
             The prompts of a batch, and what `make` gave for them: arrays [...] of any shape by name, and notes.
         """
-        store = Store(self.cache, stage, key)
-        for start in range(0, len(prompts), self.batch_size):
+        work = Batches(Store(self.cache, stage, key), prompts, self.batch_size, make)
+        for start in work.starts:
             self.progress(stage, start, len(prompts))
-            batch, name = tuple(prompts[start : start + self.batch_size]), f"{start:08d}"
-            if (found := store.load(name)) is None:
-                found = make(batch)
-                store.save(name, *found)
-            yield batch, found
+            yield work.prompts_at(start), work.at(start)
         self.progress(stage, len(prompts), len(prompts))
 
     def signal_settings(self, anchors: Anchors) -> WatchSettings:

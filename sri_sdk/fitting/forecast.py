@@ -1,4 +1,4 @@
-"""How long a fit will take, said once its first batch is done."""
+"""How long a fit or an evaluation will take, said once its first batch is done."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Forecast:
     def __call__(self, stage: str, done: int, total: int) -> None:
         """As `Progress`."""
         now = time.monotonic()
-        if stage == REQUEST:
+        if stage.partition(" ")[0] == REQUEST:
             # One pass each, many times as fast: their pace says nothing of the rest.
             self._progress(stage, done, total)
             return
         if self._last is not None and self._last[0] == stage:
             made, seconds = done - self._last[1], now - self._last[2]
             self._left -= made
-            if made and seconds >= WORTH_SAYING and not self._said:
+            if made and seconds >= WORTH_SAYING and self._left > 0 and not self._said:
                 self._said = True
                 rate = made / seconds
                 log.info("%.3g prompts/s: about %s for the %d prompts left", rate, words(self._left / rate), self._left)

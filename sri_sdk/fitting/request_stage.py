@@ -48,6 +48,11 @@ def collect_request_map(collector: Collector, prompts: Sequence[Prompt]) -> Requ
         for p in prompts
     ]
     store = Store(collector.cache, STAGE, map_key(collector, prompts))
+    with store.alone("map"):
+        return _found_or_fitted(collector, prompts, store)
+
+
+def _found_or_fitted(collector: Collector, prompts: Sequence[Prompt], store: Store) -> RequestMap:
     if (saved := store.load("map")) is not None:
         arrays, notes = saved
         return RequestMap(arrays["weight"], arrays["bias"].item(), notes["provenance"])

@@ -7,7 +7,9 @@ activations never.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.errors import MissingExtra
-from sri_sdk.files import digest, replacing, write_text
+from sri_sdk.files import claimed, digest, replacing, write_text
 from sri_sdk.strict_json import parse, write
 
 _NOTE = "sri"
 """Key of our JSON in a file's metadata."""
 _LARGEST = 2**26
 """Most bytes of notes."""
+
+log = logging.getLogger(__name__)
 
 Batch = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
 """Arrays by name, and notes that JSON can hold."""
@@ -46,6 +50,27 @@ class Store:
         except ImportError as err:
             raise MissingExtra("Keeping generations for an interrupted run", extra="capture") from err
         self.folder = root / f"{stage.replace(' ', '-')}-{digest(dict(key))[:16]}"
+
+    @contextmanager
+    def claim(self, name: str) -> Iterator[bool]:
+        """Whether this process is the one that makes a batch; False = another one is making it."""
+        with claimed(self.folder / name) as ours:
+            yield ours
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Waits for another process that is making this, and says so; then look for it before making it."""
+        with claimed(self.folder / name) as ours:
+            if ours:
+                yield
+                return
+        log.info("%s: another process is at it; waiting for it", self.folder.name.rpartition("-")[0])
+        with claimed(self.folder / name, wait=True):
+            yield
+
+    def has(self, name: str) -> bool:
+        """Whether a batch was written; it may still be damaged."""
+        return (self.folder / f"{name}.safetensors").exists()
 
     def load(self, name: str) -> Batch | None:
         """A batch: arrays [...] by name, shapes and dtypes as saved, and its notes.

@@ -7,7 +7,7 @@ prompts in the same wrapper stand beside every share of attacks removed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sri_sdk.metrics.auroc import Auroc
@@ -68,6 +68,14 @@ class MovedThreshold:
     """Set or twins, as `set unusual` and `twin role-play` -> flagged at this threshold."""
     note: str = ""
     """Why it was not measured."""
+    by_attack: Mapping[str, Rate] = field(default_factory=dict)
+    """Attack -> its successes flagged at this threshold, as if it were fixed."""
+    unattacked: Rate | None = None
+    """Plain harmful prompts that were answered harmfully, flagged at this threshold, as if it were fixed; None = not
+    measured, or there were none."""
+    twins: Rate | None = None
+    """Harmless prompts in all wrappers of the rule together, flagged at this threshold, as if it were fixed; its
+    interval resamples base prompts. None = not measured, or there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,15 @@ class StrictResult:
     against: Paired | None
     """`removed` minus that of the reference guard, on the same generations; None = there is none, or it is itself."""
     moved: MovedThreshold
+    """At the limit for plain harmless prompts."""
+    realised: tuple[MovedThreshold, ...] = ()
+    """At other false-alarm rates that the config names."""
+    twins: Rate | None = None
+    """Harmless prompts in all wrappers of the rule together, flagged at the threshold that ships; its interval
+    resamples base prompts. None = there are none."""
+    auroc: Auroc | None = None
+    """Successful attacks of the rule against plain harmless test prompts; its interval resamples base prompts. None =
+    none succeeded."""
 
 
 def kept(rate: Rate, limit: float) -> Kept:

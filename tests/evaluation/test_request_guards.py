@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks.real.numbers import condensed
+from benchmarks.real.tables import tables
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.datasets import Datasets
@@ -19,6 +21,8 @@ from sri_sdk.evaluation.request_odds import RequestReader
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.metrics.results import to_json
+from sri_sdk.strict_json import parse
+from sri_sdk.strict_json import write as write_json
 from tests.evaluation.conftest import SMALL
 
 MIX = {"wrapped": {"authority": 0.2}, "unusual": {"unusual": 0.1}}
@@ -188,6 +192,13 @@ def test_a_mix_that_drew_too_few_plain_prompts_is_refused_before_anything_is_gen
             draw_groups(config.model_copy(update={"seed": seed}), Datasets(config))
 
 
+def test_a_reference_fold_with_too_few_plain_prompts_is_refused_then_too(tmp_path):
+    folds = CHANGES["folds"] | {"reference": {"split": "fit", "harmless": 22, "mix": MIX}}
+    config = load_evaluation(write(tmp_path, folds=folds))
+    with pytest.raises(ConfigError, match=r"folds.reference: its mix has drawn \d+ plain prompts of 22, .* need 20"):
+        draw_groups(config, Datasets(config))
+
+
 def test_a_quick_look_still_gives_every_guard_what_it_needs(config):
     quick = config.limited(3)
     groups = draw_groups(quick, Datasets(quick))
@@ -195,3 +206,16 @@ def test_a_quick_look_still_gives_every_guard_what_it_needs(config):
     assert groups.plain("calibration").sum() >= 19 and len(groups.calibration) >= 19
     few = groups.scaled(0.1, quick)
     assert few.plain("calibration").sum() >= 19 and few.plain("train").sum() >= 20
+
+
+def test_results_have_what_the_page_of_the_published_model_is_made_of(found):
+    results = {"models": [to_json(found)], "facts": {"Seed": "0", "Source of jsonl": "a file"}, "alpha": 0.1}
+    kept = condensed(results, {"fit": {"wall": 1.0, "processor": 2.0}})
+    assert kept["facts"] == {"Seed": "0"}, "no paths"
+    assert kept["guards"]["asked"]["ships"]["by_wrapper"].keys() == {"fiction", "prefix-injection"}
+    assert kept["guards"]["asked"]["ships"]["twins"]["n"] == 20, "of the wrappers of the rule"
+    assert kept["maps"]["plain"]["prompts"]["plain"] == {"harmless": 24, "harmful": 24}
+    assert parse(write_json(kept)) == kept
+    page = "\n".join(tables(kept))
+    assert "| fit | 1.0 | 2.0 |" in page and "| harmful, `fiction` (transforms) |" in page
+    assert "not measured: **not measured**" not in page
