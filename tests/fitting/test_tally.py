@@ -104,7 +104,7 @@ def test_without_a_terminal_progress_is_lines_with_the_time_and_what_the_judge_f
     assert all(line[:4].isdigit() and line[10] == " " and line[13] == ":" for line in lines), lines
     said = [line[21:] for line in lines]
     assert said[0].startswith("loading the model of hook lab-diffusion; then ")
-    assert "anchors 0 of 24" in said and any(line.startswith("anchors 24 of 24, ") for line in said)
+    assert "anchors 0 of 24" in said and any(line.startswith("anchors 24 of 24") for line in said)
     assert any(line.startswith("anchors: harmless 12 (") for line in said)
     assert any(line.startswith("warning: anchors: ") and "20 or more are better" in line for line in said)
     assert any(line.startswith("calibration: harmless 19 (") for line in said)
@@ -121,6 +121,16 @@ def test_a_long_stage_says_a_line_from_time_to_time(monkeypatch, capsys) -> None
     assert len(lines) == 8 and lines[0] == "train 0 of 100"
     assert lines[1] == "train 15 of 100, 0.5/s, about 3 min left in this stage"
     assert lines[-1] == "train 100 of 100, 0.5/s"
+
+
+def test_what_a_former_run_made_is_found_within_a_moment_and_has_no_pace(monkeypatch, capsys) -> None:
+    now = [0.0]
+    monkeypatch.setattr(bars.time, "monotonic", lambda: now[0])
+    advance = bars._lines()
+    for done, at in ((0, 0.0), (100, bars.FOUND / 2)):
+        now[0] = at
+        advance("train", done, 100)
+    assert [line[21:] for line in capsys.readouterr().err.splitlines()] == ["train 0 of 100", "train 100 of 100"]
 
 
 def test_the_time_to_expect_is_said_once_after_a_batch_that_was_really_generated(monkeypatch, caplog) -> None:
