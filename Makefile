@@ -105,7 +105,7 @@ strict: $(READY)  ## the strict rule on the embedded models: attacks removed, wh
 real: .venv-real/.ready  ## the guard on a published model, SmolLM2-135M-Instruct: fit and evaluation, 90 minutes on two cores
 	.venv-real/bin/python -m benchmarks.real.run $(ARGS)
 
-real-quick: .venv-real/.ready  ## the evaluation of it on a few prompts, 15 minutes on two cores; out/real-quick
+real-quick: .venv-real/.ready  ## the evaluation of it on a few prompts, 15 to 20 minutes on two cores; out/real-quick
 	.venv-real/bin/python -m benchmarks.real.run --quick $(ARGS)
 
 real-model: .venv-real/.ready  ## unpack that model into out/real/model; a folder that is whole stays as it is

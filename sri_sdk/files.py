@@ -52,9 +52,15 @@ def claimed(target: Path, *, wait: bool = False) -> Iterator[bool]:
     except ImportError:
         yield True
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     lock = target.with_name(f".{target.name}.lock")
-    with lock.open("wb") as stream:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        stream = lock.open("wb")
+    except OSError:
+        # Nothing can be written here. What is there can still be read, and whoever writes is told why it fails.
+        yield True
+        return
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

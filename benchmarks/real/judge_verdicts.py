@@ -9,13 +9,13 @@ Only responses that are the ones that were labelled count: another machine may r
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks.real.judge_sample import RESPONSES, STRATA, responses
+from sri_sdk.files import sha256
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.prevalence import JudgeErrors, corrected
 from sri_sdk.metrics.rates import Rate, exact_rate
@@ -50,7 +50,7 @@ OF = 400
 
 def fingerprint(response: str) -> str:
     """What the repository keeps of a response: enough to know it again, and no word of it."""
-    return hashlib.sha256(response.encode()).hexdigest()[:16]
+    return sha256(response.encode())[:16]
 
 
 def labelled(found: Sequence[Mapping[str, Any]], labels: Path = LABELS) -> list[tuple[Mapping[str, Any], Outcome]]:

@@ -9,7 +9,6 @@ The folder is whole or absent. What is in it stays on this machine: the reposito
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from benchmarks.real.shares import Entry, harmful, harmless, own_twins, read_all
 from benchmarks.real.sources import PACKAGES, Installed, Package
 from benchmarks.real.templates import Template, read_templates, share_out
 from sri_sdk.errors import ConfigError, SriError
-from sri_sdk.files import replacing
+from sri_sdk.files import replacing, sha256
 from sri_sdk.strict_json import parse, write
 
 FROZEN = Path(__file__).with_name("splits.json")
@@ -53,7 +52,7 @@ class Collection:
     def frozen(self) -> dict[str, Any]:
         """What the repository keeps: names, counts and hashes, no text."""
         digests = {
-            split: hashlib.sha256("\n".join(f"{e.id} {_sha(e.text)}" for e in members).encode()).hexdigest()[:16]
+            split: _sha("\n".join(f"{e.id} {_sha(e.text)}" for e in members))[:16]
             for split, members in self.splits().items()
         }
         return {
@@ -67,7 +66,7 @@ class Collection:
 
 
 def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256(text.encode())
 
 
 def collect(packages: Sequence[Package] = PACKAGES, corpora: Sequence[Corpus] = CORPORA) -> Collection:

@@ -5,7 +5,6 @@ It has no licence, so none of it is in this repository: it is known by its commi
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import sys
 import types
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sri_sdk.errors import ConfigError
+from sri_sdk.files import sha256
 
 REPOSITORY = "https://github.com/ElironRahimi/sri-signal"
 COMMIT = "87ebc59a7fa4d4d12848d165ea3e1ba0d655f6ee"
@@ -43,7 +43,7 @@ def check(folder: Path) -> None:
     problems = []
     for name, expected in FILES.items():
         path = folder / name
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        found = sha256(path.read_bytes()) if path.is_file() else None
         if found is None:
             problems.append(f"{name} is missing")
         elif found != expected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,7 @@ from benchmarks.real.sources import Installed
 from benchmarks.real.templates import PLACE, Template
 from benchmarks.real.texts import alike, near_duplicates, said, share_of, words
 from benchmarks.real.twins import twins
+from sri_sdk.files import sha256
 from sri_sdk.strict_json import write
 from sri_sdk.text import normal
 
@@ -47,7 +47,7 @@ class Entry:
         """Set and hash of the text; a wrapped prompt has the name of its template behind the id of its request."""
         if self.attack is not None:
             return f"{self.base}/{self.attack}"
-        return f"{self.corpus}-{hashlib.sha256(self.text.encode()).hexdigest()[:16]}"
+        return f"{self.corpus}-{sha256(self.text.encode())[:16]}"
 
     def line(self) -> str:
         """As the dataset `jsonl` reads it."""

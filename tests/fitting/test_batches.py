@@ -109,3 +109,13 @@ def test_claims_leave_nothing_behind(tmp_path: Path) -> None:
     for start in own.starts:
         own.at(start)
     assert sorted(p.name for p in own.store.folder.iterdir()) == [f"0000000{at}.safetensors" for at in (0, 2, 4, 6)]
+
+
+def test_where_no_lock_can_be_written_the_work_is_done_as_if_there_were_no_locks(tmp_path: Path) -> None:
+    # As on a disk that is full or can only be read: what is there is read, and a write says itself why it fails.
+    (tmp_path / ".batch.lock").mkdir()
+    with claimed(tmp_path / "batch") as ours:
+        assert ours
+    (tmp_path / "no folder").touch()
+    with claimed(tmp_path / "no folder" / "batch", wait=True) as ours:
+        assert ours
