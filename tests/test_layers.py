@@ -24,7 +24,7 @@ LAYERS = [
     "evaluation monitor testing",
     "cli",
 ]
-"""Floors, the lowest first. Rooms planned and not built yet (steer, serve, monitor) stand where they belong."""
+"""Floors, the lowest first. Rooms planned and not built yet (serve, monitor) stand where they belong."""
 LAYER_OF = {room: level for level, names in enumerate(LAYERS) for room in names.split()}
 MOST_FLOORS = 10
 
