@@ -66,16 +66,23 @@ if TYPE_CHECKING:
     from sri_sdk.scoring.scorer import Scorer
     from sri_sdk.scoring.signal_files import write_signals
     from sri_sdk.sink import Sink
+    from sri_sdk.steer.operations import Ablate, Add, Clamp, DeadZone
+    from sri_sdk.steer.steering import steer
+    from sri_sdk.steer.where import Where
     from sri_sdk.target import Target
 
 __all__ = [
+    "Ablate",
+    "Add",
     "Anchors",
     "Attack",
     "Baseline",
     "Bundle",
     "Canvas",
+    "Clamp",
     "Config",
     "Dataset",
+    "DeadZone",
     "Decision",
     "Delivery",
     "Deployment",
@@ -116,25 +123,31 @@ __all__ = [
     "Value",
     "Verdict",
     "WatchSettings",
+    "Where",
     "drive",
     "evaluate",
     "fit",
     "load_config",
     "load_evaluation",
     "request_spans",
+    "steer",
     "watch",
     "watch_settings",
     "write_signals",
 ]
 
 _HOME = {
+    "Ablate": "steer.operations",
+    "Add": "steer.operations",
     "Anchors": "anchors",
     "Attack": "attack",
     "Baseline": "baseline",
     "Bundle": "bundle.bundle",
     "Canvas": "canvas.canvas",
+    "Clamp": "steer.operations",
     "Config": "plugin",
     "Dataset": "dataset",
+    "DeadZone": "steer.operations",
     "Decision": "policy",
     "Delivery": "emitter",
     "Deployment": "fitting.deployment",
@@ -175,12 +188,14 @@ _HOME = {
     "Value": "graph.builder",
     "Verdict": "records",
     "WatchSettings": "capture.settings",
+    "Where": "steer.where",
     "drive": "capture.drive",
     "evaluate": "evaluation.evaluate",
     "fit": "fitting.fit",
     "load_config": "config.load",
     "load_evaluation": "config.load",
     "request_spans": "capture.locate",
+    "steer": "steer.steering",
     "watch": "capture.watch",
     "watch_settings": "capture.settings",
     "write_signals": "scoring.signal_files",

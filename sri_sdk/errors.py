@@ -10,6 +10,7 @@
     |-- MissingExtra           an optional dependency is not installed; prints the pip command
     |-- ModelMismatch          guard, signals and model were not made for each other
     |-- CaptureError           hidden states could not be read, or contain NaN or infinity
+    |-- SteeringError          a generation could not be steered as asked, or was not steered at all
     |-- GenerationAborted      a guard stopped this generation, as its policy asked
     |-- BundleError            an exported artefact is damaged, incomplete or of another format
     |-- ScoringError           signals do not fit the detector that should score them
@@ -86,6 +87,10 @@ class ModelMismatch(SriError):
 
 class CaptureError(SriError):
     """Hidden states could not be read, or contain NaN or infinity."""
+
+
+class SteeringError(SriError):
+    """A generation could not be steered as asked, or was not steered at all."""
 
 
 class GenerationAborted(SriError):

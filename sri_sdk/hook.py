@@ -12,7 +12,7 @@ from sri_sdk.older_hooks import BothNames
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.structure import unwrapped
+from sri_sdk.structure import sublayers_of, unwrapped
 from sri_sdk.thoughts import KNOWN, Thoughts
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ class Hook(BothNames, Plugin):
     """One model family: where its states are, and what each forward pass means.
 
     A hook never touches generation. The tap calls `plan` before every forward pass of a watched model and pools
-    the rows that `plan` names; if `plan` raises, the run becomes `unmonitored` and the model goes on undisturbed.
+    the rows that `plan` names; if `plan` raises, the run becomes `unmonitored` and the model goes on undisturbed. A
+    steering of steps or positions asks `plan` as well, with a `RunView` of its own; there, what it raises ends the
+    generation, which would otherwise go on unsteered.
     One hook object may serve several threads: what belongs to one generation goes into `RunView.memory`.
     """
 
@@ -77,6 +79,16 @@ class Hook(BothNames, Plugin):
     @abstractmethod
     def layers(self) -> Sequence[torch.nn.Module]:
         """The residual blocks, first to last."""
+
+    def sublayers(self, kind: Literal["attention", "mlp"]) -> Sequence[torch.nn.Module]:
+        """Of each block, the module whose output is what its attention or MLP adds to the residual stream.
+
+        For steering. The default looks for the usual names in each block.
+
+        Raises:
+            SriError: a block has no such module.
+        """
+        return sublayers_of(self.layers(), kind, type(self).__name__)
 
     @abstractmethod
     def embedding(self) -> torch.nn.Module:

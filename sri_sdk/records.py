@@ -200,6 +200,12 @@ class StepPlan:
     an optional hint, with which the tap slices instead of masking. None = read `positions`."""
     canvas: int | None = None
     """P, where the family fixes it in advance; None = open-ended (autoregressive)."""
+    places: torch.Tensor | None = None
+    """[B, L] int64 tensor, as `positions`, where those leave out rows that do belong to a request, such as blocks that
+    are not in work: steering acts on these, signals do not. None = `positions` has them all."""
+    owners: torch.Tensor | None = None
+    """[B] int64 tensor: request of each batch row, -1 = none; where `rows` gives a request that has left the batch a
+    row that is not its own. None = as `rows` says."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -170,6 +170,51 @@ def closest_paths(model: Any, table: Sequence[ModulePaths]) -> str:
     return f"closest {' / '.join(best)}, without {', '.join(missing_paths(model, best))}"
 
 
+SUBLAYERS: dict[str, tuple[str, ...]] = {
+    "attention": (
+        "post_self_attn_layernorm", "post_attention_layernorm", "attention.output.dense", "self_attention.dense",
+        "self_attn", "attn", "attention", "self_attention", "attn_out", "o_proj",
+    ),
+    "mlp": (
+        "post_mlp_layernorm", "post_feedforward_layernorm", "output.dense", "mlp.dense_4h_to_h", "ffn.down_proj",
+        "mlp", "ffn", "feed_forward", "ff", "block_sparse_moe", "ff_out", "fc2",
+    ),
+}  # fmt: skip
+"""Usual names, inside a block, of what attention and MLP add to the residual stream; the first that is there counts.
+Longer ones come first: the module around them returns more than what is added (BERT, Bloom, MPT)."""
+_SANDWICH = {"post_attention_layernorm": "post_feedforward_layernorm"}
+"""Norm behind attention -> the one that a block must have as well; in others it is the norm before the MLP (Llama)."""
+
+
+def sublayers_of(blocks: Sequence[torch.nn.Module], kind: str, family: str) -> list[torch.nn.Module]:
+    """In each block, the module whose output is what attention or MLP add to the residual stream, by its usual names.
+
+    Args:
+        blocks: the residual blocks.
+        kind: `attention` or `mlp`.
+        family: for the message, the hook.
+
+    Raises:
+        SriError: a block has none of them.
+    """
+    found = []
+    for number, block in enumerate(blocks):
+        module = next((m for name in SUBLAYERS[kind] if (m := _part(block, name)) is not None), None)
+        if module is None:
+            parts = ", ".join(name for name, _ in block.named_children())
+            raise SriError(
+                f"{family}.sublayers({kind!r}): block {number} has none of {', '.join(SUBLAYERS[kind])}, but {parts}. "
+                "Override sublayers() in the hook, or steer the blocks themselves."
+            )
+        found.append(module)
+    return found
+
+
+def _part(block: torch.nn.Module, path: str) -> torch.nn.Module | None:
+    also = _SANDWICH.get(path)
+    return None if also is not None and submodule(block, also) is None else submodule(block, path)
+
+
 def _named_rows(model: Any, table: Sequence[ModulePaths]) -> list[ModulePaths]:
     base = getattr(unwrapped(model), "base_model_prefix", "") or "model"
     return [ModulePaths(*(path.format(base=base) for path in row)) for row in table]

@@ -41,7 +41,7 @@ import sri_sdk
 
 
 RUN_MODELS = {
-    "Deployment", "Fitted", "Run", "WatchSettings", "drive", "evaluate", "fit", "request_spans", "watch",
+    "Deployment", "Fitted", "Run", "WatchSettings", "drive", "evaluate", "fit", "request_spans", "steer", "watch",
     "watch_settings",
 }  # fmt: skip
 

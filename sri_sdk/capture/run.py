@@ -154,6 +154,16 @@ class Run:
         return self._passes.request_column()
 
     @property
+    def driven(self) -> bool:
+        """Whether a sampler of the SDK makes the passes; else the caller of the model does."""
+        return self._driven
+
+    @property
+    def started(self) -> tuple[int, int] | None:
+        """(first column, positions) of every response, where a driver said so; None = the canvas shows it."""
+        return self._view.response
+
+    @property
     def finished(self) -> bool:
         """Whether the generation has ended; passes no longer count."""
         return self._finished

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import weakref
 from collections import Counter
@@ -17,6 +16,7 @@ import torch
 from sri_sdk.capture.compiled import EMBEDDING, PROMPT, ROOT, STATE, HookPoints, is_recorded
 from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.wrapped import WrappedMethod
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.structure import unwrapped
@@ -103,17 +103,17 @@ class Tap:
         """Method -> what wraps it."""
         inner = unwrapped(hook.model)
         wanted: dict[Any, partial[Any]] = {
-            f"call {name}": partial(_Wrapped, hook.model, name, self._around_call)
+            f"call {name}": partial(WrappedMethod, hook.model, name, self._around_call)
             for name in hook.calls
             if callable(getattr(hook.model, name, None))
         }
         if hook.scheme == "masked" and getattr(inner, "_compiled_call_impl", None) is None and inner is hook.model:
             # Not under a compiler, to which a new function each time is new code each time.
-            wanted["passes"] = partial(_Wrapped, inner, "forward", self._around_forward)
+            wanted["passes"] = partial(WrappedMethod, inner, "forward", self._around_forward)
         for name in hook.observed_methods:
             # Called by the model itself, so it must lie on the model and not on what it is wrapped in.
             if callable(getattr(inner, name, None)):
-                wanted[f"observed {name}"] = partial(_Wrapped, inner, name, self._after_method)
+                wanted[f"observed {name}"] = partial(WrappedMethod, inner, name, self._after_method)
         return wanted
 
     def _put(self, name: Any, put: partial[Any]) -> None:
@@ -208,43 +208,6 @@ def _compiled(hook: Hook, modules: Iterable[torch.nn.Module | None]) -> bool:
     inner = unwrapped(hook.model)
     parts = (inner, *(module for module in modules if module is not None))
     return inner is not hook.model or any(getattr(each, "_compiled_call_impl", None) is not None for each in parts)
-
-
-class _Wrapped:
-    """One method of a model while it is watched.
-
-    It lies on the object, not on its class, and passes everything through: same arguments, same result, same errors.
-    """
-
-    def __init__(self, model: Any, name: str, around: Callable[..., Any]) -> None:
-        self._model, self._name = model, name
-        self._had = name in vars(model)
-        self._original = original = getattr(model, name)
-
-        self._removed = False
-
-        @functools.wraps(original)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            # A compiler cannot answer who is listening.
-            if self._removed or torch.compiler.is_compiling():
-                return original(*args, **kwargs)
-            return around(name, original, args, kwargs)
-
-        call.wrapped_by = self  # type: ignore[attr-defined]
-        self._call = vars(model)[name] = call
-
-    def remove(self) -> None:
-        """Puts back what was there. Under a wrapper that came later it only stops listening, and goes with that one."""
-        self._removed = True
-        if vars(self._model).get(self._name) is not self._call:
-            return
-        below: _Wrapped = self
-        while (inner := getattr(below._original, "wrapped_by", None)) is not None and inner._removed:
-            below = inner
-        if below._had:
-            vars(self._model)[self._name] = below._original
-        else:
-            vars(self._model).pop(self._name, None)
 
 
 def tap_of(model: Any) -> Tap:

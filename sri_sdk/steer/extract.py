@@ -21,7 +21,7 @@ from sri_sdk.capture.locate import unpadded
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.records import Prompt
-from sri_sdk.steer.places import Places, shared_places
+from sri_sdk.steer.template import Places, shared_places
 from sri_sdk.steer.states import check_readable, states_at
 
 FEWEST = 4

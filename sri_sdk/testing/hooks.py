@@ -20,6 +20,7 @@ from sri_sdk.testing import _hook_life as life
 from sri_sdk.testing import _hook_memory as memory
 from sri_sdk.testing import _hook_request as requests
 from sri_sdk.testing import _hook_states as states
+from sri_sdk.testing import _hook_steering as steering
 from sri_sdk.testing import _hook_text as text
 from sri_sdk.testing._hook_case import Generate, HookCase, subject
 from sri_sdk.testing._lazy import Promise, checks_of_cases
@@ -55,6 +56,11 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         "layers-are-the-blocks",
         "layers() lists the residual blocks, all of them, first to last. Else layer numbers mean other states.",
         layers.layers_are_the_blocks,
+    ),
+    Promise(
+        "steering-reaches-every-block",
+        "Where layers() and sublayers() point, a direction can be taken out of the states, in every pass and for good.",
+        steering.steering_reaches_every_block,
     ),
     Promise(
         "steps-counted",
@@ -108,6 +114,12 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         "batch-1-equals-batch-n",
         "A request gives the same phi alone and in company. Else a verdict depends on who else was served.",
         states.company_excluded,
+        _takes_batches,
+    ),
+    Promise(
+        "steered-rows-stay-apart",
+        "A request that is left alone beside steered ones is bit-identical; a steered one is the same alone.",
+        steering.steered_rows_stay_apart,
         _takes_batches,
     ),
     Promise(

@@ -11,7 +11,7 @@ from sri_sdk.capture.locate import unpadded
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.steer.extract import extract_means, states_of
 from sri_sdk.steer.make import direction_per_block, extract_directions, one_direction, refuse_overlap
-from sri_sdk.steer.places import Places, shared_places
+from sri_sdk.steer.template import Places, shared_places
 
 
 def test_places_are_the_template_s_tokens_around_the_request(diffusion) -> None:

@@ -143,18 +143,20 @@ class Blocks:
         small = self._small or self._block
         start = int(block_in_work(self._holes.any(0)[None], small))
         on = self._holes[:, start : start + small].any(1).to(ids.device)
-        positions = self._see(canvas, ids, self.window.stored + at)
+        places = self._see(canvas, ids, self.window.stored + at)
         # What the last row of a block predicts is asked of the pass that stores the block.
         last = torch.arange(at, at + ids.shape[1], device=ids.device) == self._block - 1
-        positions = positions.masked_fill(last, PADDING)
+        positions = places.masked_fill(last, PADDING)
         if len(ids) == canvas.requests:
-            return StepPlan(positions, shift=1, committed=canvas.committed, active=on)
+            return StepPlan(positions, shift=1, committed=canvas.committed, active=on, places=places)
         here = torch.tensor(self._requests, device=ids.device)
         rows = torch.zeros(canvas.requests, dtype=torch.int64, device=ids.device)
         rows[here] = torch.arange(len(here), device=ids.device)
         active = torch.zeros(canvas.requests, dtype=torch.bool, device=ids.device)
         active[here] = on
-        return StepPlan(positions, shift=1, rows=rows, committed=canvas.committed, active=active)
+        return StepPlan(
+            positions, shift=1, rows=rows, committed=canvas.committed, active=active, places=places, owners=here
+        )
 
     def _see(self, canvas: Canvas, ids: torch.Tensor, first: int) -> torch.Tensor:
         """[b, L] int64 tensor: canvas position of each row; takes note of what is filled in, of those still there."""

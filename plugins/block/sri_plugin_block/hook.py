@@ -92,8 +92,8 @@ class BlockHook(sri_sdk.Hook):
             raise sri_sdk.SriError(
                 f"a pass of {len(ids)} rows after one of {canvas.requests}: watch one generation at a time"
             )
-        positions = canvas.see(ids, positions=canvas.positions(columns).masked_fill(~real, PADDING))
-        open_ = (ids == mask) & (positions >= 0)
+        places = canvas.see(ids, positions=canvas.positions(columns).masked_fill(~real, PADDING))
+        open_ = (ids == mask) & (places >= 0)
         active = open_.any(1)
         if not bool(active.any()):
             run.reads(ids)
@@ -102,8 +102,8 @@ class BlockHook(sri_sdk.Hook):
         # Rows that predict the block's positions, but for its first where it is known: a cached pass has no row for it.
         begin = torch.where(open_.gather(1, first), first - self.shift(), first)
         shown = (columns >= begin) & (columns < first + block - self.shift())
-        positions = positions.masked_fill(~(shown & active[:, None]), PADDING)
-        return StepPlan(positions, shift=self.shift(), committed=canvas.committed, active=active)
+        positions = places.masked_fill(~(shown & active[:, None]), PADDING)
+        return StepPlan(positions, shift=self.shift(), committed=canvas.committed, active=active, places=places)
 
     def prompt_columns(self, call: ForwardCall, plan: StepPlan | None, run: RunView) -> torch.Tensor | None:
         """[R, L]: a prompt's whole blocks are read in passes that are no steps, and what is left of it in the first."""
