@@ -21,8 +21,8 @@ from sri_sdk.capture.locate import unpadded
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.records import Prompt
-from sri_sdk.steer.template import Places, shared_places
 from sri_sdk.steer.states import check_readable, states_at
+from sri_sdk.steer.template import Places, shared_places
 
 FEWEST = 4
 """Prompts of a kind, at least: two in each half, without which nobody can tell a difference from chance."""

@@ -5,6 +5,7 @@ No canvas, no response, no sampler (arXiv 2512.24143): what is read is what the 
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,32 +14,21 @@ import torch
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.records import Encoded
-from sri_sdk.structure import unwrapped
+from sri_sdk.steer.places import refuse_unreachable
 
 
 def check_readable(hook: Hook) -> None:
     """Whether prompt-only passes of this model show its blocks.
 
     Raises:
-        ConfigError: they do not: prompts go through another part of the model, or it is compiled.
+        ConfigError: they do not: prompts go through another part of the model, or its modules cannot be reached.
     """
-    family, model = type(hook).__name__, hook.model
     if hook.prompt_modules() is not None:
         raise ConfigError(
-            f"{family}: prompts go through a part of the model that does nothing else, so their states are not in the "
-            "stream that its answers are made in. Directions cannot be extracted for this family."
+            f"{type(hook).__name__}: prompts go through a part of the model that does nothing else, so their states "
+            "are not in the stream that its answers are made in. Directions cannot be extracted for this family."
         )
-    parts = [unwrapped(model), hook.embedding(), *hook.layers()]
-    if unwrapped(model) is not model and type(model).__name__ == "OptimizedModule":
-        parts = [model]
-    if any(
-        type(each).__name__ == "OptimizedModule" or getattr(each, "_compiled_call_impl", None) is not None
-        for each in parts
-    ):
-        raise ConfigError(
-            f"{family}: the model is compiled, and compiled code need not run module hooks. Extract directions from "
-            "the model before torch.compile; they fit the compiled one as well."
-        )
+    refuse_unreachable(hook.model)
 
 
 def states_at(hook: Hook, encoded: Encoded, columns: torch.Tensor) -> list[torch.Tensor]:
@@ -59,13 +49,22 @@ def states_at(hook: Hook, encoded: Encoded, columns: torch.Tensor) -> list[torch
     blocks = list(hook.layers())
     found: dict[int, torch.Tensor] = {}
     where: list[torch.Tensor] = []
+    ran: Counter[int] = Counter()
+    numbers: dict[int, list[int]] = {}
+    for number, module in enumerate(blocks):
+        # Blocks may share a module, whose runs are theirs in turn.
+        numbers.setdefault(id(module), []).append(number)
 
     def begin(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ids = args[0] if args else next(iter(kwargs.values()))
         # Families that lay rows out anew read the prompt in other columns.
         where[:] = [columns + _offsets(hook, ids, encoded)[:, None]]
+        ran.clear()
 
-    def read(block: int, output: Any) -> None:
+    def read(module: torch.nn.Module, _args: Any, output: Any) -> None:
+        mine = numbers[id(module)]
+        block = mine[ran[id(module)] % len(mine)]
+        ran[id(module)] += 1
         states = output[0] if isinstance(output, tuple) else output
         if not isinstance(states, torch.Tensor) or states.dim() != 3 or not where or len(states) != len(columns):
             shape = list(states.shape) if isinstance(states, torch.Tensor) else type(states).__name__
@@ -78,9 +77,8 @@ def states_at(hook: Hook, encoded: Encoded, columns: torch.Tensor) -> list[torch
 
     with ExitStack() as stack, torch.inference_mode():
         stack.callback(hook.embedding().register_forward_pre_hook(begin, with_kwargs=True).remove)
-        for number, block in enumerate(blocks):
-            handle = block.register_forward_hook(lambda _m, _a, output, number=number: read(number, output))
-            stack.callback(handle.remove)
+        for module in {id(block): block for block in blocks}.values():
+            stack.callback(module.register_forward_hook(read).remove)
         hook.forward(encoded.input_ids, encoded.attention_mask)
     if missing := [str(number) for number in range(len(blocks)) if number not in found]:
         raise CaptureError(

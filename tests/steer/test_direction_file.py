@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+import sri_sdk
 from sri_sdk.errors import BundleError, ConfigError, ModelMismatch
 from sri_sdk.steer import file as module
 from sri_sdk.steer.direction import Direction
@@ -180,6 +181,21 @@ def test_a_direction_that_names_no_model_or_was_put_together_is_refused(own, dif
     stolen = Direction("x", VECTORS, "x", MEANS, {"model": identity(diffusion.hook, None)})
     with pytest.raises(ModelMismatch, match="vectors of width 2 for 3 blocks; the model has width 128 and 4"):
         check_model(stolen, diffusion.hook)
+
+
+def test_a_model_of_the_same_shape_is_not_steered_along_another_s_direction(own, diffusion) -> None:
+    hook_class = type(diffusion.hook)
+    other = hook_class(hook_class.load(hook_class.Config(weights="diffusion-2")).model)
+    with pytest.raises(ModelMismatch, match=r"weights_digest is .* here"):
+        sri_sdk.steer(other, own, sri_sdk.Ablate())
+    with sri_sdk.steer(diffusion.hook, own, sri_sdk.Ablate()) as steering:
+        diffusion.hook.forward(*_ids(diffusion))
+    assert steering.counts["block 3"] == 1
+
+
+def _ids(lab) -> tuple:
+    encoded = lab.hook.encode(lab.loaded.tokenizer, ["steal the kite ?"])
+    return encoded.input_ids, encoded.attention_mask
 
 
 def test_no_text_of_a_prompt_is_in_the_provenance(own, diffusion) -> None:
