@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sri_sdk.cli.output import emit_json, say, say_lines, table
+from sri_sdk.cli.steer_apply import apply
 from sri_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one
 
 @click.group()
 def command() -> None:
-    """Extract and inspect directions. A direction is an attacker's tool too: who ablates it takes refusals away."""
+    """Extract, inspect and apply directions. They are an attacker's tool too: who ablates one takes refusals away."""
+
+
+command.add_command(apply)
 
 
 @command.command()
