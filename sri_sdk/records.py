@@ -159,6 +159,19 @@ class RunView:
         """
         self.reading = input_ids
 
+    shown: tuple[torch.Tensor, torch.Tensor | None] | None = None
+    """What the rows of this pass are, which is no step; `shows` sets it."""
+
+    def shows(self, places: torch.Tensor, owners: torch.Tensor | None = None) -> None:
+        """For a `plan` that returns None of a pass that stores a prompt, or finished text: steerings go by it.
+
+        Args:
+            places: [B, L] int64 tensor, canvas position of each row's own token; negative = prompt, `PADDING` =
+                nobody's.
+            owners: [B] int64 tensor, request of each batch row; None = row i is request i.
+        """
+        self.shown = places, owners
+
     canvas: int | None = None
     """Response positions that the guard's profile has, where the family fixes them in advance; None = not compared."""
     untrusted: list[tuple[torch.Tensor, str, str]] = field(default_factory=list)

@@ -97,7 +97,7 @@ class PassReader:
             return SeenPass()
         view = self._view
         view.forwards += 1
-        view.reading = None
+        view.reading = view.shown = None
         try:
             plan = self._hook.plan(call, view)
             if plan is None:
@@ -137,6 +137,10 @@ class PassReader:
     def _read_no_step(self, call: ForwardCall) -> SeenPass:
         """A pass that is no step may still show what can be placed: a prompt being stored, a block that is done."""
         view, owners, requests = self._view, self._last.owners, self._last.requests
+        if view.shown is not None:
+            places, owners = view.shown
+            owners = _all_in_order(places) if owners is None else owners
+            return SeenPass(None, places, places >= 0, owners, requests or len(places))
         if owners is None or len(owners) != len(call.input_ids):
             # Rows leave a batch behind such a pass, and not before it.
             owners = requests = None

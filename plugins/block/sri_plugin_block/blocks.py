@@ -39,7 +39,7 @@ class Blocks:
         self._follow(len(ids))
         holes = (ids == self.mask).cpu()
         if not holes.any() or self._is_prompt(ids.shape[1]):
-            self._stored(ids)
+            self._stored(ids, run)
             return None
         at = self._place(holes)
         if self._canvas is None:
@@ -64,15 +64,20 @@ class Blocks:
         keep = [row for row in range(len(self._requests)) if row not in self._leaving]
         self._requests, self._leaving = [self._requests[row] for row in keep], []
 
-    def _stored(self, ids: torch.Tensor) -> None:
+    def _stored(self, ids: torch.Tensor, run: RunView) -> None:
         """The prompt's whole blocks, or a block that is done: [b, L] int64 ids of a pass without a hole."""
         if self._canvas is not None and ids.shape[1] != self._block:
             raise sri_sdk.SriError(
                 f"a pass of {ids.shape[1]} tokens without a hole, in blocks of {self._block}: watch one generation at "
                 "a time"
             )
+        import torch
+
+        places = torch.full_like(ids, -1)
         if self._canvas is not None:
-            self._see(self._canvas, ids, self.window.stored)  # What the block's last step filled in shows nowhere else.
+            # What the block's last step filled in shows nowhere else.
+            places = self._see(self._canvas, ids, self.window.stored)
+        run.shows(places, torch.tensor(self._requests, device=ids.device))
         self.window.store(ids.shape[1])
         if self._opened is not None and self._stop is not None:
             ended = ((ids == self._stop).cpu() & self._opened).any(1)

@@ -80,8 +80,8 @@ class SdarHook(BlockHook):
         first = window.behind(cached, ids.shape[1])
         if stored:
             window.store(ids.shape[1])
-            if canvas is not None:
-                canvas.see(ids, first)  # What the block's last step filled in shows nowhere else.
+            # What the block's last step filled in shows nowhere else.
+            run.shows(ids.new_full(ids.shape, -1) if canvas is None else canvas.see(ids, first))
             return None
         masked = ids == mask
         if canvas is None:
