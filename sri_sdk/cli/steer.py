@@ -58,6 +58,8 @@ def extract(
         raise click.UsageError(f"--attribute needs {' and '.join(missing)} as well: files with one prompt per line.")
     checked = load_config(config)
     target = out or Path(checked.out) / FOLDER / f"{_file_name(attribute or 'refusal')}.safetensors"
+    if target.is_dir():
+        raise ConfigError(f"{target}: is a folder. Give the name of a file with --out.")
     if target.exists() and not replace:
         raise ConfigError(f"{target}: exists already. Give --replace, or another name with --out.")
     prepare_libraries()

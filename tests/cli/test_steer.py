@@ -73,6 +73,7 @@ def test_an_existing_file_is_kept_unless_replacing_is_asked_for(extracted) -> No
     done = sri("extract", config)
     assert done.exit_code == 1 and "exists already. Give --replace" in done.stderr
     assert path.read_bytes() == before
+    assert "is a folder" in sri("extract", config, "--out", path.parent, "--replace").stderr and path.exists()
 
 
 def test_inspect_says_what_it_is_for_and_what_it_was_made_of(extracted) -> None:
