@@ -7,6 +7,8 @@ import torch
 import sri_sdk
 from sri_sdk import registry
 from sri_sdk.errors import CaptureError, ConfigError, ConformanceError
+from sri_sdk.records import LoadedModel
+from sri_sdk.steer import first_pass
 from sri_sdk.steer.extract import extract_means
 from sri_sdk.steer.states import check_readable, states_at
 
@@ -105,3 +107,16 @@ def test_an_attribute_is_found_in_bfloat16_too(lab_of) -> None:
         assert rough.found[block, at]
         cosine = np.dot(exact.unit(block, "post+1"), rough.unit(block, "post+1"))
         assert cosine > 0.98, block
+
+
+@pytest.mark.parametrize("name", ["lab-diffusion", "llada", "dream", "masked-lm"])
+def test_the_first_pass_reads_the_logits_that_a_sampler_begins_with(case_of, name: str, monkeypatch) -> None:
+    case = case_of(name)
+    # The example has prompts as tokens and no tokenizer.
+    monkeypatch.setattr(first_pass, "encode", lambda *_: case.encoded)
+    sampler = registry.build("samplers", "low-confidence", {"steps": 4, "tokens": 16})
+    ids = [str(row) for row in range(len(case.encoded.input_ids))]
+    with torch.inference_mode():
+        draft = next(sampler.steps(case.hook, case.encoded, ids)).draft
+    logits = first_pass.FirstPass(case.hook, LoadedModel(case.hook.model, None, "example"), 16).logits([])
+    assert torch.equal(logits.argmax(-1), draft)
