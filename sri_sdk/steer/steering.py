@@ -151,6 +151,7 @@ class Steering:
 
     @rows.setter
     def rows(self, given: Rows | None) -> None:
+        """[R] float32, counted from the next pass on."""
         # Not in inference mode: what is set between two steps may be used outside of it.
         with torch.inference_mode(False):
             found = None if given is None else torch.as_tensor(given, dtype=torch.float32).detach().clone()
