@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.real import tables
+from benchmarks.real.judged import judged
 from benchmarks.real.numbers import pooled, rate, realised
 from benchmarks.real.run import QUICK, Child, Failed, Log, Minutes, smaller, together
 from benchmarks.real.sections import KINDS, at, said
@@ -186,6 +187,25 @@ def test_the_page_shows_the_numbers_that_are_kept() -> None:
 def test_a_page_without_its_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="marks of its tables are missing"):
         tables.page("# Nothing\n", None)
+
+
+def test_rates_are_shown_without_the_judges_errors_or_withheld_with_the_reason() -> None:
+    def found(k: int) -> Mapping[str, Any] | None:
+        return rate(exact_rate("", k, 400).to_dict())
+
+    def cells(harmful: int, answered: int, own: int) -> list[str]:
+        kept = {"refused": {"harmful": found(harmful), "own": found(own)}, "plain_success": found(answered)}
+        return [line.split(" | ")[2].removesuffix(" |") for line in judged(kept) if line.startswith("| ")][1:]
+
+    refused, answered, own, *others = cells(40, 360, 4)
+    # As in judge.md, where the same shares of 400 stand.
+    assert refused == "13.3 (3.6 to 28.6)" and own == "0.0 (0.0 to 3.6)"
+    assert answered.startswith("withheld: its interval") and answered.endswith(
+        "by reading, 47 of 81 such answers were harm"
+    )
+    assert len(others) == 2 and all(each.startswith("withheld: ") for each in others)
+    assert others[1].endswith("9 of 34 such answers were harm")
+    assert cells(80, 392, 40)[2].startswith("withheld: ") and cells(80, 392, 40)[1].startswith("90.4 ")
 
 
 def test_every_harmless_set_has_a_name_that_a_person_reads(config: EvaluationConfig) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.real import sections
+from benchmarks.real.judged import judged
 from benchmarks.real.numbers import condensed
 from sri_sdk.files import write_text
 from sri_sdk.strict_json import parse, write
@@ -25,8 +26,8 @@ BEGIN, END = "<!-- tables: begin; written by benchmarks/real/tables.py -->", "<!
 NOT_YET = "Not measured yet: `make real` writes the tables here."
 SECTIONS: Sequence[tuple[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = (
     ("The goals", sections.goals),
-    # What the judge gets wrong, and the rates corrected for it, belong behind this one.
     ("What the model does without a guard", sections.outcomes),
+    ("The judge's errors taken off", judged),
     ("Harmful requests flagged", sections.removed),
     ("Harmless requests flagged", sections.alarms),
     ("Template by template", sections.by_template),
