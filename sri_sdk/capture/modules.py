@@ -79,11 +79,12 @@ def unsaved_buffers(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def foreign_code(model: Any) -> str:
-    """Hooks and replaced forwards that are not the model's own, for people; empty = there are none.
+    """Hooks and replaced forwards that are not the model's own, for people; empty = there are none. Steerings are named.
 
     What they do can be compared and not judged: equal code over equal values counts as the same.
     """
     found = [
+        *_steerings(model),
         *(_told("forward hook for all modules", "", call) for call in _all_modules_hooks() if _is_foreign(call)),
         *(each for name, module in model.named_modules() for each in _on(name, module)),
         *_on_classes(model),
@@ -120,6 +121,13 @@ def _constants(module: torch.nn.Module) -> dict[str, str]:
 def _is_dynamic(module: torch.nn.Module) -> bool:
     kind = str(getattr(module, "rope_type", ""))
     return "dynamic" in kind or kind == "longrope"
+
+
+def _steerings(model: Any) -> list[str]:
+    """What steerings of ours do to the states of this thread or task, each once."""
+    calls = [call for module in model.modules() for call in module._forward_hooks.values()]
+    told = (call.changes_states() for call in calls if callable(getattr(call, "changes_states", None)))
+    return list(dict.fromkeys(each for each in told if each is not None))
 
 
 def _all_modules_hooks() -> list[Any]:

@@ -43,6 +43,9 @@ class Listener(Protocol):
     def after_method(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One of the methods that the hook observes is called."""
 
+    def told(self) -> str | None:
+        """What is done to the states of passes in this thread or task, for people; None = nothing."""
+
 
 def listen(listener: Listener, hook: Hook, points: list[Point], *, calls: bool) -> ExitStack:
     """Puts everything on; closing the stack takes it off again.
@@ -66,16 +69,19 @@ def listen(listener: Listener, hook: Hook, points: list[Point], *, calls: bool) 
         listener.on_prompt(_ids(args, rest))
 
     def on_point(point: Point) -> Callable[..., Any]:
-        return lambda _module, _args, output: listener.on_point(point, output)
+        made = _not_compiled(lambda _module, _args, output: listener.on_point(point, output))
+        # A guard that is asked about this model names it, as it names code of others.
+        made.changes_states = listener.told  # type: ignore[attr-defined]
+        return made
 
     with ExitStack() as stack, _lock:
         # A function compiled around the model breaks its graph at these, and calls them each time.
         root = hook.model.register_forward_pre_hook(_not_compiled(on_root), with_kwargs=True, prepend=True)
         stack.callback(root.remove)
         # First of all: a pass begins before its embedding is changed.
-        _put(stack, hook.embedding(), on_embedding, with_kwargs=True)
+        _put(stack, hook.embedding(), _not_compiled(on_embedding), with_kwargs=True)
         if (parts := hook.prompt_modules()) is not None:
-            _put(stack, parts[0], on_prompt, with_kwargs=True)
+            _put(stack, parts[0], _not_compiled(on_prompt), with_kwargs=True)
         for point in points:
             _put(stack, point.module, on_point(point))
         inner = unwrapped(hook.model)
@@ -90,7 +96,7 @@ def listen(listener: Listener, hook: Hook, points: list[Point], *, calls: bool) 
 
 def _put(stack: ExitStack, module: torch.nn.Module, call: Callable[..., Any], *, with_kwargs: bool = False) -> None:
     """Puts a hook behind those of other steerings and before everybody else's, a tap's among them."""
-    handle = module.register_forward_hook(_not_compiled(call), prepend=True, with_kwargs=with_kwargs)
+    handle = module.register_forward_hook(call, prepend=True, with_kwargs=with_kwargs)
     keys = _order.setdefault(module, [])
     keys.append(handle.id)
     table = cast("OrderedDict[int, Any]", module._forward_hooks)

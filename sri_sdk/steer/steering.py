@@ -87,7 +87,7 @@ class Steering:
         where.suits(hook, budget)
         self._hook, self._operation, self._where, self._budget = hook, operation, where, budget
         self._block = hook.block_length() if where.blocks is not None and where.block_length is None else None
-        self._vectors = Vectors(direction, hook, where)
+        self._vectors, self._named = Vectors(direction, hook, where), repr(direction.name)
         self._points = points(hook, where)
         self._coverage = Coverage(hook, self._points)
         # Strengths alone need the hook's word only where a batch has rows that are no requests.
@@ -242,6 +242,10 @@ class Steering:
         if self._listens() and self._generations is not None:
             self._generations.method_returned(name, result)
         return result
+
+    def told(self) -> str | None:
+        """Operation and direction, where passes of this thread or task are steered now."""
+        return f"steering {type(self._operation).__name__} along {self._named}" if self._listens() else None
 
     def _listens(self) -> bool:
         """Whether what runs is in this thread or task, and not paused."""

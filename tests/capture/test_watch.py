@@ -310,6 +310,19 @@ def test_a_generation_in_a_thread_outside_names_the_cure_and_the_cure_works(toy:
     assert run.failure is None and {v.status for v in run.verdicts} <= {"clear", "flagged"}
 
 
+def test_a_steered_model_is_unmonitored_and_the_log_says_what_is_done_to_it(toy: Toy, toy_guard, caplog) -> None:
+    inputs, width = toy.inputs(toy_prompts(2)), toy.hook.hidden_size()
+    unit, blocks = np.eye(1, width, dtype=np.float32), len(toy.hook.layers())
+    direction = sri_sdk.Direction("first", unit, "nothing", np.zeros((2, blocks), np.float32), {})
+    with sri_sdk.steer(toy.hook, direction, sri_sdk.Ablate()), sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+        toy.loaded.model.generate(**inputs)
+    assert {v.status for v in run.verdicts} == {"unmonitored"} and run.verdicts[0].reasons == ("other_code",)
+    assert "steering Ablate along 'first'" in caplog.text
+    with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
+        toy.loaded.model.generate(**inputs)
+    assert "other_code" not in run.verdicts[0].reasons
+
+
 def test_a_model_with_code_of_somebody_else_is_unmonitored_unless_it_is_accepted(toy: Toy, toy_guard, caplog) -> None:
     inputs = toy.inputs(toy_prompts(2))
     handle = toy.loaded.model.blocks[0].register_forward_hook(lambda _module, _args, output: output)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from sri_plugin_toy.model import CANVAS, ToyConfig, ToyModel, build
 import sri_sdk
 import sri_sdk.registry
 from sri_sdk import Ablate, Add, Clamp, Where
+from sri_sdk.capture.modules import foreign_code
 from sri_sdk.errors import ConfigError, ModelMismatch, SteeringError
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.listening import replaced, states_of
@@ -564,3 +566,18 @@ def test_a_guard_that_stops_a_steered_generation_is_what_shows(hook) -> None:
     with pytest.raises(sri_sdk.SriError, match="stopped"), sri_sdk.steer(hook, direction_for(hook), Ablate()):
         hook.embedding().register_forward_hook(stop)
         hook.model(masked())
+
+
+def test_a_steering_shows_among_foreign_code_in_its_own_thread_alone(hook) -> None:
+    direction = direction_for(hook)
+    assert foreign_code(hook.model) == ""
+    with sri_sdk.steer(hook, direction, sri_sdk.Ablate()) as steering, ThreadPoolExecutor(1) as other:
+        assert foreign_code(hook.model) == "steering Ablate along 'random'"
+        with sri_sdk.steer(hook, direction, sri_sdk.Add(1.0)) as second:
+            assert foreign_code(hook.model) == "steering Ablate along 'random', steering Add along 'random'"
+            hook.model(masked())
+            second.verify()
+        assert other.submit(foreign_code, hook.model).result() == ""
+        with steering.paused():
+            assert foreign_code(hook.model) == ""
+    assert foreign_code(hook.model) == ""
