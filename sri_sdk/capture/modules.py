@@ -79,7 +79,7 @@ def unsaved_buffers(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def foreign_code(model: Any) -> str:
-    """Hooks and replaced forwards that are not the model's own, for people; empty = there are none. Steerings are named.
+    """Steerings, hooks and replaced forwards that are not the model's own, for people; empty = there are none.
 
     What they do can be compared and not judged: equal code over equal values counts as the same.
     """
