@@ -66,6 +66,9 @@ if TYPE_CHECKING:
     from sri_sdk.scoring.scorer import Scorer
     from sri_sdk.scoring.signal_files import write_signals
     from sri_sdk.sink import Sink
+    from sri_sdk.steer.direction import Direction
+    from sri_sdk.steer.file import load_direction, save_direction
+    from sri_sdk.steer.make import extract_directions
     from sri_sdk.steer.operations import Ablate, Add, Clamp, DeadZone
     from sri_sdk.steer.steering import steer
     from sri_sdk.steer.where import Where
@@ -87,6 +90,7 @@ __all__ = [
     "Delivery",
     "Deployment",
     "Detector",
+    "Direction",
     "Emitter",
     "Encoded",
     "Evaluation",
@@ -126,10 +130,13 @@ __all__ = [
     "Where",
     "drive",
     "evaluate",
+    "extract_directions",
     "fit",
     "load_config",
+    "load_direction",
     "load_evaluation",
     "request_spans",
+    "save_direction",
     "steer",
     "watch",
     "watch_settings",
@@ -152,6 +159,7 @@ _HOME = {
     "Delivery": "emitter",
     "Deployment": "fitting.deployment",
     "Detector": "detector",
+    "Direction": "steer.direction",
     "Emitter": "emitter",
     "Encoded": "records",
     "Evaluation": "metrics.results",
@@ -191,10 +199,13 @@ _HOME = {
     "Where": "steer.where",
     "drive": "capture.drive",
     "evaluate": "evaluation.evaluate",
+    "extract_directions": "steer.make",
     "fit": "fitting.fit",
     "load_config": "config.load",
+    "load_direction": "steer.file",
     "load_evaluation": "config.load",
     "request_spans": "capture.locate",
+    "save_direction": "steer.file",
     "steer": "steer.steering",
     "watch": "capture.watch",
     "watch_settings": "capture.settings",

@@ -41,8 +41,8 @@ import sri_sdk
 
 
 RUN_MODELS = {
-    "Deployment", "Fitted", "Run", "WatchSettings", "drive", "evaluate", "fit", "request_spans", "steer", "watch",
-    "watch_settings",
+    "Deployment", "Fitted", "Run", "WatchSettings", "drive", "evaluate", "extract_directions", "fit", "request_spans",
+    "steer", "watch", "watch_settings",
 }  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_a_public_name_exists_and_says_what_it_is(name: str) -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error_that_lists_the_others() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'wach'; public names: Anchors"):
+    with pytest.raises(AttributeError, match="has no attribute 'wach'; public names: Ablate"):
         sri_sdk.wach  # noqa: B018
 
 

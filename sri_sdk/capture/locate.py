@@ -33,8 +33,8 @@ def locate(hook: Hook, tokenizer: Any, encoded: Encoded, system_prompt: str | No
     Returns:
         Per prompt, (start, stop) counted from its first token, padding left out; None = not located.
     """
-    others = _unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
-    return [_between(row, others) for row in _unpadded(encoded)]
+    others = unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
+    return [_between(row, others) for row in unpadded(encoded)]
 
 
 def locate_rows(
@@ -52,15 +52,27 @@ def locate_rows(
         Per prompt, (start, stop) counted from its first token; None = the prompt does not begin and end as the template
         writes it around other requests, as one that was read in parts, or under another system prompt.
     """
-    others = _unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
-    first, *more = _unpadded(hook.encode(tokenizer, [*PROBES, *_ENDS], system_prompt))
-    head = min(_shared(first, each) for each in more)
-    tail = min(_shared(first[::-1], each[::-1]) for each in more)
+    others = unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
+    head, tail = template_tokens(hook, tokenizer, system_prompt)
     found = []
     for row in rows:
-        framed = list(row[:head]) == first[:head] and (not tail or list(row[-tail:]) == first[-tail:])
-        found.append(_between(row, others) if framed and len(row) > head + tail else None)
+        framed = list(row[: len(head)]) == head and (not tail or list(row[-len(tail) :]) == tail)
+        found.append(_between(row, others) if framed and len(row) > len(head) + len(tail) else None)
     return found
+
+
+def template_tokens(hook: Hook, tokenizer: Any, system_prompt: str | None) -> tuple[list[int], list[int]]:
+    """The tokens that the chat template writes before every request, and those that it writes behind it.
+
+    Args:
+        hook: the model family.
+        tokenizer: of the model.
+        system_prompt: stands before every prompt; None = none does.
+    """
+    first, *more = unpadded(hook.encode(tokenizer, [*PROBES, *_ENDS], system_prompt))
+    head = min(shared(first, each) for each in more)
+    tail = min(shared(first[::-1], each[::-1]) for each in more)
+    return first[:head], first[len(first) - tail :]
 
 
 def shown_requests(
@@ -153,12 +165,12 @@ def request_spans(
 
 def _between(row: Sequence[int], others: Sequence[Sequence[int]]) -> Span | None:
     """What lies between the tokens that `row` shares with all of `others` at its beginning and at its end."""
-    start = min(_shared(row, other) for other in others)
-    stop = len(row) - min(_shared(row[::-1], other[::-1]) for other in others)
+    start = min(shared(row, other) for other in others)
+    stop = len(row) - min(shared(row[::-1], other[::-1]) for other in others)
     return (start, stop) if start < stop else None
 
 
-def _shared(row: Sequence[int], other: Sequence[int]) -> int:
+def shared(row: Sequence[int], other: Sequence[int]) -> int:
     """Number of tokens that two rows begin with alike."""
     return next((i for i, (a, b) in enumerate(zip(row, other, strict=False)) if a != b), min(len(row), len(other)))
 
@@ -169,6 +181,7 @@ def in_columns(spans: Sequence[Span | None], attention_mask: torch.Tensor) -> li
     return [None if s is None else (s[0] + first, s[1] + first) for s, first in zip(spans, firsts, strict=True)]
 
 
-def _unpadded(encoded: Encoded) -> list[list[int]]:
+def unpadded(encoded: Encoded) -> list[list[int]]:
+    """Token ids of each row without its padding."""
     pairs = zip(encoded.input_ids, encoded.attention_mask, strict=True)
     return [ids[seen.bool()].tolist() for ids, seen in pairs]

@@ -17,6 +17,7 @@ from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
 from sri_sdk.config.check_horizon import check_horizon
 from sri_sdk.config.check_labels import check_labels
+from sri_sdk.config.check_steer import check_steer
 from sri_sdk.config.fit import FitConfig, smallest_calibration
 from sri_sdk.config.folds import FEWEST_COUNTED
 from sri_sdk.config.mix import MixSection
@@ -87,6 +88,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
         }
         found += check_labels(config.folds.train, named)
     found += check_folds(sections.get("folds"), sections.get("prompts"), plugins["prompts"])
+    found += check_steer(sections.get("steer"), plugins["model"], sections.get("prompts"), plugins["prompts"])
     return config, found
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from sri_sdk.calibrate.conformal import fewest
 from sri_sdk.config.folds import FoldsSection
+from sri_sdk.config.steer import SteerSection
 from sri_sdk.errors import did_you_mean
 from sri_sdk.fingerprint import SOFT
 from sri_sdk.grid import Mapping as GridMapping
@@ -266,6 +267,9 @@ class FitConfig(Config):
         description="Share of responses that nothing can be said about, above which a fit stops.",
     )
     policy: Policy = Field(description="What happens on a verdict.")
+    steer: SteerSection | None = Field(
+        default=None, description="The model's refusal direction, for `sri steer extract`; null = none is extracted."
+    )
     sinks: tuple[PluginSection, ...] = Field(
         default=(), description="Plugins of kind sinks: where the verdicts of `sri run` go besides the screen."
     )

@@ -16,6 +16,7 @@ from sri_sdk.records import ForwardCall
 from sri_sdk.steer.coverage import Coverage
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.generations import Generations
+from sri_sdk.steer.identity import check_model
 from sri_sdk.steer.listening import listen, replaced, states_of
 from sri_sdk.steer.one_pass import OnePass, spread
 from sri_sdk.steer.operations import Operation, steered
@@ -62,6 +63,9 @@ def steer(
         ConfigError: this cannot be asked of this model: it is compiled, or lacks what `where` names.
     """
     hook = model if isinstance(model, Hook) else choose_hook(model)
+    if "model" in direction.provenance:
+        # Of the same shape, another model's direction would steer quietly, and mean nothing.
+        check_model(direction, hook)
     return Steering(hook, direction, operation, where or Where(), rows=rows, budget=budget)
 
 

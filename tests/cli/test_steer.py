@@ -1,0 +1,162 @@
+"""`sri steer` as an operator types it: a direction from one YAML file, and what a file says of itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from sri_sdk.cli import main
+from sri_sdk.steer.direction import Direction
+from sri_sdk.steer.file import load_direction, save_direction
+from tests.fitting.conftest import SMALL, write_config
+
+STEER = {
+    "split": "fit", "harmless": 32, "harmful": 32, "validation": {"harmless": 8, "harmful": 8},
+    "limits": {"finalists": 2},
+}  # fmt: skip
+
+
+def sri(*words: object) -> Result:
+    return CliRunner().invoke(main, ["steer", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """A config, the direction of its model, and what `--json` said."""
+    folder = tmp_path_factory.mktemp("steer")
+    config = write_config(folder, steer=STEER)
+    done = sri("extract", config, "--json")
+    assert done.exit_code == 0, done.stderr
+    return config, folder / "guard/directions/refusal.safetensors", json.loads(done.stdout)
+
+
+def test_extract_writes_a_direction_that_takes_refusals_away(extracted) -> None:
+    _, path, told = extracted
+    assert told["file"] == str(path) and told["vectors"] == [1, 128] and told["blocks"] == 4
+    taken, before = (told["provenance"]["selection"][name] for name in ("taken", "unsteered"))
+    assert taken["harmful_refused"]["k"] < 4 < before["harmful_refused"]["k"] and taken["kl"] < 0.1
+    assert told["provenance"]["spectrum"]["pairs"] == 16
+    assert load_direction(path).provenance == told["provenance"]
+
+
+def test_its_prompts_are_in_no_fold_and_not_among_those_that_chose_it(extracted, monkeypatch) -> None:
+    from sri_sdk.config.load import load_config
+    from sri_sdk.evaluation import directions
+
+    config = load_config(extracted[0])
+    seen: dict[str, list] = {}
+    monkeypatch.setattr(directions, "extract_means", lambda _h, _t, a, b, **_: seen.update(made=[*a, *b]))
+
+    class Enough(Exception):
+        pass
+
+    def trial(*args: Any, **_: Any) -> None:
+        seen["chose"] = [*args[4], *args[5]]
+        raise Enough
+
+    monkeypatch.setattr(directions, "Trial", trial)
+    with pytest.raises(Enough):
+        directions.extract_refusal(config)
+    folds = {p.text for prompts in directions.prompts_of(config).named().values() for p in prompts}
+    made, chose = ({p.text for p in seen[name]} for name in ("made", "chose"))
+    assert len(made) == 64 and len(chose) == 16
+    assert not made & chose and not (made | chose) & folds
+
+
+def test_an_existing_file_is_kept_unless_replacing_is_asked_for(extracted) -> None:
+    config, path, _ = extracted
+    before = path.read_bytes()
+    done = sri("extract", config)
+    assert done.exit_code == 1 and "exists already. Give --replace" in done.stderr
+    assert path.read_bytes() == before
+
+
+def test_inspect_says_what_it_is_for_and_what_it_was_made_of(extracted) -> None:
+    _, path, told = extracted
+    done = sri("inspect", path)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("Sensitive: ablating this direction takes the model's refusals away.")
+    for word in ("post+", "taken harmful_refused", "spectrum first", "hard weights_digest", "soft dtype"):
+        assert word in done.stdout
+    assert {**json.loads(sri("inspect", path, "--json").stdout), "file": str(path)} == told
+
+
+def test_inspect_says_whether_it_belongs_to_a_model(extracted, tmp_path: Path) -> None:
+    config, path, _ = extracted
+    assert json.loads(sri("inspect", path, "--config", config, "--json").stdout)["fits"] is True
+    other = write_config(tmp_path, model={"hook": "lab-diffusion", "options": {"weights": "diffusion-2"}})
+    done = sri("inspect", path, "--config", other)
+    assert done.exit_code == 1 and "weights_digest is" in done.stderr and "extract one for this model" in done.stderr
+
+
+def test_a_config_without_the_section_says_what_to_add(tmp_path: Path) -> None:
+    done = sri("extract", write_config(tmp_path))
+    assert done.exit_code == 1 and "Add a section such as steer: {split: fit" in done.stderr
+    assert not (tmp_path / "guard").exists()
+
+
+def test_too_few_prompts_are_said_with_the_path_of_the_count(tmp_path: Path) -> None:
+    few = tmp_path / "few.jsonl"
+    rows = [{"text": f"{label} number {i}", "label": label} for label in ("harmless", "harmful") for i in range(90)]
+    few.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = dict.fromkeys(("fit", "calibration", "test"), str(few))
+    prompts = {"dataset": "jsonl", "options": {"files": names}}
+    folds = {k: v for k, v in SMALL["folds"].items() if k not in ("test", "calibration")}
+    folds["calibration"] = {"split": "fit", "harmless": 19}
+    done = sri("extract", write_config(tmp_path, steer=STEER, prompts=prompts, folds=folds))
+    assert done.exit_code == 1 and "steer.harmless: 32 harmless prompts are wanted" in done.stderr
+
+
+def test_an_attribute_comes_from_two_texts(extracted, tmp_path: Path) -> None:
+    from sri_sdk import registry
+
+    lab = registry.build("datasets", "lab", {})
+    for name, attack in (("plain", None), ("second", "second-language")):
+        texts = [p.text for p in lab.prompts("fit", "harmless", 24, attack=attack)]
+        (tmp_path / name).write_text("\n".join(texts) + "\n\n")
+    words = ("--attribute", "second language", "--with", tmp_path / "second", "--without", tmp_path / "plain")
+    done = sri("extract", extracted[0], *words, "--place", "post+0", "--out", tmp_path / "x.safetensors", "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["vectors"] == [4, 128] and told["provenance"]["place"] == "post+0" and told["name"] == "second language"
+    assert told["provenance"]["prompts"]["with"]["n"] == 24
+    gaps = np.subtract(told["means"]["with"], told["means"]["without"])
+    assert gaps == pytest.approx(told["provenance"]["length"], rel=1e-4)
+    assert "one per block" in sri("inspect", tmp_path / "x.safetensors").stdout
+    done = sri("extract", extracted[0], *words, "--place", "post+9", "--out", tmp_path / "y.safetensors")
+    assert done.exit_code == 1 and "found post+9; the template of this model has" in done.stderr
+
+
+def test_files_and_attribute_go_together(extracted, tmp_path: Path) -> None:
+    assert "--with: only with --attribute" in sri("extract", extracted[0], "--with", tmp_path / "a").stderr
+    done = sri("extract", extracted[0], "--attribute", "x", "--with", tmp_path / "a")
+    assert done.exit_code == 2 and "needs --without as well" in done.stderr
+    both = ("--with", tmp_path / "a", "--without", tmp_path / "b")
+    done = sri("extract", extracted[0], "--attribute", "x", *both)
+    assert done.exit_code == 1 and f"{tmp_path / 'b'}: cannot be read: No such file" in done.stderr
+    assert "makes no name of a file" in sri("extract", extracted[0], "--attribute", "/..", *both).stderr
+
+
+def test_a_foreign_file_neither_crashes_nor_steers_the_terminal(tmp_path: Path) -> None:
+    odd: dict[str, Any] = {
+        "block": "\x1b[2J", "place": ["a"], "prompts": 3, "spectrum": [1], "method": None,
+        "selection": {"taken": {"harmful_refused": {"k": "\x1b]0;x"}, "kl": []}, "candidates": [1, {"kl": {}}]},
+        "model": {"hard": {"architecture": "\x1b[31m"}, "soft": []},
+    }  # fmt: skip
+    vectors, means = np.array([[1, 0]], np.float32), np.zeros((2, 3), np.float32)
+    save_direction(Direction("\x1b[1mx\n", vectors, "\u202ey", means, odd), tmp_path / "a")
+    done = sri("inspect", tmp_path / "a")
+    assert done.exit_code == 0, done.stderr
+    assert "\x1b" not in done.stdout and "\u202e" not in done.stdout and r"\x1b[2J" in done.stdout
+    assert "\x1b" not in sri("inspect", tmp_path / "a", "--json").stdout
+
+
+def test_what_is_no_direction_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text(yaml.safe_dump({"a": 1}))
+    for path in (tmp_path / "a", tmp_path / "none"):
+        done = sri("inspect", path)
+        assert done.exit_code == 1 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
