@@ -232,27 +232,30 @@ def drive(
             f"drive: the settings were made for system prompt {stated}, and this generation has {used} (digests of "
             "the texts). Pass the same system_prompt to watch_settings and to drive."
         )
-    _check_recovery(recovery, settings, hook, sampler)
+    if recovery is not None or settings.policy.recovers:
+        _checked(recovery, settings).check(hook, sampler, system_prompt)
     return Drive(
         hook, loaded, sampler, prompts, settings, seed=seed, system_prompt=system_prompt, recovery=recovery
     )  # fmt: skip
 
 
-def _check_recovery(recovery: Recoverer | None, settings: WatchSettings, hook: Hook, sampler: Sampler) -> None:
-    """Whether recovery and policy go together, and suit the model."""
-    if recovery is None and settings.policy.recovers:
+def _checked(recovery: Recoverer | None, settings: WatchSettings) -> Recoverer:
+    """The recovery that the policy of the settings asks for.
+
+    Raises:
+        ConfigError: there is none, or it was made for another policy.
+    """
+    if recovery is None:
         raise ConfigError(
             "drive: the policy says flagged: recover, and there is no recovery. Pass recovery=sri_sdk.Recovery.open("
-            "policy, hook, judge), or choose flagged: abort."
+            "policy, judge), or choose flagged: abort."
         )
-    if recovery is None:
-        return
     if recovery.policy != settings.policy:
         raise ConfigError(
             "drive: recovery was made for another policy than the settings have. Make both with the same policy, which "
             "says flagged: recover."
         )
-    recovery.check(hook, sampler)
+    return recovery
 
 
 def generate_untapped(

@@ -62,7 +62,7 @@ class Recoverer(ABC):
     policy: Policy
 
     @abstractmethod
-    def check(self, hook: Hook, sampler: Sampler) -> None:
+    def check(self, hook: Hook, sampler: Sampler, system_prompt: str | None = None) -> None:
         """Whether it can do what its policy lists with this family and this sampler, before anything is generated.
 
         Raises:

@@ -83,7 +83,7 @@ class Recovery(Recoverer):
         found: Judge = registry.build("judges", PHRASES, {}) if judge is None else judge
         return cls(policy, found, {path: load_direction(path) for path in named})
 
-    def check(self, hook: Hook, sampler: Sampler) -> None:
+    def check(self, hook: Hook, sampler: Sampler, system_prompt: str | None = None) -> None:
         """Whether family, sampler and directions suit what is listed.
 
         Raises:
@@ -96,7 +96,7 @@ class Recovery(Recoverer):
         if hook.model in self._checked:
             return
         for path, direction in self._directions.items():
-            if other := check_model(direction, hook):
+            if other := check_model(direction, hook, system_prompt):
                 log.warning("%s: made under another %s; it may fit less well", path, ", ".join(other))
         for step in self.policy.recovery:
             if step.action == "steer" and step.direction is not None:
