@@ -13,7 +13,7 @@ from sri_sdk.records import RecoveryName
 REFUSAL = "I'm sorry, but I can't help with that."
 """The refusal text where a policy names none."""
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "remask": ("direction", "share"),
+    "remask": ("direction", "share", "strength", "steps"),
     "steer": ("direction", "strength", "steps", "restart"),
     "judge": (),
     "refuse": ("text",),
@@ -35,12 +35,15 @@ class RecoveryStep(Config):
     share: float = Field(
         default=0.5, gt=0, le=1, description="remask: share of the committed positions that are opened."
     )
-    strength: float = Field(
-        default=1.0,
+    strength: float | None = Field(
+        default=None,
         gt=0,
-        description="steer: how far states are moved, in multiples of the distance between the direction's two means.",
+        description="steer and remask: how far states are moved, in multiples of the distance between the direction's "
+        "two means; null = 1 for steer, and no steering for remask.",
     )
-    steps: int = Field(default=8, ge=1, description="steer: steps that are steered, from the first new one on.")
+    steps: int = Field(
+        default=8, ge=1, description="steer and remask: steps that are steered, from the first new one on."
+    )
     restart: bool = Field(
         default=False,
         description="steer: begin again from the prompt, also where an autoregressive model could go on from the token "
@@ -55,6 +58,11 @@ class RecoveryStep(Config):
             raise ValueError("is empty; write what is said in place of the response")
         return found
 
+    @property
+    def steers(self) -> float | None:
+        """How far states are moved, in distances of the direction's means; None = nothing is steered."""
+        return 1.0 if self.action == "steer" and self.strength is None else self.strength
+
     @model_validator(mode="after")
     def _its_own_options(self) -> Self:
         allowed = OPTIONS[self.action]
@@ -68,6 +76,8 @@ class RecoveryStep(Config):
             raise ValueError(
                 f"{self.action} has no option {foreign[0]!r}; allowed beside action: {', '.join(allowed) or 'none'}"
             )
+        if self.action == "remask" and self.strength is None and self.steps != fields["steps"].default:
+            raise ValueError("steps: remask steers nothing without a strength; give one, or leave steps out")
         if "direction" in allowed and self.direction is None:
             raise ValueError(f"{self.action} needs a direction: the file that `sri steer extract` wrote")
         return self

@@ -146,9 +146,9 @@ def watch(
         )
     if policy.recovers:
         raise ConfigError(
-            "watch: the policy says flagged: recover, and a generation that is recovered is generated again, which takes "
-            "a sampler of ours: use sri_sdk.drive or `sri run`. Under watch, choose flagged: abort, which stops the "
-            "batch."
+            "watch: the policy says flagged: recover, and a generation that is recovered is generated again, which "
+            "takes a sampler of ours: use sri_sdk.drive or `sri run`. Under watch, choose flagged: abort, which stops "
+            "the batch."
         )
     if not isinstance(sinks, Emitter):
         sinks = Emitter(sinks)

@@ -43,7 +43,7 @@ def limited(**budget):
     ("step", "rule", "expected"),
     [
         (REMASK, "final", 1 + 4), (STEER, "final", STEPS + 3), (JUDGE, "final", 0), (JUDGE, "online", STEPS),
-        ({**REMASK, "share": 1.0}, "final", 1 + STEPS),
+        ({**REMASK, "share": 1.0}, "final", 1 + STEPS), ({**REMASK, "strength": 1.0, "steps": 3}, "final", 1 + 4 + 3),
     ],
 )  # fmt: skip
 def test_every_forward_pass_that_a_recovery_takes_is_counted(toy: Toy, toy_guard, passes, step, rule, expected) -> None:

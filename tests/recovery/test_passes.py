@@ -7,6 +7,7 @@ import sri_sdk
 from sri_sdk import registry
 from sri_sdk.capture.drive import Drive
 from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.tap import tap_of
 from sri_sdk.steer.operations import Add
 from sri_sdk.steer.recovery.passes import Course, Passes
 from sri_sdk.steer.recovery.steering import Steer, distance
@@ -175,9 +176,6 @@ def test_nothing_of_a_steering_is_left_behind(causal: Lab) -> None:
 
 
 def test_passes_of_a_recovery_are_no_strays_of_another_run(diffusion: Lab) -> None:
-    """A steered pass belongs to nobody: not to the run that measures, and not to the count of passes that went astray."""
-    from sri_sdk.capture.tap import tap_of
-
     before = tap_of(diffusion.loaded.model).unowned
     diffusion.drive(all_steps(diffusion))
     assert tap_of(diffusion.loaded.model).unowned == before

@@ -99,8 +99,8 @@ class Recovery(Recoverer):
             if other := check_model(direction, hook, system_prompt):
                 log.warning("%s: made under another %s; it may fit less well", path, ", ".join(other))
         for step in self.policy.recovery:
-            if step.action == "steer" and step.direction is not None:
-                Steer(hook, self._directions[step.direction], step.strength)
+            if step.direction is not None and step.steers is not None:
+                Steer(hook, self._directions[step.direction], step.steers)
         self._checked.add(hook.model)
 
     def refuse_opening(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,8 +60,8 @@ class Rounds:
         """Forward passes that an action takes of a row before anything can end it."""
         if step.action == "judge":
             return int(case.row in self._batch.stopped)
-        # One pass that looks where to open and one step; or a step that is steered.
-        return 2
+        # One pass that looks where to open, and a step; two passes where that is steered.
+        return (step.action == "remask") + (1 if step.steers is None else 2)
 
     def take(self, number: int, step: RecoveryStep, cases: Sequence[Case]) -> list[Tried]:
         """Takes an action other than `refuse` for some rows, as round `number` of the policy; one result per case."""
@@ -91,28 +92,38 @@ class Rounds:
         for at in ready:
             canvas[at, list(opened[at])] = _mask(batch)
         found = [Tried(False, "nothing_to_open", forwards=1, seconds=time.monotonic() - began)] * len(cases)
-        made = generate_again(
-            batch, [cases[at] for at in ready], seed=seed, prompts=[prompts[at] for at in ready],
-            courses=[Course()] * len(ready), canvas=canvas[ready], spent=1, since=began,
-        ) if ready else []  # fmt: skip
-        for at, tried in zip(ready, self._weigh([cases[at] for at in ready], made), strict=True):
+        if not ready:
+            return found
+        chosen = [cases[at] for at in ready]
+        with self._steering(step) as steering:
+            made = generate_again(
+                batch, chosen, seed=seed, prompts=[prompts[at] for at in ready], steer=steering,
+                courses=[Course(range(0 if steering is None else step.steps))] * len(ready), canvas=canvas[ready],
+                spent=1, since=began,
+            )  # fmt: skip
+        for at, tried in zip(ready, self._weigh(chosen, made), strict=True):
             found[at] = replace(tried, opened=opened[at])
         return found
 
     def _steer(self, seed: int, step: RecoveryStep, cases: Sequence[Case]) -> list[Tried]:
         """Generates again, steered in the first steps: from an empty canvas, or from the token before the alarm."""
         batch = self._batch
-        assert step.direction is not None
         kept = [self._kept(case, step) for case in cases]
         prompts = [batch.prompts[case.row] for case in cases]
-        with Steer(batch.hook, self._directions[step.direction], step.strength) as steer:
+        with self._steering(step) as steering:
             made = generate_again(
-                batch, cases, seed=seed, steer=steer,
+                batch, cases, seed=seed, steer=steering,
                 # Who begins again begins with nothing: what a response was started with may be the attack.
                 prompts=[p if tokens else _unstarted(p) for p, tokens in zip(prompts, kept, strict=True)],
                 courses=[Course(range(len(tokens), len(tokens) + step.steps), tokens) for tokens in kept],
             )  # fmt: skip
         return self._weigh(cases, made)
+
+    def _steering(self, step: RecoveryStep) -> AbstractContextManager[Steer | None]:
+        """What steers an action; None = nothing does."""
+        if step.steers is None or step.direction is None:
+            return nullcontext()
+        return Steer(self._batch.hook, self._directions[step.direction], step.steers)
 
     def _kept(self, case: Case, step: RecoveryStep) -> tuple[int, ...]:
         """Tokens that an autoregressive row says again, up to the step before its first alarm."""
