@@ -62,6 +62,7 @@ class Drive:
         self._prompts, self._seed, self._system_prompt = tuple(prompts), seed, system_prompt
         self._next: Intervention | None = None
         self._stopped: set[int] = set()
+        self._cut: set[int] = set()
         self._may_withhold = settings.scorer is not None and settings.policy.may_withhold
         self._fails_closed = settings.policy.stops_on_tampering
         self.run = Run(hook, settings, [p.id for p in prompts], driven=True, groups=[p.group for p in prompts])
@@ -120,7 +121,7 @@ class Drive:
         found = self._recovery.recover(
             DrivenBatch(
                 self._hook, self._loaded, self._sampler, self._settings, self._prompts, self._seed,
-                self._system_prompt, self.run.decisions, self.run.traces, frozenset(self._stopped), self.step,
+                self._system_prompt, self.run.decisions, self.run.traces, frozenset(self._cut), self.step,
                 tuple(self.texts),
             )
         )  # fmt: skip
@@ -142,6 +143,8 @@ class Drive:
             self._stopped.update(stopped)
             intervention = intervention or Intervention()
             intervention = replace(intervention, abort=tuple(dict.fromkeys((*intervention.abort, *stopped))))
+        if intervention is not None:
+            self._cut.update(intervention.abort)
         if intervention is not None and intervention.remask is not None:
             self.run.permit(intervention.remask)
         try:

@@ -36,7 +36,7 @@ class Says(Judge):
 
     def judge(self, prompts: Sequence[Any], responses: Sequence[str]) -> list[Any]:
         self.asked += zip(prompts, responses, strict=True)
-        if isinstance(self.outcome, Exception):
+        if isinstance(self.outcome, BaseException):
             raise self.outcome
         return [
             self.outcome(prompt, text) if callable(self.outcome) else self.outcome

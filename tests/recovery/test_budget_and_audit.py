@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+import sri_sdk
 from sri_sdk.errors import ConfigError
 from sri_sdk.policy import Policy
+from sri_sdk.records import Intervention
 from sri_sdk.steer.recovery import again, rounds
 from sri_sdk.steer.recovery.recovery import Recovery
 from tests.capture.conftest import Toy, toy_prompts
@@ -149,6 +151,50 @@ def test_a_round_that_fails_costs_itself_and_no_response_gets_out(toy: Toy, toy_
     monkeypatch.setattr(rounds, "generate_again", fails)
     batch = run(toy, toy_guard, recovering(REMASK, STEER), Says("refusal"), count=1)
     assert results(batch) == [("remask", "failed"), ("steer", "failed"), ("refuse", "refused")]
+
+
+@pytest.mark.parametrize("error", [OSError("down"), SystemExit(1)], ids=repr)
+def test_a_judge_that_fails_accepts_and_releases_nothing(toy: Toy, toy_guard, error) -> None:
+    flag(toy_guard, "final", -1e9)
+    batch = run(toy, toy_guard, recovering(STEER, JUDGE), Says(error), count=1)
+    assert results(batch) == [("steer", "judge_failed"), ("judge", "judge_failed"), ("refuse", "refused")]
+    assert batch.recoveries[0].detail.startswith(f"Says: {type(error).__name__}")
+
+
+def test_a_recovery_that_is_broken_off_gives_nothing_out_and_its_actions_are_logged(
+    toy: Toy, toy_guard, tmp_path
+) -> None:
+    flag(toy_guard, "final", -1e9)
+    asked = []
+
+    def breaks_off(_prompt, _text):
+        asked.append(1)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return "harmful"
+
+    policy = recovering(REMASK, STEER, audit={"path": tmp_path / "audit.jsonl"})
+    recovery = Recovery(policy, Says(breaks_off), {FILE: direction_of(toy.hook)})
+    settings = sri_sdk.watch_settings(toy.hook, toy_guard, policy=policy)
+    batch = sri_sdk.drive(toy.hook, toy.loaded, toy.sampler, toy_prompts(1), settings, recovery=recovery)
+    with pytest.raises(KeyboardInterrupt):
+        list(batch)
+    assert batch.responses == [None]
+    (line,) = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert (line["action"], line["result"]) == ("remask", "alarm")
+
+
+def test_a_judge_reads_to_its_end_what_its_caller_had_stopped_too(toy: Toy, toy_guard) -> None:
+    flag(toy_guard, "final", -1e9)
+    free = run(toy, toy_guard, Policy.observe(), count=2).texts
+    judge = Says("harmless")
+
+    def stops(batch):
+        if batch.step.index == 2:
+            batch.intervene(Intervention(abort=(1,)))
+
+    batch = run(toy, toy_guard, recovering(JUDGE), judge, count=2, each=stops)
+    assert batch.responses == free and [a.forwards for a in batch.recoveries] == [0, STEPS]
 
 
 def test_a_judge_that_knows_refusals_only_releases_refusals_only(toy: Toy, toy_guard) -> None:

@@ -45,7 +45,7 @@ def ask(judge: Judge, thoughts: Thoughts, prompts: Sequence[Prompt], texts: Sequ
     try:
         outcomes = judge.judge(unlabelled, answers)
         unparsed = judge.unparsed(unlabelled, answers)
-    except Exception as err:  # A plugin's, and maybe the network's.
+    except (Exception, SystemExit) as err:  # A plugin's, and maybe the network's.
         return [Said(None, f"{type(judge).__name__}: {type(err).__name__}: {err}")] * len(prompts)
     return [
         Said(None, f"{type(judge).__name__} gave an answer that could not be read") if bad else Said(outcome)

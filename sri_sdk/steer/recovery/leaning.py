@@ -7,6 +7,7 @@ the canvas as it stands, and heard by no run.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Collection
 from typing import Any
 
@@ -40,10 +41,12 @@ def projections(hook: Hook, prompts: Encoded, canvas: torch.Tensor, direction: D
     Raises:
         CaptureError: the block did not run, put out something else than states, or a state is not finite.
     """
-    block, found = block_of(direction), list[torch.Tensor]()
+    block, found, here = block_of(direction), list[torch.Tensor](), threading.get_ident()
 
     def read(_module: Any, _args: Any, output: Any) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
+        # Others may generate with the same model meanwhile.
+        if threading.get_ident() == here:
+            found.append(output[0] if isinstance(output, tuple) else output)
 
     ids = torch.cat([prompts.input_ids, canvas], dim=1)
     attention = torch.cat([prompts.attention_mask, torch.ones_like(canvas)], dim=1)

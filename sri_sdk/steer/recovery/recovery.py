@@ -123,8 +123,19 @@ class Recovery(Recoverer):
             if policy.to_recover(decision)
         ]
         rounds = Rounds(batch, scorer, self._judge, self._finder, self._directions)
-        answers: dict[int, Answer] = {}
-        for number, step in enumerate(policy.recovery, 1):
+        try:
+            answers = self._answers(rounds, cases)
+        finally:
+            # Also of a recovery that somebody breaks off: what was done was done.
+            actions = tuple(action for case in cases for action in case.actions)
+            if self._audit is not None:
+                self._audit.add(actions)
+        return Recovered(answers, actions)
+
+    def _answers(self, rounds: Rounds, cases: Sequence[Case]) -> dict[int, Answer]:
+        """Row -> what answers; the actions that led there are noted in the cases."""
+        plan, answers = self.policy.recovery, dict[int, Answer]()
+        for number, step in enumerate(plan, 1):
             if step.action == "refuse":
                 break
             ready = [case for case in cases if case.row not in answers and self._due(rounds, case, step)]
@@ -132,17 +143,13 @@ class Recovery(Recoverer):
                 self._note(case, number, step, tried)
                 if tried.accepted and tried.text is not None:
                     answers[case.row] = Answer(tried.text, step.action)
-        last = policy.recovery[-1]
-        text = last.text if last.action == "refuse" else REFUSAL
+        stated = plan[-1].action == "refuse"
+        last = plan[-1] if stated else RecoveryStep(action="refuse", text=REFUSAL)
         for case in cases:
             if case.row not in answers:
-                end = len(policy.recovery) + (last.action != "refuse")
-                self._note(case, end, RecoveryStep(action="refuse", text=text), Tried(True, "refused", text=text))
-                answers[case.row] = Answer(text, "refuse")
-        actions = tuple(action for case in cases for action in case.actions)
-        if self._audit is not None:
-            self._audit.add(actions)
-        return Recovered(answers, actions)
+                self._note(case, len(plan) + (not stated), last, Tried(True, "refused", text=last.text))
+                answers[case.row] = Answer(last.text, "refuse")
+        return answers
 
     def _due(self, rounds: Rounds, case: Case, step: RecoveryStep) -> bool:
         """Whether an action makes sense for a case, and its budget has room; else the case says what was spent."""
@@ -159,7 +166,7 @@ class Recovery(Recoverer):
         began = time.monotonic()
         try:
             return rounds.take(number, step, cases)
-        except Exception as err:  # The flagged responses must not be lost, nor given out.
+        except (Exception, SystemExit) as err:  # The flagged responses must not be lost, nor given out.
             detail = f"{type(err).__name__}: {err}"
             log.warning("recovery: round %d (%s) failed: %s", number, step.action, detail)
             return [Tried(False, "failed", seconds=time.monotonic() - began, detail=detail)] * len(cases)
