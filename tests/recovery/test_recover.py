@@ -1,5 +1,6 @@
 """What answers in place of a flagged response, and what recovery leaves alone."""
 
+import threading
 from dataclasses import replace
 
 import pytest
@@ -252,6 +253,29 @@ def test_a_batch_that_is_left_before_its_end_recovers_nothing_and_gives_nothing_
     next(steps)
     steps.close()
     assert batch.recoveries == () and batch.responses == [None, None]
+
+
+def test_a_generation_of_another_thread_is_neither_read_nor_steered(toy: Toy, toy_guard, monkeypatch) -> None:
+    flag(toy_guard, "final", -1e9)
+    policy = recovering(REMASK, STEER)
+    alone = run(toy, toy_guard, policy, Says("harmful"), count=2)
+    inputs = toy.inputs(toy_prompts(3, start=40))
+    expected = toy.loaded.model.generate(**inputs)
+    forward, made, here = type(toy.hook).forward, [], threading.get_ident()
+
+    def beside(self, *args, **more):
+        if threading.get_ident() == here:
+            other = threading.Thread(target=lambda: made.append(toy.loaded.model.generate(**inputs)))
+            other.start()
+            other.join()
+        return forward(self, *args, **more)
+
+    monkeypatch.setattr(type(toy.hook), "forward", beside)
+    batch = run(toy, toy_guard, policy, Says("harmful"), count=2)
+    assert made and all(torch.equal(each, expected) for each in made)
+    assert [(a.result, a.opened, a.after) for a in batch.recoveries] == [
+        (a.result, a.opened, a.after) for a in alone.recoveries
+    ]
 
 
 # -- refusals are never opened ---------------------------------------------------------------------------------------
