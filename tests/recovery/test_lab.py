@@ -121,36 +121,51 @@ def test_an_autoregressive_answer_goes_on_from_the_token_before_the_alarm(causal
         assert action.forwards == taken + min(steps, taken - kept) and action.after["steps_seen"] > kept
 
 
-def test_rewinding_keeps_what_was_said_before_and_steers_from_there(causal: Place) -> None:
-    """By hand, with an alarm in the middle: the guard of this test alarms where it is told to."""
-    policy = causal.policy({"action": "steer", "strength": 2.0, "steps": 30}, rule="online")
-    flag(causal.fitted.guard, "online", -1e9)
-    free = causal.drive(Policy.observe("online"))
+def rounds_of(lab: Place, prompts, alarms, step):
+    """Rounds and cases of a batch whose rows alarmed at these steps, and the batch itself."""
+    policy, place = lab.policy(step, rule="online"), lab.place
+    flag(lab.fitted.guard, "online", -1e9)
+    free = lab.drive(Policy.observe("online"), prompts)
     settings = sri_sdk.watch_settings(
-        causal.place.hook, causal.fitted.guard, policy=policy, fingerprint=causal.place.fingerprint,
-        sampler=causal.place.fingerprint.hard["sampler"],
+        place.hook, lab.fitted.guard, policy=policy, fingerprint=place.fingerprint,
+        sampler=place.fingerprint.hard["sampler"],
     )  # fmt: skip
-    verdicts = [
-        replace(v, first_alarm_step=at) for v, at in zip(free.run.verdicts, (0, 1, 2, 6, 6, 6, 6, 6), strict=False)
-    ]
+    verdicts = [replace(v, first_alarm_step=at) for v, at in zip(free.run.verdicts, alarms, strict=True)]
     decisions = policy.decide(verdicts)
-    place = causal.place
-    prompts = tuple(causal.prompts[: len(verdicts)])
     batch = DrivenBatch(
-        place.hook, place.loaded, place.sampler, settings, prompts, 0, None, decisions, free.run.traces,
-        frozenset(range(len(verdicts))), free.step, tuple(free.texts),
+        place.hook, place.loaded, place.sampler, settings, tuple(prompts), 0, None, decisions, free.run.traces,
+        frozenset(range(len(prompts))), free.step, tuple(free.texts),
     )  # fmt: skip
-    scorer, finder = causal.fitted.guard.scorer, RefusalFinder(causal.judge)
-    directions = {causal.file: sri_sdk.load_direction(causal.file)}
-    rounds = Rounds(batch, scorer, causal.judge, finder, directions)
+    scorer, directions = lab.fitted.guard.scorer, {lab.file: sri_sdk.load_direction(lab.file)}
     cases = [open_case(row, d, (), scorer, policy.budget) for row, d in enumerate(decisions)]
-    tried = rounds.take(1, policy.recovery[0], cases)
-    for row, (each, verdict) in enumerate(zip(tried, verdicts, strict=True)):
-        kept = max(verdict.first_alarm_step - 1, 0)
-        before = place.hook.decode(place.loaded.tokenizer, free.step.draft[row : row + 1, :kept])[0]
-        assert each.text.startswith(before) and each.text != free.texts[row]
-    again = rounds.take(1, policy.recovery[0].model_copy(update={"restart": True}), cases)
-    assert all(a.forwards <= b.forwards + 30 for a, b in zip(again, tried, strict=True))
+    return Rounds(batch, scorer, lab.judge, RefusalFinder(lab.judge), directions), cases, batch, policy.recovery[0]
+
+
+def said(lab: Place, batch, row, tokens):
+    """What the first tokens of a row read as."""
+    return lab.place.hook.decode(lab.place.loaded.tokenizer, batch.step.draft[row : row + 1, :tokens])[0]
+
+
+def test_rewinding_keeps_what_was_said_before_and_steers_from_there(causal: Place) -> None:
+    alarms = (0, 1, 2, 6)
+    rounds, cases, batch, step = rounds_of(
+        causal, causal.prompts[:4], alarms, {"action": "steer", "strength": 2.0, "steps": 30}
+    )
+    tried = rounds.take(1, step, cases)
+    for row, (each, alarm) in enumerate(zip(tried, alarms, strict=True)):
+        assert each.text.startswith(said(causal, batch, row, max(alarm - 1, 0))) and each.text != batch.texts[row]
+    again = rounds.take(1, step.model_copy(update={"restart": True}), cases)
+    assert not again[3].text.startswith(said(causal, batch, 3, 5)), "steered this far, nothing begins as before"
+    assert again[0].text == tried[0].text
+
+
+def test_a_start_stays_where_an_answer_goes_on_and_goes_where_it_begins_again(causal: Place) -> None:
+    started = registry.build("datasets", "lab", {}).prompts("test", "harmful", 2, attack="prefill")
+    step = {"action": "steer", "strength": 2.0, "steps": 30}
+    rounds, cases, batch, listed = rounds_of(causal, started, (0, 6), step)
+    begun, goes_on = rounds.take(1, listed, cases)
+    assert goes_on.text.startswith(f"{started[1].prefill} {said(causal, batch, 1, 5)}")
+    assert not begun.text.startswith(started[0].prefill)
 
 
 def test_what_a_response_was_started_with_is_dropped_where_it_begins_again(diffusion: Place) -> None:
