@@ -21,7 +21,7 @@ COMMANDS = {
     "fit": ("fit", "Make a guard from one YAML file: anchors, detector, thresholds, bundle."),
     "eval": ("eval", "Compare guards under attack, from one YAML file to a report."),
     "run": ("run", "Generate, and watch the signal step by step."),
-    "steer": ("steer", "Extract and inspect directions of a model, such as that of its refusals."),
+    "steer": ("steer", "Extract, inspect and apply directions of a model, such as that of its refusals."),
     "drift": ("drift", "Say whether harmless traffic still scores as the calibration did."),
     "score": ("score", "Score signals with a bundle; needs no torch."),
     "bundle": ("bundle", "Inspect, verify, sign and pack bundles."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sri_sdk.cli.output import emit_json, say, say_lines, table
+from sri_sdk.cli.steer_apply import apply
 from sri_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one
 
 @click.group()
 def command() -> None:
-    """Extract and inspect directions. A direction is an attacker's tool too: who ablates it takes refusals away."""
+    """Extract, inspect and apply directions. They are an attacker's tool too: who ablates one takes refusals away."""
+
+
+command.add_command(apply)
 
 
 @command.command()
@@ -54,6 +58,8 @@ def extract(
         raise click.UsageError(f"--attribute needs {' and '.join(missing)} as well: files with one prompt per line.")
     checked = load_config(config)
     target = out or Path(checked.out) / FOLDER / f"{_file_name(attribute or 'refusal')}.safetensors"
+    if target.is_dir():
+        raise ConfigError(f"{target}: is a folder. Give the name of a file with --out.")
     if target.exists() and not replace:
         raise ConfigError(f"{target}: exists already. Give --replace, or another name with --out.")
     prepare_libraries()

@@ -39,7 +39,7 @@ class Coverage:
         self.passes += not prompts
 
     def meant(self, positions: torch.Tensor | int) -> None:
-        """Counts positions that a pass changes; a [] tensor stays on its device."""
+        """Counts positions that a pass changes; a tensor [...] of one int64 stays on its device."""
         self._positions = positions + self._positions
 
     @property

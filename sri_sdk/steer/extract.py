@@ -207,12 +207,18 @@ def check_kinds(without: Sequence[Prompt], having: Sequence[Prompt]) -> None:
     """Whether two kinds of prompts can be compared.
 
     Raises:
-        ConfigError: there are too few, one is of both kinds, or a response is started.
+        ConfigError: there are too few, one is there twice or of both kinds, or a response is started.
     """
     for name, prompts in (("without", without), ("with", having)):
         if len(prompts) < FEWEST:
             raise ConfigError(
                 f"directions: {len(prompts)} prompts {name} the attribute; at least {FEWEST} of each kind are needed."
+            )
+        known: set[str] = set()
+        if again := [p.id for p in prompts if p.text in known or known.add(p.text)]:  # type: ignore[func-returns-value]
+            raise ConfigError(
+                f"directions: prompt {again[0]!r} has the text of one before it ({len(again)} such prompts {name} the "
+                "attribute). Each text counts once: leave them out."
             )
         if started := [p.id for p in prompts if p.prefill]:
             raise ConfigError(

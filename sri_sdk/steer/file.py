@@ -5,6 +5,7 @@ A direction takes refusals away as easily as it gives them. The file says so its
 
 from __future__ import annotations
 
+import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,8 @@ def save_direction(direction: Direction, target: Path | str) -> None:
 
     Raises:
         MissingExtra: safetensors is not installed.
-        ConfigError: its provenance is more than JSON holds, or the file would be larger than is read.
+        ConfigError: its provenance is more than JSON holds, the file would be larger than is read, or the target is a
+            folder.
     """
     try:
         from safetensors.numpy import save
@@ -59,6 +61,8 @@ def save_direction(direction: Direction, target: Path | str) -> None:
             f"direction {direction.name!r}: {len(content)} bytes; files of at most {LARGEST}, with {LARGEST_HEADER} of "
             "provenance, are read. Keep less provenance."
         )
+    if Path(target).is_dir():
+        raise ConfigError(f"{target}: is a folder, and is not replaced by a file. Give the name of a file.")
     with replacing(Path(target)) as made:
         made.touch(mode=0o600)
         made.write_bytes(content)
@@ -106,6 +110,9 @@ def _ordered(content: bytes) -> bytes:
 def _read(source: Path | str) -> bytes:
     """The bytes of a file, as long as they are not too many."""
     try:
+        if not stat.S_ISREG(Path(source).stat().st_mode):
+            # A pipe would be waited for.
+            raise BundleError(f"{source}: cannot be read: not a file. Give a file that `sri steer extract` wrote.")
         with Path(source).open("rb") as stream:
             content = stream.read(LARGEST + 1)
     except OSError as err:

@@ -69,7 +69,8 @@ def listen(listener: Listener, hook: Hook, points: list[Point], *, calls: bool) 
         return lambda _module, _args, output: listener.on_point(point, output)
 
     with ExitStack() as stack, _lock:
-        root = hook.model.register_forward_pre_hook(on_root, with_kwargs=True, prepend=True)
+        # A function compiled around the model breaks its graph at these, and calls them each time.
+        root = hook.model.register_forward_pre_hook(_not_compiled(on_root), with_kwargs=True, prepend=True)
         stack.callback(root.remove)
         # First of all: a pass begins before its embedding is changed.
         _put(stack, hook.embedding(), on_embedding, with_kwargs=True)
@@ -89,7 +90,7 @@ def listen(listener: Listener, hook: Hook, points: list[Point], *, calls: bool) 
 
 def _put(stack: ExitStack, module: torch.nn.Module, call: Callable[..., Any], *, with_kwargs: bool = False) -> None:
     """Puts a hook behind those of other steerings and before everybody else's, a tap's among them."""
-    handle = module.register_forward_hook(call, prepend=True, with_kwargs=with_kwargs)
+    handle = module.register_forward_hook(_not_compiled(call), prepend=True, with_kwargs=with_kwargs)
     keys = _order.setdefault(module, [])
     keys.append(handle.id)
     table = cast("OrderedDict[int, Any]", module._forward_hooks)
@@ -102,6 +103,11 @@ def _put(stack: ExitStack, module: torch.nn.Module, call: Callable[..., Any], *,
             keys.remove(handle.id)
 
     stack.callback(remove)
+
+
+def _not_compiled(call: Callable[..., Any]) -> Callable[..., Any]:
+    found: Callable[..., Any] = torch.compiler.disable(call)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _ids(args: Any, rest: tuple[Any, ...]) -> Any:

@@ -29,7 +29,7 @@ class OnePass:
         self.fired: set[Place] = set()
 
     def take(self, factor: torch.Tensor) -> None:
-        """Restricts it further: `factor` is [B, L or 1] float32."""
+        """Restricts it further: `factor` is [B, L] or [B, 1] float32."""
         self.factor = factor if self.factor is None else self.factor * factor
 
     def factor_for(self, states: torch.Tensor, place: Place) -> torch.Tensor | None:

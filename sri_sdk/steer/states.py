@@ -66,11 +66,13 @@ def states_at(hook: Hook, encoded: Encoded, columns: torch.Tensor) -> list[torch
         block = mine[ran[id(module)] % len(mine)]
         ran[id(module)] += 1
         states = output[0] if isinstance(output, tuple) else output
-        if not isinstance(states, torch.Tensor) or states.dim() != 3 or not where or len(states) != len(columns):
+        wanted = (len(columns), hook.hidden_size())
+        shown = (len(states), states.shape[-1]) if isinstance(states, torch.Tensor) and states.dim() == 3 else None
+        if shown != wanted or not where:
             shape = list(states.shape) if isinstance(states, torch.Tensor) else type(states).__name__
             raise CaptureError(
-                f"{type(hook).__name__}.layers(): block {block} put out {shape}; states [{len(columns)}, L, D] are "
-                "needed, after the embedding ran. Check layers() and embedding() of the hook."
+                f"{type(hook).__name__}.layers(): block {block} put out {shape}; states [{wanted[0]}, L, {wanted[1]}] "
+                "are needed, after the embedding ran. Check layers() and embedding() of the hook."
             )
         at = where[0].to(states.device)
         found[block] = states.detach().gather(1, at[..., None].expand(-1, -1, states.shape[-1])).float()

@@ -54,8 +54,8 @@ def steer(
         direction: a unit vector per block, or one for all.
         operation: `Ablate()`, `Add(...)`, `Clamp(...)` or `DeadZone(...)`.
         where: which layers, steps and positions; None = what every block puts out, always.
-        rows: one number per request, for strengths of their own; None = all get the whole operation. The unconditional
-            half of guidance belongs to no request, and is left alone where rows are given.
+        rows: [R] float32 tensor, or R numbers: one per request, for strengths of their own; None = all get the whole
+            operation. The unconditional half of guidance belongs to no request, and is left alone where rows are given.
         budget: steps of a generation, where `where.steps` are shares of it.
 
     Raises:
@@ -76,7 +76,7 @@ class Steering:
         self, hook: Hook, direction: Direction, operation: Operation, where: Where, *, rows: Rows | None = None,
         budget: int | None = None,
     ) -> None:  # fmt: skip
-        """As `steer`, with a hook."""
+        """As `steer`, with a hook; `rows` is [R] float32."""
         if not isinstance(operation, Operation):
             raise ConfigError(
                 f"steer: operation {operation!r}; allowed: Ablate(), Add(...), Clamp(...), DeadZone(...)."
@@ -151,6 +151,7 @@ class Steering:
 
     @rows.setter
     def rows(self, given: Rows | None) -> None:
+        """[R] float32, counted from the next pass on."""
         # Not in inference mode: what is set between two steps may be used outside of it.
         with torch.inference_mode(False):
             found = None if given is None else torch.as_tensor(given, dtype=torch.float32).detach().clone()

@@ -72,7 +72,8 @@ def steered_rows_stay_apart(case: HookCase) -> None:
         length = free.lengths(case.hook)[row]
         if not torch.equal(free.tokens[row, :length], seen.tokens[row, :length]):
             raise ConformanceError(
-                f"{subject(case)}: request {row} has a strength of 0, and its tokens are others than without steering."
+                f"{subject(case)}.plan(): request {row} has a strength of 0, and its tokens are others than without "
+                f"steering. Row {own} of the batch must be its own: see `rows` of the plan."
             )
     with _steer(case, Where()):
         together = observe(case).run.traces[rows[-1]].phi
@@ -105,13 +106,16 @@ def _has(case: HookCase, site: Site) -> bool:
 def _ablate(case: HookCase, site: Site, dtype: torch.dtype) -> None:
     where, vector = Where(sites=(site,)), torch.from_numpy(_direction(case, site).vectors[0])
     worst: dict[str, float] = {}
-    with _steer(case, where) as steering, _recording(case, where, vector, worst) as ran:
-        case.generate(copy_of(case.encoded))
     said = f"{subject(case)}.{'layers' if site == 'block' else 'embedding' if site == 'embedding' else 'sublayers'}()"
     try:
+        with _steer(case, where) as steering, _recording(case, where, vector, worst) as ran:
+            case.generate(copy_of(case.encoded))
         steering.verify()
     except SriError as err:
-        raise ConformanceError(f"{said}: {err} Name modules that run once in every pass.") from err
+        raise ConformanceError(
+            f"{said}: {err} Name modules that run once in every pass, and put out states as wide as the residual "
+            "stream."
+        ) from err
     if not ran or steering.passes + steering.prompt_passes != len(ran):
         raise ConformanceError(
             f"{said}: {len(ran)} passes began, steering saw {steering.passes + steering.prompt_passes}."

@@ -73,6 +73,7 @@ def test_an_existing_file_is_kept_unless_replacing_is_asked_for(extracted) -> No
     done = sri("extract", config)
     assert done.exit_code == 1 and "exists already. Give --replace" in done.stderr
     assert path.read_bytes() == before
+    assert "is a folder" in sri("extract", config, "--out", path.parent, "--replace").stderr and path.exists()
 
 
 def test_inspect_says_what_it_is_for_and_what_it_was_made_of(extracted) -> None:
@@ -139,6 +140,45 @@ def test_files_and_attribute_go_together(extracted, tmp_path: Path) -> None:
     done = sri("extract", extracted[0], "--attribute", "x", *both)
     assert done.exit_code == 1 and f"{tmp_path / 'b'}: cannot be read: No such file" in done.stderr
     assert "makes no name of a file" in sri("extract", extracted[0], "--attribute", "/..", *both).stderr
+
+
+ASKED = ("--prompt", "how do i paint the kite of the baker ?", "--prompt", "how do i steal the lantern of the baker ?")
+
+
+def outcomes(*words: object) -> list[tuple[str, str]]:
+    """Of both prompts: without and with steering."""
+    done = sri("apply", *words, *ASKED, "--json")
+    assert done.exit_code == 0, done.stderr
+    return [(each["unsteered"]["outcome"], each["steered"]["outcome"]) for each in json.loads(done.stdout)["answers"]]
+
+
+def test_apply_shows_answers_with_the_direction_beside_those_without(extracted) -> None:
+    config, path, _ = extracted
+    assert outcomes(config, path, "--clamp", "-1")[1] == ("refusal", "harmful")
+    assert outcomes(config, path, "--add", "0") == [("harmless", "harmless"), ("refusal", "refusal")]
+    # Twice in one process: what was steered before is as it was.
+    assert outcomes(config, path, "--add", "2") == [("harmless", "refusal"), ("refusal", "refusal")]
+    done = sri("apply", config, path)
+    assert done.exit_code == 0 and done.stdout.count("unsteered") == 2
+    assert done.stdout.startswith("ablate along refusal, at blocks 0, 1, 2, 3")
+
+
+def test_apply_acts_at_the_blocks_that_are_named(extracted) -> None:
+    config, path, told = extracted
+    words = ("apply", config, path, "--add", "1", *ASKED, "--json")
+    assert json.loads(sri(*words).stdout)["blocks"] == [told["provenance"]["block"]]
+    assert json.loads(sri(*words, "--layers", "0, 3").stdout)["blocks"] == [0, 3]
+    assert "has blocks 0 to 3" in sri(*words, "--layers", "4").stderr
+    assert "numbers of blocks are needed" in sri(*words, "--layers", "x").stderr
+
+
+def test_apply_does_one_thing_and_on_the_direction_s_own_model_only(extracted, tmp_path: Path) -> None:
+    config, path, _ = extracted
+    done = sri("apply", config, path, "--ablate", "--add", "1")
+    assert done.exit_code == 2 and "--ablate and --add: choose one of them" in done.stderr
+    other = write_config(tmp_path, model={"hook": "lab-diffusion", "options": {"weights": "diffusion-2"}})
+    assert "weights_digest is" in sri("apply", other, path).stderr
+    assert "--prompt: is empty" in sri("apply", config, path, "--prompt", " ").stderr
 
 
 def test_a_foreign_file_neither_crashes_nor_steers_the_terminal(tmp_path: Path) -> None:

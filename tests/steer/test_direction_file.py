@@ -1,6 +1,7 @@
 """Directions on disk: what is written is read, and whatever is something else is refused in words."""
 
 import json
+import os
 import stat
 import struct
 from pathlib import Path
@@ -141,8 +142,17 @@ def test_a_file_that_is_too_large_is_not_read(direction, tmp_path: Path, monkeyp
     assert not (tmp_path / "two").exists()
 
 
-def test_a_missing_file_and_a_folder_are_errors_in_words(tmp_path: Path) -> None:
-    for path in (tmp_path / "none", tmp_path):
+def test_a_folder_is_never_replaced(direction, tmp_path: Path) -> None:
+    (tmp_path / "keep").mkdir()
+    (tmp_path / "keep/this").write_text("x")
+    with pytest.raises(ConfigError, match="is a folder, and is not replaced"):
+        save_direction(direction, tmp_path / "keep")
+    assert (tmp_path / "keep/this").read_text() == "x"
+
+
+def test_what_is_no_file_is_an_error_in_words(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "none", tmp_path, tmp_path / "pipe"):
         with pytest.raises(BundleError, match="cannot be read"):
             load_direction(path)
 

@@ -157,8 +157,10 @@ def test_prompts_that_cannot_be_compared_are_refused(diffusion) -> None:
         extract(some, others[:3])
     with pytest.raises(ConfigError, match="among those with and those without"):
         extract(some, [*others, some[0]])
+    with pytest.raises(ConfigError, match=r"has the text of one before it \(2 such prompts without"):
+        extract([*some, some[1], replace(some[2], id="other")], others)
     with pytest.raises(ConfigError, match="has a started response"):
-        extract([*some, replace(some[0], prefill="sure")], others)
+        extract([*some[1:], replace(some[0], prefill="sure")], others)
 
 
 def test_validation_prompts_are_new_by_text_and_by_what_they_were_made_of(diffusion) -> None:

@@ -7,7 +7,7 @@ from sri_sdk import Add, Where, registry
 from sri_sdk.errors import ConformanceError
 from sri_sdk.testing import HookCase
 from sri_sdk.testing._hook_case import observe
-from tests.steer.steered import changes, direction_for
+from tests.steer.steered import changes, direction_for, states
 
 FAMILIES = ("toy", "lab-diffusion", "llada", "dream", "llada2", "sdar", "fast-dllm-v2", "masked-lm")
 LEFT_TO_RIGHT = ("lab-causal", "causal")
@@ -146,3 +146,27 @@ def test_under_guidance_rows_count_requests_and_everywhere_means_everywhere() ->
     with changes(case.hook, direction_for(case.hook), Add(3.0)) as (seen, _):
         case.generate_guided(case.encoded)
     assert all(bool(row.all()) for row in seen.rows())
+
+
+def test_where_another_part_reads_the_prompt_it_is_steered_there_and_the_canvas_in_the_decoder() -> None:
+    case = case_of("diffusion-gemma")
+    parts = case.hook.prompt_modules()
+    assert parts is not None
+    encoder, found = parts[1][0], {}
+    for kind in ("prompt", "response"):
+        before, after = [], []
+        with changes(case.hook, direction_for(case.hook), Add(1e-3), where=Where(positions=(kind,))) as (
+            seen,
+            steering,
+        ):
+            first = encoder.register_forward_hook(lambda _m, _a, o, to=before: to.append(states(o)), prepend=True)
+            last = encoder.register_forward_hook(lambda _m, _a, o, to=after: to.append(states(o)))
+            case.generate(case.encoded)
+            first.remove()
+            last.remove()
+        steering.verify()
+        assert steering.prompt_passes == len(before) > 1 and steering.counts["prompt block 0"] == len(before)
+        found[kind] = [bool((one != two).any(-1).all()) for one, two in zip(before, after, strict=True)]
+        assert [bool(row.all()) for row in seen.rows()] == [kind == "response"] * steering.passes
+    # The encoder's later passes read finished canvases; which positions those are, the hook does not say.
+    assert found["prompt"] == [True, *[False] * (len(found["prompt"]) - 1)] and not any(found["response"])

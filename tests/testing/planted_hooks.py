@@ -137,6 +137,21 @@ def other_layers(change, base=ToyHook):
     return Layers
 
 
+class NamesHalfAnMlp(ToyHook):
+    def sublayers(self, kind):
+        return [block.think[0] for block in self.layers()] if kind == "mlp" else super().sublayers(kind)
+
+
+class NamesOneMlp(LabDiffusionHook):
+    def sublayers(self, kind):
+        return [super().sublayers(kind)[0]] * len(self.layers())
+
+
+def crossed(_hook, call, _run, plan):
+    rows = len(call.input_ids)
+    return replace(plan, rows=torch.arange(rows - 1, -1, -1))
+
+
 class FitsByStructure(ToyHook):
     @classmethod
     def fits(cls, model):
@@ -413,6 +428,10 @@ PLANTED = [
     Planted("the MLPs as layers", other_layers(lambda found: [block.mlp for block in found], LabDiffusionHook),
             "layers-are-the-blocks", ("`model.layers.1.mlp` does not read", "such as an MLP")),
     Planted("no layers", other_layers(lambda found: []), "layers-are-the-blocks", ("the list is empty",)),
+    Planted("an MLP's inner states", NamesHalfAnMlp, "steering-reaches-every-block",
+            ("sublayers()", "`mlp 0` puts out states of 32", "as wide as the residual stream")),
+    Planted("the MLP of one block for all", NamesOneMlp, "steering-reaches-every-block", ("sublayers()", "passes")),
+    Planted("rows crossed", changed(crossed), "steered-rows-stay-apart", ("strength of 0", "see `rows`")),
     Planted("fits by structure alone", FitsByStructure, "fits-own-model", ("SomebodyElsesModel", "class name")),
     Planted("fits breaks on other models", FitsByConfig, "fits-own-model", ("raised AttributeError",)),
     Planted("decode keeps special tokens", KeepsSpecials, "texts-come-back",
