@@ -126,6 +126,7 @@ class PassReader:
         """
         if self._blind:
             return SeenPass()
+        self._view.shown = None
         try:
             return self._read_no_step(call)
         except KeyboardInterrupt:
@@ -137,17 +138,19 @@ class PassReader:
     def _read_no_step(self, call: ForwardCall) -> SeenPass:
         """A pass that is no step may still show what can be placed: a prompt being stored, a block that is done."""
         view, owners, requests = self._view, self._last.owners, self._last.requests
-        if view.shown is not None:
-            places, owners = view.shown
-            owners = _all_in_order(places) if owners is None else owners
-            return SeenPass(None, places, places >= 0, owners, requests or len(places))
         if owners is None or len(owners) != len(call.input_ids):
             # Rows leave a batch behind such a pass, and not before it.
             owners = requests = None
         unknown = SeenPass(owners=owners, requests=requests)
-        if not self._shows_prompts or view.reading is not None:
+        if view.reading is not None:
             return unknown
-        columns = self._hook.prompt_columns(call, None, view)
+        columns = None
+        if view.shown is None and self._shows_prompts:
+            columns = self._hook.prompt_columns(call, None, view)
+        if view.shown is not None:
+            places, told = view.shown
+            told = _all_in_order(places) if told is None else told
+            return SeenPass(None, places, places >= 0, told, self._last.requests or len(places))
         if columns is None:
             return unknown
         if (canvas := Canvas.of(view)) is not None:

@@ -525,3 +525,42 @@ def test_the_public_function_answers_whatever_was_imported_before(first) -> None
     code = f"import sri_sdk; {first} import sri_sdk.steer.where; sri_sdk.steer(1, 2, 3)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "not callable" not in done.stderr and "no installed hook fits" in done.stderr
+
+
+def test_many_threads_that_enter_and_leave_steerings_at_once_get_what_they_would_get_alone(hook) -> None:
+    options = [
+        {"operation": Add(4.0)},
+        {"operation": Ablate(), "rows": [1, 0, 1]},
+        {"operation": Add(-3.0), "where": Where(positions=("masked",))},
+    ]
+
+    def generate(number: int) -> torch.Tensor:
+        if number == len(options):
+            return hook.model.generate(IDS)
+        with sri_sdk.steer(hook, direction_for(hook), **options[number]) as steering:
+            tokens = hook.model.generate(IDS)
+        steering.verify()
+        return tokens
+
+    wanted, wrong = [generate(number) for number in range(4)], []
+
+    def work(first: int) -> None:
+        for number in range(first, first + 8):
+            if not torch.equal(generate(number % 4), wanted[number % 4]):
+                wrong.append(number % 4)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong and hooks_on(hook.model) == 0 and "generate" not in vars(hook.model)
+
+
+def test_a_guard_that_stops_a_steered_generation_is_what_shows(hook) -> None:
+    def stop(*_) -> None:
+        raise sri_sdk.SriError("stopped")
+
+    with pytest.raises(sri_sdk.SriError, match="stopped"), sri_sdk.steer(hook, direction_for(hook), Ablate()):
+        hook.embedding().register_forward_hook(stop)
+        hook.model(masked())

@@ -113,7 +113,7 @@ class DiffusionGemmaHook(sri_sdk.Hook):
             canvas, active = self._in_a_foreign_loop(call, memory), None
         else:
             canvas, active = memory.get("canvas", 0), memory.get("active")
-        memory["unreported"] = ours is None
+        memory["unreported"], memory["in work"] = ours is None, canvas
         positions = (canvas * length + torch.arange(length, device=ids.device)).expand(batch, length)
         return sri_sdk.StepPlan(positions, shift=0, active=active, span=(0, length), canvas=memory.get("size"))
 
@@ -130,9 +130,14 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         """[R, L] of the encoder's first pass; later ones read what was generated."""
         import torch
 
-        if plan is not None or run.steps:
-            return None
         ids = call.input_ids
+        if plan is not None:
+            return None
+        if run.steps:
+            # The canvas that the last decoder pass worked on is finished.
+            length = ids.shape[1]
+            run.shows((run.memory["in work"] * length + torch.arange(length, device=ids.device)).expand(ids.shape))
+            return None
         return torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
 
     def on_method_result(self, call: str, result: Any, run: sri_sdk.RunView) -> None:
