@@ -182,7 +182,7 @@ class _Lines:
     def end(self, batch: Drive, decision: Decision) -> None:
         """The verdict, and the response unless the policy withholds it."""
         verdict, (response,) = decision.verdict.to_dict(), batch.responses
-        line = {
+        line: dict[str, Any] = {
             "verdict": verdict, "response": response, "withheld": decision.withheld,
             "own_refusal": decision.own_refusal,
         }  # fmt: skip
