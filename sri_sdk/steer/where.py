@@ -26,10 +26,10 @@ Positions = Literal["prompt", "response", "masked", "committed"]
 class Where:
     """Which states a steering changes. What is None restricts nothing; the default is the whole residual stream.
 
-    `steps`, `blocks` and `positions` ask the hook of every pass what its rows are. They are about steps: a pass that is
-    none (a commit, a reading of finished text) stays unsteered under `steps`, and under the other two wherever the hook
-    cannot place its rows. The half of classifier-free guidance that has no prompt belongs to no request: it is steered
-    where nothing but layers and sites is restricted.
+    `steps`, `blocks` and `positions` make the steering ask the hook what each pass is. A pass that is no step (it
+    stores a prompt, or reads finished text) stays unsteered under `steps`, and under the other two where the hook does
+    not place its rows. The half of classifier-free guidance that has no prompt belongs to no request: it is steered
+    only where nothing but layers and sites is restricted.
     """
 
     layers: tuple[int, ...] | None = None
@@ -41,11 +41,13 @@ class Where:
     steps from 0; where one of the two is a float, both are shares of the budget, and `(0.0, 0.25)` is the first
     quarter."""
     blocks: tuple[int, int | None] | None = None
-    """(start, stop): response positions in these blocks, counted from the first response position."""
+    """(start, stop): response positions in these blocks, counted from the first response position. A family that
+    counts its own blocks from the first prompt token has its bounds elsewhere."""
     block_length: int | None = None
     """Tokens per block, for `blocks`; None = the hook's own `block_length()`."""
     positions: tuple[Positions, ...] | None = None
-    """Kinds of positions; None = all, padding included."""
+    """Kinds of positions; None = all, padding included. Padding that a hook does not tell from the prompt counts as
+    prompt; nobody reads its states."""
 
     def __post_init__(self) -> None:
         """Checks what can be known without a model.
