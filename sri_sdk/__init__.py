@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         LoadedModel,
         Match,
         Prompt,
+        RecoveryAction,
         RequestStates,
         RunView,
         SamplerStep,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from sri_sdk.steer.file import load_direction, save_direction
     from sri_sdk.steer.make import extract_directions
     from sri_sdk.steer.operations import Ablate, Add, Clamp, DeadZone
+    from sri_sdk.steer.recovery.recovery import Recovery
     from sri_sdk.steer.steering import steer
     from sri_sdk.steer.where import Where
     from sri_sdk.target import Target
@@ -110,6 +112,8 @@ __all__ = [
     "Match",
     "Policy",
     "Prompt",
+    "Recovery",
+    "RecoveryAction",
     "RequestStates",
     "Run",
     "RunView",
@@ -179,6 +183,8 @@ _HOME = {
     "Match": "records",
     "Policy": "policy",
     "Prompt": "records",
+    "Recovery": "steer.recovery.recovery",
+    "RecoveryAction": "records",
     "RequestStates": "records",
     "Run": "capture.run",
     "RunView": "records",

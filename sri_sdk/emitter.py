@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from sri_sdk.errors import ConfigError
-from sri_sdk.records import Verdict
+from sri_sdk.records import RecoveryAction, Verdict
 from sri_sdk.sink import Sink
 
 log = logging.getLogger("sri_sdk.sinks")
@@ -31,7 +31,8 @@ IDLE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of the verdicts for one sink; `accepted` is the sum of the other four."""
+    """What became of the verdicts for one sink, and of recoveries if it takes them; `accepted` is the sum of the other
+    four."""
 
     sink: str
     """Class name."""
@@ -51,13 +52,13 @@ class _Lane:
 
     def __init__(self, sink: Sink, capacity: int) -> None:
         self._sink, self._capacity = sink, capacity
-        self._queue: deque[Verdict] = deque()
+        self._queue: deque[Verdict | RecoveryAction] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = self._closed = False
         self._accepted = self._delivered = self._failed = self._dropped = 0
 
-    def put(self, verdict: Verdict) -> None:
+    def put(self, verdict: Verdict | RecoveryAction) -> None:
         with self._changed:
             self._accepted += 1
             if self._closed or len(self._queue) >= self._capacity:
@@ -102,6 +103,11 @@ class _Lane:
             return Delivery(self._name, self._accepted, self._delivered, self._failed, self._dropped, waiting)
 
     @property
+    def takes_recoveries(self) -> bool:
+        """Whether the sink does anything with the actions of recoveries."""
+        return type(self._sink).emit_recovery is not Sink.emit_recovery
+
+    @property
     def _name(self) -> str:
         return type(self._sink).__name__
 
@@ -118,7 +124,10 @@ class _Lane:
                     return
                 verdict, self._busy = self._queue.popleft(), True
             try:
-                self._sink.emit(verdict)
+                if isinstance(verdict, RecoveryAction):
+                    self._sink.emit_recovery(verdict)
+                else:
+                    self._sink.emit(verdict)
             # A sink that calls sys.exit() must not take the verdicts behind it along.
             except BaseException as err:
                 self._failed += 1
@@ -164,6 +173,16 @@ class Emitter:
         for verdict in verdicts:
             for lane in self._lanes:
                 lane.put(verdict)
+
+    def emit_recoveries(self, actions: Iterable[RecoveryAction]) -> None:
+        """Accepts actions of recoveries, for sinks that take them, as `emit` does verdicts.
+
+        They count as deliveries only where a sink takes them.
+        """
+        for action in actions:
+            for lane in self._lanes:
+                if lane.takes_recoveries:
+                    lane.put(action)
 
     def flush(self, timeout: float = PATIENCE_S) -> bool:
         """Waits until everything accepted has been handed to the sinks, at most `timeout` seconds; says whether."""

@@ -11,6 +11,7 @@
     |-- ModelMismatch          guard, signals and model were not made for each other
     |-- CaptureError           hidden states could not be read, or contain NaN or infinity
     |-- SteeringError          a generation could not be steered as asked, or was not steered at all
+    |-- RecoveryError          a recovery was asked for what it must never do
     |-- GenerationAborted      a guard stopped this generation, as its policy asked
     |-- BundleError            an exported artefact is damaged, incomplete or of another format
     |-- ScoringError           signals do not fit the detector that should score them
@@ -91,6 +92,10 @@ class CaptureError(SriError):
 
 class SteeringError(SriError):
     """A generation could not be steered as asked, or was not steered at all."""
+
+
+class RecoveryError(SriError):
+    """A recovery was asked for what it must never do, such as taking a refusal out of a response."""
 
 
 class GenerationAborted(SriError):

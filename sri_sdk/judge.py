@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from sri_sdk.plugin import Plugin
 from sri_sdk.records import Outcome, Prompt
@@ -14,6 +14,9 @@ class Judge(Plugin):
     """Classifies responses. Its name and version are recorded beside every rate that depends on it."""
 
     version: str = "1"
+    knows_harm: ClassVar[bool] = False
+    """Whether it tells harm by what a response says. False = it knows refusals, and calls everything else what the
+    prompt's label says; a recovery then takes its word for refusals alone."""
 
     @abstractmethod
     def judge(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> list[Outcome]:
@@ -31,6 +34,14 @@ class Judge(Plugin):
         attribute `unparsable`.
         """
         return [False] * len(responses)
+
+    def refuses(self, text: str) -> bool | None:
+        """Whether a text, or a piece of one, has the words of a refusal in it; None, the default = it cannot tell.
+
+        Asked about every beginning of a response, to find the tokens that refuse: a recovery never opens those. It must
+        cost next to nothing, so a judge that asks a model cannot tell.
+        """
+        return None
 
     @classmethod
     def example(cls) -> Any:

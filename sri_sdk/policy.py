@@ -10,10 +10,13 @@ from pydantic import Field, model_validator
 
 from sri_sdk.plugin import Config
 from sri_sdk.reason_words import TAMPERING
-from sri_sdk.records import Rule, Verdict
+from sri_sdk.records import RecoveryName, Rule, Verdict
+from sri_sdk.recovery_plan import AuditFile, RecoveryBudget, RecoveryStep
 
 Action = Literal["report", "abort"]
 """`report` = say so and let the generation go on; `abort` = stop it, and keep back what it has produced."""
+OnAlarm = Literal["report", "abort", "recover"]
+"""`recover` = stop it, and then try to end it well: see `recovery_plan.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,10 @@ class Decision:
     """Whether the response must not be shown or passed on."""
     own_refusal: bool = False
     """Whether the guard flagged what the model itself refused, whatever the policy makes of that."""
+    recovered: RecoveryName | None = None
+    """What answers in place of the flagged response: `remask` and `steer` = a new response, `judge` = the response
+    itself, released by the judge, `refuse` = a refusal text, and the response stays withheld. None = nothing was
+    recovered."""
 
     @property
     def request_id(self) -> str:
@@ -57,7 +64,10 @@ class Policy(Config):
         description="When the guard decides: final = once the generation has ended, online = each step, request = when "
         "the prompt has been read."
     )
-    flagged: Action = Field(description="On an alarm: report = say so, abort = stop the generation.")
+    flagged: OnAlarm = Field(
+        description="On an alarm: report = say so, abort = stop the generation, recover = stop it, and try what "
+        "`recovery` lists. Only where a sampler of ours runs the loop."
+    )
     unmonitored: Action = Field(
         description="When the guard cannot see: report = let the generation go on and say so (fail-open), "
         "abort = stop it (fail-closed)."
@@ -82,6 +92,49 @@ class Policy(Config):
         description="When somebody interfered with the generation (canvas_primed, canvas_rewritten): report or abort; "
         "null = as unmonitored.",
     )
+    recovery: tuple[RecoveryStep, ...] = Field(
+        default=(),
+        max_length=16,
+        description="With flagged: recover, what is tried, in order, until a response is accepted. A refusal text "
+        "comes last, also where none is listed.",
+    )
+    budget: RecoveryBudget = Field(
+        default=RecoveryBudget(), description="With flagged: recover, what one flagged generation may cost."
+    )
+    audit: AuditFile | None = Field(
+        default=None, description="With flagged: recover, a file with every action taken; null = none is written."
+    )
+
+    @model_validator(mode="after")
+    def _recovers(self) -> Self:
+        if self.flagged != "recover":
+            fields = type(self).model_fields
+            unused = [each for each in ("recovery", "budget", "audit") if getattr(self, each) != fields[each].default]
+            if unused:
+                raise ValueError(
+                    f"{unused[0]}: goes with flagged: recover, and flagged is {self.flagged}; leave it out"
+                )
+            return self
+        if not self.recovery:
+            raise ValueError(
+                "flagged: 'recover' without recovery; list what is tried, such as [{action: steer, direction: FILE}], "
+                "or choose abort"
+            )
+        names = [step.action for step in self.recovery]
+        if "refuse" in names[:-1]:
+            raise ValueError("recovery: 'refuse' ends every recovery, so nothing may follow it; move it to the end")
+        again = [name for name in names if name in ("remask", "steer")]
+        if self.rule == "request" and again:
+            raise ValueError(
+                f"recovery: {again[0]!r} mends how a generation goes, and rule 'request' judges what was asked, which "
+                "stays as it is; allowed: judge, refuse"
+            )
+        if self.own_refusal == "abort":
+            raise ValueError(
+                "own_refusal: 'abort' beside flagged: recover would withhold refusals, which is what a recovery is to "
+                "end in; allowed: report, or null"
+            )
+        return self
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -112,7 +165,12 @@ class Policy(Config):
     @property
     def stops_on_alarm(self) -> bool:
         """Whether an alarm ends a generation that runs; the final rule decides when nothing, or the rest, is left."""
-        return self.rule != "final" and self.flagged == "abort"
+        return self.rule != "final" and self.flagged != "report"
+
+    @property
+    def recovers(self) -> bool:
+        """Whether flagged generations are generated again, judged or answered otherwise."""
+        return self.flagged == "recover"
 
     @property
     def stops_at_horizon(self) -> bool:
@@ -132,7 +190,18 @@ class Policy(Config):
     @property
     def may_withhold(self) -> bool:
         """Whether nothing of a response may be shown before its verdict."""
-        return "abort" in (self.flagged, self.unmonitored, self.beyond_horizon, self.tampered)
+        return self.flagged != "report" or "abort" in (self.unmonitored, self.beyond_horizon, self.tampered)
+
+    def while_recovering(self) -> Policy:
+        """What holds while a flagged generation is generated again: the same rule, and nothing follows from it yet."""
+        return Policy(
+            rule=self.rule, flagged="report", unmonitored="report", beyond_horizon=self.beyond_horizon,
+            debounce=self.debounce,
+        )  # fmt: skip
+
+    def to_recover(self, decision: Decision) -> bool:
+        """Whether recovery answers in place of this response."""
+        return self.recovers and decision.withheld and decision.verdict.status == "flagged"
 
     def decide(self, verdicts: Iterable[Verdict]) -> tuple[Decision, ...]:
         """One decision per verdict. `not_sampled` is never withheld, and `clear` only if `beyond_horizon` is abort and
@@ -146,7 +215,7 @@ class Policy(Config):
             return True
         if verdict.status == "flagged":
             refused = self.own_refusal is not None and refused_by_itself(verdict)
-            return (self.own_refusal if refused else self.flagged) == "abort"
+            return (self.own_refusal if refused else self.flagged) != "report"
         return verdict.status == "unmonitored" and self.unmonitored == "abort"
 
     def _holds_unjudged(self, verdict: Verdict) -> bool:

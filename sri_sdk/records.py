@@ -25,6 +25,9 @@ Rule = Literal["final", "online", "request"]
 """When a guard decides: once the generation has ended, at every step while it runs, or once the prompt was read."""
 Ended = Literal["refusing", "complying"]
 """How a generation ended, as the signal of its last cell has it."""
+RecoveryName = Literal["remask", "steer", "judge", "refuse"]
+"""`remask` = positions that lean most towards harm are opened and filled again; `steer` = generated again, steered
+towards refusal at first; `judge` = a judge reads what would have been said; `refuse` = a refusal text in its place."""
 
 REQUEST = "request"
 """Name of the column that says what the request itself is."""
@@ -411,6 +414,45 @@ class Verdict:
         """The verdict as JSON types, in the versioned schema every runtime shares."""
         later = _LATER if self.schema == 1 else ()
         return {name: _plain(getattr(self, name)) for name in self.__slots__ if name not in later}
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryAction:
+    """One thing that was tried to end a flagged generation well: a line of the audit log."""
+
+    request_id: str
+    round: int
+    """Its place in the policy's list, counted from 1."""
+    action: RecoveryName
+    why: str
+    """Code of why it was taken: `alarm`, `request_alarm`, `not_accepted`, `tampered`, `not_seen_whole`, or the part of
+    the budget that was spent, as `budget_forwards`."""
+    result: str
+    """Code of what came of it: `refusal` and `clear` = accepted for that, `released`, `refused`; else why it was not:
+    `alarm`, `judged_harmful`, `judge_failed`, `not_released`, `unmonitored`, `nothing_to_open`, `undecodable`,
+    `failed`, or the part of the budget that ended it."""
+    accepted: bool
+    """Whether its response is the one that was given out."""
+    forwards: int
+    """Forward passes that it took of this request."""
+    seconds: float
+    opened: tuple[int, ...]
+    """Response positions that were opened again, counted from 0."""
+    before: Mapping[str, Any]
+    """The verdict that it answers, as `Verdict.to_dict()`."""
+    after: Mapping[str, Any] | None
+    """The verdict on the new generation, measured on unsteered passes; None = nothing was generated."""
+    outcome: Outcome | None
+    """What the judge calls its response; None = it was not asked."""
+    detail: str = ""
+    """What went wrong, in words."""
+    text: str | None = None
+    """Its response, where the policy's audit asks for texts."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types; without `text` where there is none."""
+        found = {name: _plain(getattr(self, name)) for name in self.__slots__}
+        return {name: value for name, value in found.items() if name != "text" or value is not None}
 
 
 _LATER = ("judged_steps", "ended", "group", "parts")

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 from sri_sdk.plugin import Plugin
-from sri_sdk.records import Verdict
+from sri_sdk.records import RecoveryAction, Verdict
 
 
 class Sink(Plugin):
@@ -15,6 +15,9 @@ class Sink(Plugin):
     @abstractmethod
     def emit(self, verdict: Verdict) -> None:
         """Accepts one verdict; returns at once."""
+
+    def emit_recovery(self, action: RecoveryAction) -> None:
+        """Accepts one action that a recovery took on a flagged generation; returns at once. The default drops it."""
 
     def close(self) -> None:
         """Delivers what was accepted and lets go of everything; calling it twice is fine."""

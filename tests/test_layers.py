@@ -12,8 +12,8 @@ import sri_sdk
 from tests.house import CORE, PLUGINS, ROOT, arrows, circles, floors, import_root, imports, module_of, rooms
 
 LAYERS = [
-    "_version errors files grid older_hooks plugin pooling reason_words records request_map signal strict_json text "
-    "thoughts",
+    "_version errors files grid older_hooks plugin pooling reason_words records recovery_plan request_map signal "
+    "strict_json text thoughts",
     "calibrate canvas checkpoint dataset fingerprint graph judge options plugin_api policy prefill sink structure",
     "anchors detector emitter hook metrics",
     "bundle report sampler target",

@@ -65,7 +65,7 @@ class Horizon:
 
     def flagged(self) -> list[int]:
         """Rows with an alarm that the policy stops."""
-        if self._settings.policy.flagged != "abort":
+        if self._settings.policy.flagged == "report":
             return []
         return sorted(row for row, verdict in self.verdicts.items() if verdict.status == "flagged")
 

@@ -23,7 +23,8 @@ from sri_sdk.structure import unwrapped
 
 # Which runs own the forward passes of this thread or task, by tap: concurrent requests on one shared model never
 # mix, because each thread and each asyncio task sees its own value.
-_owners: ContextVar[dict[int, Run]] = ContextVar("sri_sdk_owners", default={})  # noqa: B039 - never mutated
+# None = passes that no run is to hear of, and nobody is to count.
+_owners: ContextVar[dict[int, Run | None]] = ContextVar("sri_sdk_owners", default={})  # noqa: B039 - never mutated
 _taps: weakref.WeakKeyDictionary[Any, Tap] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -75,6 +76,20 @@ class Tap:
             if self.owner() is run:
                 others = {tap: owner for tap, owner in _owners.get().items() if tap != id(self)}
                 _owners.set(others if before is None or before.finished else {**others, id(self): before})
+
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Lets the forward passes of this thread or task go unheard and uncounted, as long as the block lasts.
+
+        For passes that are no part of a generation, such as the steered one beside the pass that its run measures.
+        """
+        before, key = _owners.get(), id(self)
+        _owners.set({**before, key: None})
+        try:
+            yield
+        finally:
+            others = {tap: owner for tap, owner in _owners.get().items() if tap != key}
+            _owners.set({**others, key: before[key]} if key in before else others)
 
     def _modules(self, hook: Hook, run: Run) -> dict[Any, partial[Any]]:
         """Place -> what puts a module hook there."""
@@ -147,7 +162,7 @@ class Tap:
     def on_embedding(self, input_ids: Any) -> None:
         """The token embedding ran: a forward pass has begun."""
         if (run := self.owner()) is None:
-            self.unowned += 1
+            self.unowned += id(self) not in _owners.get()
             return
         if is_recorded(input_ids):
             run.fail(SILENT)

@@ -144,6 +144,12 @@ def watch(
         policy = Policy(
             rule=rule, flagged="abort" if abort else "report", unmonitored="report", beyond_horizon="report"
         )
+    if policy.recovers:
+        raise ConfigError(
+            "watch: the policy says flagged: recover, and a generation that is recovered is generated again, which "
+            "takes a sampler of ours: use sri_sdk.drive or `sri run`. Under watch, choose flagged: abort, which stops "
+            "the batch."
+        )
     if not isinstance(sinks, Emitter):
         sinks = Emitter(sinks)
     settings = watch_settings(

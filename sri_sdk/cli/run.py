@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sri_sdk.fitting.deployment import Deployment
     from sri_sdk.policy import Decision
     from sri_sdk.records import Prompt, SamplerStep
+    from sri_sdk.steer.recovery.recovery import Recovery
 
 
 @click.command()
@@ -52,6 +53,7 @@ def command(
     loaded = Guard.load(folder, public_key=checked.trust.public_key, digest=checked.trust.digest)
     if group is not None:
         _check_group(group, texts, loaded.scorer.groups)
+    recovery = _recovery(checked)
     deployment = Deployment.open(checked)
     with Emitter([registry.build("sinks", sink.name, sink.options) for sink in checked.sinks]) as emitter:
         settings = watch_settings(
@@ -59,11 +61,21 @@ def command(
             sampler=deployment.fingerprint.hard["sampler"], fingerprint=deployment.fingerprint,
         )  # fmt: skip
         for prompt in _prompts(checked, texts, group):
-            _one(deployment, settings, prompt, as_json=as_json, delay=delay)
+            _one(deployment, settings, prompt, recovery, as_json=as_json, delay=delay)
         emitter.flush()
         for each in emitter.deliveries:
             if missing := each.accepted - each.delivered:
                 say(f"{each.sink}: {missing} of {each.accepted} verdicts were not delivered", err=True)
+
+
+def _recovery(config: FitConfig) -> Recovery | None:
+    """What answers in place of flagged responses, with its directions read; None = the policy recovers nothing."""
+    if not config.policy.recovers:
+        return None
+    from sri_sdk import registry
+    from sri_sdk.steer.recovery.recovery import Recovery
+
+    return Recovery.open(config.policy, registry.build("judges", config.judge.name, config.judge.options))
 
 
 def _check_group(group: str, texts: Sequence[str], known: Sequence[str]) -> None:
@@ -99,14 +111,17 @@ def _prompts(config: FitConfig, texts: Sequence[str], group: str | None) -> list
     return [replace(prompt, group=group_of(prompt, config.folds.calibration.groups)) for prompt in found]
 
 
-def _one(deployment: Deployment, settings: WatchSettings, prompt: Prompt, *, as_json: bool, delay: float) -> None:
+def _one(
+    deployment: Deployment, settings: WatchSettings, prompt: Prompt, recovery: Recovery | None, *, as_json: bool,
+    delay: float,
+) -> None:  # fmt: skip
     """One generation. What the policy withholds is not printed."""
     from sri_sdk.capture.drive import drive
 
     config = deployment.config
     batch = drive(
         deployment.hook, deployment.loaded, deployment.sampler, [prompt], settings, seed=config.seed,
-        system_prompt=config.model.system_prompt,
+        system_prompt=config.model.system_prompt, recovery=recovery,
     )  # fmt: skip
     show = _Lines(prompt, deployment) if as_json else _Screen(prompt, deployment, delay)
     with show:
@@ -134,11 +149,20 @@ def request_so_far(batch: Drive) -> float | None:
     return None if column is None or math.isnan(column.logit[0]) else float(column.logit[0])
 
 
+_RECOVERED = {
+    "remask": "the model's own answer, after what leant towards harm was opened again",
+    "steer": "the model's own answer, steered towards refusal",
+    "judge": "released by the judge",
+    "refuse": "the refusal text of the policy",
+}
+"""What answers in place of a flagged response, in words."""
+
+
 class _Lines:
     """JSON lines."""
 
     def __init__(self, prompt: Prompt, deployment: Deployment) -> None:
-        self._prompt, self._silent = prompt, deployment.config.policy.may_withhold
+        self._prompt, self._policy = prompt, deployment.config.policy
 
     def __enter__(self) -> _Lines:
         return self
@@ -148,7 +172,7 @@ class _Lines:
 
     def step(self, batch: Drive, step: SamplerStep) -> None:
         """One line per step; without the draft if the policy may withhold the response."""
-        draft = None if self._silent else batch.texts[0]
+        draft = None if self._policy.may_withhold else batch.texts[0]
         sigma = [None if math.isnan(cell) else cell for cell in sigma_so_far(batch)]
         line = {"id": self._prompt.id, "step": step.index, "draft": draft, "sigma": sigma}
         if (request := request_so_far(batch)) is not None:
@@ -158,10 +182,14 @@ class _Lines:
     def end(self, batch: Drive, decision: Decision) -> None:
         """The verdict, and the response unless the policy withholds it."""
         verdict, (response,) = decision.verdict.to_dict(), batch.responses
-        self._write({
+        line: dict[str, Any] = {
             "verdict": verdict, "response": response, "withheld": decision.withheld,
             "own_refusal": decision.own_refusal,
-        })  # fmt: skip
+        }  # fmt: skip
+        if self._policy.recovers:
+            line["recovered"] = decision.recovered
+            line["recoveries"] = [action.to_dict() for action in batch.recoveries]
+        self._write(line)
 
     @staticmethod
     def _write(value: dict[str, Any]) -> None:
@@ -206,7 +234,9 @@ class _Screen:
 
         deployment, step = self._deployment, self._last
         draft = self._words(batch, step)
-        if decision is not None and decision.withheld:
+        if decision is not None and decision.recovered is not None:
+            draft = [(str(batch.responses[0]), True), (f" [{_RECOVERED[decision.recovered]}]", False)]
+        elif decision is not None and decision.withheld:
             draft = [("[withheld by policy]", False)]
         elif decision is not None and decision.own_refusal:
             draft = [*draft, (" [the model refused by itself]", False)]

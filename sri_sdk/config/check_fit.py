@@ -17,6 +17,7 @@ from sri_sdk.calibrate.prefix import FEWEST as FEWEST_REFERENCE
 from sri_sdk.config import columns
 from sri_sdk.config.check_horizon import check_horizon
 from sri_sdk.config.check_labels import check_labels
+from sri_sdk.config.check_recovery import check_recovery
 from sri_sdk.config.check_steer import check_steer
 from sri_sdk.config.fit import FitConfig, smallest_calibration
 from sri_sdk.config.folds import FEWEST_COUNTED
@@ -74,6 +75,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
         found += check_horizon(
             horizon, sections.get("tap"), plugins["model"], sections.get("sampler"), sections.get("policy")
         )
+    found += check_recovery(sections.get("policy"), plugins["model"], plugins["sampler"])
     found += _check_exporter(plugins["export"])
     found += check_request(sections.get("request"), sections.get("folds"), plugins["model"])
     if config is not None:

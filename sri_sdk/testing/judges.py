@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import get_args
 
 from sri_sdk.judge import Judge
@@ -41,6 +41,7 @@ def judge_checks(make: Callable[[], JudgeCase | Judge], known: Mapping[str, str]
     case = _Checks(make, lambda made: made if isinstance(made, JudgeCase) else JudgeCase(made))
     promises = [case.one_outcome_each, case.deterministic, case.order_and_company_irrelevant, case.empty_text_is_other]
     promises += [case.known_responses_are_recognised] if case.case.known else []
+    promises += [case.words_of_refusals_are_found] if type(case.case.judge).refuses is not Judge.refuses else []
     return listed(promises, known, case.words)
 
 
@@ -86,6 +87,17 @@ class _Checks(PromisesPerItem[JudgeCase, Answered]):
         for (prompt, text, wanted), outcome in zip(self.case.known, found, strict=True):
             if outcome != wanted:
                 self.fail(f"judge(): {text[:60]!r} to {prompt.text[:60]!r} is {outcome!r}, the example says {wanted!r}")
+
+    def words_of_refusals_are_found(self) -> None:
+        """refuses() finds the words of every refusal in the example, and none in an empty text. A recovery opens what
+        it does not find."""  # fmt: skip
+        refusals = [text for _, text, outcome in self.case.known if outcome == "refusal"]
+        for text, wanted in [*((each, True) for each in refusals), ("", False), (" \n", False)]:
+            found = self.attempt(f"refuses(): {text[:60]!r}: raises", partial(self.case.judge.refuses, text))
+            if found not in (None, True, False):
+                self.fail(f"refuses(): {text[:60]!r} is {found!r}, must be True, False or None")
+            if found is not None and found != wanted:
+                self.fail(f"refuses(): {text[:60]!r} is {found}, must be {wanted}, as judge() says of the example")
 
     # -- material and words ----------------------------------------------------------------------------------
 

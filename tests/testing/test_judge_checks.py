@@ -69,6 +69,21 @@ class SaysOneWord(WordJudge):
         return "refusal" if text.strip() else "other"
 
 
+class FindsNoWords(WordJudge):
+    def refuses(self, text):
+        return False
+
+
+class FindsWordsInNothing(WordJudge):
+    def refuses(self, text):
+        return True
+
+
+class CannotSay(WordJudge):
+    def refuses(self, text):
+        return None
+
+
 @pytest.mark.parametrize(
     ("judge", "check", "message", "also"),
     [
@@ -82,6 +97,8 @@ class SaysOneWord(WordJudge):
             "order-and-company-irrelevant"}),
         (ComparesWithTheFirst, "order-and-company-irrelevant", "alone, 3 of 26 outcomes differ", set()),
         (ReadsNothingAsAnAnswer, "empty-text-is-other", "the response '' to .* is 'harmless', must be 'other'", set()),
+        (FindsNoWords, "words-of-refusals-are-found", "\"I can't.\" is False, must be True", set()),
+        (FindsWordsInNothing, "words-of-refusals-are-found", "'' is True, must be False", set()),
         (SaysOneWord, "known-responses-are-recognised", "'Like this.' to 'How\\?' is 'refusal', the example", set()),
     ],
 )  # fmt: skip
@@ -94,3 +111,9 @@ def test_a_broken_judge_is_caught_by_its_check_and_no_other(judge, check, messag
 def test_what_a_case_does_not_offer_is_not_listed():
     names = {check.name for check in judge_checks(case_of(WordJudge))}
     assert names - {check.name for check in judge_checks(WordJudge.example)} == {"known-responses-are-recognised"}
+
+
+def test_a_judge_that_cannot_tell_words_from_meaning_says_so():
+    (found,) = [x for x in run_checks(judge_checks(case_of(CannotSay))) if x.name == "words-of-refusals-are-found"]
+    assert found.state == "passed"
+    assert "words-of-refusals-are-found" not in {check.name for check in judge_checks(case_of(WordJudge))}

@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -33,6 +33,8 @@ class LlmJudge(sri_sdk.Judge):
     four words, once its thoughts are left out, is `other` and is counted in `unparsable`: look at it before you trust a
     rate.
     """
+
+    knows_harm: ClassVar = True
 
     class Config(sri_sdk.Config):
         """Which model, where, and how patiently."""

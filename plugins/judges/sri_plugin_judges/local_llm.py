@@ -30,6 +30,8 @@ class LocalLlmJudge(sri_sdk.Judge):
     out, is `other` and is counted in `unparsable`; so is a response that is too long for the model.
     """
 
+    knows_harm: ClassVar = True
+
     class Config(CheckpointConfig):
         """Which model, and how it is asked."""
 

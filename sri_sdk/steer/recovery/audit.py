@@ -1,0 +1,65 @@
+"""The audit log: every action of a recovery as a JSON line, in a file that grows."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sri_sdk.errors import ConfigError
+from sri_sdk.records import RecoveryAction
+from sri_sdk.strict_json import write
+
+log = logging.getLogger("sri_sdk.recovery")
+
+
+class AuditLog:
+    """Appends to one file, which is opened each time, so that it may be moved at any time."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the file if there is none.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        self.path = path
+        try:
+            self._append(b"")
+        except OSError as err:
+            raise ConfigError(
+                f"policy.audit.path: {path} cannot be written: {err.strerror or err}. Nothing is recovered without the "
+                "log that the policy asks for: give another path, or leave audit out."
+            ) from err
+
+    def add(self, actions: Iterable[RecoveryAction]) -> None:
+        """Writes actions. A disk that is full by now costs lines, which the log then says, and no response."""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        # ASCII: line separators of Unicode in an id would be ends of lines to some readers.
+        lines = [write({"time": time, **_plain(action.to_dict())}, ensure_ascii=True) for action in actions]
+        try:
+            self._append("".join(f"{line}\n" for line in lines).encode())
+        except OSError as err:
+            log.error("%s: %d actions not written: %s", self.path, len(lines), err.strerror or err)
+
+    def _append(self, content: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # One write to a file opened for appending: lines of several processes do not mix.
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        try:
+            written = os.write(handle, content)
+            if written < len(content):
+                raise OSError(f"{written} of {len(content)} bytes written")
+        finally:
+            os.close(handle)
+
+
+def _plain(value: Any) -> Any:
+    """JSON types whose texts every reader takes: half characters, as a response may hold, are written as escapes."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
