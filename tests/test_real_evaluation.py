@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from benchmarks.real import tables
+from benchmarks.real import by_set, tables
+from benchmarks.real.by_set import odds
 from benchmarks.real.judged import judged
 from benchmarks.real.numbers import pooled, rate, realised
 from benchmarks.real.run import QUICK, Child, Failed, Log, Minutes, smaller, together
 from benchmarks.real.sections import KINDS, at, said
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.load import load_evaluation
+from sri_sdk.errors import ConfigError
 from sri_sdk.metrics.rates import exact_rate
 from sri_sdk.metrics.results import to_json
 from sri_sdk.metrics.strict import MovedThreshold
+from sri_sdk.records import Prompt
 from sri_sdk.strict_json import parse
 
 ROOT = Path(__file__).parents[1]
@@ -210,3 +216,44 @@ def test_rates_are_shown_without_the_judges_errors_or_withheld_with_the_reason()
 
 def test_every_harmless_set_has_a_name_that_a_person_reads(config: EvaluationConfig) -> None:
     assert set(config.harmless_sets) <= set(KINDS)
+
+
+def kept_odds(store: Path, group: str, parts: Sequence[Sequence[float]]) -> None:
+    folder = store / f"request-{group}-{'0' * 16}"
+    folder.mkdir(parents=True)
+    for place, part in enumerate(parts):
+        save_file({"plain": np.array(part, np.float32)}, folder / f"{16 * place:08}.safetensors")
+
+
+def test_odds_are_given_back_in_the_order_of_the_prompts_and_never_those_of_another_group(tmp_path: Path) -> None:
+    prompts = [Prompt(f"set-{place}", "x" * size, "harmful") for place, size in enumerate((10, 900, 20, 500))]
+    # Kept as they were read: the longest first, in batches.
+    kept_odds(tmp_path, "attack-long", [[1.0, 3.0], [0.0, 2.0]])
+    kept_odds(tmp_path, "attack-long-1", [[9.0] * 4])
+    assert odds(tmp_path, "attack long", prompts)["plain"].tolist() == [0.0, 1.0, 2.0, 3.0]
+    with pytest.raises(ConfigError, match="group 'attack long' is not there, or of other prompts"):
+        odds(tmp_path, "attack long", prompts[:3])
+    with pytest.raises(ConfigError, match="'harmful' is not there"):
+        odds(tmp_path, "harmful", prompts)
+
+
+def test_flagged_requests_are_counted_by_the_set_they_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: EvaluationConfig
+) -> None:
+    harmless = [Prompt(f"chat-{place}", "hello", "harmless") for place in range(200)]
+    harmful = (
+        Prompt("advbench-1", "a", "harmful"),
+        Prompt("advbench-2", "b", "harmful"),
+        Prompt("paired-1", "c", "harmful"),
+    )
+    kept_odds(tmp_path, "harmless", [[-3.0, -2.0, -1.0, *[5.0] * 197]])
+    # At 1 % of 200 two harmless ones are flagged: those below -1.
+    kept_odds(tmp_path, "harmful", [[-1.5, -0.5, -4.0]])
+    monkeypatch.setattr(by_set, "draw_groups", lambda *_: SimpleNamespace(harmful=harmful, harmless=harmless))
+    monkeypatch.setattr(by_set, "Datasets", lambda _: None)
+    found = by_set.counted(config.model_copy(update={"strict": None}), tmp_path)["plain"]["plain"]
+    assert {name: (each["k"], each["n"]) for name, each in found.items()} == {"advbench": (1, 2), "paired": (1, 1)}
+    shown = "\n".join(by_set.table({"by_set": {"plain": {"plain": found, "templates": {}}}}))
+    assert (
+        "| map | requests | advbench | paired |" in shown and "| `plain` | plain | 50 (1 to 99; n = 2) | 100 (" in shown
+    )

@@ -19,14 +19,16 @@ Numbers = dict[str, Any]
 
 
 def condensed(
-    results: Mapping[str, Any], minutes: Mapping[str, Any] | None = None, speed: Mapping[str, Any] | None = None
-) -> Numbers:
+    results: Mapping[str, Any], minutes: Mapping[str, Any] | None = None, speed: Mapping[str, Any] | None = None,
+    by_set: Mapping[str, Any] | None = None,
+) -> Numbers:  # fmt: skip
     """The numbers of one evaluation, ready to be kept.
 
     Args:
         results: `results.json` of `sri eval`, with one model.
         minutes: stage -> wall-clock and processor minutes; None = not known.
         speed: what `benchmarks.real.speed --json` measured; None = it did not run.
+        by_set: what `benchmarks.real.by_set` counted; None = it did not run.
     """
     (model,) = results["models"]
     return {
@@ -37,6 +39,7 @@ def condensed(
         "packages": {package.name: package.version for package in PACKAGES},
         "minutes": minutes,
         "speed": speed,
+        "by_set": by_set,
         "generations": dict(model["counts"]),
         "refused": {
             "own": rate(model["refused_harmless"]),

@@ -224,7 +224,8 @@ def run(*, quick: bool, workers: int) -> None:
         return
     if not (out / "speed.json").is_file():
         alone("speed", "-m", "benchmarks.real.speed", "--batch", "1", "8", "--json", str(out / "speed.json"))
-    kept = ("--minutes", str(minutes.file), "--speed", str(out / "speed.json"))
+    alone("by-set", "-m", "benchmarks.real.by_set", str(out / "by-set.json"))
+    kept = ("--minutes", str(minutes.file), "--speed", str(out / "speed.json"), "--by-set", str(out / "by-set.json"))
     alone("tables", "-m", "benchmarks.real.tables", results, *kept)
 
 

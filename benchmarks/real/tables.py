@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real import sections
+from benchmarks.real import by_set, sections
 from benchmarks.real.judged import judged
 from benchmarks.real.numbers import condensed
 from sri_sdk.files import write_text
@@ -33,6 +33,7 @@ SECTIONS: Sequence[tuple[str, Callable[[Mapping[str, Any]], Iterator[str]]]] = (
     ("Template by template", sections.by_template),
     ("At the thresholds that ship", sections.shipped),
     ("What the maps say of prompts they had not seen", sections.held_out),
+    ("Which harmful requests are found", by_set.table),
     ("Cost of the tap", sections.cost),
     ("Minutes", sections.spent),
     ("Made with", sections.made_with),
@@ -71,12 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("results", type=Path, nargs="?", help="results.json; default: the numbers that are kept")
     options.add_argument("--minutes", type=Path, help="minutes of each stage, as run.py keeps them")
     options.add_argument("--speed", type=Path, help="what speed.py measured, as --json writes it")
+    options.add_argument("--by-set", type=Path, help="what by_set.py counted")
     options.add_argument("--to", type=Path, default=HERE, help="folder of real.json and real.md")
     given = options.parse_args(arguments)
     numbers, target = given.to / NUMBERS, given.to / PAGE
     if given.results is not None:
-        minutes, speed = (parse(file.read_bytes()) if file else None for file in (given.minutes, given.speed))
-        made = condensed(parse(given.results.read_bytes()), minutes, speed)
+        beside = (given.minutes, given.speed, given.by_set)
+        minutes, speed, sets = (parse(file.read_bytes()) if file else None for file in beside)
+        made = condensed(parse(given.results.read_bytes()), minutes, speed, sets)
         write_text(numbers, write(made, indent=1) + "\n")
     kept = parse(numbers.read_bytes()) if numbers.is_file() else None
     around = target if target.is_file() else HERE / PAGE
