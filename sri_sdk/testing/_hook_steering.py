@@ -175,14 +175,26 @@ def _steer(case: HookCase, where: Where, rows: list[float] | None = None) -> Ste
 
 
 def _direction(case: HookCase, site: Site) -> Direction:
-    """One random vector for all blocks, as wide as the residual stream."""
-    hook = case.hook
-    width = hook.hidden_size()
-    weight = getattr(hook.embedding(), "weight", None)
-    if site != "block" and weight is not None:
-        width = int(weight.shape[-1])
-    vector = np.random.default_rng(7).normal(size=(1, width))
-    blocks = len(hook.layers())
+    """One random vector for all blocks, as wide as what the site puts out."""
+    vector = np.random.default_rng(7).normal(size=(1, _width(case, site)))
+    blocks = len(case.hook.layers())
     return Direction(
         "random", (vector / np.linalg.norm(vector)).astype(np.float32), "nothing", np.zeros((2, blocks), np.float32), {}
     )
+
+
+def _width(case: HookCase, site: Site) -> int:
+    """D of a site. Not the hook's `hidden_size`: a head may have a last norm that is narrower than the blocks."""
+    shown: list[int] = []
+
+    def look(_module: Any, _args: Any, output: Any) -> None:
+        states = output[0] if isinstance(output, tuple) else output
+        if isinstance(states, torch.Tensor) and not shown:
+            shown.append(states.shape[-1])
+
+    with ExitStack() as stack:
+        for point in points(case.hook, Where(sites=(site,))):
+            stack.callback(point.module.register_forward_hook(look).remove)
+        case.generate(copy_of(case.encoded))
+    # What does not run is named by the steering itself.
+    return shown[0] if shown else case.hook.hidden_size()
