@@ -1,0 +1,81 @@
+"""The figures of steering: where directions were read, and where ablating one matters."""
+
+from __future__ import annotations
+
+from sri_sdk.metrics.cells import called, keys
+from sri_sdk.metrics.results import Evaluation
+from sri_sdk.report import charts
+from sri_sdk.report.drawing import Drawing, Panel
+from sri_sdk.report.steering_tables import steered
+
+SWEPT = {"steps": "steps", "layers": "", "positions": "positions:", "blocks": "response,"}
+"""Kinds of runs that restrict an ablation -> the word before their names."""
+COMPARED = {"ablate": "its own", "place": "its own,", "language": "language,", "transfer": "", "random": "random,"}
+"""Kinds of runs that ablate one direction or another."""
+
+
+def where_read(evaluation: Evaluation) -> Drawing:
+    """Blocks by places of the template: what is left of refusing first tokens under ablation."""
+    panels = []
+    rows = 1
+    for model, found in steered(evaluation):
+        places = keys([spot.place] for spot in found.spots)
+        blocks = sorted({spot.block for spot in found.spots})
+        at = {(spot.block, spot.place): spot.ablated for spot in found.spots}
+        values = [[at.get((block, place)) for place in places] for block in blocks]
+        if values:
+            panels.append(
+                Panel(charts.value_map(values, [f"block {each}" for each in blocks], places), called(model.name))
+            )
+            rows = max(rows, len(blocks))
+    return Drawing(
+        "Where the refusal direction can be read",
+        "Tables coloured by share, one per model: blocks by places of the chat template; numbers below.",
+        tuple(panels),
+        1.1 + 0.3 * rows,
+        "Share of refusing tokens among the first ones on harmful prompts, in percent, once the direction that was "
+        "read there is ablated; less = it takes refusals away. pre: before the request, post: behind it. Hatched: the "
+        "two kinds of prompts do not differ there.",
+        columns=3,
+    )
+
+
+def where_it_matters(evaluation: Evaluation) -> Drawing:
+    """Refusals of harmful prompts that are left where the direction is ablated in a part of the model or the text."""
+    return _refused(
+        evaluation,
+        "Where ablation matters: harmful prompts still refused",
+        SWEPT,
+        "Harmful prompts refused while the direction is ablated in these steps, blocks, positions or parts of the "
+        "response alone, with 95 % intervals. Left: the place matters.",
+    )
+
+
+def whose_direction(evaluation: Evaluation) -> Drawing:
+    """Refusals that are left under one direction or another."""
+    return _refused(
+        evaluation,
+        "Whose direction: harmful prompts still refused",
+        COMPARED,
+        "Harmful prompts refused while a direction is ablated everywhere, with 95 % intervals: its own, one read "
+        "before the request, one made in another language or in another model, and random ones.",
+    )
+
+
+def _refused(evaluation: Evaluation, title: str, kinds: dict[str, str], caption: str) -> Drawing:
+    models = steered(evaluation)
+    rates = [
+        {
+            f"{kinds[run.kind]} {called(run.name)}".strip(): run.refused
+            for run in found.runs
+            if run.kind in kinds and run.prompts == "harmful"
+        }
+        for _, found in models
+    ]
+    names = keys(rates)
+    panels = tuple(
+        Panel(charts.dots([(name, each.get(name)) for name in names]), called(model.name))
+        for (model, _), each in zip(models, rates, strict=True)
+    )
+    alt = f"{title}: dot charts, one per model, with intervals; numbers below."
+    return Drawing(title, alt, panels if names else (), 0.7 + 0.34 * len(names), caption, same_rows=True)
