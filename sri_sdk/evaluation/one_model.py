@@ -38,6 +38,7 @@ from sri_sdk.evaluation.parts_guard import parts_guard
 from sri_sdk.evaluation.request_odds import RequestReader
 from sri_sdk.evaluation.separate import separations, unseen_families
 from sri_sdk.evaluation.steering import STEERED, SteeringAnalysis, expected
+from sri_sdk.evaluation.steering_directions import find_directions
 from sri_sdk.evaluation.steering_prompts import SteeringPrompts
 from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Collector, Progress
@@ -90,7 +91,7 @@ class ModelEvaluation:
 
     def evaluated(self) -> Evaluated:
         """Generates, scores and measures."""
-        self._open_steering()
+        self._open_steering(wait=False)
         config, groups = self._config, self._groups
         compared = config.guards if config.models[self._name].guards else {}
         baselines, missing = open_baselines(compared, LiveTarget(self.collector))
@@ -120,6 +121,7 @@ class ModelEvaluation:
         for name, prompts in groups.harmless_sets.items():
             found[set_group(name)] = generator.group(set_group(name), prompts)
         overhead = self._overhead(generator) if compared else None
+        self._open_steering(wait=True)
         if self._steering is not None:
             found |= self._steering.groups(generator, found)
         guards = self._guards(generator, found, baselines, reader)
@@ -131,12 +133,15 @@ class ModelEvaluation:
         """The refusal direction of the model, once it was evaluated; None = it is not steered."""
         return None if self._steering is None else self._steering.directions.main
 
-    def _open_steering(self) -> None:
-        """First of all: a model without a direction must not show after an hour of generations."""
-        if self._config.steering is not None and self._steering_prompts is not None:
-            self._steering = SteeringAnalysis(
-                self._config.steering, self.collector, self._steering_prompts, self._directions, self._name
-            )
+    def _open_steering(self, *, wait: bool) -> None:
+        """First of all: a model without a direction must not show after an hour of generations. While another process
+        looks for the directions, there is other work."""
+        section, prompts = self._config.steering, self._steering_prompts
+        if section is None or prompts is None or self._steering is not None:
+            return
+        directions = find_directions(self.collector, section, prompts, wait=wait)
+        if directions is not None:
+            self._steering = SteeringAnalysis(section, self.collector, directions, self._directions, self._name)
 
     def _overhead(self, generator: Generator) -> Overhead:
         """Measured once; a continued run reads what the first one measured."""

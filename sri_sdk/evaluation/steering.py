@@ -16,9 +16,8 @@ from sri_sdk.evaluation.groups import HARMFUL, HARMLESS, attack_group
 from sri_sdk.evaluation.guards import GuardScores
 from sri_sdk.evaluation.steered import Steered
 from sri_sdk.evaluation.steering_claims import Claims, Outcomes
-from sri_sdk.evaluation.steering_directions import Directions, find_directions
+from sri_sdk.evaluation.steering_directions import Directions
 from sri_sdk.evaluation.steering_guards import STEERED_HARMFUL, STEERED_HARMLESS, guards_on
-from sri_sdk.evaluation.steering_prompts import SteeringPrompts
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.store import Batch
 from sri_sdk.metrics.outcomes import codes
@@ -36,21 +35,20 @@ class SteeringAnalysis:
     """Everything that is generated under steering on one model, and what it says."""
 
     def __init__(
-        self, section: SteeringSection, collector: Collector, prompts: SteeringPrompts,
-        others: Mapping[str, Direction], name: str,
+        self, section: SteeringSection, collector: Collector, directions: Directions, others: Mapping[str, Direction],
+        name: str,
     ) -> None:  # fmt: skip
-        """Finds the directions.
+        """Takes the directions, see `find_directions`.
 
         Args:
             section: what is asked.
             collector: of the model.
-            prompts: what directions are made of.
+            directions: of the model.
             others: model -> its direction, of the models that were evaluated before.
             name: of this model.
         """
         self._section, self._collector, self._others, self._name = section, collector, others, name
-        self.directions: Directions = find_directions(collector, section, prompts)
-        self.ablated = Steered(self.directions.main)
+        self.directions, self.ablated = directions, Steered(directions.main)
 
     def groups(self, generator: Generator, found: Mapping[str, Generations]) -> dict[str, Generations]:
         """The test prompts again, watched under ablation."""
@@ -272,7 +270,7 @@ class SteeringAnalysis:
             return {"outcomes": codes(said.outcomes)}, {"counts": said.counts}
 
         key: dict[str, Any] = {**collector.key(prompts), "steered": steered.key()}
-        group = "steered " + "".join(each if each.isalnum() else "-" for each in stage)
+        group = f"steered {stage.removesuffix(' %')}"
         for batch, (arrays, notes) in collector.batches(group, prompts, key, make):
             parts.append(arrays["outcomes"])
             counters.add(group, len(batch), notes["counts"])

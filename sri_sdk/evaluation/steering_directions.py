@@ -63,13 +63,19 @@ class Directions:
         return tuple(made)
 
 
-def find_directions(collector: Collector, section: SteeringSection, prompts: SteeringPrompts) -> Directions:
+def find_directions(
+    collector: Collector, section: SteeringSection, prompts: SteeringPrompts, *, wait: bool = True
+) -> Directions | None:
     """The directions of the collector's model, from a former run or made now.
 
     Args:
         collector: of the model.
         section: how they are made and chosen.
         prompts: what they are made of.
+        wait: for another process that is making them.
+
+    Returns:
+        The directions; None = another process is making them, and this one does not wait.
 
     Raises:
         ConfigError: the model refuses nothing, or no candidate keeps to the limits.
@@ -83,10 +89,23 @@ def find_directions(collector: Collector, section: SteeringSection, prompts: Ste
         "steering": section.model_dump(mode="json", include={"direction", "language", "random"}),
     }
     store = Store(collector.cache, STAGE, key)
-    with store.alone(STAGE):
-        if (saved := store.load(STAGE)) is None:
-            saved = _make(collector, section, prompts)
-            store.save(STAGE, *saved)
+    if wait:
+        with store.alone(STAGE):
+            return _read(collector, section, _found_or_made(collector, section, prompts, store))
+    with store.claim(STAGE) as ours:
+        return _read(collector, section, _found_or_made(collector, section, prompts, store)) if ours else None
+
+
+def _found_or_made(
+    collector: Collector, section: SteeringSection, prompts: SteeringPrompts, store: Store
+) -> Batch:  # fmt: skip
+    if (saved := store.load(STAGE)) is None:
+        saved = _make(collector, section, prompts)
+        store.save(STAGE, *saved)
+    return saved
+
+
+def _read(collector: Collector, section: SteeringSection, saved: Batch) -> Directions:
     arrays, notes = saved
     means = arrays["means"]
     found = {

@@ -123,8 +123,8 @@ def value_map(
         axes.spines["bottom"].set_visible(False)
         for y, x in np.ndindex(len(rows), len(columns)):
             given = values[y][x]
-            value = 0.0 if given is None else given
-            known = given is not None
+            known = given is not None and np.isfinite(given)
+            value = given if given is not None and known else 0.0
             look = {"facecolor": shade(value, theme)} if known else {"facecolor": theme.paper, "hatch": "////"}
             axes.add_patch(Rectangle((x + 0.02, y + 0.04), 0.96, 0.92, linewidth=0, **look))  # type: ignore[arg-type]
             exact = value in (0, 1) or 0.005 <= value < 0.995

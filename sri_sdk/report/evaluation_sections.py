@@ -160,21 +160,21 @@ def sections(evaluation: Evaluation, drawings: Mapping[str, Drawing]) -> Iterato
         shown=(tables.surrogates(evaluation),),
     )
     steered = [model for model, _ in steering_tables.steered(evaluation)]
-    if steered:
-        yield Section(
-            "steering",
-            "The refusal direction",
-            "Taken out of the states, the model refuses no more; put in, it refuses harmless prompts too. What is then "
-            "left of a guard is what does not hang on refusal.",
-            figures("steering-map", "steering-parts", "steering-directions"),
-            (
-                steering_tables.claims(evaluation),
-                *(steering_tables.guards(model, f"steering-guards-{at}") for at, model in enumerate(steered)),
-            ),
-            tuple(
-                made(model, f"steering-{made.__name__}-{at}")
-                for at, model in enumerate(steered)
-                for made in (steering_tables.effects, steering_tables.candidates)
-            ),
-        )
+    yield Section(
+        "steering",
+        "The refusal direction",
+        "Taken out of the states, the model refuses no more; put in, it refuses harmless prompts too. What is then "
+        "left of a guard is what does not hang on refusal.",
+        figures("steering-map", "steering-parts", "steering-directions"),
+        (
+            steering_tables.claims(evaluation),
+            *(steering_tables.guards(model, f"steering-guards-{at}") for at, model in enumerate(steered)),
+        ),
+        tuple(
+            made(model, f"steering-{made.__name__}-{at}")
+            for at, model in enumerate(steered)
+            for made in (steering_tables.effects, steering_tables.candidates)
+        ),
+        missing="the config has no section `steering`.",
+    )
     yield Section("counts", "Sizes", "What every number rests on.", shown=(curves.counts(evaluation),))

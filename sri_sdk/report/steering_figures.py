@@ -16,8 +16,7 @@ COMPARED = {"ablate": "its own", "place": "its own,", "language": "language,", "
 
 def where_read(evaluation: Evaluation) -> Drawing:
     """Blocks by places of the template: what is left of refusing first tokens under ablation."""
-    panels = []
-    rows = 1
+    panels, rows, longest = [], 1, 1
     for model, found in steered(evaluation):
         places = keys([spot.place] for spot in found.spots)
         blocks = sorted({spot.block for spot in found.spots})
@@ -27,12 +26,13 @@ def where_read(evaluation: Evaluation) -> Drawing:
             panels.append(
                 Panel(charts.value_map(values, [f"block {each}" for each in blocks], places), called(model.name))
             )
-            rows = max(rows, len(blocks))
+            rows, longest = max(rows, len(blocks)), max(longest, *map(len, places))
     return Drawing(
         "Where the refusal direction can be read",
         "Tables coloured by share, one per model: blocks by places of the chat template; numbers below.",
         tuple(panels),
-        1.1 + 0.3 * rows,
+        # Names of places may stand upright.
+        0.8 + 0.3 * rows + 0.1 * min(20, longest),
         "Share of refusing tokens among the first ones on harmful prompts, in percent, once the direction that was "
         "read there is ablated; less = it takes refusals away. pre: before the request, post: behind it. Hatched: the "
         "two kinds of prompts do not differ there.",

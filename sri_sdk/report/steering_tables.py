@@ -5,9 +5,12 @@ The page and the Markdown file show the same ones.
 
 from __future__ import annotations
 
-from sri_sdk.metrics.cells import DASH, Cell, Table, called, keys, rate_cell
+import math
+
+from sri_sdk.metrics.cells import DASH, Cell, Table, called, keys, rate_cell, share
 from sri_sdk.metrics.results import Evaluation, ModelResult
 from sri_sdk.metrics.steering import Claim, SteeringResult
+from sri_sdk.report.strict_tables import points
 
 KINDS = {
     "unsteered": "Not steered",
@@ -39,11 +42,11 @@ def claims(evaluation: Evaluation) -> Table:
     rows = tuple(
         (Cell(says[name], note=name), *(_verdict(each.get(name)) for each in by_model)) for name in keys(by_model)
     )
-    least = next((found.least for _, found in models), 0.0)
+    least = _number(100 * next((found.least for _, found in models), math.nan))
     note = (
         "Differences of two shares of the same prompts, in points, with 95 % intervals that resample prompts. "
-        f"Reproduced: at least {100 * least:g} points, and an interval above 0. Not reproduced: an interval that lies "
-        f"below {100 * least:g} points. Where a claim says that an effect is absent, the other way round. Unclear: "
+        f"Reproduced: at least {least} points, and an interval above 0. Not reproduced: an interval that lies "
+        f"below {least} points. Where a claim says that an effect is absent, the other way round. Unclear: "
         "neither, or there was too little to move. A dash: the paper claims nothing of such a model."
     )
     columns = ("Claim", *(called(model.name) for model, _ in models))
@@ -97,8 +100,8 @@ def candidates(model: ModelResult, name: str = "steering-candidates") -> Table:
     found = model.steering
     rows = tuple(
         (
-            Cell(f"block {spot.block}, {spot.place}"), Cell(f"{spot.kl:.3g}"), Cell(f"{spot.ablated:.3f}"),
-            Cell(f"{spot.added:.3f}"), rate_cell(spot.refused), Cell(spot.out or "best of its side"),
+            Cell(f"block {spot.block}, {spot.place}"), Cell(_number(spot.kl)), Cell(share(spot.ablated)),
+            Cell(share(spot.added)), rate_cell(spot.refused), Cell(spot.out or "best of its side"),
         )
         for spot in (found.spots if found is not None else ())
     )  # fmt: skip
@@ -120,15 +123,19 @@ def candidates(model: ModelResult, name: str = "steering-candidates") -> Table:
 
 
 def _share(found: SteeringResult, label: str) -> str:
-    value = found.first_tokens.get(label)
-    return DASH if value is None else f"{value:.3f}"
+    return share(found.first_tokens.get(label, math.nan))
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else DASH
 
 
 def _verdict(claim: Claim | None) -> Cell:
     if claim is None:
         return Cell(DASH)
     gap = claim.difference
-    if gap is None:
-        return Cell(claim.found, remark="no direction there", note=claim.note)
-    low, high = (100 * end for end in (gap.low, gap.high))
-    return Cell(claim.found, f"{100 * gap.value:+.1f}, {low:+.1f} to {high:+.1f}", f"n = {gap.n:,}", note=claim.note)
+    if gap is None or not math.isfinite(gap.value):
+        why = "no direction there" if gap is None else "no cases"
+        return Cell(claim.found, remark=why, note=claim.note)
+    moved = f"{points(gap.value)} points, {points(gap.low)} to {points(gap.high)}"
+    return Cell(claim.found, moved, f"n = {gap.n:,}", note=claim.note)

@@ -1,7 +1,8 @@
 """What chance finds: the best of many random directions, chosen as the difference of means is.
 
-As many directions as there were candidates are tried on the same validation prompts, with the same limits and as many
-finalists. What is left of a refusal under the best of them is what searching alone gives.
+Directions are tried on the validation prompts of the candidates, with the same limit on harmless answers and as many
+finalists; they need not bring refusals when added. What is left of a refusal under the best of them is what searching
+alone gives.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from sri_sdk import registry
+from sri_sdk.capture.drive import generate_untapped
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.datasets import Datasets
@@ -21,6 +23,7 @@ from sri_sdk.metrics.results import to_json
 from sri_sdk.records import Prompt
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.operations import Add
+from sri_sdk.steer.random_search import random_directions
 from sri_sdk.steer.where import Where
 from sri_sdk.strict_json import parse, write
 from tests.evaluation.conftest import SMALL, generations, write_evaluation_config
@@ -181,6 +184,35 @@ def test_an_attack_of_a_plugin_is_no_language(tmp_path):
         ConfigError, match=r"steering\.language: 'second-language' is no attack of dataset 'lab' itself"
     ):
         config(tmp_path, attacks=attacks)
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler"),
+    [
+        ("lab-diffusion", ("low-confidence", {"steps": 8, "tokens": 48})),
+        ("lab-causal", ("autoregressive", {"tokens": 48})),
+    ],
+)
+def test_windows_of_the_steps_share_a_generation_without_gap_or_overlap(name, sampler):
+    """Unwatched, as everything but the guards' groups is generated."""
+    hook_class = registry.load("hooks", name)
+    loaded = hook_class.load(hook_class.Config())
+    hook, driver = hook_class(loaded.model), registry.build("samplers", *sampler)
+    prompts = registry.build("datasets", "lab", {}).prompts("test", "harmful", 3)
+    direction = random_directions(hook, 1, seed=0)[0]
+
+    def positions(where):
+        with Steered(direction, where=where).on(hook, driver.budget()) as steering:
+            generate_untapped(hook, loaded, driver, prompts)
+        return steering.positions
+
+    windows = [positions(Where(steps=(at / 4, (at + 1) / 4))) for at in range(4)]
+    # A causal model ends a refusal early, and has no step left for later windows.
+    assert windows[0] > 0 and (name == "lab-causal" or min(windows) > 0) and sum(windows) == positions(Where())
+    kinds = [positions(Where(positions=(kind,))) for kind in ("prompt", "response")]
+    assert min(kinds) > 0 and sum(kinds) <= positions(Where())
+    blocks = [positions(Where(blocks=(at, at + 1), block_length=12)) for at in range(4)]
+    assert blocks[0] > 0 and sum(blocks) == kinds[1]
 
 
 # -- counting, without a model ---------------------------------------------------------------------------------------
