@@ -37,9 +37,9 @@ from sri_sdk.evaluation.overhead import Overhead, measure_overhead
 from sri_sdk.evaluation.parts_guard import parts_guard
 from sri_sdk.evaluation.request_odds import RequestReader
 from sri_sdk.evaluation.separate import separations, unseen_families
-from sri_sdk.evaluation.steering import STEERED, SteeringAnalysis, expected
+from sri_sdk.evaluation.steering import STEERED, SteeringAnalysis
 from sri_sdk.evaluation.steering_directions import find_directions
-from sri_sdk.evaluation.steering_prompts import SteeringPrompts
+from sri_sdk.evaluation.steering_prompts import SteeringPrompts, expected
 from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Collector, Progress
 from sri_sdk.fitting.deployment import Deployment

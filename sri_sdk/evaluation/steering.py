@@ -114,9 +114,7 @@ class SteeringAnalysis:
     def _places(self, claims: Claims) -> None:
         """Whether a direction that was read before the request does it too."""
         masked = claims.scheme == "masked"
-        says = "A direction read before the request takes refusals away" + (
-            "." if masked else ": not in a causal model."
-        )
+        says = "A direction read before the request takes refusals away; in a causal model, none does."
         before = self.directions.others.get("before")
         if before is None:
             certain = not self.directions.notes["differs_before"]
@@ -276,22 +274,3 @@ class SteeringAnalysis:
             counters.add(group, len(batch), notes["counts"])
         counters.check(group, ended=True)
         return Outcomes(tuple(prompts), np.concatenate(parts))
-
-
-def expected(section: SteeringSection, harmful: int, harmless: int, language: int, blocks: int) -> int:
-    """Generations under steering on one model, about: for the time to expect.
-
-    Args:
-        section: what is asked.
-        harmful: test prompts of each kind.
-        harmless: the same.
-        language: prompts of the other language.
-        blocks: of the model.
-    """
-    validation = section.direction.validation
-    finalists = section.direction.limits.finalists
-    chosen = 2 * (finalists + 1) * (validation.harmless + validation.harmful) + finalists * validation.harmful
-    sweep = min(section.sweep, harmful)
-    sweeps = (section.windows - 2 + blocks + 4 + section.response_blocks) * sweep
-    whole = (1 + 1 + 2 + 2 + 2) * harmful + 2 * harmless
-    return chosen + sweeps + whole + (2 * language + harmful if section.language else 0)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sri_sdk.config.evaluation import EvaluationConfig
+from sri_sdk.config.steering import SteeringSection
 from sri_sdk.dataset import Dataset
 from sri_sdk.evaluation.groups import Groups
 from sri_sdk.fitting.draw import LABELS, draw_unused
@@ -58,3 +59,22 @@ def draw_steering(config: EvaluationConfig, dataset: Dataset, groups: Groups) ->
     other = config.steering.language
     language = {} if other is None else drawn("direction", section.split, sizes, other)
     return SteeringPrompts(extraction, validation, language)
+
+
+def expected(section: SteeringSection, harmful: int, harmless: int, language: int, blocks: int) -> int:
+    """Generations under steering on one model, about: for the time to expect.
+
+    Args:
+        section: what is asked.
+        harmful: test prompts of each kind.
+        harmless: the same.
+        language: prompts of the other language.
+        blocks: of the model.
+    """
+    validation = section.direction.validation
+    finalists = section.direction.limits.finalists
+    chosen = 2 * (finalists + 1) * (validation.harmless + validation.harmful) + finalists * validation.harmful
+    sweep = min(section.sweep, harmful)
+    sweeps = (section.windows - 2 + blocks + 4 + section.response_blocks) * sweep
+    whole = (1 + 1 + 2 + 2 + 2) * harmful + 2 * harmless
+    return chosen + sweeps + whole + (2 * language + harmful if section.language else 0)

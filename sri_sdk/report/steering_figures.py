@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sri_sdk.metrics.cells import called, keys
 from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import charts
@@ -16,17 +18,19 @@ COMPARED = {"ablate": "its own", "place": "its own,", "language": "language,", "
 
 def where_read(evaluation: Evaluation) -> Drawing:
     """Blocks by places of the template: what is left of refusing first tokens under ablation."""
-    panels, rows, longest = [], 1, 1
-    for model, found in steered(evaluation):
-        places = keys([spot.place] for spot in found.spots)
+    models = steered(evaluation)
+    # The same columns for all: what one model lacks is half of what there is to see.
+    places = sorted(keys([spot.place] for _, found in models for spot in found.spots), key=_in_text)
+    panels, rows = [], 1
+    for model, found in models:
         blocks = sorted({spot.block for spot in found.spots})
         at = {(spot.block, spot.place): spot.ablated for spot in found.spots}
         values = [[at.get((block, place)) for place in places] for block in blocks]
         if values:
-            panels.append(
-                Panel(charts.value_map(values, [f"block {each}" for each in blocks], places), called(model.name))
-            )
-            rows, longest = max(rows, len(blocks)), max(longest, *map(len, places))
+            named = [f"block {block}" for block in blocks]
+            panels.append(Panel(charts.value_map(values, named, places), called(model.name)))
+            rows = max(rows, len(blocks))
+    longest = max(map(len, places), default=0)
     return Drawing(
         "Where the refusal direction can be read",
         "Tables coloured by share, one per model: blocks by places of the chat template; numbers below.",
@@ -38,6 +42,12 @@ def where_read(evaluation: Evaluation) -> Drawing:
         "two kinds of prompts do not differ there.",
         columns=3,
     )
+
+
+def _in_text(place: str) -> tuple[bool, int, str]:
+    """Sorts places in the order of the text: `pre-2`, `pre-1`, `post+0`; others behind them, by name."""
+    found = re.fullmatch(r"(?:pre|post)([+-][0-9]{1,9})", place)
+    return found is None, int(found[1]) if found else 0, place
 
 
 def where_it_matters(evaluation: Evaluation) -> Drawing:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from sri_sdk.cli.eval import describe
 from sri_sdk.report.evaluation_sections import sections
 from sri_sdk.report.markdown import tables
+from sri_sdk.report.steering_figures import _in_text
 from sri_sdk.report.steering_tables import candidates, claims, effects, guards
 
 
@@ -60,3 +61,9 @@ def test_an_evaluation_without_steering_says_nothing_of_it(evaluation):
     assert "2512.24143" not in tables(plain) + describe(plain)
     (section,) = [s for s in sections(plain, {}) if s.name == "steering"]
     assert section.empty
+
+
+def test_the_map_has_the_places_of_all_models_in_the_order_of_the_text():
+    assert sorted(["post+1", "pre-1", "elsewhere", "post+10", "pre-12", "post+0"], key=_in_text) == [
+        "pre-12", "pre-1", "post+0", "post+1", "post+10", "elsewhere",
+    ]  # fmt: skip
