@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-quick real-reference strict triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-quick real-reference steer strict triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -99,6 +99,12 @@ compare-runtimes: $(READY)  ## every reader of bundles against Python's; ARGS="-
 strict: $(READY)  ## the strict rule on the embedded models: attacks removed, where odd but harmless traffic is left in peace
 	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab-strict.yaml $(ARGS)
 	$(BIN)/python benchmarks/strict_tables.py out/lab-strict/results.json --keep benchmarks/strict-rule.json
+
+# Opt-in: some 35 minutes on two cores, with a second `make steer` beside the first: both share the work, and the last to
+# finish writes. It continues where it stopped. Results: benchmarks/steering.json and steering.md.
+steer: $(READY)  ## the claims of arXiv 2512.24143 on the embedded models, and guards without the refusal direction
+	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab-steering.yaml $(ARGS)
+	$(BIN)/python benchmarks/steering_tables.py out/lab-steering/results.json
 
 # Opt-in: weights and public prompts come from packages, more than 250 MB (benchmarks/real/requirements*.txt); no hub. The
 # stages are in benchmarks/real/run.py; each is continued where it stopped. Results: benchmarks/real/real.json and real.md.

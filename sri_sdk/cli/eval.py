@@ -71,6 +71,8 @@ def describe(found: Evaluation) -> str:
             )
             parts.append("\n".join(filter(None, (f"{visible(made.title)}\n", turned, visible(unguarded(model))))))
         parts += [found for found in (_strict(model), _beyond(model)) if found]
+    if claims := _steering(found):
+        parts.append(claims)
     if found.limit is not None:
         parts.append(f"A quick look: at most {found.limit} prompts per group. Mind the intervals in the report.")
     return "\n\n".join(parts)
@@ -110,6 +112,15 @@ def _beyond(model: ModelResult) -> str:
     turned = [[columns[at], *(row[at].value for row in made.rows)] for at in range(1, len(columns))]
     shown = table(["guard", *(visible(row[0].value) for row in made.rows)], turned)
     return f"{visible(made.title)}\n\n{shown}\n{visible(made.note)} The report has the intervals."
+
+
+def _steering(found: Evaluation) -> str:
+    """The verdict on each claim of steering, model by model; empty = nothing was steered."""
+    from sri_sdk.report.steering_tables import claims
+
+    made = claims(found)
+    rows = [[visible(row[0].note), *(_text(cell) for cell in row[1:])] for row in made.rows]
+    return f"{visible(made.title)}\n\n{table(list(map(visible, made.columns)), rows)}" if rows else ""
 
 
 def _text(cell: Cell) -> str:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sri_sdk import registry
 from sri_sdk.config.check_fit import check_fit, check_plugin, check_train, has
 from sri_sdk.config.check_guards import check_guards
+from sri_sdk.config.check_steering import check_steering
 from sri_sdk.config.evaluation import EvaluationConfig, FromDataset
 from sri_sdk.errors import SriError
 from sri_sdk.options import problems
@@ -28,6 +29,7 @@ def check_evaluation(data: Mapping[str, Any]) -> tuple[EvaluationConfig | None, 
     found += _check_prompts(config)
     found += _check_texts(config)
     found += check_guards(config)
+    found += check_steering(config)
     found += _check_layers(config)
     # A mistake in what all models share is one problem, not one per model.
     return config, list(dict.fromkeys(found))

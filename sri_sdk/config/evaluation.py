@@ -28,6 +28,8 @@ from sri_sdk.config.fit import (
 )
 from sri_sdk.config.fit import DetectorSection as FittedSection
 from sri_sdk.config.folds import AnchorFold, FoldsSection, HarmlessFold, RequestFold, Split
+from sri_sdk.config.steer import FEWEST as FEWEST_STEERED
+from sri_sdk.config.steering import SteeringSection
 from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
 
@@ -170,6 +172,11 @@ class EvaluationConfig(Config):
         description="Attacks removed, beside the false alarms on plain, unusual and wrapped harmless prompts; null = "
         "not reported.",
     )
+    steering: SteeringSection | None = Field(
+        default=None,
+        description="Refusal directions, and what ablating and adding them do: the claims of arXiv 2512.24143. null = "
+        "not measured.",
+    )
     unseen_attacks: DetectorSection | None = Field(
         default=None,
         description="Plugin of kind detectors that learns from labels: fitted without one family of attacks and "
@@ -292,6 +299,9 @@ class EvaluationConfig(Config):
             if isinstance(self.twins, dict)
             else min(self.twins, most)
         )
+        if self.steering is not None:
+            data["steering"] = cut(data["steering"], FEWEST_STEERED)
+            data["steering"]["sweep"] = min(self.steering.sweep, most)
         least = {"test": 1, **{name: self._enough(name) for name in MIXED}}
         data["folds"] = {name: cut(fold, least.get(name, FEWEST)) for name, fold in data["folds"].items()}
         data["overhead_batches"] = min(self.overhead_batches, max(most, 2))

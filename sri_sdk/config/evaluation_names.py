@@ -20,6 +20,7 @@ class Sections(Protocol):
     guards: Any
     strict: Any
     surrogates: Any
+    steering: Any
 
 
 def unknown_names(config: Sections) -> Iterator[str]:
@@ -36,6 +37,7 @@ def unknown_names(config: Sections) -> Iterator[str]:
                 yield f"guards.{name}.left_out.{attack}: map {each!r} is fitted on this attack; name one that is not"
             if attack not in config.attacks:
                 yield f"guards.{name}.left_out: {_none('attack', attack, config.attacks, 'attacks')}"
+    yield from _of_steering(config)
     if config.strict is None:
         return
     twins = set(config.twins) if isinstance(config.twins, Mapping) else set(config.attacks)
@@ -49,6 +51,26 @@ def unknown_names(config: Sections) -> Iterator[str]:
         for name in found:
             if name not in known:
                 yield f"strict.{key}: {_none(what, name, known, section)}"
+
+
+def _of_steering(config: Sections) -> Iterator[str]:
+    section, order = config.steering, list(config.models)
+    if section is None:
+        return
+    steered = section.models or order
+    named = [("models", "model", section.models or (), order, "models")]
+    named += [("language", "attack", filter(None, [section.language]), config.attacks, "attacks")]
+    named += [("prompts", "attack", section.prompts, config.attacks, "attacks")]
+    for key, what, found, known, where in named:
+        for name in found:
+            if name not in known:
+                yield f"steering.{key}: {_none(what, name, known, where)}"
+    for at, pair in enumerate(section.transfers):
+        for part in ("of", "to"):
+            if (name := getattr(pair, part)) not in steered:
+                yield f"steering.transfers.{at}.{part}: {_none('model', name, steered, 'steering.models')}"
+        if {pair.of, pair.to} <= set(steered) and order.index(pair.of) > order.index(pair.to):
+            yield f"steering.transfers.{at}: {pair.of!r} stands behind {pair.to!r} in `models`; put it before it"
 
 
 def _of_models(config: Sections) -> Iterator[str]:

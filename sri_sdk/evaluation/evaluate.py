@@ -23,12 +23,14 @@ from sri_sdk.evaluation.evaluated import Evaluated
 from sri_sdk.evaluation.examples import pick_examples
 from sri_sdk.evaluation.groups import draw_groups
 from sri_sdk.evaluation.one_model import ModelEvaluation
+from sri_sdk.evaluation.steering_prompts import draw_steering
 from sri_sdk.evaluation.surrogate import surrogate_result
 from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.metrics.results import Evaluation, Example
 from sri_sdk.records import LoadedModel
+from sri_sdk.steer.direction import Direction
 
 
 def evaluate(
@@ -59,14 +61,19 @@ def evaluate(
     try_attacks(config)
     datasets = Datasets(config)
     groups = draw_groups(config, datasets)
+    steering, directions = draw_steering(config, datasets.main, groups), dict[str, Direction]()
     Path(config.out).mkdir(parents=True, exist_ok=True)
     done: dict[str, Evaluated] = {}
     examples: tuple[Example, ...] = ()
     models = _Models()
     for name in only or config.models:
         with _timed(seconds, name):
-            run = ModelEvaluation(config, name, groups, datasets, models.open(config.fit_config(name)), progress)
+            run = ModelEvaluation(
+                config, name, groups, datasets, models.open(config.fit_config(name)), progress, steering, directions
+            )
             done[name] = run.evaluated()
+            if run.direction is not None:
+                directions[name] = run.direction
             if config.keep_texts and len(done) == 1:
                 examples = pick_examples(name, done[name], run.collector)
             del run  # With it goes the model, before the next one is loaded.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.capture.drive import Drive
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.by_length import longest_first, places
+from sri_sdk.evaluation.steered import Steered
 from sri_sdk.fitting.collect import Collector, texts_of
 from sri_sdk.fitting.judged import judged
 from sri_sdk.fitting.store import Batch
@@ -170,6 +172,8 @@ class Generator:
     draft_judge_name: str | None
     keep_texts: bool
     keep_drafts: bool
+    steered: Steered | None = None
+    """How the model is steered while it is watched; None = it is not."""
 
     def group(self, name: str, prompts: Sequence[Prompt]) -> Generations:
         """All generations of one group.
@@ -197,7 +201,8 @@ class Generator:
         thoughts = self.collector.hook.thoughts
         onlooker = _Onlooker(prompts, self.draft_judge, thoughts, budget, keep=self.keep_drafts)
         start = time.perf_counter()
-        driven = self.collector.run(prompts, self.collector.signal_settings(self.anchors), onlooker)
+        with nullcontext() if self.steered is None else self.steered.on(self.collector.hook, budget):
+            driven = self.collector.run(prompts, self.collector.signal_settings(self.anchors), onlooker)
         seconds = time.perf_counter() - start - onlooker.paused
         signals, clocks = driven.run.signals, [trace.clock for trace in driven.run.traces]
         assert signals is not None
@@ -237,6 +242,7 @@ class Generator:
         judge = self.draft_judge
         return {
             **self.collector.key(prompts),
+            **({} if self.steered is None else {"steered": self.steered.key()}),
             "anchors": self.anchors.digest,
             "drafts": None
             if judge is None

@@ -37,6 +37,9 @@ from sri_sdk.evaluation.overhead import Overhead, measure_overhead
 from sri_sdk.evaluation.parts_guard import parts_guard
 from sri_sdk.evaluation.request_odds import RequestReader
 from sri_sdk.evaluation.separate import separations, unseen_families
+from sri_sdk.evaluation.steering import STEERED, SteeringAnalysis
+from sri_sdk.evaluation.steering_directions import find_directions
+from sri_sdk.evaluation.steering_prompts import SteeringPrompts, expected
 from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
@@ -44,6 +47,7 @@ from sri_sdk.fitting.forecast import Forecast
 from sri_sdk.fitting.store import Store
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.results import GuardResult, ModelResult, our_guard
+from sri_sdk.steer.direction import Direction
 
 STORE = "store"
 """Folder under `out` with what an interrupted run continues from."""
@@ -56,13 +60,16 @@ class ModelEvaluation:
 
     def __init__(
         self, config: EvaluationConfig, name: str, groups: Groups, datasets: Datasets, deployment: Deployment,
-        progress: Progress,
+        progress: Progress, steering: SteeringPrompts | None = None, directions: Mapping[str, Direction] | None = None,
     ) -> None:  # fmt: skip
         def advance(stage: str, made: int, total: int) -> None:
             progress(f"{name}: {stage}", made, total)
 
         self._config, self._name, self._deployment, self._datasets = config, name, deployment, datasets
         self._groups = groups.scaled(config.models[name].scale, config)
+        wanted = config.steering is not None and name in (config.steering.models or config.models)
+        self._steering_prompts, self._directions = steering if wanted else None, directions or {}
+        self._steering: SteeringAnalysis | None = None
         self._progress = Forecast(self._expected(), advance)
         self.collector = Collector.of(deployment, Path(config.out) / STORE / name, self._progress)
 
@@ -76,10 +83,15 @@ class ModelEvaluation:
             if entry.plugin is not None:
                 made += min(max(1, round(entry.count * scale)), len(groups.harmful))
                 made += min(round(config.twin_counts().get(name, 0) * scale), len(groups.harmless))
+        if config.steering is not None and self._steering_prompts is not None:
+            language = len(groups.own_attacks.get(config.steering.language or "", ()))
+            blocks = len(self._deployment.hook.layers())
+            made += expected(config.steering, len(groups.harmful), len(groups.harmless), language, blocks)
         return drawn + made
 
     def evaluated(self) -> Evaluated:
         """Generates, scores and measures."""
+        self._open_steering(wait=False)
         config, groups = self._config, self._groups
         compared = config.guards if config.models[self._name].guards else {}
         baselines, missing = open_baselines(compared, LiveTarget(self.collector))
@@ -109,9 +121,27 @@ class ModelEvaluation:
         for name, prompts in groups.harmless_sets.items():
             found[set_group(name)] = generator.group(set_group(name), prompts)
         overhead = self._overhead(generator) if compared else None
+        self._open_steering(wait=True)
+        if self._steering is not None:
+            found |= self._steering.groups(generator, found)
         guards = self._guards(generator, found, baselines, reader)
         missing |= self._unread(reader) if compared else {}
         return Evaluated(self._result(found, facts, guards, missing, overhead, reader), found, guards)
+
+    @property
+    def direction(self) -> Direction | None:
+        """The refusal direction of the model, once it was evaluated; None = it is not steered."""
+        return None if self._steering is None else self._steering.directions.main
+
+    def _open_steering(self, *, wait: bool) -> None:
+        """First of all: a model without a direction must not show after an hour of generations. While another process
+        looks for the directions, there is other work."""
+        section, prompts = self._config.steering, self._steering_prompts
+        if section is None or prompts is None or self._steering is not None:
+            return
+        directions = find_directions(self.collector, section, prompts, wait=wait)
+        if directions is not None:
+            self._steering = SteeringAnalysis(section, self.collector, directions, self._directions, self._name)
 
     def _overhead(self, generator: Generator) -> Overhead:
         """Measured once; a continued run reads what the first one measured."""
@@ -158,7 +188,11 @@ class ModelEvaluation:
         fitted: dict[str, FittedDetector] = {}
         odds: dict[str, dict[str, RequestColumn]] = {}
         if reader is not None:
-            odds = {group: reader.columns(group, part.prompts, generator.anchors) for group, part in found.items()}
+            ablated = {} if self._steering is None else dict.fromkeys(STEERED.values(), self._steering.ablated)
+            odds = {
+                group: reader.columns(group, part.prompts, generator.anchors, ablated.get(group))
+                for group, part in found.items()
+            }
         for name, entry in config.guards.items() if config.models[self._name].guards else ():
             limits = entry.limits(config.calibrate)
             if not (entry.detector or name in baselines or (entry.parts and (not entry.maps() or reader))):
@@ -264,6 +298,7 @@ class ModelEvaluation:
             request_maps={}
             if reader is None
             else {name: {"digest": made.digest, **made.provenance} for name, made in reader.maps.items()},
+            steering=None if self._steering is None else self._steering.result(found, guards, run),
         )  # fmt: skip
 
 

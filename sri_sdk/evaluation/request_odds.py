@@ -7,6 +7,7 @@ not a generation. States are never written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.config.fit import RequestSection
 from sri_sdk.evaluation.by_length import longest_first, places
 from sri_sdk.evaluation.generations import Generations
+from sri_sdk.evaluation.steered import Steered
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.deployment import Deployment, Tapped
 from sri_sdk.fitting.request_stage import collect_request_map, map_key, read
@@ -60,20 +62,24 @@ class RequestReader:
         own = replace(collector, settings=tapped.settings, fingerprint=tapped.fingerprint)
         return cls(own, {name: collect_request_map(own, prompts) for name, prompts in folds.items()})
 
-    def columns(self, group: str, prompts: Sequence[Prompt], anchors: Anchors) -> dict[str, RequestColumn]:
+    def columns(
+        self, group: str, prompts: Sequence[Prompt], anchors: Anchors, steered: Steered | None = None
+    ) -> dict[str, RequestColumn]:
         """Map -> what it says of each prompt.
 
         Args:
             group: name of the prompts, for progress and for the folder.
             prompts: N of them.
             anchors: of the model.
+            steered: how the model is steered while it reads; None = it is not.
 
         Raises:
             CaptureError: a hook failed over a batch.
         """
 
         def make(batch: tuple[Prompt, ...]) -> Batch:
-            states = read(self.collector, batch)
+            with nullcontext() if steered is None else steered.on(self.collector.hook, self.collector.sampler.budget()):
+                states = read(self.collector, batch)
             found = {
                 name: RequestColumn.of(self.anchors(anchors, name), states, len(batch), failed=False)
                 for name in self.maps
@@ -87,6 +93,8 @@ class RequestReader:
         ordered = [prompts[at] for at in order]
         key: dict[str, Any] = map_key(self.collector, ordered)
         key["maps"] = {name: made.digest for name, made in self.maps.items()}
+        if steered is not None:
+            key["steered"] = steered.key()
         parts = [made for _, made in self.collector.batches(f"request {group}", ordered, key, make)]
         return {
             name: RequestColumn(

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from sri_sdk.metrics.auroc import Auroc
 from sri_sdk.metrics.rates import Rate
+from sri_sdk.metrics.steering import SteeringResult
 from sri_sdk.metrics.strict import StrictResult, WrapperResult
 
 CLASS_WORDS = {
@@ -214,6 +215,8 @@ class ModelResult:
     """Attack that was run without harmless twins, although twins were asked for -> why."""
     request_maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Map of the request -> digest, prompts it was fitted on, and AUROC on those it had not seen."""
+    steering: SteeringResult | None = None
+    """What ablating and adding its refusal direction does; None = not measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,15 @@ def heat_map(
         columns: their names.
     """
 
+    values = [[rate.value if rate is not None and rate.n else None for rate in row] for row in shares]
+    return value_map(values, rows, columns)
+
+
+def value_map(
+    values: Sequence[Sequence[float | None]], rows: Sequence[str], columns: Sequence[str]
+) -> Callable[[Axes, Theme], None]:
+    """The same for shares that are means, from 0 to 1, and not counts."""
+
     def draw(axes: Axes, theme: Theme) -> None:
         axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
         axes.set_xticks(np.arange(len(columns)) + 0.5, [short(name, 20) for name in columns])
@@ -113,9 +122,9 @@ def heat_map(
         axes.tick_params(axis="x", labelrotation=90 if sum(map(len, columns)) > 24 else 0)
         axes.spines["bottom"].set_visible(False)
         for y, x in np.ndindex(len(rows), len(columns)):
-            rate = shares[y][x]
-            known = rate is not None and rate.n > 0
-            value = rate.value if rate is not None and known else 0.0
+            given = values[y][x]
+            known = given is not None and np.isfinite(given)
+            value = given if given is not None and known else 0.0
             look = {"facecolor": shade(value, theme)} if known else {"facecolor": theme.paper, "hatch": "////"}
             axes.add_patch(Rectangle((x + 0.02, y + 0.04), 0.96, 0.92, linewidth=0, **look))  # type: ignore[arg-type]
             exact = value in (0, 1) or 0.005 <= value < 0.995

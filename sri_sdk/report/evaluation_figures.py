@@ -24,7 +24,7 @@ from sri_sdk.metrics.results import (
     Projection,
     Separation,
 )
-from sri_sdk.report import charts, looks
+from sri_sdk.report import charts, looks, steering_figures
 from sri_sdk.report.drawing import Drawing, Panel, short
 from sri_sdk.report.evaluation_tables import TOGETHER
 from sri_sdk.report.evaluation_words import leading
@@ -327,5 +327,8 @@ FIGURES: dict[str, Callable[[Evaluation], Drawing]] = {
         "AUROC on the family left out, with 95 % intervals. Dashed: chance.",
         lambda model: model.unseen,
     ),
+    "steering-map": steering_figures.where_read,
+    "steering-parts": steering_figures.where_it_matters,
+    "steering-directions": steering_figures.whose_direction,
 }
 """Name -> figure, in the order of the page."""

@@ -10,6 +10,7 @@ from sri_sdk.metrics.guard_table import guard_table, unguarded
 from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import curve_tables as curves
 from sri_sdk.report import evaluation_tables as tables
+from sri_sdk.report import steering_tables
 from sri_sdk.report import strict_tables as twin_tables
 from sri_sdk.report.drawing import Drawing
 from sri_sdk.report.evaluation_words import leading
@@ -157,5 +158,23 @@ def sections(evaluation: Evaluation, drawings: Mapping[str, Drawing]) -> Iterato
         "Surrogates",
         "A model whose states can be seen answers the same prompts, and its signal guards a model whose states cannot.",
         shown=(tables.surrogates(evaluation),),
+    )
+    steered = [model for model, _ in steering_tables.steered(evaluation)]
+    yield Section(
+        "steering",
+        "The refusal direction",
+        "Taken out of the states, the model refuses no more; put in, it refuses harmless prompts too. What is then "
+        "left of a guard is what does not hang on refusal.",
+        figures("steering-map", "steering-parts", "steering-directions"),
+        (
+            steering_tables.claims(evaluation),
+            *(steering_tables.guards(model, f"steering-guards-{at}") for at, model in enumerate(steered)),
+        ),
+        tuple(
+            made(model, f"steering-{made.__name__}-{at}")
+            for at, model in enumerate(steered)
+            for made in (steering_tables.effects, steering_tables.candidates)
+        ),
+        missing="the config has no section `steering`.",
     )
     yield Section("counts", "Sizes", "What every number rests on.", shown=(curves.counts(evaluation),))

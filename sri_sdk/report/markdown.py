@@ -8,7 +8,7 @@ from sri_sdk.metrics.cells import Cell, Table
 from sri_sdk.metrics.guard_table import guard_table
 from sri_sdk.metrics.results import Evaluation
 from sri_sdk.report import evaluation_tables as made
-from sri_sdk.report import strict_tables, words
+from sri_sdk.report import steering_tables, strict_tables, words
 from sri_sdk.report.evaluation_words import limited
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
@@ -16,7 +16,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 
 def tables(evaluation: Evaluation) -> str:
     """Models by RR, ASR, HRR, FRR and IRR; attacks by model; guards side by side; the strict rule and
-    harmless twins; AUROC by signal.
+    harmless twins; AUROC by signal; claims, effects and guards under steering.
 
     Each share and area stands with its 95 % interval and n. Names are untrusted: they are escaped. Tables without a
     row are left out.
@@ -27,6 +27,8 @@ def tables(evaluation: Evaluation) -> str:
     shown += [strict_tables.strict_sooner(model) for model in evaluation.models]
     shown += [make(model) for model in evaluation.models for make in (strict_tables.beyond, strict_tables.within)]
     shown += [made.signals(evaluation), made.unseen(evaluation)]
+    shown.append(steering_tables.claims(evaluation))
+    shown += [make(model) for model in evaluation.models for make in (steering_tables.effects, steering_tables.guards)]
     parts = [table_text(table) for table in shown if table.rows and len(table.columns) > 1]
     if limited(evaluation):
         parts.insert(0, limited(evaluation) + "\n")

@@ -174,7 +174,7 @@ def _difference(found: Difference | None) -> Cell:
         return Cell(DASH, remark="no attack succeeded")
     if math.isnan(found.value):
         return Cell(DASH, remark="no cases")
-    return Cell(_points(found.value), f"{_points(found.low)} to {_points(found.high)}")
+    return Cell(points(found.value), f"{points(found.low)} to {points(found.high)}")
 
 
 def _paired(found: Paired | None) -> Cell:
@@ -182,11 +182,11 @@ def _paired(found: Paired | None) -> Cell:
         return Cell(DASH)
     if math.isnan(found.value):
         return Cell(DASH, remark="no cases")
-    interval = f"{_points(found.low)} to {_points(found.high)}"
+    interval = f"{points(found.low)} to {points(found.high)}"
     counts = f"{found.only_own:,} more, {found.only_other:,} fewer of {found.n:,}"
-    return Cell(f"{_points(found.value)} points", interval, counts)
+    return Cell(f"{points(found.value)} points", interval, counts)
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
     """A difference of shares in percentage points, with its sign."""
     return f"{100 * value:+.1f}".replace("-", "\u2212")

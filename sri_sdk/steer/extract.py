@@ -9,7 +9,7 @@ places, of one batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,16 @@ class TemplateMeans:
         if name not in self.places.names:
             raise ConfigError(f"place {name!r}: was not read; read were: {', '.join(self.places.names)}.")
         return self.places.names.index(name)
+
+    def only(self, names: Sequence[str]) -> TemplateMeans:
+        """The same at some of the places.
+
+        Raises:
+            ConfigError: one of them was not read.
+        """
+        at = sorted(self.place(name) for name in names)
+        kept = self.places.only([self.places.names[each] for each in at])
+        return replace(self, places=kept, mean=self.mean[:, :, at], halves=self.halves[:, :, :, at])
 
     def unit(self, block: int, place: str) -> NDArray[np.float32]:
         """[D] float32 of length 1: the direction of the difference.

@@ -211,13 +211,13 @@ def select(
         judged.get((each.block, each.place), each if each.out else replace(each, out="others take more away"))
         for each in tried
     )
-    taken = min(judged.values(), key=_order)
+    taken = min(judged.values(), key=order)
     shares = {"harmless": base[0], "harmful": base[1], "gap": refusing.gap}
     return Selection(taken, candidates, unsteered, shares, limits)
 
 
-def _order(each: Candidate) -> tuple[float, ...]:
-    """Sorts finalists, the best first."""
+def order(each: Candidate) -> tuple[float, ...]:
+    """Sorts finalists, those that generated, the best first."""
     assert each.harmful_refused is not None and each.harmless_refused is not None and each.harmful_done is not None
     return each.harmful_refused.value, -each.harmless_refused.value, -each.harmful_done.value, each.kl, each.block
 

@@ -337,3 +337,27 @@ def test_a_model_with_code_of_somebody_else_is_unmonitored_unless_it_is_accepted
         assert "other_code" not in run.verdicts[0].reasons and run.verdicts[0].accepted == ("adapter",)
     finally:
         handle.remove()
+
+
+def test_a_steering_that_is_accepted_is_scored_and_ablation_in_the_weights_is_another_model(
+    toy: Toy, toy_guard
+) -> None:
+    vector = np.eye(16, dtype=np.float32)[:1]
+    direction = sri_sdk.Direction("some", vector, "nothing", np.zeros((2, 2), dtype=np.float32), {})
+    inputs = toy.inputs(toy_prompts(2))
+    with sri_sdk.watch(toy.loaded.model, toy_guard) as plain:
+        toy.loaded.model.generate(**inputs)
+    with (
+        sri_sdk.steer(toy.loaded.model, direction, sri_sdk.Ablate()),
+        sri_sdk.watch(toy.loaded.model, toy_guard, accept=["adapter"]) as run,
+    ):
+        toy.loaded.model.generate(**inputs)
+    assert run.failure is None and {v.status for v in run.verdicts} <= {"clear", "flagged"}
+    assert not np.array_equal(run.signals.logit, plain.signals.logit)
+
+    model, unit = build(0), torch.tensor(vector[0])
+    for module in model.blocks.modules():
+        if isinstance(module, torch.nn.Linear) and module.out_features == 16:
+            module.weight.data -= torch.outer(unit, unit @ module.weight.data)
+    with pytest.raises(ModelMismatch, match="weights_digest"), sri_sdk.watch(model, toy_guard):
+        pass

@@ -231,3 +231,15 @@ def test_blocks_that_share_a_module_are_read_in_turn(monkeypatch, lab_of) -> Non
     handle.remove()
     for block, states in ((1, shown[0]), (2, shown[1])):
         assert np.allclose(means.mean[0, block, 4], states[:, -1].double().mean(0), atol=1e-4)
+
+
+def test_means_at_some_places_are_those_of_all_in_the_order_of_the_text(diffusion):
+    means = diffusion.means(16)
+    last, first = means.places.names[-1], means.places.names[0]
+    some = means.only([last, first])
+    assert some.places.names == (first, last)
+    assert np.array_equal(some.length, means.length[:, [0, -1]])
+    assert np.array_equal(some.over_chance, means.over_chance[:, [0, -1]])
+    assert np.array_equal(some.unit(2, last), means.unit(2, last))
+    with pytest.raises(ConfigError, match="pre-99"):
+        means.only(["pre-99"])

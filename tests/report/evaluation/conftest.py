@@ -24,6 +24,8 @@ from sri_sdk.metrics.results import (
 )
 from sri_sdk.metrics.strict import FalseAlarms, MovedThreshold, StrictResult, WrapperResult, all_kept, kept
 
+from .steered import broken, steering
+
 CELLS = 32
 STEPS = np.linspace(0, 1, CELLS)
 ATTACKS = {
@@ -222,6 +224,7 @@ def model(
         ),
         seconds_per_generation=0.083,
         twinless={attacks[-1]: "ready-made prompts"} if attacks else {},
+        steering=steering(masked=column != 3),
     )
 
 
@@ -333,7 +336,7 @@ def bare(evaluation):
     only = replace(
         evaluation.models[0],
         **{"name": "alone", "refused_harmless": nothing, "refused_harmful": nothing, "plain_success": nothing},
-        **{"success": None, "seconds_per_generation": None},
+        **{"success": None, "seconds_per_generation": None, "steering": None},
         **{key: {} for key in ("counts", "recovery", "internal_recovery", "incomplete_recovery")},
         **dict.fromkeys(("attacks", "harmless_sets", "bands", "projections", "separations", "guards", "unseen"), ()),
     )
@@ -396,6 +399,7 @@ def hostile(evaluation):
         guard_notes={NASTY: NASTY},
         unseen=(Separation(NASTY, None, NASTY),),
         seconds_per_generation=NAN,
+        steering=broken(NASTY),
     )
     texts = dict.fromkeys(("model", "title", "response", "kind"), NASTY) | {"prompt": "a very long prompt " * 4000}
     first = replace(evaluation.examples[0], **texts, status=NASTY, outcome=NASTY, sigma=nans, drafts=(NASTY, NASTY))
