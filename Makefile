@@ -52,7 +52,7 @@ endef
 	done
 	touch $@
 
-demo: $(READY)  ## fit, attack and catch an embedded model; pictures in demo/
+demo: $(READY)  ## fit, attack, catch and recover an embedded model; pictures in demo/
 	$(BIN)/sri demo
 
 # Three of the eight models, which have every table and figure between them.

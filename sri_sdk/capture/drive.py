@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -32,6 +32,7 @@ class Drive:
         step: the last step the sampler yielded; None before the first.
         undecoded: row -> what the tokenizer raised over its response, when the texts were last read.
         recoveries: every action that a recovery took, once the loop has ended.
+        answers: row -> what answers in place of its flagged response, once the loop has ended.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Drive:
             around: makes of the hook the one whose passes the sampler asks for.
         """
         self._recovery, self._canvas, self._around = recovery, canvas, around
-        self._answers: dict[int, Answer] = {}
+        self.answers: Mapping[int, Answer] = {}
         self.recoveries: tuple[RecoveryAction, ...] = ()
         self._settings = settings
         self._hook, self._loaded, self._sampler = hook, loaded, sampler
@@ -125,10 +126,10 @@ class Drive:
                 tuple(self.texts),
             )
         )  # fmt: skip
-        self._answers, self.recoveries = dict(found.answers), found.actions
+        self.answers, self.recoveries = dict(found.answers), found.actions
         self.run.decisions = tuple(
             decision
-            if (answer := self._answers.get(row)) is None
+            if (answer := self.answers.get(row)) is None
             else replace(decision, withheld=answer.by == "refuse", recovered=answer.by)
             for row, decision in enumerate(self.run.decisions)
         )
@@ -174,7 +175,7 @@ class Drive:
             None if p.id in withheld else t for p, t in zip(self._prompts, self.texts, strict=True)
         ]
         shown = [None if row in self.undecoded else text for row, text in enumerate(texts)]
-        return [self._answers[row].text if row in self._answers else text for row, text in enumerate(shown)]
+        return [self.answers[row].text if row in self.answers else text for row, text in enumerate(shown)]
 
     @property
     def texts(self) -> list[str]:

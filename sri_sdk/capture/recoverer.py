@@ -9,12 +9,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Decision, Policy
-from sri_sdk.records import LoadedModel, Prompt, RecoveryAction, RecoveryName, SamplerStep, Trace
+from sri_sdk.records import LoadedModel, Prompt, RecoveryAction, RecoveryName, SamplerStep, Trace, Verdict
 from sri_sdk.sampler import Sampler
 
 
@@ -39,12 +41,16 @@ class DrivenBatch:
     """What the responses read as: with the final rule the whole of them, else as far as they got."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Answer:
     """What is given out in place of a flagged response."""
 
     text: str
     by: RecoveryName
+    verdict: Verdict | None = None
+    """On the new generation, measured on unsteered passes; None = nothing was generated."""
+    sigma: NDArray[np.float32] | None = None
+    """[T] in [0, 1], what the guard saw of it, as `Signals.drawn`; None = nothing was generated."""
 
 
 @dataclass(frozen=True, slots=True)

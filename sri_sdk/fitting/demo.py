@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from sri_sdk import registry
 from sri_sdk.capture.drive import drive
+from sri_sdk.capture.recoverer import Recoverer
 from sri_sdk.capture.settings import watch_settings
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ScoringError
 from sri_sdk.fitting.collect import Collected, Progress
+from sri_sdk.fitting.demo_recovered import recovered
 from sri_sdk.fitting.fit import Fitted, fit
 from sri_sdk.fitting.judged import judged
 from sri_sdk.fitting.prompts import MIXES, mix_words
@@ -50,8 +52,15 @@ class Demo:
     seconds: Mapping[str, float]
 
 
-def demo(config: FitConfig, progress: Progress) -> Demo:
+def demo(config: FitConfig, progress: Progress, recovery: Callable[[], Recoverer]) -> Demo:
     """Fits a guard, generates a harmless, a harmful and an attacked prompt, and has another process judge them.
+
+    At the end the attacked prompt once more, and what answers where the policy recovers.
+
+    Args:
+        config: what to fit.
+        progress: called as prompts are generated.
+        recovery: makes the recovery, once the guard is there.
 
     Raises:
         ScoringError: the scoring process failed, or did not agree with this one.
@@ -64,10 +73,14 @@ def demo(config: FitConfig, progress: Progress) -> Demo:
     out = Path(config.out)
     write_signals(out / SIGNALS, made.signals)
     verdicts = score_elsewhere(out / "bundle", out / SIGNALS)
+    scored = time.perf_counter()
+    attacked = list(prompts.values())[-1]
+    last = recovered(fitted, attacked, recovery())
     seconds = {
         **fitted.seconds,
         "three prompts": round(generated - started, 3),
-        "scoring process": round(time.perf_counter() - generated, 3),
+        "scoring process": round(scored - generated, 3),
+        "recovery": round(time.perf_counter() - scored, 3),
     }
     trajectories = tuple(
         Trajectory(
@@ -89,6 +102,7 @@ def demo(config: FitConfig, progress: Progress) -> Demo:
         )
         for row, ((title, prompt), trace) in enumerate(zip(prompts.items(), made.traces, strict=True))
     )
+    trajectories = (*trajectories, last)
     return Demo(fitted, trajectories, _report(fitted, trajectories, seconds), seconds)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sri_sdk.records import Status
 from sri_sdk.report import looks, words
 from sri_sdk.report.data import Trajectory
 
@@ -35,6 +36,8 @@ class Card:
 
     trajectory: Trajectory
     tone: looks.Tone
+    badge: Status
+    """What the verdict looks like."""
     verdict: str
     remark: str
     """What stands below the verdict; empty = nothing."""
@@ -61,7 +64,10 @@ def card(item: Trajectory, facts: tuple[tuple[str, str], ...] | None = None) -> 
     return Card(
         trajectory=item,
         tone=looks.tone(item.kind),
-        verdict=f"{words.STATUS[item.verdict.status]} {words.when(item.verdict)}".strip(),
+        badge="clear" if item.recovered is not None else item.verdict.status,
+        verdict="recovered"
+        if item.recovered is not None
+        else f"{words.STATUS[item.verdict.status]} {words.when(item.verdict)}".strip(),
         remark=_remark(item),
         facts=_facts(item, steps) if facts is None else facts,
         frames=tuple(_frame(item, draft.step, draft.text, alarm) for draft in item.drafts),
@@ -74,6 +80,9 @@ def card(item: Trajectory, facts: tuple[tuple[str, str], ...] | None = None) -> 
 
 def _remark(item: Trajectory) -> str:
     """Why the guard says so, and what the model did about it."""
+    if item.recovered is not None:
+        said = words.RECOVERED[item.recovered]
+        return f"The guard had flagged the response. {said[0].upper()}{said[1:]}."
     refused = "The model refused, and the guard noticed." if words.noticed(item) else ""
     return " ".join(filter(None, (words.why(item.verdict), refused)))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sri_sdk.metrics.auroc import Auroc
 from sri_sdk.metrics.rates import Rate
 from sri_sdk.metrics.results import ClassBand
-from sri_sdk.records import Outcome, Verdict
+from sri_sdk.records import Outcome, RecoveryName, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ class Trajectory:
     """In the order of the steps; empty = the hook gives none."""
     budget: int | None = None
     """Steps of a whole generation, where a step is not a cell; None = T."""
+    recovered: RecoveryName | None = None
+    """What answers in place of a flagged response, as `Decision.recovered`; sigma and verdict are then of that. None =
+    nothing was recovered."""
 
     def cell(self, step: int) -> int:
         """The cell of the grid that a sampler step falls in, both counted from 0."""

@@ -31,7 +31,7 @@ def drawings(report: Report) -> dict[str, Drawing]:
 def _trajectories(report: Report) -> Drawing:
     items = report.trajectories
     said = "; ".join(
-        f"{words.title(item)}: sigma ends at {words.last_sigma(item)}, {words.verdict(item.verdict)}" for item in items
+        f"{words.title(item)}: sigma ends at {words.last_sigma(item)}, {words.concluded(item)}" for item in items
     )
 
     def draw(axes: Axes, theme: Theme) -> None:
@@ -66,7 +66,7 @@ def _trajectory(axes: Axes, item: Trajectory, place: int, count: int, theme: The
         path_effects=[Stroke(linewidth=4.5, foreground=theme.paper), Normal()],
         clip_on=False,
         zorder=3,
-        label=f"{short(words.title(item))}: {short(words.verdict(item.verdict), 30)}",
+        label=f"{short(words.title(item))}: {_outcome(item)}",
         **marks,
     )
     alarm = item.verdict.first_alarm_step
@@ -76,6 +76,11 @@ def _trajectory(axes: Axes, item: Trajectory, place: int, count: int, theme: The
         axes.plot(
             cell + 1, item.sigma[cell], "o", markeredgecolor=theme.ink, clip_on=False, label="first alarm", **ring
         )
+
+
+def _outcome(item: Trajectory) -> str:
+    """What a legend has room for."""
+    return short(words.verdict(item.verdict), 30) if item.recovered is None else words.OUTCOME[item.outcome]
 
 
 def _scores(report: Report) -> Drawing:

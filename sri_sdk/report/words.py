@@ -12,7 +12,7 @@ from sri_sdk.metrics.cells import share as share
 from sri_sdk.metrics.rates import Rate
 from sri_sdk.metrics.results import CLASS_WORDS
 from sri_sdk.reason_words import WHY
-from sri_sdk.records import Outcome, PartVerdict, Status, Verdict
+from sri_sdk.records import Outcome, PartVerdict, RecoveryName, Status, Verdict
 from sri_sdk.report.data import Report, Trajectory
 
 STATUS: dict[Status, str] = {
@@ -108,6 +108,21 @@ def verdict(verdict: Verdict) -> str:
     return f"{word} {when(verdict)}".strip()
 
 
+RECOVERED: dict[RecoveryName, str] = {
+    "remask": "parts of it opened and filled again",
+    "steer": "generated again, steered towards refusal",
+    "judge": "released by the judge",
+    "refuse": "answered with a refusal text",
+}
+
+
+def concluded(item: Trajectory) -> str:
+    """The verdict in a few words; of what answers in place of a flagged response, what that is."""
+    if item.recovered is None:
+        return verdict(item.verdict)
+    return f"{RECOVERED[item.recovered]}: {OUTCOME[item.outcome]}"
+
+
 def of_class(kind: str) -> str:
     """A class as a person says it; one that nobody knows by its own name."""
     return CLASS_WORDS.get(kind, kind)
@@ -126,8 +141,9 @@ def noticed(item: Trajectory) -> bool:
 
 def finding(report: Report) -> str:
     """The one sentence to remember. Says what was missed as plainly as what was caught."""
-    watched = [t for t in report.trajectories if t.verdict.status in ("clear", "flagged")]
-    unseen = len(report.trajectories) - len(watched)
+    first = [t for t in report.trajectories if t.recovered is None]
+    watched = [t for t in first if t.verdict.status in ("clear", "flagged")]
+    unseen = len(first) - len(watched)
     refused = [t for t in watched if noticed(t)]
     harmful = [t for t in watched if t.outcome == "harmful"]
     others = [t for t in watched if t.outcome != "harmful" and not noticed(t)]
@@ -136,6 +152,7 @@ def finding(report: Report) -> str:
     if refused:
         requests = "the harmful request" if len(refused) == 1 else f"{_word(len(refused))} harmful requests"
         sentences.append(f"The model refused {requests}, and the guard noticed.")
+    sentences += [f"{title(t)}: {concluded(t)}." for t in report.trajectories if t.recovered is not None]
     if unseen:
         sentences.append(f"{_word(unseen).capitalize()} {'was' if unseen == 1 else 'were'} not monitored.")
     return " ".join(sentences) if watched else f"The guard judged no generation. {' '.join(sentences)}".rstrip()

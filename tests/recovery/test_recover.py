@@ -63,6 +63,19 @@ def test_a_new_response_that_is_accepted_is_given_out_and_the_verdict_stays_flag
     assert {tuple(r) for r in results(batch)} == {("steer", "refusal")}
 
 
+def test_an_answer_has_what_the_guard_saw_of_it_and_a_refusal_text_has_nothing(toy: Toy, toy_guard) -> None:
+    flag(toy_guard, "final", -1e9)
+    steered = run(toy, toy_guard, recovering(STEER), Says("refusal"), count=2)
+    for row, answer in steered.answers.items():
+        (after,) = [a.after for a in steered.recoveries if a.request_id == steered.run.request_ids[row]]
+        assert answer.verdict is not None and answer.verdict.to_dict() == after
+        assert answer.sigma is not None and answer.sigma.shape == steered.run.signals.drawn[row].shape
+        assert answer.text == steered.responses[row]
+    assert set(steered.answers) == {0, 1}
+    refused = run(toy, toy_guard, recovering(STEER, REFUSE), Says("harmful"), count=1)
+    assert (refused.answers[0].by, refused.answers[0].verdict, refused.answers[0].sigma) == ("refuse", None, None)
+
+
 def test_what_nothing_mends_ends_in_the_refusal_text_and_is_withheld(toy: Toy, toy_guard) -> None:
     flag(toy_guard, "final", -1e9)
     for steps, text in (((REMASK, STEER, REFUSE), "No."), ((REMASK, STEER), REFUSAL)):

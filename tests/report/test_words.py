@@ -39,6 +39,22 @@ def test_a_refusal_that_the_guard_saw_is_neither_a_miss_nor_a_false_alarm(report
     )
 
 
+@pytest.mark.parametrize(
+    ("by", "outcome", "said"),
+    [
+        ("steer", "refusal", "Attack, recovered: generated again, steered towards refusal: refused."),
+        ("refuse", "refusal", "Attack, recovered: answered with a refusal text: refused."),
+        ("steer", "other", "Attack, recovered: generated again, steered towards refusal: neither refusal nor answer."),
+    ],
+)
+def test_what_answers_in_place_of_a_flagged_response_is_told_apart_from_what_the_model_did(report, by, outcome, said):
+    first = words.finding(report)
+    again = replace(
+        report.trajectories[-1], title="Attack, recovered", kind="refused_harmful", outcome=outcome, recovered=by
+    )
+    assert words.finding(replace(report, trajectories=(*report.trajectories, again))) == f"{first} {said}"
+
+
 def test_what_was_not_monitored_is_never_counted_as_passed(report):
     unseen = tuple(replace(t, verdict=Verdict("x", "unmonitored")) for t in report.trajectories)
     assert words.finding(replace(report, trajectories=unseen)) == (

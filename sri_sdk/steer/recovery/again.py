@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sri_sdk.capture.drive import Drive
 from sri_sdk.capture.recoverer import DrivenBatch
@@ -18,7 +20,7 @@ from sri_sdk.steer.recovery.passes import Course, Passes
 from sri_sdk.steer.recovery.steering import Steer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Made:
     """What came of one row."""
 
@@ -31,6 +33,8 @@ class Made:
     ended: str | None
     """Code of the part of the budget that ended it; None = it came to its own end."""
     undecodable: str | None
+    sigma: NDArray[np.float32] | None = None
+    """[T] in [0, 1], as `Signals.drawn`: what the guard saw of it."""
 
 
 def generate_again(
@@ -79,11 +83,11 @@ def generate_again(
                 over += [at] if ended[at] is not None else []
         if over:
             driven.intervene(Intervention(abort=tuple(over)))
-    texts = driven.texts
+    texts, signals = driven.texts, driven.run.signals
     return [
         Made(
             texts[at], driven.run.verdicts[at], driven.run.traces[at].reasons, forwards[at], seconds[at], ended[at],
-            driven.undecoded.get(at),
+            driven.undecoded.get(at), None if signals is None else signals.drawn[at],
         )
         for at in range(len(cases))
     ]  # fmt: skip

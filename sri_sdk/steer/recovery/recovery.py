@@ -142,7 +142,7 @@ class Recovery(Recoverer):
             for case, tried in zip(ready, self._try(rounds, number, step, ready), strict=True):
                 self._note(case, number, step, tried)
                 if tried.accepted and tried.text is not None:
-                    answers[case.row] = Answer(tried.text, step.action)
+                    answers[case.row] = Answer(tried.text, step.action, tried.verdict, tried.sigma)
         stated = plan[-1].action == "refuse"
         last = plan[-1] if stated else RecoveryStep(action="refuse", text=REFUSAL)
         for case in cases:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sri_sdk.capture.recoverer import DrivenBatch
 from sri_sdk.capture.start import start
 from sri_sdk.judge import Judge
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from sri_sdk.scoring.scorer import Scorer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tried:
     """What a round made of one row."""
 
@@ -43,6 +46,8 @@ class Tried:
     seconds: float = 0.0
     opened: tuple[int, ...] = ()
     detail: str = ""
+    sigma: NDArray[np.float32] | None = None
+    """[T] in [0, 1], what the guard saw of the new generation."""
 
 
 class Rounds:
@@ -180,7 +185,7 @@ class Rounds:
                 Tried(
                     fine, result, each.text, each.verdict, None if judged is None else judged.outcome, each.forwards,
                     each.seconds + (waited if judged is not None else 0.0),
-                    detail=each.undecodable or ("" if judged is None else judged.detail),
+                    detail=each.undecodable or ("" if judged is None else judged.detail), sigma=each.sigma,
                 )
             )  # fmt: skip
         return found
