@@ -17,6 +17,7 @@ PAGES = (
     "docs/*.png",
     "benchmarks/README.md",
     "benchmarks/strict-rule.md",
+    "benchmarks/recovery.md",
     "benchmarks/real/*.md",
     "plugins/*/README.md",
     "plugins/lab/sri_plugin_lab/LAB_CARD.md",
