@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-quick real-reference steer strict triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-quick real-reference recovery steer strict triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -105,6 +105,13 @@ strict: $(READY)  ## the strict rule on the embedded models: attacks removed, wh
 steer: $(READY)  ## the claims of arXiv 2512.24143 on the embedded models, and guards without the refusal direction
 	OMP_NUM_THREADS=1 $(BIN)/sri eval configs/lab-steering.yaml $(ARGS)
 	$(BIN)/python benchmarks/steering_tables.py out/lab-steering/results.json
+
+# Opt-in: about 25 minutes on two cores; continues where it stopped. Two processes, as models have nothing in common.
+recovery: $(READY)  ## recovery on the embedded models: how flagged attacks end, what harmless traffic pays; out/lab-recovery
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.recovery.run --model diffusion $(ARGS) & other=$$!; \
+	    OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.recovery.run --model diffusion-2 --model causal $(ARGS) && wait $$other
+	$(BIN)/python -m benchmarks.recovery.run --only-keep benchmarks/recovery.json $(ARGS)
+	$(BIN)/python -m benchmarks.recovery.tables benchmarks/recovery.json --write benchmarks/recovery.md
 
 # Opt-in: weights and public prompts come from packages, more than 250 MB (benchmarks/real/requirements*.txt); no hub. The
 # stages are in benchmarks/real/run.py; each is continued where it stopped. Results: benchmarks/real/real.json and real.md.

@@ -18,6 +18,7 @@ PAGES = (
     "benchmarks/README.md",
     "benchmarks/strict-rule.md",
     "benchmarks/steering.md",
+    "benchmarks/recovery.md",
     "benchmarks/real/*.md",
     "plugins/*/README.md",
     "plugins/lab/sri_plugin_lab/LAB_CARD.md",

@@ -1,0 +1,1 @@
+"""What recovery does to flagged generations, and what it costs: `make recovery`."""
