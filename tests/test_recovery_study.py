@@ -11,7 +11,7 @@ from sri_sdk import registry
 from sri_sdk.strict_json import parse
 
 ROOT = Path(__file__).parents[1]
-STUDY = read(ROOT / "configs/lab-recovery.yaml")
+STUDY = read(ROOT / "benchmarks/recovery/study.yaml")
 
 
 def row(result, made, id_="p"):

@@ -173,7 +173,7 @@ def changed(before: Sequence[Row], after: Sequence[Row]) -> int:
 def main() -> None:
     """Runs and keeps."""
     options = argparse.ArgumentParser()
-    options.add_argument("--config", type=Path, default=Path("configs/lab-recovery.yaml"))
+    options.add_argument("--config", type=Path, default=Path("benchmarks/recovery/study.yaml"))
     options.add_argument("--model", action="append")
     options.add_argument("--limit", type=int)
     options.add_argument("--only-keep", metavar="JSON", type=Path, help="run nothing: write what all models came to")

@@ -1,4 +1,4 @@
-"""configs/lab-recovery.yaml, checked: what is chosen on which prompts, and judged on which others."""
+"""benchmarks/recovery/study.yaml, checked: what is chosen on which prompts, and judged on which others."""
 
 from __future__ import annotations
 
