@@ -175,8 +175,10 @@ def _steer(case: HookCase, where: Where, rows: list[float] | None = None) -> Ste
 
 
 def _direction(case: HookCase, site: Site) -> Direction:
-    """One random vector for all blocks, as wide as what the site puts out."""
-    vector = np.random.default_rng(7).normal(size=(1, _width(case, site)))
+    """One random vector for all blocks, as wide as the residual stream, or as the embedding."""
+    # Attention and MLP add to the stream: what is as wide as something else is not that.
+    width = _width(case, "embedding" if site == "embedding" else "block")
+    vector = np.random.default_rng(7).normal(size=(1, width))
     blocks = len(case.hook.layers())
     return Direction(
         "random", (vector / np.linalg.norm(vector)).astype(np.float32), "nothing", np.zeros((2, blocks), np.float32), {}
