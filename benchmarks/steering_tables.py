@@ -9,13 +9,12 @@ The page's own words are above and below its two marks; what stands between them
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sri_sdk.report.steering_tables import KINDS
-from sri_sdk.strict_json import parse
+from sri_sdk.strict_json import parse, write
 
 HERE = Path(__file__).parent
 KEPT, PAGE = HERE / "steering.json", HERE / "steering.md"
@@ -194,7 +193,7 @@ def main() -> None:
     given = options.parse_args()
     if given.results is not None:
         made = condensed(parse(given.results.read_bytes()))
-        KEPT.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        KEPT.write_text(write(made, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), parse(KEPT.read_bytes())), encoding="utf-8")
 
 

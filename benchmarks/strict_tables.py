@@ -9,12 +9,11 @@ Several files are models of one config that were evaluated one by one. What is k
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sri_sdk.strict_json import parse
+from sri_sdk.strict_json import parse, write
 
 MISSING = "–"
 
@@ -129,7 +128,7 @@ def main() -> None:
         found = parse(path.read_bytes())
         models |= condensed(found) if "models" in found else found
     if given.keep is not None:
-        given.keep.write_text(json.dumps(models, indent=1) + "\n", encoding="utf-8")
+        given.keep.write_text(write(models, indent=1) + "\n", encoding="utf-8")
     print("\n".join(strict_table(models)))
     for guard in given.wrappers:
         print(f"\n{guard}\n\n" + "\n".join(wrapper_table(models, guard)))

@@ -255,5 +255,6 @@ def test_flagged_requests_are_counted_by_the_set_they_come_from(
     assert {name: (each["k"], each["n"]) for name, each in found.items()} == {"advbench": (1, 2), "paired": (1, 1)}
     shown = "\n".join(by_set.table({"by_set": {"plain": {"plain": found, "templates": {}}}}))
     assert (
-        "| map | requests | advbench | paired |" in shown and "| `plain` | plain | 50 (1 to 99; n = 2) | 100 (" in shown
+        "| map | requests | advbench | paired |" in shown
+        and "| `plain` | plain | 50.0 (1.3 to 98.7); n = 2 | 100.0 (" in shown
     )

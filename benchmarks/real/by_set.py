@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from benchmarks.real.numbers import rate
+from benchmarks.real.sections import counted as shown
 from sri_sdk import registry
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.load import load_evaluation
@@ -34,8 +35,6 @@ from sri_sdk.strict_json import write
 CONFIG = Path("configs/eval-smollm2-135m.yaml")
 ALLOWED = 0.01
 """Share of the own traffic of the test fold that each threshold flags."""
-FITTED_ON = ("advbench",)
-"""Sets of the verdict of which the maps were fitted on other requests; they saw nothing of the others."""
 PLAIN, TEMPLATES = "plain", "templates"
 
 
@@ -102,8 +101,8 @@ def table(kept: Mapping[str, Any]) -> Iterator[str]:
         yield "Not counted in this run."
         return
     yield "Looked at after the verdict, to see what was missed; nothing was chosen by it. Flagged at a realised 1 %, by"
-    yield "the map alone, of all requests, answered or not. The maps were fitted on other requests of"
-    yield f"{', '.join(FITTED_ON)} and of do-not-answer, and saw nothing of the other sets. In templates: all of the"
+    yield "the map alone, of all requests, answered or not. The maps were fitted on other requests of advbench and of"
+    yield "do-not-answer, and saw nothing of the other sets ([splits.md](splits.md)). In templates: all of the"
     yield "verdict's together, where a request counts several times, so those intervals are too short."
     yield ""
     sets = sorted({each for places_ in found.values() for kinds in places_.values() for each in kinds})
@@ -111,14 +110,7 @@ def table(kept: Mapping[str, Any]) -> Iterator[str]:
     yield f"|---|---|{'---|' * len(sets)}"
     for name, kinds in found.items():
         for where, rates in kinds.items():
-            yield f"| `{name}` | {where} | {' | '.join(_cell(rates.get(each)) for each in sets)} |"
-
-
-def _cell(found: Mapping[str, Any] | None) -> str:
-    if found is None:
-        return "–"
-    share, low, high = (100 * each for each in (found["k"] / found["n"], found["low"], found["high"]))
-    return f"{share:.0f} ({low:.0f} to {high:.0f}; n = {found['n']})"
+            yield f"| `{name}` | {where} | {' | '.join(shown(rates.get(each)) for each in sets)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The whole of `make real`: model, prompts, fit, evaluation, speed, tables. What is done is not done again.
+"""The whole of `make real`: model, prompts, fit, evaluation, speed, sets, tables. What is done is not done again.
 
     python -m benchmarks.real.run [--quick] [--workers 2]
 

@@ -354,6 +354,25 @@ class Run:
         """Notes why nothing this run says can be trusted."""
         self._faults.add(reason)
 
+    def steered(self, told: str) -> None:
+        """Takes note of a steering that changes the states of this generation.
+
+        One that began before the watch shows among the code of others, and may have been accepted there; one that began
+        later did not, and the guard would judge states that it knows nothing of.
+
+        Args:
+            told: what is done to them, for people.
+        """
+        settings = self._settings
+        known = bool(settings.foreign_code) or "adapter" in settings.accepted
+        if settings.scorer is None or known or OTHER_CODE in self._faults.reasons:
+            return
+        self.fail(OTHER_CODE)
+        log.warning(
+            "%s began after the watch. The run is unmonitored (%s). Begin the steering first, and accept `adapter` if "
+            "the guard is to judge it.", told, OTHER_CODE,
+        )  # fmt: skip
+
     # -- the end ---------------------------------------------------------------------------------------------
 
     def finish(self, committed: torch.Tensor | None = None) -> None:

@@ -101,7 +101,8 @@ def _found_or_made(
 ) -> Batch:  # fmt: skip
     if (saved := store.load(STAGE)) is None:
         saved = _make(collector, section, prompts)
-        store.save(STAGE, *saved)
+        # Refusal directions, which are an attacker's tool too.
+        store.save(STAGE, *saved, private=True)
     return saved
 
 

@@ -89,8 +89,12 @@ class Store:
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
 
-    def save(self, name: str, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> None:
+    def save(
+        self, name: str, arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any], *, private: bool = False
+    ) -> None:
         """Writes a batch of arrays [...] of any shape and dtype, whole or not at all; `load` is its exact inverse.
+
+        `private` = only its owner may read the file.
 
         Raises:
             JsonError: the notes hold what `load` would refuse.
@@ -99,6 +103,8 @@ class Store:
 
         text = write(notes)
         with replacing(self.folder / f"{name}.safetensors") as made:
+            if private:
+                made.touch(mode=0o600)
             save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, made, {_NOTE: text})
 
     def load_notes(self, name: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, Self
 import torch
 
 from sri_sdk.capture.choose import choose_hook
+from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError, SteeringError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall
@@ -87,7 +88,8 @@ class Steering:
         where.suits(hook, budget)
         self._hook, self._operation, self._where, self._budget = hook, operation, where, budget
         self._block = hook.block_length() if where.blocks is not None and where.block_length is None else None
-        self._vectors, self._named = Vectors(direction, hook, where), repr(direction.name)
+        self._vectors = Vectors(direction, hook, where)
+        self._told = f"steering {type(operation).__name__} along {direction.name!r}"
         self._points = points(hook, where)
         self._coverage = Coverage(hook, self._points)
         # Strengths alone need the hook's word only where a batch has rows that are no requests.
@@ -245,7 +247,7 @@ class Steering:
 
     def told(self) -> str | None:
         """Operation and direction, where passes of this thread or task are steered now."""
-        return f"steering {type(self._operation).__name__} along {self._named}" if self._listens() else None
+        return self._told if self._listens() else None
 
     def _listens(self) -> bool:
         """Whether what runs is in this thread or task, and not paused."""
@@ -283,6 +285,8 @@ class Steering:
                     "steer: rows are given, and a pass without token ids does not show how many it has."
                 )
             now.take(spread(self._rows.to(input_ids.device), shape[0], seen)[:, None])
+        if (run := tap_of(self._hook.model).owner()) is not None:
+            run.steered(self._told)
         self._coverage.meant(
             shape[0] * shape[1] if now.factor is None else (now.factor != 0).expand(*shape).sum()
         )  # fmt: skip

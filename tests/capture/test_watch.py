@@ -318,6 +318,11 @@ def test_a_steered_model_is_unmonitored_and_the_log_says_what_is_done_to_it(toy:
         toy.loaded.model.generate(**inputs)
     assert {v.status for v in run.verdicts} == {"unmonitored"} and run.verdicts[0].reasons == ("other_code",)
     assert "steering Ablate along 'first'" in caplog.text
+    caplog.clear()
+    with sri_sdk.watch(toy.loaded.model, toy_guard) as run, sri_sdk.steer(toy.hook, direction, sri_sdk.Ablate()):
+        toy.loaded.model.generate(**inputs)
+    assert {v.status for v in run.verdicts} == {"unmonitored"} and run.verdicts[0].reasons == ("other_code",)
+    assert caplog.text.count("steering Ablate along 'first' began after the watch") == 1
     with sri_sdk.watch(toy.loaded.model, toy_guard) as run:
         toy.loaded.model.generate(**inputs)
     assert "other_code" not in run.verdicts[0].reasons

@@ -56,3 +56,10 @@ def test_nothing_half_written_stays(tmp_path):
     store = Store(tmp_path, "test", {})
     store.save("0", ARRAYS, {})
     assert [path.name for path in store.folder.iterdir()] == ["0.safetensors"]
+
+
+def test_what_is_private_is_readable_by_its_owner_alone(tmp_path):
+    store = Store(tmp_path, "test", {"k": 1})
+    store.save("directions", {"main": np.ones(2, np.float32)}, {}, private=True)
+    file = store.folder / "directions.safetensors"
+    assert file.stat().st_mode & 0o077 == 0 and store.load("directions") is not None
