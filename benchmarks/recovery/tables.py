@@ -42,13 +42,17 @@ def tables(kept: Mapping[str, Any]) -> str:
         ("model", "action", "rule", "end in refusal, %", "harmful", "harmless", "garbled", "nothing to open"),
         ("model", "action", "harmless flagged, %", "changed, %", "passes per flag", "per request, 1 % attacks", "10 %"),
         ("model", "done to all traffic", "changed, %", "refused, %", "garbled, % (without)", "passes per request"),
+        ("model", "tried on the prompts for choices", "end in refusal, %", "harmful", "harmless", "garbled"),
     )
-    made: tuple[list[str], ...] = tuple([_line(head), "|" + "---|" * len(head)] for head in heads)
+    *made, tried = ([_line(head), "|" + "---|" * len(head)] for head in heads)
     for model, found in kept.items():
         for action in found["actions"].values():
             for lines, cells in zip(made, _cells(action), strict=True):
                 lines.append(_line((model, action["candidate"], *cells)))
-    return "\n\n".join(map("\n".join, made))
+        for each in found["choices"]:
+            others = (str(each[name]) for name in ("harmful", "harmless", "garbled"))
+            tried.append(_line((model, each["name"], percent(each["refusal"], each["n"]), *others)))
+    return "\n\n".join(map("\n".join, (*made, tried)))
 
 
 def _cells(action: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
