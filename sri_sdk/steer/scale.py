@@ -52,8 +52,7 @@ def blocks_for(direction: Direction, layers: Sequence[int] | None, *, own: bool)
         if strange := [layer for layer in layers if not 0 <= layer < count]:
             raise ConfigError(f"layers: {strange[0]}; direction {direction.name!r} has blocks 0 to {count - 1}.")
         return tuple(dict.fromkeys(layers))
-    read = direction.provenance.get("block")
-    return (read,) if own and type(read) is int and 0 <= read < count else tuple(range(count))
+    return (direction.block,) if own and direction.block is not None else tuple(range(count))
 
 
 @contextmanager
