@@ -133,7 +133,7 @@ def extract_means(
         system_prompt: stands before every prompt; None = none does.
         places: names of the template's tokens to read; None = all that the prompts share.
         batch_size: prompts per pass.
-        advance: told after each pass.
+        advance: called after each pass.
 
     Raises:
         ConfigError: too few prompts, one of them in both kinds or with a started response; or the model cannot be read.
