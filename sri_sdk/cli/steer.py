@@ -25,7 +25,10 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one
 
 @click.group()
 def command() -> None:
-    """Extract, inspect and apply directions. They are an attacker's tool too: whoever ablates one takes refusals away."""
+    """Extract, inspect and apply directions.
+
+    They are an attacker's tool too: whoever ablates one takes refusals away.
+    """
 
 
 command.add_command(apply)

@@ -136,9 +136,12 @@ def extract_means(
         advance: called after each pass.
 
     Raises:
-        ConfigError: too few prompts, one of them in both kinds or with a started response; or the model cannot be read.
+        ConfigError: too few prompts, one of them in both kinds or with a started response; batches of nothing; or the
+            model cannot be read.
         CaptureError: a state is not finite, or the hook shows something else than residual blocks.
     """
+    if batch_size < 1:
+        raise ConfigError(f"directions: batch_size {batch_size}; at least 1 prompt per pass is needed.")
     check_readable(hook)
     kinds = (tuple(without), tuple(having))
     check_kinds(*kinds)
