@@ -38,6 +38,7 @@ class RecoveryStep(Config):
     strength: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="steer and remask: how far states are moved, in multiples of the distance between the direction's "
         "two means; null = 1 for steer, and no steering for remask.",
     )

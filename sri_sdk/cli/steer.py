@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,10 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one
 
 @click.group()
 def command() -> None:
-    """Extract, inspect and apply directions. They are an attacker's tool too: who ablates one takes refusals away."""
+    """Extract, inspect and apply directions.
+
+    They are an attacker's tool too: whoever ablates one takes refusals away.
+    """
 
 
 command.add_command(apply)
@@ -56,12 +60,15 @@ def extract(
         raise click.UsageError(f"{', '.join(given)}: only with --attribute NAME.")
     if attribute is not None and (missing := [name for name, each in files.items() if each is None]):
         raise click.UsageError(f"--attribute needs {' and '.join(missing)} as well: files with one prompt per line.")
+    if attribute is not None and not attribute.strip():
+        raise click.UsageError("--attribute: is empty. Say what the direction is of.")
     checked = load_config(config)
     target = out or Path(checked.out) / FOLDER / f"{_file_name(attribute or 'refusal')}.safetensors"
     if target.is_dir():
         raise ConfigError(f"{target}: is a folder. Give the name of a file with --out.")
     if target.exists() and not replace:
         raise ConfigError(f"{target}: exists already. Give --replace, or another name with --out.")
+    _check_folder(target)
     prepare_libraries()
     from sri_sdk.evaluation.directions import extract_attribute, extract_refusal
     from sri_sdk.steer.file import save_direction
@@ -120,6 +127,14 @@ def _differs(direction: Direction, path: Path) -> tuple[str, ...]:
     from sri_sdk.steer.identity import check_model
 
     return check_model(direction, Deployment.open(checked).hook, checked.model.system_prompt)
+
+
+def _check_folder(target: Path) -> None:
+    """Raises ConfigError if no file can be made there: known before the model is loaded, and not after hours."""
+    there = next(folder for folder in target.absolute().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        problem = "is no folder" if not there.is_dir() else "cannot be written to"
+        raise ConfigError(f"{target}: {there} {problem}. Give another file with --out.")
 
 
 def _file_name(name: str) -> str:

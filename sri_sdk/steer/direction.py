@@ -20,7 +20,7 @@ UNIT = 1e-5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Direction:
-    """A unit vector per block, or one for all of them. Keep it private: who ablates it takes the refusals away."""
+    """A unit vector per block, or one for all of them. Keep it private: whoever ablates it takes refusals away."""
 
     name: str
     """`refusal`, or the attribute."""
@@ -38,9 +38,14 @@ class Direction:
         """Checks what every user of a direction relies on.
 
         Raises:
-            ConfigError: shapes, dtypes or lengths are wrong, or a number is not finite.
+            ConfigError: shapes, dtypes or lengths are wrong, a number is not finite, or a name is no text.
         """
         subject = f"direction {self.name!r}"
+        for field, text in (("name", self.name), ("towards", self.towards)):
+            if not isinstance(text, str) or text.encode("utf-8", "replace").decode() != text:
+                raise ConfigError(f"{subject}: {field} is {text!r}; a text is needed.")
+        if not isinstance(self.provenance, Mapping):
+            raise ConfigError(f"{subject}: provenance is {type(self.provenance).__name__}; JSON's object is needed.")
         for field, array, dims in (("vectors", self.vectors, "[K, D]"), ("means", self.means, "[2, B]")):
             if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 2 or not array.size:
                 found = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
@@ -62,6 +67,12 @@ class Direction:
                 f"{subject}: a vector's length differs from 1 by {worst:.2g} ({UNIT:g} allowed). Divide each by its "
                 "length."
             )
+
+    @property
+    def block(self) -> int | None:
+        """Block whose states it was read from; None = each vector is its own block's, or nobody knows."""
+        read = self.provenance.get("block")
+        return read if type(read) is int and 0 <= read < self.means.shape[1] else None
 
     def vector(self, block: int) -> NDArray[np.float32]:
         """[D] float32, of length 1: the vector at a block.

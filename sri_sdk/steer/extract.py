@@ -133,12 +133,15 @@ def extract_means(
         system_prompt: stands before every prompt; None = none does.
         places: names of the template's tokens to read; None = all that the prompts share.
         batch_size: prompts per pass.
-        advance: told after each pass.
+        advance: called after each pass.
 
     Raises:
-        ConfigError: too few prompts, one of them in both kinds or with a started response; or the model cannot be read.
+        ConfigError: too few prompts, one of them in both kinds or with a started response; batches of nothing; or the
+            model cannot be read.
         CaptureError: a state is not finite, or the hook shows something else than residual blocks.
     """
+    if batch_size < 1:
+        raise ConfigError(f"directions: batch_size {batch_size}; at least 1 prompt per pass is needed.")
     check_readable(hook)
     kinds = (tuple(without), tuple(having))
     check_kinds(*kinds)

@@ -115,10 +115,9 @@ def _read(source: Path | str) -> bytes:
             raise BundleError(f"{source}: cannot be read: not a file. Give a file that `sri steer extract` wrote.")
         with Path(source).open("rb") as stream:
             content = stream.read(LARGEST + 1)
-    except OSError as err:
-        raise BundleError(
-            f"{source}: cannot be read: {err.strerror or err}. Give a file that `sri steer extract` wrote."
-        ) from err
+    except (OSError, ValueError) as err:  # ValueError: a path with a NUL in it.
+        reason = getattr(err, "strerror", None) or err
+        raise BundleError(f"{source}: cannot be read: {reason}. Give a file that `sri steer extract` wrote.") from err
     if len(content) > LARGEST:
         raise BundleError(f"{source}: larger than {LARGEST} bytes, and no direction is. Give another file.")
     return content

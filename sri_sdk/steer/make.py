@@ -98,7 +98,7 @@ def extract_directions(
         place: which token of the template, such as `post+0`; None = the last one, where the response begins.
         system_prompt: stands before every prompt; None = none does.
         batch_size: prompts per pass.
-        advance: told after each pass.
+        advance: called after each pass.
 
     Raises:
         ConfigError: too few prompts, or ones that differ by nothing there; or the model cannot be read.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 
@@ -18,6 +20,7 @@ class OnePass:
         prompts: whether it is one of a part that only reads prompts.
         acts: whether anything is changed in it.
         factor: [B, L or 1] float32 tensor, the share that each position gets; None = all get the whole.
+        thread: the thread that runs it, as `threading.get_ident` says.
         ran: how often each module ran so far.
         fired: places reached so far.
     """
@@ -25,12 +28,29 @@ class OnePass:
     def __init__(self, *, prompts: bool = False) -> None:
         self.prompts, self.acts = prompts, True
         self.factor: torch.Tensor | None = None
+        self.thread = threading.get_ident()
         self.ran: Counter[Point] = Counter()
         self.fired: set[Place] = set()
 
     def take(self, factor: torch.Tensor) -> None:
         """Restricts it further: `factor` is [B, L] or [B, 1] float32."""
         self.factor = factor if self.factor is None else self.factor * factor
+
+    def is_through(self, points: Sequence[Point], firings: int) -> bool:
+        """Whether modules ran as often as they do in one pass, so that another run of theirs is of another one."""
+        return all(self.ran[each] >= firings * len(each.runs) for each in points)
+
+    def refuse_other_threads(self) -> None:
+        """Whether a module that runs now is of this pass.
+
+        Raises:
+            SteeringError: it runs in another thread.
+        """
+        if self.thread != threading.get_ident():
+            raise SteeringError(
+                "steer: two threads run the model at once within one steering, so whose rows a pass has cannot be "
+                "told. Give each thread a steering of its own: call sri_sdk.steer(...) inside it."
+            )
 
     def factor_for(self, states: torch.Tensor, place: Place) -> torch.Tensor | None:
         """The share of each state, on their device: [B, L or 1, 1] for [B, L, D]; None = all get the whole.

@@ -7,9 +7,10 @@ p' - p. The arithmetic is float32 whatever the model's dtype, and each row of a 
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sri_sdk.errors import ConfigError
 
@@ -26,15 +27,16 @@ class Operation(ABC):
     nearly along v would otherwise keep 1e-7 of a large projection, beside very little else."""
 
     def __post_init__(self) -> None:
-        """Refuses numbers that would poison every state.
+        """Refuses numbers that would poison every state; those of numpy, as `Direction.means` has them, become floats.
 
         Raises:
             ConfigError: one is no finite number.
         """
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            if (number := _finite(value)) is None:
                 raise ConfigError(f"{type(self).__name__}: {field.name} is {value!r}; a finite number is needed.")
+            object.__setattr__(self, field.name, number)
 
     @abstractmethod
     def change(self, projection: torch.Tensor) -> torch.Tensor:
@@ -98,6 +100,17 @@ class DeadZone(Operation):
     def change(self, projection: torch.Tensor) -> torch.Tensor:
         """-b max(p - theta, 0), [B, L, 1] float32."""
         return -self.rate * (projection - self.threshold).clamp(min=0)
+
+
+def _finite(value: Any) -> float | None:
+    """A number as a float; None = it is none, or not finite."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def steered(

@@ -61,7 +61,7 @@ def random_search(
         count: directions that are tried.
         limits: how many generate, and how far harmless answers may move; None = the defaults.
         seed: of the draw.
-        advance: told of a stage's name, what is done and of how much.
+        advance: called with the name of a stage, how much of it is done, and of how much.
 
     Raises:
         ConfigError: every one of them moves harmless answers by more than the limit.

@@ -45,15 +45,16 @@ def blocks_for(direction: Direction, layers: Sequence[int] | None, *, own: bool)
         own: whether None means the block that the direction was read at, if any: adding at every block adds up.
 
     Raises:
-        ConfigError: a block that the direction lacks.
+        ConfigError: a block that the direction lacks, or none at all.
     """
     count = direction.means.shape[1]
     if layers is not None:
+        if not layers:
+            raise ConfigError("layers: none, so nothing would be steered. Name some; None = all of them, or its own.")
         if strange := [layer for layer in layers if not 0 <= layer < count]:
             raise ConfigError(f"layers: {strange[0]}; direction {direction.name!r} has blocks 0 to {count - 1}.")
         return tuple(dict.fromkeys(layers))
-    read = direction.provenance.get("block")
-    return (read,) if own and type(read) is int and 0 <= read < count else tuple(range(count))
+    return (direction.block,) if own and direction.block is not None else tuple(range(count))
 
 
 @contextmanager

@@ -166,7 +166,7 @@ def select(
         trial: model, sampler, judge and validation prompts.
         means: what the candidates are made of.
         limits: what they must keep to; None = the defaults.
-        advance: told of a stage's name, what is done and of how much.
+        advance: called with the name of a stage, how much of it is done, and of how much.
 
     Raises:
         ConfigError: the model refuses none of the harmful prompts, or no candidate keeps to the limits.

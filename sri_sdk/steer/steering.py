@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, Self
@@ -14,6 +14,7 @@ from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError, SteeringError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall
+from sri_sdk.steer.arguments import Rows, check_arguments, shares_of
 from sri_sdk.steer.coverage import Coverage
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.generations import Generations
@@ -25,9 +26,6 @@ from sri_sdk.steer.passes import SeenPass
 from sri_sdk.steer.places import Point, points, refuse_unreachable
 from sri_sdk.steer.vectors import Vectors
 from sri_sdk.steer.where import Where
-
-Rows = torch.Tensor | Sequence[float]
-"""[R] numbers, one per request: the share of the operation that it gets. 1 = all of it, 0 = it stays as it is."""
 
 _active: ContextVar[tuple[Steering, ...]] = ContextVar("sri_sdk_steerings", default=())
 """Those of this thread or task: a generation of another one, on the same model, is not steered."""
@@ -64,10 +62,12 @@ def steer(
         ConfigError: this cannot be asked of this model: it is compiled, or lacks what `where` names.
     """
     hook = model if isinstance(model, Hook) else choose_hook(model)
+    where = Where() if where is None else where
+    check_arguments(direction, operation, where, budget)
     if "model" in direction.provenance:
         # Of the same shape, another model's direction would steer quietly, and mean nothing.
         check_model(direction, hook)
-    return Steering(hook, direction, operation, where or Where(), rows=rows, budget=budget)
+    return Steering(hook, direction, operation, where, rows=rows, budget=budget)
 
 
 class Steering:
@@ -78,12 +78,7 @@ class Steering:
         budget: int | None = None,
     ) -> None:  # fmt: skip
         """As `steer`, with a hook; `rows` is [R] float32."""
-        if not isinstance(operation, Operation):
-            raise ConfigError(
-                f"steer: operation {operation!r}; allowed: Ablate(), Add(...), Clamp(...), DeadZone(...)."
-            )
-        if budget is not None and budget < 1:
-            raise ConfigError(f"steer: budget {budget}; the number of steps of a generation is needed.")
+        check_arguments(direction, operation, where, budget)
         refuse_unreachable(hook.model)
         where.suits(hook, budget)
         self._hook, self._operation, self._where, self._budget = hook, operation, where, budget
@@ -154,12 +149,7 @@ class Steering:
     @rows.setter
     def rows(self, given: Rows | None) -> None:
         """[R] float32, counted from the next pass on."""
-        # Not in inference mode: what is set between two steps may be used outside of it.
-        with torch.inference_mode(False):
-            found = None if given is None else torch.as_tensor(given, dtype=torch.float32).detach().clone()
-        if found is not None and (found.dim() != 1 or not len(found) or not bool(torch.isfinite(found).all())):
-            raise ConfigError(f"steer: rows {given!r}; one finite number per request is needed, 0 = left alone.")
-        self._rows = found
+        self._rows = found = None if given is None else shares_of(given)
         if self._generations is not None:
             self._generations.requests = None if found is None else len(found)
 
@@ -255,7 +245,10 @@ class Steering:
 
     def _pass_of(self, point: Point) -> OnePass:
         """The pass that runs; one that went around the embedding begins where a module runs once more."""
-        if self._pass is None or self._pass.ran[point] >= self._hook.firings * len(point.runs):
+        firings = self._hook.firings
+        if self._pass is not None and not self._pass.is_through(self._points, firings):
+            self._pass.refuse_other_threads()
+        if self._pass is None or self._pass.is_through([point], firings):
             if self._where.asks_passes:
                 raise SteeringError(
                     f"steer: `{next(filter(None, point.runs))}` of {type(self._hook).__name__} ran in a pass that did "

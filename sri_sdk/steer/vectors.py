@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from sri_sdk.errors import ConfigError, ModelMismatch
 from sri_sdk.hook import Hook
-from sri_sdk.steer.direction import Direction
+from sri_sdk.steer.direction import UNIT, Direction
 from sri_sdk.steer.places import Place
 from sri_sdk.steer.where import Where
 
@@ -21,8 +22,15 @@ class Vectors:
 
         Raises:
             ModelMismatch: it is of a model with another number of blocks.
-            ConfigError: it has no vector for the embedding.
+            ConfigError: it has no vector for the embedding, or its numbers were changed since it was made.
         """
+        # Arrays can be written to, and a vector of zeros or NaN would poison every state.
+        lengths = np.linalg.norm(direction.vectors.astype(np.float64), axis=1)
+        if not (np.abs(lengths - 1) <= UNIT).all():
+            raise ConfigError(
+                f"steer: direction {direction.name!r} has vectors of another length than 1; its numbers were changed "
+                "since it was made. Make another Direction instead, or load it again."
+            )
         blocks, own = direction.means.shape[1], len(hook.layers())
         if blocks != own:
             raise ModelMismatch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -56,7 +57,7 @@ class Where:
             ConfigError: a name is unknown, or a range is empty.
         """
         for field, allowed in (("sites", get_args(Site)), ("positions", get_args(Positions))):
-            if (given := getattr(self, field)) is not None:
+            if (given := getattr(self, field)) is not None or field == "sites":
                 object.__setattr__(self, field, _names(field, given, allowed))
         if self.layers is not None:
             object.__setattr__(self, "layers", _numbers(self.layers))
@@ -64,8 +65,10 @@ class Where:
             object.__setattr__(self, "steps", _range("steps", self.steps, shares=True))
         if self.blocks is not None:
             object.__setattr__(self, "blocks", _range("blocks", self.blocks))
-        if self.block_length is not None and (not _is_whole(self.block_length) or self.block_length < 1):
-            raise ConfigError(f"where.block_length: {self.block_length!r}; a whole number above 0 is needed.")
+        if self.block_length is not None:
+            if not _is_whole(self.block_length) or self.block_length < 1:
+                raise ConfigError(f"where.block_length: {self.block_length!r}; a whole number above 0 is needed.")
+            object.__setattr__(self, "block_length", int(self.block_length))
 
     @property
     def asks_passes(self) -> bool:
@@ -148,8 +151,8 @@ class Where:
         return meant
 
 
-def _names(field: str, given: Iterable[str], allowed: tuple[str, ...]) -> tuple[str, ...]:
-    found = (given,) if isinstance(given, str) else tuple(given)
+def _names(field: str, given: Any, allowed: tuple[str, ...]) -> tuple[str, ...]:
+    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
     if strange := [name for name in found if name not in allowed]:
         raise ConfigError(
             f"where.{field}: {strange[0]!r}; allowed: {', '.join(allowed)}.{did_you_mean(str(strange[0]), allowed)}"
@@ -159,17 +162,17 @@ def _names(field: str, given: Iterable[str], allowed: tuple[str, ...]) -> tuple[
     return tuple(dict.fromkeys(found))
 
 
-def _numbers(given: Iterable[int] | int) -> tuple[int, ...]:
-    found = (given,) if isinstance(given, int) else tuple(given)
+def _numbers(given: Any) -> tuple[int, ...]:
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
     if not found or not all(_is_whole(number) and number >= 0 for number in found):
         raise ConfigError(f"where.layers: {given!r}; numbers of blocks are needed, 0 the first. None = all of them.")
-    return tuple(sorted(set(found)))
+    return tuple(sorted({int(number) for number in found}))
 
 
 def _range(field: str, given: Any, *, shares: bool = False) -> tuple[Any, Any]:
     """(start, stop) that is not empty."""
     kind = "whole numbers or shares" if shares else "whole numbers"
-    found = tuple(given) if isinstance(given, tuple | list) else (given,)
+    found = tuple(map(_plain, given)) if isinstance(given, tuple | list) else (given,)
     ends = [end for end in found if end is not None]
     right = all(_is_whole(end) or (shares and isinstance(end, float) and math.isfinite(end)) for end in ends)
     if (
@@ -188,4 +191,11 @@ def _range(field: str, given: Any, *, shares: bool = False) -> tuple[Any, Any]:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> Any:
+    """A number of numpy as Python's; everything else as it is."""
+    if _is_whole(value):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else value

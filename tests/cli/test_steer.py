@@ -76,6 +76,23 @@ def test_an_existing_file_is_kept_unless_replacing_is_asked_for(extracted) -> No
     assert "is a folder" in sri("extract", config, "--out", path.parent, "--replace").stderr and path.exists()
 
 
+def test_a_place_where_nothing_can_be_written_is_known_before_the_model_is_loaded(extracted, monkeypatch) -> None:
+    monkeypatch.setattr("sri_sdk.fitting.deployment.Deployment.open", lambda *_: pytest.fail("a model was loaded"))
+    config, path, _ = extracted
+    done = sri("extract", config, "--out", path / "inside" / "one.safetensors")
+    assert done.exit_code == 1 and f"{path} is no folder" in done.stderr
+
+
+def test_an_attribute_without_a_name_does_not_write_the_refusal_direction(extracted, tmp_path: Path) -> None:
+    config, path, _ = extracted
+    before = path.read_bytes()
+    texts = ("--with", tmp_path / "a", "--without", tmp_path / "b")
+    for name in ("", " "):
+        done = sri("extract", config, "--attribute", name, *texts, "--replace")
+        assert done.exit_code == 2 and "--attribute: is empty" in done.stderr
+    assert path.read_bytes() == before
+
+
 def test_inspect_says_what_it_is_for_and_what_it_was_made_of(extracted) -> None:
     _, path, told = extracted
     done = sri("inspect", path)

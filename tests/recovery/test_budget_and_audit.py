@@ -1,6 +1,9 @@
 """What a recovery may cost, and what it leaves in writing."""
 
 import json
+import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,7 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.policy import Policy
 from sri_sdk.records import Intervention
 from sri_sdk.steer.recovery import again, rounds
+from sri_sdk.steer.recovery.audit import AuditLog
 from sri_sdk.steer.recovery.recovery import Recovery
 from tests.capture.conftest import Toy, toy_prompts
 
@@ -254,3 +258,34 @@ def test_an_audit_log_that_cannot_be_written_stops_the_deployment_and_not_a_resp
     (tmp_path / "audit.jsonl").mkdir()
     batch = run(toy, toy_guard, policy, count=1, recovery=recovery)
     assert results(batch) == [("steer", "refusal")] and "1 actions not written" in caplog.text
+
+
+def test_a_line_that_a_full_disk_cut_in_two_spoils_no_line_after_it(toy: Toy, toy_guard, tmp_path, monkeypatch) -> None:
+    path, write = tmp_path / "audit.jsonl", os.write
+    log = AuditLog(path)
+    actions = _two_actions(toy, toy_guard)
+    monkeypatch.setattr(os, "write", lambda handle, content: write(handle, content[:20]))
+    log.add(actions[:1])
+    monkeypatch.setattr(os, "write", write)
+    log.add(actions[1:])
+    # A process that begins later does not know of it, and sees it in the file.
+    path.write_bytes(path.read_bytes() + b'{"cut')
+    AuditLog(path).add(actions)
+    lines = path.read_text().splitlines()
+    assert len(lines) == 5
+    assert [json.loads(line)["request_id"] for line in lines if line.endswith("}")] == [
+        actions[1].request_id, actions[0].request_id, actions[1].request_id,
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_an_audit_log_that_is_a_pipe_or_no_path_is_refused_and_not_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("a\0b")):
+        with pytest.raises(ConfigError, match=r"audit.path: .* cannot be written"):
+            AuditLog(path)
+
+
+def _two_actions(toy: Toy, toy_guard) -> list[Any]:
+    flag(toy_guard, "final", -1e9)
+    return run(toy, toy_guard, recovering({"action": "refuse"}), count=2).recoveries

@@ -248,6 +248,13 @@ def test_a_direction_of_another_model_is_refused_before_the_first_generation(toy
         run(toy, toy_guard, policy, recovery=Recovery(policy, Says(), {FILE: other}))
 
 
+@pytest.mark.parametrize("scale", [0.0, -3.0])
+def test_a_direction_whose_means_do_not_lie_apart_steers_nothing_and_is_refused(toy: Toy, toy_guard, scale) -> None:
+    policy = recovering(STEER)
+    with pytest.raises(ConfigError, match="more than 0 is needed"):
+        run(toy, toy_guard, policy, recovery=Recovery(policy, Says(), {FILE: direction_of(toy.hook, scale=scale)}))
+
+
 def test_a_sampler_that_cannot_begin_with_text_is_refused_for_remask(toy: Toy, toy_guard) -> None:
     class Fresh(ToySampler):
         prefills = False

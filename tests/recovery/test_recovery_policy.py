@@ -51,6 +51,7 @@ def test_a_policy_is_read_back_as_it_was_written() -> None:
         ({"recovery": [{"action": "steer"}]}, "steer needs a direction"),
         ({"recovery": [{**REMASK, "restart": True}]}, "remask has no option 'restart'; .* direction, share"),
         ({"recovery": [{**REMASK, "steps": 4}]}, "remask steers nothing without a strength"),
+        ({"recovery": [{**STEER, "strength": float("inf")}]}, "finite number"),
         ({"recovery": [{"action": "judge", "text": "No."}]}, "judge has no option 'text'"),
         ({"recovery": [{"action": "refuse", "text": " "}]}, "is empty"),
         ({"recovery": [{**REMASK, "share": 0.0}]}, "greater than 0"),

@@ -49,3 +49,15 @@ def test_what_is_no_direction_is_refused(vectors: object, means: object, said: s
 def test_another_precision_is_refused_and_not_converted() -> None:
     with pytest.raises(ConfigError, match="vectors is float64"):
         replace(direction(), vectors=np.eye(3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"name": 5}, "name is 5"), ({"name": "\ud800"}, "name is"), ({"towards": None}, "towards is None"),
+     ({"provenance": None}, "provenance is NoneType"), ({"provenance": []}, "provenance is list")],
+)  # fmt: skip
+def test_names_are_text_and_a_provenance_is_an_object(changes: dict, said: str) -> None:
+    made = {"name": "one", "vectors": np.eye(1, 4, dtype=np.float32), "towards": "this",
+            "means": np.zeros((2, 3), np.float32), "provenance": {}}  # fmt: skip
+    with pytest.raises(ConfigError, match=said):
+        Direction(**{**made, **changes})

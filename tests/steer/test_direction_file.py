@@ -152,7 +152,7 @@ def test_a_folder_is_never_replaced(direction, tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_an_error_in_words(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "none", tmp_path, tmp_path / "pipe"):
+    for path in (tmp_path / "none", tmp_path, tmp_path / "pipe", "a\0b"):
         with pytest.raises(BundleError, match="cannot be read"):
             load_direction(path)
 

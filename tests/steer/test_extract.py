@@ -161,6 +161,9 @@ def test_prompts_that_cannot_be_compared_are_refused(diffusion) -> None:
         extract([*some, some[1], replace(some[2], id="other")], others)
     with pytest.raises(ConfigError, match="has a started response"):
         extract([*some[1:], replace(some[0], prefill="sure")], others)
+    for size in (0, -1):
+        with pytest.raises(ConfigError, match=f"batch_size {size}; at least 1"):
+            extract_means(diffusion.hook, diffusion.loaded.tokenizer, some, others, batch_size=size)
 
 
 def test_validation_prompts_are_new_by_text_and_by_what_they_were_made_of(diffusion) -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -120,7 +121,13 @@ def test_gradients_flow_through_and_have_no_part_along_an_ablated_direction() ->
 
 
 @pytest.mark.parametrize("make", [lambda: Add(math.nan), lambda: Clamp(math.inf), lambda: DeadZone(0, rate=-math.inf),
-                                  lambda: Add(True), lambda: Clamp("3")])  # fmt: skip
+                                  lambda: Add(True), lambda: Clamp("3"), lambda: Add(10**400)])  # fmt: skip
 def test_numbers_that_would_poison_every_state_are_refused(make) -> None:
     with pytest.raises(ConfigError, match="a finite number is needed"):
         make()
+
+
+@pytest.mark.parametrize("number", [3, 3.0, np.float32(3), np.float64(3), np.int64(3)])
+def test_a_number_of_numpy_is_a_number_as_the_means_of_a_direction_are(number) -> None:
+    assert Add(number) == Add(3.0) and type(Add(number).strength) is float
+    assert DeadZone(number, rate=number) == DeadZone(3.0, 3.0)

@@ -67,5 +67,7 @@ def test_adding_is_done_once_and_the_rest_everywhere(direction) -> None:
     assert scale.blocks_for(direction, [3, 0, 3], own=True) == (3, 0)
     with pytest.raises(ConfigError, match="layers: 4; direction 'x' has blocks 0 to 3"):
         scale.blocks_for(direction, [4], own=True)
+    with pytest.raises(ConfigError, match="nothing would be steered"):
+        scale.blocks_for(direction, [], own=False)
     odd = Direction("x", direction.vectors, "x", direction.means, {"block": True})
     assert scale.blocks_for(odd, None, own=True) == (0, 1, 2, 3)

@@ -8,6 +8,7 @@ import threading
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -203,7 +204,7 @@ def test_another_number_of_rows_is_an_error_and_not_a_guess(hook, rows) -> None:
         hook.model(masked())
 
 
-@pytest.mark.parametrize("rows", [[], [float("nan")], [[1.0]], 1.0])
+@pytest.mark.parametrize("rows", [[], [float("nan")], [[1.0]], 1.0, "abc", ["a"], [None], {1: 2}, [1j]])
 def test_rows_that_are_no_numbers_per_request_are_refused(hook, rows) -> None:
     with pytest.raises(ConfigError, match="one finite number per request"):
         sri_sdk.steer(hook, direction_for(hook), Ablate(), rows=rows)
@@ -457,8 +458,69 @@ def test_a_direction_of_another_model_is_refused(hook) -> None:
 def test_what_is_no_operation_is_refused(hook) -> None:
     with pytest.raises(ConfigError, match=r"allowed: Ablate\(\)"):
         sri_sdk.steer(hook, direction_for(hook), Ablate)
-    with pytest.raises(ConfigError, match="budget 0"):
-        sri_sdk.steer(hook, direction_for(hook), Ablate(), budget=0)
+    for budget in (0, "8", 1.5, True):
+        with pytest.raises(ConfigError, match=f"budget {budget!r}"):
+            sri_sdk.steer(hook, direction_for(hook), Ablate(), budget=budget)
+
+
+@pytest.mark.parametrize("given", ["refusal.safetensors", Path("refusal.safetensors"), np.ones(16), None])
+def test_a_file_or_an_array_is_no_direction_and_the_message_says_what_makes_one(hook, given) -> None:
+    with pytest.raises(ConfigError, match=r"sri_sdk.load_direction\(path\)"):
+        sri_sdk.steer(hook, given, Ablate())
+
+
+def test_a_dict_is_no_where(hook) -> None:
+    with pytest.raises(ConfigError, match=r"where .*; pass sri_sdk.Where\(...\)"):
+        sri_sdk.steer(hook, direction_for(hook), Ablate(), where={"layers": (1,)})
+    with pytest.raises(ConfigError, match="where"):
+        sri_sdk.steer(hook, direction_for(hook), Ablate(), where={})
+
+
+@pytest.mark.parametrize("number", [0.0, np.nan, 3.0])
+def test_a_direction_whose_numbers_were_changed_since_is_refused_and_poisons_nothing(hook, number) -> None:
+    direction = direction_for(hook)
+    direction.vectors[:] = number
+    with pytest.raises(ConfigError, match="changed since it was made"):
+        sri_sdk.steer(hook, direction, Ablate())
+
+
+def test_two_threads_at_once_in_one_steering_are_an_error_and_not_each_others_positions(hook) -> None:
+    # In lockstep: whose pass is open when a block runs is otherwise left to chance.
+    barrier, errors = threading.Barrier(2), []
+
+    def meet(*_) -> None:
+        barrier.wait(10)
+
+    def work() -> None:
+        try:
+            hook.model(masked())
+        except SteeringError as err:
+            errors.append(str(err))
+            barrier.abort()
+        except threading.BrokenBarrierError:
+            pass
+
+    handles = [block.register_forward_pre_hook(meet) for block in hook.layers()]
+    with sri_sdk.steer(hook, direction_for(hook), Ablate()):
+        threads = [threading.Thread(target=contextvars.copy_context().run, args=(work,)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        for handle in handles:
+            handle.remove()
+        hook.model(masked())
+    assert len(errors) == 1 and "two threads" in errors[0]
+
+
+def test_threads_one_after_the_other_may_share_a_steering(hook) -> None:
+    with sri_sdk.steer(hook, direction_for(hook), Ablate(), rows=[1.0, 0.0, 1.0]) as steering:
+        for _ in range(2):
+            thread = threading.Thread(target=contextvars.copy_context().run, args=(hook.model, masked()))
+            thread.start()
+            thread.join(60)
+    assert steering.passes == 2
+    steering.verify()
 
 
 def in_place(model):

@@ -1,5 +1,6 @@
 """What may be asked for, and what is refused in words."""
 
+import numpy as np
 import pytest
 import torch
 from sri_plugin_lab.hooks import LabCausalHook
@@ -75,6 +76,10 @@ def test_a_pass_that_is_no_step_is_in_no_window_of_steps() -> None:
         ({"steps": (0.0, float("nan"))}, r"\(start, stop\)"),
         ({"blocks": (0.0, 0.5)}, "whole numbers from 0 on"),
         ({"block_length": 0}, "above 0"),
+        ({"sites": None}, "allowed: embedding, attention, mlp, block"),
+        ({"positions": 3}, "allowed: prompt, response"),
+        ({"layers": 1.5}, "numbers of blocks"),
+        ({"layers": "1"}, "numbers of blocks"),
     ],
     ids=str,
 )
@@ -102,3 +107,10 @@ def test_what_a_family_cannot_do_is_refused_before_anything_runs(where, hook, sa
 def test_one_name_or_number_need_not_be_in_a_tuple() -> None:
     where = Where(sites="mlp", positions="prompt", layers=3)
     assert (where.sites, where.positions, where.layers) == (("mlp",), ("prompt",), (3,))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    two, half = np.int64(2), np.float32(0.5)
+    assert Where(layers=two) == Where(layers=(2,)) and Where(layers=np.arange(3)) == Where(layers=(0, 1, 2))
+    assert Where(steps=(np.int64(0), two), block_length=two, blocks=(0, two)).steps == (0, 2)
+    assert Where(steps=(0, half)).by_share and Where(steps=(0, half)) == Where(steps=(0, 0.5))

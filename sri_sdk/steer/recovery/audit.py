@@ -25,13 +25,14 @@ class AuditLog:
         Raises:
             ConfigError: it cannot be written.
         """
-        self.path = path
+        self.path, self._torn = path, False
         try:
             self._append(b"")
-        except OSError as err:
+            self._torn = self._ends_within_a_line()
+        except (OSError, ValueError) as err:  # ValueError: a path with a NUL in it.
             raise ConfigError(
-                f"policy.audit.path: {path} cannot be written: {err.strerror or err}. Nothing is recovered without the "
-                "log that the policy asks for: give another path, or leave audit out."
+                f"policy.audit.path: {path} cannot be written: {getattr(err, 'strerror', None) or err}. Nothing is "
+                "recovered without the log that the policy asks for: give another path, or leave audit out."
             ) from err
 
     def add(self, actions: Iterable[RecoveryAction]) -> None:
@@ -46,14 +47,31 @@ class AuditLog:
 
     def _append(self, content: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # One write to a file opened for appending: lines of several processes do not mix.
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        # One write to a file opened for appending: lines of several processes do not mix. A pipe without a reader is an
+        # error, and not waited for.
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0), 0o640)
         try:
+            # A line that a full disk cut in two is ended first; no reader takes it for an action.
+            content = b"\n" + content if self._torn and content else content
             written = os.write(handle, content)
             if written < len(content):
+                self._torn = True
                 raise OSError(f"{written} of {len(content)} bytes written")
+            self._torn = self._torn and not content
         finally:
             os.close(handle)
+
+    def _ends_within_a_line(self) -> bool:
+        """Whether whoever wrote before could not end their last line."""
+        if not self.path.is_file() or not self.path.stat().st_size:
+            return False
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(-1, os.SEEK_END)
+                return stream.read() != b"\n"
+        except OSError:
+            # A log may be one that this process appends to and cannot read.
+            return False
 
 
 def _plain(value: Any) -> Any:

@@ -22,8 +22,7 @@ from sri_sdk.steer.direction import Direction
 
 def block_of(direction: Direction) -> int:
     """The block whose states are projected: where the direction was read, else the last one."""
-    read, blocks = direction.provenance.get("block"), direction.means.shape[1]
-    return read if isinstance(read, int) and not isinstance(read, bool) and 0 <= read < blocks else blocks - 1
+    return direction.means.shape[1] - 1 if direction.block is None else direction.block
 
 
 def projections(hook: Hook, prompts: Encoded, canvas: torch.Tensor, direction: Direction) -> torch.Tensor:

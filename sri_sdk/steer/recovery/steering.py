@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 
+from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.operations import Add
@@ -17,9 +18,19 @@ from sri_sdk.steer.where import Where
 
 
 def distance(direction: Direction) -> float:
-    """How far apart the two means of a direction lie at the block it was read at, in the unit of the model's states."""
+    """How far apart the two means of a direction lie at the block it was read at, in the unit of the model's states.
+
+    Raises:
+        ConfigError: the mean with the attribute does not lie ahead: nothing, or the opposite, would be steered.
+    """
     block = block_of(direction)
-    return float(direction.means[1, block] - direction.means[0, block])
+    found = float(direction.means[1, block] - direction.means[0, block])
+    if not found > 0:
+        raise ConfigError(
+            f"direction {direction.name!r}: at block {block} its mean with the attribute lies {found:.3g} ahead of the "
+            "one without; more than 0 is needed to steer towards it. Extract it again with `sri steer extract`."
+        )
+    return found
 
 
 class Steer:
@@ -29,7 +40,7 @@ class Steer:
         """Takes what to add to every block's states: `strength` times the distance of the direction's means.
 
         Raises:
-            ConfigError: this model cannot be steered, as a compiled one.
+            ConfigError: this model cannot be steered, as a compiled one; or the means do not lie apart.
         """
         self._steering = Steering(hook, direction, Add(strength * distance(direction)), Where(), rows=[0.0])
         self._stack = ExitStack()
