@@ -139,3 +139,22 @@ def _whole(phrase: str) -> str:
     start = "" if _OPEN.match(phrase[0]) else rf"(?:{before})"
     end = "" if _OPEN.match(phrase[-1]) else rf"(?!{word}|')"
     return f"{start}{re.escape(phrase)}{end}"
+
+
+QUOTED = 12
+"""Characters in a row that a message and a text have in common, if it quotes the text."""
+
+
+def in_short(err: BaseException, private: Iterable[str]) -> str:
+    """An error as it may be logged: its type, and its message unless that quotes what a user typed or a model said.
+
+    Args:
+        err: of a plugin, whose messages are not ours.
+        private: texts that must not be quoted.
+    """
+    name, message = type(err).__name__, normal(str(err))
+    for text in map(normal, private):
+        length = min(QUOTED, len(text))
+        if length and any(text[at : at + length] in message for at in range(len(text) - length + 1)):
+            return f"{name} (its message quotes a text, and is left out)"
+    return f"{name}: {err}"

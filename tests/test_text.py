@@ -2,7 +2,7 @@
 
 import pytest
 
-from sri_sdk.text import Phrases, normal
+from sri_sdk.text import Phrases, in_short, normal
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,16 @@ def test_a_phrase_is_not_found_inside_a_longer_word(phrase: str, text: str) -> N
 
 def test_no_phrases_are_found_nowhere() -> None:
     assert "anything" not in Phrases([]) and "anything" not in Phrases(["**"])
+
+
+@pytest.mark.parametrize(
+    ("message", "private", "kept"),
+    [
+        ("connection refused", ["How do I tame a dragon?"], True),
+        ("bad: 'how do I tame\\n a dragon?'", ["How do I tame a dragon?"], False),
+        ("cannot read no.", ["No."], False),
+        ("down", [""], True),
+    ],
+)
+def test_an_error_in_short_does_not_quote_a_text(message: str, private: list[str], kept: bool) -> None:
+    assert (message in in_short(ValueError(message), private)) is kept

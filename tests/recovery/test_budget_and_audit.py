@@ -165,6 +165,19 @@ def test_a_judge_that_fails_accepts_and_releases_nothing(toy: Toy, toy_guard, er
     assert batch.recoveries[0].detail.startswith(f"Says: {type(error).__name__}")
 
 
+def test_what_a_failing_judge_quotes_is_neither_logged_nor_noted(toy: Toy, toy_guard, caplog) -> None:
+    flag(toy_guard, "final", -1e9)
+
+    class Quotes(Says):
+        def judge(self, prompts, texts):
+            raise ValueError(f"cannot read {texts[0]!r}")
+
+    batch = run(toy, toy_guard, recovering(STEER, JUDGE), Quotes("refusal"), count=1)
+    said = batch.texts[0]
+    assert said and all("quotes a text" in action.detail for action in batch.recoveries[:2])
+    assert not any(said in action.detail for action in batch.recoveries) and said not in caplog.text
+
+
 def test_a_recovery_that_is_broken_off_gives_nothing_out_and_its_actions_are_logged(
     toy: Toy, toy_guard, tmp_path
 ) -> None:

@@ -13,6 +13,7 @@ from sri_sdk.judge import Judge
 from sri_sdk.records import Outcome, Prompt
 from sri_sdk.steer.recovery.again import Made
 from sri_sdk.steer.recovery.cases import behaviour_alarms, behaviour_seen
+from sri_sdk.text import in_short
 from sri_sdk.thoughts import Thoughts
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def ask(judge: Judge, thoughts: Thoughts, prompts: Sequence[Prompt], texts: Sequ
         outcomes = judge.judge(unlabelled, answers)
         unparsed = judge.unparsed(unlabelled, answers)
     except (Exception, SystemExit) as err:  # A plugin's, and maybe the network's.
-        return [Said(None, f"{type(judge).__name__}: {type(err).__name__}: {err}")] * len(prompts)
+        private = (*(prompt.text for prompt in prompts), *texts)
+        return [Said(None, f"{type(judge).__name__}: {in_short(err, private)}")] * len(prompts)
     return [
         Said(None, f"{type(judge).__name__} gave an answer that could not be read") if bad else Said(outcome)
         for outcome, bad in zip(outcomes, unparsed, strict=True)

@@ -29,6 +29,7 @@ from sri_sdk.steer.recovery.cases import AGAIN, NOT_ACCEPTED, Case, open_case
 from sri_sdk.steer.recovery.rounds import Rounds, Tried
 from sri_sdk.steer.recovery.spans import PHRASES, RefusalFinder, refuse_opening
 from sri_sdk.steer.recovery.steering import Steer
+from sri_sdk.text import in_short
 
 log = logging.getLogger("sri_sdk.recovery")
 
@@ -167,7 +168,7 @@ class Recovery(Recoverer):
         try:
             return rounds.take(number, step, cases)
         except (Exception, SystemExit) as err:  # The flagged responses must not be lost, nor given out.
-            detail = f"{type(err).__name__}: {err}"
+            detail = in_short(err, rounds.texts())
             log.warning("recovery: round %d (%s) failed: %s", number, step.action, detail)
             return [Tried(False, "failed", seconds=time.monotonic() - began, detail=detail)] * len(cases)
 

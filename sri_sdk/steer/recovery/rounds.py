@@ -61,6 +61,10 @@ class Rounds:
         self._batch, self._scorer, self._judge = batch, scorer, judge
         self._finder, self._directions = finder, directions
 
+    def texts(self) -> tuple[str, ...]:
+        """What was asked and answered: no message may quote it."""
+        return (*(prompt.text for prompt in self._batch.prompts), *self._batch.texts)
+
     def least(self, case: Case, step: RecoveryStep) -> int:
         """Forward passes that an action takes of a row before anything can end it."""
         if step.action == "judge":
