@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,3 +75,22 @@ class Direction:
             raise ConfigError(f"direction {self.name!r}: block {block}; it has blocks 0 to {blocks - 1}.")
         found: NDArray[np.float32] = self.vectors[block if len(self.vectors) > 1 else 0]
         return found
+
+
+def require_direction(found: Any) -> None:
+    """Refuses what people give in place of a direction.
+
+    Raises:
+        ConfigError: it is a path, an array or something else.
+    """
+    if isinstance(found, Direction):
+        return
+    if isinstance(found, str | Path):
+        raise ConfigError(
+            f"steer: direction {str(found)!r} is a path; a Direction is needed. Read the file with "
+            "sri_sdk.load_direction(path)."
+        )
+    raise ConfigError(
+        f"steer: direction is {type(found).__name__}; a Direction is needed, from sri_sdk.load_direction(path) or "
+        "sri_sdk.extract_directions(...). Vectors of your own: sri_sdk.Direction(name, vectors, towards, means, {})."
+    )
