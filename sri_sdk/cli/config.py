@@ -33,17 +33,19 @@ def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json
     checked = {str(file): _check(file, not no_prompts) for file in files}
     if as_json:
         emit_json(
-            [{"file": file, "ok": not found, "problems": found, "folds": folds}
-             for file, (found, folds) in checked.items()]
+            [{"file": file, "ok": not found, "problems": found, "folds": folds, "notes": notes}
+             for file, (found, folds, notes) in checked.items()]
         )  # fmt: skip
-    for file, (found, folds) in checked.items():
+    for file, (found, folds, notes) in checked.items():
         for problem in found:
             say(f"error: {problem}", err=True)
         if not found and not as_json:
             say(f"{file}: ok")
             for fold, counts in folds.items():
                 say(f"  {fold}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
-    if any(found for found, _ in checked.values()):
+            for note in notes:
+                say(f"  note: {note}")
+    if any(found for found, _, _ in checked.values()):
         ctx.exit(1)
 
 
@@ -60,16 +62,28 @@ def print_schema(kind: str) -> None:
     emit_json(schema(kind))
 
 
-def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[str, int]]]:
-    """Every problem of a file, and how many prompts of which kind each of its folds has."""
+def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[str, int]], list[str]]:
+    """Every problem of a file, how many prompts of which kind each of its folds has, and what is still to be done."""
     try:
         config = load_any(file)
         # After the form: prompts are drawn as the file says.
-        return [], _count(config) if with_prompts else {}
+        return [], _count(config) if with_prompts else {}, _notes(config, file)
     except ConfigError as err:
-        return [problem if problem.startswith(f"{file}: ") else f"{file}: {problem}" for problem in err.problems], {}
+        found = [problem if problem.startswith(f"{file}: ") else f"{file}: {problem}" for problem in err.problems]
+        return found, {}, []
     except SriError as err:
-        return [f"{file}: {err}"], {}
+        return [f"{file}: {err}"], {}, []
+
+
+def _notes(config: FitConfig | EvaluationConfig, file: Path) -> list[str]:
+    """What the file needs before it runs. No mistakes: `sri steer extract` reads the file that names its own output."""
+    steps = config.policy.recovery if isinstance(config, FitConfig) else ()
+    return [
+        f"policy.recovery.{number}.direction: {step.direction} is not there, and `sri run` needs it; "
+        f"`sri steer extract {file}` makes a direction"
+        for number, step in enumerate(steps)
+        if step.direction is not None and not step.direction.is_file()
+    ]
 
 
 def _count(config: FitConfig | EvaluationConfig) -> dict[str, dict[str, int]]:

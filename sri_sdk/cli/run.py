@@ -235,7 +235,9 @@ class _Screen:
         deployment, step = self._deployment, self._last
         draft = self._words(batch, step)
         if decision is not None and decision.recovered is not None:
-            draft = [(str(batch.responses[0]), True), (f" [{_RECOVERED[decision.recovered]}]", False)]
+            tried = [f"{each.action}: {each.result}" for each in batch.recoveries if not each.accepted]
+            said = "; ".join([_RECOVERED[decision.recovered], *tried])
+            draft = [(str(batch.responses[0]), True), (f" [{said}]", False)]
         elif decision is not None and decision.withheld:
             draft = [("[withheld by policy]", False)]
         elif decision is not None and decision.own_refusal:

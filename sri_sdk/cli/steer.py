@@ -176,10 +176,10 @@ def describe(direction: Direction, path: Path) -> str:
     prompts = _part(made, "prompts")
     rows += [[f"prompts {kind}", _part(prompts, kind).get("n")] for kind in ("without", "with") if kind in prompts]
     chosen = _part(made, "selection")
-    for where in ("unsteered", "taken"):
-        part = _part(chosen, where)
-        rows += [[f"{where} {name}", _rate(part[name])] for name in _RATES if isinstance(part.get(name), Mapping)]
-    rows += [[f"taken {name}", value] for name, value in _part(chosen, "taken").items() if name == "kl"]
+    taken = _part(chosen, "taken")
+    for part, steered in ((_part(chosen, "unsteered"), _UNSTEERED), (taken, _STEERED)):
+        rows += [[steered[name], _rate(part[name])] for name in steered if isinstance(part.get(name), Mapping)]
+    rows += [["KL on harmless prompts, ablated", taken["kl"]]] if "kl" in taken else []
     rows += [[f"spectrum {name}", value] for name, value in _part(made, "spectrum").items() if name != "largest"]
     model = _part(made, "model")
     for kind in ("hard", "soft"):
@@ -194,18 +194,38 @@ def describe(direction: Direction, path: Path) -> str:
         table(["BLOCK", "MEAN WITHOUT", "MEAN WITH"], blocks),
     ]
     if tried := [each for each in _listed(chosen) if isinstance(each, Mapping)]:
-        heads = ["BLOCK", "PLACE", "KL", "HARMFUL REFUSED, ABLATED", "HARMLESS REFUSED, ADDED", "NOT TAKEN BECAUSE"]
-        parts.append(table(heads, map(_candidate, tried)))
+        heads = ["BLOCK", "PLACE", "KL", "HARMFUL REFUSED, ABLATED", "HARMLESS REFUSED, ADDED", "TAKEN, OR WHY NOT"]
+        parts.append(table(heads, [_candidate(each, taken) for each in tried]))
     return "\n\n".join(parts)
 
 
-def _candidate(each: Mapping[str, Any]) -> list[Any]:
+def _candidate(each: Mapping[str, Any], taken: Mapping[str, Any]) -> list[Any]:
     rates = [_rate(each[name]) if name in each else None for name in ("harmful_refused", "harmless_refused")]
-    return [each.get("block"), each.get("place"), _brief(each.get("kl")), *rates, each.get("out")]
+    return [each.get("block"), each.get("place"), _brief(each.get("kl")), *rates, _why(each, taken)]
+
+
+def _why(each: Mapping[str, Any], taken: Mapping[str, Any]) -> Any:
+    """Why a candidate was not taken: `out` of its own, or where it came behind the one that was."""
+    if each.get("out") is not None or not taken:
+        return each.get("out")
+    if all(each.get(name) == taken.get(name) for name in ("block", "place")):
+        return "taken"
+    own, best = (_part(one, "harmful_refused").get("k") for one in (each, taken))
+    return "leaves more refusals" if own != best else "no better than the one taken"
 
 
 _READ = ("block", "place", "length", "over_chance", "weak_blocks")
-_RATES = ("harmful_refused", "harmful_done", "harmless_refused")
+_UNSTEERED = {
+    "harmful_refused": "harmful refused, unsteered",
+    "harmful_done": "answered with harm, unsteered",
+    "harmless_refused": "harmless refused, unsteered",
+}
+_STEERED = {
+    "harmful_refused": "harmful refused, ablated",
+    "harmful_done": "answered with harm, ablated",
+    "harmless_refused": "harmless refused, added",
+}
+"""Name in the provenance -> what a person reads."""
 
 
 def _part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +27,12 @@ def check_arguments(direction: Any, operation: Any, where: Any, budget: Any) -> 
     """
     if not isinstance(direction, Direction):
         raise ConfigError(
-            f"steer: direction is {type(direction).__name__}; a Direction is needed. Read one from a file with "
-            "sri_sdk.load_direction(path), or make one with sri_sdk.extract_directions(...)."
+            f"steer: direction {str(direction)!r} is a path; a Direction is needed. Read the file with "
+            "sri_sdk.load_direction(path)."
+            if isinstance(direction, str | Path)
+            else f"steer: direction is {type(direction).__name__}; a Direction is needed, from "
+            "sri_sdk.load_direction(path) or sri_sdk.extract_directions(...). Vectors of your own: "
+            "sri_sdk.Direction(name, vectors, towards, means, {})."
         )
     if not isinstance(operation, Operation):
         raise ConfigError(f"steer: operation {operation!r}; allowed: Ablate(), Add(...), Clamp(...), DeadZone(...).")

@@ -90,4 +90,8 @@ def spread(rows: torch.Tensor, batch: int, seen: SeenPass | None) -> torch.Tenso
     elif batch == len(rows):
         return rows
     found = batch if seen is None or seen.requests is None else seen.requests
-    raise SteeringError(f"steer: {len(rows)} rows, and a pass of {found} requests; give one number per request.")
+    more = " Beam search and several answers per prompt make a row of each: repeat a request's number for its rows."
+    raise SteeringError(
+        f"steer: {len(rows)} rows, and a pass of {found} requests; give one number per request."
+        f"{more if found > len(rows) else ''}"
+    )

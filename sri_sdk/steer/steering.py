@@ -45,8 +45,10 @@ def steer(
     which they were entered. A watch sees the states that the model goes on with. Forward passes of other threads and
     tasks are not steered; a thread that the block starts has a context of its own, so steer inside the thread.
 
-    A pass that should be steered and cannot be ends with an error. A block that ends without any steered pass, or in
+    A pass that should be steered and cannot be ends with an error. A block that ends without any pass, or in
     which a place stayed silent, raises as well: a model that was quietly left alone looks like one that resists.
+    Steps, blocks and positions that never came are no error, since a response may end before them:
+    `steering.positions` is 0 then.
 
     Args:
         model: the loaded model, or a hook on it.
@@ -59,7 +61,8 @@ def steer(
 
     Raises:
         ModelMismatch: no hook fits, or the direction is of another model.
-        ConfigError: this cannot be asked of this model: it is compiled, or lacks what `where` names.
+        ConfigError: this cannot be asked of this model: it is compiled, or lacks what `where` names; or `direction` is
+            a path or an array.
     """
     hook = model if isinstance(model, Hook) else choose_hook(model)
     where = Where() if where is None else where

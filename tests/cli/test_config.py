@@ -41,6 +41,17 @@ def test_check_accepts_deployments_and_evaluations() -> None:
     assert [line for line in done.output.splitlines() if not line.startswith("  ")] == [f"{file}: ok" for file in files]
 
 
+def test_check_names_a_direction_that_is_not_there_yet_and_calls_it_no_mistake(tmp_path: Path) -> None:
+    step = {"action": "steer", "direction": str(tmp_path / "refusal.safetensors")}
+    policy = {"rule": "online", "flagged": "recover", "unmonitored": "report", "recovery": [step]}
+    file = str(write_config(tmp_path, policy=policy))
+    done = CliRunner().invoke(main, ["config", "check", "--no-prompts", file])
+    assert done.exit_code == 0 and "note: policy.recovery.0.direction: " in done.output
+    Path(step["direction"]).touch()
+    (entry,) = json.loads(CliRunner().invoke(main, ["config", "check", "--no-prompts", "--json", file]).stdout)
+    assert entry["ok"] and entry["notes"] == []
+
+
 def test_check_reads_and_counts_the_prompts_of_each_fold(tmp_path: Path) -> None:
     file = str(write_config(tmp_path))
     assert CliRunner().invoke(main, ["config", "check", file]).output.splitlines()[1:] == [

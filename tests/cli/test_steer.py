@@ -98,9 +98,16 @@ def test_inspect_says_what_it_is_for_and_what_it_was_made_of(extracted) -> None:
     done = sri("inspect", path)
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("Sensitive: ablating this direction takes the model's refusals away.")
-    for word in ("post+", "taken harmful_refused", "spectrum first", "hard weights_digest", "soft dtype"):
+    for word in ("post+", "harmful refused, ablated", "spectrum first", "hard weights_digest", "soft dtype"):
         assert word in done.stdout
     assert {**json.loads(sri("inspect", path, "--json").stdout), "file": str(path)} == told
+
+
+def test_inspect_says_of_every_candidate_whether_it_was_taken_or_why_not(extracted) -> None:
+    _, path, told = extracted
+    table = sri("inspect", path).stdout.split("TAKEN, OR WHY NOT\n")[1].splitlines()
+    assert len(table) == len(told["provenance"]["selection"]["candidates"])
+    assert sum(line.endswith(" taken") for line in table) == 1 and not any(line.endswith(" -") for line in table)
 
 
 def test_inspect_says_whether_it_belongs_to_a_model(extracted, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sri_sdk.fitting.fit import fit
 from sri_sdk.scoring.guard import Guard
 from sri_sdk.steer.file import save_direction
 from sri_sdk.steer.make import extract_directions
+from sri_sdk.steer.recovery.rounds import Rounds
 from tests.fitting.conftest import write_config
 
 from .conftest import direction_of, flag
@@ -72,9 +73,20 @@ def test_the_refusal_text_is_shown_and_the_response_is_not(folder, everything_fl
     assert "not today" in done.output and "the refusal text of the policy" in " ".join(done.output.split())
 
 
+def test_a_refusal_text_is_shown_with_what_was_tried_before_it(folder, everything_flagged, monkeypatch) -> None:
+    def breaks(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Rounds, "take", breaks)
+    done = run(folder, {"action": "steer"}, {"action": "refuse", "text": TEXT}, json_lines=False)
+    assert done.exit_code == 0, done.output
+    assert "[the refusal text of the policy; steer: failed]" in " ".join(done.output.replace("│", " ").split())
+
+
 def test_a_direction_that_is_missing_or_anothers_stops_the_command_before_it_generates(folder) -> None:
     done = run(folder, {"action": "steer"}, file="lost.safetensors")
-    assert done.exit_code and "lost.safetensors: cannot be read" in done.output
+    assert done.exit_code and "policy.recovery.0.direction: " in done.output
+    assert "lost.safetensors: cannot be read" in done.output
     done = run(folder, {"action": "steer"}, file="twin.safetensors")
     assert done.exit_code and "Directions do not carry over to another model" in done.output
     assert '"step"' not in done.output

@@ -643,3 +643,32 @@ def test_a_steering_shows_among_foreign_code_in_its_own_thread_alone(hook) -> No
         with steering.paused():
             assert foreign_code(hook.model) == ""
     assert foreign_code(hook.model) == ""
+
+
+# -- what people get wrong ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "cure"),
+    [
+        ("refusal.safetensors", r"is a path; .*load_direction"),
+        (np.ones((1, 8), np.float32), r"is ndarray; .*sri_sdk.Direction"),
+    ],
+)
+def test_a_path_or_an_array_in_place_of_a_direction_is_told_how_to_become_one(hook, given, cure) -> None:
+    with pytest.raises(ConfigError, match=cure):
+        sri_sdk.steer(hook, given, Ablate())
+
+
+def test_steps_that_never_came_are_no_error_and_the_count_of_positions_says_so(hook) -> None:
+    with sri_sdk.steer(hook, direction_for(hook), Ablate(), where=Where(steps=(500, 600))) as steering:
+        hook.model.generate(IDS)
+    assert steering.passes > 0 and steering.positions == 0
+
+
+def test_too_few_strengths_for_the_rows_of_a_pass_are_said_with_what_makes_more_rows(hook) -> None:
+    with (
+        pytest.raises(SteeringError, match=r"2 rows, and a pass of 3 requests.*Beam search"),
+        sri_sdk.steer(hook, direction_for(hook), Ablate(), rows=[1, 0]),
+    ):
+        hook.model.generate(IDS)

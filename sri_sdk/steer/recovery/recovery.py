@@ -14,7 +14,7 @@ import torch
 from sri_sdk import registry
 from sri_sdk.capture.recoverer import Answer, DrivenBatch, Recovered, Recoverer
 from sri_sdk.config.check_recovery import unsuited
-from sri_sdk.errors import ConfigError
+from sri_sdk.errors import BundleError, ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
 from sri_sdk.policy import Policy
@@ -80,9 +80,15 @@ class Recovery(Recoverer):
             BundleError: a file is missing, damaged, or no direction.
             ConfigError: see the class.
         """
-        named = dict.fromkeys(step.direction for step in policy.recovery if step.direction is not None)
         found: Judge = registry.build("judges", PHRASES, {}) if judge is None else judge
-        return cls(policy, found, {path: load_direction(path) for path in named})
+        directions: dict[Path, Direction] = {}
+        for number, step in enumerate(policy.recovery):
+            if step.direction is not None and step.direction not in directions:
+                try:
+                    directions[step.direction] = load_direction(step.direction)
+                except BundleError as err:
+                    raise BundleError(f"policy.recovery.{number}.direction: {err}") from err
+        return cls(policy, found, directions)
 
     def check(self, hook: Hook, sampler: Sampler, system_prompt: str | None = None) -> None:
         """Whether family, sampler and directions suit what is listed.
