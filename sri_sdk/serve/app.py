@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
 from sri_sdk.errors import SriError
+from sri_sdk.serve.counts import Counts
 from sri_sdk.serve.http import Answer, ClientLeft, Receive, Refusal, Request, refusal_of
+from sri_sdk.serve.limits import Limits
 from sri_sdk.serve.rights import LOCAL, Caller
 from sri_sdk.serve.routes import Route, Table
 
@@ -23,6 +26,8 @@ Part = AbstractAsyncContextManager[Any]
 WhoCalls = Callable[[Request], Caller]
 """Raises `Refusal` 401 where a token is wrong."""
 LARGEST = 16 * 2**20
+LEFT = 499
+"""Status under which requests are counted whose client closed the connection first."""
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +45,20 @@ class App:
         parts: what starts and stops with it.
         who_calls: from a request to its caller.
         largest: bytes that a body may have.
+        limits: how much at once; None = the defaults.
+        counts: where requests are counted; None = nobody reads them.
     """
 
     def __init__(
         self, routes: Iterable[Route], *, parts: Sequence[Part] = (), who_calls: WhoCalls = everybody,
-        largest: int = LARGEST,
+        largest: int = LARGEST, limits: Limits | None = None, counts: Counts | None = None,
     ) -> None:  # fmt: skip
         self.table = Table(routes)
         self.stopping = asyncio.Event()
         """Set once the server shuts down: streams end."""
-        self._parts = parts
+        self._limits = limits or Limits()
+        self._counts = counts or Counts()
+        self._parts = (self._limits, *parts)
         self._who_calls = who_calls
         self._largest = largest
 
@@ -63,22 +72,27 @@ class App:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        pattern = "none"
         try:
-            answer = await self._answer(scope, receive)
+            route, params = self.table.find(scope["method"], scope.get("raw_path") or scope["path"].encode())
+            pattern = route.pattern
+            answer = await self._answer(route, params, scope, receive)
         except Refusal as refusal:
             answer = refusal.answer()
         except SriError as err:
             answer = refusal_of(err).answer()
         except ClientLeft:
+            self._counts.request(pattern, LEFT, time.perf_counter() - started)
             return
         except Exception:
             # No arguments of the request: nothing a user typed is logged.
-            log.exception("%s: a handler failed", __name__)
+            log.exception("a handler of %s failed", pattern)
             answer = Refusal(500, "server: failed at this request. Its log says why.").answer()
+        self._counts.request(pattern, answer.status, time.perf_counter() - started)
         await self._send(answer, send)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        route, params = self.table.find(scope["method"], scope.get("raw_path") or scope["path"].encode())
+    async def _answer(self, route: Route, params: Mapping[str, str], scope: Scope, receive: Receive) -> Answer:
         largest = self._largest if route.largest is None else route.largest
         request = Request(
             scope["method"], scope["path"], dict(scope["headers"]), scope["query_string"], receive, largest, params
@@ -87,7 +101,29 @@ class App:
             request.caller = self._who_calls(request)
             if not request.caller.may(route.right):
                 raise Refusal(403, f"token: has no right {route.right!r}. Use a token that has, or add the right.")
-        return await route.handler(request)
+        if route.waits:
+            return await self._waiting(route, request)
+        if route.right == "open":
+            # Health is answered by a busy server as well.
+            return await route.handler(request)
+        task = self._limits.begin(request)
+        try:
+            return await route.handler(request)
+        except asyncio.CancelledError:
+            if not (found := self._limits.under_way[task]).late:
+                raise
+            task.uncancel()
+            raise self._limits.late(found) from None
+        finally:
+            del self._limits.under_way[task]
+
+    async def _waiting(self, route: Route, request: Request) -> Answer:
+        self._limits.begin_waiting()
+        request.patience = self._limits.seconds
+        try:
+            return await route.handler(request)
+        finally:
+            self._limits.waits -= 1
 
     async def _send(self, answer: Answer, send: Send) -> None:
         headers = [(b"content-type", answer.content_type), *answer.headers]

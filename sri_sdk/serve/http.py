@@ -6,7 +6,9 @@ Protocol has it. An `SriError` is somebody's mistake as well: `refusal_of` finds
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,6 +23,7 @@ LONGEST_ID = 512
 """Characters of an id, a tenant or a name that comes from outside."""
 MOST_QUERY = 32
 """Parameters behind the question mark."""
+_ENDLESS = nullcontext()
 
 
 class Refusal(Exception):
@@ -76,6 +79,10 @@ class Request:
     params: Mapping[str, str] = field(default_factory=dict)
     """What stands for each `{name}` of the route, percent-decoded."""
     caller: Caller = ANYBODY
+    reading: bool = False
+    """Whether somebody waits for its body right now."""
+    patience: float | None = None
+    """Seconds that its body may take, where nothing else limits the request's time; None = something does."""
 
     def header(self, name: bytes) -> str | None:
         """A header as text; None = not sent."""
@@ -106,32 +113,31 @@ class Request:
         """The whole body.
 
         Raises:
-            Refusal: longer than allowed, in a coding, or not as long as it says.
+            Refusal: longer than allowed, compressed, or too slow.
             ClientLeft: the connection was closed first.
         """
         self.announced()
-        message = await self.receive()
-        if message["type"] != "http.request":
-            raise ClientLeft
-        first: bytes = message.get("body", b"")
-        if not message.get("more_body", False):
-            if len(first) > self.largest:
-                raise self._too_large(len(first))
-            return first
-        pieces, size = [first], len(first)
-        while True:
-            if size > self.largest:
-                raise self._too_large(size)
+        self.reading = True
+        try:
+            async with asyncio.timeout(self.patience) if self.patience is not None else _ENDLESS:
+                return await self._read()
+        except TimeoutError as err:
+            raise Refusal(408, f"body: not complete after {self.patience:g} s. Send it faster.") from err
+        finally:
+            self.reading = False
+
+    async def _read(self) -> bytes:
+        pieces, size, more = [], 0, True
+        while more:
             message = await self.receive()
             if message["type"] != "http.request":
                 raise ClientLeft
             pieces.append(piece := message.get("body", b""))
             size += len(piece)
-            if not message.get("more_body", False):
-                break
-        if size > self.largest:
-            raise self._too_large(size)
-        return b"".join(pieces)
+            if size > self.largest:
+                raise self._too_large(size)
+            more = message.get("more_body", False)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def json(self) -> Any:
         """The body as one JSON value of the house's grammar.
