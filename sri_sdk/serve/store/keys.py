@@ -1,39 +1,17 @@
-"""Ids from outside: which are allowed, and how they are kept where nobody may read them in the database."""
+"""Keys of the store: request ids as they are, or hashed where nobody may read them in the database."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import secrets
-import unicodedata
 from contextlib import suppress
 from pathlib import Path
 
 from sri_sdk.errors import ConfigError
 from sri_sdk.files import write_new
-from sri_sdk.strict_json import is_text
 
-LONGEST_ID = 512
-"""Characters of a request id."""
-LONGEST_NAME = 128
-"""Characters of the name of a tenant or a source."""
 _KEY_BYTES = 32
-
-
-def wrong_with(found: str, *, longest: int = LONGEST_ID, empty: bool = False) -> str | None:
-    """What is wrong with an id or a name, without repeating it; None = nothing.
-
-    Line separators count as control characters: to some readers of logs and of streams they end a line.
-    """
-    if not found and not empty:
-        return f"is empty; allowed: 1 to {longest} characters"
-    if len(found) > longest:
-        return f"has {len(found)} characters; allowed: {longest}"
-    if not is_text(found):
-        return "holds half of a surrogate pair, which is not a character; allowed: any text"
-    if any(unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in found):
-        return "holds a control character or a line separator; allowed: any other text"
-    return None
 
 
 class Keys:

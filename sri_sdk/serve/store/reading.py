@@ -20,23 +20,31 @@ _COLUMNS = [VERDICTS.c[name] for name in ("seq", "tenant", "key", "source", "rec
 
 
 def most_severe(tenant: str | None, key: str) -> Select[Any]:
-    """The query for the most severe verdict of a request, the latest among equals; tenant None = of everybody."""
-    query = select(*_COLUMNS).where(VERDICTS.c.key == key)
-    if tenant is not None:
-        query = query.where(VERDICTS.c.tenant == tenant)
+    """The query for the most severe verdict of a request, the latest among equals, and how many there are; tenant
+    None = of everybody.
+    """
+    which = VERDICTS.c.key == key if tenant is None else (VERDICTS.c.key == key) & (VERDICTS.c.tenant == tenant)
+    some = select(literal_column("1").label("one")).select_from(VERDICTS).where(which).limit(COUNTED).subquery()
+    counted = select(func.count()).select_from(some).scalar_subquery().label("verdicts")
+    query = select(*_COLUMNS, counted).where(which)
     return query.order_by(VERDICTS.c.severity.desc(), VERDICTS.c.seq.desc()).limit(1)
 
 
 def find(connection: Connection, tenant: str | None, key: str) -> Found | None:
     """What is known about one request; None = nothing."""
     row = connection.execute(most_severe(tenant, key)).one_or_none()
-    if row is None:
-        return None
-    some: Select[Any] = select(literal_column("1")).select_from(VERDICTS).where(VERDICTS.c.key == key)
-    if tenant is not None:
-        some = some.where(VERDICTS.c.tenant == tenant)
-    counted = connection.scalar(select(func.count()).select_from(some.limit(COUNTED).subquery()))
-    return Found(_stored(row), counted or 1)
+    return None if row is None else Found(_stored(row), row.verdicts)
+
+
+def last_seq(connection: Connection) -> int:
+    """Number of the verdict that was committed last; 0 = the store is empty."""
+    return connection.scalar(select(func.max(VERDICTS.c.seq))) or 0
+
+
+def keys_after(connection: Connection, after: int) -> list[tuple[int, str]]:
+    """Numbers and keys of verdicts behind `after`, in order, at most `SCANNED`."""
+    query = select(VERDICTS.c.seq, VERDICTS.c.key).where(VERDICTS.c.seq > after).order_by(VERDICTS.c.seq)
+    return [(seq, key) for seq, key in connection.execute(query.limit(SCANNED))]
 
 
 def page(connection: Connection, after: int, limit: int, tenant: str | None, status: Status | None) -> Page:

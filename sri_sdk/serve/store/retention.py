@@ -21,12 +21,15 @@ _DAY_MS = 86_400_000
 class Retention(Config):
     """How long verdicts are kept. The oldest go first."""
 
-    days: float | None = Field(default=30, gt=0, description="Days after which a verdict is deleted; null = never.")
-    bytes: int | None = Field(
-        default=2**30,
-        ge=2**20,
-        description="Most bytes of verdicts, counted as their text; the database takes two to three times as much, and "
-        "does not shrink. null = no limit.",
+    keep_days: float | None = Field(default=30.0, gt=0, description="Age at which verdicts are erased; null = never.")
+    keep_rows: int | None = Field(
+        default=10_000_000, ge=1, description="Verdicts that are kept, the newest; null = all of them."
+    )
+    keep_bytes: int | None = Field(
+        default=None,
+        ge=2**10,
+        description="Bytes of verdicts that are kept, counted as their text; the database takes two to three times as "
+        "much. null = no limit.",
     )
 
 
@@ -37,27 +40,28 @@ def prune_some(connection: Connection, retention: Retention, now_ms: int) -> int
         Verdicts deleted; fewer than `AT_ONCE` = nothing is left to do.
     """
     deleted = 0
-    if retention.days is not None:
-        oldest = now_ms - int(retention.days * _DAY_MS)
+    if retention.keep_days is not None:
+        oldest = now_ms - int(retention.keep_days * _DAY_MS)
         old = select(VERDICTS.c.seq, VERDICTS.c.size).where(VERDICTS.c.received_at < oldest)
         deleted = _delete(connection, old.order_by(VERDICTS.c.received_at).limit(AT_ONCE))
         forget_sources(connection, SOURCES.c.seen_at < oldest)
-    if retention.bytes is not None and deleted < AT_ONCE:
-        deleted += _trim(connection, retention.bytes, AT_ONCE - deleted)
-    return deleted
+    return deleted + _trim(connection, retention, AT_ONCE - deleted)
 
 
-def _trim(connection: Connection, most: int, limit: int) -> int:
-    excess = connection.execute(select(TOTALS.c.size)).scalar_one() - most
-    if excess <= 0:
+def _trim(connection: Connection, retention: Retention, limit: int) -> int:
+    rows, size = connection.execute(select(TOTALS.c.rows, TOTALS.c.size)).one()
+    too_many = 0 if retention.keep_rows is None else rows - retention.keep_rows
+    too_large = 0 if retention.keep_bytes is None else size - retention.keep_bytes
+    if too_many <= 0 and too_large <= 0:
         return 0
-    found = connection.execute(select(VERDICTS.c.seq, VERDICTS.c.size).order_by(VERDICTS.c.seq).limit(limit))
-    doomed = []
-    for seq, size in found:
-        if excess <= 0:
+    doomed: list[tuple[int, int]] = []
+    for seq, bytes_of in connection.execute(
+        select(VERDICTS.c.seq, VERDICTS.c.size).order_by(VERDICTS.c.seq).limit(limit)
+    ):
+        if too_many <= len(doomed) and too_large <= 0:
             break
-        doomed.append((seq, size))
-        excess -= size
+        doomed.append((seq, bytes_of))
+        too_large -= bytes_of
     return _delete_rows(connection, doomed)
 
 

@@ -84,6 +84,8 @@ class Heartbeat:
     """Verdicts it has not delivered yet."""
     generations: int | None = None
     """Generations that ended, with a verdict or without; None = it does not count them."""
+    without_verdict: int | None = None
+    """Of these, the ones that have no verdict although the time for it is over; None = as above."""
     canary: Mapping[str, Any] | None = None
     """What the watch said of a prompt that it must flag: `status`, and what else the source adds; None = no news."""
 
@@ -103,6 +105,7 @@ class Source:
     dropped: int | None
     waiting: int | None
     generations: int | None
+    without_verdict: int | None
     verdicts: int
     """Verdicts from it that were stored here, deleted ones included."""
     heartbeat_at: int | None

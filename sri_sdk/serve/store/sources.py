@@ -15,8 +15,7 @@ from sri_sdk.serve.store.tables import SOURCES
 from sri_sdk.strict_json import parse
 
 SILENT_AFTER_S = 30.0
-"""Seconds without a heartbeat, and without a verdict, after which a source is `silent`; and seconds that generations
-may be ahead of their verdicts."""
+"""Seconds without a heartbeat and without a verdict after which a source is `silent`, and without a verdict `quiet`."""
 
 
 def note_verdicts(connection: Connection, rows: Sequence[Mapping[str, Any]], now_ms: int) -> None:
@@ -38,25 +37,25 @@ def note_heartbeat(connection: Connection, beat: Heartbeat, now_ms: int) -> None
         "dropped": beat.dropped,
         "waiting": beat.waiting,
         "generations": beat.generations,
-        **_unanswered(found, beat, now_ms),
+        "without_verdict": beat.without_verdict,
+        "unwatched_since": _unwatched(found, beat, now_ms),
     }
     if beat.canary is not None:
         values |= {"canary": canonical_json(dict(beat.canary)).decode(), "canary_at": now_ms}
     _save(connection, beat.tenant, beat.source, values | ({} if found else {"verdicts": 0}), new=found is None)
 
 
-def _unanswered(found: Row[Any] | None, beat: Heartbeat, now_ms: int) -> dict[str, Any]:
-    if beat.generations is None:
-        return {"answered": None, "unanswered_since": None}
-    said = beat.sent + beat.dropped + beat.waiting
-    same = found is not None and found.pid == beat.pid and found.heartbeat_at is not None
-    before = (found.sent + found.dropped + found.waiting) if found is not None and same else 0
-    # A new process begins at 0, and so do generations without verdicts.
-    answered = found.answered if found is not None and same and found.answered is not None else 0
-    since = found.unanswered_since if found is not None and same else None
-    if said != before or beat.generations <= answered:
-        return {"answered": beat.generations, "unanswered_since": None}
-    return {"answered": answered, "unanswered_since": now_ms if since is None else since}
+def _unwatched(found: Row[Any] | None, beat: Heartbeat, now_ms: int) -> int | None:
+    """Since when generations have had no verdict, though they should; None = they have."""
+    if not beat.without_verdict:
+        return None
+    # A new process begins to count at 0.
+    if found is None or found.pid != beat.pid or found.sent is None:
+        return now_ms
+    if beat.without_verdict > (found.without_verdict or 0):
+        return now_ms if found.unwatched_since is None else found.unwatched_since
+    said, before = beat.sent + beat.dropped + beat.waiting, found.sent + found.dropped + found.waiting
+    return None if said > before else found.unwatched_since
 
 
 def list_sources(connection: Connection, tenant: str | None, now_ms: int, silent_s: float) -> tuple[Source, ...]:
@@ -76,7 +75,8 @@ def _source(row: Row[Any], now_ms: int, silent_s: float) -> Source:
     canary = None if row.canary is None else parse(row.canary)
     state, why = _state(row, canary, now_ms, int(silent_s * 1000))
     return Source(
-        row.source, row.tenant, state, why, row.pid, row.sent, row.dropped, row.waiting, row.generations, row.verdicts,
+        row.source, row.tenant, state, why, row.pid, row.sent, row.dropped, row.waiting, row.generations,
+        row.without_verdict, row.verdicts,
         row.heartbeat_at, row.verdict_at, row.canary_at, canary,
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def _state(row: Row[Any], canary: Mapping[str, Any] | None, now_ms: int, silent_
         return "silent", None
     if canary is not None and canary.get("status") != "flagged":
         return "tap_missing", "canary_not_flagged"
-    if row.unanswered_since is not None and now_ms - row.unanswered_since >= silent_ms:
+    if row.unwatched_since is not None:
         return "tap_missing", "generations_without_verdicts"
     if row.verdict_at is None or now_ms - row.verdict_at > silent_ms:
         return "quiet", None

@@ -28,9 +28,6 @@ from sri_sdk.serve.store.writer import Writer
 
 log = logging.getLogger("sri_sdk.serve")
 T = TypeVar("T")
-Key = tuple[str, str]
-"""Tenant and request id."""
-Listener = Callable[[Sequence[Key]], None]
 
 UPKEEP_S = 60.0
 """Seconds between two looks for verdicts that are too old or too many."""
@@ -47,7 +44,7 @@ class VerdictStore:
         """Takes a database with the tables of this release; `open` makes one."""
         self._engines, self._keys, self._kept = engines, keys, kept
         self._clock, self._silent_s = clock, silent_s
-        self._listeners: list[Listener] = []
+        self._listeners: list[Callable[[], None]] = []
         self._closed = False
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="sri-store-reader")
         """Where an event loop calls the methods that read."""
@@ -120,6 +117,18 @@ class VerdictStore:
         """
         return self._read(lambda connection: reading.page(connection, after, limit, tenant, status))
 
+    def key_of(self, request_id: str) -> str:
+        """Under which key verdicts on a request are kept."""
+        return self._keys.key_of(request_id)
+
+    def last_seq(self) -> int:
+        """Number of the last verdict; 0 = the store is empty. Raises as `find`."""
+        return self._read(reading.last_seq)
+
+    def keys_after(self, after: int) -> list[tuple[int, str]]:
+        """Numbers and keys of what was committed behind `after`, in order, some thousands at most. Raises as `find`."""
+        return self._read(lambda connection: reading.keys_after(connection, after))
+
     def erase(self, tenant: str | None, request_id: str) -> int:
         """Deletes all verdicts of one request; returns how many. Tenant None = everybody's.
 
@@ -169,8 +178,11 @@ class VerdictStore:
         """Why the last transaction failed; None = it did not. A failed store is tried again every second."""
         return "closed" if self._closed else self._writer.fault
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Has `listener` called with what was committed, in the writer's thread; returns what ends it."""
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Has `listener` called after every commit of verdicts, in the writer's thread; returns what ends it.
+
+        Other processes commit too, and are not heard.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -191,10 +203,9 @@ class VerdictStore:
     def _insert(self, connection: Connection, deliveries: Sequence[Sequence[Delivered]]) -> list[Added]:
         return insert_all(connection, deliveries, keys=self._keys, now_ms=self._now_ms())
 
-    def _announce(self, rows: Sequence[Delivered]) -> None:
-        found = [(row.tenant, row.verdict.request_id) for row in rows]
+    def _announce(self) -> None:
         for listener in tuple(self._listeners):
-            listener(found)
+            listener()
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         if self._closed:

@@ -61,9 +61,9 @@ SOURCES = Table(
     Column("dropped", BigInteger),
     Column("waiting", BigInteger),
     Column("generations", BigInteger),
-    # Generations when the last verdict came, and since when there are more of them.
-    Column("answered", BigInteger),
-    Column("unanswered_since", BigInteger),
+    Column("without_verdict", BigInteger),
+    # When generations were first without verdicts, in milliseconds; null = they have them.
+    Column("unwatched_since", BigInteger),
     Column("canary", Text),
     Column("canary_at", BigInteger),
 )

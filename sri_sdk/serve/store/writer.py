@@ -27,7 +27,6 @@ RETRY_S = 1.0
 """Seconds between two looks at a database that failed, while nobody delivers anything."""
 
 Insert = Callable[[Connection, Sequence[Sequence[Delivered]]], list[Added]]
-Committed = Callable[[Sequence[Delivered]], None]
 
 
 @dataclass(slots=True)
@@ -46,14 +45,20 @@ class Writer:
     """Takes work from any thread, does it in order, and says when it is on disk."""
 
     def __init__(
-        self, engine: Engine, insert: Insert, *, committed: Committed, chore: Callable[[], None], every_s: float
+        self,
+        engine: Engine,
+        insert: Insert,
+        *,
+        committed: Callable[[], None],
+        chore: Callable[[], None],
+        every_s: float,
     ) -> None:
         """Starts the thread.
 
         Args:
             engine: its connection is this thread's alone.
             insert: stores several deliveries in an open transaction.
-            committed: called with what was committed, in this thread, before it is acknowledged.
+            committed: called after verdicts were committed, in this thread.
             chore: done in this thread every `every_s` seconds; may raise.
         """
         self._engine, self._insert, self._committed = engine, insert, committed
@@ -130,18 +135,22 @@ class Writer:
 
     def _take(self) -> _Task | list[_Delivery]:
         """The next task, or all deliveries before it that fit into one transaction."""
-        if self._queue and isinstance(self._queue[0], _Task):
-            self._waiting -= 1
-            return self._queue.popleft()  # type: ignore[return-value]
         batch: list[_Delivery] = []
         rows = 0
-        while self._queue and isinstance(item := self._queue[0], _Delivery):
-            if batch and rows + len(item.rows) > MOST_PER_COMMIT:
+        while self._queue:
+            item = self._queue[0]
+            size = len(item.rows) if isinstance(item, _Delivery) else 1
+            if batch and (isinstance(item, _Task) or rows + size > MOST_PER_COMMIT):
                 break
-            batch.append(item)
-            rows += len(item.rows)
             self._queue.popleft()
-        self._waiting -= rows
+            self._waiting -= size
+            # Whoever waits for it may have given up; from here on nobody can.
+            if not item.done.set_running_or_notify_cancel():
+                continue
+            if isinstance(item, _Task):
+                return item
+            batch.append(item)
+            rows += size
         return batch
 
     def _settle(self, task: _Task) -> None:
@@ -164,14 +173,13 @@ class Writer:
             for each in batch:
                 each.done.set_exception(err)
             return
-        for each in batch:
-            self._tell(each.rows)
         for each, result in zip(batch, added, strict=True):
             each.done.set_result(result)
+        self._tell()
 
-    def _tell(self, rows: Sequence[Delivered]) -> None:
+    def _tell(self) -> None:
         try:
-            self._committed(rows)
+            self._committed()
         except Exception as err:  # They are stored all the same.
             log.warning("verdict store: nobody could be told of new verdicts: %s", type(err).__name__)
 

@@ -15,7 +15,7 @@ from sri_sdk.serve.store.retention import Retention
 from sri_sdk.serve.store.rows import Delivered
 from sri_sdk.serve.store.store import VerdictStore
 
-FOREVER = Retention(days=None, bytes=None)
+FOREVER = Retention(keep_days=None, keep_rows=None)
 
 
 def verdict(request_id: str, status: str = "clear", score: float | None = 0.5, **more) -> Verdict:

@@ -41,28 +41,23 @@ def test_a_source_without_heartbeats_is_alive_while_verdicts_arrive(store):
 
 
 def test_a_source_that_generates_without_verdicts_has_no_tap(store, clock):
-    beat(store, clock, generations=0)
-    beat(store, clock, generations=5)
-    assert state(store) == ("quiet", None), "they may be on their way"
-    for generations in (9, 9, 12):
-        beat(store, clock, generations=generations)
+    beat(store, clock, generations=5, without_verdict=0)
+    assert state(store) == ("quiet", None)
+    beat(store, clock, generations=9, without_verdict=4)
+    beat(store, clock, generations=9, without_verdict=4)
     assert state(store) == ("tap_missing", "generations_without_verdicts")
-    beat(store, clock, generations=13, sent=1)
-    assert state(store)[1] is None
-
-
-def test_verdicts_on_their_way_count(store, clock):
-    for number in range(8):
-        beat(store, clock, generations=number, sent=0, dropped=number // 2, waiting=number - number // 2)
+    beat(store, clock, generations=12, without_verdict=5, sent=1)
+    assert state(store)[0] == "tap_missing", "some have verdicts, others still have none"
+    beat(store, clock, generations=13, without_verdict=5, sent=2)
     assert state(store) == ("quiet", None)
 
 
 def test_a_source_that_began_again_is_not_compared_with_its_former_process(store, clock):
-    beat(store, clock, generations=100, sent=100)
-    clock.now += 10
-    store.heartbeat(Heartbeat("gpu-1", pid=8, generations=0))
-    beat(store, clock, 40)
+    beat(store, clock, generations=100, without_verdict=9)
+    store.heartbeat(Heartbeat("gpu-1", pid=8, generations=0, without_verdict=0))
     assert state(store) == ("quiet", None)
+    store.heartbeat(Heartbeat("gpu-1", pid=9, generations=3, without_verdict=3))
+    assert state(store)[0] == "tap_missing"
 
 
 @pytest.mark.parametrize("status", ["clear", "unmonitored", None])

@@ -42,8 +42,8 @@ def upgrade() -> None:
             sa.Column(name, sa.BigInteger)
             for name in ("verdict_at", "heartbeat_at", "pid", "sent", "dropped", "waiting", "generations")
         ),
-        sa.Column("answered", sa.BigInteger),
-        sa.Column("unanswered_since", sa.BigInteger),
+        sa.Column("without_verdict", sa.BigInteger),
+        sa.Column("unwatched_since", sa.BigInteger),
         sa.Column("canary", sa.Text),
         sa.Column("canary_at", sa.BigInteger),
     )
