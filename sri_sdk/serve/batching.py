@@ -24,7 +24,7 @@ from sri_sdk.serve.oip.model import Model
 from sri_sdk.serve.oip.tensors import Array
 
 INLINE_SECONDS = 5e-4
-"""A call that takes less runs where the request is read."""
+"""A call that takes less runs where the request is read, and never comes here."""
 MOST_ROWS = 1024
 """Rows of one call, if it is made of several requests."""
 IDLE_SECONDS = 60.0
@@ -64,8 +64,6 @@ class Batching:
             Refusal: 503, too many rows wait for this model.
             BundleError: onnxruntime fails.
         """
-        if model.seconds(rows) < INLINE_SECONDS:
-            return model.run(inputs)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Scored] = loop.create_future()
         self._put(model, _Waiting(inputs, rows, future, loop))
@@ -73,8 +71,6 @@ class Batching:
 
     def run_now(self, model: Model, inputs: Inputs, rows: int) -> Scored:
         """The same for a caller in a thread of its own."""
-        if model.seconds(rows) < INLINE_SECONDS:
-            return model.run(inputs)
         future: Future[Scored] = Future()
         self._put(model, _Waiting(inputs, rows, future, None))
         return future.result()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,7 +22,6 @@ LONGEST_ID = 512
 """Characters of an id, a tenant or a name that comes from outside."""
 MOST_QUERY = 32
 """Parameters behind the question mark."""
-_ENDLESS = nullcontext()
 
 
 class Refusal(Exception):
@@ -119,7 +117,9 @@ class Request:
         self.announced()
         self.reading = True
         try:
-            async with asyncio.timeout(self.patience) if self.patience is not None else _ENDLESS:
+            if self.patience is None:
+                return await self._read()
+            async with asyncio.timeout(self.patience):
                 return await self._read()
         except TimeoutError as err:
             raise Refusal(408, f"body: not complete after {self.patience:g} s. Send it faster.") from err

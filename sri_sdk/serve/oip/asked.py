@@ -41,14 +41,17 @@ class Tensor:
         """That its data takes."""
         return math.prod(self.shape) * DTYPES[self.datatype].itemsize
 
+    @property
+    def as_taken(self) -> tuple[int, ...]:
+        """Its shape as the graph takes it: one number per row is [B], not [B, 1]."""
+        return self.shape[:1] if len(self.shape) == 2 else self.shape
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What one request asks, without its data."""
 
     model: Model
-    id: str | None
-    """Echoed."""
     rows: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[str, ...]
@@ -61,15 +64,15 @@ class Asked:
     """Parameters of the answer."""
     tenant: str | None
 
-    @property
-    def verdicts(self) -> bool:
-        """Whether a verdict is asked for, not only what the graph says."""
-        return any(name in VERDICT for name in self.outputs)
+    raw: bool
+    """Whether what the graph says is asked for."""
+    verdicts: bool
+    """Whether a verdict is."""
 
 
 def asked(
     model: Model, inputs: Sequence[Tensor], outputs: Sequence[str], parameters: Mapping[str, Any], *,
-    request_id: str | None, most_rows: int,
+    most_rows: int,
 ) -> Asked:  # fmt: skip
     """Checks a request against its model.
 
@@ -78,7 +81,6 @@ def asked(
         inputs: as it states them.
         outputs: as it names them; empty = the graph's own.
         parameters: as sent.
-        request_id: the protocol's own id.
         most_rows: that one request may have.
 
     Raises:
@@ -97,8 +99,9 @@ def asked(
             hint = did_you_mean(name[:40], PARAMETERS)
             raise Refusal(400, f"parameters: {_short(name)} is unknown; ours are {', '.join(PARAMETERS)}.{hint}")
     found = Asked(
-        model, request_id, rows, tuple(inputs), wanted, _rule(model, parameters), _text(parameters, "sri_group"), None,
+        model, rows, tuple(inputs), wanted, _rule(model, parameters), _text(parameters, "sri_group"), None,
         tuple(filter(None, (_text(parameters, "sri_accept") or "").split(","))), {}, _text(parameters, "sri_tenant"),
+        any(name in RAW for name in wanted), any(name in VERDICT for name in wanted),
     )  # fmt: skip
     return _identified(found, parameters)
 

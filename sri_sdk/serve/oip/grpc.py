@@ -166,16 +166,15 @@ class _Answers:
         if max(len(request.inputs), len(request.outputs), len(request.raw_input_contents)) > MOST_TENSORS:
             raise Refusal(400, f"inputs, outputs: at most {MOST_TENSORS} each.")
         tensors = [_tensor(item) for item in request.inputs]
-        found = asked(
-            model, tensors, [item.name for item in request.outputs], _values(request.parameters),
-            request_id=bounded(request.id, "id") if request.id else None, most_rows=self._most_rows,
-        )  # fmt: skip
+        names, parameters = [item.name for item in request.outputs], _values(request.parameters)
+        request_id = bounded(request.id, "id") if request.id else ""
+        found = asked(model, tensors, names, parameters, most_rows=self._most_rows)
         check_tenant(found, caller)
-        return self._answer(found, self._inference.answer_now(found, _arrays(request, found)))
+        return self._answer(found, request_id, self._inference.answer_now(found, _arrays(request, found)))
 
-    def _answer(self, found: Asked, results: Mapping[str, Array]) -> Any:
+    def _answer(self, found: Asked, request_id: str, results: Mapping[str, Array]) -> Any:
         answer = self._pb.ModelInferResponse(
-            model_name=found.model.name, model_version=found.model.version, id=found.id or ""
+            model_name=found.model.name, model_version=found.model.version, id=request_id
         )
         for name, value in found.echo.items():
             if isinstance(value, bool):
@@ -238,7 +237,7 @@ def _arrays(request: Any, found: Asked) -> dict[str, Array]:
         else:
             values = list(getattr(item.contents, _CONTENTS[tensor.datatype]))
             array = from_json(values, tensor.datatype, tensor.shape, tensor.name)
-        arrays[tensor.name] = array.reshape(found.rows, *(() if tensor.name == "length" else tensor.shape[1:]))
+        arrays[tensor.name] = array.reshape(tensor.as_taken)
     return arrays
 
 

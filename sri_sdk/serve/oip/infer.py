@@ -10,10 +10,9 @@ import numpy as np
 
 from sri_sdk.records import Signals, Verdict
 from sri_sdk.scoring.admission import UNVERIFIED
-from sri_sdk.scoring.runtime import Scored
 from sri_sdk.serve.batching import INLINE_SECONDS, Batching
 from sri_sdk.serve.oip.asked import Asked
-from sri_sdk.serve.oip.model import RAW, VERDICT
+from sri_sdk.serve.oip.model import VERDICT
 from sri_sdk.serve.oip.tensors import Array
 from sri_sdk.serve.shadow import Shadows
 from sri_sdk.serve.shelf import Shelf
@@ -36,34 +35,40 @@ class Inference:
         """(bundle, status) -> verdicts that were given out."""
 
     async def answer(self, asked: Asked, tensors: Tensors) -> dict[str, Array]:
-        """Every output that is asked for, by name: [B, 1], or [B, K] of a guard with parts."""
+        """Every output that is asked for, by name: [B], or [B, K] of a guard with parts."""
+        model, rows = asked.model, asked.rows
         found: dict[str, Array] = {}
-        if _scores_needed(asked) or self.shelf.shadow_of(asked.model) is not None:
-            found = self._scores(asked, tensors, await self.batching.run(asked.model, tensors, asked.rows))
+        shadow = self.shelf.shadow_of(model)
+        if asked.raw or shadow is not None:
+            cheap = model.seconds(rows) < INLINE_SECONDS
+            scored = model.run(tensors) if cheap else await self.batching.run(model, tensors, rows)
+            if shadow is not None:
+                self.shadows.compare(model, shadow, tensors, scored)
+            found = {"score": scored[0], "valid": scored[1]}
         if asked.verdicts:
             cells = asked.model.inputs["signals"].dims[0] if asked.rule == "online" else 1
             seconds = asked.rows * VERDICT_SECONDS + asked.model.seconds(asked.rows * cells)
             late = seconds > 2 * INLINE_SECONDS
             verdicts = await asyncio.to_thread(judged, asked, tensors) if late else judged(asked, tensors)
             found |= self._verdicts(asked, verdicts)
-        self.rows[asked.model.bundle] += asked.rows
+        self.rows[model.bundle] += rows
         return found
 
     def answer_now(self, asked: Asked, tensors: Tensors) -> dict[str, Array]:
         """The same for a caller in a thread of its own."""
+        model, rows = asked.model, asked.rows
         found: dict[str, Array] = {}
-        if _scores_needed(asked) or self.shelf.shadow_of(asked.model) is not None:
-            found = self._scores(asked, tensors, self.batching.run_now(asked.model, tensors, asked.rows))
+        shadow = self.shelf.shadow_of(model)
+        if asked.raw or shadow is not None:
+            cheap = model.seconds(rows) < INLINE_SECONDS
+            scored = model.run(tensors) if cheap else self.batching.run_now(model, tensors, rows)
+            if shadow is not None:
+                self.shadows.compare(model, shadow, tensors, scored)
+            found = {"score": scored[0], "valid": scored[1]}
         if asked.verdicts:
             found |= self._verdicts(asked, judged(asked, tensors))
-        self.rows[asked.model.bundle] += asked.rows
+        self.rows[model.bundle] += rows
         return found
-
-    def _scores(self, asked: Asked, tensors: Tensors, scored: Scored) -> dict[str, Array]:
-        if (shadow := self.shelf.shadow_of(asked.model)) is not None:
-            self.shadows.compare(asked.model, shadow, tensors, scored)
-        score, valid = scored
-        return {"score": score.reshape(asked.rows, -1), "valid": valid.reshape(asked.rows, -1)}
 
     def _verdicts(self, asked: Asked, verdicts: list[Verdict]) -> dict[str, Array]:
         for verdict in verdicts:
@@ -74,7 +79,7 @@ class Inference:
             "p_value": np.array(p_values, np.float32),
             "status": np.array([verdict.status for verdict in verdicts], object),
         }
-        return {name: columns[name].reshape(-1, 1) for name in VERDICT}
+        return {name: columns[name] for name in VERDICT}
 
 
 def judged(asked: Asked, tensors: Tensors) -> list[Verdict]:
@@ -93,7 +98,3 @@ def judged(asked: Asked, tensors: Tensors) -> list[Verdict]:
         made, rule=asked.rule, accept=asked.accept, unverified=bool(asked.echo.get("sri_" + UNVERIFIED)),
         subject=asked.model.name,
     )  # fmt: skip
-
-
-def _scores_needed(asked: Asked) -> bool:
-    return any(name in RAW for name in asked.outputs)

@@ -58,9 +58,9 @@ class OipRoutes:
     async def infer(self, request: Request) -> Answer:
         """Scores, and verdicts on request."""
         body = await request.body()
-        spoken, tensors = codec.read(self._model(request), body, request.headers.get(codec.HEADER), self._most_rows)
-        check_tenant(spoken.asked, request.caller)
-        return codec.answer(spoken, await self._inference.answer(spoken.asked, tensors))
+        heard = codec.read(self._model(request), body, request.headers.get(codec.HEADER), self._most_rows)
+        check_tenant(heard.spoken.asked, request.caller)
+        return codec.answer(heard, await self._inference.answer(heard.spoken.asked, heard.tensors))
 
     # -- health and metadata -----------------------------------------------------------------------------------
 
