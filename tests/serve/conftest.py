@@ -68,9 +68,7 @@ def other(tmp_path_factory, anchors, make_signals):
     """Another guard of the same model: other thresholds, another digest."""
     folds = make_signals(200, 11), make_signals(200, 12), make_signals(399, 13)
     target = tmp_path_factory.mktemp("other") / "bundle"
-    return fit_guard(
-        ToyDetector(), "toy", *folds, anchors=anchors, exporter=OnnxExporter(), alpha=0.2, target=target
-    )
+    return fit_guard(ToyDetector(), "toy", *folds, anchors=anchors, exporter=OnnxExporter(), alpha=0.2, target=target)
 
 
 @pytest.fixture

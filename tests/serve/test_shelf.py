@@ -134,7 +134,9 @@ def test_no_request_notices_that_bundles_are_swapped(build, place, fitted, other
     """Twenty swaps under load: no error, and every answer is that of the bundle it names."""
     built = build(bundles={"sri": {"path": place(fitted)}})
     rows = np.random.default_rng(0).uniform(0.2, 0.9, (3, 32, 1)).astype(np.float32)
-    expected = {b.digest: type(built.shelf.live("sri").scorer).open(b.path).score_final(rows)[0] for b in (fitted, other)}
+    expected = {
+        b.digest: type(built.shelf.live("sri").scorer).open(b.path).score_final(rows)[0] for b in (fitted, other)
+    }
     done = threading.Event()
 
     def swap():
