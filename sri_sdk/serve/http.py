@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from logging import Logger
+from traceback import format_tb
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -118,13 +120,14 @@ class Request:
         self.reading = True
         try:
             if self.patience is None:
-                return await self._read()
-            async with asyncio.timeout(self.patience):
-                return await self._read()
+                found = await self._read()
+            else:
+                async with asyncio.timeout(self.patience):
+                    found = await self._read()
         except TimeoutError as err:
             raise Refusal(408, f"body: not complete after {self.patience:g} s. Send it faster.") from err
-        finally:
-            self.reading = False
+        self.reading = False
+        return found
 
     async def _read(self) -> bytes:
         pieces, size, more = [], 0, True
@@ -181,6 +184,11 @@ def refusal_of(err: SriError) -> Refusal:
     if isinstance(err, BundleError):
         return Refusal(422, str(err))
     return Refusal(500, str(err))
+
+
+def log_bug(log: Logger, what: str, err: Exception) -> None:
+    """Logs where something failed, and as what, without its message: nothing a user typed is logged."""
+    log.error("%s failed: %s\n%s", what, type(err).__name__, "".join(format_tb(err.__traceback__)).rstrip())
 
 
 def bounded(text: Any, subject: str) -> str:

@@ -197,7 +197,7 @@ def _tensor(item: Any) -> tuple[Tensor, int | None]:
     """An input, and how many bytes of the body are its; None = its data is in the JSON."""
     name = _name(item, "inputs")
     datatype, shape = item.get("datatype"), item.get("shape")
-    if datatype not in DTYPES or not isinstance(shape, list) or len(shape) > 8:
+    if not isinstance(datatype, str) or datatype not in DTYPES or not isinstance(shape, list) or len(shape) > 8:
         raise Refusal(400, f"input {name}: needs a datatype of {', '.join(DTYPES)}, and a shape of up to 8 numbers.")
     if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise Refusal(400, f"input {name}: its shape must be whole numbers from 0 on.")

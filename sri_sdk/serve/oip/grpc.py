@@ -14,7 +14,7 @@ from typing import Any
 
 from sri_sdk.errors import ConfigError, MissingExtra, SriError
 from sri_sdk.serve.counts import Counts
-from sri_sdk.serve.http import Refusal, bounded, refusal_of
+from sri_sdk.serve.http import Refusal, bounded, log_bug, refusal_of
 from sri_sdk.serve.oip.asked import MOST_TENSORS, Asked, Tensor, asked
 from sri_sdk.serve.oip.infer import Inference
 from sri_sdk.serve.oip.metadata import SERVER, model_config, model_metadata
@@ -204,8 +204,8 @@ def _servicer(answers: _Answers, counts: Counts) -> Any:
                 refusal = err
             except SriError as err:
                 refusal = refusal_of(err)
-            except Exception:
-                log.exception("the call %s failed", name)
+            except Exception as err:
+                log_bug(log, f"the call {name}", err)
                 refusal = Refusal(500, "server: failed at this call. Its log says why.")
             finally:
                 counts.request(f"grpc {name}", refusal.status if refusal else 200, time.perf_counter() - started)
