@@ -43,8 +43,11 @@ class Refusal(Exception):
 
     def answer(self) -> Answer:
         """What the client gets."""
-        more = () if self.retry_after is None else ((b"retry-after", b"%d" % self.retry_after),)
-        return json_answer({"error": self.message}, self.status, headers=more)
+        headers = [(b"retry-after", b"%d" % self.retry_after)] if self.retry_after is not None else []
+        if self.status in (408, 413):
+            # The rest of the body would come before the next request.
+            headers.append((b"connection", b"close"))
+        return json_answer({"error": self.message}, self.status, headers=tuple(headers))
 
 
 class ClientLeft(Exception):
@@ -142,7 +145,7 @@ class Request:
             more = message.get("more_body", False)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def json(self) -> Any:
+    async def json_value(self) -> Any:
         """The body as one JSON value of the house's grammar.
 
         Raises:
