@@ -18,7 +18,7 @@ LAYERS = [
     "anchors detector emitter hook metrics",
     "bundle report sampler target",
     "attack baseline exporter scoring",
-    "registry serve",
+    "client registry serve",
     "capture config second_model",
     "fitting steer",
     "evaluation monitor testing",
