@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 import sri_sdk
+from sri_sdk.scoring.guard import Guard
+from tests.capture.conftest import Toy, toy, toy_guard, toy_guard_path, toy_prompts
 from tests.client.stub import Stub
+
+__all__ = ["toy", "toy_guard", "toy_guard_path"]
 
 MakeClient = Callable[..., sri_sdk.VerdictClient]
 
@@ -45,3 +49,9 @@ def down() -> str:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
+@pytest.fixture
+def watched(toy: Toy, toy_guard: Guard) -> tuple[Any, Guard, dict[str, Any]]:
+    """A toy model, a guard for it, and inputs of two requests."""
+    return toy.loaded.model, toy_guard, toy.inputs(toy_prompts(2))
