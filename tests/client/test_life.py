@@ -8,8 +8,8 @@ import threading
 import pytest
 
 import sri_sdk
-from sri_sdk.client.generations import Generations
 from sri_sdk.client.carried import Carried, carried
+from sri_sdk.client.generations import Generations
 from sri_sdk.errors import ConfigError, GenerationAborted
 from sri_sdk.policy import Policy
 from sri_sdk.records import Verdict
@@ -170,7 +170,7 @@ def test_the_verdicts_of_a_watch_arrive_and_are_known_here(stub, client_of, watc
 
 
 def test_an_aborted_generation_is_judged_in_the_store_too(stub, client_of, watched):
-    model, guard, inputs = watched
+    model, guard, _ = watched
     client = client_of()
     policy = Policy(rule="online", flagged="abort", unmonitored="abort")
     with (
@@ -210,9 +210,7 @@ assert client.counts.sent == (3 if sys.argv[2] == "waiting" else 2), client.coun
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("state", ["idle", "waiting"])
 def test_a_forked_process_has_a_thread_and_a_queue_of_its_own(stub, state):
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORKS, stub.url, state], check=True, timeout=120
-    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS, stub.url, state], check=True, timeout=120)
     assert sorted(stub.ids) == sorted(["before", "child", "parent", *(["waits"] if state == "waiting" else [])])
     assert len({beat["pid"] for beat in stub.beats}) == 2
 

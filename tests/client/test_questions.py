@@ -268,5 +268,3 @@ def test_tenant_and_trace_travel_with_a_question(stub, client_of):
     (_, _, outside), (_, _, inside) = stub.requests
     assert outside["sri-tenant"] == "acme" and "traceparent" not in outside
     assert inside["sri-tenant"] == "b%C3%BCr%C3%B6" and inside["traceparent"] == trace
-
-

@@ -1,7 +1,6 @@
 """What an operator may say, and that a token is never said again."""
 
 import logging
-import os
 
 import pytest
 
@@ -69,15 +68,15 @@ def test_a_misspelt_option_gets_a_suggestion():
 def test_options_that_contradict_each_other_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="keep one of them"):
         sri_sdk.VerdictClient("http://h", token=SECRET, token_file=tmp_path / "t")
-    with pytest.raises(ConfigError, match="ca_file: is for https"):
+    with pytest.raises(ConfigError, match=r"ca_file: is for https"):
         sri_sdk.VerdictClient("http://h", ca_file=tmp_path / "c")
 
 
 def test_files_that_cannot_be_read_are_named_at_once(tmp_path):
-    with pytest.raises(ConfigError, match="token_file .*missing: No such file"):
+    with pytest.raises(ConfigError, match=r"token_file .*missing: No such file"):
         sri_sdk.VerdictClient("http://h", token_file=tmp_path / "missing")
     (tmp_path / "ca").write_text("no certificate")
-    with pytest.raises(ConfigError, match="ca_file .*must be a readable PEM file"):
+    with pytest.raises(ConfigError, match=r"ca_file .*must be a readable PEM file"):
         sri_sdk.VerdictClient("https://h", ca_file=tmp_path / "ca")
 
 
@@ -96,7 +95,9 @@ def test_the_token_is_sent_and_in_no_log_and_no_text(stub, client_of, caplog, tm
         client.lookup("r1", budget_s=20)
         stub.wait(lambda: client.counts.retried)
         stub.token = None
-    written = SECRET in "".join([caplog.text, repr(client), repr(vars(client)), repr(client.config), str(client.counts)])
+    written = SECRET in "".join(
+        [caplog.text, repr(client), repr(vars(client)), repr(client.config), str(client.counts)]
+    )
     assert caplog.text and not written
     assert stub.requests[0][2]["authorization"] == f"Bearer {SECRET}"
 
@@ -108,7 +109,7 @@ def test_a_token_that_is_replaced_is_used_from_then_on(stub, client_of, tmp_path
     client.emit(Verdict("r1", "clear"))
     assert stub.wait(lambda: client.counts.retried)
     (tmp_path / "next").write_text("new\n")
-    os.replace(tmp_path / "next", file)
+    (tmp_path / "next").replace(file)
     assert client.flush(20) and stub.ids == ["r1"]
 
 
