@@ -82,9 +82,9 @@ class VerdictClient(Sink):
         """Takes a verdict, and returns at once."""
         work = self._work
         known = work.generations.judged(verdict.request_id) or carried()
-        work.board.pin(verdict)
         tenant = known.tenant or self._settings.tenant
         work.outbox.put(Parcel(verdict, Carried(verdict.request_id, tenant, known.traceparent)))
+        work.board.pin(verdict)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Waits until every verdict is delivered or dropped; says whether that was reached in time.
@@ -238,7 +238,7 @@ class VerdictClient(Sink):
 
         Args:
             request_id: as it is generated under.
-            tell: called in another thread; must return at once.
+            tell: called in another thread; must return at once. What it raises is logged, and changes nothing.
 
         Returns:
             A function that ends it.

@@ -82,17 +82,21 @@ class HeldResponse:
         if self._passing:
             await self._pass(message)
             return
+        last = not message.get("more_body", False)
+        if not last and not message.get("body"):
+            return  # It says nothing, and must not count as the piece of another pass.
         self._bytes += len(message.get("body", b""))
         self._held.put(message)
         if self._bytes > self._most and self._held.decision is None:
             # No room to wait any longer: what was not judged by now is not judged.
             self._held.judge(Verdict(self._request_id, "unmonitored", (NO_VERDICT,)))
-        for ready in self._held.ready():
+        # What comes last may be empty: no pass stands behind it, so what was held stays held until the verdict.
+        for ready in [] if last else self._held.ready():
             self._bytes -= len(ready.get("body", b""))
             await self._pass(ready)
         if self._withheld():
             await self.withhold()
-        elif not message.get("more_body", False):
+        elif last:
             # Not when the application returns: it may have work of its own left.
             await self.finish()
 

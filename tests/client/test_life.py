@@ -164,9 +164,21 @@ def test_the_verdicts_of_a_watch_arrive_and_are_known_here(stub, client_of, watc
     with client.generation("r1", "r2") as ids, sri_sdk.watch(model, guard, request_ids=ids, sinks=[client]) as run:
         model.generate(**inputs)
     assert client.flush(20)
-    assert stub.posts[0]["verdicts"] == [verdict.to_dict() for verdict in run.verdicts]
+    arrived = [verdict for post in stub.posts for verdict in post["verdicts"]]
+    assert arrived == [verdict.to_dict() for verdict in run.verdicts]
     assert client.known("r1") == run.verdicts[0] == client.lookup("r1", budget_s=20)
     assert client.counts.generations == 2 and client.counts.without_verdict == 0
+
+
+def test_a_generation_goes_on_while_the_store_hangs(stub, client_of, watched):
+    model, guard, inputs = watched
+    stub.hold()
+    client = client_of()
+    with client.generation("r1", "r2") as ids, sri_sdk.watch(model, guard, request_ids=ids, sinks=[client]) as run:
+        model.generate(**inputs)
+    # The stub answers nothing, and here we are with tokens and verdicts.
+    assert len(run.verdicts) == 2 and client.known("r2", wait_s=20) == run.verdicts[1]
+    assert client.counts.sent == 0
 
 
 def test_an_aborted_generation_is_judged_in_the_store_too(stub, client_of, watched):

@@ -132,6 +132,12 @@ def test_online_pieces_follow_one_behind_and_an_alarm_ends_the_stream(client):
     assert status == 200 and sent == ["a", "b", "[cut]"]
 
 
+def test_the_last_piece_waits_for_the_verdict_although_an_empty_message_follows_it(client):
+    """Frameworks end a stream with an empty message: no pass of the model stands behind it."""
+    status, _, body = ask(guarded(Service(client, ["flagged"], ["a", "b", "", "c"]), ONLINE))
+    assert status == 200 and body == ["a", "b", ""]
+
+
 @pytest.mark.parametrize("wrap", [False, True])
 def test_an_aborted_generation_is_replaced_also_without_a_verdict(client, wrap):
     aborted = GenerationAborted(("x",), 0)
