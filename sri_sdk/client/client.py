@@ -16,7 +16,7 @@ from sri_sdk.client.counts import ClientCounts
 from sri_sdk.client.outbox import Parcel
 from sri_sdk.client.questions import lookup, score
 from sri_sdk.client.rarely import log
-from sri_sdk.client.settings import ClientSettings, is_id
+from sri_sdk.client.settings import ClientSettings, is_id, is_name
 from sri_sdk.client.tokens import Token
 from sri_sdk.client.work import Work, tls_of
 from sri_sdk.emitter import Emitter
@@ -136,10 +136,10 @@ class VerdictClient(Sink):
         before = carried()
         ids = list(request_ids) or [before.request_id or new_id()]
         whose = tenant or before.tenant or self._settings.tenant
-        if not all(map(is_id, [*ids, *([] if whose is None else [whose])])):
+        if not all(map(is_id, ids)) or not (whose is None or is_name(whose)):
             raise ConfigError(
-                "generation: an id or the tenant cannot be stored, and is not shown here; allowed: 1 to 512 "
-                "characters, none of them a control character. Pass another one, or no ids at all."
+                "generation: an id or the tenant cannot be stored, and is not shown here; allowed: 1 to 512 characters "
+                "in an id and 128 in a tenant, none of them a control character. Pass another one, or no ids at all."
             )
         known = Carried(ids[0], whose, trace_of(traceparent) or before.traceparent)
         work = self._work

@@ -28,6 +28,7 @@ class Stub:
         self.beats: list[dict[str, Any]] = []
         self.scores: Callable[[list[dict[str, Any]]], Any] = clear_all
         self.refuse: Callable[[dict[str, Any]], bool] = lambda verdict: False
+        self.found: Any = None
         self.script: list[Any] = []
         self.headers: dict[str, str] = {}
         self.token: str | None = None
@@ -151,6 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
         with stub.changed:
             while wanted not in stub.verdicts and (left := until - time.monotonic()) > 0:
                 stub.changed.wait(left)
+        if stub.found is not None:
+            return 200, stub.found
         found = stub.verdicts.get(wanted)
         if found is None:
             return 404, {"id": wanted, "verdict": {"status": "unmonitored", "reasons": ["no_verdict"]}}

@@ -129,9 +129,24 @@ def test_a_verdict_carries_the_tenant_and_the_trace_of_its_request(stub, client_
     stub.go_on()
     assert client.flush(20)
     sent = {post["verdicts"][0]["request_id"]: post for post in stub.posts}
-    tenants = [headers.get("sri-tenant") for _, path, headers in stub.requests if path == "/v1/verdicts"]
-    assert sorted(tenants) == ["acme", "own"]
     assert sent["r1"]["traceparents"] == {"r1": TRACE} and "traceparents" not in sent["plain"]
+
+
+def test_a_post_is_of_one_tenant(stub, client_of):
+    stub.hold()
+    client = client_of(tenant="own")
+    client.emit(Verdict("first", "clear"))
+    assert stub.wait(lambda: stub.requests)
+    for name, tenant in (("a", "acme"), ("b", "acme"), ("c", None), ("d", "acme")):
+        with client.generation(name, tenant=tenant):
+            client.emit(Verdict(name, "clear"))
+    stub.go_on()
+    assert client.flush(20)
+    tenants = [headers.get("sri-tenant") for _, path, headers in stub.requests if path == "/v1/verdicts"]
+    sent = [[verdict["request_id"] for verdict in post["verdicts"]] for post in stub.posts]
+    assert list(zip(tenants, sent, strict=True)) == [
+        ("own", ["first"]), ("acme", ["a", "b"]), ("own", ["c"]), ("acme", ["d"]),
+    ]  # fmt: skip
 
 
 def test_a_generation_without_ids_gets_one_that_nobody_guesses(client_of):
@@ -143,7 +158,7 @@ def test_a_generation_without_ids_gets_one_that_nobody_guesses(client_of):
     assert carried() == Carried()
 
 
-@pytest.mark.parametrize("wrong", [{"tenant": "a\nb"}, {"request_id": "x" * 513}], ids=str)
+@pytest.mark.parametrize("wrong", [{"tenant": "a\nb"}, {"tenant": "x" * 129}, {"request_id": "x" * 513}], ids=str)
 def test_what_the_store_would_refuse_is_refused_before_anything_runs(client_of, wrong):
     with (
         pytest.raises(ConfigError, match="cannot be stored, and is not shown here"),
