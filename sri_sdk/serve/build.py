@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from sri_sdk.serve.app import App, Part, WhoCalls, everybody
 from sri_sdk.serve.batching import Batching
 from sri_sdk.serve.counts import Counts
+from sri_sdk.serve.feature import Feature
 from sri_sdk.serve.limits import Limits
 from sri_sdk.serve.metrics import Metrics
 from sri_sdk.serve.oip.infer import Inference
 from sri_sdk.serve.oip.routes import OipRoutes
-from sri_sdk.serve.routes import Route
 from sri_sdk.serve.settings import ServeSettings
 from sri_sdk.serve.shadow import Shadows
 from sri_sdk.serve.shelf import Shelf
 from sri_sdk.serve.tokens import Tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """A part of the server beside scoring, such as the verdict store: what it adds."""
-
-    routes: Sequence[Route] = ()
-    parts: Sequence[Part] = ()
-    """Entered before the first request, left after the last."""
-    why_not_ready: Callable[[], str] = lambda: ""
-    """Why the server should get no requests; empty = it may."""
-    collectors: Sequence[Any] = ()
-    """Of prometheus_client."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +55,10 @@ def build_app(settings: ServeSettings, features: Iterable[Feature] = (), shelf: 
     if shelf is None:
         shelf = Shelf(settings.bundles)
         shelf.load_all()
+    if settings.store is not None:
+        from sri_sdk.serve.verdicts.feature import verdict_feature
+
+        features.append(verdict_feature(settings, settings.store, shelf))
     limits = Limits(settings.limits.concurrency, settings.limits.waiting, settings.limits.seconds)
     counts = Counts()
     inference = Inference(shelf, Batching(settings.limits.queue), Shadows())

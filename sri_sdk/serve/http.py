@@ -145,7 +145,7 @@ class Request:
             more = message.get("more_body", False)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def json(self) -> Any:
+    async def json_value(self) -> Any:
         """The body as one JSON value of the house's grammar.
 
         Raises:

@@ -85,8 +85,22 @@ class StoreSection(Config):
     keep_rows: int | None = Field(
         default=10_000_000, ge=1, description="Verdicts that are kept, the newest; null = all of them."
     )
+    keep_bytes: int | None = Field(
+        default=None,
+        ge=2**10,
+        description="Bytes of verdicts that are kept, the newest, counted as their text; the database takes two to "
+        "three times as much. null = no limit.",
+    )
     hash_ids: bool = Field(default=False, description="Keep keyed hashes of request ids instead of the ids.")
-    hash_key: Path | None = Field(default=None, description="File with the key of these hashes; needed by `hash_ids`.")
+    hash_key: Path | None = Field(
+        default=None, description="File with the key of these hashes; needed by `hash_ids`, made where there is none."
+    )
+
+    @model_validator(mode="after")
+    def _has_its_key(self) -> Self:
+        if self.hash_ids != (self.hash_key is not None):
+            raise ValueError("hash_ids and hash_key go together; give both, or neither")
+        return self
 
 
 class GatewaysSection(Config):
@@ -94,6 +108,9 @@ class GatewaysSection(Config):
 
     unmonitored: Literal["block", "pass"] | None = Field(
         default=None, description="What a gateway is answered where there is no verdict. null = no gateway is served."
+    )
+    wait_seconds: float = Field(
+        default=2.0, ge=0, le=30, description="Longest that a gateway's look-up waits for a verdict."
     )
 
 
@@ -133,6 +150,8 @@ class ServeSettings(Config):
                 f"other machines can reach {self.host} or the gRPC host, and no tokens are asked for; give `tokens`, "
                 f"listen on {LOCALHOSTS[0]} or `uds`, or say `no_auth: true` (`--no-auth`)"
             )
+        if self.gateways.unmonitored is not None and self.store is None:
+            raise ValueError("gateways look verdicts up, and there is no `store`; add one, or leave `gateways` out")
         if self.uds is not None and self.tls is not None:
             raise ValueError("tls goes with a port, not with the unix socket `uds`; leave one out")
         return self

@@ -54,7 +54,11 @@ class Tokens:
         Raises:
             Refusal: 401, no token or none of these.
         """
-        return self.caller(request.headers.get(b"authorization", b""))
+        sent = request.headers.get(b"authorization")
+        if sent is None and (key := request.headers.get(b"x-api-key")) is not None:
+            # Some gateways have no other way to send one.
+            sent = b"Bearer " + key
+        return self.caller(sent or b"")
 
     def caller(self, authorization: bytes) -> Caller:
         """Who sends `authorization`, as the header has it: `Bearer TOKEN`.
