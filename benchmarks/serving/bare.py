@@ -1,6 +1,6 @@
 """The least that a server of the same protocol can do: one path, one graph, no check. Run by `cost.py`.
 
-    python -m benchmarks.serving.bare GRAPH.onnx
+python -m benchmarks.serving.bare GRAPH.onnx
 """
 
 from __future__ import annotations

@@ -55,7 +55,9 @@ def request(path: str, signals: np.ndarray) -> bytes:
 class _Client(asyncio.Protocol):
     """One connection. Parses answers just enough: status, length, the rest."""
 
-    def __init__(self, take: Callable[[], tuple[int, bytes] | None], check: Callable[[int, bytes, bytes], bool]) -> None:
+    def __init__(
+        self, take: Callable[[], tuple[int, bytes] | None], check: Callable[[int, bytes, bytes], bool]
+    ) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._take, self._check = take, check
         self._buffer, self._need = bytearray(), -1

@@ -1,6 +1,6 @@
 """`sri serve` on a free port, which it prints alone on a line.
 
-    python -m benchmarks.serving.ours BUNDLE [--inline]
+python -m benchmarks.serving.ours BUNDLE [--inline]
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, cast
 
+from sri_sdk.reason_words import NO_VERDICT
 from sri_sdk.records import Status
 from sri_sdk.serve.http import Answer, Refusal, Request, bounded, json_answer
 from sri_sdk.serve.store.rows import Found, Page, Stored
@@ -25,7 +26,6 @@ MOST_STREAMS = 64
 """Streams at once; each reads the store for itself."""
 QUIET_S = 15.0
 """Seconds after which a stream without verdicts says that it lives, so that nothing on the way cuts it off."""
-NO_VERDICT = "no_verdict"
 EVENTS = b"text/event-stream"
 ALIVE = b": \n\n"
 """A comment; clients ignore it."""
