@@ -11,6 +11,8 @@ import numpy as np
 
 from sri_sdk.strict_json import write
 
+Check = Callable[[int, bytes, bytes], bool]
+"""(number in the list of requests, head of the answer in lower case, its body) -> whether it is right."""
 HEADER = b"Inference-Header-Content-Length"
 
 
@@ -104,9 +106,7 @@ class _Client(asyncio.Protocol):
         self._transport.write(content)  # type: ignore[attr-defined]
 
 
-async def busy(
-    port: int, requests: list[bytes], count: int, clients: int, check: Callable[[int, bytes, bytes], bool]
-) -> Found:
+async def busy(port: int, requests: list[bytes], count: int, clients: int, check: Check) -> Found:
     """Sends `count` requests, in turn from the list, from so many clients at once.
 
     Args:

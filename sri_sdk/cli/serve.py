@@ -48,6 +48,8 @@ def command(
         over["grpc"] = {"port": grpc_port, **({"host": host} if host else {})}
     settings = read_settings(config, over)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # It lists its own plugins.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     serve(settings, started=_started)
 
 
