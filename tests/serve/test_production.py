@@ -64,7 +64,7 @@ def place(tmp_path, fitted):
     # As Kubernetes mounts secrets: by way of a link.
     (etc / "bundles").mkdir()
     (etc / "bundles" / "chat.zip").symlink_to(etc / "data" / "chat.zip")
-    (etc / "tokens").write_text(f"model:{TOKEN} write\n", encoding="utf-8")
+    (etc / "tokens").write_text(f"model:{TOKEN} read write\n", encoding="utf-8")
     text = (FILES / "serve.yaml").read_text(encoding="utf-8")
     text = text.replace("/etc/sri", str(etc)).replace("/var/lib/sri", str(state)).replace("port: 8000", "port: 0")
     (etc / "serve.yaml").write_text(text, encoding="utf-8")
