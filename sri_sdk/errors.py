@@ -152,6 +152,10 @@ EXTRA_WITH = {
     **dict.fromkeys(("sklearn", "skl2onnx", "onnx", "scipy", "google"), "train"),
     **dict.fromkeys(("matplotlib", "jinja2"), "report"),
     "cryptography": "sign",
+    **dict.fromkeys(("uvicorn", "uvloop", "httptools", "sqlalchemy", "alembic", "prometheus_client"), "serve"),
+    **dict.fromkeys(("grpc", "tritonclient"), "grpc"),
+    "psycopg": "postgres",
+    "opentelemetry": "traces",
 }
 """Import name -> extra. `google` is protobuf."""
 

@@ -18,13 +18,13 @@ LAYERS = [
     "anchors detector emitter hook metrics",
     "bundle report sampler target",
     "attack baseline exporter scoring",
-    "registry serve",
+    "registry",
     "capture config second_model",
-    "fitting steer",
+    "fitting serve steer",
     "evaluation monitor testing",
     "cli",
 ]
-"""Floors, the lowest first. Rooms planned and not built yet (serve, monitor) stand where they belong."""
+"""Floors, the lowest first. Rooms planned and not built yet (monitor) stand where they belong."""
 LAYER_OF = {room: level for level, names in enumerate(LAYERS) for room in names.split()}
 MOST_FLOORS = 10
 

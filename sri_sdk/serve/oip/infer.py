@@ -1,0 +1,100 @@
+"""From tensors to what was asked of them. Scores are the graph's; verdicts are `Scorer.score`'s."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from sri_sdk.records import Signals, Verdict
+from sri_sdk.scoring.admission import UNVERIFIED
+from sri_sdk.serve.batching import INLINE_SECONDS, Batching
+from sri_sdk.serve.oip.asked import Asked
+from sri_sdk.serve.oip.model import VERDICT
+from sri_sdk.serve.oip.tensors import Array
+from sri_sdk.serve.shadow import Shadows
+from sri_sdk.serve.shelf import Shelf
+
+Tensors = Mapping[str, Array]
+VERDICT_SECONDS = 1e-4
+"""About what one verdict takes beside its score."""
+
+
+class Inference:
+    """What answers requests, whichever way they come."""
+
+    def __init__(self, shelf: Shelf, batching: Batching, shadows: Shadows) -> None:
+        self.shelf = shelf
+        self.batching = batching
+        self.shadows = shadows
+        self.rows: Counter[str] = Counter()
+        """By bundle."""
+        self.statuses: Counter[tuple[str, str]] = Counter()
+        """(bundle, status) -> verdicts that were given out."""
+
+    async def answer(self, asked: Asked, tensors: Tensors) -> dict[str, Array]:
+        """Every output that is asked for, by name: [B], or [B, K] of a guard with parts."""
+        model, rows = asked.model, asked.rows
+        found: dict[str, Array] = {}
+        shadow = self.shelf.shadow_of(model)
+        if asked.raw or shadow is not None:
+            cheap = model.seconds(rows) < INLINE_SECONDS
+            scored = model.run(tensors) if cheap else await self.batching.run(model, tensors, rows)
+            if shadow is not None:
+                self.shadows.compare(model, shadow, tensors, scored)
+            found = {"score": scored[0], "valid": scored[1]}
+        if asked.verdicts:
+            cells = asked.model.inputs["signals"].dims[0] if asked.rule == "online" else 1
+            seconds = asked.rows * VERDICT_SECONDS + asked.model.seconds(asked.rows * cells)
+            late = seconds > 2 * INLINE_SECONDS
+            verdicts = await asyncio.to_thread(judged, asked, tensors) if late else judged(asked, tensors)
+            found |= self._verdicts(asked, verdicts)
+        self.rows[model.bundle] += rows
+        return found
+
+    def answer_now(self, asked: Asked, tensors: Tensors) -> dict[str, Array]:
+        """The same for a caller in a thread of its own."""
+        model, rows = asked.model, asked.rows
+        found: dict[str, Array] = {}
+        shadow = self.shelf.shadow_of(model)
+        if asked.raw or shadow is not None:
+            cheap = model.seconds(rows) < INLINE_SECONDS
+            scored = model.run(tensors) if cheap else self.batching.run_now(model, tensors, rows)
+            if shadow is not None:
+                self.shadows.compare(model, shadow, tensors, scored)
+            found = {"score": scored[0], "valid": scored[1]}
+        if asked.verdicts:
+            found |= self._verdicts(asked, judged(asked, tensors))
+        self.rows[model.bundle] += rows
+        return found
+
+    def _verdicts(self, asked: Asked, verdicts: list[Verdict]) -> dict[str, Array]:
+        for verdict in verdicts:
+            self.statuses[asked.model.bundle, verdict.status] += 1
+        p_values = [np.nan if verdict.p_value is None else verdict.p_value for verdict in verdicts]
+        columns = {
+            "flagged": np.array([verdict.status == "flagged" for verdict in verdicts]),
+            "p_value": np.array(p_values, np.float32),
+            "status": np.array([verdict.status for verdict in verdicts], object),
+        }
+        return {name: columns[name] for name in VERDICT}
+
+
+def judged(asked: Asked, tensors: Tensors) -> list[Verdict]:
+    """The verdicts on a request's rows.
+
+    Raises:
+        ScoringError: lengths out of range.
+        ModelMismatch: the signals belong to another model.
+    """
+    signals = tensors["signals"]
+    made = Signals(
+        tuple(map(str, range(asked.rows))), signals, signals, asked.fingerprint, tensors.get("length"),
+        groups=None if asked.group is None else (asked.group,) * asked.rows,
+    )  # fmt: skip
+    return asked.model.scorer.score(
+        made, rule=asked.rule, accept=asked.accept, unverified=bool(asked.echo.get("sri_" + UNVERIFIED)),
+        subject=asked.model.name,
+    )  # fmt: skip

@@ -1,0 +1,213 @@
+"""The application on a socket, by uvicorn: signals, TLS, slow clients, and a shutdown that drains.
+
+SIGTERM and SIGINT end the server: it takes no more connections, lets running requests finish, then closes its parts.
+SIGHUP reads tokens and bundles again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from sri_sdk.errors import ConfigError, MissingExtra
+from sri_sdk.serve.build import Built, Feature, build_app
+from sri_sdk.serve.settings import LimitsSection, ServeSettings
+
+BACKLOG = 2048
+KEEP_ALIVE = 75
+"""Seconds that an idle connection stays open: longer than most proxies keep theirs."""
+LOOKS = 1.0
+"""Seconds between two looks at the connections."""
+
+log = logging.getLogger(__name__)
+
+
+def serve(
+    settings: ServeSettings, features: Iterable[Feature] = (), *, started: Callable[[str, Built], None] | None = None
+) -> None:
+    """Serves until a signal ends it.
+
+    Args:
+        settings: of the server.
+        features: see `build_app`.
+        started: called with the address once it listens.
+
+    Raises:
+        SriError: a bundle may not be loaded, a file is wrong, or the address is taken.
+        MissingExtra: uvicorn is not installed.
+    """
+    built = build_app(settings, features)
+    Server(settings, built, started).run()
+
+
+class Server:
+    """One process that serves.
+
+    Args:
+        settings: of the server.
+        built: the application.
+        started: called with the address once it listens.
+    """
+
+    def __init__(
+        self, settings: ServeSettings, built: Built, started: Callable[[str, Built], None] | None = None
+    ) -> None:
+        try:
+            import uvicorn
+        except ImportError as err:
+            raise MissingExtra("sri serve", extra="serve") from err
+        self._settings, self._built, self._started = settings, built, started
+        tls = settings.tls
+        self._config = uvicorn.Config(
+            built.app, interface="asgi3", lifespan="on", ws="none", access_log=False, log_config=None,
+            proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_ALIVE, backlog=BACKLOG,
+            timeout_graceful_shutdown=max(1, round(settings.limits.drain_seconds)),
+            ssl_certfile=None if tls is None else tls.certificate, ssl_keyfile=None if tls is None else tls.key,
+            ssl_ca_certs=None if tls is None or tls.client_ca is None else str(tls.client_ca),
+            ssl_cert_reqs=2 if tls is not None and tls.client_ca is not None else 0,
+        )  # fmt: skip
+        try:
+            self._config.load()
+        except OSError as err:
+            raise ConfigError(f"tls: certificate or key cannot be used ({err}). Give PEM files that match.") from err
+        self._server: Any = _uvicorn_server(self._config, self._beside)
+
+    def run(self) -> None:
+        """Serves until a signal, or `stop`."""
+        with self._listening() as sock:
+            self._address = _address(self._settings, sock)
+            self._server.run(sockets=[sock])
+
+    def stop(self) -> None:
+        """Ends it from another thread, as SIGTERM does."""
+        self._server.should_exit = True
+
+    async def _beside(self, state: Any) -> None:
+        """Runs beside the server, from its start to the beginning of its end."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # Not the main thread; Windows.
+            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, self._built.reload))
+        # What is loaded stays: without this, every full collection walks over all of it while requests wait.
+        gc.collect()
+        gc.freeze()
+        if self._started is not None:
+            self._started(self._address, self._built)
+        try:
+            await SlowClients(self._settings.limits).look(state)
+        finally:
+            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+                loop.remove_signal_handler(signal.SIGHUP)
+            self._built.app.stopping.set()
+
+    @contextlib.contextmanager
+    def _listening(self) -> Any:
+        settings = self._settings
+        if settings.uds is not None:
+            with _unix_socket(settings.uds) as sock:
+                yield sock
+            return
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        try:
+            with socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG) as sock:
+                sock.setblocking(False)
+                yield sock
+        except OSError as err:
+            raise ConfigError(
+                f"{settings.host}:{settings.port}: cannot be listened on ({err.strerror or err}). Choose another port, "
+                "or 0 for a free one."
+            ) from err
+
+
+class SlowClients:
+    """Closes connections whose client takes too long: to send the head of a request, or to read an answer.
+
+    The body's time is a limit of the application (`limits.py`).
+    """
+
+    def __init__(self, limits: LimitsSection) -> None:
+        self._heads = max(1, round(limits.head_seconds / LOOKS))
+        self._reads = max(1, round(limits.seconds / LOOKS))
+        self._stuck: dict[Any, tuple[object, int]] = {}
+        """Connection -> what it was seen stuck in, and how often."""
+        self.closed = 0
+
+    async def look(self, state: Any) -> None:
+        """Looks at all connections of a server of uvicorn, for as long as it runs."""
+        while True:
+            await asyncio.sleep(LOOKS)
+            self.once(state.connections)
+
+    def once(self, connections: Iterable[Any]) -> None:
+        """One look."""
+        stuck = {}
+        for connection in list(connections):
+            cycle = connection.cycle
+            between = cycle is None or cycle.response_complete
+            reads_slowly = not between and connection.flow.write_paused
+            # Between two requests uvicorn has a timer, until the first byte of the next one comes.
+            sends_slowly = between and connection.timeout_keep_alive_task is None
+            if not reads_slowly and not sends_slowly:
+                continue
+            what, times = self._stuck.get(connection, (cycle, 0))
+            times = times + 1 if what is cycle else 1
+            stuck[connection] = cycle, times
+            if times > (self._reads if reads_slowly else self._heads):
+                connection.transport.abort()
+                self.closed += 1
+        self._stuck = stuck
+
+
+def _uvicorn_server(config: Any, beside: Callable[[Any], Any]) -> Any:
+    import uvicorn
+
+    class Running(uvicorn.Server):
+        """With a task beside it that ends before the draining begins, so that streams end and readiness says so."""
+
+        async def main_loop(self) -> None:
+            task = asyncio.create_task(beside(self.server_state))
+            try:
+                await super().main_loop()
+            finally:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    return Running(config)
+
+
+@contextlib.contextmanager
+def _unix_socket(path: Path) -> Any:
+    if path.is_socket():
+        # A killed process leaves its socket behind; one that lives answers.
+        with socket.socket(socket.AF_UNIX) as other:
+            if other.connect_ex(str(path)) == 0:
+                raise ConfigError(f"{path}: another process listens there. End it, or choose another path.")
+        path.unlink()
+    elif path.exists():
+        raise ConfigError(f"{path}: exists and is not a socket. Choose another path.")
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.bind(str(path))
+        except OSError as err:
+            raise ConfigError(f"{path}: cannot be listened on ({err.strerror or err}). Choose another path.") from err
+        path.chmod(0o660)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+        try:
+            yield sock
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _address(settings: ServeSettings, sock: socket.socket) -> str:
+    if settings.uds is not None:
+        return f"unix:{settings.uds}"
+    host, port = sock.getsockname()[:2]
+    return f"{'https' if settings.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,64 @@
+"""Why the store cannot be used right now, told apart so that an operator knows where to look."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Literal
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from sri_sdk.errors import SriError
+
+Fault = Literal["full", "locked", "busy", "closed", "unreachable", "damaged", "failed"]
+
+DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
+"""What a database in trouble raises; SQLite's own where a connection is made."""
+_CURES: dict[Fault, str] = {
+    "full": "the disk is full. Make room, or set a smaller `store.retention`",
+    "locked": "another process holds a lock on it. Find that process; one that copies the file should use a backup",
+    "busy": "more is waiting than it writes. Deliver again later, or less at once",
+    "closed": "the service is shutting down. Deliver again to the next one",
+    "unreachable": "it does not answer. Look at the database server, the path and its permissions",
+    "damaged": "the file is not a database, or is damaged. Restore a backup, or begin a new one",
+    "failed": "it refused. The log has the error's class",
+}
+
+_SQLITE: dict[int, Fault] = {
+    5: "locked",  # SQLITE_BUSY
+    6: "locked",  # SQLITE_LOCKED
+    8: "unreachable",  # SQLITE_READONLY
+    10: "full",  # SQLITE_IOERR: a quota or a limit on file sizes says so, and a disk that dies.
+    11: "damaged",  # SQLITE_CORRUPT
+    13: "full",  # SQLITE_FULL
+    14: "unreachable",  # SQLITE_CANTOPEN
+    26: "damaged",  # SQLITE_NOTADB
+}
+_POSTGRESQL: dict[str, Fault] = {"53100": "full", "55P03": "locked", "57014": "locked", "53300": "busy"}
+
+
+class StoreUnavailable(SriError):
+    """The store cannot be read or written right now; what was not acknowledged should be delivered again.
+
+    Attributes:
+        fault: what is wrong, as a code.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(f"verdict store: {_CURES[fault]}.")
+        self.fault: Fault = fault
+
+
+def fault_of(err: BaseException) -> Fault:
+    """What an error of SQLAlchemy, or of the driver below it, says about the database."""
+    cause = getattr(err, "orig", None) or err
+    code = getattr(cause, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        # The lowest byte is the kind; the others say where it happened.
+        return _SQLITE.get(code & 0xFF, "failed")
+    state = getattr(cause, "sqlstate", None)
+    if state is not None:
+        # Class 08 is connections, 57P is a server that stops.
+        return _POSTGRESQL.get(state, "unreachable" if state.startswith(("08", "57P")) else "failed")
+    # psycopg has no state where it lost the server; SQLAlchemy's pool raises TimeoutError.
+    name = type(cause).__name__
+    return "unreachable" if name in ("OperationalError", "InterfaceError", "TimeoutError") else "failed"

@@ -1,0 +1,48 @@
+"""Brings a database to the tables of this release, or says why it cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from sri_sdk.errors import ConfigError
+from sri_sdk.serve.store.engines import Engines
+from sri_sdk.serve.store.faults import DATABASE_ERRORS, StoreUnavailable, fault_of
+
+VERSION_TABLE = "sri_schema"
+"""Holds the number of the schema; not alembic's usual name, so that a database can be shared."""
+
+
+def migrate(engines: Engines) -> None:
+    """Makes the tables, or changes those of an older release, in one transaction that excludes other writers.
+
+    Raises:
+        ConfigError: a newer release made them, or somebody else has tables of these names.
+        StoreUnavailable: the database cannot be read or written.
+    """
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    try:
+        with engines.writing.begin() as connection:
+            found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+            if newer := sorted(set(found) - known):
+                raise ConfigError(
+                    f"store.url: {engines.name} has schema {newer[-1]}, this SDK reads up to {max(known)}. "
+                    "Upgrade sri-sdk, or name another database; nothing was changed."
+                )
+            config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+            command.upgrade(config, "head")
+    except DATABASE_ERRORS as err:
+        cause = getattr(err, "orig", None)
+        if "already exists" in str(cause):
+            raise ConfigError(
+                f"store.url: {engines.name} has tables of these names that are not this SDK's ({cause}). "
+                "Name another database."
+            ) from err
+        raise StoreUnavailable(fault_of(err)) from err

@@ -1,0 +1,136 @@
+"""Bearer tokens, from a file: who calls, and with what rights.
+
+One token a line. A name before a colon says whose it is; words after it say what it may do:
+
+    monitor:2mF1...  write tenant=acme
+    gateway:9Zk0...  read
+    4wQx...
+
+Without words it may read and write. The file is read again when it changes or on request, so tokens are rotated by
+adding the new one, changing the clients, and taking the old one out. Only hashes stay in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from sri_sdk.errors import ConfigError
+from sri_sdk.serve.http import LONGEST_ID, Refusal, Request
+from sri_sdk.serve.rights import Caller, Right
+
+SHORTEST = 16
+"""Characters of a token. `openssl rand -hex 32` makes one."""
+LARGEST_FILE = 2**20
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at the file."""
+_RIGHTS: Mapping[str, Right] = {"read": "read", "write": "write", "admin": "admin"}
+
+log = logging.getLogger(__name__)
+
+
+class Tokens:
+    """The tokens of a file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ConfigError: it cannot be read, has no token, or a line is wrong; never quotes a token.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = _stamp(path)
+        self._callers = read_tokens(path)
+        self._next_look = time.monotonic() + LOOK_AGAIN
+
+    def __call__(self, request: Request) -> Caller:
+        """Who sent a request.
+
+        Raises:
+            Refusal: 401, no token or none of these.
+        """
+        sent = request.headers.get(b"authorization")
+        if sent is None and (key := request.headers.get(b"x-api-key")) is not None:
+            # Some gateways have no other way to send one.
+            sent = b"Bearer " + key
+        return self.caller(sent or b"")
+
+    def caller(self, authorization: bytes) -> Caller:
+        """Who sends `authorization`, as the header has it: `Bearer TOKEN`.
+
+        Raises:
+            Refusal: as above.
+        """
+        if time.monotonic() > self._next_look:
+            self.reload()
+        scheme, _, token = authorization.partition(b" ")
+        # A hash is looked up, not a token: how long that takes says nothing about any token.
+        found = self._callers.get(_hashed(token.strip())) if scheme.lower() == b"bearer" else None
+        if found is None:
+            raise Refusal(401, "token: missing or unknown. Send the header `Authorization: Bearer TOKEN`.")
+        return found
+
+    def reload(self, force: bool = False) -> None:
+        """Reads the file again if it has changed; a file that is wrong leaves the tokens as they are."""
+        self._next_look = time.monotonic() + LOOK_AGAIN
+        try:
+            if (stamp := _stamp(self._path)) == self._seen and not force:
+                return
+            self._seen = stamp
+            self._callers = read_tokens(self._path)
+            log.info("%s: read again, %d tokens", self._path, len(self._callers))
+        except ConfigError as err:
+            log.error("%s The tokens from before stay valid.", err)
+
+
+def read_tokens(path: Path) -> dict[bytes, Caller]:
+    """SHA-256 of each token -> its caller."""
+    try:
+        content = path.read_bytes()[:LARGEST_FILE].decode("ascii")
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path}: cannot be read as tokens ({type(err).__name__}). Give a file of ASCII.") from err
+    found: dict[bytes, Caller] = {}
+    for number, line in enumerate(content.splitlines(), 1):
+        if not (words := line.split()) or words[0].startswith("#"):
+            continue
+        name, colon, token = words[0].rpartition(":")
+        token = token if colon else words[0]
+        if len(token) < SHORTEST:
+            raise ConfigError(
+                f"{path}, line {number}: a token of {len(token)} characters; allowed: {SHORTEST} or more. "
+                "Make one with `openssl rand -hex 32`."
+            )
+        found[_hashed(token.encode())] = _caller(name or f"line {number}", words[1:], f"{path}, line {number}")
+    if not found:
+        raise ConfigError(f"{path}: has no token. Write one a line: NAME:TOKEN, then what it may do.")
+    return found
+
+
+def _caller(name: str, words: list[str], where: str) -> Caller:
+    rights: set[Right] = set()
+    tenant = None
+    for word in words:
+        if word in _RIGHTS:
+            rights.add(_RIGHTS[word])
+        elif word.startswith("tenant=") and 0 < len(word) - 7 <= LONGEST_ID:
+            tenant = word[7:]
+        else:
+            raise ConfigError(f"{where}: an unknown word; allowed: read, write, admin, tenant=NAME.")
+    return Caller(name, frozenset(rights or {"read", "write"}), tenant)
+
+
+def _hashed(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError as err:
+        raise ConfigError(f"{path}: cannot be read as tokens ({err.strerror}). Give the path of a file.") from err
+    return found.st_mtime_ns, found.st_size, found.st_ino

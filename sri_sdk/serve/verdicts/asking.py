@@ -1,0 +1,55 @@
+"""The store from an event loop: reads wait in its threads, and a store in trouble is a 503 with its reason."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+from sri_sdk.serve.http import Refusal
+from sri_sdk.serve.store.faults import StoreUnavailable
+from sri_sdk.serve.store.rows import Added, Delivered
+from sri_sdk.serve.store.store import VerdictStore
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+RETRY_AFTER = 1
+"""Seconds, as a client is told that could not be served."""
+
+
+async def ask(store: VerdictStore, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a method of the store returns, which may wait for the database.
+
+    Raises:
+        Refusal: 503, the store cannot answer.
+    """
+    with _refused():
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(store.readers, lambda: question(*args, **kwargs))
+
+
+async def deliver(store: VerdictStore, rows: list[Delivered]) -> Added:
+    """Stores verdicts; they are on disk when it returns.
+
+    Raises:
+        Refusal: 503, nothing was acknowledged.
+    """
+    if not rows:
+        return Added(0, 0)
+    with _refused():
+        return await asyncio.wrap_future(store.deliver(rows))
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except StoreUnavailable as err:
+        raise Refusal(503, str(err), retry_after=RETRY_AFTER) from err
+    except RuntimeError as err:
+        # Its threads have ended, because the server has.
+        if "shutdown" not in str(err):
+            raise
+        raise Refusal(503, str(StoreUnavailable("closed")), retry_after=RETRY_AFTER) from err

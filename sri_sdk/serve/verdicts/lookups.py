@@ -1,0 +1,145 @@
+"""Looking verdicts up: one request's, or all of them in order, as pages or as a stream that goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, cast
+
+from sri_sdk.records import Status
+from sri_sdk.serve.http import Answer, Refusal, Request, bounded, json_answer
+from sri_sdk.serve.store.rows import Found, Page, Stored
+from sri_sdk.serve.store.store import VerdictStore
+from sri_sdk.serve.verdicts.arrivals import Arrivals
+from sri_sdk.serve.verdicts.asking import ask
+from sri_sdk.serve.verdicts.callers import sees
+from sri_sdk.serve.verdicts.counts import VerdictCounts
+from sri_sdk.serve.verdicts.posted import STATUSES, choice, whole
+from sri_sdk.strict_json import write
+
+LONGEST_WAIT_MS = 30_000
+"""A look-up that asks to wait longer waits this long."""
+LARGEST_PAGE = 1_000
+MOST_STREAMS = 64
+"""Streams at once; each reads the store for itself."""
+QUIET_S = 15.0
+"""Seconds after which a stream without verdicts says that it lives, so that nothing on the way cuts it off."""
+NO_VERDICT = "no_verdict"
+EVENTS = b"text/event-stream"
+
+
+class LookUps:
+    """The handlers that read verdicts."""
+
+    def __init__(self, store: VerdictStore, arrivals: Arrivals, counts: VerdictCounts) -> None:
+        self._store, self._arrivals, self._counts = store, arrivals, counts
+        self._streams = 0
+
+    async def one(self, request: Request) -> Answer:
+        """`GET /v1/verdicts/{id}?wait_ms=`: the most severe verdict on a request."""
+        request_id = bounded(request.params["id"], "id")
+        wait_ms = whole(request.query.get("wait_ms"), "wait_ms", 0, LONGEST_WAIT_MS)
+        found = await self.wait(sees(request), request_id, wait_ms / 1000)
+        if found is None:
+            # As a verdict: nobody who reads only that takes silence for `clear`.
+            verdict = {"request_id": request_id, "status": "unmonitored", "reasons": [NO_VERDICT]}
+            return json_answer({"id": request_id, "verdict": verdict, "verdicts": 0}, 404)
+        row = found.row
+        answer = {"id": request_id, "verdict": row.verdict, "verdicts": found.verdicts, "seq": row.seq}
+        return json_answer({**answer, "received_at": row.received_at, "source": row.source})
+
+    async def wait(self, tenant: str | None, request_id: str, seconds: float) -> Found | None:
+        """What is known about a request, or becomes known within `seconds`; None = nothing.
+
+        Raises:
+            Refusal: 503, the store cannot be read.
+        """
+        found = await ask(self._store, self._store.find, tenant, request_id)
+        if found is None and seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds), self._arrivals.of(request_id) as arrived:
+                    while (found := await ask(self._store, self._store.find, tenant, request_id)) is None:
+                        await arrived.wait()
+                        arrived.clear()
+        self._counts.looked_up(None if found is None else str(found.row.verdict["status"]))
+        return found
+
+    async def page(self, request: Request) -> Answer:
+        """`GET /v1/verdicts?after=&limit=&status=`: verdicts in the order they were committed.
+
+        With `Accept: text/event-stream` they go on as they come, each under its number, so that a client that lost the
+        connection goes on with `Last-Event-ID`.
+        """
+        query, tenant = request.query, sees(request)
+        streamed = EVENTS in request.headers.get(b"accept", b"")
+        last = request.header(b"last-event-id") if streamed else None
+        after = whole(last or query.get("after"), "after", 0, 2**53)
+        limit = whole(query.get("limit"), "limit", 100, LARGEST_PAGE)
+        status = cast(Status | None, choice(query.get("status"), STATUSES, "status"))
+        if not limit:
+            raise Refusal(400, f"limit: 0; allowed: 1 to {LARGEST_PAGE}. Leave it out for 100.")
+        if not streamed:
+            found = await self._next(after, limit, tenant, status)
+            return json_answer({"verdicts": [_shown(row) for row in found.rows], "next": found.next})
+        if self._streams >= MOST_STREAMS:
+            raise Refusal(429, f"server: {MOST_STREAMS} streams are open. Close one, or ask for pages.", retry_after=1)
+        stream = self._stream(request, after, limit, tenant, status)
+        return Answer(content_type=EVENTS, headers=((b"cache-control", b"no-store"),), stream=stream)
+
+    async def _next(self, after: int, limit: int, tenant: str | None, status: Status | None) -> Page:
+        return await ask(self._store, self._store.page, after, limit, tenant=tenant, status=status)
+
+    async def _stream(
+        self, request: Request, after: int, limit: int, tenant: str | None, status: Status | None
+    ) -> AsyncIterator[bytes]:
+        self._streams += 1
+        left = asyncio.ensure_future(_left(request))
+        try:
+            async with self._arrivals.any() as arrived:
+                while not left.done():
+                    arrived.clear()
+                    found = await self._next(after, limit, tenant, status)
+                    moved, after = found.next > after, found.next
+                    if found.rows:
+                        yield b"".join(map(_event, found.rows))
+                    if not moved and not await _either(arrived, left):
+                        yield b": \n\n"
+        except Refusal as refusal:
+            # It ends, and the client comes back with the last number that it has.
+            yield b"event: error\ndata: %s\n\n" % write({"error": refusal.message}).encode()
+        finally:
+            self._streams -= 1
+            left.cancel()
+
+
+async def _left(request: Request) -> None:
+    """Returns once the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _either(arrived: asyncio.Event, left: asyncio.Future[None]) -> bool:
+    """Waits for a verdict, or for the client's end; False = neither came for a while."""
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(arrived.wait())
+    try:
+        done, _ = await asyncio.wait([waiting, left], timeout=QUIET_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    return bool(done)
+
+
+def _shown(row: Stored) -> dict[str, Any]:
+    return {
+        "seq": row.seq,
+        "id": row.key,
+        "tenant": row.tenant,
+        "source": row.source,
+        "received_at": row.received_at,
+        "verdict": row.verdict,
+    }
+
+
+def _event(row: Stored) -> bytes:
+    # JSON as ASCII has no line of its own in it.
+    return b"id: %d\nevent: verdict\ndata: %s\n\n" % (row.seq, write(_shown(row)).encode())

@@ -1,0 +1,58 @@
+"""A server's application on the made-up guard, and servers on free ports."""
+
+import contextlib
+import threading
+
+import pytest
+
+from sri_sdk.serve.build import build_app
+from sri_sdk.serve.server import Server
+from sri_sdk.serve.settings import ServeSettings
+
+
+@pytest.fixture(scope="session")
+def build(fitted):
+    """build(**settings): an application that serves the guard as `sri`."""
+
+    def make(features=(), **more):
+        bundles = more.pop("bundles", {"sri": {"path": fitted.path}})
+        return build_app(ServeSettings.model_validate({"bundles": bundles, **more}), features)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def app(build):
+    return build().app
+
+
+@contextlib.contextmanager
+def running(built, **settings):
+    """A server in a thread; yields its address."""
+    settings = ServeSettings.model_validate({"port": 0, **settings})
+    ready, found = threading.Event(), []
+
+    def started(address, _):
+        found.append(address)
+        ready.set()
+
+    server = Server(settings, built, started)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        assert ready.wait(30), "the server does not start"
+        yield found[0]
+    finally:
+        server.stop()
+        thread.join(30)
+        assert not thread.is_alive(), "the server does not end"
+
+
+@pytest.fixture
+def serving(build):
+    """serving(**settings): a context with the address of a server."""
+
+    def make(**settings):
+        return running(build(**settings), **settings)
+
+    return make

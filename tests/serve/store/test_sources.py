@@ -1,0 +1,76 @@
+"""How a source is, as its heartbeats, verdicts and canaries have it."""
+
+import pytest
+
+from sri_sdk.serve.store.rows import Heartbeat
+from tests.serve.store.conftest import rows
+
+
+def state(store):
+    (source,) = store.sources()
+    return source.state, source.why
+
+
+def beat(store, clock, seconds=10.0, **more):
+    clock.now += seconds
+    store.heartbeat(Heartbeat("gpu-1", pid=7, **more))
+
+
+def test_a_source_whose_verdicts_arrive_is_alive(store, clock):
+    store.add(rows("a"))
+    beat(store, clock, sent=1)
+    assert state(store) == ("alive", None)
+    (source,) = store.sources()
+    assert (source.pid, source.sent, source.verdicts, source.heartbeat_at) == (7, 1, 1, int(clock.now * 1000))
+
+
+def test_a_source_that_only_says_it_lives_is_quiet(store, clock):
+    beat(store, clock)
+    assert state(store) == ("quiet", None)
+
+
+def test_a_source_that_says_nothing_is_silent(store, clock):
+    store.add(rows("a"))
+    clock.now += 31
+    assert state(store) == ("silent", None)
+
+
+def test_a_source_without_heartbeats_is_alive_while_verdicts_arrive(store):
+    store.add(rows("a"))
+    assert state(store) == ("alive", None)
+
+
+def test_a_source_that_generates_without_verdicts_has_no_tap(store, clock):
+    beat(store, clock, generations=5, without_verdict=0)
+    assert state(store) == ("quiet", None)
+    beat(store, clock, generations=9, without_verdict=4)
+    beat(store, clock, generations=9, without_verdict=4)
+    assert state(store) == ("tap_missing", "generations_without_verdicts")
+    beat(store, clock, generations=12, without_verdict=5, sent=1)
+    assert state(store)[0] == "tap_missing", "some have verdicts, others still have none"
+    beat(store, clock, generations=13, without_verdict=5, sent=2)
+    assert state(store) == ("quiet", None)
+
+
+def test_a_source_that_began_again_is_not_compared_with_its_former_process(store, clock):
+    beat(store, clock, generations=100, without_verdict=9)
+    store.heartbeat(Heartbeat("gpu-1", pid=8, generations=0, without_verdict=0))
+    assert state(store) == ("quiet", None)
+    store.heartbeat(Heartbeat("gpu-1", pid=9, generations=3, without_verdict=3))
+    assert state(store)[0] == "tap_missing"
+
+
+@pytest.mark.parametrize("status", ["clear", "unmonitored", None])
+def test_a_canary_that_is_not_flagged_shows_that_the_tap_is_missing(store, clock, status):
+    beat(store, clock, canary={"status": status})
+    assert state(store) == ("tap_missing", "canary_not_flagged")
+    beat(store, clock)
+    assert state(store)[0] == "tap_missing", "a heartbeat without a canary changes nothing"
+    beat(store, clock, canary={"status": "flagged", "request_id": "c"})
+    assert state(store) == ("quiet", None)
+
+
+def test_sources_of_other_tenants_are_not_shown(store, clock):
+    store.heartbeat(Heartbeat("a", tenant="x"))
+    store.heartbeat(Heartbeat("a", tenant="y"))
+    assert len(store.sources()) == 2 and [source.tenant for source in store.sources("x")] == ["x"]
