@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from sri_sdk.capture.run import Run
     from sri_sdk.capture.settings import WatchSettings, watch_settings
     from sri_sdk.capture.watch import watch
+    from sri_sdk.client.client import VerdictClient
+    from sri_sdk.client.counts import ClientCounts
+    from sri_sdk.client.held import HeldTokens
+    from sri_sdk.client.held_response import Replacement
+    from sri_sdk.client.middleware import VerdictMiddleware
     from sri_sdk.config.load import load_config, load_evaluation
     from sri_sdk.dataset import Dataset
     from sri_sdk.detector import Detector
@@ -85,6 +90,7 @@ __all__ = [
     "Bundle",
     "Canvas",
     "Clamp",
+    "ClientCounts",
     "Config",
     "Dataset",
     "DeadZone",
@@ -105,6 +111,7 @@ __all__ = [
     "Generation",
     "Graph",
     "Guard",
+    "HeldTokens",
     "Hook",
     "Intervention",
     "Judge",
@@ -114,6 +121,7 @@ __all__ = [
     "Prompt",
     "Recovery",
     "RecoveryAction",
+    "Replacement",
     "RequestStates",
     "Run",
     "RunView",
@@ -130,6 +138,8 @@ __all__ = [
     "Trace",
     "Value",
     "Verdict",
+    "VerdictClient",
+    "VerdictMiddleware",
     "WatchSettings",
     "Where",
     "drive",
@@ -156,6 +166,7 @@ _HOME = {
     "Bundle": "bundle.bundle",
     "Canvas": "canvas.canvas",
     "Clamp": "steer.operations",
+    "ClientCounts": "client.counts",
     "Config": "plugin",
     "Dataset": "dataset",
     "DeadZone": "steer.operations",
@@ -176,6 +187,7 @@ _HOME = {
     "Generation": "records",
     "Graph": "graph.builder",
     "Guard": "scoring.guard",
+    "HeldTokens": "client.held",
     "Hook": "hook",
     "Intervention": "records",
     "Judge": "judge",
@@ -185,6 +197,7 @@ _HOME = {
     "Prompt": "records",
     "Recovery": "steer.recovery.recovery",
     "RecoveryAction": "records",
+    "Replacement": "client.held_response",
     "RequestStates": "records",
     "Run": "capture.run",
     "RunView": "records",
@@ -201,6 +214,8 @@ _HOME = {
     "Trace": "records",
     "Value": "graph.builder",
     "Verdict": "records",
+    "VerdictClient": "client.client",
+    "VerdictMiddleware": "client.middleware",
     "WatchSettings": "capture.settings",
     "Where": "steer.where",
     "drive": "capture.drive",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 import time
 import weakref
@@ -52,11 +53,20 @@ class _Lane:
 
     def __init__(self, sink: Sink, capacity: int) -> None:
         self._sink, self._capacity = sink, capacity
+        self._begin()
+
+    def _begin(self) -> None:
         self._queue: deque[Verdict | RecoveryAction] = deque()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._busy = self._closed = False
         self._accepted = self._delivered = self._failed = self._dropped = 0
+
+    def forked(self) -> None:
+        """In a forked child: the thread is the parent's, and so is what waits for it; locks may have been held."""
+        closed = self._closed
+        self._begin()
+        self._closed = closed
 
     def put(self, verdict: Verdict | RecoveryAction) -> None:
         with self._changed:
@@ -224,3 +234,14 @@ def _flush_all() -> None:
     until = time.monotonic() + PATIENCE_S
     for lane in list(_lanes):
         lane.flush(until)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for lane in list(_lanes):
+        lane.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

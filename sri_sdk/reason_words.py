@@ -9,13 +9,21 @@ WHY = {
     "request_harmful": "the request reads as harmful",
     "canvas_primed": "somebody wrote into the response before the first step",
     "canvas_rewritten": "somebody rewrote what the model had committed",
+    "no_verdict": "nobody has judged the request so far",
+    "scorer_unavailable": "the scorer gave no answer",
+    "scorer_late": "the scorer gave no answer in time",
 }
-"""Codes in words: of alarms, where a part may have a code of its own, and of tampering. docs/errors-and-cures.md has
-the others."""
+"""Codes in words: of alarms, where a part may have a code of its own, of tampering, and of scorers on a network.
+docs/errors-and-cures.md has the others."""
 
 CANVAS_PRIMED, CANVAS_REWRITTEN = "canvas_primed", "canvas_rewritten"
 TAMPERING = frozenset({CANVAS_PRIMED, CANVAS_REWRITTEN})
 """Somebody interfered with the generation. Such a verdict is `unmonitored` at least."""
+
+NO_VERDICT = "no_verdict"
+"""The store knows of no verdict on the request, or none came in time. Such a verdict is `unmonitored`."""
+SCORER_UNAVAILABLE, SCORER_LATE = "scorer_unavailable", "scorer_late"
+"""A scorer on the network did not answer, or not within the budget. Such verdicts are `unmonitored`."""
 
 
 def in_words(codes: Iterable[str]) -> list[str]:

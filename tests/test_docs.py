@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import sri_sdk
-from sri_sdk import errors, registry
+from sri_sdk import errors, reason_words, registry
 from sri_sdk.capture import conclude
 from sri_sdk.checkpoint import load_checkpoint
 from sri_sdk.older_hooks import OLDER_NAMES
@@ -129,10 +129,10 @@ def test_every_error_and_every_reason_has_a_cure() -> None:
     classes = {
         name for name, value in inspect.getmembers(errors, inspect.isclass) if issubclass(value, errors.SriError)
     }
-    # Codes are the lower-case constants of the two modules that give verdicts their reasons.
+    # Codes are the lower-case constants of the modules that give verdicts their reasons.
     codes = {
         value
-        for module in (conclude, scorer)
+        for module in (conclude, scorer, reason_words)
         for name, value in vars(module).items()
         if name.isupper() and not name.startswith("_") and isinstance(value, str) and value.islower()
     }

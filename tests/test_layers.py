@@ -18,7 +18,7 @@ LAYERS = [
     "anchors detector emitter hook metrics",
     "bundle report sampler target",
     "attack baseline exporter scoring",
-    "registry",
+    "client registry",
     "capture config second_model",
     "fitting serve steer",
     "evaluation monitor testing",

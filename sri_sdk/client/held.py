@@ -1,0 +1,168 @@
+"""Streamed output, held back until the guard has judged what it came from."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from sri_sdk.policy import Decision, Policy
+from sri_sdk.reason_words import NO_VERDICT
+from sri_sdk.records import Verdict
+
+Piece = TypeVar("Piece")
+
+
+class HeldTokens(Generic[Piece]):
+    """Pieces of one response between the generation that makes them and the stream that sends them.
+
+        held = sri_sdk.HeldTokens(policy, request_id="r1", budget_s=2.0)
+        # In the thread that generates, inside `watch`:  held.put(text) ...; at its end:  held.end(run.decisions[0])
+        for text in held:
+            send(text)
+        if held.decision.withheld:
+            send(refusal)
+
+    When a piece is let go follows from the policy:
+
+    * It withholds nothing (`report` throughout): at once.
+    * Rule `online` or `request`: once `behind` more pieces are there. A piece of step k is judged before the pass of
+      step k + 1 gives its own, so an alarm comes before the piece that it is about.
+    * Rule `final`: once the verdict is there.
+
+    What is left at the end waits for the verdict, for at most `budget_s` seconds; then the policy decides on a verdict
+    `unmonitored` with `no_verdict`. Pieces must be committed: what a sampler may still change is not for a stream.
+    """
+
+    def __init__(self, policy: Policy, *, request_id: str = "0", budget_s: float = 1.0, behind: int = 1) -> None:
+        """Takes what decides.
+
+        Args:
+            policy: the policy of the watch.
+            request_id: whose response it is.
+            budget_s: most seconds between the end of the generation and the decision.
+            behind: pieces held back under the rules `online` and `request`: at least as many as one cell of the step
+                grid has steps.
+        """
+        self._policy, self._request_id, self._budget = policy, request_id, budget_s
+        self._behind = 0 if not policy.may_withhold else None if policy.rule == "final" else max(behind, 1)
+        self._changed = threading.Condition()
+        self._pieces: deque[Piece] = deque()
+        self._wakers: list[Callable[[], None]] = []
+        self._ended_at: float | None = None
+        self._decision: Decision | None = None
+
+    # -- the side that generates -----------------------------------------------------------------------------
+
+    def put(self, piece: Piece) -> None:
+        """Takes the next piece; what comes after the response was withheld is let go of."""
+        with self._changed:
+            if self._decision is None or not self._decision.withheld:
+                self._pieces.append(piece)
+        self._wake()
+
+    def judge(self, verdict: Verdict) -> None:
+        """Takes a verdict, from wherever it comes. The first decides, unless a later one withholds what is left."""
+        (decision,) = self._policy.decide([verdict])
+        self._decide(decision)
+
+    def end(self, decision: Decision | None = None) -> None:
+        """The generation has ended, or was aborted.
+
+        Args:
+            decision: of this request, such as `run.decisions[0]`; None = it comes by `judge`.
+        """
+        with self._changed:
+            if self._ended_at is None:
+                self._ended_at = time.monotonic()
+        if decision is not None:
+            self._decide(decision)
+        self._wake()
+
+    # -- the side that sends ---------------------------------------------------------------------------------
+
+    @property
+    def decision(self) -> Decision | None:
+        """What was decided; None = nothing. There is one when the iteration has ended, if the policy may withhold."""
+        with self._changed:
+            return self._decision
+
+    def ready(self) -> list[Piece]:
+        """Pieces that may be sent now; waits for nothing."""
+        with self._changed:
+            return self._next()[0]
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Pieces as they are let go; ends with the response, or where it is withheld."""
+        while True:
+            with self._changed:
+                found, done, wait_s = self._next()
+                if not found and not done:
+                    self._changed.wait(wait_s)
+                    continue
+            yield from found
+            if done:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """The same, for an event loop."""
+        loop, changed = asyncio.get_running_loop(), asyncio.Event()
+
+        def waker() -> None:
+            loop.call_soon_threadsafe(changed.set)
+
+        with self._changed:
+            self._wakers.append(waker)
+        try:
+            while True:
+                changed.clear()
+                with self._changed:
+                    found, done, wait_s = self._next()
+                for piece in found:
+                    yield piece
+                if done:
+                    return
+                if not found:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(changed.wait(), wait_s)
+        finally:
+            with self._changed:
+                self._wakers.remove(waker)
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _next(self) -> tuple[list[Piece], bool, float | None]:
+        """Pieces to let go now, whether that is all, and how long to wait otherwise; the lock is held."""
+        wait_s = None
+        if self._decision is None and self._ended_at is not None and self._behind != 0:
+            wait_s = self._ended_at + self._budget - time.monotonic()
+            if wait_s <= 0:
+                (self._decision,) = self._policy.decide([Verdict(self._request_id, "unmonitored", (NO_VERDICT,))])
+        if self._decision is not None and self._decision.withheld:
+            self._pieces.clear()
+            return [], True, None
+        free = 0 if self._behind is None else max(len(self._pieces) - self._behind, 0)
+        if self._decision is not None:
+            free = len(self._pieces)
+        found = [self._pieces.popleft() for _ in range(free)]
+        decided = self._decision is not None or self._behind == 0
+        return found, decided and self._ended_at is not None and not self._pieces, wait_s
+
+    def _decide(self, decision: Decision) -> None:
+        with self._changed:
+            if self._decision is None or decision.withheld:
+                self._decision = decision
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+            wakers = list(self._wakers)
+        for wake in wakers:
+            # Its event loop may be closed: nobody listens there any more.
+            with suppress(RuntimeError):
+                wake()

@@ -1,0 +1,154 @@
+"""Streamed pieces are let go when the policy lets them, and not before."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+import sri_sdk
+from sri_sdk.policy import Policy
+from sri_sdk.records import Verdict
+
+FINAL = Policy(rule="final", flagged="abort", unmonitored="abort")
+OPEN = Policy(rule="final", flagged="abort", unmonitored="report")
+ONLINE = Policy(rule="online", flagged="abort", unmonitored="abort")
+CLEAR, FLAGGED = Verdict("0", "clear"), Verdict("0", "flagged", ("score_above_threshold",))
+
+
+def held(policy, *pieces, **options):
+    found = sri_sdk.HeldTokens(policy, **options)
+    for piece in pieces:
+        found.put(piece)
+    return found
+
+
+def decided(policy, verdict):
+    return policy.decide([verdict])[0]
+
+
+def test_a_policy_that_only_reports_holds_nothing():
+    found = held(Policy.observe(), "a", "b")
+    assert found.ready() == ["a", "b"]
+    found.end()
+    assert list(found) == []
+
+
+def test_the_final_rule_holds_everything_until_the_verdict():
+    found = held(FINAL, "a", "b", "c")
+    assert found.ready() == []
+    found.end(decided(FINAL, CLEAR))
+    assert list(found) == ["a", "b", "c"] and not found.decision.withheld
+
+
+def test_what_is_flagged_is_let_go_of():
+    found = held(FINAL, "a", "b")
+    found.end(decided(FINAL, FLAGGED))
+    assert list(found) == [] and found.decision.withheld
+    found.put("late")
+    assert found.ready() == []
+
+
+@pytest.mark.parametrize("rule", ["online", "request"])
+def test_a_piece_is_let_go_when_the_next_pass_has_judged_it(rule):
+    found = held(Policy(rule=rule, flagged="abort", unmonitored="report"), "a")
+    assert found.ready() == []
+    found.put("b")
+    assert found.ready() == ["a"]
+    # The pass after "b" raised an alarm, so there is no third piece.
+    found.judge(FLAGGED)
+    found.end()
+    assert list(found) == []
+
+
+def test_a_coarse_grid_holds_as_many_pieces_as_a_cell_has_steps():
+    found = held(ONLINE, *"abcdef", behind=4)
+    assert found.ready() == ["a", "b"]
+
+
+@pytest.mark.parametrize(("policy", "sent"), [(FINAL, []), (OPEN, ["a"])], ids=["fail-closed", "fail-open"])
+def test_without_a_verdict_in_time_the_policy_decides(policy, sent):
+    found = held(policy, "a", budget_s=0.05)
+    start = time.perf_counter()
+    found.end()
+    assert list(found) == sent
+    assert 0.05 <= time.perf_counter() - start < 5
+    assert found.decision.verdict == Verdict("0", "unmonitored", ("no_verdict",))
+
+
+def test_the_budget_begins_with_the_end_of_the_generation():
+    found = held(FINAL, "a", budget_s=20)
+    timer = threading.Timer(0.1, lambda: (found.end(), found.judge(CLEAR)))
+    timer.start()
+    assert list(found) == ["a"]
+    timer.join()
+
+
+def test_a_later_alarm_withholds_what_is_left():
+    found = held(ONLINE, "a", "b")
+    found.judge(CLEAR)
+    assert found.ready() == ["a", "b"]
+    found.judge(FLAGGED)
+    found.put("c")
+    found.end()
+    assert list(found) == [] and found.decision.withheld
+
+
+def test_a_clear_verdict_takes_nothing_back_that_an_alarm_said():
+    found = held(FINAL, "a")
+    found.judge(FLAGGED)
+    found.judge(CLEAR)
+    found.end()
+    assert list(found) == [] and found.decision.withheld
+
+
+def test_a_thread_generates_while_another_sends():
+    found, sent = held(ONLINE), []
+
+    def generate():
+        for i in range(200):
+            found.put(i)
+        found.end(decided(ONLINE, CLEAR))
+
+    thread = threading.Thread(target=generate)
+    thread.start()
+    sent.extend(found)
+    thread.join()
+    assert sent == list(range(200))
+
+
+def test_an_event_loop_sends_what_a_thread_generates():
+    found = held(ONLINE)
+
+    def generate():
+        for i in range(200):
+            found.put(i)
+        found.end(decided(ONLINE, CLEAR))
+
+    async def send():
+        thread = threading.Thread(target=generate)
+        thread.start()
+        sent = [piece async for piece in found]
+        thread.join()
+        return sent
+
+    assert asyncio.run(send()) == list(range(200))
+
+
+def test_an_event_loop_waits_no_longer_than_the_budget():
+    found = held(FINAL, "a", budget_s=0.05)
+    found.end()
+
+    async def send():
+        return [piece async for piece in found]
+
+    assert asyncio.run(send()) == [] and found.decision.withheld
+
+
+def test_a_client_listens_for_the_verdict(client_of):
+    client, found = client_of(), held(FINAL, "a", request_id="r1", budget_s=20)
+    stop = client.listen("r1", found.judge)
+    found.end()
+    threading.Timer(0.05, client.emit, [Verdict("r1", "clear")]).start()
+    assert list(found) == ["a"]
+    stop()
