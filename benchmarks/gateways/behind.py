@@ -10,7 +10,7 @@ from typing import Self
 
 from benchmarks.gateways.processes import Server, free_port
 
-TOKEN = "lab-token"
+TOKEN = "lab-token-of-the-try-out"
 
 
 class Behind:
@@ -24,15 +24,15 @@ class Behind:
 
     def __init__(self, folder: Path, bundle: Path, command: list[str]) -> None:
         self.folder, self.tap_off = folder, folder / "tap-off"
-        (folder / "tokens").write_text(f"lab:{TOKEN}\n")
+        (folder / "tokens").write_text(f"lab:{TOKEN} read write\n")
         (folder / "tokens").chmod(0o600)
         ports = free_port(), free_port()
         self.store_url, self.backend_url = (f"http://127.0.0.1:{port}" for port in ports)
         filled = [word.format(port=ports[0], folder=folder) for word in command]
         self.store = Server(filled, f"{self.store_url}/v2/health/live", folder / "serve.log")
         self.backend = Server(
-            [sys.executable, "-m", "benchmarks.gateways.lab_backend", "--bundle", str(bundle), "--store", self.store_url,
-             "--token", TOKEN, "--port", str(ports[1]), "--tap-off", str(self.tap_off)],
+            [sys.executable, "-m", "benchmarks.gateways.lab_backend", "--bundle", str(bundle), "--store",
+             self.store_url, "--token", TOKEN, "--port", str(ports[1]), "--tap-off", str(self.tap_off)],
             self.backend_url, folder / "backend.log",
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ A file named with `--tap-off` switches the watch off while it exists, as a deplo
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import threading
 import time
@@ -21,23 +22,25 @@ from typing import Any
 import torch
 
 import sri_sdk
-from benchmarks.gateways.store import Store
 from sri_sdk import registry
 from sri_sdk.strict_json import parse, write
 
 TOKENS = 48
+VERDICT_S = 5.0
+"""Most seconds that a response waits until its verdict is in the store."""
+log = logging.getLogger("sri_sdk.gateways")
 SPECIAL = ("<bos>", "<eos>", "<pad>")
 
 
 class Lab:
     """The model, its guard, and one generation at a time."""
 
-    def __init__(self, bundle: Path, store: Store, tap_off: Path | None = None) -> None:
+    def __init__(self, bundle: Path, client: sri_sdk.VerdictClient, tap_off: Path | None = None) -> None:
         hook_class = registry.load("hooks", "lab-causal")
         self._loaded = hook_class.load(hook_class.Config())
         self._hook = hook_class(self._loaded.model, hook_class.Config())
         self._guard = sri_sdk.Guard.load(bundle)
-        self._store, self._tap_off = store, tap_off
+        self._client, self._tap_off = client, tap_off
         self._lock = threading.Lock()
 
     def answer(self, prompt: str, request_id: str) -> str:
@@ -47,9 +50,13 @@ class Lab:
             if self._tap_off is not None and self._tap_off.exists():
                 ids = self._generate(asked)
             else:
-                with sri_sdk.watch(self._loaded.model, guard=self._guard, request_ids=[request_id]) as run:
+                with (
+                    self._client.generation(request_id) as names,
+                    sri_sdk.watch(self._loaded.model, self._guard, request_ids=names, sinks=[self._client]),
+                ):
                     ids = self._generate(asked)
-                self._store.post(run.verdicts)
+                if not self._client.flush(VERDICT_S):
+                    log.warning("a verdict is not in the store yet; gateways will wait for it, or withhold")
         text = self._loaded.tokenizer.decode(ids[0, asked.input_ids.shape[1] :])
         return " ".join(word for word in text.split() if word not in SPECIAL)
 
@@ -130,7 +137,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--tap-off", type=Path, default=None)
     given = parser.parse_args(arguments)
-    handler = type("LabHandler", (Handler,), {"lab": Lab(given.bundle, Store(given.store, given.token), given.tap_off)})
+    client = sri_sdk.VerdictClient(given.store, token=given.token, source="lab")
+    handler = type("LabHandler", (Handler,), {"lab": Lab(given.bundle, client, given.tap_off)})
     server = ThreadingHTTPServer(("127.0.0.1", given.port), handler)
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()

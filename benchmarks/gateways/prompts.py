@@ -20,7 +20,9 @@ def expected(bundle: Path, prompts: Sequence[str]) -> list[str]:
     for prompt in prompts:
         asked = hook.encode(loaded.tokenizer, [prompt])
         with sri_sdk.watch(loaded.model, guard=guard) as run:
-            loaded.model.generate(asked.input_ids, attention_mask=asked.attention_mask, max_new_tokens=48, do_sample=False)
+            loaded.model.generate(
+                asked.input_ids, attention_mask=asked.attention_mask, max_new_tokens=48, do_sample=False
+            )
         found.append(run.verdicts[0].status)
     return found
 

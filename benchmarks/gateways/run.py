@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> None:
                 else:
                     found[each] = framework(each, environment, behind, folder)
                 log.info("%s: %s", each, found.get(each))
-    write_text(given.results, write(found, indent=1, sort_keys=True) + "\n")
+                # After each: a later one that fails costs nothing of it.
+                write_text(given.results, write(found, indent=1, sort_keys=True) + "\n")
     write_text(given.page, page(found))
     if wrong := problems(found):
         sys.exit("\n".join(wrong))
@@ -94,7 +95,7 @@ SERVE_YAML = """\
 version: 1
 tokens: {folder}/tokens
 store: {{url: "sqlite:///{folder}/verdicts.db"}}
-gateways: {{unmonitored: block}}
+gateways: {{unmonitored: block, wait_seconds: 1}}
 """
 
 

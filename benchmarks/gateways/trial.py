@@ -19,7 +19,6 @@ from uuid import uuid4
 from sri_plugin_gateways.gate import Gate
 
 import sri_sdk
-from benchmarks.gateways.store import Store
 from sri_sdk.strict_json import parse, write
 
 FAIL_CLOSED = sri_sdk.Policy(rule="final", flagged="abort", unmonitored="abort")
@@ -38,7 +37,10 @@ class Trial:
     @classmethod
     def read(cls) -> Trial:
         """From the environment of this process."""
-        gate = Gate(Store(os.environ["SRI_SERVE"], os.environ["SRI_TOKEN"]), FAIL_CLOSED, wait_s=0.2)
+        client = sri_sdk.VerdictClient(
+            os.environ["SRI_SERVE"], token=os.environ["SRI_TOKEN"], heartbeat_s=0, budget_s=10
+        )
+        gate = Gate(client, FAIL_CLOSED, wait_s=0.2)
         prompts = parse(Path(os.environ["LAB_PROMPTS"]).read_bytes())
         return cls(os.environ["LAB_BACKEND"], gate, tuple((p["prompt"], p["status"]) for p in prompts))
 

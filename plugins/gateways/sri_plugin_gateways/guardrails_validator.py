@@ -39,7 +39,9 @@ class SriVerdict(Validator):  # type: ignore[misc]  # mypy does not see the pack
     def _validate(self, value: Any, metadata: dict[str, Any]) -> ValidationResult:
         decision = self._gate.decide(metadata.get(ID_KEY))
         if decision.withheld:
-            return FailResult(error_message=f"{self._gate.message} ({decision.verdict.status})", fix_value=self._gate.message)
+            return FailResult(
+                error_message=f"{self._gate.message} ({decision.verdict.status})", fix_value=self._gate.message
+            )
         return PassResult()
 
     def _chunking_function(self, chunk: str) -> list[str]:

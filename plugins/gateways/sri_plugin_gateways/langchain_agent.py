@@ -1,6 +1,6 @@
-"""LangChain agents: each call of the model gets an id of its own, and its message is judged before the agent acts on it.
+"""LangChain agents: each call of the model gets an id of its own, and its message is judged before anything acts on it.
 
-    agent = create_agent(model, tools, middleware=[VerdictMiddleware(gate)])
+    agent = create_agent(model, tools, middleware=[VerdictAgentMiddleware(gate)])
 
 Tokens that an agent streams (`stream_mode="messages"`) are out before there is a verdict; stream `updates` instead.
 """
@@ -20,13 +20,13 @@ from .gate import REQUEST_HEADER, Gate
 
 
 def in_extra_headers(settings: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """Settings of a model's call with the id in a header, as `ChatOpenAI` takes them; a header that stood is replaced."""
+    """A call's settings with the id in a header, in place of one that was there; as `ChatOpenAI` takes them."""
     headers = settings.get("extra_headers") or {}
     kept = {name: value for name, value in headers.items() if name.lower() != REQUEST_HEADER}
     return {**settings, "extra_headers": {**kept, REQUEST_HEADER: request_id}}
 
 
-class VerdictMiddleware(AgentMiddleware):  # type: ignore[misc]  # mypy does not see the package
+class VerdictAgentMiddleware(AgentMiddleware):  # type: ignore[misc]  # mypy does not see the package
     """Puts a message of the gate's in place of what it withholds, without the tool calls of the model's message.
 
     Put it last in the list of middleware: then one that asks the model again gets a new id, and its own verdict.

@@ -41,7 +41,7 @@ def gate(verdicts: Verdicts) -> Gate:
 
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """`beside("langchain_agent", {"langchain.messages": {...}})`: our module, imported beside fakes of the framework."""
+    """`beside("langchain_agent", {"langchain.messages": {...}})`: our module, imported beside fakes of theirs."""
 
     def imported(name: str, fakes: dict[str, dict[str, Any]]) -> Any:
         for fake, members in fakes.items():

@@ -27,7 +27,10 @@ def middleware(beside, gate, monkeypatch):
         "langchain.messages": {"AIMessage": Thing},
     }
     module = beside("langchain_agent", fakes)
-    return lambda request_id: (monkeypatch.setattr(module, "uuid4", lambda: request_id), module.VerdictMiddleware(gate))[1]
+    return lambda request_id: (
+        monkeypatch.setattr(module, "uuid4", lambda: request_id),
+        module.VerdictAgentMiddleware(gate),
+    )[1]
 
 
 @pytest.fixture
@@ -67,7 +70,9 @@ def test_langchain_drops_text_and_tool_calls_of_a_flagged_message(middleware):
         return Thing(result=[Thing(content="steal", tool_calls=["steal"])])
 
     for answer in (
-        middleware("flagged").wrap_model_call(Call(), lambda call: Thing(result=[Thing(content="steal", tool_calls=["x"])])),
+        middleware("flagged").wrap_model_call(
+            Call(), lambda call: Thing(result=[Thing(content="steal", tool_calls=["x"])])
+        ),
         asyncio.run(middleware("flagged").awrap_model_call(Call(), model)),
     ):
         (message,) = answer.result

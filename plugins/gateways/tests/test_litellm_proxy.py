@@ -40,7 +40,9 @@ def test_the_model_gets_the_id_under_which_the_proxy_will_ask(carry):
 
 
 def test_an_id_of_the_callers_own_is_replaced_in_every_spelling(carry):
-    data = before_call(carry(), extra_headers={"X-Request-ID": "mine", "x-other": "1"}, headers={"X-REQUEST-ID": "mine"})
+    data = before_call(
+        carry(), extra_headers={"X-Request-ID": "mine", "x-other": "1"}, headers={"X-REQUEST-ID": "mine"}
+    )
     assert data["extra_headers"] == {"x-other": "1", "x-request-id": "the-proxys"}
     assert data["headers"] == {}
 
