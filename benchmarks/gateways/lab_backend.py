@@ -2,7 +2,8 @@
 
     python -m benchmarks.gateways.lab_backend --bundle out/lab-causal --store http://127.0.0.1:8090 --port 8091
 
-It reads the id of a request from the header `x-request-id`. The verdict is in the store before the response leaves.
+It reads the id of a request from the header `x-request-id`, or from `metadata.sri_request_id` of the body. The verdict
+is in the store before the response leaves.
 A file named with `--tap-off` switches the watch off while it exists, as a deployment that lost its tap would be.
 """
 
@@ -85,7 +86,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = parse(self.rfile.read(int(self.headers["content-length"])))
         chat = self.path.endswith("/chat/completions")
         prompt = asked["messages"][-1]["content"] if chat else asked["prompt"]
-        text = self.lab.answer(prompt, self.headers.get("x-request-id", "nobody-said"))
+        in_body = (asked.get("metadata") or {}).get("sri_request_id")
+        text = self.lab.answer(prompt, self.headers.get("x-request-id") or in_body or "nobody-said")
         if chat and asked.get("stream"):
             self._stream(text)
             return

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 WAYS = {
-    "litellm": ("whole", "streamed", "text_completions"), "nemo": ("generate",),
+    "litellm": ("whole", "streamed", "text_completions"), "nemo": ("generate", "output_rails"),
     "guardrails": ("validate", "async_validate", "fix", "stream"), "langchain": ("invoke", "ainvoke"),
     "llm_guard": ("scan_output",),
 }  # fmt: skip
@@ -71,12 +71,10 @@ def _litellm(result: Mapping[str, Any] | None) -> list[str]:
 _HEAD = [
     "# Gateways and frameworks, tried with the real packages",
     "",
-    "Written by `make gateways`. Behind each stands the embedded autoregressive model with its guard "
-    "(`configs/lab-causal.yaml`), in a process",
-    "of its own, and `sri serve` with its verdict store. Prompts are harmless and attacked ones of the lab's test split; what "
-    "should happen to each",
-    "was computed before, by the same guard without any server. A response under an id that nobody knows, or without "
-    "an id, was released by none.",
+    "Written by `make gateways`. Behind each stand the embedded autoregressive model with its guard",
+    "(`configs/lab-causal.yaml`), in a process of its own, and `sri serve` with its verdict store. Prompts are",
+    "harmless and attacked ones of the lab's test split; what should happen to each was computed before, by the",
+    "same guard without any server. A response under an id that nobody knows, or without an id, was released by none.",
     "",
     "| gateway | way | clear generations released | flagged generations released |",
     "|---|---|---|---|",

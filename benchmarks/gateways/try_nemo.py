@@ -1,13 +1,14 @@
-"""NeMo Guardrails with the real package: an output rail around the lab's model."""
+"""NeMo Guardrails with the real package: an output rail around the lab's model, and over responses it is given."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from nemoguardrails import LLMRails, RailsConfig
-from sri_plugin_gateways.nemo_rails import verdict_action
+from sri_plugin_gateways.nemo_rails import ID_KEY, verdict_action
 
 from benchmarks.gateways.trial import Trial, report
 
@@ -22,24 +23,32 @@ def main() -> None:
     rails = LLMRails(RailsConfig.from_content((folder / "rails.co").read_text(), content))
     rails.register_action(verdict_action(trial.gate), "sri_verdict")
 
-    def answer(prompt: str, told: str | None, asked: str | None) -> str:
-        context = [] if asked is None else [{"role": "context", "content": {"sri_request_id": asked}}]
-        headers = {} if told is None else {"extra_headers": {"x-request-id": told}}
-        found = rails.generate(
-            messages=[*context, {"role": "user", "content": prompt}], options={"llm_params": headers}
-        )
-        said: str = found.response[-1]["content"]
-        return said
+    def said(messages: list[dict[str, Any]], request_id: str | None, options: dict[str, Any]) -> str:
+        context = [] if request_id is None else [{"role": "context", "content": {ID_KEY: request_id}}]
+        found: str = rails.generate(messages=[*context, *messages], options=options).response[-1]["content"]
+        return found
 
-    def released(prompt: str) -> bool:
+    def generate(prompt: str, told: str, asked: str | None) -> str:
+        """The rails call the model; its own client sends no header for one call, so the id is in the body."""
+        params = {"llm_params": {"metadata": {ID_KEY: told}}}
+        return said([{"role": "user", "content": prompt}], asked, params)
+
+    def generated(prompt: str) -> bool:
         request_id = str(uuid4())
-        return answer(prompt, request_id, request_id) != REFUSAL
+        return generate(prompt, request_id, request_id) != REFUSAL
+
+    def checked(prompt: str) -> bool:
+        """The application has called the model; the rails check what it said."""
+        text, request_id = trial.generate(prompt)
+        messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": text}]
+        return said(messages, request_id, {"rails": ["output"]}) != REFUSAL
 
     report(
         ("nemoguardrails",),
-        generate=trial.counted(released),
-        unknown_released=answer(trial.clear_prompt, "told", "asked-for-another") != REFUSAL,
-        no_id_released=answer(trial.clear_prompt, "told-2", None) != REFUSAL,
+        generate=trial.counted(generated),
+        output_rails=trial.counted(checked),
+        unknown_released=generate(trial.clear_prompt, "told", "asked-for-another") != REFUSAL,
+        no_id_released=generate(trial.clear_prompt, "told-2", None) != REFUSAL,
     )
 
 

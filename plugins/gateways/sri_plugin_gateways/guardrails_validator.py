@@ -3,6 +3,9 @@
     guard = Guard().use(SriVerdict(gate, on_fail="exception"))
     guard.validate(text, metadata={"sri_request_id": request_id})
 
+A stream is judged at its first piece, so it passes only where the verdict was there before: let the model's process
+hold its response until then.
+
 `on_fail="noop"` and `"custom"` leave it to you what becomes of a withheld response; `"fix"` puts the gate's message in
 its place.
 """
@@ -45,5 +48,5 @@ class SriVerdict(Validator):  # type: ignore[misc]  # mypy does not see the pack
         return PassResult()
 
     def _chunking_function(self, chunk: str) -> list[str]:
-        """Never a chunk: a verdict is about the whole, so a stream is held back until it ends."""
-        return []
+        """Every piece of a stream as it comes: the framework passes on what a validator has not judged yet."""
+        return [chunk, ""]

@@ -35,4 +35,5 @@ def verdict_action(gate: Gate) -> Callable[..., Awaitable[Any]]:
         make = RailOutcome.block if decision.withheld else RailOutcome.allow
         return make(reason=decision.verdict.status, metadata={ID_KEY: decision.request_id})
 
-    return sri_verdict
+    made: Callable[..., Awaitable[Any]] = sri_verdict
+    return made

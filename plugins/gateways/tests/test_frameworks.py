@@ -97,8 +97,9 @@ def test_guardrails_ai_fails_the_rest(validator, request_id):
     assert failed.fix_value == "This response was withheld."
 
 
-def test_guardrails_ai_judges_a_stream_only_as_a_whole(validator):
-    assert validator._chunking_function("One sentence. And another.") == []
+def test_guardrails_ai_judges_every_piece_of_a_stream(validator):
+    """The framework passes on pieces for which a validator asks it to wait."""
+    assert validator._chunking_function("no sentence yet") == ["no sentence yet", ""]
 
 
 @pytest.mark.parametrize(("context", "decided"), [
