@@ -1,1 +1,4 @@
-"""Verdicts over the network: scoring, without torch. `app.py` knows every path; `server.py` puts it on a socket."""
+"""Verdicts over the network: scoring, without torch.
+
+`build.py` knows every part and path; `server.py` puts them on a socket.
+"""

@@ -15,7 +15,7 @@ from typing import Any
 
 from sri_sdk.errors import SriError
 from sri_sdk.serve.counts import Counts
-from sri_sdk.serve.http import Answer, ClientLeft, Receive, Refusal, Request, refusal_of
+from sri_sdk.serve.http import Answer, ClientLeft, Receive, Refusal, Request, log_bug, refusal_of
 from sri_sdk.serve.limits import Limits
 from sri_sdk.serve.rights import LOCAL, Caller
 from sri_sdk.serve.routes import Route, Table
@@ -85,9 +85,8 @@ class App:
         except ClientLeft:
             self._counts.request(pattern, LEFT, time.perf_counter() - started)
             return
-        except Exception:
-            # No arguments of the request: nothing a user typed is logged.
-            log.exception("a handler of %s failed", pattern)
+        except Exception as err:
+            log_bug(log, f"a handler of {pattern}", err)
             answer = Refusal(500, "server: failed at this request. Its log says why.").answer()
         self._counts.request(pattern, answer.status, time.perf_counter() - started)
         await self._send(answer, send)

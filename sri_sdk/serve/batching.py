@@ -58,7 +58,7 @@ class Batching:
         self.refused = 0
 
     async def run(self, model: Model, inputs: Inputs, rows: int) -> Scored:
-        """Scores of a request, computed alone or together with others.
+        """Scores of a request, [B] or [B, K], computed alone or together with others.
 
         Raises:
             Refusal: 503, too many rows wait for this model.
@@ -70,7 +70,7 @@ class Batching:
         return await future
 
     def run_now(self, model: Model, inputs: Inputs, rows: int) -> Scored:
-        """The same for a caller in a thread of its own."""
+        """The same for a caller in a thread of its own: [B] or [B, K]."""
         future: Future[Scored] = Future()
         self._put(model, _Waiting(inputs, rows, future, None))
         return future.result()
@@ -176,7 +176,7 @@ def _computed(model: Model, taken: list[_Waiting]) -> tuple[Scored | None, Excep
 
 
 def _deliver(taken: list[_Waiting], scored: Scored | None, error: Exception | None) -> None:
-    """Gives each request its own rows: once per event loop, since waking a loop costs more than a result."""
+    """Gives each request its own rows of [B] or [B, K], once per event loop: waking one costs more than a result."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Any, Any]]] = {}
     at = 0
     for item in taken:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from logging import Logger
+from traceback import format_tb
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -41,8 +43,11 @@ class Refusal(Exception):
 
     def answer(self) -> Answer:
         """What the client gets."""
-        more = () if self.retry_after is None else ((b"retry-after", b"%d" % self.retry_after),)
-        return json_answer({"error": self.message}, self.status, headers=more)
+        headers = [(b"retry-after", b"%d" % self.retry_after)] if self.retry_after is not None else []
+        if self.status in (408, 413):
+            # The rest of the body would come before the next request.
+            headers.append((b"connection", b"close"))
+        return json_answer({"error": self.message}, self.status, headers=tuple(headers))
 
 
 class ClientLeft(Exception):
@@ -118,13 +123,14 @@ class Request:
         self.reading = True
         try:
             if self.patience is None:
-                return await self._read()
-            async with asyncio.timeout(self.patience):
-                return await self._read()
+                found = await self._read()
+            else:
+                async with asyncio.timeout(self.patience):
+                    found = await self._read()
         except TimeoutError as err:
             raise Refusal(408, f"body: not complete after {self.patience:g} s. Send it faster.") from err
-        finally:
-            self.reading = False
+        self.reading = False
+        return found
 
     async def _read(self) -> bytes:
         pieces, size, more = [], 0, True
@@ -139,7 +145,7 @@ class Request:
             more = message.get("more_body", False)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def json(self) -> Any:
+    async def json_value(self) -> Any:
         """The body as one JSON value of the house's grammar.
 
         Raises:
@@ -181,6 +187,11 @@ def refusal_of(err: SriError) -> Refusal:
     if isinstance(err, BundleError):
         return Refusal(422, str(err))
     return Refusal(500, str(err))
+
+
+def log_bug(log: Logger, what: str, err: Exception) -> None:
+    """Logs where something failed, and as what, without its message: nothing a user typed is logged."""
+    log.error("%s failed: %s\n%s", what, type(err).__name__, "".join(format_tb(err.__traceback__)).rstrip())
 
 
 def bounded(text: Any, subject: str) -> str:

@@ -71,7 +71,7 @@ class Table:
         if route is not None:
             return route, params
         if not methods:
-            raise Refusal(404, "path: nothing is served there. GET /v2 names the server, GET /openapi.json its paths.")
+            raise Refusal(404, "path: nothing is served there. GET /v2 names the server; docs/serve.md has its paths.")
         raise Refusal(405, f"method: not allowed here; allowed: {', '.join(sorted(methods))}.")
 
     def _search(self, raw_path: bytes) -> tuple[Mapping[str, Route], Mapping[str, str]]:

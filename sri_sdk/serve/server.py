@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sri_sdk.errors import ConfigError, MissingExtra
-from sri_sdk.serve.build import Built, Feature, build_app
+from sri_sdk.serve.build import Built, build_app
+from sri_sdk.serve.feature import Feature
 from sri_sdk.serve.settings import LimitsSection, ServeSettings
 
 BACKLOG = 2048

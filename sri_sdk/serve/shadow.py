@@ -36,7 +36,7 @@ class Shadows:
         self._busy = False
 
     def compare(self, live: Model, shadow: Model, inputs: Inputs, scored: Scored) -> None:
-        """Has the shadow score what the live model scored, later."""
+        """Has the shadow score, later, what the live model scored: [B] or [B, K]."""
         with self._come:
             if len(self._items) >= MOST_WAITING or self._closed:
                 self.counts[live.bundle, "left_out"] += len(scored[0])
@@ -82,7 +82,7 @@ class Shadows:
 
 
 def compared(live: Model, shadow: Model, scored: Scored, shadowed: Scored) -> Counter[str]:
-    """How many rows of which outcome; see `Shadows.counts`."""
+    """How many of the rows [B] or [B, K] had which outcome; see `Shadows.counts`."""
     mine, its = live.alarms(scored), shadow.alarms(shadowed)
     known = [np.asarray(valid).reshape(len(mine), -1).all(axis=1) for _, valid in (scored, shadowed)]
     unscored = ~(known[0] & known[1]) & (mine == its)

@@ -1,10 +1,15 @@
 """A server's application on the made-up guard, and servers on free ports."""
 
 import contextlib
+import shutil
 import threading
 
 import pytest
+from sri_exporter_onnx.exporter import OnnxExporter
+from sri_plugin_toy.detector import ToyDetector
 
+from sri_sdk.files import replacing
+from sri_sdk.fitting.build import fit_guard
 from sri_sdk.serve.build import build_app
 from sri_sdk.serve.server import Server
 from sri_sdk.serve.settings import ServeSettings
@@ -56,3 +61,25 @@ def serving(build):
         return running(build(**settings), **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def other(tmp_path_factory, anchors, make_signals):
+    """Another guard of the same model: other thresholds, another digest."""
+    folds = make_signals(200, 11), make_signals(200, 12), make_signals(399, 13)
+    target = tmp_path_factory.mktemp("other") / "bundle"
+    return fit_guard(ToyDetector(), "toy", *folds, anchors=anchors, exporter=OnnxExporter(), alpha=0.2, target=target)
+
+
+@pytest.fixture
+def place(fitted, tmp_path):
+    """put(bundle) -> the path at which it now lies: what an operator does who replaces a bundle."""
+    path = tmp_path / "live"
+
+    def put(bundle):
+        with replacing(path) as made:
+            shutil.copytree(bundle.path, made)
+        return path
+
+    put(fitted)
+    return put

@@ -111,7 +111,8 @@ def test_the_exporters_own_check_of_a_triton_server_passes(served, scorer):
 
 
 def test_a_plain_request_reads_json(served, scorer, rows):
-    body = '{"inputs":[{"name":"signals","shape":[1,32,1],"datatype":"FP32","data":%s}]}' % rows[0].ravel().tolist()
+    data = rows[0].ravel().tolist()
+    body = f'{{"inputs":[{{"name":"signals","shape":[1,32,1],"datatype":"FP32","data":{data}}}]}}'
     with urllib.request.urlopen(f"http://{served[0]}/v2/models/sri_signal/infer", body.encode()) as answer:
         found = strict_json.parse(answer.read())
     assert found["outputs"][0]["data"] == scorer.score_final(rows[:1])[0].tolist()

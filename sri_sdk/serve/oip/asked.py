@@ -29,7 +29,7 @@ LONGEST_FINGERPRINT = 2**16
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class StatedInput:
     """One input, without its data."""
 
     name: str
@@ -53,7 +53,7 @@ class Asked:
 
     model: Model
     rows: int
-    inputs: tuple[Tensor, ...]
+    inputs: tuple[StatedInput, ...]
     outputs: tuple[str, ...]
     rule: Rule
     group: str | None
@@ -71,7 +71,7 @@ class Asked:
 
 
 def asked(
-    model: Model, inputs: Sequence[Tensor], outputs: Sequence[str], parameters: Mapping[str, Any], *,
+    model: Model, inputs: Sequence[StatedInput], outputs: Sequence[str], parameters: Mapping[str, Any], *,
     most_rows: int,
 ) -> Asked:  # fmt: skip
     """Checks a request against its model.
@@ -106,7 +106,7 @@ def asked(
     return _identified(found, parameters)
 
 
-def _rows(model: Model, inputs: Sequence[Tensor], most_rows: int) -> int:
+def _rows(model: Model, inputs: Sequence[StatedInput], most_rows: int) -> int:
     given = {tensor.name: tensor for tensor in inputs}
     if len(inputs) != len(given) or given.keys() != model.inputs.keys():
         names = ", ".join(_short(tensor.name) for tensor in inputs[:8])

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sri_sdk.serve.http import Answer, Refusal, bounded
-from sri_sdk.serve.oip.asked import MOST_TENSORS, Asked, Tensor, asked
+from sri_sdk.serve.oip.asked import MOST_TENSORS, Asked, StatedInput, asked
 from sri_sdk.serve.oip.model import Model
 from sri_sdk.serve.oip.tensors import DTYPES, Array, from_json, to_bytes, to_json
 from sri_sdk.strict_json import JsonError, parse
@@ -154,7 +154,7 @@ def _spoken(model: Model, words: bytes, binary_bytes: int, most_rows: int) -> tu
     return Spoken(found, binary, _places(tensors, sizes), end, head), value
 
 
-def _places(tensors: list[Tensor], sizes: list[int | None]) -> tuple[Place | None, ...]:
+def _places(tensors: list[StatedInput], sizes: list[int | None]) -> tuple[Place | None, ...]:
     found: list[Place | None] = []
     at = 0
     for tensor, size in zip(tensors, sizes, strict=True):
@@ -193,18 +193,18 @@ def _with_id(head: bytes, request_id: str | None) -> bytes:
     return head if request_id is None else b'{"id":' + json.dumps(request_id).encode() + b"," + head[1:]
 
 
-def _tensor(item: Any) -> tuple[Tensor, int | None]:
+def _tensor(item: Any) -> tuple[StatedInput, int | None]:
     """An input, and how many bytes of the body are its; None = its data is in the JSON."""
     name = _name(item, "inputs")
     datatype, shape = item.get("datatype"), item.get("shape")
-    if datatype not in DTYPES or not isinstance(shape, list) or len(shape) > 8:
+    if not isinstance(datatype, str) or datatype not in DTYPES or not isinstance(shape, list) or len(shape) > 8:
         raise Refusal(400, f"input {name}: needs a datatype of {', '.join(DTYPES)}, and a shape of up to 8 numbers.")
     if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise Refusal(400, f"input {name}: its shape must be whole numbers from 0 on.")
     size = _parameters(item, "input").get("binary_data_size")
     if (size is None) == ("data" not in item) or not (size is None or (type(size) is int and size >= 0)):
         raise Refusal(400, f"input {name}: needs either `data` or the parameter `binary_data_size`, a number of bytes.")
-    return Tensor(name, datatype, tuple(shape)), size
+    return StatedInput(name, datatype, tuple(shape)), size
 
 
 def _list(value: Mapping[str, Any], key: str, optional: bool = False) -> list[Any]:
@@ -231,7 +231,7 @@ def _known_head(found: Asked) -> bytes:
     outputs = []
     for name in found.outputs:
         edge = found.model.outputs[name]
-        size = Tensor(name, edge.datatype, (found.rows, *edge.dims)).bytes
+        size = StatedInput(name, edge.datatype, (found.rows, *edge.dims)).bytes
         outputs.append({**_described(found, name), "parameters": {"binary_data_size": size}})
     return _head(found, outputs)
 

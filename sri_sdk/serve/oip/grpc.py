@@ -14,8 +14,8 @@ from typing import Any
 
 from sri_sdk.errors import ConfigError, MissingExtra, SriError
 from sri_sdk.serve.counts import Counts
-from sri_sdk.serve.http import Refusal, bounded, refusal_of
-from sri_sdk.serve.oip.asked import MOST_TENSORS, Asked, Tensor, asked
+from sri_sdk.serve.http import Refusal, bounded, log_bug, refusal_of
+from sri_sdk.serve.oip.asked import MOST_TENSORS, Asked, StatedInput, asked
 from sri_sdk.serve.oip.infer import Inference
 from sri_sdk.serve.oip.metadata import SERVER, model_config, model_metadata
 from sri_sdk.serve.oip.model import GRAPHS
@@ -204,8 +204,8 @@ def _servicer(answers: _Answers, counts: Counts) -> Any:
                 refusal = err
             except SriError as err:
                 refusal = refusal_of(err)
-            except Exception:
-                log.exception("the call %s failed", name)
+            except Exception as err:
+                log_bug(log, f"the call {name}", err)
                 refusal = Refusal(500, "server: failed at this call. Its log says why.")
             finally:
                 counts.request(f"grpc {name}", refusal.status if refusal else 200, time.perf_counter() - started)
@@ -217,11 +217,11 @@ def _servicer(answers: _Answers, counts: Counts) -> Any:
     return made()
 
 
-def _tensor(item: Any) -> Tensor:
+def _tensor(item: Any) -> StatedInput:
     name = bounded(item.name, "name in inputs")
     if item.datatype not in DTYPES or len(item.shape) > 8 or any(not 0 <= size < 2**31 for size in item.shape):
         raise Refusal(400, f"input {name}: needs a datatype of {', '.join(DTYPES)}, and a shape of up to 8 numbers.")
-    return Tensor(name, item.datatype, tuple(item.shape))
+    return StatedInput(name, item.datatype, tuple(item.shape))
 
 
 def _arrays(request: Any, found: Asked) -> dict[str, Array]:

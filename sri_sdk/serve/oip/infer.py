@@ -55,7 +55,7 @@ class Inference:
         return found
 
     def answer_now(self, asked: Asked, tensors: Tensors) -> dict[str, Array]:
-        """The same for a caller in a thread of its own."""
+        """The same for a caller in a thread of its own: [B] or [B, K]."""
         model, rows = asked.model, asked.rows
         found: dict[str, Array] = {}
         shadow = self.shelf.shadow_of(model)

@@ -106,7 +106,7 @@ class OipRoutes:
 
     async def load(self, request: Request) -> Answer:
         """Reads a bundle from its path, and makes it live. The parameter `sri_digest` says which one it must be."""
-        value = await request.json() if self._has_body(request) else {}
+        value = await request.json_value() if self._has_body(request) else {}
         parameters = value.get("parameters", {}) if isinstance(value, dict) else None
         digest = parameters.get("sri_digest") if isinstance(parameters, dict) else 0
         if digest is not None and not isinstance(digest, str):
@@ -139,7 +139,7 @@ class OipRoutes:
 
     async def shadow(self, request: Request) -> Answer:
         """`{"on": true}` or `{"on": false}`."""
-        value = await request.json()
+        value = await request.json_value()
         if not isinstance(value, dict) or value.keys() != {"on"} or not isinstance(value["on"], bool):
             raise Refusal(400, 'body: must be {"on": true} or {"on": false}.')
         made = await asyncio.to_thread(self._shelf.set_shadow, request.params["bundle"], value["on"])

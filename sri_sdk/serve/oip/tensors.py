@@ -21,7 +21,7 @@ _NUMBERS: dict[str, set[type]] = {"FP32": {int, float, type(None)}, "INT64": {in
 
 
 def from_bytes(content: bytes, datatype: str, shape: Sequence[int], name: str) -> Array:
-    """A tensor from its own bytes.
+    """A tensor [B, ...] from its own bytes.
 
     Raises:
         Refusal: another number of bytes than the shape needs.
@@ -35,7 +35,7 @@ def from_bytes(content: bytes, datatype: str, shape: Sequence[int], name: str) -
 
 
 def from_json(data: Any, datatype: str, shape: Sequence[int], name: str) -> Array:
-    """A tensor from a list, flat or nested as the shape is; null becomes NaN.
+    """A tensor [B, ...] from a list, flat or nested as the shape is; null becomes NaN.
 
     Raises:
         Refusal: not that, or values of another type.
@@ -63,14 +63,14 @@ def from_json(data: Any, datatype: str, shape: Sequence[int], name: str) -> Arra
 
 
 def to_bytes(array: Array) -> bytes:
-    """The same, the other way round; texts are an array of `object`."""
+    """A tensor [B, ...] as bytes; texts are an array of `object`."""
     if array.dtype == object:
         return b"".join(struct.pack("<I", len(text)) + text for text in (str(x).encode() for x in array.ravel()))
     return array.tobytes()
 
 
 def to_json(array: Array) -> list[Any]:
-    """A flat list; what is not finite is null, which JSON has."""
+    """A tensor [B, ...] as a flat list; what is not finite is null, which JSON has."""
     flat: list[Any] = array.ravel().tolist()
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         return [x if math.isfinite(x) else None for x in flat]

@@ -35,7 +35,7 @@ UPKEEP_S = 60.0
 
 class VerdictStore:
     """Verdicts by request id, on SQLite or PostgreSQL. Every method may be called from any thread, and all but
-    `deliver`, `fault` and `listen` wait for the database.
+    `deliver`, `beat`, `fault` and `listen` wait for the database.
     """
 
     def __init__(
@@ -158,10 +158,14 @@ class VerdictStore:
         now_ms = self._now_ms() if now is None else int(now * 1000)
         return self._in_rounds(lambda connection: retention.prune_some(connection, self._kept, now_ms))
 
-    def heartbeat(self, beat: Heartbeat) -> None:
-        """Keeps what a source says of itself. Raises as `add`."""
+    def beat(self, beat: Heartbeat) -> Future[None]:
+        """Keeps what a source says of itself; returns at once, and raises as `deliver`."""
         now_ms = self._now_ms()
-        self._writer.do(lambda connection: note_heartbeat(connection, beat, now_ms)).result()
+        return self._writer.do(lambda connection: note_heartbeat(connection, beat, now_ms))
+
+    def heartbeat(self, beat: Heartbeat) -> None:
+        """As `beat`, and waits for it. Raises as `add`."""
+        self.beat(beat).result()
 
     def sources(self, tenant: str | None = None) -> tuple[Source, ...]:
         """Who delivers, and how each of them is; tenant None = everybody's. Raises as `find`."""

@@ -93,9 +93,11 @@ class Arrivals:
                 self._nudge.clear()
                 after = await self._look(after)
                 failing = False
-            except Refusal as err:
+            except Exception as err:
+                # Whatever it was, those who wait must be woken again once it is over.
                 if not failing:
-                    log.warning("verdict store: waiting look-ups are not woken: %s", err.message)
+                    why = err.message if isinstance(err, Refusal) else type(err).__name__
+                    log.warning("verdict store: waiting look-ups are not woken: %s", why)
                 failing = True
                 await asyncio.sleep(POLL_S)
 

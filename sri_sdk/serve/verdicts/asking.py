@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from sri_sdk.serve.http import Refusal
 from sri_sdk.serve.store.faults import StoreUnavailable
-from sri_sdk.serve.store.rows import Added, Delivered
 from sri_sdk.serve.store.store import VerdictStore
 
 P = ParamSpec("P")
@@ -30,16 +30,21 @@ async def ask(store: VerdictStore, question: Callable[P, T], *args: P.args, **kw
         return await loop.run_in_executor(store.readers, lambda: question(*args, **kwargs))
 
 
-async def deliver(store: VerdictStore, rows: list[Delivered]) -> Added:
-    """Stores verdicts; they are on disk when it returns.
+async def settled(begin: Callable[[], Future[T]]) -> T:
+    """The result of a write that `begin` hands to the store; it is on disk then.
 
     Raises:
         Refusal: 503, nothing was acknowledged.
     """
-    if not rows:
-        return Added(0, 0)
     with _refused():
-        return await asyncio.wrap_future(store.deliver(rows))
+        return await asyncio.wrap_future(begin())
+
+
+async def change(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What a method of the store returns that writes several times, and takes a while; raises as `ask`."""
+    with _refused():
+        # Not in the store's threads: look-ups need them.
+        return await asyncio.to_thread(work, *args, **kwargs)
 
 
 @contextmanager

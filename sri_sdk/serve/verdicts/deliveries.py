@@ -11,9 +11,9 @@ from sri_sdk.records import Rule, Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_lines import read_lines
 from sri_sdk.serve.http import Answer, Refusal, Request, bounded, json_answer
-from sri_sdk.serve.store.rows import Delivered
+from sri_sdk.serve.store.rows import Added, Delivered
 from sri_sdk.serve.store.store import VerdictStore
-from sri_sdk.serve.verdicts.asking import deliver
+from sri_sdk.serve.verdicts.asking import settled
 from sri_sdk.serve.verdicts.callers import name, writes_for
 from sri_sdk.serve.verdicts.counts import VerdictCounts
 from sri_sdk.serve.verdicts.posted import PostedVerdicts, choice, read, verdicts_of
@@ -85,7 +85,8 @@ class Deliveries:
         return scorer.score(signals, rule=rule, accept=accept, unverified=unverified)
 
     async def _deliver(self, verdicts: Sequence[Verdict], tenant: str, source: str) -> tuple[int, int]:
-        added = await deliver(self._store, [Delivered(each, tenant, source) for each in verdicts])
+        rows = [Delivered(each, tenant, source) for each in verdicts]
+        added = await settled(lambda: self._store.deliver(rows)) if rows else Added(0, 0)
         self._counts.delivered([each.status for each in verdicts], added)
         return added.stored, added.known
 

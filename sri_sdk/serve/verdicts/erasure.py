@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sri_sdk.serve.http import Answer, Refusal, Request, bounded, json_answer
 from sri_sdk.serve.store.store import VerdictStore
-from sri_sdk.serve.verdicts.asking import ask
+from sri_sdk.serve.verdicts.asking import change
 from sri_sdk.serve.verdicts.callers import name, sees
 
 
@@ -16,7 +16,7 @@ class Erasure:
 
     async def request(self, request: Request) -> Answer:
         """`DELETE /v1/verdicts/{id}`."""
-        erased = await ask(self._store, self._store.erase, sees(request), bounded(request.params["id"], "id"))
+        erased = await change(self._store.erase, sees(request), bounded(request.params["id"], "id"))
         return json_answer({"erased": erased})
 
     async def tenant(self, request: Request) -> Answer:
@@ -24,4 +24,4 @@ class Erasure:
         tenant = name(request.params["tenant"], "tenant")
         if sees(request) not in (None, tenant):
             raise Refusal(403, "tenant: the token belongs to another tenant. Use its own, or one without a tenant.")
-        return json_answer({"erased": await ask(self._store, self._store.erase_tenant, tenant)})
+        return json_answer({"erased": await change(self._store.erase_tenant, tenant)})

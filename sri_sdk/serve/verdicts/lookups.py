@@ -27,6 +27,8 @@ QUIET_S = 15.0
 """Seconds after which a stream without verdicts says that it lives, so that nothing on the way cuts it off."""
 NO_VERDICT = "no_verdict"
 EVENTS = b"text/event-stream"
+ALIVE = b": \n\n"
+"""A comment; clients ignore it."""
 
 
 class LookUps:
@@ -79,32 +81,32 @@ class LookUps:
         status = cast(Status | None, choice(query.get("status"), STATUSES, "status"))
         if not limit:
             raise Refusal(400, f"limit: 0; allowed: 1 to {LARGEST_PAGE}. Leave it out for 100.")
+        found = await self._next(after, limit, tenant, status)
         if not streamed:
-            found = await self._next(after, limit, tenant, status)
             return json_answer({"verdicts": [_shown(row) for row in found.rows], "next": found.next})
         if self._streams >= MOST_STREAMS:
             raise Refusal(429, f"server: {MOST_STREAMS} streams are open. Close one, or ask for pages.", retry_after=1)
-        stream = self._stream(request, after, limit, tenant, status)
+        stream = self._stream(request, found, limit, tenant, status)
         return Answer(content_type=EVENTS, headers=((b"cache-control", b"no-store"),), stream=stream)
 
     async def _next(self, after: int, limit: int, tenant: str | None, status: Status | None) -> Page:
         return await ask(self._store, self._store.page, after, limit, tenant=tenant, status=status)
 
     async def _stream(
-        self, request: Request, after: int, limit: int, tenant: str | None, status: Status | None
+        self, request: Request, found: Page, limit: int, tenant: str | None, status: Status | None
     ) -> AsyncIterator[bytes]:
         self._streams += 1
         left = asyncio.ensure_future(_left(request))
         try:
+            yield b"".join(map(_event, found.rows)) or ALIVE
             async with self._arrivals.any() as arrived:
                 while not left.done():
                     arrived.clear()
-                    found = await self._next(after, limit, tenant, status)
-                    moved, after = found.next > after, found.next
+                    before, found = found.next, await self._next(found.next, limit, tenant, status)
                     if found.rows:
                         yield b"".join(map(_event, found.rows))
-                    if not moved and not await _either(arrived, left):
-                        yield b": \n\n"
+                    elif found.next == before and not await _either(arrived, left):
+                        yield ALIVE
         except Refusal as refusal:
             # It ends, and the client comes back with the last number that it has.
             yield b"event: error\ndata: %s\n\n" % write({"error": refusal.message}).encode()

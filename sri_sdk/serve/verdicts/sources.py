@@ -7,7 +7,7 @@ from dataclasses import asdict
 from sri_sdk.serve.http import Answer, Refusal, Request, json_answer
 from sri_sdk.serve.store.rows import Heartbeat
 from sri_sdk.serve.store.store import VerdictStore
-from sri_sdk.serve.verdicts.asking import ask
+from sri_sdk.serve.verdicts.asking import ask, settled
 from sri_sdk.serve.verdicts.callers import name, sees, writes_for
 from sri_sdk.serve.verdicts.posted import PostedHeartbeat, read
 
@@ -31,7 +31,7 @@ class Sources:
             raise Refusal(400, f"canary: more than {LARGEST_CANARY} characters. Send its status and its id.")
         said = posted.model_dump(exclude={"source", "canary"})
         beat = Heartbeat(name(posted.source, "source"), tenant, canary=canary, **said)
-        await ask(self._store, self._store.heartbeat, beat)
+        await settled(lambda: self._store.beat(beat))
         return json_answer({})
 
     async def all(self, request: Request) -> Answer:

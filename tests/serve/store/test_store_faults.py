@@ -256,7 +256,8 @@ def test_what_was_erased_stands_in_no_file(sqlite_url, tmp_path):
         assert not any(b"find-me" in file.read_bytes() or b"of-old" in file.read_bytes() for file in files)
 
 
-@pytest.mark.skipif("SRI_MILLION" not in os.environ, reason="opt-in, a minute: SRI_MILLION=1")
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif("SRI_MILLION" not in os.environ, reason="opt-in, minutes: SRI_MILLION=1")
 def test_a_million_ids_are_looked_up_as_fast_as_a_thousand(sqlite_url):
     def seconds_per_look_up(store, count):
         begun = time.perf_counter()

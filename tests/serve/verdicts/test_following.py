@@ -1,0 +1,157 @@
+"""Waiting for a verdict, and following all of them."""
+
+import asyncio
+
+from sri_sdk.serve.rights import Caller
+from sri_sdk.serve.store.store import VerdictStore
+from sri_sdk.serve.verdicts import lookups
+from tests.serve.store.conftest import FOREVER, rows, verdict
+from tests.serve.verdicts.conftest import posted
+
+
+def test_a_look_up_waits_until_the_verdict_is_there(service):
+    async def run():
+        async with service.running():
+            asked = [asyncio.create_task(service.ask("GET", f"/v1/verdicts/{n}?wait_ms=30000")) for n in "abb"]
+            await asyncio.sleep(0.2)
+            assert not any(each.done() for each in asked)
+            await service.ask("POST", "/v1/verdicts", posted(verdict("b", "flagged"), verdict("a")))
+            return [(await each).json["verdict"]["status"] for each in asked]
+
+    assert asyncio.run(run()) == ["clear", "flagged", "flagged"]
+
+
+def test_a_look_up_is_woken_by_what_another_process_stores(service, tmp_path):
+    async def run():
+        async with service.running():
+            asked = asyncio.create_task(service.ask("GET", "/v1/verdicts/a?wait_ms=30000"))
+            await asyncio.sleep(0.2)
+            with VerdictStore.open(f"sqlite:///{tmp_path}/verdicts.db", kept=FOREVER) as other:
+                await asyncio.to_thread(other.add, rows("a"))
+            return await asked
+
+    assert asyncio.run(run()).status == 200
+
+
+def test_a_look_up_of_another_tenants_verdict_goes_on_waiting(service):
+    service.callers["x"] = Caller("x", frozenset({"read"}), "x")
+
+    async def run():
+        async with service.running():
+            asked = asyncio.create_task(service.ask("GET", "/v1/verdicts/a?wait_ms=300", authorization="x"))
+            await asyncio.sleep(0.05)
+            await service.ask("POST", "/v1/verdicts", posted(verdict("a")), sri_tenant="y")
+            return await asked
+
+    assert asyncio.run(run()).status == 404
+
+
+def test_nobody_is_forgotten_once_they_stop_waiting(service):
+    async def run():
+        async with service.running():
+            await service.ask("GET", "/v1/verdicts/a?wait_ms=10")
+            assert not service.arrivals._by_key and not service.arrivals._anything
+            asked = asyncio.create_task(service.ask("GET", "/v1/verdicts/a?wait_ms=30000"))
+            await asyncio.sleep(0.05)
+            await service.ask("POST", "/v1/verdicts", posted(verdict("a")))
+            assert (await asked).status == 200 and not service.arrivals._by_key
+
+    asyncio.run(run())
+
+
+def test_pages_have_every_verdict_once_in_order(service):
+    service("POST", "/v1/verdicts", posted(*(verdict(f"r{n}") for n in range(7)), source="s"))
+    seen, after = [], 0
+    while (page := service("GET", f"/v1/verdicts?after={after}&limit=3").json)["verdicts"]:
+        seen += [(each["id"], each["source"]) for each in page["verdicts"]]
+        after = page["next"]
+    assert seen == [(f"r{n}", "s") for n in range(7)]
+
+
+def test_a_page_of_one_status_leaves_the_others_out(service):
+    service("POST", "/v1/verdicts", posted(verdict("a"), verdict("b", "flagged")))
+    page = service("GET", "/v1/verdicts?status=flagged").json
+    assert [each["id"] for each in page["verdicts"]] == ["b"]
+
+
+class Reader:
+    """A client of the stream: collects events until it has enough, then closes the connection."""
+
+    def __init__(self, app, path, **headers):
+        self.scope = {
+            "type": "http", "method": "GET", "path": path.partition("?")[0], "raw_path": None,
+            "query_string": path.partition("?")[2].encode(),
+            "headers": [(b"accept", b"text/event-stream"), *((k.encode(), v.encode()) for k, v in headers.items())],
+        }  # fmt: skip
+        self.text, self.closed, self.changed = "", asyncio.Event(), asyncio.Event()
+        self.asked = False
+        self.task = asyncio.create_task(app(self.scope, self.receive, self.send))
+
+    async def receive(self):
+        if not self.asked:
+            self.asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self.closed.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message):
+        self.text += message.get("body", b"").decode()
+        self.changed.set()
+
+    async def until(self, *words):
+        async with asyncio.timeout(30):
+            while not all(word in self.text for word in words):
+                await self.changed.wait()
+                self.changed.clear()
+
+
+def test_a_stream_begins_where_it_is_asked_to_and_goes_on(service):
+    async def run():
+        async with service.running():
+            await service.ask("POST", "/v1/verdicts", posted(verdict("before"), verdict("old")))
+            reader = Reader(service.app, "/v1/verdicts", **{"last-event-id": "1"})
+            await reader.until('"id": "old"')
+            await service.ask("POST", "/v1/verdicts", posted(verdict("new\u00e9")))
+            await reader.until('"id": "new\\u00e9"')
+            reader.closed.set()
+            async with asyncio.timeout(30):
+                await reader.task
+            return reader.text
+
+    text = asyncio.run(run())
+    assert "before" not in text and text.count("event: verdict") == 2 and "id: 3\n" in text
+
+
+def test_a_quiet_stream_says_that_it_lives_and_ends_with_its_client(service, monkeypatch):
+    monkeypatch.setattr(lookups, "QUIET_S", 0.05)
+
+    async def run():
+        async with service.running():
+            reader = Reader(service.app, "/v1/verdicts?status=flagged")
+            await service.ask("POST", "/v1/verdicts", posted(verdict("a")))
+            await reader.until(": \n\n: \n\n: \n\n")
+            reader.closed.set()
+            async with asyncio.timeout(30):
+                await reader.task
+            assert not service.arrivals._anything and "event" not in reader.text
+
+    asyncio.run(run())
+
+
+def test_no_more_than_so_many_streams_are_open(service, monkeypatch):
+    monkeypatch.setattr(lookups, "MOST_STREAMS", 1)
+
+    async def run():
+        async with service.running():
+            reader = Reader(service.app, "/v1/verdicts")
+            await reader.until(":")
+            refused = await service.ask("GET", "/v1/verdicts", accept="text/event-stream")
+            reader.closed.set()
+            await reader.task
+            again = Reader(service.app, "/v1/verdicts")
+            await again.until(":")
+            again.closed.set()
+            await again.task
+            return refused.status
+
+    assert asyncio.run(run()) == 429
