@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal, Self
@@ -31,6 +32,8 @@ class Address:
         """
         if url.startswith("unix:"):
             path = url.removeprefix("unix:").removeprefix("//")
+            if not hasattr(socket, "AF_UNIX"):
+                raise ValueError(f"this system has no unix sockets; {_ALLOWED}")
             if not path.startswith("/"):
                 raise ValueError(f"a unix socket needs an absolute path, such as unix:/run/sri.sock; {_ALLOWED}")
             return cls("unix", path, 0)

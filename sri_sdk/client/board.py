@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from sri_sdk.client.rarely import log
 from sri_sdk.records import Status, Verdict
 
 KEPT = 10_000
@@ -35,7 +36,11 @@ class Board:
             listeners = list(self._listeners.get(verdict.request_id, ()))
             self._changed.notify_all()
         for each in listeners:
-            each(verdict)
+            try:
+                each(verdict)
+            except Exception as err:
+                # One who listens must not cost the others their verdict.
+                log.warning("a listener for verdicts raised %s", type(err).__name__)
 
     def find(self, request_id: str, wait_s: float = 0) -> Verdict | None:
         """The verdict on a request, once it is there; None = it was not within `wait_s` seconds."""

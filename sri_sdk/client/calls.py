@@ -181,3 +181,6 @@ class _Asker:
         except Unreachable as err:
             late = time.monotonic() >= until
             return NoAnswer("late" if late else "unavailable", str(err))
+        except Exception as err:
+            # A bug of ours is no reason for this thread to end, and for its caller to wait.
+            return NoAnswer("unavailable", type(err).__name__)

@@ -16,7 +16,7 @@ from sri_sdk.client.counts import ClientCounts
 from sri_sdk.client.outbox import Parcel
 from sri_sdk.client.questions import lookup, score
 from sri_sdk.client.rarely import log
-from sri_sdk.client.settings import ClientSettings, is_id
+from sri_sdk.client.settings import ClientSettings, is_id, is_name
 from sri_sdk.client.tokens import Token
 from sri_sdk.client.work import Work, tls_of
 from sri_sdk.emitter import Emitter
@@ -82,9 +82,9 @@ class VerdictClient(Sink):
         """Takes a verdict, and returns at once."""
         work = self._work
         known = work.generations.judged(verdict.request_id) or carried()
-        work.board.pin(verdict)
         tenant = known.tenant or self._settings.tenant
         work.outbox.put(Parcel(verdict, Carried(verdict.request_id, tenant, known.traceparent)))
+        work.board.pin(verdict)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Waits until every verdict is delivered or dropped; says whether that was reached in time.
@@ -136,10 +136,10 @@ class VerdictClient(Sink):
         before = carried()
         ids = list(request_ids) or [before.request_id or new_id()]
         whose = tenant or before.tenant or self._settings.tenant
-        if not all(map(is_id, [*ids, *([] if whose is None else [whose])])):
+        if not all(map(is_id, ids)) or not (whose is None or is_name(whose)):
             raise ConfigError(
-                "generation: an id or the tenant cannot be stored, and is not shown here; allowed: 1 to 512 "
-                "characters, none of them a control character. Pass another one, or no ids at all."
+                "generation: an id or the tenant cannot be stored, and is not shown here; allowed: 1 to 512 characters "
+                "in an id and 128 in a tenant, none of them a control character. Pass another one, or no ids at all."
             )
         known = Carried(ids[0], whose, trace_of(traceparent) or before.traceparent)
         work = self._work
@@ -238,7 +238,7 @@ class VerdictClient(Sink):
 
         Args:
             request_id: as it is generated under.
-            tell: called in another thread; must return at once.
+            tell: called in another thread; must return at once. What it raises is logged, and changes nothing.
 
         Returns:
             A function that ends it.

@@ -63,7 +63,7 @@ class Connection:
             return self._once(method, path, body, headers, timeout_s)
         except (OSError, http.client.HTTPException, ValueError) as err:
             self.close()
-            raise Unreachable(f"{self._address}: {_why(err)}") from err
+            raise Unreachable(_why(err)) from err
         except BaseException:
             self.close()
             raise

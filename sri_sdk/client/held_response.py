@@ -82,13 +82,15 @@ class HeldResponse:
         if self._passing:
             await self._pass(message)
             return
-        self._bytes += len(message.get("body", b""))
-        self._held.put(message)
+        # An empty message says nothing, and must not count as the piece of another pass: the end is sent apart.
+        if message.get("body"):
+            self._bytes += len(message["body"])
+            self._held.put({**message, "more_body": True})
         if self._bytes > self._most and self._held.decision is None:
             # No room to wait any longer: what was not judged by now is not judged.
             self._held.judge(Verdict(self._request_id, "unmonitored", (NO_VERDICT,)))
         for ready in self._held.ready():
-            self._bytes -= len(ready.get("body", b""))
+            self._bytes -= len(ready["body"])
             await self._pass(ready)
         if self._withheld():
             await self.withhold()
@@ -117,6 +119,8 @@ class HeldResponse:
                 asking.cancel()
         if self._withheld():
             await self.withhold()
+        else:
+            await self._pass({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _answered(self, asking: asyncio.Future[Verdict]) -> None:
         if not asking.cancelled() and asking.exception() is None:

@@ -125,9 +125,10 @@ class VerdictMiddleware:
     def _carried(self, scope: Scope) -> Carried:
         given = header_of(scope, self._header) if self._trusts else None
         usable = given is not None and given.isascii() and is_id(given)
-        tenant = None if self._tenant is None else self._tenant(scope)
+        # A tenant that cannot be stored goes in as well: `generation` refuses it, where leaving it out would make the
+        # request another tenant's.
         return Carried(
-            given if usable else new_id(), tenant if tenant is None or is_id(tenant) else None,
+            given if usable else new_id(), None if self._tenant is None else self._tenant(scope),
             trace_of(header_of(scope, "traceparent")),
         )  # fmt: skip
 

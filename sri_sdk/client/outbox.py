@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,20 +216,22 @@ class Outbox:
         return batch
 
     def _post_verdicts(self, batch: list[Parcel]) -> Answer | None:
-        body: dict[str, Any] = {
-            "verdicts": [parcel.verdict.to_dict() for parcel in batch], "source": self._settings.source,
-        }  # fmt: skip
+        body: dict[str, Any] = {"source": self._settings.source}
         traces = {p.verdict.request_id: p.carried.traceparent for p in batch if p.carried.traceparent is not None}
         if traces:
             body["traceparents"] = traces
         # Without the trace of a single request: the post is of many.
-        return self._post("/v1/verdicts", body, Carried(tenant=batch[0].carried.tenant).headers())
+        return self._post("/v1/verdicts", body, Carried(tenant=batch[0].carried.tenant).headers(), batch)
 
-    def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer | None:
+    def _post(
+        self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], verdicts: Sequence[Parcel] = ()
+    ) -> Answer | None:
         """Posts JSON. None = no answer came; a body that is no JSON counts as one that the store refused."""
         try:
+            if verdicts:
+                body = {**body, "verdicts": [parcel.verdict.to_dict() for parcel in verdicts]}
             content = write(body, ensure_ascii=False, separators=(",", ":")).encode()
-        except JsonError:
+        except (JsonError, TypeError, ValueError):
             return Answer(400, {}, b"")
         sent = {**self._headers(), **headers, "Content-Type": "application/json"}
         try:
@@ -248,7 +250,7 @@ class Outbox:
         told = "" if answer is None else answer.headers.get("retry-after", "")
         if not told.isdecimal():
             return False
-        self._rest(min(float(told), LONGEST_RETRY_S))
+        self._rest(min(max(float(told), FIRST_RETRY_S), LONGEST_RETRY_S))
         return True
 
     def _delivered(self, batch: list[Parcel], answer: Answer) -> None:

@@ -28,7 +28,7 @@ def score(
     """Verdicts on N generations, in order; `until` is in monotonic seconds."""
     from sri_sdk.client.signal_body import signal_lines  # numpy waits until there are signals.
 
-    asked = {"bundle": bundle, "rule": rule}
+    asked = {"bundle": bundle, "rule": rule, "source": work.source}
     if accept:
         asked["accept"] = ",".join(accept)
     if unverified:

@@ -12,7 +12,9 @@ from sri_sdk.client.address import Address
 from sri_sdk.plugin import Config
 
 LONGEST_ID = 512
-"""Most characters of an id, a tenant or a source: what `sri serve` takes."""
+"""Most characters of a request id: what `sri serve` takes."""
+LONGEST_NAME = 128
+"""Most characters of a tenant or a source."""
 
 
 class ClientSettings(Config):
@@ -74,8 +76,8 @@ class ClientSettings(Config):
     @field_validator("source", "tenant")
     @classmethod
     def _a_name(cls, name: str | None) -> str | None:
-        if name is not None and not is_id(name):
-            raise ValueError(f"must have 1 to {LONGEST_ID} characters, none of them a control character")
+        if name is not None and not is_name(name):
+            raise ValueError(f"must have 1 to {LONGEST_NAME} characters, none of them a control character")
         return name
 
     @model_validator(mode="after")
@@ -90,6 +92,11 @@ class ClientSettings(Config):
 def is_id(text: str) -> bool:
     """Whether `sri serve` takes it as an id: 1 to 512 characters, none of them a control character."""
     return 0 < len(text) <= LONGEST_ID and text.isprintable()
+
+
+def is_name(text: str) -> bool:
+    """Whether `sri serve` takes it as a tenant or a source: 1 to 128 characters, none of them a control character."""
+    return len(text) <= LONGEST_NAME and is_id(text)
 
 
 def checked_token(token: str) -> str:

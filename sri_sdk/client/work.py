@@ -25,7 +25,7 @@ class Work:
     """The moving parts, put together."""
 
     def __init__(self, settings: ClientSettings, address: Address, token: Token, tls: ssl.SSLContext | None) -> None:
-        self._source, self.address = settings.source, address
+        self.source, self.address = settings.source, address
         self.board = Board()
         self.generations = Generations(settings.grace_s)
         self.canaries = Canaries(self.board, settings.grace_s)
@@ -61,7 +61,7 @@ class Work:
     def _beat(self) -> Mapping[str, Any]:
         now = self.counts()
         body = {
-            "source": self._source,
+            "source": self.source,
             "pid": os.getpid(),
             "sent": now.sent,
             "dropped": sum(now.dropped.values()),

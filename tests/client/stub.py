@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -20,13 +21,14 @@ HANG_UP = object()
 class Stub:
     """Remembers what it was sent. `answer(status)` makes it answer so from now on; `hold()` makes it answer nothing."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.posts: list[dict[str, Any]] = []
         self.verdicts: dict[str, list[dict[str, Any]]] = {}
         self.beats: list[dict[str, Any]] = []
         self.scores: Callable[[list[dict[str, Any]]], Any] = clear_all
         self.refuse: Callable[[dict[str, Any]], bool] = lambda verdict: False
+        self.found: Any = None
         self.script: list[Any] = []
         self.headers: dict[str, str] = {}
         self.token: str | None = None
@@ -37,7 +39,9 @@ class Stub:
         handler = type("Handler", (_Handler,), {"stub": self})
         if path is None:
             self.server: Any = _Server(("127.0.0.1", 0), handler)
-            self.url = f"http://127.0.0.1:{self.server.server_port}"
+            self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.server.server_port}"
+            if tls is not None:
+                self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         else:
             self.server = _UnixServer(str(path), handler)
             self.url = f"unix:{path}"
@@ -148,6 +152,8 @@ class _Handler(BaseHTTPRequestHandler):
         with stub.changed:
             while wanted not in stub.verdicts and (left := until - time.monotonic()) > 0:
                 stub.changed.wait(left)
+        if stub.found is not None:
+            return 200, stub.found
         found = stub.verdicts.get(wanted)
         if found is None:
             return 404, {"id": wanted, "verdict": {"status": "unmonitored", "reasons": ["no_verdict"]}}

@@ -143,6 +143,30 @@ def test_a_verdict_that_is_no_json_costs_no_other(stub, client_of):
     assert stub.ids == ["a", "b"] and client.counts.dropped["refused"] == 1
 
 
+def test_a_verdict_that_cannot_be_written_costs_no_other(stub, client_of):
+    client = client_of()
+    emit(
+        client,
+        [Verdict("a", "clear"), Verdict("b", "clear", score=float("nan")), Verdict("c", "clear", reasons={1: 2})],
+    )
+    emit(client, [Verdict("d", "clear")])
+    assert client.flush(20)
+    assert stub.ids == ["a", "d"] and client.counts.dropped["refused"] == 2
+
+
+def test_a_listener_that_raises_costs_nobody_a_verdict(stub, client_of, caplog):
+    client, heard = client_of(), []
+
+    def raises(verdict):
+        raise ValueError("not for a log")
+
+    client.listen("r0", raises)
+    client.listen("r0", heard.append)
+    emit(client, verdicts(1))
+    assert client.flush(20) and stub.ids == ["r0"] and heard == verdicts(1)
+    assert "raised ValueError" in caplog.text and "not for a log" not in caplog.text
+
+
 def test_a_store_that_says_how_long_to_wait_is_believed(stub, client_of):
     stub.script, stub.headers = [429], {"Retry-After": "0"}
     client = client_of()

@@ -129,9 +129,24 @@ def test_a_verdict_carries_the_tenant_and_the_trace_of_its_request(stub, client_
     stub.go_on()
     assert client.flush(20)
     sent = {post["verdicts"][0]["request_id"]: post for post in stub.posts}
-    tenants = [headers.get("sri-tenant") for _, path, headers in stub.requests if path == "/v1/verdicts"]
-    assert sorted(tenants) == ["acme", "own"]
     assert sent["r1"]["traceparents"] == {"r1": TRACE} and "traceparents" not in sent["plain"]
+
+
+def test_a_post_is_of_one_tenant(stub, client_of):
+    stub.hold()
+    client = client_of(tenant="own")
+    client.emit(Verdict("first", "clear"))
+    assert stub.wait(lambda: stub.requests)
+    for name, tenant in (("a", "acme"), ("b", "acme"), ("c", None), ("d", "acme")):
+        with client.generation(name, tenant=tenant):
+            client.emit(Verdict(name, "clear"))
+    stub.go_on()
+    assert client.flush(20)
+    tenants = [headers.get("sri-tenant") for _, path, headers in stub.requests if path == "/v1/verdicts"]
+    sent = [[verdict["request_id"] for verdict in post["verdicts"]] for post in stub.posts]
+    assert list(zip(tenants, sent, strict=True)) == [
+        ("own", ["first"]), ("acme", ["a", "b"]), ("own", ["c"]), ("acme", ["d"]),
+    ]  # fmt: skip
 
 
 def test_a_generation_without_ids_gets_one_that_nobody_guesses(client_of):
@@ -143,7 +158,7 @@ def test_a_generation_without_ids_gets_one_that_nobody_guesses(client_of):
     assert carried() == Carried()
 
 
-@pytest.mark.parametrize("wrong", [{"tenant": "a\nb"}, {"request_id": "x" * 513}], ids=str)
+@pytest.mark.parametrize("wrong", [{"tenant": "a\nb"}, {"tenant": "x" * 129}, {"request_id": "x" * 513}], ids=str)
 def test_what_the_store_would_refuse_is_refused_before_anything_runs(client_of, wrong):
     with (
         pytest.raises(ConfigError, match="cannot be stored, and is not shown here"),
@@ -164,9 +179,21 @@ def test_the_verdicts_of_a_watch_arrive_and_are_known_here(stub, client_of, watc
     with client.generation("r1", "r2") as ids, sri_sdk.watch(model, guard, request_ids=ids, sinks=[client]) as run:
         model.generate(**inputs)
     assert client.flush(20)
-    assert stub.posts[0]["verdicts"] == [verdict.to_dict() for verdict in run.verdicts]
+    arrived = [verdict for post in stub.posts for verdict in post["verdicts"]]
+    assert arrived == [verdict.to_dict() for verdict in run.verdicts]
     assert client.known("r1") == run.verdicts[0] == client.lookup("r1", budget_s=20)
     assert client.counts.generations == 2 and client.counts.without_verdict == 0
+
+
+def test_a_generation_goes_on_while_the_store_hangs(stub, client_of, watched):
+    model, guard, inputs = watched
+    stub.hold()
+    client = client_of()
+    with client.generation("r1", "r2") as ids, sri_sdk.watch(model, guard, request_ids=ids, sinks=[client]) as run:
+        model.generate(**inputs)
+    # The stub answers nothing, and here we are with tokens and verdicts.
+    assert len(run.verdicts) == 2 and client.known("r2", wait_s=20) == run.verdicts[1]
+    assert client.counts.sent == 0
 
 
 def test_an_aborted_generation_is_judged_in_the_store_too(stub, client_of, watched):

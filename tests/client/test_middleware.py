@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from threading import Timer
 
 import pytest
 
@@ -130,6 +131,36 @@ def test_online_pieces_follow_one_behind_and_an_alarm_ends_the_stream(client):
     app = guarded(service, ONLINE, replacement=lambda d: sri_sdk.Replacement(403, "text/plain", b"no", cut=b"[cut]"))
     status, _, sent = ask(app)
     assert status == 200 and sent == ["a", "b", "[cut]"]
+
+
+def test_the_last_piece_waits_for_the_verdict_although_an_empty_message_follows_it(client):
+    """Frameworks end a stream with an empty message: no pass of the model stands behind it."""
+
+    class JudgedLater(Service):
+        async def __call__(self, scope, receive, send):
+            late = Timer(0.05, client.emit, [Verdict(carried().request_id, "flagged")])
+
+            async def starts_with_the_last(message):
+                if message.get("more_body") is False:
+                    late.start()
+                await send(message)
+
+            await super().__call__(scope, receive, starts_with_the_last)
+            late.join()
+
+    status, _, body = ask(guarded(JudgedLater(client, [], ["a", "b", "", "c"]), ONLINE))
+    # Its empty message is left out, and the last one is the end of the stream.
+    assert status == 200 and body == ["a", "b", ""]
+
+
+def test_a_last_message_with_content_shows_that_the_piece_before_it_was_judged(client):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"b"})
+
+    app = sri_sdk.VerdictMiddleware(app, client, ONLINE, paths=["/"], budget_s=0.05)
+    assert ask(app)[2] == ["a", ""]
 
 
 @pytest.mark.parametrize("wrap", [False, True])
@@ -268,7 +299,7 @@ def test_work_after_the_response_does_not_keep_it_back(client):
         sent.append(message["type"])
 
     asyncio.run(guarded_app(app, client)(scope_of(), None, send))
-    assert at_work == ["http.response.start", "http.response.body"]
+    assert at_work == ["http.response.start", "http.response.body", "http.response.body"]
 
 
 def guarded_app(app, client):

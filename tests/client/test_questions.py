@@ -30,10 +30,10 @@ def timed(call):
 
 
 def test_scores_come_back_in_order(stub, client_of):
-    found = client_of().score(signals("a", "b"), bundle="lab", budget_s=20)
+    found = client_of(source="chat-1").score(signals("a", "b"), bundle="lab", budget_s=20)
     assert [(v.request_id, v.status) for v in found] == [("a", "clear"), ("b", "clear")]
     (method, path, headers) = stub.requests[-1]
-    assert (method, path) == ("POST", "/v1/signals?bundle=lab&rule=final")
+    assert (method, path) == ("POST", "/v1/signals?bundle=lab&rule=final&source=chat-1")
     assert headers["content-type"] == "application/jsonl"
 
 
@@ -159,7 +159,18 @@ def test_what_nobody_judged_is_unmonitored(stub, client_of, name):
 
 
 def test_a_verdict_on_another_request_is_no_answer(stub, client_of):
-    stub.verdicts["a"] = [{"request_id": "b", "status": "clear", "reasons": []}]
+    stub.found = {"id": "b", "verdict": {"request_id": "b", "status": "clear", "reasons": []}}
+    assert client_of().lookup("a", budget_s=20).reasons == ("scorer_unavailable",)
+
+
+def test_a_store_that_hashes_ids_answers_under_the_one_that_was_asked(stub, client_of):
+    stub.found = {"id": "a", "verdict": {"request_id": "5f2c", "status": "clear", "reasons": []}}
+    assert client_of().lookup("a", budget_s=20) == Verdict("a", "clear")
+
+
+@pytest.mark.parametrize("found", [{"id": "a"}, {"id": "a", "verdict": "clear"}, {"id": "a", "verdict": {}}, "clear"])
+def test_an_answer_without_a_verdict_is_never_clear(stub, client_of, found):
+    stub.found = found
     assert client_of().lookup("a", budget_s=20).reasons == ("scorer_unavailable",)
 
 
