@@ -6,7 +6,6 @@ What a request should get is known before: the same guard judged the same prompt
 from __future__ import annotations
 
 import http.client
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,6 @@ class Got:
     status: int
     text: str
     call_id: str | None
-    seconds: float
 
 
 class Proxy:
@@ -47,12 +45,11 @@ class Proxy:
         asked |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         sent = {"authorization": f"Bearer {MASTER_KEY}", "content-type": "application/json", **(headers or {})}
-        started = time.perf_counter()
         try:
             connection.request("POST", "/v1/chat/completions" if chat else "/v1/completions", write(asked), sent)
             answer = connection.getresponse()
             text = answer.read().decode()
-            return Got(answer.status, text, answer.headers["x-litellm-call-id"], time.perf_counter() - started)
+            return Got(answer.status, text, answer.headers["x-litellm-call-id"])
         finally:
             connection.close()
 
@@ -67,7 +64,6 @@ def agreement(prompts: Prompts, ask: Callable[[str], Got]) -> dict[str, Any]:
         "flagged": sum(status == "flagged" for _, status in answers),
         "flagged_released": sum(status == "flagged" and got.status == 200 for got, status in answers),
         "disagreements": sum(got.status != wanted[status] for got, status in answers),
-        "median_ms": round(1000 * statistics.median(got.seconds for got, _ in answers), 1),
     }
 
 
