@@ -13,6 +13,8 @@ from sri_plugin_gateways.nemo_rails import ID_KEY, verdict_action
 from benchmarks.gateways.trial import Trial, report
 
 REFUSAL = "This response was withheld."
+BROKEN = "I'm sorry, an internal error"
+"""What the rails say where an exception was raised inside them."""
 
 
 def main() -> None:
@@ -26,6 +28,8 @@ def main() -> None:
     def said(messages: list[dict[str, Any]], request_id: str | None, options: dict[str, Any]) -> str:
         context = [] if request_id is None else [{"role": "context", "content": {ID_KEY: request_id}}]
         found: str = rails.generate(messages=[*context, *messages], options=options).response[-1]["content"]
+        if found.startswith(BROKEN):
+            raise RuntimeError("the rails failed, so this says nothing about the gate")
         return found
 
     def generate(prompt: str, told: str, asked: str | None) -> str:
