@@ -17,6 +17,7 @@ from sri_sdk.serve.verdicts.asking import ask
 
 log = logging.getLogger("sri_sdk.serve")
 
+Arrived = asyncio.Event
 POLL_S = 0.1
 """Seconds between two looks for what other processes stored; this one's own commits are heard of at once."""
 
@@ -26,8 +27,8 @@ class Arrivals:
 
     def __init__(self, store: VerdictStore) -> None:
         self._store = store
-        self._by_key: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        self._anything: set[asyncio.Event] = set()
+        self._by_key: defaultdict[str, set[Arrived]] = defaultdict(set)
+        self._anything: set[Arrived] = set()
 
     async def __aenter__(self) -> None:
         loop = asyncio.get_running_loop()
@@ -47,10 +48,10 @@ class Arrivals:
             await self._task
 
     @asynccontextmanager
-    async def of(self, request_id: str) -> AsyncIterator[asyncio.Event]:
+    async def of(self, request_id: str) -> AsyncIterator[Arrived]:
         """An event that is set by every later verdict on a request. Look once inside, before waiting for it."""
         key = self._store.key_of(request_id)
-        event = asyncio.Event()
+        event = Arrived()
         self._by_key[key].add(event)
         try:
             await self._followed()
@@ -61,9 +62,9 @@ class Arrivals:
                 del self._by_key[key]
 
     @asynccontextmanager
-    async def any(self) -> AsyncIterator[asyncio.Event]:
+    async def any(self) -> AsyncIterator[Arrived]:
         """An event that is set by every later verdict; as `of` otherwise."""
-        event = asyncio.Event()
+        event = Arrived()
         self._anything.add(event)
         try:
             await self._followed()

@@ -44,7 +44,7 @@ class LiteLLM:
 
     async def decide(self, request: Request) -> Answer:
         """`POST /beta/litellm_basic_guardrail_api`."""
-        asked = read(Asked, await request.json())
+        asked = read(Asked, await request.json_value())
         early = asked.input_type == "request"
         try:
             status = await self._status(request, asked.litellm_call_id, 0 if early else self._wait_s)

@@ -11,7 +11,7 @@ from sri_sdk.records import Status
 from sri_sdk.serve.http import Answer, Refusal, Request, bounded, json_answer
 from sri_sdk.serve.store.rows import Found, Page, Stored
 from sri_sdk.serve.store.store import VerdictStore
-from sri_sdk.serve.verdicts.arrivals import Arrivals
+from sri_sdk.serve.verdicts.arrivals import Arrivals, Arrived
 from sri_sdk.serve.verdicts.asking import ask
 from sri_sdk.serve.verdicts.callers import sees
 from sri_sdk.serve.verdicts.counts import VerdictCounts
@@ -121,7 +121,7 @@ async def _left(request: Request) -> None:
         pass
 
 
-async def _either(arrived: asyncio.Event, left: asyncio.Future[None]) -> bool:
+async def _either(arrived: Arrived, left: asyncio.Future[None]) -> bool:
     """Waits for a verdict, or for the client's end; False = neither came for a while."""
     waiting: asyncio.Future[Any] = asyncio.ensure_future(arrived.wait())
     try:

@@ -24,7 +24,7 @@ class Sources:
     async def beat(self, request: Request) -> Answer:
         """`POST /v1/heartbeats`."""
         tenant = writes_for(request)
-        body = await request.json()
+        body = await request.json_value()
         posted = read(PostedHeartbeat, body)
         canary = None if posted.canary is None else body["canary"]
         if len(str(canary)) > LARGEST_CANARY:
