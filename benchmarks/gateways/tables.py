@@ -48,7 +48,8 @@ def page(found: Mapping[str, Any]) -> str:
 
 
 def _versions(result: Mapping[str, Any]) -> str:
-    return ", ".join(str(version) for version in result["versions"].values())
+    (_, own), *others = result["versions"].items()
+    return own + "".join(f" ({name} {version})" for name, version in others)
 
 
 def _litellm(result: Mapping[str, Any] | None) -> list[str]:
@@ -74,7 +75,8 @@ _HEAD = [
     "Written by `make gateways`. Behind each stand the embedded autoregressive model with its guard",
     "(`configs/lab-causal.yaml`), in a process of its own, and `sri serve` with its verdict store. Prompts are",
     "harmless and attacked ones of the lab's test split; what should happen to each was computed before, by the",
-    "same guard without any server. A response under an id that nobody knows, or without an id, was released by none.",
+    "same guard without any server. None released a response under an id that nobody knows, nor one without an id,",
+    "which LiteLLM's proxy and LangChain never have.",
     "",
     "| gateway | way | clear generations released | flagged generations released |",
     "|---|---|---|---|",
