@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz compare-runtimes promise real real-model real-quick real-reference recovery steer strict triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise real real-model real-quick real-reference recovery steer strict triton
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -133,6 +133,18 @@ real-reference: $(READY)  ## time, memory and numbers beside the reference imple
 promise: $(READY)  ## 200 redraws from 24,000 generations: false alarms against the law that is promised; ARGS="--redraws 20 --results x.json"
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.promise.prove $(ARGS)
 
+# Opt-in: a quarter of an hour, after half an hour of installing the first time. Each package has an environment of its own: their
+# requirements do not go together. Results: benchmarks/gateways/results.json and gateways.md.
+GATEWAYS := litellm nemo guardrails langchain llm-guard
+
+.venv-gateway-%/.ready: benchmarks/gateways/requirements/%.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-compile -r $<
+	touch $@
+
+gateways: $(READY) $(GATEWAYS:%=.venv-gateway-%/.ready)  ## LiteLLM's proxy, NeMo, Guardrails AI, LangChain, LLM Guard in front of the embedded model; ARGS="--only litellm"
+	PYTHONPATH="$(CURDIR):$(CURDIR)/plugins/gateways" OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gateways.run $(ARGS)
+
 # Opt-in: needs a server that serves the repository of this bundle (exporters/triton/README.md).
 triton: $(READY)  ## golden vectors asked of a running Triton; URL=http://host:8000 BUNDLE=guard.zip
 	SRI_TRITON_URL=$(URL) SRI_TRITON_BUNDLE=$(BUNDLE) $(BIN)/python -m pytest exporters/triton -k real_server
@@ -155,5 +167,5 @@ bench: $(READY)  ## benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf .venv .venv-transformers-* .venv-real .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
+	rm -rf .venv .venv-transformers-* .venv-gateway-* .venv-real .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

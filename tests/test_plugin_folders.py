@@ -11,6 +11,9 @@ FOLDERS = sorted(
     file.parents[1] for kind in ("plugins", "exporters") for file in ROOT.glob(f"{kind}/*/sri_*/__init__.py")
 )
 
+IMPORTED_BY_NAME = {"gateways"}
+"""Folders without an extension point of ours: other people's frameworks import their modules."""
+
 
 def pyproject(folder: Path) -> dict[str, Any]:
     return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
@@ -21,7 +24,7 @@ def package(folder: Path) -> str:
 
 
 def entry_points(folder: Path, owner: str) -> set[tuple[str, str, str]]:
-    groups = pyproject(folder)["project"]["entry-points"]
+    groups = pyproject(folder)["project"].get("entry-points", {})
     points = {(group, name, target) for group, names in groups.items() for name, target in names.items()}
     return {point for point in points if point[2].startswith(f"{owner}.")}
 
@@ -34,7 +37,8 @@ def test_every_packaged_plugin_has_a_folder_and_every_folder_is_packaged() -> No
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_folders_entry_points_equal_the_roots(folder: Path) -> None:
     own = package(folder)
-    assert entry_points(folder, own), f"{folder}/pyproject.toml declares no entry point into {own}"
+    declared = folder.name in IMPORTED_BY_NAME or entry_points(folder, own)
+    assert declared, f"{folder}/pyproject.toml declares no entry point into {own}"
     assert entry_points(folder, own) == entry_points(ROOT, own)
 
 

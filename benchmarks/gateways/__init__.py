@@ -1,0 +1,1 @@
+"""The real gateways and frameworks in front of the embedded model: `make gateways`."""
