@@ -24,7 +24,7 @@ from benchmarks.serving.keep import keep
 from benchmarks.serving.servers import Served, ours, started
 
 CLIENTS = 16
-COUNTS = {1: 6000, 32: 4000}
+COUNTS = {1: 20_000, 32: 15_000}
 """Rows of a request -> requests of one turn."""
 
 

@@ -129,7 +129,7 @@ def main() -> None:
             print(rows[-1], flush=True)
             ended, statuses = threading.Event(), []
             # Spread over the run, as fast as the one before was.
-            every = 0.9 * found.wall / given.swaps
+            every = 0.6 * found.wall / given.swaps
             swaps = threading.Thread(
                 target=lambda: statuses.extend(swapping(server.port, live, bundles, given.swaps, every, ended))
             )
