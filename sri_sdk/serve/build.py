@@ -14,6 +14,7 @@ from sri_sdk.serve.limits import Limits
 from sri_sdk.serve.metrics import Metrics
 from sri_sdk.serve.oip.infer import Inference
 from sri_sdk.serve.oip.routes import OipRoutes
+from sri_sdk.serve.openapi import Description
 from sri_sdk.serve.settings import ServeSettings
 from sri_sdk.serve.shadow import Shadows
 from sri_sdk.serve.shelf import Shelf
@@ -76,6 +77,7 @@ def build_app(settings: ServeSettings, features: Iterable[Feature] = (), shelf: 
         *metrics.routes(),
         *(route for feature in features for route in feature.routes),
     ]
+    routes += Description(routes).routes()
     grpc = None
     parts: list[Part] = [_threads(inference), *(part for feature in features for part in feature.parts)]
     if settings.grpc is not None:
