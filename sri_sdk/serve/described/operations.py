@@ -66,7 +66,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/verdicts"): Operation(
         "Read verdicts in the order of their commits, as pages or as a stream.", shown.VerdictPage, refused=(503,),
         query={
-            "after": (_whole(2**53 - 1, 0), "`next` of the page before. A stream goes on with the header Last-Event-ID."),
+            "after": (_whole(2**53 - 1, 0), "`next` of the page before. A stream takes Last-Event-ID instead."),
             "limit": (_whole(1_000, 100, 1), "Verdicts of one page."),
             "status": (_STATUS, "Only these."),
         },
