@@ -1,6 +1,7 @@
 """Spans of requests, into memory, into a collector, and into one that does not answer."""
 
 import asyncio
+import http.client
 import http.server
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 
 import numpy as np
 import pytest
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.serve import traces
@@ -25,8 +28,6 @@ from tests.serve.store.conftest import verdict
 from tests.serve.verdicts.conftest import posted
 from tests.serve.verdicts.test_server import leave, lines
 
-trace = pytest.importorskip("opentelemetry.sdk.trace.export")
-memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
 NOWHERE = {"endpoint": "http://127.0.0.1:9"}
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 UNVERIFIED = {"sri_unverified": True, "sri_request_id": "secret", "sri_tenant": "secret"}
@@ -53,7 +54,7 @@ async def fails(request):
 
 @pytest.fixture
 def exporter(monkeypatch):
-    made = memory.InMemorySpanExporter()
+    made = InMemorySpanExporter()
     monkeypatch.setattr(traces, "exporter_of", lambda section: made)
     return made
 
@@ -146,7 +147,7 @@ def test_requests_at_once_do_not_mix(traced):
     assert sorted(span.attributes["sri.rows"] for span in traced.spans) == list(range(1, 9))
 
 
-class Stuck(trace.SpanExporter):
+class Stuck(SpanExporter):
     """A collector that never answers."""
 
     def __init__(self):
