@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
@@ -30,6 +29,21 @@ INFO = (
     "Verdicts, signals, sources, bundles, erasure, health and numbers. Models are asked under /v2, as the Open "
     "Inference Protocol describes it. An unknown id is never clear: it reads as unmonitored."
 )
+REFUSED = {
+    400: "The request is wrong; the message says what, and what is allowed.",
+    401: "No token, or an unknown one.",
+    403: "The token has no such right, or belongs to another tenant.",
+    404: "There is no such bundle, or none is served.",
+    408: "The body took too long.",
+    409: "It does not fit what is loaded: another model, no older version, no shadow.",
+    413: "The body, or the number of rows, is too large.",
+    415: "The body is compressed.",
+    422: "The bundle may not be loaded.",
+    429: "Too many requests at once.",
+    500: "The server failed; its log says why.",
+    503: "The store or the server cannot answer now; try again.",
+}
+"""Status -> when it is answered."""
 RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
 
 
@@ -134,7 +148,7 @@ def _responses(route: Route, found: Operation) -> dict[str, Any]:
         content["text/event-stream"] = {"schema": {"type": "string"}, "x-event-data": _schema(found.stream)}
     made = {200: {"description": "Done.", "content": content}}
     for status in _refusals(route, found):
-        made[status] = {"description": HTTPStatus(status).phrase + ".", "content": _content(Error)}
+        made[status] = {"description": REFUSED[status], "content": _content(Error)}
         if status in (429, 503):
             made[status]["headers"] = RETRY
     for status, model in found.others.items():

@@ -1,4 +1,4 @@
-"""What the document says of each method and path. A route that stands here under no name is described by its path."""
+"""What the document says of each method and path. A route that is missing here is shown by its path alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Operation:
     group: str = "server"
     body: Form | None = None
     query: Mapping[str, tuple[dict[str, Any], str]] = field(default_factory=dict)
-    """Name -> schema, description. None of them is required unless `required` names it."""
+    """Name -> schema, description. Those in `required` must be sent."""
     required: tuple[str, ...] = ()
     refused: tuple[int, ...] = ()
     """Statuses of errors, beside those of every request with such a right and such a body."""
