@@ -14,6 +14,7 @@ from sri_sdk.serve.limits import Limits
 from sri_sdk.serve.metrics import Metrics
 from sri_sdk.serve.oip.infer import Inference
 from sri_sdk.serve.oip.routes import OipRoutes
+from sri_sdk.serve.openapi import Description
 from sri_sdk.serve.settings import ServeSettings
 from sri_sdk.serve.shadow import Shadows
 from sri_sdk.serve.shelf import Shelf
@@ -60,8 +61,15 @@ def build_app(settings: ServeSettings, features: Iterable[Feature] = (), shelf: 
 
         features.append(verdict_feature(settings, settings.store, shelf))
     limits = Limits(settings.limits.concurrency, settings.limits.waiting, settings.limits.seconds)
-    counts = Counts()
-    inference = Inference(shelf, Batching(settings.limits.queue), Shadows())
+    counts, inference_of, app_of = Counts(), Inference, App
+    parts: list[Part] = []
+    if settings.traces is not None:
+        from sri_sdk.serve.traces import Spans, TracedApp, TracedCounts, TracedInference
+
+        spans = Spans(settings.traces)
+        counts, inference_of, app_of = TracedCounts(spans), TracedInference, TracedApp
+        parts.append(spans.closing())
+    inference = inference_of(shelf, Batching(settings.limits.queue), Shadows())
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
     who_calls: WhoCalls = everybody if tokens is None else tokens
 
@@ -76,14 +84,15 @@ def build_app(settings: ServeSettings, features: Iterable[Feature] = (), shelf: 
         *metrics.routes(),
         *(route for feature in features for route in feature.routes),
     ]
+    routes += Description(routes).routes()
     grpc = None
-    parts: list[Part] = [_threads(inference), *(part for feature in features for part in feature.parts)]
+    parts += [_threads(inference), *(part for feature in features for part in feature.parts)]
     if settings.grpc is not None:
         from sri_sdk.serve.oip.grpc import GrpcServer
 
         grpc = GrpcServer(settings.grpc, settings.limits, settings.tls, tokens, inference, why_not_ready, counts)
         parts.append(grpc)
-    app = App(
+    app = app_of(
         routes, parts=parts, who_calls=who_calls, largest=settings.limits.body_bytes, limits=limits, counts=counts
     )
     return Built(app, shelf, inference, counts, tokens, None if grpc is None else grpc.port)

@@ -117,7 +117,10 @@ class GatewaysSection(Config):
 class TracesSection(Config):
     """OpenTelemetry spans; needs the extra `traces`."""
 
-    endpoint: str = Field(description="Address of the collector that takes OTLP over HTTP.")
+    endpoint: str = Field(
+        pattern="^https?://[^/?#]+",
+        description="Address of the collector that takes OTLP over HTTP; /v1/traces is added to one without a path.",
+    )
 
 
 class ServeSettings(Config):

@@ -11,6 +11,7 @@ from sri_sdk.records import Rule, Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_lines import read_lines
 from sri_sdk.serve.http import Answer, Refusal, Request, bounded, json_answer
+from sri_sdk.serve.noting import note
 from sri_sdk.serve.store.rows import Added, Delivered
 from sri_sdk.serve.store.store import VerdictStore
 from sri_sdk.serve.verdicts.asking import settled
@@ -54,6 +55,7 @@ class Deliveries:
         """`POST /v1/verdicts`: verdicts that another process reached."""
         tenant, body = writes_for(request), await request.body()
         source, verdicts = await _apart(len(body), lambda: _read_verdicts(body, self._most_rows))
+        note(len(verdicts))
         stored, known = await self._deliver(verdicts, tenant, source)
         return json_answer({"stored": stored, "known": known})
 
@@ -72,6 +74,7 @@ class Deliveries:
         body = await request.body()
         work = lambda: self._score(live.scorer, body, rule, accept, unverified)  # noqa: E731
         verdicts = await asyncio.to_thread(work)
+        note(len(verdicts), live.scorer.bundle.digest)
         stored, known = await self._deliver(verdicts, tenant, source)
         answer = {"verdicts": [each.to_dict() for each in verdicts], "bundle": live.scorer.bundle.digest}
         return json_answer({**answer, "stored": stored, "known": known})
