@@ -19,6 +19,7 @@ PAGES = (
     "benchmarks/strict-rule.md",
     "benchmarks/steering.md",
     "benchmarks/recovery.md",
+    "benchmarks/serving.md",
     "benchmarks/gateways/*.md",
     "benchmarks/real/*.md",
     "plugins/*/README.md",
