@@ -16,12 +16,10 @@ BYPASSES = frozenset({"http.response.pathsend", "http.response.zerocopysend", "h
 
 
 def header_of(scope: Scope, name: str) -> str | None:
-    """A header of a request; None = it is not there."""
+    """A header of a request; None = it is not there, or is there twice and nobody knows which one a gateway set."""
     wanted = name.lower().encode("latin-1")
-    for found, value in scope.get("headers", ()):
-        if found.lower() == wanted:
-            return bytes(value).decode("latin-1")
-    return None
+    values = [bytes(value) for found, value in scope.get("headers", ()) if found.lower() == wanted]
+    return values[0].decode("latin-1") if len(values) == 1 else None
 
 
 def with_header(headers: Any, name: str, value: str) -> list[tuple[bytes, bytes]]:

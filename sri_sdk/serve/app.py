@@ -15,10 +15,11 @@ from typing import Any
 
 from sri_sdk.errors import SriError
 from sri_sdk.serve.counts import Counts
-from sri_sdk.serve.http import Answer, ClientLeft, Receive, Refusal, Request, log_bug, refusal_of
+from sri_sdk.serve.http import Answer, ClientLeft, Receive, Refusal, Request, headers_of, log_bug, refusal_of
 from sri_sdk.serve.limits import Limits
 from sri_sdk.serve.rights import LOCAL, Caller
 from sri_sdk.serve.routes import Route, Table
+from sri_sdk.serve.tokens import check_right
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Scope = MutableMapping[str, Any]
@@ -94,12 +95,12 @@ class App:
     async def _answer(self, route: Route, params: Mapping[str, str], scope: Scope, receive: Receive) -> Answer:
         largest = self._largest if route.largest is None else route.largest
         request = Request(
-            scope["method"], scope["path"], dict(scope["headers"]), scope["query_string"], receive, largest, params
-        )
+            scope["method"], scope["path"], headers_of(scope["headers"]), scope["query_string"], receive, largest,
+            params,
+        )  # fmt: skip
         if route.right != "open":
             request.caller = self._who_calls(request)
-            if not request.caller.may(route.right):
-                raise Refusal(403, f"token: has no right {route.right!r}. Use a token that has, or add the right.")
+            check_right(request.caller, route.right, shared=route.shared)
         if route.waits:
             return await self._waiting(route, request)
         if route.right == "open":

@@ -7,7 +7,8 @@ Protocol has it. An `SriError` is somebody's mistake as well: `refusal_of` finds
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from logging import Logger
 from traceback import format_tb
@@ -24,6 +25,13 @@ LONGEST_ID = 512
 """Characters of an id, a tenant or a name that comes from outside."""
 MOST_QUERY = 32
 """Parameters behind the question mark."""
+
+
+ONCE = frozenset({
+    b"authorization", b"x-api-key", b"sri-tenant", b"last-event-id", b"content-length", b"content-encoding",
+    b"inference-header-content-length",
+})  # fmt: skip
+"""Headers that are refused if they are sent twice: a proxy may have believed the other one."""
 
 
 class Refusal(Exception):
@@ -176,6 +184,22 @@ class Request:
 def json_answer(value: Any, status: int = 200, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
     """An answer of JSON."""
     return Answer(status, write(value, separators=(",", ":")).encode(), headers=headers)
+
+
+def headers_of(sent: Collection[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name, in lower case; of those that are sent twice the last.
+
+    Raises:
+        Refusal: 400, one is sent twice that decides something.
+    """
+    found = dict(sent)
+    if len(found) != len(sent):
+        for name, times in Counter(name for name, _ in sent).items():
+            if times > 1 and name in ONCE:
+                raise Refusal(
+                    400, f"{name.decode()}: sent twice. Send it once; a proxy should replace it, not add one."
+                )
+    return found
 
 
 def refusal_of(err: SriError) -> Refusal:

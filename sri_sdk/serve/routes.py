@@ -29,6 +29,8 @@ class Route:
     right: Right
     waits: bool = False
     """It may wait for something to happen: it then counts towards a limit of its own, and has no time limit."""
+    shared: bool = False
+    """It changes what every tenant is served, so a token of one tenant may not."""
     largest: int | None = None
     """Bytes that its body may have; None = as the server's limit says."""
 

@@ -24,6 +24,8 @@ from sri_sdk.serve.settings import LimitsSection, ServeSettings
 BACKLOG = 2048
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than most proxies keep theirs."""
+LARGEST_HEAD = 2**19
+"""Bytes after which a client is cut off that has not finished the head of its request."""
 LOOKS = 1.0
 """Seconds between two looks at the connections."""
 
@@ -78,6 +80,7 @@ class Server:
             self._config.load()
         except OSError as err:
             raise ConfigError(f"tls: certificate or key cannot be used ({err}). Give PEM files that match.") from err
+        self._config.http_protocol_class = _bounded(self._config.http_protocol_class)
         self._server: Any = _uvicorn_server(self._config, self._beside)
 
     def run(self) -> None:
@@ -163,6 +166,29 @@ class SlowClients:
                 connection.transport.abort()
                 self.closed += 1
         self._stuck = stuck
+
+
+def _bounded(protocol: Any) -> Any:
+    """uvicorn's reader of HTTP, with a limit on the head of a request. h11 has one, httptools none."""
+    if protocol.__name__ != "HttpToolsProtocol":
+        return protocol
+
+    class Bounded(protocol):  # type: ignore[misc]  # uvicorn is an extra.
+        head = 0
+
+        def data_received(self, data: bytes) -> None:
+            if self.cycle is None or self.cycle.response_complete:
+                self.head += len(data)
+                if self.head > LARGEST_HEAD:
+                    self.transport.abort()
+                    return
+            super().data_received(data)
+
+        def on_headers_complete(self) -> None:
+            self.head = 0
+            super().on_headers_complete()
+
+    return Bounded
 
 
 def _uvicorn_server(config: Any, beside: Callable[[Any], Any]) -> Any:

@@ -73,8 +73,11 @@ class Shadows:
                 self._busy = True
             try:
                 found = compared(live, shadow, scored, shadow.run(inputs))
-            except (SriError, ValueError) as err:
-                log.warning("shadow of %s: fails (%s)", live.bundle, err)
+            except Exception as err:
+                # Whatever it was: a thread that ends here would leave out every later request, and nobody would see it.
+                log.warning(
+                    "shadow of %s: fails (%s)", live.bundle, err if isinstance(err, SriError) else type(err).__name__
+                )
                 found = Counter({"failed": len(scored[0])})
             with self._come:
                 for outcome, rows in found.items():

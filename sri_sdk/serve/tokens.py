@@ -19,12 +19,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sri_sdk.errors import ConfigError
-from sri_sdk.serve.http import LONGEST_ID, Refusal, Request
+from sri_sdk.serve.http import Refusal, Request
 from sri_sdk.serve.rights import Caller, Right
 
 SHORTEST = 16
 """Characters of a token. `openssl rand -hex 32` makes one."""
 LARGEST_FILE = 2**20
+"""Bytes. A longer one is refused and not cut: the end of a line says what its token may not do."""
+LONGEST_TENANT = 128
+"""Characters, as the verdict store has it."""
 LOOK_AGAIN = 1.0
 """Seconds between two looks at the file."""
 _RIGHTS: Mapping[str, Right] = {"read": "read", "write": "write", "admin": "admin"}
@@ -88,12 +91,32 @@ class Tokens:
             log.error("%s The tokens from before stay valid.", err)
 
 
+def check_right(caller: Caller, right: Right, *, shared: bool = False) -> None:
+    """Refuses a caller who may not.
+
+    Args:
+        caller: as its token says.
+        right: that it takes.
+        shared: whether the call changes what every tenant is served.
+
+    Raises:
+        Refusal: 403.
+    """
+    if not caller.may(right):
+        raise Refusal(403, f"token: has no right {right!r}. Use a token that has, or add the right.")
+    if shared and caller.tenant is not None:
+        raise Refusal(403, "token: belongs to one tenant, and this is served to all of them. Use one without a tenant.")
+
+
 def read_tokens(path: Path) -> dict[bytes, Caller]:
     """SHA-256 of each token -> its caller."""
     try:
-        content = path.read_bytes()[:LARGEST_FILE].decode("ascii")
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_FILE + 1).decode("ascii")
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"{path}: cannot be read as tokens ({type(err).__name__}). Give a file of ASCII.") from err
+    if len(content) > LARGEST_FILE:
+        raise ConfigError(f"{path}: more than {LARGEST_FILE} bytes; allowed: that many. Take old ones out.")
     found: dict[bytes, Caller] = {}
     for number, line in enumerate(content.splitlines(), 1):
         if not (words := line.split()) or words[0].startswith("#"):
@@ -105,7 +128,11 @@ def read_tokens(path: Path) -> dict[bytes, Caller]:
                 f"{path}, line {number}: a token of {len(token)} characters; allowed: {SHORTEST} or more. "
                 "Make one with `openssl rand -hex 32`."
             )
-        found[_hashed(token.encode())] = _caller(name or f"line {number}", words[1:], f"{path}, line {number}")
+        caller = _caller(name or f"line {number}", words[1:], f"{path}, line {number}")
+        if found.setdefault(_hashed(token.encode()), caller) is not caller:
+            raise ConfigError(
+                f"{path}, line {number}: a token that an earlier line has too. Give each a line of its own."
+            )
     if not found:
         raise ConfigError(f"{path}: has no token. Write one a line: NAME:TOKEN, then what it may do.")
     return found
@@ -117,10 +144,13 @@ def _caller(name: str, words: list[str], where: str) -> Caller:
     for word in words:
         if word in _RIGHTS:
             rights.add(_RIGHTS[word])
-        elif word.startswith("tenant=") and 0 < len(word) - 7 <= LONGEST_ID:
+        elif word.startswith("tenant=") and tenant is None and 0 < len(word) - 7 <= LONGEST_TENANT:
             tenant = word[7:]
         else:
-            raise ConfigError(f"{where}: an unknown word; allowed: read, write, admin, tenant=NAME.")
+            raise ConfigError(
+                f"{where}: an unknown word; allowed: read, write, admin, and once tenant=NAME of up to "
+                f"{LONGEST_TENANT} characters."
+            )
     return Caller(name, frozenset(rights or {"read", "write"}), tenant)
 
 

@@ -214,6 +214,9 @@ def test_an_id_of_a_stranger_counts_only_behind_a_gateway(client):
     service = Service(client)
     assert ask(guarded(service, trust_header=True), headers=given)[1]["x-request-id"] == "from-outside"
     assert dict(service.scope["headers"])[b"x-request-id"] == b"from-outside"
+    # Two of them: the gateway added its own and left the caller's, so neither is believed.
+    twice = ask(guarded(service, trust_header=True), headers=[*given, (b"x-request-id", b"gateway")])[1]
+    assert twice["x-request-id"] not in ("from-outside", "gateway")
 
 
 @pytest.mark.parametrize("given", [b"", b"x" * 513, b"a\tb", "ü".encode()], ids=str)

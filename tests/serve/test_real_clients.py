@@ -126,3 +126,14 @@ def test_bytes_that_are_no_http_are_refused_and_the_server_goes_on(served):
             assert sock.recv(100).startswith(b"HTTP/1.1 400")
     with urllib.request.urlopen(f"http://{served[0]}/v2/health/ready") as answer:
         assert answer.status == 200
+
+
+def test_grpc_needs_a_token_with_the_right_and_no_tenants_token_unloads(build, tmp_path):
+    (tmp_path / "t").write_text("a:0123456789abcdef admin tenant=acme\nb:fedcba9876543210 read\n")
+    built = build(grpc={"port": 0}, tokens=str(tmp_path / "t"))
+    one, two = ({"authorization": f"Bearer {token}"} for token in ("0123456789abcdef", "fedcba9876543210"))
+    with running(built), grpc.InferenceServerClient(f"127.0.0.1:{built.grpc_port}") as client:
+        for headers, code in ((None, "UNAUTHENTICATED"), (one, "PERMISSION_DENIED"), (two, "PERMISSION_DENIED")):
+            with pytest.raises(grpc.InferenceServerException, match=code):
+                client.unload_model("sri", headers=headers)
+        assert client.get_model_metadata("sri_signal", headers=two).name == "sri_signal"

@@ -251,3 +251,12 @@ def test_a_file_and_the_command_line_are_laid_over_each_other(tmp_path):
     with pytest.raises(ConfigError) as error:
         read_settings(path, {})
     assert len(error.value.problems) == 2 and all(str(path) in each for each in error.value.problems)
+
+
+def test_a_head_without_end_is_cut_off_before_it_fills_the_memory(serving):
+    with serving() as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as client, pytest.raises(ConnectionError):
+            client.sendall(b"GET /v2 HTTP/1.1\r\n")
+            for _ in range(64):
+                client.sendall(b"x: " + b"a" * 2**20 + b"\r\n")

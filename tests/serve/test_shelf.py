@@ -160,3 +160,17 @@ def test_no_request_notices_that_bundles_are_swapped(build, place, fitted, other
         return seen
 
     assert asyncio.run(load()) == expected.keys()
+
+
+def test_a_shadow_that_fails_in_whatever_way_is_counted_and_tried_again(build, fitted, other, monkeypatch, caplog):
+    built = build(bundles={"sri": {"path": fitted.path, "shadow": {"path": other.path}}})
+    body = request_of({"signals": np.full((3, 32, 1), 0.5, np.float32)})
+    with monkeypatch.context() as patched:
+        shadow = built.shelf.shadow_of(built.shelf.model("sri_signal"))
+        patched.setattr(type(shadow.scorer), "alarms", lambda *_: {}["what a user typed"])
+        assert call(built.app, "POST", INFER, *body).status == 200
+        built.inference.shadows.settle()
+    assert built.inference.shadows.counts == {("sri", "failed"): 3} and "what a user typed" not in caplog.text
+    assert call(built.app, "POST", INFER, *body).status == 200
+    built.inference.shadows.settle()
+    assert built.inference.shadows.counts["sri", "same"] + built.inference.shadows.counts["sri", "only_shadow"] == 3

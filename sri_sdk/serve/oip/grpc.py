@@ -14,7 +14,7 @@ from typing import Any
 
 from sri_sdk.errors import ConfigError, MissingExtra, SriError
 from sri_sdk.serve.counts import Counts
-from sri_sdk.serve.http import Refusal, bounded, log_bug, refusal_of
+from sri_sdk.serve.http import Refusal, bounded, headers_of, log_bug, refusal_of
 from sri_sdk.serve.oip.asked import MOST_TENSORS, Asked, StatedInput, asked
 from sri_sdk.serve.oip.infer import Inference
 from sri_sdk.serve.oip.metadata import SERVER, model_config, model_metadata
@@ -23,7 +23,7 @@ from sri_sdk.serve.oip.routes import bundle_of, check_tenant
 from sri_sdk.serve.oip.tensors import DTYPES, Array, from_bytes, from_json, to_bytes
 from sri_sdk.serve.rights import ANYBODY, LOCAL, Caller, Right
 from sri_sdk.serve.settings import GrpcSection, LimitsSection, TlsSection
-from sri_sdk.serve.tokens import Tokens
+from sri_sdk.serve.tokens import Tokens, check_right
 
 MOST_MODELS = 1000
 _CODES = {
@@ -117,10 +117,10 @@ class _Answers:
             return ANYBODY
         if self._tokens is None:
             return LOCAL
-        sent = {key: value for key, value in context.invocation_metadata() if key == "authorization"}
-        found = self._tokens.caller(str(sent.get("authorization", "")).encode())
-        if not found.may(right):
-            raise Refusal(403, f"token: has no right {right!r}. Use a token that has, or add the right.")
+        sent = headers_of([(key.encode(), str(value).encode()) for key, value in context.invocation_metadata()])
+        found = self._tokens.caller(sent.get(b"authorization", b""))
+        # What takes this right changes the bundles.
+        check_right(found, right, shared=right == "admin")
         return found
 
     def ServerLive(self, request: Any, caller: Caller) -> Any:  # noqa: N802  # As the protocol spells it; so below.

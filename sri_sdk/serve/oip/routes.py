@@ -48,11 +48,11 @@ class OipRoutes:
             Route("GET", f"{model}/config", self.config, "read"),
             Route("GET", f"{version}/config", self.config, "read"),
             Route("POST", f"{repository}/index", self.index, "read"),
-            Route("POST", f"{repository}/models/{{model}}/load", self.load, "admin"),
-            Route("POST", f"{repository}/models/{{model}}/unload", self.unload, "admin"),
+            Route("POST", f"{repository}/models/{{model}}/load", self.load, "admin", shared=True),
+            Route("POST", f"{repository}/models/{{model}}/unload", self.unload, "admin", shared=True),
             Route("GET", "/v1/bundles", self.bundles, "read"),
-            Route("POST", "/v1/bundles/{bundle}/rollback", self.roll_back, "admin"),
-            Route("POST", "/v1/bundles/{bundle}/shadow", self.shadow, "admin"),
+            Route("POST", "/v1/bundles/{bundle}/rollback", self.roll_back, "admin", shared=True),
+            Route("POST", "/v1/bundles/{bundle}/shadow", self.shadow, "admin", shared=True),
         ]
 
     async def infer(self, request: Request) -> Answer:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from pydantic import Field
-from sqlalchemy import Connection, Select, delete, func, select
+from sqlalchemy import Connection, Row, Select, delete, func, select
 
 from sri_sdk.plugin import Config
 from sri_sdk.serve.store.inserts import count_in
@@ -15,7 +15,11 @@ from sri_sdk.serve.store.tables import SOURCES, TOTALS, VERDICTS
 
 AT_ONCE = 1_000
 """Rows deleted in one transaction, so that deliveries wait a moment only."""
+WINDOW = 10 * AT_ONCE
+"""Rows of the store that one transaction looks through for a tenant."""
 _DAY_MS = 86_400_000
+_ROW = [VERDICTS.c[name] for name in ("seq", "size", "tenant", "key", "severity")]
+T = TypeVar("T")
 
 
 class Retention(Config):
@@ -42,10 +46,10 @@ def prune_some(connection: Connection, retention: Retention, now_ms: int) -> int
     deleted = 0
     if retention.keep_days is not None:
         oldest = now_ms - int(retention.keep_days * _DAY_MS)
-        old = select(VERDICTS.c.seq, VERDICTS.c.size).where(VERDICTS.c.received_at < oldest)
+        old = select(*_ROW).where(VERDICTS.c.received_at < oldest)
         deleted = _delete(connection, old.order_by(VERDICTS.c.received_at).limit(AT_ONCE))
         forget_sources(connection, SOURCES.c.seen_at < oldest)
-    return deleted + _trim(connection, retention, AT_ONCE - deleted)
+    return deleted + _trim(connection, retention, max(AT_ONCE - deleted, 0))
 
 
 def _trim(connection: Connection, retention: Retention, limit: int) -> int:
@@ -54,23 +58,21 @@ def _trim(connection: Connection, retention: Retention, limit: int) -> int:
     too_large = 0 if retention.keep_bytes is None else size - retention.keep_bytes
     if too_many <= 0 and too_large <= 0:
         return 0
-    doomed: list[tuple[int, int]] = []
-    for seq, bytes_of in connection.execute(
-        select(VERDICTS.c.seq, VERDICTS.c.size).order_by(VERDICTS.c.seq).limit(limit)
-    ):
+    doomed: list[Row[Any]] = []
+    for row in connection.execute(select(*_ROW).order_by(VERDICTS.c.seq).limit(limit)):
         if too_many <= len(doomed) and too_large <= 0:
             break
-        doomed.append((seq, bytes_of))
-        too_large -= bytes_of
+        doomed.append(row)
+        too_large -= row.size
     return _delete_rows(connection, doomed)
 
 
 def erase_request(connection: Connection, tenant: str | None, key: str) -> int:
-    """Deletes up to `AT_ONCE` verdicts of one request; returns how many."""
-    found = select(VERDICTS.c.seq, VERDICTS.c.size).where(VERDICTS.c.key == key)
+    """Deletes up to `AT_ONCE` verdicts of one request, the mildest first; returns how many."""
+    found = select(*_ROW).where(VERDICTS.c.key == key)
     if tenant is not None:
         found = found.where(VERDICTS.c.tenant == tenant)
-    return _delete(connection, found.limit(AT_ONCE))
+    return _delete(connection, found.order_by(VERDICTS.c.severity).limit(AT_ONCE))
 
 
 def erase_some_of_tenant(connection: Connection, tenant: str, after: int) -> tuple[int, int | None]:
@@ -81,22 +83,41 @@ def erase_some_of_tenant(connection: Connection, tenant: str, after: int) -> tup
     """
     forget_sources(connection, SOURCES.c.tenant == tenant)
     # By windows: there is no index of tenants alone, and a scan of everything would keep deliveries waiting.
-    window = select(VERDICTS.c.seq).where(VERDICTS.c.seq > after).order_by(VERDICTS.c.seq).limit(10 * AT_ONCE)
+    window = select(VERDICTS.c.seq).where(VERDICTS.c.seq > after).order_by(VERDICTS.c.seq).limit(WINDOW)
     end = connection.scalar(select(func.max(window.subquery().c.seq)))
     if end is None:
         return 0, None
     inside = (VERDICTS.c.seq > after) & (VERDICTS.c.seq <= end) & (VERDICTS.c.tenant == tenant)
-    return _delete(connection, select(VERDICTS.c.seq, VERDICTS.c.size).where(inside)), end
+    return _delete(connection, select(*_ROW).where(inside)), end
 
 
 def _delete(connection: Connection, found: Select[Any]) -> int:
-    return _delete_rows(connection, [(seq, size) for seq, size in connection.execute(found)])
+    return _delete_rows(connection, list(connection.execute(found)))
 
 
-def _delete_rows(connection: Connection, doomed: Sequence[tuple[int, int]]) -> int:
-    for start in range(0, len(doomed), 500):
-        some = [seq for seq, _ in doomed[start : start + 500]]
+def _delete_rows(connection: Connection, doomed: Sequence[Row[Any]]) -> int:
+    """Deletes rows, and what would speak for their requests in their place."""
+    sizes = {row.seq: row.size for row in [*doomed, *_milder(connection, doomed)]}
+    for some in _chunks(list(sizes)):
         connection.execute(delete(VERDICTS).where(VERDICTS.c.seq.in_(some)))
-    if doomed:
-        count_in(connection, -len(doomed), -sum(size for _, size in doomed))
-    return len(doomed)
+    if sizes:
+        count_in(connection, -len(sizes), -sum(sizes.values()))
+    return len(sizes)
+
+
+def _milder(connection: Connection, doomed: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Milder verdicts on the same requests: left alone, they would make a request clear that was flagged."""
+    worst: dict[tuple[str, str], int] = {}
+    for row in doomed:
+        worst[row.tenant, row.key] = max(row.severity, worst.get((row.tenant, row.key), 0))
+    found: list[Row[Any]] = []
+    for keys in _chunks(list({key for (_, key), severity in worst.items() if severity})):
+        same = connection.execute(select(*_ROW).where(VERDICTS.c.key.in_(keys)))
+        found += [row for row in same if row.severity < worst.get((row.tenant, row.key), 0)]
+    return found
+
+
+def _chunks(found: list[T]) -> Iterator[list[T]]:
+    """At most 500 each: SQLite takes a limited number of parameters."""
+    for start in range(0, len(found), 500):
+        yield found[start : start + 500]

@@ -17,7 +17,7 @@ from sri_sdk.serve.store.store import VerdictStore
 from sri_sdk.serve.verdicts.asking import settled
 from sri_sdk.serve.verdicts.callers import name, writes_for
 from sri_sdk.serve.verdicts.counts import VerdictCounts
-from sri_sdk.serve.verdicts.posted import PostedVerdicts, choice, read, verdicts_of
+from sri_sdk.serve.verdicts.posted import PostedVerdicts, choice, known, read, verdicts_of
 from sri_sdk.strict_json import JsonError, parse
 
 T = TypeVar("T")
@@ -56,16 +56,14 @@ class Deliveries:
         tenant, body = writes_for(request), await request.body()
         source, verdicts = await _apart(len(body), lambda: _read_verdicts(body, self._most_rows))
         note(len(verdicts))
-        stored, known = await self._deliver(verdicts, tenant, source)
-        return json_answer({"stored": stored, "known": known})
+        stored, before = await self._deliver(verdicts, tenant, source)
+        return json_answer({"stored": stored, "known": before})
 
     async def signals(self, request: Request) -> Answer:
         """`POST /v1/signals?bundle=&rule=&accept=&unverified=&source=`: signals as `sri score` reads them."""
         if self._live is None:
             raise Refusal(404, "signals: nothing is scored here. Send verdicts, or ask a server that has a bundle.")
-        tenant, query = writes_for(request), request.query
-        if unknown := [each for each in query if each not in BUNDLES]:
-            raise Refusal(400, f"query: {ascii(unknown[0])[:40]} is unknown; allowed: {', '.join(BUNDLES)}.")
+        tenant, query = writes_for(request), known(request.query, BUNDLES)
         live = self._live(bounded(query.get("bundle"), "bundle"))
         rule = cast(Rule, choice(query.get("rule"), live.scorer.rules, "rule") or "final")
         unverified = choice(query.get("unverified"), ("true", "false"), "unverified") == "true"
@@ -75,9 +73,9 @@ class Deliveries:
         work = lambda: self._score(live.scorer, body, rule, accept, unverified)  # noqa: E731
         verdicts = await asyncio.to_thread(work)
         note(len(verdicts), live.scorer.bundle.digest)
-        stored, known = await self._deliver(verdicts, tenant, source)
+        stored, before = await self._deliver(verdicts, tenant, source)
         answer = {"verdicts": [each.to_dict() for each in verdicts], "bundle": live.scorer.bundle.digest}
-        return json_answer({**answer, "stored": stored, "known": known})
+        return json_answer({**answer, "stored": stored, "known": before})
 
     def _score(self, scorer: Scorer, body: bytes, rule: Rule, accept: Sequence[str], unverified: bool) -> list[Verdict]:
         signals = read_lines(io.BytesIO(body), "signals", scorer.manifest.signal.domain)

@@ -16,7 +16,7 @@ from sri_sdk.serve.verdicts.arrivals import Arrivals, Arrived
 from sri_sdk.serve.verdicts.asking import ask
 from sri_sdk.serve.verdicts.callers import sees
 from sri_sdk.serve.verdicts.counts import VerdictCounts
-from sri_sdk.serve.verdicts.posted import STATUSES, choice, whole
+from sri_sdk.serve.verdicts.posted import STATUSES, choice, known, whole
 from sri_sdk.strict_json import write
 
 LONGEST_WAIT_MS = 30_000
@@ -41,7 +41,7 @@ class LookUps:
     async def one(self, request: Request) -> Answer:
         """`GET /v1/verdicts/{id}?wait_ms=`: the most severe verdict on a request."""
         request_id = bounded(request.params["id"], "id")
-        wait_ms = whole(request.query.get("wait_ms"), "wait_ms", 0, LONGEST_WAIT_MS)
+        wait_ms = whole(known(request.query, ("wait_ms",)).get("wait_ms"), "wait_ms", 0, LONGEST_WAIT_MS)
         found = await self.wait(sees(request), request_id, wait_ms / 1000)
         if found is None:
             # As a verdict: nobody who reads only that takes silence for `clear`.
@@ -73,7 +73,7 @@ class LookUps:
         With `Accept: text/event-stream` they go on as they come, each under its number, so that a client that lost the
         connection goes on with `Last-Event-ID`.
         """
-        query, tenant = request.query, sees(request)
+        query, tenant = known(request.query, ("after", "limit", "status")), sees(request)
         streamed = EVENTS in request.headers.get(b"accept", b"")
         last = request.header(b"last-event-id") if streamed else None
         after = whole(last or query.get("after"), "after", 0, 2**53)

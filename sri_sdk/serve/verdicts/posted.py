@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sri_sdk.records import Ended, PartVerdict, Rule, Status, Verdict
 from sri_sdk.serve.http import Refusal, bounded
@@ -15,7 +15,15 @@ MOST_CODES = 64
 SHOWN = 3
 """Mistakes that one refusal names."""
 
-Code = Annotated[str, Field(min_length=1, max_length=128)]
+
+def _printable(code: str) -> str:
+    if not code.isprintable():
+        raise ValueError("control characters; a code has none")
+    return code
+
+
+Code = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+"""Some databases refuse a text with a zero byte, and would do so again with every delivery."""
 Text = Annotated[str, Field(max_length=512)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2**53 - 1)]
@@ -155,6 +163,17 @@ def choice(sent: str | None, allowed: Iterable[str], subject: str) -> str | None
     if sent is None or sent in (allowed := tuple(allowed)):
         return sent
     raise Refusal(400, f"{subject}: another word; allowed: {', '.join(allowed)}. Leave it out for the default.")
+
+
+def known(query: Mapping[str, str], allowed: Sequence[str]) -> Mapping[str, str]:
+    """The parameters of a request, all of them known: one that is misspelt would otherwise limit nothing.
+
+    Raises:
+        Refusal: another one.
+    """
+    if unknown := [each for each in query if each not in allowed]:
+        raise Refusal(400, f"query: {ascii(unknown[0])[:40]} is unknown; allowed: {', '.join(allowed)}.")
+    return query
 
 
 def whole(sent: str | None, subject: str, default: int, most: int) -> int:

@@ -220,3 +220,50 @@ def test_a_store_is_not_opened_with_ids_kept_another_way(url, first, then):
     with pytest.raises(ConfigError, match="keeps request ids"):
         VerdictStore.open(url, secret=then)
     VerdictStore.open(url, secret=first).close()
+
+
+@pytest.mark.parametrize("kept", [Retention(keep_days=None, keep_rows=1), Retention(keep_days=1, keep_rows=None)])
+def test_a_flagged_request_is_never_clear_because_its_flag_grew_old(url, clock, kept):
+    with VerdictStore.open(url, kept=kept, clock=clock) as store:
+        store.add(rows("a", status="flagged"))
+        clock.now += 86_400 - 1
+        store.add(rows("a"))
+        clock.now += 2
+        store.prune()
+        found = store.find(None, "a")
+        assert found is None or found.row.verdict["status"] == "flagged"
+        assert store.totals()[0] == (0 if found is None else found.verdicts)
+
+
+def test_while_a_request_is_erased_it_is_never_clear(store, monkeypatch):
+    monkeypatch.setattr("sri_sdk.serve.store.retention.AT_ONCE", 1)
+    store.add(rows("a", status="flagged", tenant="x") + rows("b", tenant="x") + rows("a", tenant="x"))
+    seen = []
+    real = store._writer.do
+
+    def spied(work):
+        found = real(work)
+        found.result()
+        seen.append(store.find(None, "a"))
+        return found
+
+    monkeypatch.setattr(store._writer, "do", spied)
+    store.erase("x", "a")
+    assert [each and each.row.verdict["status"] for each in seen if each] == ["flagged"]
+
+
+def test_while_a_tenant_is_erased_nothing_flagged_is_clear(store, monkeypatch):
+    monkeypatch.setattr("sri_sdk.serve.store.retention.WINDOW", 1)
+    store.add(rows("a", status="flagged", tenant="x") + rows("b", tenant="x") + rows("a", tenant="x"))
+    seen = []
+    real = store._writer.do
+
+    def spied(work):
+        found = real(work)
+        found.result()
+        seen.append(store.find(None, "a"))
+        return found
+
+    monkeypatch.setattr(store._writer, "do", spied)
+    assert store.erase_tenant("x") == 3 and store.totals() == (0, 0)
+    assert {each.row.verdict["status"] for each in seen if each} <= {"flagged"}

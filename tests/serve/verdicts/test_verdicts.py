@@ -140,3 +140,24 @@ def test_every_verdict_that_the_sdk_makes_can_be_posted(service, rule):
         replace(made, score=None, parts=(PartVerdict("p", "clear", 1, 2, 0.1, None),)),
     ):
         assert service("POST", "/v1/verdicts", posted(each)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/verdicts/a?wait=5", "/v1/verdicts?stauts=flagged", "/v1/verdicts/a?tenant=x"])
+def test_a_parameter_that_nobody_knows_is_refused(service, path):
+    got = service("GET", path)
+    assert got.status == 400 and "unknown" in got.json["error"]
+
+
+@pytest.mark.parametrize("wrong", [{"bundle": "\0"}, {"reasons": ["a\nb"]}, {"accepted": ["\x1b[2J"]}])
+def test_codes_with_control_characters_are_refused(service, wrong):
+    value = verdict("a").to_dict() | wrong
+    assert service("POST", "/v1/verdicts", {"verdicts": [value]}).status == 400
+
+
+def test_ids_that_look_alike_are_different_ids(service):
+    service("POST", "/v1/verdicts", posted(verdict("é"), verdict("a/b"), verdict("A")))
+    for other in ("e%CC%81", "a%252Fb", "a", "A%20", "%EF%BC%A1", "a%2Fb%2F"):
+        got = service("GET", f"/v1/verdicts/{other}")
+        assert (got.status, got.json["verdict"]["status"]) == (404, "unmonitored")
+    assert service("GET", "/v1/verdicts/%C3%A9").status == service("GET", "/v1/verdicts/a%2fb").status == 200
+    assert service("GET", "/v1/verdicts/A%00").status == service("GET", "/v1/verdicts/%FF").status == 400
