@@ -14,7 +14,7 @@ from socketserver import ThreadingUnixStreamServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-HANG_UP = object()
+HANG_UP = "hang up"
 """In place of a status: close the connection without a word."""
 
 
