@@ -143,6 +143,8 @@ def _whole(phrase: str) -> str:
 
 QUOTED = 12
 """Characters in a row that a message and a text have in common, if it quotes the text."""
+MESSAGE = 500
+"""Characters of a message that are read, and shown."""
 
 
 def in_short(err: BaseException, private: Iterable[str]) -> str:
@@ -152,9 +154,10 @@ def in_short(err: BaseException, private: Iterable[str]) -> str:
         err: of a plugin, whose messages are not ours.
         private: texts that must not be quoted.
     """
-    name, message = type(err).__name__, normal(str(err))
+    name, message = type(err).__name__, str(err)[:MESSAGE]
+    read = normal(message)
+    runs = [read[at : at + QUOTED] for at in range(max(len(read) - QUOTED, 0) + 1)]
     for text in map(normal, private):
-        length = min(QUOTED, len(text))
-        if length and any(text[at : at + length] in message for at in range(len(text) - length + 1)):
+        if text and (text in read if len(text) < QUOTED else any(len(run) == QUOTED and run in text for run in runs)):
             return f"{name} (its message quotes a text, and is left out)"
-    return f"{name}: {err}"
+    return f"{name}: {message}"

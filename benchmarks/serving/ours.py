@@ -23,8 +23,7 @@ BYTES = 3 * 2**20
 def slowed() -> None:
     """Every call of a graph also takes a fixed time, as a graph of thousands of nodes does.
 
-    Like onnxruntime, hashing lets other threads run meanwhile. A call that is slow because it multiplies much gains
-    less: its time grows with its rows.
+    Like onnxruntime, hashing lets other threads run meanwhile.
     """
     content, run = bytes(BYTES), Model.run
 

@@ -16,6 +16,7 @@ from sri_sdk.config.yaml_file import file_error, read_mapping
 from sri_sdk.errors import ConfigError
 from sri_sdk.options import problems
 from sri_sdk.plugin import Config
+from sri_sdk.serve.store.kept import Retention
 
 SERVE_VERSION = 1
 LOCALHOSTS = ("127.0.0.1", "::1", "localhost")
@@ -75,21 +76,11 @@ class LimitsSection(Config):
     drain_seconds: float = Field(default=20.0, ge=0, description="Longest that a shutdown waits for running requests.")
 
 
-class StoreSection(Config):
+class StoreSection(Retention):
     """Where verdicts are kept."""
 
     url: str = Field(
         default="sqlite:///sri-verdicts.db", description="SQLAlchemy address: a file of SQLite, or PostgreSQL."
-    )
-    keep_days: float | None = Field(default=30.0, gt=0, description="Age at which verdicts are erased; null = never.")
-    keep_rows: int | None = Field(
-        default=10_000_000, ge=1, description="Verdicts that are kept, the newest; null = all of them."
-    )
-    keep_bytes: int | None = Field(
-        default=None,
-        ge=2**10,
-        description="Bytes of verdicts that are kept, the newest, counted as their text; the database takes two to "
-        "three times as much. null = no limit.",
     )
     hash_ids: bool = Field(default=False, description="Keep keyed hashes of request ids instead of the ids.")
     hash_key: Path | None = Field(

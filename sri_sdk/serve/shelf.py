@@ -55,6 +55,8 @@ class Entry:
     shadow: Version | None = None
     problem: str = ""
     """Why its last load failed."""
+    withdrawn: frozenset[str] = frozenset()
+    """Digests that somebody rolled back from: a reload leaves them alone, until they are loaded by name."""
 
 
 class Shelf:
@@ -136,7 +138,7 @@ class Shelf:
         for name in self.entries:
             self.load(name)
 
-    def load(self, name: str, digest: str | None = None) -> Version:
+    def load(self, name: str, digest: str | None = None, *, reloaded: bool = False) -> Version:
         """Reads a bundle from its path and makes it live; the one that was live stays, to roll back to.
 
         The same bundle again changes nothing.
@@ -144,6 +146,7 @@ class Shelf:
         Args:
             name: of the bundle.
             digest: that it must have, beside what its settings ask for.
+            reloaded: nobody asked for this bundle by name, so one that was rolled back from does not come back.
 
         Raises:
             Refusal: 404, no such name.
@@ -160,13 +163,22 @@ class Shelf:
             if entry.live is not None and entry.live.digest == scorer.bundle.digest:
                 self._put(replace(entry, shadow=shadow, problem=""))
                 return entry.live
+            if reloaded and entry.live is not None and scorer.bundle.digest in entry.withdrawn:
+                self._put(replace(entry, shadow=shadow, problem=""))
+                log.info("bundle %s: its path has what was rolled back from; version %s stays", name, entry.live.number)
+                return entry.live
             known = next((each for each in entry.versions if each.digest == scorer.bundle.digest), None)
             made = known or version(name, str(entry.loads + 1), scorer)
             # What was live comes right before what is: that is where a rollback leads.
             others = [each for each in entry.versions if each is not made and each is not entry.live]
             versions = (*others, *([entry.live] if entry.live else []), made)[-entry.section.keep :]
             loads = entry.loads + (known is None)
-            self._put(replace(entry, versions=versions, live=made, loads=loads, shadow=shadow, problem=""))
+            withdrawn = entry.withdrawn - {made.digest}
+            self._put(
+                replace(
+                    entry, versions=versions, live=made, loads=loads, shadow=shadow, problem="", withdrawn=withdrawn
+                )
+            )
             log.info("bundle %s: version %s is live, %s", name, made.number, made.digest[:ALIAS])
             return made
 
@@ -194,8 +206,8 @@ class Shelf:
                     409, f"bundle {name}: no version older than the live one is loaded, so there is none to go back "
                     "to. Load another bundle.",
                 )  # fmt: skip
-            older = entry.versions[at - 1]
-            self._put(replace(entry, live=older))
+            older, left = entry.versions[at - 1], entry.versions[at]
+            self._put(replace(entry, live=older, withdrawn=entry.withdrawn | {left.digest}))
             log.info("bundle %s: rolled back to version %s, %s", name, older.number, older.digest[:ALIAS])
             return older
 
@@ -215,12 +227,16 @@ class Shelf:
             return shadow
 
     def reload(self) -> dict[str, str]:
-        """Loads every bundle again that is not held: name -> what went wrong. What fails stays as it was."""
+        """Loads every bundle again that is not held: name -> what went wrong. What fails stays as it was.
+
+        What somebody decided since stays decided: a bundle that was unloaded stays out, and one that was rolled back
+        from does not come back.
+        """
         problems = {}
         for name, entry in self.entries.items():
-            if not entry.section.hold:
+            if not entry.section.hold and entry.live is not None:
                 try:
-                    self.load(name)
+                    self.load(name, reloaded=True)
                 except SriError as err:
                     log.error("bundle %s: not replaced. %s", name, err)
                     problems[name] = str(err)

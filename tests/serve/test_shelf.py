@@ -66,6 +66,19 @@ def test_a_bundle_that_is_damaged_leaves_the_old_one_and_says_so(place, fitted):
     assert shelf.reload().keys() == {"sri"}
 
 
+def test_a_reload_undoes_neither_a_rollback_nor_an_unload(place, fitted, other):
+    shelf = shelf_of(place(fitted))
+    place(other)
+    shelf.load("sri")
+    shelf.roll_back("sri")
+    assert shelf.reload() == {} and shelf.live("sri").digest == fitted.digest
+    assert shelf.load("sri").digest == other.digest
+    place(fitted)
+    assert shelf.reload() == {} and shelf.live("sri").digest == fitted.digest
+    shelf.unload("sri")
+    assert shelf.reload() == {} and shelf.entries["sri"].live is None
+
+
 def test_a_bundle_that_is_held_is_not_reloaded(place, fitted, other):
     shelf = shelf_of(place(fitted), hold=True)
     place(other)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from pydantic import Field
 from sqlalchemy import Connection, Row, Select, delete, func, select
 
-from sri_sdk.plugin import Config
 from sri_sdk.serve.store.inserts import count_in
+from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.sources import forget_sources
 from sri_sdk.serve.store.tables import SOURCES, TOTALS, VERDICTS
 
@@ -20,21 +19,6 @@ WINDOW = 10 * AT_ONCE
 _DAY_MS = 86_400_000
 _ROW = [VERDICTS.c[name] for name in ("seq", "size", "tenant", "key", "severity")]
 T = TypeVar("T")
-
-
-class Retention(Config):
-    """How long verdicts are kept. The oldest go first."""
-
-    keep_days: float | None = Field(default=30.0, gt=0, description="Age at which verdicts are erased; null = never.")
-    keep_rows: int | None = Field(
-        default=10_000_000, ge=1, description="Verdicts that are kept, the newest; null = all of them."
-    )
-    keep_bytes: int | None = Field(
-        default=None,
-        ge=2**10,
-        description="Bytes of verdicts that are kept, counted as their text; the database takes two to three times as "
-        "much. null = no limit.",
-    )
 
 
 def prune_some(connection: Connection, retention: Retention, now_ms: int) -> int:

@@ -18,8 +18,8 @@ from sri_sdk.serve.store import reading, retention
 from sri_sdk.serve.store.engines import READERS, Engines, open_engines
 from sri_sdk.serve.store.faults import DATABASE_ERRORS, Fault, StoreUnavailable, fault_of
 from sri_sdk.serve.store.inserts import insert_all
+from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.keys import Keys
-from sri_sdk.serve.store.retention import Retention
 from sri_sdk.serve.store.rows import Added, Delivered, Found, Heartbeat, Page, Source
 from sri_sdk.serve.store.schema import migrate
 from sri_sdk.serve.store.sources import SILENT_AFTER_S, list_sources, note_heartbeat

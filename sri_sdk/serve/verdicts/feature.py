@@ -27,7 +27,6 @@ def verdict_feature(settings: ServeSettings, section: StoreSection, shelf: Shelf
     """
     try:
         from sri_sdk.serve.store.keys import read_secret
-        from sri_sdk.serve.store.retention import Retention
         from sri_sdk.serve.store.store import VerdictStore
         from sri_sdk.serve.verdicts.arrivals import Arrivals
         from sri_sdk.serve.verdicts.counts import VerdictCounts
@@ -36,9 +35,8 @@ def verdict_feature(settings: ServeSettings, section: StoreSection, shelf: Shelf
         if missing_package(err) not in ("sqlalchemy", "alembic"):
             raise
         raise MissingExtra("The verdict store", extra="serve") from err
-    kept = Retention(keep_days=section.keep_days, keep_rows=section.keep_rows, keep_bytes=section.keep_bytes)
     secret = read_secret(section.hash_key) if section.hash_ids and section.hash_key is not None else None
-    store = VerdictStore.open(section.url, kept=kept, secret=secret)
+    store = VerdictStore.open(section.url, kept=section, secret=secret)
     arrivals, counts = Arrivals(store), VerdictCounts(lambda: store.fault)
 
     @asynccontextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sri_sdk.records import Verdict
-from sri_sdk.serve.store.retention import Retention
+from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.rows import Delivered
 from sri_sdk.serve.store.store import VerdictStore
 

@@ -7,7 +7,7 @@ import pytest
 
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PartVerdict
-from sri_sdk.serve.store.retention import Retention
+from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.rows import Added, Delivered
 from sri_sdk.serve.store.store import VerdictStore
 from tests.serve.store.conftest import FOREVER, rows, verdict
@@ -235,9 +235,8 @@ def test_a_flagged_request_is_never_clear_because_its_flag_grew_old(url, clock, 
         assert store.totals()[0] == (0 if found is None else found.verdicts)
 
 
-def test_while_a_request_is_erased_it_is_never_clear(store, monkeypatch):
-    monkeypatch.setattr("sri_sdk.serve.store.retention.AT_ONCE", 1)
-    store.add(rows("a", status="flagged", tenant="x") + rows("b", tenant="x") + rows("a", tenant="x"))
+def seen_between(store, monkeypatch):
+    """What a look-up of request `a` finds after each transaction from now on; a list that grows."""
     seen = []
     real = store._writer.do
 
@@ -248,6 +247,13 @@ def test_while_a_request_is_erased_it_is_never_clear(store, monkeypatch):
         return found
 
     monkeypatch.setattr(store._writer, "do", spied)
+    return seen
+
+
+def test_while_a_request_is_erased_it_is_never_clear(store, monkeypatch):
+    monkeypatch.setattr("sri_sdk.serve.store.retention.AT_ONCE", 1)
+    store.add(rows("a", status="flagged", tenant="x") + rows("b", tenant="x") + rows("a", tenant="x"))
+    seen = seen_between(store, monkeypatch)
     store.erase("x", "a")
     assert [each and each.row.verdict["status"] for each in seen if each] == ["flagged"]
 
@@ -255,15 +261,6 @@ def test_while_a_request_is_erased_it_is_never_clear(store, monkeypatch):
 def test_while_a_tenant_is_erased_nothing_flagged_is_clear(store, monkeypatch):
     monkeypatch.setattr("sri_sdk.serve.store.retention.WINDOW", 1)
     store.add(rows("a", status="flagged", tenant="x") + rows("b", tenant="x") + rows("a", tenant="x"))
-    seen = []
-    real = store._writer.do
-
-    def spied(work):
-        found = real(work)
-        found.result()
-        seen.append(store.find(None, "a"))
-        return found
-
-    monkeypatch.setattr(store._writer, "do", spied)
+    seen = seen_between(store, monkeypatch)
     assert store.erase_tenant("x") == 3 and store.totals() == (0, 0)
     assert {each.row.verdict["status"] for each in seen if each} <= {"flagged"}
