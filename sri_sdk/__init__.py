@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from sri_sdk.hook import Hook
     from sri_sdk.judge import Judge
     from sri_sdk.metrics.results import Evaluation
+    from sri_sdk.observation import Observation, Pulse, Running, SinkState, Trajectory
     from sri_sdk.plugin import Config
     from sri_sdk.policy import Decision, Policy
     from sri_sdk.records import (
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from sri_sdk.scoring.guard import Guard
     from sri_sdk.scoring.scorer import Scorer
     from sri_sdk.scoring.signal_files import write_signals
+    from sri_sdk.serve.store.store import VerdictStore
     from sri_sdk.sink import Sink
     from sri_sdk.steer.direction import Direction
     from sri_sdk.steer.file import load_direction, save_direction
@@ -117,29 +119,35 @@ __all__ = [
     "Judge",
     "LoadedModel",
     "Match",
+    "Observation",
     "Policy",
     "Prompt",
+    "Pulse",
     "Recovery",
     "RecoveryAction",
     "Replacement",
     "RequestStates",
     "Run",
     "RunView",
+    "Running",
     "Sampler",
     "SamplerStep",
     "Scorer",
     "SessionEvidence",
     "Signals",
     "Sink",
+    "SinkState",
     "SriError",
     "StepGrid",
     "StepPlan",
     "Target",
     "Trace",
+    "Trajectory",
     "Value",
     "Verdict",
     "VerdictClient",
     "VerdictMiddleware",
+    "VerdictStore",
     "WatchSettings",
     "Where",
     "drive",
@@ -193,29 +201,35 @@ _HOME = {
     "Judge": "judge",
     "LoadedModel": "records",
     "Match": "records",
+    "Observation": "observation",
     "Policy": "policy",
     "Prompt": "records",
+    "Pulse": "observation",
     "Recovery": "steer.recovery.recovery",
     "RecoveryAction": "records",
     "Replacement": "client.held_response",
     "RequestStates": "records",
     "Run": "capture.run",
     "RunView": "records",
+    "Running": "observation",
     "Sampler": "sampler",
     "SamplerStep": "records",
     "Scorer": "scoring.scorer",
     "SessionEvidence": "calibrate.session",
     "Signals": "records",
     "Sink": "sink",
+    "SinkState": "observation",
     "SriError": "errors",
     "StepGrid": "grid",
     "StepPlan": "records",
     "Target": "target",
     "Trace": "records",
+    "Trajectory": "observation",
     "Value": "graph.builder",
     "Verdict": "records",
     "VerdictClient": "client.client",
     "VerdictMiddleware": "client.middleware",
+    "VerdictStore": "serve.store.store",
     "WatchSettings": "capture.settings",
     "Where": "steer.where",
     "drive": "capture.drive",

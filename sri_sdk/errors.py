@@ -15,6 +15,7 @@
     |-- GenerationAborted      a guard stopped this generation, as its policy asked
     |-- BundleError            an exported artefact is damaged, incomplete or of another format
     |-- ScoringError           signals do not fit the detector that should score them
+    |-- SinkRejected           a sink will never take some of what it was handed
     `-- ConformanceError       a plugin breaks a promise of its interface
 
 A message names the subject, the problem, what was found, what is allowed, and the next step. The command line
@@ -23,7 +24,7 @@ prints an `SriError` as one line and keeps the traceback of everything else, bec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import Self
 
@@ -135,6 +136,16 @@ class BundleError(SriError):
 
 class ScoringError(SriError):
     """Signals do not fit the detector that should score them."""
+
+
+class SinkRejected(SriError):
+    """A sink will never take some of the observations that it was handed; the others are safe."""
+
+    def __init__(self, ids: Collection[str], why: str) -> None:
+        """Takes the ids of those observations, and why, without anything that a user typed."""
+        super().__init__(f"{len(ids)} observations rejected: {why}")
+        self.ids = frozenset(ids)
+        self.why = why
 
 
 class ConformanceError(SriError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
+from sri_sdk.observation import Observation, Pulse, Running
 from sri_sdk.plugin import Plugin
 from sri_sdk.records import RecoveryAction, Verdict
 
@@ -12,12 +14,42 @@ from sri_sdk.records import RecoveryAction, Verdict
 class Sink(Plugin):
     """Takes verdicts out of the process. It may be slow or down; it must never block or break a generation."""
 
+    batch: int = 100
+    """Most observations in one `deliver`."""
+
     @abstractmethod
     def emit(self, verdict: Verdict) -> None:
         """Accepts one verdict; returns at once."""
 
     def emit_recovery(self, action: RecoveryAction) -> None:
         """Accepts one action that a recovery took on a flagged generation; returns at once. The default drops it."""
+
+    def deliver(self, observations: Sequence[Observation]) -> None:
+        """Takes observations of a monitor, and returns once they are safe where they belong.
+
+        The monitor keeps them on disk until then, in order, and calls again after a failure, with the same ids: what
+        arrives twice must count once. It calls from a thread of the sink's own, one call at a time, which may wait.
+        The default hands the verdicts to `emit`.
+
+        Args:
+            observations: at most `batch` of them, of all kinds; a sink may leave out kinds that it has no use for.
+
+        Raises:
+            SinkRejected: some of them will never be taken; the others are safe. They are counted and given up.
+            Exception: anything else = none of them may be safe, and all are tried again later.
+        """
+        for observation in observations:
+            self.emit(observation.verdict)
+
+    def show(self, running: Sequence[Running]) -> None:
+        """Takes what a monitor is generating right now, about twice a second; returns at once. The default drops it.
+
+        Args:
+            running: all of it; what is not named has ended.
+        """
+
+    def pulse(self, pulse: Pulse) -> None:
+        """Takes how a monitor is, every few seconds; returns at once. The default drops it."""
 
     def close(self) -> None:
         """Delivers what was accepted and lets go of everything; calling it twice is fine."""

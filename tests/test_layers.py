@@ -12,8 +12,8 @@ import sri_sdk
 from tests.house import CORE, PLUGINS, ROOT, arrows, circles, floors, import_root, imports, module_of, rooms
 
 LAYERS = [
-    "_version errors files grid older_hooks plugin pooling reason_words records recovery_plan request_map signal "
-    "strict_json text thoughts",
+    "_version errors files grid observation older_hooks plugin pooling reason_words records recovery_plan request_map "
+    "signal strict_json text thoughts verdict_json",
     "calibrate canvas checkpoint dataset fingerprint graph judge options plugin_api policy prefill sink structure",
     "anchors detector emitter hook metrics",
     "bundle report sampler target",
@@ -21,10 +21,10 @@ LAYERS = [
     "client registry",
     "capture config second_model",
     "fitting serve steer",
-    "evaluation monitor testing",
+    "dashboard evaluation monitor testing",
     "cli",
 ]
-"""Floors, the lowest first. Rooms planned and not built yet (monitor) stand where they belong."""
+"""Floors, the lowest first. Rooms planned and not built yet (dashboard, monitor) stand where they belong."""
 LAYER_OF = {room: level for level, names in enumerate(LAYERS) for room in names.split()}
 MOST_FLOORS = 10
 

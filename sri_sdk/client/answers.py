@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
-from sri_sdk.records import Ended, PartVerdict, Rule, Status, Verdict
+from sri_sdk.records import Verdict
 from sri_sdk.strict_json import JsonError, parse
+from sri_sdk.verdict_json import NotAVerdict, read_verdict
 
 
 class WrongAnswer(ValueError):
@@ -62,51 +63,15 @@ def scored_verdicts(content: bytes, ids: Sequence[str]) -> list[Verdict]:
 
 
 def verdict_of(value: dict[str, Any]) -> Verdict:
-    """The inverse of `Verdict.to_dict()`. Fields that this release does not know are left out.
+    """A verdict in an answer.
 
     Raises:
-        WrongAnswer: a field has another type, or a word that means nothing here.
+        WrongAnswer: it is none.
     """
-    known = {name: value[name] for name in Verdict.__slots__ if name in value}
-    for name in ("reasons", "accepted"):
-        if name in known:
-            known[name] = _texts(known[name], name)
-    if "parts" in known:
-        known["parts"] = tuple(_part(each) for each in _list(known["parts"], "parts"))
-    for name, found in known.items():
-        if name not in ("reasons", "accepted", "parts") and not _fits(name, found):
-            raise WrongAnswer(f"{name} is not what it should be")
     try:
-        verdict = Verdict(**known)
-    except TypeError as err:
-        raise WrongAnswer("a verdict without an id or a status") from err
-    return verdict
-
-
-_TEXT, _NUMBER, _WHOLE = str, (int, float), int
-_TYPES: dict[str, Any] = {
-    "request_id": _TEXT, "name": _TEXT, "bundle": _TEXT, "group": _TEXT, "reason": _TEXT,
-    "score": _NUMBER, "threshold": _NUMBER, "p_value": _NUMBER,
-    "first_alarm_step": _WHOLE, "steps_seen": _WHOLE, "steps_expected": _WHOLE, "judged_steps": _WHOLE,
-    "schema": _WHOLE,
-}  # fmt: skip
-_WORDS: dict[str, Any] = {"status": Status, "rule": Rule, "ended": Ended}
-_NEVER_NONE = frozenset({"request_id", "name", "status", "rule", "schema"})
-
-
-def _fits(name: str, found: Any) -> bool:
-    if found is None:
-        return name not in _NEVER_NONE
-    if name in _WORDS:
-        return isinstance(found, str) and found in get_args(_WORDS[name])
-    return isinstance(found, _TYPES[name]) and not isinstance(found, bool)
-
-
-def _part(value: Any) -> PartVerdict:
-    found: dict[str, Any] = {name: _mapping(value).get(name) for name in PartVerdict.__slots__}
-    if not all(_fits(name, each) for name, each in found.items()) or found["threshold"] is None:
-        raise WrongAnswer("a part is not what it should be")
-    return PartVerdict(**found)
+        return read_verdict(value)
+    except NotAVerdict as err:
+        raise WrongAnswer(str(err)) from err
 
 
 def _object(content: bytes) -> dict[str, Any]:
@@ -120,16 +85,3 @@ def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WrongAnswer("not an object")
     return value
-
-
-def _list(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise WrongAnswer(f"{name} is not a list")
-    return value
-
-
-def _texts(value: Any, name: str) -> tuple[str, ...]:
-    found = _list(value, name)
-    if not all(isinstance(each, str) for each in found):
-        raise WrongAnswer(f"{name} is not a list of texts")
-    return tuple(found)
