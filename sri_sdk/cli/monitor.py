@@ -28,7 +28,8 @@ def command(config: Path, check: bool, as_json: bool) -> None:
     told = read_monitor(config)
     prepare_libraries()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for talks in ("alembic", "uvicorn"):
+        logging.getLogger(talks).setLevel(logging.WARNING)
     from sri_sdk.monitor.operate import operate
 
     # Standard output belongs to answers and to --json.

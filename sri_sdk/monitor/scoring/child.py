@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from concurrent.futures import Future
 from typing import Any, NoReturn
 
 from sri_sdk.errors import SriError
 from sri_sdk.serve.build import build_app
 from sri_sdk.serve.feature import Feature
-from sri_sdk.serve.http import Answer, Request, json_answer
 from sri_sdk.serve.routes import Route
 from sri_sdk.serve.server import Server
 from sri_sdk.serve.settings import ServeSettings
@@ -34,8 +34,10 @@ READY = "ready"
 class _Nowhere:
     """A store that keeps nothing: the monitor has its own sinks."""
 
-    def deliver(self, rows: Any) -> Added:
-        return Added(len(rows), 0)
+    def deliver(self, rows: Any) -> Future[Added]:
+        done: Future[Added] = Future()
+        done.set_result(Added(0, 0))
+        return done
 
 
 def serve(settings: ServeSettings) -> None:
@@ -45,13 +47,7 @@ def serve(settings: ServeSettings) -> None:
     nowhere: Any = _Nowhere()
     deliveries = Deliveries(nowhere, VerdictCounts(lambda: ""), shelf.live, settings.limits.rows)
 
-    async def signals(request: Request) -> Answer:
-        return await deliveries.signals(request)
-
-    async def alive(request: Request) -> Answer:
-        return json_answer({"alive": True})
-
-    routes = [Route("POST", "/v1/signals", signals, "write"), Route("GET", "/alive", alive, "open")]
+    routes = [Route("POST", "/v1/signals", deliveries.signals, "write")]
     built = build_app(settings, [Feature(routes=routes)], shelf)
     server = Server(settings, built, lambda *_: print(READY, flush=True))
     threading.Thread(target=_end_with_the_monitor, daemon=True).start()
