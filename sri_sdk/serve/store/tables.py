@@ -102,7 +102,7 @@ HOURS = Table(
     Column("hour", Integer, primary_key=True, autoincrement=False),
     Column("series", Integer, primary_key=True, autoincrement=False),
     Column("generations", BigInteger, nullable=False),
-    # Of these: drawn for the audit sample, and of the drawn ones: labelled so, and deleted before anybody labelled them.
+    # Of these: drawn for the audit sample. Of the drawn ones: labelled so, and deleted before anybody did.
     Column("drawn", BigInteger, nullable=False),
     Column("benign", BigInteger, nullable=False),
     Column("attack", BigInteger, nullable=False),

@@ -1,6 +1,6 @@
 """What monitors say beside the verdict: circumstances, trajectories, texts, labels, counts per hour, what runs.
 
-Nothing here is imported from the SDK: a migration does what it did on the day it was written.
+It imports nothing that may change with the SDK: a migration does what it did on the day it was written.
 """
 
 import json
@@ -10,6 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
+
+from sri_sdk.strict_json import parse
 
 revision = "0002"
 down_revision = "0001"
@@ -143,7 +145,7 @@ def _count_what_is_there(bind: sa.Connection) -> None:
         after = rows[-1].seq
         filled = []
         for row in rows:
-            reasons = json.loads(row.verdict).get("reasons") or [""]
+            reasons = parse(row.verdict).get("reasons") or [""]
             fields = (row.source, row.bundle or "", row.status, _reason(reasons[0]))
             number = _number(known, fields)
             filled.append({"of": row.seq, "its": number})
@@ -168,7 +170,7 @@ def _number(known: dict[tuple[str, ...], int], fields: tuple[str, ...]) -> int:
 
 def _insert_series(known: dict[tuple[str, ...], int], last_of: dict[int, int]) -> None:
     text, number = sa.Text(), sa.BigInteger()
-    columns = {
+    columns: dict[str, Any] = {
         "id": number, "digest": sa.LargeBinary(), "source": text, "bundle": text, "model": text, "kind": text,
         "status": text, "reason": text, "consequence": text, "audit_rate": sa.Float(53), "last_seq": number,
     }  # fmt: skip
