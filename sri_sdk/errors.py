@@ -167,6 +167,7 @@ EXTRA_WITH = {
     **dict.fromkeys(("grpc", "tritonclient"), "grpc"),
     "psycopg": "postgres",
     "opentelemetry": "traces",
+    "confluent_kafka": "kafka",
 }
 """Import name -> extra. `google` is protobuf."""
 

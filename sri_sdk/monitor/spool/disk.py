@@ -87,12 +87,20 @@ def prepare(file: Path, sinks: Iterable[str]) -> dict[str, Left]:
         # Its owner's alone; what SQLite puts beside it takes the same permissions.
         with suppress(FileExistsError):
             write_new(file, b"", mode=0o600)
+        # Before anything is set: somebody else's database stays as it is.
+        with closing(sqlite3.connect(file, timeout=PATIENCE_S, isolation_level=None)) as connection:
+            new = _is_new(connection, file)
         with closing(connect(file)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            _make_or_recognise(connection, file)
+            if new:
+                _make(connection)
             connection.executemany("INSERT OR IGNORE INTO sinks (name) VALUES (?)", [(name,) for name in sinks])
             left = _left(connection)
             connection.execute("COMMIT")
+            if not any(each.count for each in left.values()):
+                # What an outage has blown up shrinks again. Not needed, so not worth an error.
+                with suppress(sqlite3.Error):
+                    connection.execute("VACUUM")
             return left
     except sqlite3.Error as err:
         raise ConfigError(
@@ -103,21 +111,27 @@ def prepare(file: Path, sinks: Iterable[str]) -> dict[str, Left]:
         raise ConfigError(f"spool: {file}: {err.strerror or err}. Name a file in a folder that is yours.") from err
 
 
-def _make_or_recognise(connection: sqlite3.Connection, file: Path) -> None:
+def _is_new(connection: sqlite3.Connection, file: Path) -> bool:
+    """Whether the file is empty; one that is neither that nor a spool of this release is refused."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     found = connection.execute("PRAGMA user_version").fetchone()[0]
     if not application and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        for statement in _TABLES.split(";"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {FORMAT}")
-    elif application != APPLICATION:
+        return True
+    if application != APPLICATION:
         raise ConfigError(f"spool: {file} is a database of something else. Name a file that is the spool's alone.")
-    elif found != FORMAT:
+    if found != FORMAT:
         raise ConfigError(
             f"spool: {file} has format {found}, this SDK reads {FORMAT}. Deliver it with the release that wrote it, or "
             "name another file."
         )
+    return False
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    for statement in _TABLES.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 def _left(connection: sqlite3.Connection) -> dict[str, Left]:

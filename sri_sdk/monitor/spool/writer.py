@@ -22,8 +22,9 @@ MOST_IN_MEMORY = 64 * 2**20
 """Bytes that may wait for the disk; what comes then is dropped. A disk that hangs must not eat the memory."""
 MOST_PER_COMMIT = 8 * 2**20
 """Bytes in one transaction."""
-RETRY_S = 1.0
-"""Seconds between two tries to remove what was delivered, after one failed."""
+REMOVE_S, RETRY_S = 0.25, 1.0
+"""Seconds until what was delivered is removed, where no `put` has it done sooner: a sync of the disk for each delivery
+would be one too many. What a process leaves is delivered twice, which is harmless. And the same after a failure."""
 
 
 class NotSpooled(SriError):
@@ -131,11 +132,8 @@ class Writer:
         shared = self._shared
         while True:
             with shared.changed:
-                # After a failure only what is put, or time, gives reason to try again.
-                shared.changed.wait_for(
-                    lambda: self._queue or self._ending or (self._done_with() and not shared.fault),
-                    RETRY_S if shared.fault else None,
-                )
+                shared.changed.wait_for(lambda: self._queue or self._ending or self._done_with())
+                shared.changed.wait_for(lambda: self._queue or self._ending, RETRY_S if shared.fault else REMOVE_S)
                 if self._ending and not self._queue and (shared.fault or not self._done_with()):
                     break
                 puts, done_with = self._take(), self._done_with()
