@@ -128,7 +128,12 @@ class RotatingFile:
             # Windows: one process per file.
             yield True
             return
-        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            handle = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            # Moved a moment ago.
+            yield False
+            return
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

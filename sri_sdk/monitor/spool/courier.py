@@ -24,8 +24,6 @@ log = logging.getLogger("sri_sdk.monitor")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 """Seconds until the next try: after the first failure, doubled with each further one, and the most."""
-LONGEST_ASKED_S = 3600.0
-"""Most seconds that a sink may ask for."""
 MOST_BYTES = 16 * 2**20
 """Bytes in one `deliver`, about."""
 
@@ -94,12 +92,12 @@ class Courier:
         except SinkRejected as err:
             rejected = err.ids & {each.id for each in observations}
             if not rejected:
-                self._failed("deliver() rejected observations that it was not handed", err)
+                self._failed("deliver() rejected observations that it was not handed")
                 return
             log.warning("sink %s: %d observations rejected: %s", self._lane.name, len(rejected), err.why)
         # A sink that calls sys.exit() must not take the observations behind it along.
         except BaseException as err:
-            self._failed(_words(err), err)
+            self._failed(_words(err))
             return
         self._delivered(rows, sum(each.id in rejected for each in observations) + unreadable)
 
@@ -128,17 +126,15 @@ class Courier:
             lane.done = rows[-1][0] if rows else lane.last
             self._shared.changed.notify_all()
 
-    def _failed(self, why: str, err: BaseException | None = None) -> None:
+    def _failed(self, why: str) -> None:
         self._count = max(1, self._count // 2)
         with self._shared.changed:
             lane = self._lane
             lane.failing, lane.failures = why, lane.failures + 1
             # Jitter, so that what failed together is not tried again together.
-            pause = min(FIRST_PAUSE_S * 2.0 ** min(lane.failures - 1, 16), LONGEST_PAUSE_S) * random.uniform(0.5, 1)
-            asked = getattr(err, "retry_after_s", None)
-            if isinstance(asked, int | float) and asked > pause:
-                pause = min(asked, LONGEST_ASKED_S)
-            self._pause_s = pause
+            self._pause_s = min(FIRST_PAUSE_S * 2.0 ** min(lane.failures - 1, 16), LONGEST_PAUSE_S) * random.uniform(
+                0.5, 1
+            )
             if str(lane.failures).strip("0") == "1":
                 log.warning("sink %s: failed %d times, the observations wait: %s", lane.name, lane.failures, why)
 

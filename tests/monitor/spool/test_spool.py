@@ -137,18 +137,13 @@ def test_a_batch_of_long_texts_is_cut(file, monkeypatch):
         assert list(map(len, sink.batches)) == [3, 3]
 
 
-def test_a_sink_may_say_when_to_try_again(file):
-    class TooMany(Exception):
-        retry_after_s = 3600.0
-
-    sink = Keeps(TooMany())
+def test_whoever_flushes_does_not_wait_for_the_pause_after_a_failure(file, monkeypatch):
+    monkeypatch.setattr(courier, "FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr(courier, "LONGEST_PAUSE_S", 3600.0)
+    sink = Keeps(TimeoutError())
     with Spool.open(file, {"one": sink}) as spool:
         spool.put(some("a"))
-        until(lambda: sink.handed)
-        with spool._shared.changed:
-            # Far more than the pause that this failure has by itself.
-            assert not spool._shared.changed.wait_for(lambda: sink.batches, 0.2)
-        # Whoever flushes does not wait for that.
+        until(lambda: spool.states()[0].failing == "TimeoutError")
         assert spool.flush(10) and sink.ids == ["a"]
 
 

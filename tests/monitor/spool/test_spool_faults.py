@@ -1,14 +1,102 @@
 """What goes wrong below the spool: killed processes and full disks lose nothing that was acknowledged."""
 
 import os
+import random
 import subprocess
 import sys
+import time
+from contextlib import suppress
 
 import pytest
+from sri_plugin_sinks.jsonl import JsonlSink
+from sri_plugin_sinks.sql import SqlSink
 
 from sri_sdk.monitor.spool.spool import Spool
 from sri_sdk.monitor.spool.writer import NotSpooled
+from sri_sdk.serve.store.observed import StreamQuery
+from sri_sdk.serve.store.store import VerdictStore
+from sri_sdk.strict_json import JsonError, parse
 from tests.monitor.spool.conftest import Hangs, Keeps, counts, some, until
+
+KILLS = int(os.environ.get("SRI_KILLS", "3"))
+"""Times that the monitor is killed. The proof of 20: SRI_KILLS=20."""
+
+WATCHES = """
+import random, sys, threading, time
+from sri_plugin_sinks.jsonl import JsonlSink
+from sri_plugin_sinks.sql import SqlSink
+from sri_sdk.monitor.spool.spool import Spool
+from tests.monitor.spool.conftest import some
+
+class SlowLines(JsonlSink):
+    batch = 7
+
+    def deliver(self, observations):
+        super().deliver(observations)
+        time.sleep(0.02)
+        if random.random() < 0.2:
+            raise TimeoutError
+
+folder = sys.argv[1]
+sinks = {
+    "sql": SqlSink(SqlSink.Config(url=f"sqlite:///{folder}/verdicts.db")),
+    "lines": SlowLines(JsonlSink.Config(path=f"{folder}/verdicts.jsonl", max_bytes=20_000)),
+}
+spool = Spool.open(f"{folder}/spool.db", sinks)
+lock = threading.Lock()
+
+def watch():
+    while True:
+        put = some(*(f"r{random.random()}" for _ in range(3)))
+        spool.put(put).result()
+        with lock:
+            print(*(each.id for each in put), sep="\\n", flush=True)
+
+for _ in range(4):
+    threading.Thread(target=watch, daemon=True).start()
+sys.stdin.read()
+"""
+
+
+def ids_in(store):
+    """Every observation of a store, by id."""
+    page = store.stream(StreamQuery(limit=1000))
+    ids = [row.observation.id for row in page.rows]
+    while page.next is not None:
+        page = store.stream(StreamQuery(limit=1000, before=page.next))
+        ids += [row.observation.id for row in page.rows]
+    return ids
+
+
+def test_a_monitor_that_is_killed_again_and_again_loses_nothing_and_stores_nothing_twice(tmp_path):
+    """What is acknowledged is in the spool; what a sink has when the process dies may be delivered to it again."""
+    acknowledged = set()
+    for _ in range(KILLS):
+        with subprocess.Popen(
+            [sys.executable, "-c", WATCHES, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as monitor:
+            acknowledged.add(monitor.stdout.readline().strip())
+            time.sleep(random.uniform(0, 0.3))
+            monitor.kill()
+            # A last line may be cut in two: nobody was told of it.
+            rest, end = monitor.stdout.read(), "\n"
+            acknowledged.update(rest[: rest.rfind(end) + 1].split())
+    sql = SqlSink(SqlSink.Config(url=f"sqlite:///{tmp_path}/verdicts.db"))
+    lines = JsonlSink(JsonlSink.Config(path=tmp_path / "verdicts.jsonl"))
+    with Spool.open(tmp_path / "spool.db", {"sql": sql, "lines": lines}) as spool:
+        left = [state.accepted for state in spool.states()]
+        assert spool.flush(60)
+    with VerdictStore.open(f"sqlite:///{tmp_path}/verdicts.db") as store:
+        stored = ids_in(store)
+        assert len(stored) == len(set(stored)) == store.totals()[0]
+    written = []
+    for file in tmp_path.glob("verdicts*.jsonl"):
+        for line in file.read_text().splitlines():
+            with suppress(JsonError):  # Written by a process that was killed within it.
+                written.append(parse(line)["id"])
+    print(f"{len(acknowledged)} acknowledged, {left} left, {len(stored)} stored, {len(written)} lines")
+    assert len(acknowledged) >= KILLS and acknowledged <= set(stored) and acknowledged <= set(written)
+
 
 FILLS = """
 import resource, sys
