@@ -25,7 +25,9 @@ WORDS = ("benign", "attack")
 @click.argument("what", metavar="[ID benign|attack]", nargs=-1)
 @click.option("--by", metavar="NAME", help="Who says so; default: your name on this machine.")
 @click.option("--note", default="", help="Why; kept with the label.")
-@click.option("--next", "count", type=click.IntRange(1, 1000), help="List so many verdicts of the audit sample to label.")
+@click.option(
+    "--next", "count", type=click.IntRange(1, 1000), help="List so many verdicts of the audit sample to label."
+)
 @click.option(
     "--export", "folder", type=click.Path(path_type=Path),
     help="Write the signals of labelled traffic there, for `folds.train.observed` of a fit; needs --guard.",
@@ -41,8 +43,9 @@ def command(
 ) -> None:  # fmt: skip
     """Say of a verdict in STORE what the generation was: ID is its own, or its request's.
 
-    STORE is the file of `sri monitor` or of `sri serve`, or a URL. Labels of the audit sample, flagged and clear, measure
-    the false-alarm rate (`sri report`), and teach detectors that learn from labels. The last label of a verdict counts.
+    STORE is the file of `sri monitor` or of `sri serve`, or a URL. Labels of the audit sample, flagged and clear,
+    measure the false-alarm rate (`sri report`), and teach detectors that learn from labels. The last label of a verdict
+    counts.
     """
     if sum((bool(what), count is not None, folder is not None)) != 1:
         raise click.UsageError("give an ID and a label, or --next N, or --export FOLDER")
@@ -70,8 +73,8 @@ def _label(store: VerdictStore, id: str, label: str, by: str, note: str, *, as_j
         raise ConfigError(f"sri label: {err}") from err
     if not labelled:
         raise ConfigError(
-            f"{id}: no verdict of this id, nor of a request of this id. `sri label STORE --next 10` lists some; a store "
-            "that hashes ids needs --hash-key to find a request."
+            f"{id}: no verdict of this id, nor of a request of this id. `sri label STORE --next 10` lists some; a "
+            "store that hashes ids needs --hash-key to find a request."
         )
     if as_json:
         emit_json({"id": id, "label": label, "by": by, "labelled": labelled})

@@ -41,7 +41,9 @@ def store_url(place: str) -> tuple[str, Path | None]:
         if isinstance(options, Mapping) and isinstance(options.get("url"), str):
             key = options.get("hash_key")
             return options["url"], Path(key) if isinstance(key, str) else None
-    raise file_error(path, ["names no store: no sink `sql` with a `url`, and no section `store`. Add one, or give a URL"])
+    raise file_error(
+        path, ["names no store: no sink `sql` with a `url`, and no section `store`. Add one, or give a URL"]
+    )
 
 
 def open_store(place: str, *, secret: Path | None = None) -> VerdictStore:
@@ -59,8 +61,8 @@ def open_store(place: str, *, secret: Path | None = None) -> VerdictStore:
     url, key = store_url(place)
     if url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).is_file():
         raise ConfigError(
-            f"{place}: no verdict store at {url.removeprefix(SQLITE)}. It is made by the sink `sql` of `sri monitor`, or "
-            "by `sri serve` with a section `store`; relative paths begin at the working directory."
+            f"{place}: no verdict store at {url.removeprefix(SQLITE)}. It is made by the sink `sql` of `sri monitor`, "
+            "or by `sri serve` with a section `store`; relative paths begin at the working directory."
         )
     try:
         from sri_sdk.serve.store.keys import read_secret
