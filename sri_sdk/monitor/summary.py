@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 K = TypeVar("K")
 
 HOUR_MS = 3_600_000
-LONG_DAYS = 4
-"""Periods longer than this are shown by days."""
+SPAN_HOURS = (1, 6, 24, 168, 8_766)
+"""Hours that may be shown as one bar: an hour, six, a day, a week, a year."""
+MOST_SPANS = 120
+"""Bars of a picture, so that a page of ten years takes no longer than one of a week."""
 SILENT_MS = 60_000
 """A monitor whose last pulse is older says nothing any more; it sends one every few seconds."""
 BLIND = 0.05
@@ -40,7 +42,7 @@ def summarise(store: VerdictStore, since_ms: int, until_ms: int, *, deployment: 
     Raises:
         StoreUnavailable: it cannot be read.
     """
-    together = 24 if until_ms - since_ms > LONG_DAYS * 24 * HOUR_MS else 1
+    together = next((each for each in SPAN_HOURS if until_ms - since_ms <= MOST_SPANS * each * HOUR_MS), SPAN_HOURS[-1])
     counts = store.hours(since_ms, until_ms, deployment=deployment, together=together)
     traffic = [each for each in counts if each.kind == "traffic"]
     pulses = [each for each in store.pulses() if deployment in (None, each.deployment)]
@@ -86,7 +88,7 @@ def quantiles(counts: Iterable[LatencyCount], shares: tuple[float, float] = (0.5
 
 
 def _spans(traffic: Sequence[HourCount], since_ms: int, until_ms: int, together: int) -> tuple[Span, ...]:
-    """One per hour or day, those without traffic included: a gap must show."""
+    """Those without traffic included: a gap must show."""
     length = together * HOUR_MS
     by_begin: dict[int, Counter[str]] = defaultdict(Counter)
     for each in traffic:

@@ -18,7 +18,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Traffic of one hour or one day."""
+    """Traffic of some hours."""
 
     begin_ms: int
     """Milliseconds since 1970, UTC."""
@@ -69,7 +69,7 @@ class Period:
     until_ms: int
     """Milliseconds since 1970, UTC; the hours that both lie in count whole."""
     span_hours: int
-    """Hours in each of `spans`: 1 or 24."""
+    """Hours in each of `spans`."""
     findings: tuple[Finding, ...]
     """The most urgent first; never empty."""
     spans: tuple[Span, ...]

@@ -85,4 +85,7 @@ def _time(axes: Axes, period: Period) -> None:
 
 
 def _unit(period: Period) -> str:
-    return "day" if period.span_hours >= 24 else "hour"
+    return _UNITS.get(period.span_hours, f"{period.span_hours:,} hours")
+
+
+_UNITS = {1: "hour", 24: "day", 168: "week", 8_766: "year"}

@@ -29,7 +29,13 @@ def render(period: Period, drawings: Mapping[str, Drawing]) -> str:
         drawings=drawings,
         reasons=Table("reasons", "Table of reasons", ("Status", "Why", "Generations"), rows, texts=frozenset({1})),
         guards=guard_table(period),
-        facts=dict(period.facts),
+        facts=Table(
+            "facts",
+            "Table of facts",
+            ("What", "Value"),
+            tuple((Cell(name), Cell(value)) for name, value in period.facts),
+            texts=frozenset({1}),
+        ),
     )
 
 
