@@ -25,6 +25,7 @@ COMMANDS = {
     "drift": ("drift", "Say whether harmless traffic still scores as the calibration did."),
     "score": ("score", "Score signals with a bundle; needs no torch."),
     "serve": ("serve", "Serve bundles to clients of the Open Inference Protocol, and keep verdicts."),
+    "dashboard": ("dashboard", "Show a verdict store in a browser: what is wrong, since when, what to do."),
     "bundle": ("bundle", "Inspect, verify, sign and pack bundles."),
     "plugins": ("plugins", "List the plugins that are installed, or start a new one."),
     "check": ("check", "Check that a plugin keeps the promises of its interface."),

@@ -43,6 +43,7 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
+BUG = "A page failed, which is a bug of the dashboard. Its log says where."
 NO_STORE = (b"cache-control", b"no-store")
 
 log = logging.getLogger(__name__)
@@ -96,9 +97,7 @@ class Gate:
             return
         except Exception as err:
             log_bug(log, "a page", err)
-            answer = self._failed(
-                Refusal(500, "The dashboard failed at this page. Its log says where."), scope.get("sri_caller")
-            )
+            answer = self._failed(Refusal(500, BUG), scope.get("sri_caller"))
         if answer is not None and not begun:
             await answer(scope, receive, send)
 

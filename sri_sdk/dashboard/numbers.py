@@ -83,14 +83,18 @@ def quantile(buckets: Iterable[LatencyCount], share: float) -> float | None:
         count = sums[low, high]
         if below + count >= share * total:
             if not low or math.isinf(high):
-                return high if not low else low
+                return low if low else high
             # Buckets are even on a scale of logarithms.
             return float(low * (high / low) ** ((share * total - below) / count))
         below += count
     return None
 
 
+def bucket_of(hour_ms: int, together: int) -> int:
+    """Begin of the bucket that an hour is in, where `together` hours are one."""
+    return hour_ms - hour_ms % (together * HOUR_MS)
+
+
 def buckets_of(since_ms: int, until_ms: int, together: int) -> list[int]:
-    """Begins of the buckets of a chart, as the store adds hours up, in milliseconds."""
-    step = together * HOUR_MS
-    return list(range(since_ms - since_ms % step, until_ms, step))
+    """Begins of the buckets of a chart, in milliseconds."""
+    return list(range(bucket_of(since_ms, together), until_ms, together * HOUR_MS))

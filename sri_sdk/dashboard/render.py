@@ -29,7 +29,7 @@ class Renderer:
             undefined=jinja2.StrictUndefined, finalize=_shown,
         )  # fmt: skip
         self._environment.filters |= {
-            "json": lambda value: write(value, separators=(",", ":")),
+            "json": lambda value: words.Prose(write(value, separators=(",", ":"))),
             "prose": lambda value: words.Prose(report_words.printable(value)),
             "percent": words.percent,
             "count": words.count,

@@ -24,7 +24,7 @@ def find_store(target: str) -> StoreSection:
     """The store of `sri dashboard TARGET`.
 
     Args:
-        target: `sqlite:///path/to/file`, `postgresql://...`, or the path of a YAML file of `sri monitor` or `sri serve`.
+        target: `sqlite:///path/to/file`, `postgresql://...`, or the path of the YAML file of a monitor or a server.
 
     Raises:
         ConfigError: the file cannot be read, or names no store.
