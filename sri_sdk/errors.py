@@ -165,6 +165,7 @@ EXTRA_WITH = {
     "cryptography": "sign",
     **dict.fromkeys(("uvicorn", "uvloop", "httptools", "sqlalchemy", "alembic", "prometheus_client"), "serve"),
     **dict.fromkeys(("grpc", "tritonclient"), "grpc"),
+    "starlette": "dashboard",
     "psycopg": "postgres",
     "opentelemetry": "traces",
     "confluent_kafka": "kafka",

@@ -161,3 +161,28 @@ def in_short(err: BaseException, private: Iterable[str]) -> str:
         if text and (text in read if len(text) < QUOTED else any(len(run) == QUOTED and run in text for run in runs)):
             return f"{name} (its message quotes a text, and is left out)"
     return f"{name}: {message}"
+
+
+# C0, DEL and C1; what reorders text or is never seen; separators of lines; halves of surrogate pairs, which no encoding
+# can write. Not the joiners and variation selectors: words of some scripts, and emoji, need them.
+STEERS = (
+    r"\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\ud800-\udfff\U000e0000-\U000e007f"
+)
+"""Characters that steer a terminal or reorder what a reader sees, as the inside of a class of a pattern."""
+_ONE_LINE = re.compile(f"[{STEERS}]")
+_LINES = re.compile(f"(?!\n)[{STEERS}]")
+
+
+def visible(text: object, *, lines: bool = False) -> str:
+    r"""Foreign text for a terminal or a page: what would steer it is escaped, `\x1b` for the escape character.
+
+    Args:
+        text: an id, a path, a prompt, an error: anything that this program did not write itself.
+        lines: leave line feeds as they are, where the text is a paragraph of its own.
+    """
+    return (_LINES if lines else _ONE_LINE).sub(_escaped, str(text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]

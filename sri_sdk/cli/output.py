@@ -9,24 +9,10 @@ from typing import Any
 
 import click
 
-# C0, DEL and C1; what reorders text or is never seen; separators of lines; halves of surrogate pairs, which no encoding
-# can write. Not the joiners and variation selectors: words of some scripts, and emoji, need them.
-_STEERS = (
-    r"\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\ud800-\udfff\U000e0000-\U000e007f"
-)
-_ONE_LINE = re.compile(f"[{_STEERS}]")
-_LINES = re.compile(f"(?!\n)[{_STEERS}]")
+from sri_sdk.text import STEERS
+from sri_sdk.text import visible as visible
 
-
-def visible(text: object, *, lines: bool = False) -> str:
-    r"""Foreign text for a terminal: what would steer it is escaped, `\x1b` for the escape character.
-
-    Args:
-        text: an id, a path, a prompt, an error: anything that this program did not write itself.
-        lines: leave line feeds as they are, where the text is a paragraph of its own.
-    """
-    return (_LINES if lines else _ONE_LINE).sub(_escaped, str(text))
+_LINES = re.compile(f"(?!\n)[{STEERS}]")
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -62,7 +48,3 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     # The C0 controls are escaped already, but for the line feeds between values. Only strings hold the others.
     return _LINES.sub(lambda found: json.dumps(found[0])[1:-1], text)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return ascii(found[0])[1:-1]

@@ -14,7 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.serve.build import Built, build_app
@@ -30,6 +30,20 @@ LOOKS = 1.0
 """Seconds between two looks at the connections."""
 
 log = logging.getLogger(__name__)
+
+
+class Served(Protocol):
+    """What a server can serve."""
+
+    @property
+    def app(self) -> Any:
+        """An ASGI application, with an `asyncio.Event` named `stopping` that is set once the server ends."""
+
+    def reload(self) -> object:
+        """Reads again what may change while it runs."""
+
+
+AnyServed = TypeVar("AnyServed", bound=Served)
 
 
 def serve(
@@ -50,7 +64,7 @@ def serve(
     Server(settings, built, started).run()
 
 
-class Server:
+class Server(Generic[AnyServed]):
     """One process that serves.
 
     Args:
@@ -60,7 +74,7 @@ class Server:
     """
 
     def __init__(
-        self, settings: ServeSettings, built: Built, started: Callable[[str, Built], None] | None = None
+        self, settings: ServeSettings, built: AnyServed, started: Callable[[str, AnyServed], None] | None = None
     ) -> None:
         try:
             import uvicorn

@@ -78,6 +78,17 @@ class Tokens:
             raise Refusal(401, "token: missing or unknown. Send the header `Authorization: Bearer TOKEN`.")
         return found
 
+    def of_digest(self, digest: bytes) -> Caller | None:
+        """Whose token has this `digest_of`; None = it is none of them any more."""
+        if time.monotonic() > self._next_look:
+            self.reload()
+        return self._callers.get(digest)
+
+    @staticmethod
+    def digest_of(token: str) -> bytes:
+        """What may be kept of a token: its SHA-256."""
+        return _hashed(token.strip().encode("utf-8", "replace"))
+
     def reload(self, force: bool = False) -> None:
         """Reads the file again if it has changed; a file that is wrong leaves the tokens as they are."""
         self._next_look = time.monotonic() + LOOK_AGAIN

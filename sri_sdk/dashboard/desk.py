@@ -1,0 +1,193 @@
+"""What every page is made with: the store, the clock, the templates, and what an operator asked to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sri_sdk.dashboard import words
+from sri_sdk.dashboard.findings import Finding, Known, findings
+from sri_sdk.dashboard.memory import Memory, Since
+from sri_sdk.dashboard.render import Renderer
+from sri_sdk.monitor.audit import measure
+from sri_sdk.observation import Pulse
+from sri_sdk.serve.http import Refusal
+from sri_sdk.serve.rights import Caller
+from sri_sdk.serve.store.observed import StreamQuery
+from sri_sdk.serve.store.store import VerdictStore
+
+LONGEST_ASKED = 512
+"""Characters of one thing that an operator asks for."""
+AUDIT_DAYS = 30
+"""Days whose audit sample says whether a promise is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A time that pages show."""
+
+    name: str
+    hours: int
+    together: int
+    """Hours in one bucket of most charts."""
+    alarms: int
+    """And in one of alarms."""
+    said: str
+
+
+WINDOWS = {
+    each.name: each
+    for each in (
+        Window("24h", 24, 1, 1, "last 24 hours"),
+        Window("7d", 7 * 24, 6, 24, "last 7 days"),
+        Window("30d", 30 * 24, 24, 24, "last 30 days"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a page is to show."""
+
+    query: Mapping[str, str]
+    """What was asked for, without what is empty."""
+
+    @classmethod
+    def of(cls, request: Request) -> Asked:
+        """Reads it from the address.
+
+        Raises:
+            Refusal: 400, a parameter is written twice, too long, or not UTF-8.
+        """
+        found = request.scope["sri_request"].query
+        for name, value in found.items():
+            if len(value) > LONGEST_ASKED:
+                raise Refusal(400, f"{name}: {len(value)} characters; allowed: {LONGEST_ASKED}. Ask for less.")
+        return cls({name: value.strip() for name, value in found.items() if value.strip()})
+
+    def get(self, name: str, allowed: Any = None) -> str | None:
+        """One parameter; None = not asked for.
+
+        Raises:
+            Refusal: 400, another word than `allowed`.
+        """
+        found = self.query.get(name)
+        if found is not None and allowed is not None and found not in allowed:
+            raise Refusal(400, f"{name}: not a word that is known here; allowed: {', '.join(allowed)}.")
+        return found
+
+    @property
+    def window(self) -> Window:
+        """The time to show."""
+        return WINDOWS[self.get("since", WINDOWS) or "24h"]
+
+    def link(self, path: str = "", **changes: str | int | None) -> str:
+        """The same page with some things asked otherwise; None = not asked for."""
+        query = {**self.query, **changes}
+        written = urlencode({name: value for name, value in query.items() if value is not None})
+        return f"{path}?{written}" if written else path or "?"
+
+
+@dataclass(slots=True, eq=False)
+class Desk:
+    """Shared by all pages. Methods wait for the database."""
+
+    store: VerdictStore
+    render: Renderer
+    clock: Callable[[], float]
+    logs_in: bool
+    """Whether browsers log in."""
+    memory: Memory = field(default_factory=Memory)
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return int(self.clock() * 1000)
+
+    def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+        """A page for whoever asks."""
+        return self.render.page(template, status, **self.shared(caller_of(request)), path=request.url.path, **values)
+
+    def shared(self, caller: Caller | None) -> dict[str, Any]:
+        """What every template may use."""
+        now = self.now_ms()
+        return {
+            "caller": caller,
+            "logs_in": self.logs_in,
+            "now": now,
+            "ago": lambda at: words.ago(at, now),
+            "at": lambda at: words.at(at, now),
+        }
+
+    def known(self) -> Known:
+        """What the store says about everything that could be wrong."""
+        now = self.now_ms()
+        pulses = self.store.pulses()
+        return Known(
+            now, pulses, self.store.hours(now - words.DAY_MS, now), self.store.sources(),
+            {p.deployment: at for p in pulses if p.canary_missed and (at := self._last_canary(p)) is not None},
+            {p.deployment: at for p in pulses if p.scorer and (at := self._last_judged(p)) is not None},
+            self._broken(pulses, now),
+        )  # fmt: skip
+
+    def wrong(self) -> tuple[list[Finding], dict[str, Since]]:
+        """What is wrong, the worst first, and since when."""
+        known = self.known()
+        found = findings(known)
+        return found, self.memory.note(found, known.now_ms)
+
+    def _last_canary(self, pulse: Pulse) -> int | None:
+        return self._newest(StreamQuery(kind="canary", status="flagged", deployment=pulse.deployment, limit=1))
+
+    def _last_judged(self, pulse: Pulse) -> int | None:
+        some = (
+            self._newest(StreamQuery(kind="traffic", status=status, deployment=pulse.deployment, limit=1))
+            for status in ("clear", "flagged")
+        )
+        return max((at for at in some if at is not None), default=None)
+
+    def _newest(self, query: StreamQuery) -> int | None:
+        rows = self.store.stream(query).rows
+        return rows[0].observation.at if rows else None
+
+    def _broken(self, pulses: tuple[Pulse, ...], now: int) -> dict[str, str]:
+        found = {}
+        for pulse in pulses:
+            if pulse.promised is None:
+                continue
+            since = now - AUDIT_DAYS * words.DAY_MS
+            measured = measure(
+                self.store.audit_counts(since, now, deployment=pulse.deployment, bundle=pulse.bundle or None)
+            )
+            if measured.standing(pulse.promised) == "broken":
+                found[pulse.deployment] = measured.says(pulse.promised)
+        return found
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Who asks; None = somebody who is not logged in."""
+    found: Caller | None = request.scope.get("sri_caller")
+    return found
+
+
+def tenant_of(request: Request) -> str | None:
+    """The only tenant that whoever asks may see; None = everybody's."""
+    caller = caller_of(request)
+    return None if caller is None else caller.tenant
+
+
+def for_all_tenants(request: Request) -> None:
+    """Refuses a caller who may see one tenant only: what this page adds up is everybody's.
+
+    Raises:
+        Refusal: 403.
+    """
+    if (tenant := tenant_of(request)) is not None:
+        raise Refusal(
+            403, f"token: belongs to tenant {tenant!r}, and this page is about all of them. See Live and Verdicts, or "
+            "use a token without a tenant.",
+        )  # fmt: skip

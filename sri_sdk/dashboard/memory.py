@@ -1,0 +1,40 @@
+"""Since when something has been wrong, where the store knows only that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sri_sdk.dashboard.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """When a trouble began."""
+
+    at_ms: int
+    exact: bool
+    """False = it was there already when this dashboard first looked: it began then or earlier."""
+
+
+class Memory:
+    """Remembers when each finding was first seen, for as long as the process runs."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, Since] = {}
+        self._looked = False
+
+    def note(self, found: Iterable[Finding], now_ms: int) -> dict[str, Since]:
+        """Takes what is wrong now; forgets what is not any more.
+
+        Returns:
+            Key of each finding -> since when.
+        """
+        noted = {}
+        for each in found:
+            if each.since_ms is not None:
+                noted[each.key] = Since(each.since_ms, True)
+            else:
+                noted[each.key] = self._since.get(each.key) or Since(now_ms, self._looked)
+        self._since, self._looked = noted, True
+        return noted

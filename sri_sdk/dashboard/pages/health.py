@@ -1,0 +1,56 @@
+"""Health: canaries, drift, sinks, and whether every generation is accounted for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sri_sdk.dashboard import figures, words
+from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, for_all_tenants
+from sri_sdk.dashboard.findings import GONE_MS, SILENT_MS
+from sri_sdk.dashboard.numbers import Counts
+from sri_sdk.observation import Pulse
+from sri_sdk.serve.store.observed import StreamQuery
+
+CANARIES = 12
+"""Of the latest ones, how many are shown per deployment."""
+MOST_PARTS = 4
+POINTS = 600
+
+
+class HealthPage:
+    """`/health`."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def whole(self, request: Request) -> Response:
+        """The page."""
+        for_all_tenants(request)
+        asked, now, store = Asked.of(request), self._desk.now_ms(), self._desk.store
+        wanted = asked.get("deployment")
+        pulses = [p for p in store.pulses() if wanted in (None, p.deployment) and now - p.at <= GONE_MS]
+        return self._desk.page(
+            request, "health.html", asked=asked, windows=list(WINDOWS.values()), window=asked.window,
+            deployments=[self._deployment(pulse, asked, now) for pulse in pulses], sources=store.sources(),
+            silent_ms=SILENT_MS, choices=store.choices(),
+        )  # fmt: skip
+
+    def _deployment(self, pulse: Pulse, asked: Asked, now: int) -> dict[str, Any]:
+        store, name = self._desk.store, pulse.deployment
+        since = now - asked.window.hours * words.HOUR_MS
+        canaries = store.stream(StreamQuery(kind="canary", deployment=name, limit=CANARIES)).rows
+        points = store.scores(since, now, deployment=name, limit=POINTS)
+        asked_by_us = store.scores(since, now, deployment=name, kind="canary", limit=POINTS // 3)
+        parts = sorted({point.part for point in (*points, *asked_by_us)})[:MOST_PARTS]
+        hours = store.hours(since, now, deployment=name)
+        return {
+            "pulse": pulse,
+            "canaries": [row.observation for row in canaries],
+            "charts": [(part, figures.scores(points, asked_by_us, part)) for part in parts],
+            "accounted": pulse.clear + pulse.flagged + pulse.unmonitored + pulse.not_sampled == pulse.generated,
+            "shadow": Counts.of(each for each in hours if each.kind == "shadow"),
+            "live": Counts.of(each for each in hours if each.kind == "traffic"),
+        }

@@ -1,0 +1,39 @@
+"""Live: what is being generated right now, the draft of each response beside its signal."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sri_sdk.dashboard import figures
+from sri_sdk.dashboard.desk import Asked, Desk, tenant_of
+from sri_sdk.dashboard.findings import SILENT_MS
+
+MOST = 60
+"""Generations on the page."""
+
+
+class LivePage:
+    """`/live`, and its rows alone, which are asked for again every second."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def whole(self, request: Request) -> Response:
+        """The page."""
+        return self._answer(request, "live.html")
+
+    def rows(self, request: Request) -> Response:
+        """What runs."""
+        return self._answer(request, "live_rows.html")
+
+    def _answer(self, request: Request, template: str) -> Response:
+        asked, tenant = Asked.of(request), tenant_of(request)
+        deployment, store = asked.get("deployment"), self._desk.store
+        running = [each for each in store.running(tenant) if deployment in (None, each.deployment)]
+        # Of no use to whoever sees one tenant: they are of all of them.
+        pulses = () if tenant is not None else [p for p in store.pulses() if deployment in (None, p.deployment)]
+        return self._desk.page(
+            request, template, asked=asked, running=running[:MOST], more=max(len(running) - MOST, 0), pulses=pulses,
+            silent_ms=SILENT_MS, sparkline=figures.sparkline, deployment=deployment,
+        )  # fmt: skip

@@ -1,0 +1,116 @@
+"""Now: what is wrong, how each deployment is, and what the last hours were like."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sri_sdk.dashboard import figures, words
+from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, Window, for_all_tenants
+from sri_sdk.dashboard.findings import GONE_MS, SILENT_MS
+from sri_sdk.dashboard.numbers import QUANTILES, Counts, quantile
+from sri_sdk.serve.store.observed import HourCount, StreamQuery
+
+
+class NowPage:
+    """`/`, and its upper part alone, which is asked for again every few seconds."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def whole(self, request: Request) -> Response:
+        """The page."""
+        for_all_tenants(request)
+        asked = Asked.of(request)
+        return self._desk.page(request, "now.html", asked=asked, **self._state(), **self._history(asked))
+
+    def state(self, request: Request) -> Response:
+        """What is wrong and how each deployment is."""
+        for_all_tenants(request)
+        return self._desk.page(request, "now_state.html", **self._state())
+
+    def _state(self) -> dict[str, Any]:
+        desk, now = self._desk, self._desk.now_ms()
+        found, since = desk.wrong()
+        pulses = desk.store.pulses()
+        newest = {p.deployment: self._newest(p.deployment) for p in pulses}
+        canaries = {p.deployment: self._newest(p.deployment, canary=True) for p in pulses}
+        return {
+            "findings": found,
+            "since": since,
+            "pulses": [p for p in pulses if now - p.at <= GONE_MS],
+            "gone": [p for p in pulses if now - p.at > GONE_MS],
+            "silent_ms": SILENT_MS,
+            "newest": newest,
+            "canaries": canaries,
+            "sources": desk.store.sources(),
+            "anything": bool(pulses) or desk.store.last_seq() > 0,
+        }
+
+    def _newest(self, deployment: str, *, canary: bool = False) -> Any:
+        query = StreamQuery(kind="canary" if canary else "traffic", deployment=deployment, limit=1)
+        rows = self._desk.store.stream(query).rows
+        return rows[0].observation if rows else None
+
+    def _history(self, asked: Asked) -> dict[str, Any]:
+        desk, now, window = self._desk, self._desk.now_ms(), asked.window
+        deployment, bundle = asked.get("deployment"), asked.get("bundle")
+        # Whole buckets: half an hour at the left edge would look like less traffic.
+        since = now - window.hours * words.HOUR_MS
+        since -= since % (window.alarms * words.HOUR_MS)
+        hours = desk.store.hours(since, now, deployment=deployment, bundle=bundle)
+        traffic = [each for each in hours if each.kind == "traffic"]
+        latencies = desk.store.latencies(since, now, deployment=deployment)
+        promises = {
+            p.promised
+            for p in desk.store.pulses()
+            if p.promised is not None and deployment in (None, p.deployment) and bundle in (None, p.bundle)
+        }
+        promised = promises.pop() if len(promises) == 1 else None
+        return {
+            "window": window,
+            "windows": list(WINDOWS.values()),
+            "choices": desk.store.choices(),
+            "counts": Counts.of(traffic),
+            "promised": promised,
+            "alarms": figures.alarms(hours, since, now, window.alarms, promised),
+            "coverage": figures.coverage(hours, since, now, window.together),
+            "latency": figures.latency(latencies, since, now, window.together) if latencies else None,
+            "latencies": [(share, quantile(latencies, share)) for share in QUANTILES],
+            "reasons": _reasons(traffic, window),
+            "guards": _guards(traffic),
+            "shadow": Counts.of(each for each in hours if each.kind == "shadow"),
+            "table": figures.table,
+        }
+
+
+def _reasons(hours: list[HourCount], window: Window) -> list[dict[str, Any]]:
+    """Why traffic has no verdict, the most frequent first, with the hours in which it was seen."""
+    found: dict[str, list[HourCount]] = defaultdict(list)
+    for each in hours:
+        if each.status == "unmonitored":
+            found[each.reason].append(each)
+    rows = [
+        {
+            "code": code,
+            "generations": sum(each.generations for each in some),
+            "first": min(each.hour_ms for each in some),
+            "last": max(each.hour_ms for each in some),
+        }
+        for code, some in found.items()
+    ]
+    return sorted(rows, key=lambda row: -int(row["generations"]))
+
+
+def _guards(hours: list[HourCount]) -> list[dict[str, Any]]:
+    """Traffic per deployment, model and guard."""
+    found: dict[tuple[str, str, str], list[HourCount]] = defaultdict(list)
+    for each in hours:
+        found[each.deployment, each.model, each.bundle].append(each)
+    return [
+        {"deployment": key[0], "model": key[1], "bundle": key[2], "counts": Counts.of(some)}
+        for key, some in sorted(found.items())
+    ]
