@@ -46,6 +46,17 @@ def command(
     Models are NAME_signal and NAME_prefix, as in a repository of Triton; a single BUNDLE without a name is `sri`.
     SIGTERM drains and ends; SIGHUP reads tokens and bundles again.
     """
+    from sri_sdk.serve.hangups import Hangups
+
+    # Before anything that takes time: SIGHUP ends a process that does not ask for it.
+    with Hangups():
+        _serve(bundles, config, host, port, uds, grpc_port, tokens, no_auth, public_key, digest)
+
+
+def _serve(
+    bundles: tuple[str, ...], config: Path | None, host: str | None, port: int | None, uds: Path | None,
+    grpc_port: int | None, tokens: Path | None, no_auth: bool, public_key: Path | None, digest: str | None,
+) -> None:  # fmt: skip
     from sri_sdk.serve.server import serve
     from sri_sdk.serve.settings import read_settings
 
