@@ -194,18 +194,21 @@ class VerdictClient(Sink):
 
         Returns:
             N verdicts, in order. Where nobody answers they are `unmonitored`, with `scorer_unavailable` (it is down, or
-            refuses, or answers nonsense) or `scorer_late`.
+            refuses, or answers nonsense) or `scorer_late`. Those are not in the store, so their generations count
+            as `without_verdict` once `grace_s` has passed.
 
         Raises:
             ConfigError: the signals cannot be written as JSON lines.
         """
         until = time.monotonic() + (self._settings.budget_s if budget_s is None else budget_s)
         work = self._work
-        verdicts = score(
+        verdicts, stored = score(
             work, signals, until, self._headers(), bundle=bundle, rule=rule, accept=accept, unverified=unverified
         )
         for verdict in verdicts:
-            work.generations.judged(verdict.request_id)
+            if stored:
+                # What nobody answered is known here alone: the store must learn that this generation has no verdict.
+                work.generations.judged(verdict.request_id)
             work.board.pin(verdict)
         return verdicts
 

@@ -24,8 +24,8 @@ _REASONS: dict[Kind, str] = {"unavailable": SCORER_UNAVAILABLE, "late": SCORER_L
 def score(
     work: Work, signals: Signals, until: float, headers: Mapping[str, str], *, bundle: str, rule: Rule,
     accept: Collection[str], unverified: bool,
-) -> list[Verdict]:  # fmt: skip
-    """Verdicts on N generations, in order; `until` is in monotonic seconds."""
+) -> tuple[list[Verdict], bool]:  # fmt: skip
+    """Verdicts on N generations, in order, and whether the store has them; `until` is in monotonic seconds."""
     from sri_sdk.client.signal_body import signal_lines  # numpy waits until there are signals.
 
     asked = {"bundle": bundle, "rule": rule, "source": work.source}
@@ -49,10 +49,10 @@ def score(
         kind = _unanswered(work, "unavailable", f"a score was answered with status {found.status}")
     else:
         try:
-            return scored_verdicts(found.content, signals.ids)
+            return scored_verdicts(found.content, signals.ids), True
         except WrongAnswer as err:
             kind = _unanswered(work, "unavailable", f"a score was answered with {err}")
-    return [Verdict(each, "unmonitored", (_REASONS[kind],), rule=rule) for each in signals.ids]
+    return [Verdict(each, "unmonitored", (_REASONS[kind],), rule=rule) for each in signals.ids], False
 
 
 def lookup(work: Work, request_id: str, wait_s: float, until: float, headers: Mapping[str, str]) -> Verdict:

@@ -1,7 +1,7 @@
 """The application on a socket, by uvicorn: signals, TLS, slow clients, and a shutdown that drains.
 
 SIGTERM and SIGINT end the server: it takes no more connections, lets running requests finish, then closes its parts.
-SIGHUP reads tokens and bundles again.
+SIGHUP reads tokens and bundles again, and never ends the server, also while it starts and drains.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import signal
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,6 +18,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.serve.build import Built, build_app
 from sri_sdk.serve.feature import Feature
+from sri_sdk.serve.hangups import Hangups
+from sri_sdk.serve.service_manager import tell_manager
 from sri_sdk.serve.settings import LimitsSection, ServeSettings
 
 BACKLOG = 2048
@@ -60,8 +61,8 @@ def serve(
         SriError: a bundle may not be loaded, a file is wrong, or the address is taken.
         MissingExtra: uvicorn is not installed.
     """
-    built = build_app(settings, features)
-    Server(settings, built, started).run()
+    with Hangups() as hangups:
+        Server(settings, build_app(settings, features), started, hangups).run()
 
 
 class Server(Generic[AnyServed]):
@@ -71,16 +72,19 @@ class Server(Generic[AnyServed]):
         settings: of the server.
         built: the application.
         started: called with the address once it listens.
+        hangups: what a SIGHUP becomes; None = it is not minded here.
     """
 
     def __init__(
-        self, settings: ServeSettings, built: AnyServed, started: Callable[[str, AnyServed], None] | None = None
-    ) -> None:
+        self, settings: ServeSettings, built: AnyServed, started: Callable[[str, AnyServed], None] | None = None,
+        hangups: Hangups | None = None,
+    ) -> None:  # fmt: skip
         try:
             import uvicorn
         except ImportError as err:
             raise MissingExtra("sri serve", extra="serve") from err
         self._settings, self._built, self._started = settings, built, started
+        self._hangups = hangups or Hangups()
         tls = settings.tls
         self._config = uvicorn.Config(
             built.app, interface="asgi3", lifespan="on", ws="none", access_log=False, log_config=None,
@@ -110,18 +114,18 @@ class Server(Generic[AnyServed]):
     async def _beside(self, state: Any) -> None:
         """Runs beside the server, from its start to the beginning of its end."""
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # Not the main thread; Windows.
-            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, self._built.reload))
+        self._hangups.obey(lambda: loop.call_soon_threadsafe(loop.run_in_executor, None, self._built.reload))
         # What is loaded stays: without this, every full collection walks over all of it while requests wait.
         gc.collect()
         gc.freeze()
         if self._started is not None:
             self._started(self._address, self._built)
+        tell_manager("READY=1")
         try:
             await SlowClients(self._settings.limits).look(state)
         finally:
-            with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-                loop.remove_signal_handler(signal.SIGHUP)
+            self._hangups.ignore()
+            tell_manager("STOPPING=1")
             self._built.app.stopping.set()
 
     @contextlib.contextmanager

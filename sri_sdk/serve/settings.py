@@ -5,9 +5,9 @@ Paths in it are relative to the working directory, as everywhere in this SDK.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -16,6 +16,7 @@ from sri_sdk.config.yaml_file import file_error, read_mapping
 from sri_sdk.errors import ConfigError
 from sri_sdk.options import problems
 from sri_sdk.plugin import Config
+from sri_sdk.serve.overlay import laid_over
 from sri_sdk.serve.store.kept import Retention
 
 SERVE_VERSION = 1
@@ -144,6 +145,10 @@ class ServeSettings(Config):
                 f"other machines can reach {self.host} or the gRPC host, and no tokens are asked for; give `tokens`, "
                 f"listen on {LOCALHOSTS[0]} or `uds`, or say `no_auth: true` (`--no-auth`)"
             )
+        if self.tokens is not None and self.no_auth:
+            raise ValueError(
+                "tokens and no_auth go against each other: one asks for tokens, the other asks nobody. Keep one of them"
+            )
         if self.gateways.unmonitored is not None and self.store is None:
             raise ValueError("gateways look verdicts up, and there is no `store`; add one, or leave `gateways` out")
         if self.uds is not None and self.tls is not None:
@@ -151,25 +156,77 @@ class ServeSettings(Config):
         return self
 
 
-def read_settings(source: Path | None, over: Mapping[str, Any]) -> ServeSettings:
+def read_settings(
+    source: Path | None, over: Mapping[str, Any], *, public_key: Path | None = None, digest: str | None = None
+) -> ServeSettings:
     """The settings of a server.
 
     Args:
         source: YAML file; None = no file.
-        over: what the command line says; it counts more. `bundles` are added to those of the file.
+        over: what the command line says, field by field; it counts more, and what it leaves out stays.
+        public_key: that must have signed the bundles; see `with_trust`.
+        digest: of the only bundle.
 
     Raises:
         ConfigError: every mistake, one `file: path: problem` each.
     """
     where = Path("sri serve") if source is None else source
-    written = {} if source is None else dict(read_mapping(source))
-    bundles = written.get("bundles", {})
-    both = {**bundles, **over.get("bundles", {})} if isinstance(bundles, Mapping) else bundles
-    written |= over
+    written = laid_over({} if source is None else read_mapping(source), over)
     try:
-        settings = ServeSettings.model_validate({**written, "bundles": both})
+        settings = ServeSettings.model_validate(written)
     except ValidationError as err:
         raise file_error(where, list(problems(err, ServeSettings))) from err
     if not settings.bundles and settings.store is None:
         raise ConfigError(f"{where}: no bundle and no store, so there is nothing to serve. Give a bundle: NAME=PATH")
-    return settings
+    return with_trust(settings, public_key, digest, named=over.get("bundles", {}))
+
+
+def with_trust(
+    settings: ServeSettings, public_key: Path | None, digest: str | None, named: Collection[str]
+) -> ServeSettings:
+    """Settings whose bundles must prove what `--public-key` and `--digest` ask for.
+
+    Args:
+        settings: of file and command line.
+        public_key: of the bundles `named`, and of every other bundle and shadow whose `trust` names no key.
+        digest: of the only bundle; its shadow is another bundle, and has none of it.
+        named: bundles that the command line names.
+
+    Raises:
+        ConfigError: an option would count for nothing, or is no digest.
+    """
+    bundles = settings.bundles
+    if digest is not None and len(bundles) != 1:
+        raise ConfigError(
+            f"--digest: is of one bundle, and there are {len(bundles)}: {', '.join(bundles) or 'none'}. Write "
+            "`trust: {digest: ...}` into the file, at each bundle."
+        )
+    if public_key is not None:
+        proven = {}
+        for name, bundle in bundles.items():
+            found = _keyed(bundle, public_key, always=name in named)
+            shadow = None if found.shadow is None else _keyed(found.shadow, public_key)
+            proven[name] = found.model_copy(update={"shadow": shadow})
+        if proven == bundles:
+            why = "every bundle names a key of its own in the file" if bundles else "there is no bundle"
+            raise ConfigError(f"--public-key: {why}, so it would not be used. Leave it out.")
+        bundles = proven
+    if digest is not None:
+        ((name, bundle),) = bundles.items()
+        try:
+            trust = TrustSection(public_key=bundle.trust.public_key, digest=digest.strip().lower())
+        except ValidationError as err:
+            raise ConfigError(
+                "--digest: must be the 64 hex characters that `sri bundle inspect` prints as the bundle's digest."
+            ) from err
+        bundles = {name: bundle.model_copy(update={"trust": trust})}
+    return settings.model_copy(update={"bundles": bundles})
+
+
+Section = TypeVar("Section", BundleSection, ShadowSection)
+
+
+def _keyed(section: Section, public_key: Path, always: bool = False) -> Section:
+    if section.trust.public_key is not None and not always:
+        return section
+    return section.model_copy(update={"trust": section.trust.model_copy(update={"public_key": public_key})})

@@ -18,7 +18,7 @@ from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.serve.http import Refusal
 from sri_sdk.serve.oip.model import GRAPHS, GraphName, Model
-from sri_sdk.serve.settings import BundleSection, ShadowSection
+from sri_sdk.serve.settings import BundleSection
 
 ALIAS = 12
 """Hex characters of a digest that name a version as well."""
@@ -55,6 +55,10 @@ class Entry:
     shadow: Version | None = None
     problem: str = ""
     """Why its last load failed."""
+    shadow_on: bool = True
+    """Whether the shadow that the settings name should score; off, it stays off until somebody says otherwise."""
+    shadow_problem: str = ""
+    """Why the shadow could not be loaded."""
     withdrawn: frozenset[str] = frozenset()
     """Digests that somebody rolled back from: a reload leaves them alone, until they are loaded by name."""
 
@@ -156,15 +160,15 @@ class Shelf:
             entry = self._entry(name)
             try:
                 scorer = opened(entry.section.path, entry.section.trust, digest)
-                shadow = self._shadow(entry, entry.section.shadow)
             except SriError as err:
                 self._put(replace(entry, problem=str(err)))
                 raise
+            entry = replace(self._with_shadow(entry), problem="")
             if entry.live is not None and entry.live.digest == scorer.bundle.digest:
-                self._put(replace(entry, shadow=shadow, problem=""))
+                self._put(entry)
                 return entry.live
             if reloaded and entry.live is not None and scorer.bundle.digest in entry.withdrawn:
-                self._put(replace(entry, shadow=shadow, problem=""))
+                self._put(entry)
                 log.info("bundle %s: its path has what was rolled back from; version %s stays", name, entry.live.number)
                 return entry.live
             known = next((each for each in entry.versions if each.digest == scorer.bundle.digest), None)
@@ -174,11 +178,7 @@ class Shelf:
             versions = (*others, *([entry.live] if entry.live else []), made)[-entry.section.keep :]
             loads = entry.loads + (known is None)
             withdrawn = entry.withdrawn - {made.digest}
-            self._put(
-                replace(
-                    entry, versions=versions, live=made, loads=loads, shadow=shadow, problem="", withdrawn=withdrawn
-                )
-            )
+            self._put(replace(entry, versions=versions, live=made, loads=loads, withdrawn=withdrawn))
             log.info("bundle %s: version %s is live, %s", name, made.number, made.digest[:ALIAS])
             return made
 
@@ -222,15 +222,16 @@ class Shelf:
             entry = self._entry(name)
             if on and entry.section.shadow is None:
                 raise Refusal(409, f"bundle {name}: its settings name no shadow. Add `shadow: {{path: ...}}` to them.")
-            shadow = self._shadow(entry, entry.section.shadow) if on else None
-            self._put(replace(entry, shadow=shadow))
-            return shadow
+            entry = replace(entry, shadow_on=on, shadow_problem="")
+            self._put(replace(entry, shadow=self._shadow(entry) if on else None))
+            return self.entries[name].shadow
 
     def reload(self) -> dict[str, str]:
-        """Loads every bundle again that is not held: name -> what went wrong. What fails stays as it was.
+        """Loads every bundle again that is not held: name -> what went wrong. What fails stays as it was; a shadow
+        that fails is named as `NAME, shadow`.
 
-        What somebody decided since stays decided: a bundle that was unloaded stays out, and one that was rolled back
-        from does not come back.
+        What somebody decided since stays decided until the process ends: a bundle that was unloaded stays out, one that
+        was rolled back from does not come back, and a shadow that was stopped stays so.
         """
         problems = {}
         for name, entry in self.entries.items():
@@ -240,6 +241,8 @@ class Shelf:
                 except SriError as err:
                     log.error("bundle %s: not replaced. %s", name, err)
                     problems[name] = str(err)
+                if why := self.entries[name].shadow_problem:
+                    problems[f"{name}, shadow"] = why
         return problems
 
     # -- internals ---------------------------------------------------------------------------------------------
@@ -252,8 +255,16 @@ class Shelf:
             )  # fmt: skip
         return self.entries[name]
 
-    def _shadow(self, entry: Entry, section: ShadowSection | None) -> Version | None:
-        if section is None:
+    def _with_shadow(self, entry: Entry) -> Entry:
+        """With its shadow read again. One that fails is reported, and costs the live bundle nothing."""
+        try:
+            return replace(entry, shadow=self._shadow(entry) if entry.shadow_on else None, shadow_problem="")
+        except SriError as err:
+            log.error("bundle %s: its shadow is not loaded. %s", entry.name, err)
+            return replace(entry, shadow_problem=str(err))
+
+    def _shadow(self, entry: Entry) -> Version | None:
+        if (section := entry.section.shadow) is None:
             return None
         scorer = opened(section.path, section.trust)
         if entry.shadow is not None and entry.shadow.digest == scorer.bundle.digest:

@@ -109,6 +109,18 @@ def test_an_answer_that_is_not_what_was_asked_is_never_clear(stub, client_of, an
     assert (found.status, found.reasons) == ("unmonitored", ("scorer_unavailable",))
 
 
+def test_a_generation_that_nobody_scored_has_no_verdict_and_the_store_learns_of_it(stub, client_of):
+    client = client_of(grace_s=0.01)
+    with client.generation("a"), client.generation("b"):
+        pass
+    stub.answer(503)
+    client.score(signals("a"), bundle="lab", budget_s=20)
+    stub.answer(200)
+    client.score(signals("b"), bundle="lab", budget_s=20)
+    assert stub.wait(lambda: client.counts.without_verdict == 1)
+    assert client.known("a").reasons == ("scorer_unavailable",)
+
+
 def test_the_policy_decides_when_the_scorer_is_down(down, client_of):
     found = client_of(url=down).score(signals("a"), bundle="lab")
     assert FAIL_CLOSED.decide(found)[0].withheld

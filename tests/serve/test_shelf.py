@@ -79,6 +79,28 @@ def test_a_reload_undoes_neither_a_rollback_nor_an_unload(place, fitted, other):
     assert shelf.reload() == {} and shelf.entries["sri"].live is None
 
 
+def test_a_shadow_that_was_stopped_stays_so_through_loads_and_reloads(place, fitted, other):
+    shelf = shelf_of(place(fitted), shadow={"path": other.path})
+    shelf.set_shadow("sri", False)
+    assert shelf.reload() == {} and shelf.entries["sri"].shadow is None
+    shelf.load("sri")
+    assert shelf.entries["sri"].shadow is None
+    assert shelf.set_shadow("sri", True).digest == shelf.entries["sri"].shadow.digest == other.digest
+
+
+def test_a_broken_shadow_costs_the_live_bundle_nothing_and_is_named(place, fitted, other, tmp_path, caplog, build):
+    path = place(fitted)
+    shelf = shelf_of(path, shadow={"path": tmp_path / "gone"})
+    assert shelf.live("sri").digest == fitted.digest and shelf.entries["sri"].shadow is None
+    assert "bundle sri: its shadow is not loaded" in caplog.text and str(tmp_path / "gone") in caplog.text
+    place(other)
+    assert shelf.reload().keys() == {"sri, shadow"} and shelf.live("sri").digest == other.digest
+    (shown,) = call(
+        build(bundles={"sri": {"path": path, "shadow": {"path": tmp_path / "gone"}}}).app, "GET", "/v1/bundles"
+    ).json["bundles"]
+    assert shown["problem"] is None and str(tmp_path / "gone") in shown["shadow_problem"]
+
+
 def test_a_bundle_that_is_held_is_not_reloaded(place, fitted, other):
     shelf = shelf_of(place(fitted), hold=True)
     place(other)

@@ -125,6 +125,7 @@ class BundleState(_Shown):
     versions: list[BundleVersion]
     shadow: str | None = Field(description="Digest of the bundle that scores beside it; null = none does.")
     problem: str | None = Field(description="Why the last load failed; null = it did not.")
+    shadow_problem: str | None = Field(description="Why the shadow was not loaded; null = it was, or there is none.")
 
 
 class BundleList(_Shown):

@@ -128,6 +128,7 @@ class OipRoutes:
                 "versions": [{"version": each.number, "digest": each.digest} for each in entry.versions],
                 "shadow": None if entry.shadow is None else entry.shadow.digest,
                 "problem": entry.problem or None,
+                "shadow_problem": entry.shadow_problem or None,
             }
             for entry in self._shelf.entries.values()
         ]})  # fmt: skip
