@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving.kills [--kills 10] [--clients 32] [--store sqlite] [--keep benchmarks/serving.json]
 
-`--store sqlite` and `--store postgresql`: the server is killed (SIGKILL) and started again. `--store postgresql-stopped`:
+With `sqlite` and `postgresql`, the server is killed (SIGKILL) and started again. With `postgresql-stopped`,
 the server stays, and its database ends without finishing anything (`pg_ctl stop -m immediate`) and comes back. After
 every kill, a verdict that had just been acknowledged is looked up; at the end every id is read back over HTTP, and
 compared with what was sent.

@@ -59,7 +59,8 @@ class LookedUp(_Shown):
 
 
 class Unknown(_Shown):
-    """Nobody has judged the request. It is not clear: the verdict in here says `unmonitored`."""
+    """Nobody has judged the request, by the rule that was asked for. It is not clear: the verdict in here says
+    `unmonitored`."""
 
     id: str
     verdict: PostedVerdict

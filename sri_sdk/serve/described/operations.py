@@ -60,7 +60,13 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("GET", "/v1/verdicts/{id}"): Operation(
         "Look up the most severe verdict on a request.", shown.LookedUp, refused=(503,), others={404: shown.Unknown},
-        query={"wait_ms": (_whole(30_000, 0), "Milliseconds to wait for a first verdict; more counts as the most.")},
+        query={
+            "wait_ms": (_whole(30_000, 0), "Milliseconds to wait for a first verdict; more counts as the most."),
+            "rule": (
+                {"type": "string", "enum": list(get_args(Rule))},
+                "Waits for a verdict of this rule, or one that flags; without either, nothing is clear.",
+            ),
+        },
         **_VERDICTS,
     ),
     ("GET", "/v1/verdicts"): Operation(
