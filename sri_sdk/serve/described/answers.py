@@ -153,7 +153,7 @@ class Live(_Shown):
 
 
 class Ready(_Shown):
-    """Whether the server should get requests."""
+    """Whether the server should get requests; if not, `reason` says why."""
 
     ready: bool
     reason: str | None = None
