@@ -182,7 +182,7 @@ class _Lane:
 
 
 def _deliver(taken: list[_Waiting], results: list[Scored | Exception]) -> None:
-    """Gives each request its own, once per event loop: waking one costs more than a result."""
+    """Gives each request its own [B] or [B, K], once per event loop: waking one costs more than a result."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Any, Any]]] = {}
     for item, result in zip(taken, results, strict=True):
         if item.loop is None:
