@@ -1,1 +1,1 @@
-"""What `sri serve` costs, and what it withstands: `cost.py`, `batching.py`, `crowd.py`."""
+"""What `sri serve` costs, and what it withstands: `cost.py`, `batching.py`, `crowd.py`, `kills.py`."""

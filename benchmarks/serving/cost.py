@@ -1,8 +1,10 @@
-"""Processor time per request of `sri serve`, beside the bare call of onnxruntime and beside the barest handler.
+"""Processor time per request of `sri serve`, beside the bare call of onnxruntime, the barest handler, and Triton.
 
-    python -m benchmarks.serving.cost [--rounds 5] [--keep benchmarks/serving.json]
+    python -m benchmarks.serving.cost [--rounds 5] [--triton TRITONSERVER] [--keep benchmarks/serving.json]
 
-All three take turns within a round; tables show medians over rounds. `share` = time of the bare call / time of the
+With `--triton`, two servers of NVIDIA's take turns with them: one with the queue of the exporter `triton`, in which a
+request waits for others, and one that waits for nobody. That run is kept beside the other one, as `triton`.
+All take turns within a round; tables show medians over rounds. `share` = time of the bare call / time of the
 server's process per request, user and system, whatever else the machine does.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import tempfile
 import time
 from pathlib import Path
@@ -54,22 +57,29 @@ def over_http(server: Served, path: str, signals: np.ndarray, count: int, right:
     return 1e6 * spent / count
 
 
-def measured(bundle: Path, rounds: int) -> list[dict[str, Any]]:
+def measured(bundle: Path, rounds: int, tritonserver: Path | None = None) -> list[dict[str, Any]]:
     """One row per round and batch."""
-    graph, rows = bundle / "signal.onnx", []
+    graph, rows, path = bundle / "signal.onnx", [], "/v2/models/sri_signal/infer"
     run = session(graph).run
-    with ours(bundle) as server, started("benchmarks.serving.bare", str(graph)) as bare:
+    with contextlib.ExitStack() as stack:
+        servers = {
+            "bare": (stack.enter_context(started("benchmarks.serving.bare", str(graph))), "/"),
+            "ours": (stack.enter_context(ours(bundle)), path),
+        }
+        if tritonserver is not None:
+            from benchmarks.serving.triton import triton
+
+            for name, delay in (("triton", 200), ("triton_at_once", 0)):
+                servers[name] = stack.enter_context(triton(tritonserver, bundle, delay)), path
         for number in range(rounds):
             for batch, count in COUNTS.items():
                 signals = made_up_signals(batch, 7, {}).sigma
                 right = b"".join(array.tobytes() for array in run(["score", "valid"], {"signals": signals}))
                 turns = {
-                    "call": lambda s=signals, n=count: in_process(graph, s, 3 * n),
-                    "bare": lambda s=signals, n=count, r=right: over_http(bare, "/", s, n, r),
-                    "ours": lambda s=signals, n=count, r=right: over_http(
-                        server, "/v2/models/sri_signal/infer", s, n, r
-                    ),
+                    name: lambda x=(server, path), s=signals, n=count, r=right: over_http(*x, s, n, r)
+                    for name, (server, path) in servers.items()
                 }
+                turns["call"] = lambda s=signals, n=count: in_process(graph, s, 3 * n)
                 order = [str(n) for n in np.random.default_rng([number, batch]).permutation(sorted(turns))]
                 rows.append({"round": number, "batch": batch, **{name: turns[name]() for name in order}})
                 print(rows[-1], flush=True)
@@ -80,18 +90,19 @@ def main() -> None:
     """Measures and keeps."""
     options = argparse.ArgumentParser()
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--triton", type=Path, help="the program `tritonserver`, with a backend for onnxruntime")
     options.add_argument("--keep", type=Path)
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         made_up_guard(made_up_fingerprint(8), Path(folder))
-        rows = measured(Path(folder) / "bundle", given.rounds)
+        rows = measured(Path(folder) / "bundle", given.rounds, given.triton)
     for batch in COUNTS:
         of = [row for row in rows if row["batch"] == batch]
-        share = np.median([row["call"] / row["ours"] for row in of])
-        least = np.median([row["bare"] / row["ours"] for row in of])
-        print(f"B = {batch}: share {share:.3f}, of the bare handler {least:.2f}")
+        for name in sorted(of[0].keys() - {"round", "batch", "call"}):
+            share, beside = (np.median([row[base] / row[name] for row in of]) for base in ("call", "bare"))
+            print(f"B = {batch}, {name}: share {share:.3f}, of the bare handler {beside:.2f}")
     if given.keep is not None:
-        keep(given.keep, "cost", rows)
+        keep(given.keep, "cost" if given.triton is None else "triton", rows)
 
 
 if __name__ == "__main__":

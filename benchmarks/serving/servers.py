@@ -20,9 +20,9 @@ class Served:
     process: psutil.Process
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, with all of its threads."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """User and system time so far, with all of its threads and of the processes that it started."""
+        times = [each.cpu_times() for each in (self.process, *self.process.children(recursive=True))]
+        return float(sum(each.user + each.system for each in times))
 
     def resident_mib(self) -> float:
         """Memory."""

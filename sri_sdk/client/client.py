@@ -212,12 +212,16 @@ class VerdictClient(Sink):
             work.board.pin(verdict)
         return verdicts
 
-    def lookup(self, request_id: str, *, wait_s: float = 0.0, budget_s: float | None = None) -> Verdict:
+    def lookup(
+        self, request_id: str, *, wait_s: float = 0.0, rule: Rule | None = None, budget_s: float | None = None
+    ) -> Verdict:
         """The verdict on a request, as the store has it: the most severe of several.
 
         Args:
             request_id: as it was generated under.
             wait_s: seconds that the store waits for a verdict that is not there yet.
+            rule: the store waits for a verdict of this rule, or one that flags; without either the request is
+                `unmonitored`, whatever other rules say. None = the first verdict ends the wait.
             budget_s: most seconds this takes beyond `wait_s`; None = `budget_s` of the options.
 
         Returns:
@@ -225,7 +229,7 @@ class VerdictClient(Sink):
             `unmonitored` with `scorer_unavailable` or `scorer_late`.
         """
         until = time.monotonic() + wait_s + (self._settings.budget_s if budget_s is None else budget_s)
-        return lookup(self._work, request_id, wait_s, until, self._headers())
+        return lookup(self._work, request_id, wait_s, until, self._headers(), rule)
 
     def known(self, request_id: str, *, wait_s: float = 0.0) -> Verdict | None:
         """The verdict that this process itself has given on a request, without asking anybody; None = none.

@@ -127,8 +127,10 @@ class HeldTokens(Generic[Piece]):
                 if done:
                     return
                 if not found:
+                    # Not `wait_for`: until Python 3.12 it may swallow that whoever iterates is cancelled.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(changed.wait(), wait_s)
+                        async with asyncio.timeout(wait_s):
+                            await changed.wait()
         finally:
             with self._changed:
                 self._wakers.remove(waker)

@@ -47,7 +47,7 @@ class VerdictMiddleware:
             policy: what follows from a verdict; the same as that of the watch.
             paths: prefixes of the paths that generate; others are not touched.
             where: `process` = the watch runs in this process, and no network is needed; `store` = somewhere else, and
-                the verdict is looked up.
+                the verdict is looked up: one of the policy's rule is waited for, or one that flags.
             budget_s: most seconds that a response waits once the application is done; then it is `unmonitored`, with
                 `no_verdict`, and the policy decides.
             behind: body messages held back under the rules `online` and `request`, as for `HeldTokens`.
@@ -95,7 +95,7 @@ class VerdictMiddleware:
             # A part of the budget is for the way there and back.
             wait_s = 0.8 * self._budget
             return await asyncio.to_thread(
-                self._client.lookup, request_id, wait_s=wait_s, budget_s=self._budget - wait_s
+                self._client.lookup, request_id, wait_s=wait_s, rule=self._policy.rule, budget_s=self._budget - wait_s
             )
 
         asks = self._where == "store" and self._policy.may_withhold

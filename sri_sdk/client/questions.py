@@ -55,11 +55,14 @@ def score(
     return [Verdict(each, "unmonitored", (_REASONS[kind],), rule=rule) for each in signals.ids], False
 
 
-def lookup(work: Work, request_id: str, wait_s: float, until: float, headers: Mapping[str, str]) -> Verdict:
-    """The verdict on one request; `until` is in monotonic seconds."""
+def lookup(
+    work: Work, request_id: str, wait_s: float, until: float, headers: Mapping[str, str], rule: Rule | None = None
+) -> Verdict:
+    """The verdict on one request, of a rule; None = of any. `until` is in monotonic seconds."""
     if not is_id(request_id):
-        return Verdict(request_id, "unmonitored", (NO_VERDICT,))
-    path = f"/v1/verdicts/{quote(request_id, safe='')}?wait_ms={max(int(1000 * wait_s), 0)}"
+        return Verdict(request_id, "unmonitored", (NO_VERDICT,), rule=rule or "final")
+    asked = {"wait_ms": max(int(1000 * wait_s), 0)} | ({} if rule is None else {"rule": rule})
+    path = f"/v1/verdicts/{quote(request_id, safe='')}?{urlencode(asked)}"
     work.asked_once(None)
     found = work.calls.ask(Question("GET", path, None, headers), until - time.monotonic())
     if isinstance(found, NoAnswer):
@@ -73,7 +76,7 @@ def lookup(work: Work, request_id: str, wait_s: float, until: float, headers: Ma
             return found_verdict(found.content, request_id)
         except WrongAnswer as err:
             reason = _REASONS[_unanswered(work, "unavailable", f"a look-up was answered with {err}")]
-    return Verdict(request_id, "unmonitored", (reason,))
+    return Verdict(request_id, "unmonitored", (reason,), rule=rule or "final")
 
 
 def _unanswered(work: Work, kind: Kind, why: str) -> Kind:

@@ -152,10 +152,25 @@ class _Lane:
                 if closed or self._owner.forget(self):
                     return
                 continue
-            self._owner.count(self.model, rows)
-            _deliver(taken, *_computed(self.model, taken))
+            _deliver(taken, self._computed(taken))
             with self._come:
                 self.rows -= rows
+
+    def _computed(self, taken: list[_Waiting]) -> list[Scored | Exception]:
+        """What each request gets: its own rows of [B] or [B, K], or why there are none; the thread goes on."""
+        ends = np.cumsum([item.rows for item in taken]).tolist()
+        self._owner.count(self.model, ends[-1])
+        try:
+            names = taken[0].inputs
+            inputs = names if len(taken) == 1 else {n: np.concatenate([x.inputs[n] for x in taken]) for n in names}
+            scored = self.model.run(inputs)
+        except Exception as err:
+            # One by one: what is wrong with one request is not its neighbours'.
+            return [err] if len(taken) == 1 else [self._computed([item])[0] for item in taken]
+        score, valid = scored
+        return [
+            (score[end - item.rows : end], valid[end - item.rows : end]) for item, end in zip(taken, ends, strict=True)
+        ]
 
     def _take(self) -> tuple[list[_Waiting], int]:
         taken: list[_Waiting] = []
@@ -166,29 +181,17 @@ class _Lane:
         return taken, rows
 
 
-def _computed(model: Model, taken: list[_Waiting]) -> tuple[Scored | None, Exception | None]:
-    try:
-        names = taken[0].inputs
-        inputs = names if len(taken) == 1 else {n: np.concatenate([x.inputs[n] for x in taken]) for n in names}
-        return model.run(inputs), None
-    except Exception as err:  # Whoever asked must learn of it; the thread goes on.
-        return None, err
-
-
-def _deliver(taken: list[_Waiting], scored: Scored | None, error: Exception | None) -> None:
-    """Gives each request its own rows of [B] or [B, K], once per event loop: waking one costs more than a result."""
+def _deliver(taken: list[_Waiting], results: list[Scored | Exception]) -> None:
+    """Gives each request its own [B] or [B, K], once per event loop: waking one costs more than a result."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Any, Any]]] = {}
-    at = 0
-    for item in taken:
-        result = error if scored is None else tuple(array[at : at + item.rows] for array in scored)
-        at += item.rows
+    for item, result in zip(taken, results, strict=True):
         if item.loop is None:
             _settle([(item.future, result)])
         else:
             by_loop.setdefault(item.loop, []).append((item.future, result))
-    for loop, results in by_loop.items():
+    for loop, found in by_loop.items():
         if not loop.is_closed():
-            loop.call_soon_threadsafe(_settle, results)
+            loop.call_soon_threadsafe(_settle, found)
 
 
 def _settle(results: list[tuple[Any, Any]]) -> None:

@@ -16,7 +16,7 @@ from pydantic.json_schema import models_json_schema
 
 from sri_sdk._version import __version__
 from sri_sdk.serve.described.answers import Error
-from sri_sdk.serve.described.operations import NAME, OPERATIONS, PARAMETERS, TEXT, Form, Operation
+from sri_sdk.serve.described.operations import GROUPS, NAME, OPERATIONS, PARAMETERS, TEXT, Form, Operation
 from sri_sdk.serve.described.page import page
 from sri_sdk.serve.http import JSON_TYPE, Answer, Request
 from sri_sdk.serve.routes import Route
@@ -98,9 +98,11 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     _, schemas = models_json_schema(
         [(each, "validation") for each in sorted(models, key=lambda each: each.__name__)], ref_template=REF
     )
+    used = {operation["tags"][0] for methods in paths.values() for operation in methods.values()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "sri serve", "version": __version__, "description": INFO},
+        "tags": [{"name": name, "description": words} for name, words in GROUPS.items() if name in used],
         "paths": paths,
         "components": {
             "schemas": _used(schemas["$defs"], write(paths)),

@@ -16,6 +16,7 @@ from sri_sdk.config.yaml_file import file_error, read_mapping
 from sri_sdk.errors import ConfigError
 from sri_sdk.options import problems
 from sri_sdk.plugin import Config
+from sri_sdk.records import Rule
 from sri_sdk.serve.overlay import laid_over
 from sri_sdk.serve.store.kept import Retention
 
@@ -103,6 +104,10 @@ class GatewaysSection(Config):
     )
     wait_seconds: float = Field(
         default=2.0, ge=0, le=30, description="Longest that a gateway's look-up waits for a verdict."
+    )
+    rule: Rule | None = Field(
+        default=None,
+        description="Rule whose verdict it waits for, where one request has several; null = the first verdict ends it.",
     )
 
 

@@ -8,6 +8,9 @@ One token a line. A name before a colon says whose it is; words after it say wha
 
 Without words it may read and write. The file is read again when it changes or on request, so tokens are rotated by
 adding the new one, changing the clients, and taking the old one out. Only hashes stay in memory.
+
+A file that changed a moment ago may be half-written, and half a line may say more than the whole one: without its last
+words a token may read and write. So it is read once it has been left alone for a while, or on request.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ LARGEST_FILE = 2**20
 LONGEST_TENANT = 128
 """Characters, as the verdict store has it."""
 LOOK_AGAIN = 1.0
-"""Seconds between two looks at the file."""
+"""Seconds between two looks at the file, and seconds for which nobody must have written to it."""
 _RIGHTS: Mapping[str, Right] = {"read": "read", "write": "write", "admin": "admin"}
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,7 @@ class Tokens:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = _stamp(path)
+        self._seen = self._last_look = _stamp(path)
         self._callers = read_tokens(path)
         self._next_look = time.monotonic() + LOOK_AGAIN
 
@@ -90,15 +93,25 @@ class Tokens:
         return _hashed(token.strip().encode("utf-8", "replace"))
 
     def reload(self, force: bool = False) -> None:
-        """Reads the file again if it has changed; a file that is wrong leaves the tokens as they are."""
+        """Reads the file again if it has changed; a file that is wrong leaves the tokens as they are.
+
+        Args:
+            force: read it in any case, also where somebody may be writing.
+        """
         self._next_look = time.monotonic() + LOOK_AGAIN
         try:
-            if (stamp := _stamp(self._path)) == self._seen and not force:
+            stamp, before = _stamp(self._path), self._last_look
+            self._last_look = stamp
+            if not force and (stamp == self._seen or (stamp != before and _age(stamp) < LOOK_AGAIN)):
                 return
-            self._seen = stamp
-            self._callers = read_tokens(self._path)
+            callers = read_tokens(self._path)
+            if not force and _stamp(self._path) != stamp:
+                return
+            self._seen, self._callers = stamp, callers
             log.info("%s: read again, %d tokens", self._path, len(self._callers))
         except ConfigError as err:
+            # Once for each state that it is in.
+            self._seen = self._last_look
             log.error("%s The tokens from before stay valid.", err)
 
 
@@ -167,6 +180,11 @@ def _caller(name: str, words: list[str], where: str) -> Caller:
 
 def _hashed(token: bytes) -> bytes:
     return hashlib.sha256(token).digest()
+
+
+def _age(stamp: tuple[int, int, int]) -> float:
+    """Seconds since the file was written; a clock that disagrees makes it look younger or older, never unread."""
+    return time.time() - stamp[0] / 1e9
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -145,6 +145,23 @@ def test_an_event_loop_waits_no_longer_than_the_budget():
     assert asyncio.run(send()) == [] and found.decision.withheld
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_who_stops_sending_as_the_verdict_comes_is_not_made_to_go_on(turns):
+    async def run():
+        found = held(FINAL, "a", "b", budget_s=60.0)
+        found.end()
+        sends = asyncio.create_task(anext(aiter(found)))
+        await asyncio.sleep(0.02)
+        found.judge(CLEAR)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stopped = sends.cancel()
+        await asyncio.wait({sends})
+        return sends.cancelled() == stopped
+
+    assert asyncio.run(run())
+
+
 def test_a_client_listens_for_the_verdict(client_of):
     client, found = client_of(), held(FINAL, "a", request_id="r1", budget_s=20)
     stop = client.listen("r1", found.judge)

@@ -273,6 +273,7 @@ def test_verdicts_given_elsewhere_are_looked_up(stub, client):
     assert ask(app)[0] == 200
     judged = "flagged"
     assert ask(app)[0] == 403
+    assert stub.requests[-1][1].endswith(f"&rule={FAIL_CLOSED.rule}")
 
 
 def test_a_store_that_is_down_withholds_or_releases_as_the_policy_says(down, client_of):

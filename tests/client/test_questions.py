@@ -155,6 +155,13 @@ def test_a_lookup_finds_what_was_sent(stub, client_of):
     assert client.lookup("a/b ü", budget_s=20) == sent
 
 
+@pytest.mark.parametrize("rule", ["final", "online", "request"])
+def test_a_lookup_says_which_rule_it_waits_for(stub, client_of, rule):
+    found = client_of().lookup("a", rule=rule, budget_s=20)
+    assert found == Verdict("a", "unmonitored", ("no_verdict",), rule=rule)
+    assert stub.requests[-1][1] == f"/v1/verdicts/a?wait_ms=0&rule={rule}"
+
+
 def test_a_lookup_waits_for_a_verdict_that_is_on_its_way(stub, client_of):
     from threading import Timer
 

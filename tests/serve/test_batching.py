@@ -92,6 +92,17 @@ def test_a_call_that_fails_fails_for_whoever_asked_and_the_thread_goes_on(batchi
     assert asyncio.run(go())[0].tolist() == [6]
 
 
+def test_a_request_that_fails_in_a_call_of_several_fails_alone(batching, slow):
+    async def go():
+        tasks = await begin(batching, slow, [1], [2, 3], [float("nan")], [4])
+        slow.may_go_on.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, before, wrong, behind = asyncio.run(go())
+    assert isinstance(wrong, BundleError) and slow.calls == [1, 4, 2, 1, 1]
+    assert [score.tolist() for score, _ in (first, before, behind)] == [[2], [4, 6], [8]]
+
+
 def test_too_many_waiting_rows_are_turned_away(batching, slow):
     async def go():
         tasks = await begin(batching, slow, [1], [1] * 99)

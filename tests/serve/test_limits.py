@@ -1,12 +1,13 @@
 """How much at once and for how long; tokens and tenants."""
 
 import asyncio
+import os
 
 import pytest
 
 from sri_sdk.errors import ConfigError
 from sri_sdk.serve.app import App
-from sri_sdk.serve.http import json_answer
+from sri_sdk.serve.http import Refusal, json_answer
 from sri_sdk.serve.limits import Limits
 from sri_sdk.serve.routes import Route
 from sri_sdk.serve.tokens import Tokens, read_tokens
@@ -171,6 +172,29 @@ def test_tokens_are_rotated_by_changing_the_file(tokens, caplog):
     tokens.write_text("short\n")
     found.reload(force=True)
     assert "stay valid" in caplog.text and "short" not in caplog.text
+    assert found.caller(f"Bearer {TOKEN}-next".encode()).name == "next"
+
+
+def test_a_file_of_tokens_that_is_being_written_is_left_alone_until_nobody_writes(tokens):
+    found, header = Tokens(tokens), f"Bearer {TOKEN}-next".encode()
+    tokens.write_text(f"next:{TOKEN}-next")
+    found.reload()
+    with pytest.raises(Refusal):
+        found.caller(header)
+    # The rest of the line: half of it would have let the token write.
+    tokens.write_text(f"next:{TOKEN}-next read\n")
+    found.reload()
+    with pytest.raises(Refusal):
+        found.caller(header)
+    found.reload()
+    assert found.caller(header).rights == {"read"}
+
+
+def test_a_file_of_tokens_that_changed_long_ago_is_read_at_the_first_look(tokens):
+    found = Tokens(tokens)
+    tokens.write_text(f"next:{TOKEN}-next\n")
+    os.utime(tokens, (1e9, 1e9))
+    found.reload()
     assert found.caller(f"Bearer {TOKEN}-next".encode()).name == "next"
 
 

@@ -209,6 +209,21 @@ def test_the_page_names_every_path_and_fits_a_phone_and_the_dark(whole):
     assert "width=device-width" in text and "color-scheme: light dark" in text
 
 
+def test_the_page_says_what_must_be_sent_and_what_counts_otherwise(whole):
+    text = call(whole, "GET", "/docs").body.decode()
+    shown = text.partition("<code>POST /v1/signals</code>")[2].partition("</section>")[0]
+    assert "<code>bundle</code> (required)" in shown and "<code>rule</code></td>" in shown
+    assert "default <code>final</code>" in shown and "`" not in text
+
+
+def test_the_page_explains_each_error_once_and_every_operation_names_its_own(whole):
+    found, text = call(whole, "GET", "/openapi.json").json, call(whole, "GET", "/docs").body.decode()
+    assert text.count("No token, or an unknown one.") == 1
+    shown = text.partition("<code>GET /v1/verdicts/{id}</code>")[2].partition("</section>")[0]
+    said = found["paths"]["/v1/verdicts/{id}"]["get"]["responses"]
+    assert ", ".join(each for each in said if each not in ("200", "404")) in shown and "<td>404</td>" in shown
+
+
 def test_the_document_is_there_without_a_token_and_names_nothing_of_the_server(build, tmp_path):
     (tmp_path / "tokens").write_text("all:0123456789abcdef admin")
     app = build(tokens=tmp_path / "tokens", store={"url": f"sqlite:///{tmp_path}/secret.db"}).app

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import sri_sdk
 from sri_sdk.errors import ConfigError
+from sri_sdk.records import Rule
 
 log = logging.getLogger("sri_sdk.gateways")
 
@@ -20,8 +21,10 @@ REQUEST_HEADER = "x-request-id"
 class Lookup(Protocol):
     """What a gate asks: `sri_sdk.VerdictClient`, or anything that answers like it."""
 
-    def lookup(self, request_id: str, *, wait_s: float = ...) -> sri_sdk.Verdict:
-        """The verdict on a request, waiting up to `wait_s` seconds for it; `unmonitored` where there is none."""
+    def lookup(self, request_id: str, *, wait_s: float = ..., rule: Rule | None = ...) -> sri_sdk.Verdict:
+        """The verdict on a request, waiting up to `wait_s` seconds for it; `unmonitored` where there is none. With a
+        rule, it waits for a verdict of that rule, or one that flags.
+        """
         ...
 
 
@@ -35,6 +38,8 @@ class Gate:
             closed), `report` passes it (fail open).
         wait_s: most seconds to wait for a verdict that is not there yet. A verdict is posted when a generation ends,
             which may be a moment after its response has reached the gateway.
+        rule: of the verdict that is waited for, where a request has several: by `request` before the generation and by
+            `final` behind it, say. None = the first one that is there decides.
         message: what users read in place of a withheld response.
 
     Raises:
@@ -42,8 +47,9 @@ class Gate:
     """
 
     def __init__(
-        self, verdicts: Lookup, policy: sri_sdk.Policy, *, wait_s: float = 1.0, message: str = WITHHELD
-    ) -> None:
+        self, verdicts: Lookup, policy: sri_sdk.Policy, *, wait_s: float = 1.0, rule: Rule | None = None,
+        message: str = WITHHELD,
+    ) -> None:  # fmt: skip
         if policy.recovers:
             raise ConfigError(
                 "gate: policy.flagged is 'recover', and a gateway runs no model; allowed: abort, report. "
@@ -53,7 +59,7 @@ class Gate:
             raise ConfigError(f"gate: wait_s is {wait_s}; allowed: 0 or more seconds. Try 1.0.")
         self.policy = policy
         self.message = message
-        self._verdicts, self._wait_s = verdicts, wait_s
+        self._verdicts, self._wait_s, self._rule = verdicts, wait_s, rule
 
     def decide(self, request_id: object) -> sri_sdk.Decision:
         """The decision on one request.
@@ -75,7 +81,7 @@ class Gate:
             log.warning("gate: a response came without a request id; it counts as unmonitored")
             return _nobody_judged("")
         try:
-            found = self._verdicts.lookup(request_id, wait_s=self._wait_s)
+            found = self._verdicts.lookup(request_id, wait_s=self._wait_s, rule=self._rule)
             if found.request_id == request_id:
                 return found
             log.error("gate: a look-up answered with another request's verdict; it counts as unmonitored")

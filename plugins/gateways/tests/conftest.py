@@ -22,7 +22,7 @@ class Verdicts:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def lookup(self, request_id: str, *, wait_s: float = 0.0) -> sri_sdk.Verdict:
+    def lookup(self, request_id: str, *, wait_s: float = 0.0, rule: Any = None) -> sri_sdk.Verdict:
         self.asked.append(request_id)
         status: Any = request_id if request_id in ("clear", "flagged", "not_sampled") else "unmonitored"
         return sri_sdk.Verdict(request_id, status)

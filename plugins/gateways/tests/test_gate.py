@@ -13,12 +13,12 @@ OPEN = sri_sdk.Policy(rule="final", flagged="abort", unmonitored="report")
 
 
 class Broken:
-    def lookup(self, request_id, *, wait_s=0.0):
+    def lookup(self, request_id, *, wait_s=0.0, rule=None):
         raise OSError("a prompt that somebody typed")
 
 
 class OfAnother:
-    def lookup(self, request_id, *, wait_s=0.0):
+    def lookup(self, request_id, *, wait_s=0.0, rule=None):
         return sri_sdk.Verdict("another", "clear")
 
 
@@ -48,16 +48,17 @@ def test_on_an_event_loop_the_same_is_decided(gate):
     assert asyncio.run(gate.decide_async("flagged")).withheld
 
 
-def test_a_gate_asks_with_the_wait_it_was_given():
-    waits = []
+def test_a_gate_asks_with_the_wait_and_the_rule_it_was_given():
+    asked = []
 
     class Waiting:
-        def lookup(self, request_id, *, wait_s):
-            waits.append(wait_s)
+        def lookup(self, request_id, *, wait_s, rule):
+            asked.append((wait_s, rule))
             return sri_sdk.Verdict(request_id, "clear")
 
-    Gate(Waiting(), CLOSED, wait_s=0.25).decide("r1")
-    assert waits == [0.25]
+    Gate(Waiting(), CLOSED, wait_s=0.25, rule="final").decide("r1")
+    Gate(Waiting(), CLOSED, wait_s=0).decide("r1")
+    assert asked == [(0.25, "final"), (0, None)]
 
 
 def test_a_policy_that_recovers_is_refused():

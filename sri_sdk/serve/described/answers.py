@@ -59,7 +59,8 @@ class LookedUp(_Shown):
 
 
 class Unknown(_Shown):
-    """Nobody has judged the request. It is not clear: the verdict in here says `unmonitored`."""
+    """Nobody has judged the request, by the rule that was asked for. It is not clear: the verdict in here says
+    `unmonitored`."""
 
     id: str
     verdict: PostedVerdict
@@ -153,7 +154,7 @@ class Live(_Shown):
 
 
 class Ready(_Shown):
-    """Whether the server should get requests."""
+    """Whether the server should get requests; if not, `reason` says why."""
 
     ready: bool
     reason: str | None = None

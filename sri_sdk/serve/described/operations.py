@@ -54,13 +54,26 @@ PARAMETERS: Mapping[str, tuple[dict[str, Any], str]] = {
 _STATUS = {"type": "string", "enum": list(get_args(Status))}
 _VERDICTS: dict[str, Any] = {"group": "verdicts", "tenant": True}
 
+GROUPS: Mapping[str, str] = {
+    "verdicts": "What guards said of requests.", "signals": "Signals that are scored here.",
+    "gateways": "What gateways ask by themselves.", "sources": "Who delivers, and how each of them is.",
+    "erasure": "Taking out what is known.", "bundles": "What scores.", "health": "Probes.",
+    "server": "The server itself.",
+}  # fmt: skip
+"""Group of operations -> what it is about, in the order in which they are shown."""
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/v1/verdicts"): Operation(
         "Store verdicts that another process reached.", shown.Stored, body=PostedVerdicts, refused=(503,), **_VERDICTS
     ),
     ("GET", "/v1/verdicts/{id}"): Operation(
         "Look up the most severe verdict on a request.", shown.LookedUp, refused=(503,), others={404: shown.Unknown},
-        query={"wait_ms": (_whole(30_000, 0), "Milliseconds to wait for a first verdict; more counts as the most.")},
+        query={
+            "wait_ms": (_whole(30_000, 0), "Milliseconds to wait for a first verdict; more counts as the most."),
+            "rule": (
+                {"type": "string", "enum": list(get_args(Rule))},
+                "Waits for a verdict of this rule, or one that flags; without either, nothing is clear.",
+            ),
+        },
         **_VERDICTS,
     ),
     ("GET", "/v1/verdicts"): Operation(

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, literal_column, select
 
-from sri_sdk.records import Status
+from sri_sdk.records import Rule, Status
 from sri_sdk.serve.store.rows import Found, Page, Stored
 from sri_sdk.serve.store.tables import VERDICTS
 from sri_sdk.strict_json import parse
@@ -19,9 +19,9 @@ SCANNED = 10_000
 _COLUMNS = [VERDICTS.c[name] for name in ("seq", "tenant", "key", "source", "received_at", "verdict")]
 
 
-def most_severe(tenant: str | None, key: str) -> Select[Any]:
-    """The query for the most severe verdict of a request, the latest among equals, and how many there are; tenant
-    None = of everybody.
+def most_severe(tenant: str | None, key: str, rule: Rule | None = None) -> Select[Any]:
+    """The query for the most severe verdict of a request, the latest among equals, how many there are, and `of_rule`, 1
+    if one of them is of that rule; tenant None = of everybody.
     """
     # Canaries and shadows have none: they never answer for a request.
     which = (VERDICTS.c.key == key) & (VERDICTS.c.severity >= 0)
@@ -29,14 +29,18 @@ def most_severe(tenant: str | None, key: str) -> Select[Any]:
         which &= VERDICTS.c.tenant == tenant
     some = select(literal_column("1").label("one")).select_from(VERDICTS).where(which).limit(COUNTED).subquery()
     counted = select(func.count()).select_from(some).scalar_subquery().label("verdicts")
-    query = select(*_COLUMNS, counted).where(which)
+    of_rule: Any = literal_column("1")
+    if rule is not None:
+        one = select(VERDICTS.c.seq).where(which & (VERDICTS.c.rule == rule)).limit(1).subquery()
+        of_rule = select(func.count()).select_from(one).scalar_subquery()
+    query = select(*_COLUMNS, counted, of_rule.label("of_rule")).where(which)
     return query.order_by(VERDICTS.c.severity.desc(), VERDICTS.c.seq.desc()).limit(1)
 
 
-def find(connection: Connection, tenant: str | None, key: str) -> Found | None:
+def find(connection: Connection, tenant: str | None, key: str, rule: Rule | None) -> Found | None:
     """What is known about one request; None = nothing."""
-    row = connection.execute(most_severe(tenant, key)).one_or_none()
-    return None if row is None else Found(_stored(row), row.verdicts)
+    row = connection.execute(most_severe(tenant, key, rule)).one_or_none()
+    return None if row is None else Found(_stored(row), row.verdicts, bool(row.of_rule))
 
 
 def last_seq(connection: Connection) -> int:

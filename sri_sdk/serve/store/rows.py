@@ -58,6 +58,8 @@ class Found:
     """The most severe of its verdicts; among equals the latest."""
     verdicts: int
     """How many different ones there are; counted up to 1,000."""
+    of_rule: bool
+    """Whether one of them is of the rule that was asked for; also where none was."""
 
 
 @dataclass(frozen=True, slots=True)

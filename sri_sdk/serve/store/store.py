@@ -14,7 +14,7 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection, select, update
 
 from sri_sdk.errors import ConfigError
-from sri_sdk.records import Status
+from sri_sdk.records import Rule, Status
 from sri_sdk.serve.store import reading, retention
 from sri_sdk.serve.store.engines import READERS, Engines, open_engines
 from sri_sdk.serve.store.faults import DATABASE_ERRORS, Fault, StoreUnavailable, fault_of
@@ -103,14 +103,19 @@ class VerdictStore(Observing):
         """
         return self.deliver(rows).result()
 
-    def find(self, tenant: str | None, request_id: str) -> Found | None:
-        """What is known about one request; None = nothing. Tenant None = everybody's.
+    def find(self, tenant: str | None, request_id: str, rule: Rule | None = None) -> Found | None:
+        """What is known about one request; None = nothing.
+
+        Args:
+            tenant: whose verdicts; None = everybody's.
+            request_id: as it was delivered.
+            rule: sets `of_rule` of the answer, which is the most severe of all verdicts either way.
 
         Raises:
             StoreUnavailable: it cannot be read.
         """
         key = self._keys.key_of(request_id)
-        found = self._read(lambda connection: reading.find(connection, tenant, key))
+        found = self._read(lambda connection: reading.find(connection, tenant, key, rule))
         if found is None or not self._keys.hashed:
             return found
         return replace(found, row=replace(found.row, verdict={**found.row.verdict, "request_id": request_id}))

@@ -89,8 +89,10 @@ class Arrivals:
                 if after is None:
                     after = await ask(self._store, self._store.last_seq)
                     self._ready.set()
+                # Not `wait_for`: until Python 3.12 it may swallow a cancellation, and the server never ends.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._nudge.wait(), POLL_S)
+                    async with asyncio.timeout(POLL_S):
+                        await self._nudge.wait()
                 self._nudge.clear()
                 after = await self._look(after)
                 failing = False

@@ -51,7 +51,7 @@ def verdict_feature(settings: ServeSettings, section: StoreSection, shelf: Shelf
     return Feature(
         routes=verdict_routes(
             store, arrivals, counts, live=shelf.live, most_rows=settings.limits.rows,
-            unmonitored=gateways.unmonitored, wait_s=gateways.wait_seconds,
+            unmonitored=gateways.unmonitored, wait_s=gateways.wait_seconds, rule=gateways.rule,
         ),
         parts=[closing(), arrivals],
         why_not_ready=lambda: f"verdict store: {store.fault}" if store.fault else "",

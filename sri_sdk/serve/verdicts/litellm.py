@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from sri_sdk.records import Rule
 from sri_sdk.serve.http import Answer, Refusal, Request, bounded, json_answer
 from sri_sdk.serve.verdicts.callers import sees
 from sri_sdk.serve.verdicts.lookups import LookUps
@@ -37,17 +38,20 @@ class LiteLLM:
         look_ups: where verdicts are looked up.
         unmonitored: what is answered where nobody judged.
         wait_s: seconds to wait for a verdict that is not there yet.
+        rule: of the verdict that a response waits for; None = any.
     """
 
-    def __init__(self, look_ups: LookUps, unmonitored: Unmonitored, wait_s: float) -> None:
-        self._look_ups, self._unmonitored, self._wait_s = look_ups, unmonitored, wait_s
+    def __init__(self, look_ups: LookUps, unmonitored: Unmonitored, wait_s: float, rule: Rule | None = None) -> None:
+        self._look_ups, self._unmonitored, self._wait_s, self._rule = look_ups, unmonitored, wait_s, rule
 
     async def decide(self, request: Request) -> Answer:
         """`POST /beta/litellm_basic_guardrail_api`."""
         asked = read(Asked, await request.json_value())
         early = asked.input_type == "request"
         try:
-            status = await self._status(request, asked.litellm_call_id, 0 if early else self._wait_s)
+            # Before anything is generated, only the rule `request` can have judged.
+            wait_s, rule = (0, None) if early else (self._wait_s, self._rule)
+            status = await self._status(request, asked.litellm_call_id, wait_s, rule)
         except Refusal as refusal:
             if refusal.status != 503:
                 raise
@@ -58,8 +62,8 @@ class LiteLLM:
             return json_answer({"action": "BLOCKED", "blocked_reason": reason})
         return json_answer({"action": "NONE"})
 
-    async def _status(self, request: Request, call_id: str | None, wait_s: float) -> str:
+    async def _status(self, request: Request, call_id: str | None, wait_s: float, rule: Rule | None) -> str:
         if not call_id:
             return "unmonitored"
-        found = await self._look_ups.wait(sees(request), bounded(call_id, "litellm_call_id"), wait_s)
+        found = await self._look_ups.wait(sees(request), bounded(call_id, "litellm_call_id"), wait_s, rule)
         return "unmonitored" if found is None else str(found.row.verdict["status"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from sri_sdk.reason_words import NO_VERDICT
-from sri_sdk.records import Status
+from sri_sdk.records import Rule, Status
 from sri_sdk.serve.http import Answer, Refusal, Request, bounded, json_answer
-from sri_sdk.serve.store.rows import Found, Page, Stored
+from sri_sdk.serve.store.rows import SEVERITY, Found, Page, Stored
 from sri_sdk.serve.store.store import VerdictStore
 from sri_sdk.serve.verdicts.arrivals import Arrivals, Arrived
 from sri_sdk.serve.verdicts.asking import ask
@@ -39,31 +39,41 @@ class LookUps:
         self._streams = 0
 
     async def one(self, request: Request) -> Answer:
-        """`GET /v1/verdicts/{id}?wait_ms=`: the most severe verdict on a request."""
-        request_id = bounded(request.params["id"], "id")
-        wait_ms = whole(known(request.query, ("wait_ms",)).get("wait_ms"), "wait_ms", 0, LONGEST_WAIT_MS)
-        found = await self.wait(sees(request), request_id, wait_ms / 1000)
+        """`GET /v1/verdicts/{id}?wait_ms=&rule=`: the most severe verdict on a request."""
+        request_id, query = bounded(request.params["id"], "id"), known(request.query, ("wait_ms", "rule"))
+        wait_ms = whole(query.get("wait_ms"), "wait_ms", 0, LONGEST_WAIT_MS)
+        rule = cast(Rule | None, choice(query.get("rule"), get_args(Rule), "rule"))
+        found = await self.wait(sees(request), request_id, wait_ms / 1000, rule)
         if found is None:
             # As a verdict: nobody who reads only that takes silence for `clear`.
             verdict = {"request_id": request_id, "status": "unmonitored", "reasons": [NO_VERDICT]}
+            verdict |= {} if rule is None else {"rule": rule}
             return json_answer({"id": request_id, "verdict": verdict, "verdicts": 0}, 404)
         row = found.row
         answer = {"id": request_id, "verdict": row.verdict, "verdicts": found.verdicts, "seq": row.seq}
         return json_answer({**answer, "received_at": row.received_at, "source": row.source})
 
-    async def wait(self, tenant: str | None, request_id: str, seconds: float) -> Found | None:
+    async def wait(self, tenant: str | None, request_id: str, seconds: float, rule: Rule | None = None) -> Found | None:
         """What is known about a request, or becomes known within `seconds`; None = nothing.
+
+        Args:
+            tenant: whose verdicts; None = everybody's.
+            request_id: as it was delivered.
+            seconds: to wait.
+            rule: a verdict of another one ends no wait, unless it flags, and without one of this rule nothing is clear.
 
         Raises:
             Refusal: 503, the store cannot be read.
         """
-        found = await ask(self._store, self._store.find, tenant, request_id)
-        if found is None and seconds > 0:
+        found = await ask(self._store, self._store.find, tenant, request_id, rule)
+        if not _decides(found) and seconds > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds), self._arrivals.of(request_id) as arrived:
-                    while (found := await ask(self._store, self._store.find, tenant, request_id)) is None:
+                    while not _decides(found := await ask(self._store, self._store.find, tenant, request_id, rule)):
                         await arrived.wait()
                         arrived.clear()
+        if found is not None and not found.of_rule and _severity(found) < SEVERITY["unmonitored"]:
+            found = None
         self._counts.looked_up(None if found is None else str(found.row.verdict["status"]))
         return found
 
@@ -113,6 +123,15 @@ class LookUps:
         finally:
             self._streams -= 1
             left.cancel()
+
+
+def _decides(found: Found | None) -> bool:
+    """Whether later verdicts can wait: nothing is more severe than a flag."""
+    return found is not None and (found.of_rule or _severity(found) == SEVERITY["flagged"])
+
+
+def _severity(found: Found) -> int:
+    return SEVERITY[cast(Status, found.row.verdict["status"])]
 
 
 async def _left(request: Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sri_sdk.records import Rule
 from sri_sdk.serve.routes import Route
 from sri_sdk.serve.store.store import VerdictStore
 from sri_sdk.serve.verdicts.arrivals import Arrivals
@@ -17,7 +18,7 @@ from sri_sdk.serve.verdicts.sources import Sources
 
 def verdict_routes(
     store: VerdictStore, arrivals: Arrivals, counts: VerdictCounts, *, live: Callable[[str], Live] | None = None,
-    most_rows: int = 4096, unmonitored: Unmonitored | None = None, wait_s: float = 2.0,
+    most_rows: int = 4096, unmonitored: Unmonitored | None = None, wait_s: float = 2.0, rule: Rule | None = None,
 ) -> list[Route]:  # fmt: skip
     """The routes of a store.
 
@@ -29,6 +30,7 @@ def verdict_routes(
         most_rows: verdicts, or generations, in one request.
         unmonitored: what gateways are answered where nobody judged; None = no gateway is served.
         wait_s: seconds that a gateway's look-up waits for a verdict.
+        rule: of the verdict that it waits for; None = any.
     """
     look_ups = LookUps(store, arrivals, counts)
     deliveries = Deliveries(store, counts, live, most_rows)
@@ -44,5 +46,5 @@ def verdict_routes(
         Route("GET", "/v1/sources", sources.all, "read"),
     ]
     if unmonitored is not None:
-        routes.append(Route("POST", PATH, LiteLLM(look_ups, unmonitored, wait_s).decide, "read", waits=True))
+        routes.append(Route("POST", PATH, LiteLLM(look_ups, unmonitored, wait_s, rule).decide, "read", waits=True))
     return routes

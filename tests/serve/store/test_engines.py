@@ -99,11 +99,12 @@ def test_a_closed_store_says_so(sqlite_url):
     assert store.fault == "closed"
 
 
+@pytest.mark.parametrize("rule", [None, "final"])
 @pytest.mark.parametrize("tenant", [None, "x"])
-def test_a_look_up_reads_an_index_and_sorts_nothing_for_one_tenant(sqlite_url, tenant):
+def test_a_look_up_reads_an_index_and_sorts_nothing_for_one_tenant(sqlite_url, tenant, rule):
     VerdictStore.open(sqlite_url).close()
     engines = open_engines(sqlite_url)
-    query = most_severe(tenant, "a").compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    query = most_severe(tenant, "a", rule).compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     with engines.reading.connect() as connection:
         plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")]
     assert "USING INDEX sri_verdicts_by_key (key=?" in plan[0] and "SCAN sri_verdicts" not in str(plan)

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from sri_sdk.serve.rights import Caller
 from sri_sdk.serve.store.store import VerdictStore
 from sri_sdk.serve.verdicts import lookups
@@ -46,6 +48,48 @@ def test_a_look_up_of_another_tenants_verdict_goes_on_waiting(service):
     assert asyncio.run(run()).status == 404
 
 
+def by(rule, status="clear"):
+    return posted(verdict("a", status, rule=rule))
+
+
+def test_a_look_up_of_one_rule_is_not_ended_by_a_milder_verdict_of_another(service):
+    async def run():
+        async with service.running():
+            await service.ask("POST", "/v1/verdicts", by("request"))
+            asked = asyncio.create_task(service.ask("GET", "/v1/verdicts/a?wait_ms=30000&rule=final"))
+            await service.ask("POST", "/v1/verdicts", by("online", "unmonitored"))
+            await asyncio.sleep(0.2)
+            assert not asked.done()
+            await service.ask("POST", "/v1/verdicts", by("final", "flagged"))
+            return (await asked).json
+
+    found = asyncio.run(run())
+    assert (found["verdict"]["status"], found["verdict"]["rule"], found["verdicts"]) == ("flagged", "final", 3)
+
+
+def test_a_flag_of_another_rule_ends_the_wait_at_once(service):
+    service("POST", "/v1/verdicts", by("request", "flagged"))
+    assert service("GET", "/v1/verdicts/a?wait_ms=30000&rule=final").json["verdict"]["rule"] == "request"
+
+
+@pytest.mark.parametrize(
+    ("rule", "status", "answer"),
+    [("final", "clear", (200, "clear", "final")), ("request", "clear", (404, "unmonitored", "final")),
+     ("online", "not_sampled", (404, "unmonitored", "final")),
+     ("online", "unmonitored", (200, "unmonitored", "online"))],
+)  # fmt: skip
+def test_without_a_verdict_of_the_rule_nothing_is_clear(service, rule, status, answer):
+    service("POST", "/v1/verdicts", by(rule, status))
+    found = service("GET", "/v1/verdicts/a?wait_ms=1&rule=final")
+    assert (found.status, found.json["verdict"]["status"], found.json["verdict"]["rule"]) == answer
+
+
+def test_what_is_milder_than_the_rule_asked_for_does_not_hide_a_severe_one(service):
+    for rule, status in (("online", "unmonitored"), ("final", "clear")):
+        service("POST", "/v1/verdicts", by(rule, status))
+    assert service("GET", "/v1/verdicts/a?rule=final").json["verdict"]["status"] == "unmonitored"
+
+
 def test_nobody_is_forgotten_once_they_stop_waiting(service):
     async def run():
         async with service.running():
@@ -57,6 +101,22 @@ def test_nobody_is_forgotten_once_they_stop_waiting(service):
             assert (await asked).status == 200 and not service.arrivals._by_key
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_server_that_ends_as_a_verdict_arrives_still_ends(service, turns):
+    async def once():
+        async with service.running(), service.arrivals.of("a"):
+            await asyncio.sleep(0.05)
+            service.arrivals._nudge.set()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+    async def run():
+        done, _ = await asyncio.wait({asyncio.create_task(once())}, timeout=10)
+        return bool(done)
+
+    assert asyncio.run(run())
 
 
 def test_pages_have_every_verdict_once_in_order(service):

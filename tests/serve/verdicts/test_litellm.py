@@ -45,6 +45,14 @@ def test_a_guardrail_in_the_wrong_mode_says_so_instead_of_passing_everything(ser
     assert "post_call" in service("POST", LITELLM, asked(input_type="request")).json["blocked_reason"]
 
 
+@pytest.mark.parametrize(("rule", "action"), [(None, "NONE"), ("request", "NONE"), ("final", "BLOCKED")])
+def test_the_proxy_is_told_of_the_rule_that_the_settings_name(store, rule, action):
+    service = Service(store, unmonitored="block", wait_s=0.0, rule=rule)
+    service("POST", "/v1/verdicts", posted(verdict("a", rule="request")))
+    assert service("POST", LITELLM, asked()).json["action"] == action
+    assert service("POST", LITELLM, asked(input_type="request")).json["action"] == "NONE"
+
+
 def test_the_proxys_question_waits_for_the_verdict(store):
     service = Service(store, unmonitored="block", wait_s=30.0)
 

@@ -113,7 +113,7 @@ def fuzzed_service(tmp_path_factory):
     "path",
     ["/v1/verdicts/%00", "/v1/verdicts/a%0Ab", f"/v1/verdicts/{'x' * 513}", "/v1/verdicts/a?wait_ms=-1",
      "/v1/verdicts/a?wait_ms=1e3", "/v1/verdicts/a?wait_ms=%D9%A1", "/v1/verdicts?after=x", "/v1/verdicts?limit=0",
-     "/v1/verdicts?status=fine"],
+     "/v1/verdicts?status=fine", "/v1/verdicts/a?rule=none"],
 )  # fmt: skip
 def test_a_question_that_is_wrong_is_refused(service, path):
     assert service("GET", path).status == 400
