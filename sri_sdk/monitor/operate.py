@@ -137,6 +137,8 @@ class _Loop:
             if self._wishes.reload.is_set():
                 self._wishes.reload.clear()
                 self._driver.reload()
+            if until is None:
+                self._driver.look_after()
             asked = self._traffic.take(self._monitor.settings.batch_size, LOOK_S)
             if asked is None:
                 return
