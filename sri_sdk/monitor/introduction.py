@@ -63,7 +63,7 @@ def _missing(monitor: Monitor) -> Iterator[str]:
     """What an operator would want to know before something goes wrong."""
     live, settings = monitor.live, monitor.settings
     if not live.guard.scorer.bundle.trusted:
-        yield "guard.trust: nobody notices a guard that is swapped; `sri bundle inspect` prints the digest to name there"
+        yield "guard.trust: nobody notices a guard that is swapped; `sri bundle inspect` prints a digest to name there"
     if settings.mode == "observe" and not live.told.policy.may_withhold:
         yield "policy.flagged: report, so there is nothing to count that enforcing would withhold; try flagged: abort"
     if settings.canaries is None or settings.canaries.harmful is None:

@@ -67,9 +67,7 @@ class Live:
         trust = settings.guard.trust
         loaded = Guard.load(settings.guard.path, public_key=trust.public_key, digest=trust.digest)
         if policy.rule not in loaded.scorer.rules:
-            raise ConfigError(
-                f"policy.rule: found {policy.rule!r}, the guard has: {', '.join(loaded.scorer.rules)}."
-            )
+            raise ConfigError(f"policy.rule: found {policy.rule!r}, the guard has: {', '.join(loaded.scorer.rules)}.")
         recovery = None
         if policy.recovers and settings.mode == "enforce":
             assert told.config is not None  # As the settings were checked.
@@ -96,7 +94,8 @@ class Live:
     @property
     def promised(self) -> float:
         """Largest false-alarm rate that the guard promises for the rule in use."""
-        return float(self.guard.manifest.rules[self.told.policy.rule].alpha)
+        rule = self.told.policy.rule
+        return next(each.alpha for name, each in self.guard.manifest.rules.items() if name == rule)
 
     def took(self) -> float | None:
         """Seconds of the last call of the scorer in this thread."""

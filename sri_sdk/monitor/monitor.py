@@ -239,9 +239,9 @@ class Monitor:
     def canaries(self) -> list[CanaryPrompt]:
         """Prompts that are due now, for the thread that generates; `sri monitor` asks them itself.
 
-            for each in monitor.canaries():
-                with monitor.watch(model, request_ids=[each.prompt.id], canary=True):
-                    model.generate(**encode(each.prompt.text))
+        for each in monitor.canaries():
+            with monitor.watch(model, request_ids=[each.prompt.id], canary=True):
+                model.generate(**encode(each.prompt.text))
         """
         return self._lookout.due(time.monotonic())
 

@@ -1,11 +1,12 @@
 """Kills `sri monitor` at random moments under load, starts it again, and compares what was acknowledged with the store.
 
-    python -m tests.monitor.kills --kills 20
+python -m tests.monitor.kills --kills 20
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -23,7 +24,6 @@ from sri_sdk.monitor.reading import read_monitor
 from sri_sdk.serve.store.observed import StreamQuery
 from sri_sdk.serve.store.store import VerdictStore
 from sri_sdk.strict_json import parse, write
-
 
 AHEAD = 32
 """Requests that wait for an answer."""
@@ -121,10 +121,8 @@ def _feed(process: subprocess.Popen[bytes], name: str, stop: threading.Event, ro
     except BrokenPipeError:
         return
     finally:
-        try:
+        with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-        except BrokenPipeError:
-            pass
 
 
 def _take(line: bytes, found: Kills) -> None:
