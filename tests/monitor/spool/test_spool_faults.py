@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 
 import pytest
 from sri_plugin_sinks.jsonl import JsonlSink
 from sri_plugin_sinks.sql import SqlSink
 
+from sri_sdk.monitor.spool import courier
 from sri_sdk.monitor.spool.spool import Spool
 from sri_sdk.monitor.spool.writer import NotSpooled
 from sri_sdk.serve.store.observed import StreamQuery
@@ -170,3 +172,36 @@ def test_a_disk_that_is_really_full_is_noticed_and_forgiven_and_delivery_goes_on
     assert spool.flush(10) and spool.fault is None
     assert hangs.ids == other.ids == [*map(str, range(put)), "after"]
     assert spool.close(10)
+
+
+def test_a_database_that_stops_within_a_write_has_everything_once_it_is_back(file, postgres, monkeypatch):
+    """As counted by id: what it had acknowledged, what it had not, and what came while it was down."""
+    monkeypatch.setattr(courier, "LONGEST_PAUSE_S", 0.2)
+    url, put, stop = postgres.new_url(), [], threading.Event()
+    other, sink = Keeps(), SqlSink(SqlSink.Config(url=url))
+    spool = Spool.open(file, {"sql": sink, "other": other})
+
+    def watch():
+        while not stop.wait(0.01):
+            observations = some(*(f"r{len(put)}-{each}" for each in range(5)))
+            spool.put(observations).result(10)
+            put.extend(each.id for each in observations)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        until(lambda: spool.states()[0].delivered > 50)
+        postgres.stop("immediate")
+        until(lambda: spool.states()[0].failing)
+        assert "verdict store" in spool.states()[0].failing
+        # Nobody else waits for it.
+        down = len(put)
+        until(lambda: counts(spool)["other"][1] > down)
+        postgres.start()
+    finally:
+        stop.set()
+        watching.join()
+    assert spool.flush(60) and spool.close(10)
+    assert counts(spool) == {"sql": (len(put), len(put), 0, 0, 0), "other": (len(put), len(put), 0, 0, 0)}
+    with VerdictStore.open(url) as store:
+        assert sorted(ids_in(store)) == sorted(put) and store.totals()[0] == len(put)
