@@ -57,7 +57,7 @@ class KafkaSink(QueuedSink):
         )
         timeout_s: float = Field(
             default=10.0,
-            ge=0.1,
+            ge=1,
             le=300,
             description="Seconds after which an observation that nobody acknowledged is sent again.",
         )
@@ -170,7 +170,7 @@ class KafkaSink(QueuedSink):
         return SinkCase(
             cls(cls.Config(brokers=broker.address, topic="verdicts")),
             delivered=lambda: [message["verdict"]["request_id"] for message in broker.observations("verdicts")],
-            dead=lambda: cls(cls.Config(brokers="127.0.0.1:9", topic="verdicts", timeout_s=0.3)),
+            dead=lambda: cls(cls.Config(brokers="127.0.0.1:9", topic="verdicts", timeout_s=1)),
         )
 
 

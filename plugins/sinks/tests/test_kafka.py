@@ -76,22 +76,20 @@ def test_one_that_is_no_json_costs_no_other(broker):
 
 
 def test_a_cluster_that_is_down_is_told_with_its_cause_and_nothing_arrives_later():
-    sink = KafkaSink(KafkaSink.Config(brokers="127.0.0.1:9", topic="down", timeout_s=0.3))
+    sink = KafkaSink(KafkaSink.Config(brokers="127.0.0.1:9", topic="down", timeout_s=1))
     with pytest.raises(SriError, match=r"3 of 3 not acknowledged: _MSG_TIMED_OUT, .*Connection refused"):
         sink.deliver(observations(3))
     assert len(sink._producer) == 0
 
 
-def test_a_cluster_that_goes_away_and_comes_back_has_everything(broker):
+def test_a_cluster_that_goes_away_leaves_nothing_unsaid():
     lost = Broker()
-    sink = sink_of(lost, "away", timeout_s=0.5)
+    # Long enough for the first message of an idempotent producer, which asks the cluster for an id before.
+    sink = sink_of(lost, "away", timeout_s=3)
     sink.deliver(observations(1))
     del lost
-    with pytest.raises(SriError, match="not acknowledged"):
+    with pytest.raises(SriError, match="2 of 2 not acknowledged: .+"):
         sink.deliver(observations(2))
-    again = sink_of(broker, "away")
-    again.deliver(observations(2))
-    assert len(broker.observations("away")) == 2
 
 
 def test_no_setting_weakens_the_promise():
