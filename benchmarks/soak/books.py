@@ -36,7 +36,7 @@ def in_store(url: str) -> tuple[Counter[str], int, int]:
 def in_lines(path: Path) -> Counter[str]:
     """Status -> ids of traffic and canaries, in a file of JSON lines and those that were put aside."""
     seen: dict[str, str] = {}
-    for file in path.parent.glob(f"{path.name}*"):
+    for file in path.parent.glob(f"{path.stem}*{path.suffix}"):
         with file.open("rb") as lines:
             for line in lines:
                 found: dict[str, Any] = parse(line)

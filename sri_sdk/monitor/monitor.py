@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
-
-import torch
+from typing import TYPE_CHECKING, Any, Self
 
 from sri_sdk.capture.request import Span
 from sri_sdk.capture.run import Run
@@ -31,6 +29,9 @@ from sri_sdk.monitor.settings import MonitorSettings
 from sri_sdk.observation import Kind, Observation, Pulse
 from sri_sdk.policy import Decision
 from sri_sdk.records import Signals, Verdict
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("sri_sdk.monitor")
 
