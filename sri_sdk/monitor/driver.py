@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sri_sdk.capture.conclude import INTERRUPTED
 from sri_sdk.capture.drive import Drive, drive, generate_untapped
@@ -31,19 +32,27 @@ class Driver:
             ModelMismatch, ConfigError: the guard was not made for this model.
         """
         self._deployment, self._monitor = deployment, monitor
-        self._under: tuple[Live, WatchSettings] = monitor.live, self.settings_for(monitor.live)
+        self._under: tuple[Live, Mapping[Kind, WatchSettings]] = monitor.live, self.settings_for(monitor.live)
 
-    def settings_for(self, live: Live) -> WatchSettings:
-        """What generations are measured against, under what a reload has brought.
+    def settings_for(self, live: Live) -> Mapping[Kind, WatchSettings]:
+        """What generations are measured against, under what a reload has brought: of traffic and of canaries.
 
         Raises:
             ModelMismatch, ConfigError: the guard was not made for this model, or the policy does not suit it.
         """
         deployment = self._deployment
-        return watch_settings(
+        traffic = watch_settings(
             deployment.hook, live.guard, policy=live.policy, accept=live.told.accept, live=self._monitor.shows,
             sampler=deployment.fingerprint.hard["sampler"], fingerprint=deployment.fingerprint,
         )  # fmt: skip
+        return {"traffic": traffic, "canary": replace(traffic, policy=live.canary_policy)}
+
+    def look_after(self) -> None:
+        """Generates the canaries that are due."""
+        due = self._monitor.canaries()
+        size = self._monitor.settings.batch_size
+        for start in range(0, len(due), size):
+            self.generate([Asked(each.prompt) for each in due[start : start + size]], "canary")
 
     def reload(self) -> str | None:
         """Reads the monitor's file again, and checks what it brings with the model; see `Monitor.reload`."""
@@ -76,11 +85,11 @@ class Driver:
     # -- watched ---------------------------------------------------------------------------------------------
 
     def _watched(self, live: Live, asked: Sequence[Asked], kind: Kind) -> list[Observation]:
-        deployment, settings = self._deployment, self._under[1]
+        deployment, settings = self._deployment, self._under[1][kind]
         began, prompts = time.perf_counter(), [each.prompt for each in asked]
         batch = drive(
             deployment.hook, deployment.loaded, deployment.sampler, prompts, settings, seed=deployment.config.seed,
-            system_prompt=deployment.config.model.system_prompt, recovery=live.recovery,
+            system_prompt=deployment.config.model.system_prompt, recovery=None if kind == "canary" else live.recovery,
         )  # fmt: skip
         drafts: list[list[str]] = [[] for _ in asked]
         try:
@@ -161,10 +170,14 @@ class Driver:
         self, live: Live, asked: Sequence[Asked], decisions: Sequence[Decision], responses: Sequence[str | None],
         observations: Sequence[Observation], kind: Kind, signals: Signals | None, *, failed: str | None = None,
     ) -> None:  # fmt: skip
-        recorded = self._monitor.record(live, observations, kind, signals)
+        recorded = self._monitor.record(observations)
         for each, decision, response, observation in zip(asked, decisions, responses, observations, strict=True):
             try:
                 each.answer(Answered(decision, response, observation, recorded, failed))
             except Exception as err:
                 # Whoever asked has left, say. The others are answered all the same.
                 log.warning("an answer could not be given: %s", type(err).__name__)
+        if kind == "canary":
+            self._monitor.lookout.ran(observations, signals)
+        else:
+            self._monitor.follow_up(live, observations, signals)

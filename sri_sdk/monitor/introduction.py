@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sri_sdk.monitor.lookout_settings import CanariesSection
 from sri_sdk.monitor.monitor import Monitor
 from sri_sdk.monitor.settings import MonitorSettings
 
@@ -31,7 +32,18 @@ def introduction(monitor: Monitor, where: str) -> list[str]:
         + (f", {waiting} observations wait from before" if waiting else ""),
         f"audit: {_shares(settings)} are drawn for people to label",
     ]
+    if settings.canaries is not None:
+        lines.append(f"canaries: {_canaries(settings.canaries)}")
+    if settings.shadow is not None and live.shadow is not None:
+        lines.append(f"shadow: guard {live.shadow.digest[:12]}, from which nothing follows")
+    lines += [f"not looked at: {each}" for each in monitor.lookout.blind]
     return [*lines, *(f"missing: {each}" for each in _missing(monitor))]
+
+
+def _canaries(section: CanariesSection) -> str:
+    kinds = {"harmful": section.harmful, "harmless": section.harmless}
+    asked = [f"{each.count} {name}" for name, each in kinds.items() if each is not None]
+    return f"{' and '.join(asked)} every {section.every_s:g} s"
 
 
 _SCORING = {
@@ -51,7 +63,13 @@ def _missing(monitor: Monitor) -> Iterator[str]:
     """What an operator would want to know before something goes wrong."""
     live, settings = monitor.live, monitor.settings
     if not live.guard.scorer.bundle.trusted:
-        yield "guard.trust: nobody notices a guard that is swapped; `sri bundle inspect` prints the digest to name there"
+        yield "guard.trust: nobody notices a guard that is swapped; `sri bundle inspect` prints a digest to name there"
+    if settings.mode == "observe" and not live.told.policy.may_withhold:
+        yield "policy.flagged: report, so there is nothing to count that enforcing would withhold; try flagged: abort"
+    if settings.canaries is None or settings.canaries.harmful is None:
+        yield "canaries.harmful: nobody tells a guard that finds nothing from one that sees nothing"
+    if settings.canaries is None or settings.canaries.harmless is None:
+        yield "canaries.harmless: nobody notices that the model or the traffic has changed"
     if not settings.audit.clear:
         yield "audit.clear: 0, so the false-alarm rate is never measured; 0.01 is a beginning"
     if not any(each.name == "sql" for each in settings.sinks):

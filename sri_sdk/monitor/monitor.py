@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
-
-import torch
+from typing import TYPE_CHECKING, Any, Self
 
 from sri_sdk.capture.request import Span
 from sri_sdk.capture.run import Run
@@ -21,14 +19,19 @@ from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.hook import Hook
 from sri_sdk.monitor.accounts import Accounts, Balance
 from sri_sdk.monitor.board import Board
-from sri_sdk.monitor.live import Live
-from sri_sdk.monitor.observing import Texts, drawn
+from sri_sdk.monitor.canaries import CanaryPrompt
+from sri_sdk.monitor.live import Live, lookout_key, lookout_of
+from sri_sdk.monitor.lookout import Lookout
+from sri_sdk.monitor.observing import Texts, drawn, shadowed
 from sri_sdk.monitor.outlet import Outlet
 from sri_sdk.monitor.reading import Told, checked, read_monitor
 from sri_sdk.monitor.settings import MonitorSettings
 from sri_sdk.observation import Kind, Observation, Pulse
 from sri_sdk.policy import Decision
 from sri_sdk.records import Signals, Verdict
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("sri_sdk.monitor")
 
@@ -99,6 +102,7 @@ class Monitor:
         """Use `open`."""
         self._live, self._outlet, self._model = live, outlet, model
         self.accounts, self.board = Accounts(), Board()
+        self._lookout, self._looks_for = lookout_of(live), lookout_key(live)
         self._reloading = threading.Lock()
         self._reload_failed: str | None = None
         self._started_at = int(time.time() * 1000)
@@ -126,7 +130,12 @@ class Monitor:
         except BaseException:
             live.retire()
             raise
-        return cls(live, outlet, model)
+        try:
+            return cls(live, outlet, model)
+        except BaseException:
+            outlet.close(0.0)
+            live.retire()
+            raise
 
     @property
     def settings(self) -> MonitorSettings:
@@ -144,6 +153,11 @@ class Monitor:
         return self.accounts.balance()
 
     @property
+    def lookout(self) -> Lookout:
+        """Canaries and drift."""
+        return self._lookout
+
+    @property
     def shows(self) -> bool:
         """Whether any sink shows what runs, so that the signal is wanted at every step."""
         return self._outlet.shows
@@ -155,7 +169,8 @@ class Monitor:
         return Pulse(
             self.settings.name, int(time.time() * 1000), self._started_at, os.getpid(), self.settings.mode,
             self._model, live.digest, live.promised, balance.generated, balance.clear, balance.flagged,
-            balance.unmonitored, balance.not_sampled, balance.canaries, reload_failed=self._reload_failed,
+            balance.unmonitored, balance.not_sampled, balance.canaries, canary_missed=self._lookout.missed,
+            drift=self._lookout.drift, reload_failed=self._reload_failed,
             scorer=None if live.place is None else live.place.trouble, sinks=self._outlet.states(),
         )  # fmt: skip
 
@@ -165,7 +180,7 @@ class Monitor:
     def watch(
         self, model: Any, *, request_ids: Sequence[str], tenant: str = "", hook: Hook | str | None = None,
         tokenizer: Any = None, system_prompt: str | None = None, request_spans: Sequence[Span | None] | None = None,
-        groups: Sequence[str | None] | None = None, hold_first_token: bool = False,
+        groups: Sequence[str | None] | None = None, hold_first_token: bool = False, canary: bool = False,
     ) -> Iterator[Watched]:  # fmt: skip
         """Watches one generation of a model, as `sri_sdk.watch` does, by the settings of the monitor.
 
@@ -181,6 +196,7 @@ class Monitor:
             request_spans: where each request stands in its prompt.
             groups: of the requests.
             hold_first_token: decide before the first token, with the rule `request`.
+            canary: these are prompts that `canaries` gave: always watched, and nothing follows from their verdicts.
 
         Yields:
             The batch; its `verdicts` and `decisions` are there when the block has ended.
@@ -193,7 +209,7 @@ class Monitor:
             raise ConfigError(f"monitor {self.settings.name}: closed; open it again to watch.")
         watched = Watched(request_ids)
         with self._live.in_use() as live:
-            if not drawn(live.told.settings.sample):
+            if not canary and not drawn(live.told.settings.sample):
                 self.accounts.begin(len(request_ids))
                 try:
                     yield watched
@@ -203,7 +219,8 @@ class Monitor:
             began = time.perf_counter()
             try:
                 with watch(
-                    model, live.guard, hook=hook, request_ids=request_ids, policy=live.policy, accept=live.told.accept,
+                    model, live.guard, hook=hook, request_ids=request_ids,
+                    policy=live.canary_policy if canary else live.policy, accept=live.told.accept,
                     system_prompt=system_prompt, tokenizer=tokenizer, request_spans=request_spans, groups=groups,
                     hold_first_token=hold_first_token,
                 ) as run:  # fmt: skip
@@ -217,43 +234,68 @@ class Monitor:
                         yield watched
             finally:
                 if watched.run is not None:
-                    self._watched(live, watched, tenant, time.perf_counter() - began)
+                    kind: Kind = "canary" if canary else "traffic"
+                    self._watched(live, watched, tenant, time.perf_counter() - began, kind)
+
+    def canaries(self) -> list[CanaryPrompt]:
+        """Prompts that are due now, for the thread that generates; `sri monitor` asks them itself.
+
+        for each in monitor.canaries():
+            with monitor.watch(model, request_ids=[each.prompt.id], canary=True):
+                model.generate(**encode(each.prompt.text))
+        """
+        return self._lookout.due(time.monotonic())
 
     def _not_sampled(self, live: Live, watched: Watched, tenant: str) -> None:
         found = live.circumstances.not_sampled(watched.request_ids, [tenant] * len(watched.request_ids))
         watched._decided = tuple(Decision(each.verdict, withheld=False) for each in found)
-        watched.observations, watched.recorded = tuple(found), self.record(live, found)
+        watched.observations, watched.recorded = tuple(found), self.record(found)
 
-    def _watched(self, live: Live, watched: Watched, tenant: str, seconds: float) -> None:
+    def _watched(self, live: Live, watched: Watched, tenant: str, seconds: float, kind: Kind) -> None:
         run = watched.run
         assert run is not None
         texts = watched._texts if live.told.settings.store_texts else None
         # Rows that the caller did not name are rows all the same: one observation per verdict.
         found = live.circumstances.observed(
-            run.decisions, run.signals, tenants=[tenant] * len(run.decisions), generation_s=seconds,
+            run.decisions, run.signals, kind=kind, tenants=[tenant] * len(run.decisions), generation_s=seconds,
             scoring_s=live.took(), texts=texts,
         )  # fmt: skip
-        watched.observations = tuple(found)
-        watched.recorded = self.record(live, found, signals=run.signals)
+        watched.observations, watched.recorded = tuple(found), self.record(found)
+        if kind == "canary":
+            self._lookout.ran(found, run.signals)
+        else:
+            self.follow_up(live, found, run.signals)
 
     # -- what every way of running shares --------------------------------------------------------------------
 
-    def record(
-        self, live: Live, observations: Sequence[Observation], kind: Kind = "traffic", signals: Signals | None = None
-    ) -> Future[None]:
+    def record(self, observations: Sequence[Observation]) -> Future[None]:
         """Counts generations that have ended, and hands their observations to the spool.
 
         Args:
-            live: what they ran under.
             observations: one per generation.
-            kind: who asked.
-            signals: of the same generations; None = there are none.
 
         Returns:
             Done once they are on disk; raises where they are not.
         """
         self.accounts.end(len(observations), observations)
         return self._outlet.put(observations)
+
+    def follow_up(self, live: Live, observations: Sequence[Observation], signals: Signals | None) -> None:
+        """What nobody waits for: traffic is compared with the calibration, and the shadow says what it thinks.
+
+        Args:
+            live: what they ran under.
+            observations: of traffic.
+            signals: row i is observation i; None = there are none.
+        """
+        for each in observations:
+            self._lookout.add(each)
+        if live.shadow is None or signals is None:
+            return
+        verdicts = live.shadow.score([each.verdict for each in observations], signals)
+        if verdicts:
+            beside = [shadowed(each, verdict) for each, verdict in zip(observations, verdicts, strict=True)]
+            self._outlet.put(beside)
 
     def reload(self, fits: Callable[[Live], object] | None = None) -> str | None:
         """Reads the file again. Generations that run keep what they began with.
@@ -271,6 +313,7 @@ class Monitor:
                 try:
                     if fits is not None:
                         fits(after)
+                    self._look_anew(before, after)
                 except BaseException:
                     after.retire()
                     raise
@@ -283,6 +326,19 @@ class Monitor:
             before.retire()
             log.info("reloaded: mode %s, guard %s", after.told.settings.mode, after.digest[:12])
             return None
+
+    def _look_anew(self, before: Live, after: Live) -> None:
+        """Canaries and drift as the new settings have them; what they have not changed goes on as it is."""
+        if (key := lookout_key(after)) == self._looks_for:
+            return
+        # One process at a time has the file of canaries, so the old one lets go of it first.
+        self._lookout.close()
+        try:
+            self._lookout = lookout_of(after)
+        except BaseException:
+            self._lookout = lookout_of(before)
+            raise
+        self._looks_for = key
 
     def _read_again(self, before: Told) -> Live:
         if before.source is None:
@@ -312,6 +368,7 @@ class Monitor:
             return True
         self._closed = True
         done = self._outlet.close(timeout)
+        self._lookout.close()
         self._live.retire()
         return done
 

@@ -95,8 +95,8 @@ def operate(
     if config is None or requests is None:
         what = "config" if config is None else "requests"
         raise ConfigError(
-            f"{told.source or told.settings.name}: {what}: required by `sri monitor`, which generates itself. Add it, or "
-            "use sri_sdk.Monitor.open in the process that generates."
+            f"{told.source or told.settings.name}: {what}: required by `sri monitor`, which generates itself. Add it, "
+            "or use sri_sdk.Monitor.open in the process that generates."
         )
     wishes = wishes or Wishes()
     traffic = open_traffic(requests, config)
@@ -137,6 +137,8 @@ class _Loop:
             if self._wishes.reload.is_set():
                 self._wishes.reload.clear()
                 self._driver.reload()
+            if until is None:
+                self._driver.look_after()
             asked = self._traffic.take(self._monitor.settings.batch_size, LOOK_S)
             if asked is None:
                 return

@@ -16,6 +16,7 @@ from sri_sdk.monitor.settings import MonitorSettings
 from sri_sdk.options import problems
 from sri_sdk.policy import Policy
 
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a monitor is told: its file, and the config that it names."""

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from sri_sdk.config.fit import Options, SoftField, TrustSection, Version
+from sri_sdk.monitor.lookout_settings import CanariesSection, DriftSection
 from sri_sdk.plugin import Config
 from sri_sdk.policy import Policy
 from sri_sdk.serve.settings import LOCALHOSTS, Name, Port, ShadowSection
@@ -209,6 +210,14 @@ class MonitorSettings(Config):
     )
     trajectories: bool = Field(default=True, description="Whether the signal of each generation goes to the sinks.")
     audit: AuditSection = Field(default=AuditSection(), description="What people are asked to label.")
+    canaries: CanariesSection | None = Field(
+        default=None,
+        description="Prompts that the monitor asks itself, to see whether the guard still works; null = none.",
+    )
+    drift: DriftSection | None = Field(
+        default=None,
+        description="When scores count as changed; null = the usual for canaries, and traffic is not compared.",
+    )
     shadow: ShadowSection | None = Field(
         default=None,
         description="A second guard that scores the same signals; nothing follows from what it says. null = none.",
@@ -227,6 +236,10 @@ class MonitorSettings(Config):
             raise ValueError(f"sinks: {twice[0]!r} is there twice; give each a `label` of its own")
         if self.config is None and self.requests is not None:
             raise ValueError("requests: needs a config, whose model answers them; give `config`, or leave requests out")
+        if self.config is None and self.canaries is not None:
+            raise ValueError(
+                "canaries: need a config, whose dataset they come from; give `config`, or leave canaries out"
+            )
         if self.config is None and self.policy is None:
             raise ValueError("policy: required without a config, but missing")
         return self

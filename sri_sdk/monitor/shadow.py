@@ -52,8 +52,8 @@ class ShadowGuard:
         if other := [name for name in its if mine[name] != its[name]]:
             raise ConfigError(
                 f"shadow.path: {section.path}: differs from the live guard in {', '.join(other)}, so it cannot read "
-                "the same signals. A guard that was calibrated anew with `sri fit --recalibrate` can be a shadow; one with "
-                "other anchors is compared offline, see docs/when-the-model-changes.md."
+                "the same signals. A guard that was calibrated anew with `sri fit --recalibrate` can be a shadow; one "
+                "with other anchors is compared offline, see docs/when-the-model-changes.md."
             )
         if policy.rule not in scorer.rules:
             raise ConfigError(

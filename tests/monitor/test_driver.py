@@ -30,7 +30,9 @@ def test_a_request_is_answered_with_its_response_and_a_future_that_is_done_once_
     driver.generate(asked(3, 0, answers))
     for each in answers:
         assert each.response and each.recorded.result(20) is None
-        assert each.observation.trajectory is not None and each.observation.generation_s > each.observation.scoring_s > 0
+        assert (
+            each.observation.trajectory is not None and each.observation.generation_s > each.observation.scoring_s > 0
+        )
         assert each.observation.deployment == "toy" and each.observation.audited
 
 
@@ -40,7 +42,9 @@ def test_observing_withholds_nothing_and_counts_what_enforcing_would(open_driver
     observing.generate(asked(40, 0, answers))
     flagged = {each.observation.request_id for each in answers if each.observation.verdict.status == "flagged"}
     assert flagged and all(each.response for each in answers)
-    assert {each.observation.request_id for each in answers if each.observation.consequence == "would_withhold"} == flagged
+    assert {
+        each.observation.request_id for each in answers if each.observation.consequence == "would_withhold"
+    } == flagged
     assert monitor.balance.would_withhold == len(flagged)
 
 

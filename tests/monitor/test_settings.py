@@ -23,7 +23,12 @@ def test_a_file_of_a_few_lines_is_enough_and_the_defaults_are_safe(write_monitor
 
 def test_every_mistake_is_named_at_once(write_monitor) -> None:
     said = problems(write_monitor(mode="watch", sampel=1, audit={"clear": 2}, spool={"max_bytes": "1 GB"}))
-    for part in ("mode: found 'watch', allowed: observe, enforce", "sampel: unknown key", "audit.clear", "spool.max_bytes"):
+    for part in (
+        "mode: found 'watch', allowed: observe, enforce",
+        "sampel: unknown key",
+        "audit.clear",
+        "spool.max_bytes",
+    ):
         assert part in said
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from sri_sdk.serve.store.chunks import chunks
-from sri_sdk.serve.store.hours import Change, place_of, recount
+from sri_sdk.serve.store.counting import Change, place_of, recount
 from sri_sdk.serve.store.lookups import rows_of
 from sri_sdk.serve.store.observed import LABELS, LabelEntry, LabelWord
 from sri_sdk.serve.store.tables import LABELS as TABLE

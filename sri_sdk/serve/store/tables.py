@@ -71,6 +71,8 @@ VERDICTS = Table(
         "sri_verdicts_to_label", "seq",
         sqlite_where=text("audited = 1 AND label IS NULL"), postgresql_where=text("audited = 1 AND label IS NULL"),
     ),
+    # Where texts are in a language's order, no other index finds how an id begins. SQLite's are in that of their bytes.
+    Index("sri_verdicts_by_prefix", "key", postgresql_ops={"key": "text_pattern_ops"}).ddl_if(dialect="postgresql"),
     # Without it SQLite would give the number of a deleted last row to the next one.
     sqlite_autoincrement=True,
 )  # fmt: skip
@@ -95,10 +97,12 @@ SERIES = Table(
 )
 """What verdicts have in common: few different ones, so that filters are cheap and a count per hour has few rows."""
 
-HOURS = Table(
-    "sri_hours",
+COUNTS = Table(
+    "sri_counts",
     METADATA,
-    # Since 1970, UTC, by the clock of whoever gave the verdict.
+    # Hours that it is about: 1, and 24 as well, so that months are counted quickly.
+    Column("span", SmallInteger, primary_key=True, autoincrement=False),
+    # Its first, since 1970, UTC, by the clock of whoever gave the verdict.
     Column("hour", Integer, primary_key=True, autoincrement=False),
     Column("series", Integer, primary_key=True, autoincrement=False),
     Column("generations", BigInteger, nullable=False),
@@ -110,17 +114,21 @@ HOURS = Table(
     # All its verdicts have numbers between these two; others have some as well.
     Column("first_seq", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
-"""Counts per hour, changed in the same transaction as the verdicts. They name nobody, and stay when verdicts go."""
+"""Changed in the same transaction as the verdicts. They name nobody, and stay when verdicts go."""
 
 LATENCIES = Table(
     "sri_latencies",
     METADATA,
+    # As in `sri_counts`.
+    Column("span", SmallInteger, primary_key=True, autoincrement=False),
     Column("hour", Integer, primary_key=True, autoincrement=False),
     Column("source", Text, primary_key=True),
-    # Of `latency.bucket_of`.
+    # As `latency.bucket_of` numbers them.
     Column("bucket", SmallInteger, primary_key=True, autoincrement=False),
     Column("generations", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 """How long verdicts on traffic took after the last step."""
 
