@@ -14,7 +14,7 @@ from typing import Any
 from sri_sdk.dashboard import words
 from sri_sdk.dashboard.numbers import QUANTILES, bucket_of, buckets_of, quantile
 from sri_sdk.observation import Trajectory
-from sri_sdk.records import REQUEST, Verdict
+from sri_sdk.records import REQUEST, Status, Verdict
 from sri_sdk.serve.store.observed import HourCount, LatencyCount, ScorePoint
 from sri_sdk.text import visible
 
@@ -42,7 +42,7 @@ def alarms(hours: Iterable[HourCount], since_ms: int, until_ms: int, together: i
 
 def coverage(hours: Iterable[HourCount], since_ms: int, until_ms: int, together: int) -> Chart:
     """Share of traffic per bucket by what the guard said of it, every common reason on its own."""
-    counts: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    counts: dict[tuple[Status, str], Counter[int]] = defaultdict(Counter)
     for each in hours:
         if each.kind == "traffic":
             reason = each.reason if each.status == "unmonitored" else ""
@@ -57,7 +57,7 @@ def coverage(hours: Iterable[HourCount], since_ms: int, until_ms: int, together:
     order += [key for key in counts if key not in order]
     times = buckets_of(since_ms, until_ms, together)
     totals = [sum(found[at] for found in counts.values()) for at in times]
-    tones = {"clear": "clear", "flagged": "flagged", "not_sampled": "unsampled"}
+    tones: dict[Status, str] = {"clear": "clear", "flagged": "flagged", "not_sampled": "unsampled"}
     series, place = [], 0
     for status, reason in order:
         tone = tones.get(status) or f"unseen-{place % 4}"
@@ -65,7 +65,7 @@ def coverage(hours: Iterable[HourCount], since_ms: int, until_ms: int, together:
         values = [
             counts[status, reason][at] / total if total else None for at, total in zip(times, totals, strict=True)
         ]
-        series.append(_series(words.what(status, reason), tone, values))  # type: ignore[arg-type]
+        series.append(_series(words.what(status, reason), tone, values))
     return {"kind": "stack", "x": _seconds(times), "series": series, "unit": "share", "together": together}
 
 
@@ -93,7 +93,8 @@ def trajectory(found: Trajectory, verdict: Verdict) -> Chart:
     """Sigma cell by cell, one line per tapped layer; the request's own number is a level line."""
     sigma = found.sigma()
     cells = len(sigma)
-    series, marks = [], []
+    series: list[dict[str, Any]] = []
+    marks: list[dict[str, Any]] = []
     for column, name in enumerate(found.columns):
         values = [_number(value) for value in sigma[: found.length, column]]
         if name == REQUEST:
@@ -146,11 +147,12 @@ def sparkline(values: Sequence[float], cells: int, width: float = 120, height: f
 
 def table(chart: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """A chart over time as a table, the newest first; rows in which nothing is are left out."""
-    shown = {
+    formats: dict[str, Callable[[Any], str]] = {
         "count": lambda value: words.count(value) if value == int(value) else f"{value:.1f}",
         "share": words.percent,
         "seconds": words.seconds,
-    }[chart["unit"]]
+    }
+    shown = formats[chart["unit"]]
     rows = []
     for place, at in reversed(list(enumerate(chart["x"]))):
         values = [each["values"][place] for each in chart["series"]]

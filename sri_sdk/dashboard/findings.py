@@ -146,8 +146,8 @@ def _sink(name: str, sink: SinkState, where: str) -> Iterable[Finding]:
         waiting = f"{words.count(sink.waiting)} observations wait on disk"
         yield Finding(
             f"sink {name} {sink.sink}", "look", f"Sink {sink.sink} of {name} fails: {sink.failing}",
-            f"{waiting}, none lost so far." if not sink.dropped else f"{waiting}; {words.count(sink.dropped)} are lost.",
-            ("Bring its receiver back: what waits is delivered by itself.", "Look at the free space of the spool's disk."),
+            f"{waiting}{f'; {words.count(sink.dropped)} are lost' if sink.dropped else ', none lost so far'}.",
+            ("Bring its receiver back: what waits is delivered by itself.", "Look at the free space of its disk."),
             None, where, "Sinks and spool",
         )  # fmt: skip
     if sink.dropped:
@@ -178,7 +178,7 @@ def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:
         yield Finding(
             f"quiet {name}", "look", f"No traffic reaches {name}.",
             "The monitor lives, but nothing is generated. Either nobody asks, or requests go another way, unwatched.",
-            ("Ask whoever runs the service whether requests still come.", "Send one yourself, and look for its verdict."),
+            ("Ask who runs the service whether requests still come.", "Send one yourself, and look for its verdict."),
             newest, f"/live?deployment={_quoted(name)}", "What runs now",
         )  # fmt: skip
     seen = last.clear + last.flagged + last.unmonitored
@@ -190,8 +190,9 @@ def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:
             at_most = pulse.promised * last.judged
             yield Finding(
                 f"alarms {name}", "act", f"{name} flags {words.percent(last.flagged, last.judged)} of its traffic.",
-                f"{words.count(last.flagged)} of {words.count(last.judged)} since {words.hour(this_hour - words.HOUR_MS)}; "
-                f"harmless traffic alone gives about {at_most:.0f} at most. An attack is under way, or the guard drifted.",
+                f"{words.count(last.flagged)} of {words.count(last.judged)} since "
+                f"{words.hour(this_hour - words.HOUR_MS)}; harmless traffic alone gives about {at_most:.0f} at most. "
+                "An attack is under way, or the guard drifted.",
                 (
                     "Open the flagged verdicts: one tenant or one moment points to an attack.",
                     "All tenants at once, after a deploy: undo the deploy.",

@@ -41,9 +41,9 @@ class Renderer:
             "asset": lambda name: f"/static/{name}?{assets[name].version}",
         }
 
-    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    def page(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         """A page, or a part of one."""
-        return HTMLResponse(self._environment.get_template(template).render(**values), status_code=status)
+        return HTMLResponse(self._environment.get_template(template).render(**values), status_code=status_code)
 
 
 def _shown(value: Any) -> Any:

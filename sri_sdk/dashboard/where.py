@@ -17,6 +17,8 @@ SQL_SINK = "sql"
 """Plugin whose store the dashboard can read."""
 _KEEPS_ALL: dict[str, Any] = {"keep_days": None, "keep_rows": None, "keep_bytes": None, "keep_counts_days": None}
 """Whoever looks deletes nothing: retention is the business of the processes that write."""
+DEFAULT_URL = "sqlite:///out/monitor/verdicts.db"
+"""Where a monitor writes whose file names no sinks."""
 _OF_THE_STORE = ("url", "hash_ids", "hash_key")
 
 
@@ -44,12 +46,9 @@ def find_store(target: str) -> StoreSection:
 
 
 def _of_monitor(source: Path, found: Mapping[str, Any]) -> Mapping[str, Any]:
-    from sri_sdk.monitor.settings import MonitorSettings
-
     sinks = found.get("sinks")
     if sinks is None:
-        (first,) = [each for each in MonitorSettings.model_fields["sinks"].get_default(call_default_factory=True)]
-        return dict(first.options)
+        return {"url": DEFAULT_URL}
     stores = [each for each in sinks if isinstance(each, Mapping) and each.get("name") == SQL_SINK]
     if not stores:
         raise ConfigError(
