@@ -81,9 +81,11 @@ def place_of(row: Row[Any]) -> tuple[int, int]:
 
 
 def _add(connection: Connection, changes: Mapping[tuple[int, int], Change], first_seq: int, last_seq: int) -> None:
-    hours = {hour for hour, _ in changes}
-    inside = HOURS.c.hour.between(min(hours), max(hours))
-    known = {(row.hour, row.series) for row in connection.execute(select(HOURS.c.hour, HOURS.c.series).where(inside))}
+    known: set[tuple[int, int]] = set()
+    # Hour by hour: after a clock that was wrong, there may be years between the first and the last.
+    for hour in {hour for hour, _ in changes}:
+        of_hour = select(HOURS.c.series).where(HOURS.c.hour == hour)
+        known.update((hour, series) for series in connection.scalars(of_hour))
     new = [
         dict(zip(_COUNTS, astuple(change), strict=True))
         | {"hour": hour, "series": series, "first_seq": first_seq, "last_seq": last_seq}

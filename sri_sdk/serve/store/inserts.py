@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select, update
 
-from sri_sdk.files import canonical_json
-from sri_sdk.observation import Observation
-from sri_sdk.serve.store import details
 from sri_sdk.serve.store.chunks import chunks
 from sri_sdk.serve.store.hours import count_rows
 from sri_sdk.serve.store.keys import Keys
-from sri_sdk.serve.store.rows import SEVERITY, Added, Delivered
-from sri_sdk.serve.store.series import Series, ids_of, note_last, reason_of
+from sri_sdk.serve.store.prepared import DETAILS, Given, Prepared, prepare_delivered
+from sri_sdk.serve.store.rows import Added
+from sri_sdk.serve.store.series import ids_of, note_last
 from sri_sdk.serve.store.sources import note_verdicts
 from sri_sdk.serve.store.tables import TEXTS, TOTALS, TRAJECTORIES, VERDICTS
 
-SPEAKS_NOT = -1
-"""Severity of what never answers for its request: canaries and shadows."""
-_DETAILS: dict[str, Table] = {"trajectory": TRAJECTORIES, "texts": TEXTS}
+_DETAILS: dict[str, Table] = dict(zip(DETAILS, (TRAJECTORIES, TEXTS), strict=True))
+_COLUMNS = tuple(column.name for column in VERDICTS.columns if column.name not in ("seq", "label"))
 
 
 def insert_all(
-    connection: Connection, deliveries: Sequence[Sequence[Delivered | Observation]], *, keys: Keys, now_ms: int
+    connection: Connection, deliveries: Sequence[Sequence[Given]], *, keys: Keys, now_ms: int
 ) -> list[Added]:
     """Stores what is not known yet; the transaction excludes other writers, so nothing appears in between.
 
@@ -96,55 +92,6 @@ def _known(connection: Connection, digests: Sequence[bytes]) -> set[bytes]:
     return found
 
 
-_COLUMNS = tuple(column.name for column in VERDICTS.columns if column.name not in ("seq", "label"))
-
-
-def _row(given: Delivered | Observation, keys: Keys, now_ms: int) -> dict[str, Any]:
-    verdict = given.verdict
-    key = keys.key_of(verdict.request_id)
-    written = canonical_json({**verdict.to_dict(), "request_id": key})
-    row = _delivered(given, written) if isinstance(given, Delivered) else _observed(given)
-    series = Series(
-        row["source"], verdict.bundle or "", row.pop("model"), row.pop("kind"), verdict.status,
-        reason_of(verdict.reasons), row.pop("consequence"), row.pop("audit_rate"),
-    )  # fmt: skip
-    return {
-        "tenant": given.tenant,
-        "key": key,
-        "received_at": now_ms,
-        "status": verdict.status,
-        "severity": SEVERITY[verdict.status] if series.kind == "traffic" else SPEAKS_NOT,
-        "rule": verdict.rule,
-        "bundle": verdict.bundle,
-        "score": verdict.score,
-        "p_value": verdict.p_value,
-        "verdict": written.decode(),
-        "size": len(written) + len(key) + len(given.tenant) + len(row["source"]) + _size(row),
-        "series": series,
-        **row,
-    }
-
-
-def _delivered(given: Delivered, written: bytes) -> dict[str, Any]:
-    return {
-        "source": given.source, "digest": sha256(canonical_json(given.tenant) + b"\n" + written).digest(),
-        "model": "", "kind": "traffic", "consequence": "released", "audit_rate": 0.0,
-        "at": None, "audited": None, "generation_s": None, "scoring_s": None,
-    }  # fmt: skip
-
-
-def _observed(given: Observation) -> dict[str, Any]:
-    return {
-        "source": given.deployment, "digest": bytes.fromhex(given.id),
-        "model": given.model, "kind": given.kind, "consequence": given.consequence, "audit_rate": given.audit_rate,
-        "at": given.at, "audited": 1 if given.audited else None,
-        "generation_s": given.generation_s, "scoring_s": given.scoring_s,
-        "trajectory": None if given.trajectory is None else details.trajectory_row(given.trajectory),
-        "texts": details.texts_row(given),
-    }  # fmt: skip
-
-
-def _size(row: Mapping[str, Any]) -> int:
-    """Bytes of its trajectory and texts."""
-    some: Iterable[Mapping[str, Any]] = filter(None, (row.get(name) for name in _DETAILS))
-    return sum(len(value) for each in some for value in each.values() if not isinstance(value, int))
+def _row(given: Given, keys: Keys, now_ms: int) -> dict[str, Any]:
+    prepared = given if isinstance(given, Prepared) else prepare_delivered(given, keys)
+    return {**prepared.values, "received_at": now_ms}

@@ -15,6 +15,7 @@ from sri_sdk.serve.store import hours, labels, live, scores, series, streams
 from sri_sdk.serve.store.engines import Engines
 from sri_sdk.serve.store.faults import DATABASE_ERRORS, StoreUnavailable, fault_of
 from sri_sdk.serve.store.keys import Keys
+from sri_sdk.serve.store.newest import Newest
 from sri_sdk.serve.store.observed import (
     LABELS,
     Choices,
@@ -28,8 +29,8 @@ from sri_sdk.serve.store.observed import (
     StreamPage,
     StreamQuery,
 )  # fmt: skip
+from sri_sdk.serve.store.prepared import Prepared, Unstorable, prepare_observation
 from sri_sdk.serve.store.rows import Added
-from sri_sdk.serve.store.storable import why_not
 from sri_sdk.serve.store.writer import Writer
 
 T = TypeVar("T")
@@ -45,6 +46,8 @@ class Observing:
     _engines: Engines
     _keys: Keys
     _writer: Writer
+    _shown: Newest[Sequence[Running]]
+    _pulses: Newest[Pulse]
     _clock: Callable[[], float]
     _closed = False
 
@@ -59,8 +62,14 @@ class Observing:
             SinkRejected: some can never be stored: an id that is not 32 hexadecimal characters, a name with a zero
                 byte, a number that is not finite. The others are on disk.
         """
-        refused = {each.id: why for each in observations if (why := why_not(each)) is not None}
-        added = self._writer.deliver([each for each in observations if each.id not in refused]).result()
+        rows: list[Prepared] = []
+        refused: dict[str, str] = {}
+        for each in observations:
+            try:
+                rows.append(prepare_observation(each, self._keys))
+            except Unstorable as err:
+                refused[each.id] = str(err)
+        added = self._writer.deliver(rows).result()
         if refused:
             raise SinkRejected(refused, "; ".join(sorted(set(refused.values()))))
         return added
@@ -76,7 +85,7 @@ class Observing:
             source: name of the process that shows it, the same at every call.
         """
         kept = [replace(each, request_id=self._keys.key_of(each.request_id)) for each in running]
-        return self._later(lambda connection: live.show(connection, kept, source, self._now_ms()))
+        return self._shown.put(source, kept)
 
     def running(self, tenant: str | None = None) -> tuple[Running, ...]:
         """What is running right now, everybody's or one tenant's; what was not shown again within 15 s is left out.
@@ -88,7 +97,7 @@ class Observing:
 
     def pulse(self, pulse: Pulse) -> Future[None]:
         """Keeps how a monitor is, in the place of the last pulse of its deployment; as `show` otherwise."""
-        return self._later(lambda connection: live.pulse(connection, pulse, self._now_ms()))
+        return self._pulses.put(pulse.deployment, pulse)
 
     def pulses(self) -> tuple[Pulse, ...]:
         """The last pulse of each deployment, by name, however old it is: compare its `at`."""
@@ -204,13 +213,11 @@ class Observing:
         """What filters may ask for."""
         return self._read(series.choices)
 
-    def _later(self, work: Callable[[Connection], None]) -> Future[None]:
-        try:
-            return self._writer.do(work)
-        except StoreUnavailable as err:
-            failed: Future[None] = Future()
-            failed.set_exception(err)
-            return failed
+    def _write_running(self, connection: Connection, source: str, running: Sequence[Running]) -> None:
+        live.show(connection, running, source, self._now_ms())
+
+    def _write_pulse(self, connection: Connection, _: str, pulse: Pulse) -> None:
+        live.pulse(connection, pulse, self._now_ms())
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         if self._closed:

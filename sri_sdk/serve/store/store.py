@@ -20,12 +20,14 @@ from sri_sdk.serve.store.faults import DATABASE_ERRORS, Fault, StoreUnavailable,
 from sri_sdk.serve.store.inserts import insert_all
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.keys import Keys
+from sri_sdk.serve.store.newest import Newest
 from sri_sdk.serve.store.observing import Observing
+from sri_sdk.serve.store.prepared import Given
 from sri_sdk.serve.store.rows import Added, Delivered, Found, Heartbeat, Page, Source
 from sri_sdk.serve.store.schema import migrate
 from sri_sdk.serve.store.sources import SILENT_AFTER_S, list_sources, note_heartbeat
 from sri_sdk.serve.store.tables import TOTALS
-from sri_sdk.serve.store.writer import Given, Writer
+from sri_sdk.serve.store.writer import Writer
 
 log = logging.getLogger("sri_sdk.serve")
 T = TypeVar("T")
@@ -51,6 +53,8 @@ class VerdictStore(Observing):
         self._writer = Writer(
             engines.writing, self._insert, committed=self._announce, chore=self._upkeep, every_s=UPKEEP_S
         )
+        self._shown = Newest(self._writer, self._write_running)
+        self._pulses = Newest(self._writer, self._write_pulse)
 
     @classmethod
     def open(

@@ -133,7 +133,7 @@ def _backwards(connection: Connection, *which: ColumnElement[bool], first: int, 
 def _alike(connection: Connection, id: str, key: str, first: int, last: int | None) -> Iterator[Row[Any]]:
     ways: list[ColumnElement[bool]] = [VERDICTS.c.key == key]
     if key == id:
-        ways.append(and_(VERDICTS.c.key >= id, VERDICTS.c.key < id + _BEHIND))
+        ways.append(_begins(connection, id))
     if (begins := digest_begins(id)) is not None:
         ways.append(begins)
     found: dict[int, Row[Any]] = {}
@@ -142,6 +142,13 @@ def _alike(connection: Connection, id: str, key: str, first: int, last: int | No
         found |= {row.seq: row for row in rows}
     some = (row for row in found.values() if row.seq >= first and (last is None or row.seq <= last))
     return iter(sorted(some, key=lambda row: row.seq, reverse=True))
+
+
+def _begins(connection: Connection, id: str) -> ColumnElement[bool]:
+    """The condition that a request's id begins so, in the order of bytes, which is that of characters as well."""
+    if connection.dialect.name == "postgresql":
+        return and_(VERDICTS.c.key.op("~>=~")(id), VERDICTS.c.key.op("~<~")(id + _BEHIND))
+    return and_(VERDICTS.c.key >= id, VERDICTS.c.key < id + _BEHIND)
 
 
 def _written(condition: str) -> ColumnElement[bool]:

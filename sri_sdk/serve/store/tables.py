@@ -71,6 +71,8 @@ VERDICTS = Table(
         "sri_verdicts_to_label", "seq",
         sqlite_where=text("audited = 1 AND label IS NULL"), postgresql_where=text("audited = 1 AND label IS NULL"),
     ),
+    # Where texts are in a language's order, no other index finds how an id begins. SQLite's are in that of their bytes.
+    Index("sri_verdicts_by_prefix", "key", postgresql_ops={"key": "text_pattern_ops"}).ddl_if(dialect="postgresql"),
     # Without it SQLite would give the number of a deleted last row to the next one.
     sqlite_autoincrement=True,
 )  # fmt: skip

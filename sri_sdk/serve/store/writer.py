@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from sri_sdk.observation import Observation
 from sri_sdk.serve.store.faults import Fault, StoreUnavailable, fault_of
-from sri_sdk.serve.store.rows import Added, Delivered
+from sri_sdk.serve.store.prepared import Given
+from sri_sdk.serve.store.rows import Added
 
 log = logging.getLogger("sri_sdk.serve")
 T = TypeVar("T")
@@ -27,7 +27,6 @@ MOST_PER_COMMIT = 2_000
 RETRY_S = 1.0
 """Seconds between two looks at a database that failed, while nobody delivers anything."""
 
-Given = Delivered | Observation
 Insert = Callable[[Connection, Sequence[Sequence[Given]]], list[Added]]
 
 

@@ -58,7 +58,14 @@ def test_migrations_lead_to_the_tables_of_this_release(url):
     engines = open_engines(url)
     migrate(engines)
     with engines.writing.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        one_kind = connection.dialect.name == "sqlite"
+        # alembic does not know of indexes that only one kind of database has.
+        options = {
+            "version_table": VERSION_TABLE,
+            "compare_type": True,
+            "include_object": lambda _, name, *__: not (one_kind and name == "sri_verdicts_by_prefix"),
+        }
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, METADATA) == []
     engines.close()
 

@@ -41,6 +41,8 @@ def upgrade() -> None:
     _count_what_is_there(op.get_bind())
     # Only now: rows are written twice otherwise.
     op.create_index("sri_verdicts_by_series", "sri_verdicts", ["series", "seq"])
+    if op.get_bind().dialect.name == "postgresql":
+        op.create_index("sri_verdicts_by_prefix", "sri_verdicts", ["key"], postgresql_ops={"key": "text_pattern_ops"})
     for name, (columns, where) in _PARTIAL.items():
         condition = sa.text(where)
         op.create_index(name, "sri_verdicts", columns, sqlite_where=condition, postgresql_where=condition)
@@ -54,7 +56,8 @@ def downgrade() -> None:
     rows, size = bind.execute(sa.select(sa.func.count(), sa.func.sum(verdicts.c.size)).where(spoke_not)).one()
     bind.execute(sa.delete(verdicts).where(spoke_not))
     bind.execute(sa.update(totals).values(rows=totals.c.rows - rows, size=totals.c.size - (size or 0)))
-    for name in ("sri_verdicts_by_series", *_PARTIAL):
+    prefix = ["sri_verdicts_by_prefix"] if bind.dialect.name == "postgresql" else []
+    for name in ("sri_verdicts_by_series", *prefix, *_PARTIAL):
         op.drop_index(name, "sri_verdicts")
     for table in ("pulses", "running", "labels", "texts", "trajectories", "latencies", "hours", "series"):
         op.drop_table(f"sri_{table}")
