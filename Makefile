@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise real real-model real-quick real-reference recovery steer strict triton
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise real real-model real-quick real-reference recovery steer strict triton wheel
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -156,6 +156,9 @@ docs: $(READY)  ## all pages as a site in build/site; a dead link fails
 command-line: $(READY)  ## write docs/command-line.md anew, from what `sri --help` prints
 	$(BIN)/python -m tests.command_line
 
+wheel: $(READY)  ## the wheel, tried where nothing else is installed, and its SBOM (CycloneDX): dist/
+	.ci/wheel
+
 lint: $(READY)  ## style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -167,5 +170,5 @@ bench: $(READY)  ## benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf .venv .venv-transformers-* .venv-gateway-* .venv-real .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
+	rm -rf .venv .venv-transformers-* .venv-gateway-* .venv-real .venv-wheel .venv-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

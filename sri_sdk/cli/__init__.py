@@ -26,6 +26,8 @@ COMMANDS = {
     "score": ("score", "Score signals with a bundle; needs no torch."),
     "serve": ("serve", "Serve bundles to clients of the Open Inference Protocol, and keep verdicts."),
     "dashboard": ("dashboard", "Show a verdict store in a browser: what is wrong, since when, what to do."),
+    "label": ("label", "Say what a generation was, benign or an attack: verdicts on verdicts."),
+    "report": ("report", "Say what happened in a verdict store, as one page."),
     "bundle": ("bundle", "Inspect, verify, sign and pack bundles."),
     "plugins": ("plugins", "List the plugins that are installed, or start a new one."),
     "check": ("check", "Check that a plugin keeps the promises of its interface."),

@@ -20,20 +20,32 @@ def check_labels(train: TrainFold, detectors: Mapping[str, tuple[str, Any]]) -> 
         train: its train fold.
         detectors: path of the section that names a detector -> its name, and its class or None.
     """
+    observed = None if train.observed is None else train.observed.attacks
+    for name in ("attacks", "harmless"):
+        file = None if train.observed is None else getattr(train.observed, name)
+        if file is not None and not file.is_file():
+            yield f"folds.train.observed.{name}: {file} is not a file; write it with: sri label STORE --export FOLDER"
     count, known = sum(train.attacks.values()), {path: each for path, each in detectors.items() if each[1] is not None}
     for path, (name, detector) in known.items():
-        if detector.labels == "required" and not count:
+        if detector.labels == "required" and not count and observed is None:
             yield (
                 f"{path}: {name!r} learns from labelled attacks, and {WHERE} names none. Add some, such as "
-                f"attacks: {{NAME: {4 * FEWEST_ATTACKS}}}, or take a detector that learns from harmless signals alone"
+                f"attacks: {{NAME: {4 * FEWEST_ATTACKS}}}, or traffic that people labelled (observed), or take a "
+                "detector that learns from harmless signals alone"
             )
-    if count and len(known) == len(detectors) and all(each.labels == "ignored" for _, each in known.values()):
+    where = WHERE if count else "folds.train.observed"
+    if (
+        (count or train.observed)
+        and len(known) == len(detectors)
+        and all(each.labels == "ignored" for _, each in known.values())
+    ):
         yield (
-            f"{WHERE}: nothing learns from them: {', '.join(sorted({name for name, _ in known.values()}))} "
+            f"{where}: nothing learns from them: {', '.join(sorted({name for name, _ in known.values()}))} "
             f"{'ignores' if len(known) == 1 else 'ignore'} labels. Leave them out, or take a detector that learns from "
             f"labelled attacks: {', '.join(takers()) or 'none is installed'}"
         )
-    if 0 < count < FEWEST_ATTACKS:
+    # How many attacks a file holds is seen when it is read, before anything is generated.
+    if 0 < count < FEWEST_ATTACKS and observed is None:
         yield f"{WHERE}: found {count} in all, at least {FEWEST_ATTACKS} are needed; with fewer, nothing is learnt"
 
 

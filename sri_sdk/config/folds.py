@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -64,6 +65,22 @@ class CalibrationFold(HarmlessFold):
         return self
 
 
+class ObservedSection(Config):
+    """Traffic that people have labelled: files of signals that `sri label --export` writes."""
+
+    attacks: Path | None = Field(default=None, description="Signals labelled `attack`, .npz; null = none.")
+    harmless: Path | None = Field(
+        default=None,
+        description="Signals labelled `benign`, .npz; learnt from beside the harmless prompts. null = none.",
+    )
+
+    @model_validator(mode="after")
+    def _names_a_file(self) -> Self:
+        if self.attacks is None and self.harmless is None:
+            raise ValueError("names no file; give attacks, harmless or both, or leave observed out")
+        return self
+
+
 class TrainFold(HarmlessFold):
     """Harmless prompts, and attacks for a detector that learns from labels."""
 
@@ -76,6 +93,11 @@ class TrainFold(HarmlessFold):
         default="outcome",
         description="Which of these are labelled as attacks. outcome = those whose response does harm, by the judge; "
         "the others are left out. request = all of them, whatever the model answered, refusals included.",
+    )
+    observed: ObservedSection | None = Field(
+        default=None,
+        description="Labelled traffic of a guard with the same anchors, for a detector that learns from labels; null = "
+        "none.",
     )
 
 

@@ -152,7 +152,8 @@ def _part(config: FitConfig, name: str, section: PartSection, here: Sequence[str
     train = config.folds.train
     if train is None:
         raise ConfigError("folds.train: required, but missing: there is nothing to learn from")
-    if detector.labels == "required" and not train.attacks:
+    observed = None if train.observed is None else train.observed.attacks
+    if detector.labels == "required" and not train.attacks and observed is None:
         raise ConfigError(
             "it learns from labelled attacks, and folds.train.attacks names none. To name some, take a detector into "
             f"the config that learns from them, such as {name}"
@@ -197,7 +198,7 @@ def _measure(
     names, detector = [column.name for column in gathered.anchors.columns], part.detector
     folds = gathered.collected
     start = time.perf_counter()
-    fit_parts([part], folds["train"].signals, names, gathered.attacks)
+    fit_parts([part], gathered.harmless, names, gathered.attacks)
     fit_s = time.perf_counter() - start
     values = part.of(folds["calibration"].signals, names)
     drawn = DrawnPart(detector, tuple(range(len(part.columns))))

@@ -103,7 +103,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
         if recalibrate:
             restore_parts(out, wanted, anchors, several=several)
         else:
-            fit_parts(wanted, collected["train"].signals, names, gathered.attacks)
+            fit_parts(wanted, gathered.harmless, names, gathered.attacks)
     with timed("calibrate"):
         reference, calibration = collected["reference"].signals, collected["calibration"].signals
         calibrated: Calibrated[GuardParts] | Calibrated[MultiPartGuard]

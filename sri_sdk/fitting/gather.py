@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sri_sdk.anchors import Anchors
@@ -15,9 +15,11 @@ from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.folds import Folds
 from sri_sdk.fitting.forecast import Forecast
 from sri_sdk.fitting.labelled import STAGE, LabelledAttacks, label
+from sri_sdk.fitting.observed import Observed
 from sri_sdk.fitting.request_stage import STAGE as REQUEST
 from sri_sdk.fitting.request_stage import collect_request_map
 from sri_sdk.fitting.tally import log
+from sri_sdk.records import Signals
 from sri_sdk.scoring.guard import ANCHORS
 
 KEPT = ("anchors", "request", "train", "labelled")
@@ -50,7 +52,14 @@ class Gathered:
     """Per fold: train, reference, calibration, test, labelled. Without what detectors learn from where only thresholds
     are set anew."""
     attacks: LabelledAttacks | None = None
-    """Of the fold `labelled`, where there is one."""
+    """Of the fold `labelled`, and labelled traffic, where there is some."""
+    observed: Observed = field(default_factory=lambda: Observed(None, None))
+    """Labelled traffic, attacks included."""
+
+    @property
+    def harmless(self) -> Signals:
+        """What detectors learn from as harmless: the train fold, and labelled traffic."""
+        return self.observed.with_harmless(self.collected["train"].signals)
 
 
 def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch, *, recalibrate: bool) -> Gathered:
@@ -71,6 +80,8 @@ def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch
     log.info("loading the model of hook %s; then %s prompts", config.model.hook, sum(map(len, named.values())))
     with timed("model"):
         deployment = Deployment.open(config)
+    train = config.folds.train
+    observed = Observed.read(None if recalibrate else train, deployment.fingerprint)
     generated = {name: prompts for name, prompts in named.items() if not (recalibrate and name in KEPT)}
     answered = sum(len(prompts) for name, prompts in generated.items() if name != REQUEST)
     collector = Collector.of(deployment, out / "cache", Forecast(answered, progress))
@@ -83,6 +94,7 @@ def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch
             read = collect_request_map(collector, folds.request) if folds.request else None
             made = collector.anchors(folds.anchors) if deployment.settings.layers else collector.no_anchors()
             anchors = replace(made, request=read)
+        observed.check(anchors)
     collected = {}
     attacks: LabelledAttacks | None = None
     # Whether enough attacks succeed is the least certain of all, so they come first.
@@ -90,9 +102,9 @@ def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch
         if name not in ("anchors", "request") and generated[name]:
             with timed(name):
                 collected[name] = collector.signals(name, generated[name], anchors)
-            if name == STAGE and config.folds.train is not None:
-                attacks = label(collected[name], config.folds.train)
-    return Gathered(deployment, collector, anchors, collected, attacks)
+            if name == STAGE and train is not None:
+                attacks = label(collected[name], train)
+    return Gathered(deployment, collector, anchors, collected, observed.with_attacks(attacks), observed)
 
 
 def _old_anchors(out: Path, deployment: Deployment) -> Anchors:

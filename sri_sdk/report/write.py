@@ -1,4 +1,4 @@
-"""The files of a report: of one fit, and of an evaluation."""
+"""The files of a report: of one fit, of an evaluation, of a period of a deployment."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sri_sdk.errors import MissingExtra
 from sri_sdk.files import replacing
 from sri_sdk.metrics.results import Evaluation, to_json
 from sri_sdk.report.data import Report
+from sri_sdk.report.period import Period
 
 if TYPE_CHECKING:
     from sri_sdk.report.drawing import Drawing
@@ -65,6 +66,21 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> tuple[Path, ...]:
     for name in evaluation_figures.FIGURES.keys() - drawings.keys():
         (Path(folder) / f"{name}.png").unlink(missing_ok=True)
     return paths
+
+
+def write_period(period: Period, file: Path) -> None:
+    """Writes the page of a period, one HTML file that needs no other; whole or not at all.
+
+    Raises:
+        MissingExtra: matplotlib or jinja2 is not installed.
+    """
+    try:
+        from sri_sdk.report import period_figures, period_page
+    except ImportError as err:
+        raise MissingExtra("Writing a report", extra="report") from err
+    content = period_page.render(period, period_figures.drawings(period)).encode()
+    with replacing(file) as made:
+        made.write_bytes(content)
 
 
 def _write(folder: Path, contents: dict[str, bytes], drawings: Mapping[str, Drawing]) -> tuple[Path, ...]:

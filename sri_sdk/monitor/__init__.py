@@ -1,0 +1,1 @@
+"""A deployment that runs for long: canaries, drift, audits, and what is written down."""

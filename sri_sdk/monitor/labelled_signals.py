@@ -1,0 +1,87 @@
+"""Labelled traffic as files of signals, for detectors that learn from labels (`folds.train.observed`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.manifest import Manifest
+from sri_sdk.errors import ConfigError
+from sri_sdk.observation import Observation
+from sri_sdk.records import Signals
+from sri_sdk.scoring.signal_files import write_signals
+from sri_sdk.serve.store.observed import LabelWord, StreamQuery
+
+if TYPE_CHECKING:
+    from sri_sdk.serve.store.store import VerdictStore
+
+FILES: dict[LabelWord, str] = {"attack": "attacks.npz", "benign": "harmless.npz"}
+
+
+def export_labelled(store: VerdictStore, bundle: Bundle, folder: Path) -> dict[LabelWord, int]:
+    """Writes the signals of labelled traffic that one guard watched; no texts.
+
+    Args:
+        store: with labels and trajectories.
+        bundle: of that guard: its anchors made the signals.
+        folder: gets `attacks.npz` and `harmless.npz`; only files with something in them are written.
+
+    Returns:
+        Label -> how many generations were written.
+
+    Raises:
+        ConfigError: none is labelled, or none has a trajectory.
+    """
+    counts: dict[LabelWord, int] = {}
+    for label, name in FILES.items():
+        found = list(_labelled(store, bundle.digest, label))
+        counts[label] = len(found)
+        if found:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_signals(folder / name, _signals(found, bundle))
+    if not any(counts.values()):
+        raise ConfigError(
+            f"no labelled traffic of guard {bundle.digest[:12]} has a trajectory. Label some (`sri label --next`), and "
+            "leave `trajectories` on in the file of the monitor."
+        )
+    return counts
+
+
+def _labelled(store: VerdictStore, digest: str, label: LabelWord) -> Iterator[Observation]:
+    before = None
+    while True:
+        page = store.stream(
+            StreamQuery(before=before, limit=500, kind="traffic", bundle=digest, label=label, trajectories=True)
+        )
+        for row in page.rows:
+            if row.observation.trajectory is not None:
+                yield row.observation
+        if page.next is None:
+            return
+        before = page.next
+
+
+def _signals(found: list[Observation], bundle: Bundle) -> Signals:
+    logit = np.stack([each.trajectory.logit for each in found if each.trajectory is not None])
+    manifest = bundle.manifest
+    # Observations have ids of their own: one request may have been generated twice.
+    return Signals(
+        ids=tuple(each.id for each in found),
+        sigma=(0.5 * (1 + np.tanh(logit.astype(np.float64) / 2))).astype(np.float32),
+        logit=logit,
+        fingerprint=_fingerprint(bundle),
+        columns=None if isinstance(manifest, Manifest) else manifest.column_names,
+    )
+
+
+def _fingerprint(bundle: Bundle) -> dict[str, Any]:
+    """What the guard's own watch writes into the signals that it makes."""
+    manifest = bundle.manifest
+    made: dict[str, Any] = {"anchors": manifest.anchors.sha256, "tau": manifest.tau, "eps": manifest.eps}
+    if not isinstance(manifest, Manifest) and manifest.anchors.request is not None:
+        made["request_map"] = manifest.anchors.request.sha256
+    return {**manifest.fingerprint, **made}
