@@ -27,7 +27,7 @@ setup: $(READY)  ## make .venv with everything in it
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[capture,train,report,sign,serve,grpc,postgres,traces,docs,dev]"
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[capture,train,report,sign,serve,grpc,postgres,traces,prometheus,kafka,otlp,docs,dev]"
 	touch $@
 
 # On top of .venv: only what differs is installed again. The .pth file comes after this environment's own packages.

@@ -168,6 +168,7 @@ EXTRA_WITH = {
     "starlette": "dashboard",
     "psycopg": "postgres",
     "opentelemetry": "traces",
+    "confluent_kafka": "kafka",
 }
 """Import name -> extra. `google` is protobuf."""
 

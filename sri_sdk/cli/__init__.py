@@ -24,6 +24,7 @@ COMMANDS = {
     "steer": ("steer", "Extract, inspect and apply directions of a model, such as that of its refusals."),
     "drift": ("drift", "Say whether harmless traffic still scores as the calibration did."),
     "score": ("score", "Score signals with a bundle; needs no torch."),
+    "monitor": ("monitor", "Run a watched deployment from one YAML file."),
     "serve": ("serve", "Serve bundles to clients of the Open Inference Protocol, and keep verdicts."),
     "dashboard": ("dashboard", "Show a verdict store in a browser: what is wrong, since when, what to do."),
     "label": ("label", "Say what a generation was, benign or an attack: verdicts on verdicts."),

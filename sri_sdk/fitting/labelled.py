@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from sri_sdk.config.folds import FEWEST_ATTACKS, TrainFold
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
-from sri_sdk.fitting.collect import Collected
 from sri_sdk.fitting.draw import draw_unused
 from sri_sdk.fitting.mix import bases_of
 from sri_sdk.fitting.tally import log
 from sri_sdk.records import Prompt, Signals
+
+if TYPE_CHECKING:
+    from sri_sdk.fitting.collect import Collected
 
 STAGE = "labelled"
 """Name of the fold."""

@@ -1,1 +1,1 @@
-"""A deployment that runs for long: canaries, drift, audits, and what is written down."""
+"""The monitor: a deployment that is watched for as long as it runs."""

@@ -13,7 +13,8 @@ from sri_sdk import registry
 from sri_sdk.cli import main
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
-from sri_sdk.fitting.canaries import STATE, Canary, State, base_hash, fresh, look
+from sri_sdk.fitting.canaries import look
+from sri_sdk.fitting.canary_state import STATE, Canary, State, base_hash, fresh
 from sri_sdk.fitting.fit import fit
 from sri_sdk.fitting.folds import text_hash
 from sri_sdk.fitting.mix import bases_of

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, select, update
@@ -19,7 +20,7 @@ from sri_sdk.serve.store.engines import READERS, Engines, open_engines
 from sri_sdk.serve.store.faults import DATABASE_ERRORS, Fault, StoreUnavailable, fault_of
 from sri_sdk.serve.store.inserts import insert_all
 from sri_sdk.serve.store.kept import Retention
-from sri_sdk.serve.store.keys import Keys
+from sri_sdk.serve.store.keys import Keys, read_secret
 from sri_sdk.serve.store.newest import Newest
 from sri_sdk.serve.store.observing import Observing
 from sri_sdk.serve.store.prepared import Given
@@ -58,7 +59,7 @@ class VerdictStore(Observing):
 
     @classmethod
     def open(
-        cls, url: str, *, kept: Retention | None = None, secret: bytes | None = None,
+        cls, url: str, *, kept: Retention | None = None, secret: bytes | Path | None = None,
         clock: Callable[[], float] = time.time, silent_s: float = SILENT_AFTER_S,
     ) -> Self:  # fmt: skip
         """Opens a store, makes it where there is none, and brings an older one up to date.
@@ -66,7 +67,8 @@ class VerdictStore(Observing):
         Args:
             url: `sqlite:///path/to/file`, or `postgresql://user:password@host/database`.
             kept: how long verdicts are kept; None = the defaults of `Retention`.
-            secret: keeps request ids as hashes with this key (`keys.read_secret`); None = as they are.
+            secret: keeps request ids as hashes with this key, or with that of a file, which is made where there is
+                none; None = as they are.
             clock: seconds since 1970.
             silent_s: seconds after which a source that says nothing is `silent`.
 
@@ -75,7 +77,8 @@ class VerdictStore(Observing):
             MissingExtra: PostgreSQL's driver is not installed.
             StoreUnavailable: the database cannot be read or written.
         """
-        engines, keys = open_engines(url), Keys(secret)
+        keys = Keys(read_secret(secret) if isinstance(secret, Path) else secret)
+        engines = open_engines(url)
         try:
             migrate(engines)
             _mark(engines, keys)

@@ -1,0 +1,262 @@
+"""What a monitor does to know whether its guard still works: canaries, drift, and what it says of both.
+
+lookout = Lookout.open(canaries, drift, guard=..., folder=..., rule="final", config=..., state=...)
+for canary in lookout.due(time.monotonic()): generate canary.prompt under a policy that only reports
+lookout.ran(observations, signals)      # of canaries; row i of the signals is observation i
+lookout.add(observation)                # of traffic
+lookout.missed, lookout.drift           # for the pulse
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from sri_sdk.calibrate.drift import PartDrift
+from sri_sdk.config.fit import FitConfig
+from sri_sdk.errors import ConfigError, MissingExtra
+from sri_sdk.files import write_text
+from sri_sdk.fitting.canary_state import RATE, STATE, WINDOW, calibration_of
+from sri_sdk.monitor.canaries import CanaryPrompt, CanarySchedule, must_flag
+from sri_sdk.monitor.canary_book import CanaryBook
+from sri_sdk.monitor.drift import DriftWatch, TrafficWatch
+from sri_sdk.monitor.lookout_settings import CanariesSection, DriftSection
+from sri_sdk.observation import Observation
+from sri_sdk.policy import Policy
+from sri_sdk.records import Signals, Verdict
+from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.strict_json import JsonError, parse, write
+
+log = logging.getLogger("sri_sdk.monitor")
+
+LOOKS = "traffic-looks.json"
+"""Which look at traffic is the next one."""
+
+
+class Lookout:
+    """Canaries and drift of one monitor under one guard; after a reload there is another one.
+
+    `add` may be called by any thread; the others by the one that generates.
+    """
+
+    def __init__(
+        self, scorer: Scorer, policy: Policy, accept: Collection[str], *, schedule: CanarySchedule | None,
+        drift: DriftWatch | None, book: CanaryBook | None, traffic: TrafficWatch | None, looks: Path | None,
+        blind: Sequence[str],
+    ) -> None:  # fmt: skip
+        """Use `open`."""
+        self._scorer, self._policy, self._accept = scorer, policy, tuple(accept)
+        self._schedule, self._drift, self._book = schedule, drift, book
+        self._traffic, self._looks = traffic, looks
+        self.blind = tuple(blind)
+        """What is not looked at, and why, in sentences for the operator."""
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+
+    @classmethod
+    def open(
+        cls, canaries: CanariesSection | None, drift: DriftSection | None, *, scorer: Scorer, folder: Path,
+        policy: Policy, state: Path, config: FitConfig | None = None, accept: Collection[str] = (),
+    ) -> Self:  # fmt: skip
+        """Takes up what earlier processes left.
+
+        Args:
+            canaries: what is asked; None = nothing.
+            drift: when scores count as changed; None = the default for canaries, and traffic is not compared.
+            scorer: of the guard.
+            folder: of the guard.
+            policy: of the operator: its rule and debouncing.
+            state: folder of this deployment, for what is its own.
+            config: of the fit; needed for canaries.
+            accept: soft fields of the fingerprint that may differ.
+
+        Raises:
+            ConfigError: the guard, the dataset or the file of canaries does not allow it.
+            MissingExtra: drift is looked for, and scipy is not installed.
+        """
+        manifest, digest, blind = scorer.manifest, scorer.bundle.digest, list[str]()
+        section = drift or DriftSection(traffic=False)
+        harmless = None if canaries is None else canaries.harmless
+        if harmless is not None or section.traffic:
+            _needs_scipy()
+        traffic, looks = None, None
+        if section.traffic:
+            if policy.debounce is not None:
+                blind.append("drift.traffic: not compared, since debounced scores are not those of the calibration")
+            else:
+                looks = state / LOOKS
+                number = _next_look(looks, digest)
+                traffic = TrafficWatch.of(
+                    manifest, policy.rule, rate=section.rate or RATE, window=section.window or WINDOW, look=number
+                )
+                _keep_look(looks, digest, number)
+        if canaries is None:
+            return cls(
+                scorer, policy, accept, schedule=None, drift=None, book=None, traffic=traffic, looks=looks, blind=blind
+            )
+        if config is None:
+            raise ConfigError(
+                "canaries: need a config, whose dataset they come from. Give `config`, or leave them out."
+            )
+        harmful = None if canaries.harmful is None else must_flag(canaries.harmful, config)
+        book, watch, fresh = None, None, None
+        if harmless is not None:
+            path = canaries.state or folder / STATE
+            calibration = calibration_of(manifest, folder)
+            book = CanaryBook.open(path, digest, rate=section.rate, window=section.window)
+            try:
+                watch = DriftWatch(calibration, book)
+            except BaseException:
+                book.close()
+                raise
+            fresh = partial(book.fresh, config, harmless.split)
+        schedule = CanarySchedule(canaries.every_s, harmful, fresh, 1 if harmless is None else harmless.count)
+        return cls(
+            scorer, policy, accept, schedule=schedule, drift=watch, book=book, traffic=traffic, looks=looks, blind=blind
+        )
+
+    # -- what the loop calls ---------------------------------------------------------------------------------
+
+    def due(self, now: float) -> list[CanaryPrompt]:
+        """Canaries to generate now; see `CanarySchedule.due`. An error is logged, and none is due."""
+        if self._schedule is None:
+            return []
+        try:
+            return self._schedule.due(now)
+        except Exception as err:
+            self._failed("canaries", err)
+            return []
+
+    def ran(self, observations: Sequence[Observation], signals: Signals | None) -> None:
+        """Takes what came of canaries. An error is logged, never raised.
+
+        Args:
+            observations: of canaries; others are left out.
+            signals: row i is observation i; None = there are none.
+        """
+        if self._schedule is None:
+            return
+        for row, observation in enumerate(observations):
+            try:
+                canary = self._schedule.ran(observation)
+                if canary is not None and canary.kind == "harmless" and self._drift is not None:
+                    self._drift.add(canary.source, self._final(observation.verdict, signals, row))
+            except Exception as err:
+                self._failed("canaries", err)
+        if (part := self.drifted) is not None:
+            self._say(f"drift: canaries no longer score as the calibration did ({part})")
+
+    def add(self, observation: Observation) -> None:
+        """Takes one observation of traffic; others are left out. An error is logged, never raised."""
+        if self._traffic is None or observation.kind != "traffic":
+            return
+        with self._lock:
+            try:
+                before = self._traffic.look
+                self._traffic.add(observation)
+                if self._traffic.look != before and self._looks is not None:
+                    _keep_look(self._looks, self._scorer.bundle.digest, self._traffic.look)
+            except Exception as err:
+                self._failed("drift.traffic", err)
+        if (part := self.changed) is not None:
+            self._say(
+                f"drift: clear traffic no longer scores as the calibration did ({part}); requests may have changed, or "
+                "the model, or attacks are missed"
+            )
+
+    # -- what is known ---------------------------------------------------------------------------------------
+
+    @property
+    def missed(self) -> str | None:
+        """Why no harmful canary was flagged the last time; None = one was, or none has run."""
+        return None if self._schedule is None else self._schedule.missed
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no fresh harmless prompt is left, so that drift is no longer looked for by canaries."""
+        return self._schedule is not None and self._schedule.exhausted
+
+    @property
+    def drifted(self) -> str | None:
+        """Part of the guard that canaries have found to have drifted; None = none has, or nobody looks."""
+        return None if self._drift is None else self._drift.drifted
+
+    @property
+    def changed(self) -> str | None:
+        """Part of the guard on which clear traffic scores otherwise than the calibration did; None = none, or nobody
+        looks."""
+        return None if self._traffic is None else self._traffic.changed
+
+    @property
+    def drift(self) -> str | None:
+        """What a pulse says: the part that canaries found; else `traffic:` and the part that traffic alone did."""
+        if (part := self.drifted) is not None:
+            return part
+        return None if (part := self.changed) is None else f"traffic:{part}"
+
+    @property
+    def findings(self) -> tuple[PartDrift, ...]:
+        """Of canaries, part by part; empty = nobody looks."""
+        return () if self._drift is None else self._drift.findings
+
+    @property
+    def traffic_findings(self) -> tuple[PartDrift, ...]:
+        """Of the look at traffic that is on, part by part; empty = nobody looks."""
+        return () if self._traffic is None else self._traffic.findings
+
+    def close(self) -> None:
+        """Lets go of the file of canaries; calling it twice is fine."""
+        if self._book is not None:
+            self._book.close()
+
+    # -- internals -------------------------------------------------------------------------------------------
+
+    def _final(self, verdict: Verdict, signals: Signals | None, row: int) -> Verdict:
+        """The verdict by the rule final, whose scores canaries are compared by, with the steps that were seen."""
+        if verdict.rule == "final" or verdict.status == "unmonitored" or signals is None:
+            return verdict if verdict.rule == "final" else replace(verdict, status="unmonitored", parts=())
+        (final,) = self._scorer.score(signals.take([row]), rule="final", accept=self._accept)
+        return replace(final, steps_seen=verdict.steps_seen)
+
+    def _failed(self, what: str, err: Exception) -> None:
+        self._say(f"{what}: failed with {type(err).__name__}")
+
+    def _say(self, line: str) -> None:
+        # Once: these come again with every generation.
+        if line not in self._said:
+            self._said.add(line)
+            log.error("%s", line)
+
+
+def _needs_scipy() -> None:
+    try:
+        import scipy.stats  # noqa: F401
+    except ImportError as err:
+        raise MissingExtra("Looking for drift", extra="train") from err
+
+
+def _next_look(path: Path, bundle: str) -> int:
+    """Number of the look that begins now: each look is taken once, also where a process died in the middle of one."""
+    try:
+        found = parse(path.read_bytes())
+    except FileNotFoundError:
+        return 1
+    except (OSError, JsonError) as err:
+        raise ConfigError(f"{path}: cannot be read ({type(err).__name__}). Delete it, or restore it.") from err
+    if not isinstance(found, dict) or type(found.get("look")) is not int or found["look"] < 1:
+        raise ConfigError(f"{path}: says no number of a look. Delete it, or restore it.")
+    return int(found["look"]) + 1 if found.get("bundle") == bundle else 1
+
+
+def _keep_look(path: Path, bundle: str, look: int) -> None:
+    try:
+        write_text(path, write({"sri_traffic_looks": 1, "bundle": bundle, "look": look}))
+    except OSError as err:
+        raise ConfigError(
+            f"{path}: cannot be written ({err.strerror or type(err).__name__}). Name a folder that can be."
+        ) from err

@@ -1,0 +1,378 @@
+"""`Monitor`: watches generations by one file of settings, in the operator's own process or under `sri monitor`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from sri_sdk.capture.request import Span
+from sri_sdk.capture.run import Run
+from sri_sdk.capture.watch import watch
+from sri_sdk.errors import ConfigError, SriError
+from sri_sdk.hook import Hook
+from sri_sdk.monitor.accounts import Accounts, Balance
+from sri_sdk.monitor.board import Board
+from sri_sdk.monitor.canaries import CanaryPrompt
+from sri_sdk.monitor.live import Live, lookout_key, lookout_of
+from sri_sdk.monitor.lookout import Lookout
+from sri_sdk.monitor.observing import Texts, drawn, shadowed
+from sri_sdk.monitor.outlet import Outlet
+from sri_sdk.monitor.reading import Told, checked, read_monitor
+from sri_sdk.monitor.settings import MonitorSettings
+from sri_sdk.observation import Kind, Observation, Pulse
+from sri_sdk.policy import Decision
+from sri_sdk.records import Signals, Verdict
+
+log = logging.getLogger("sri_sdk.monitor")
+
+CLOSE_S = 10.0
+"""Seconds that `close` waits for the sinks, unless somebody says otherwise."""
+FIXED = ("name", "config", "requests", "spool", "sinks")
+"""What a reload cannot change: the model, whoever asks it, and where observations wait."""
+
+
+class Watched:
+    """One batch of requests under `Monitor.watch`.
+
+    Attributes:
+        request_ids: one per row.
+        run: what the tap saw; None = these requests were not sampled, and nothing watches them.
+        observations: what is written down of them, once the block has ended.
+        recorded: done once that is on disk; None until the block has ended.
+    """
+
+    def __init__(self, request_ids: Sequence[str]) -> None:
+        """Use `Monitor.watch`."""
+        self.request_ids = tuple(request_ids)
+        self.run: Run | None = None
+        self.observations: tuple[Observation, ...] = ()
+        self.recorded: Future[None] | None = None
+        self._decided: tuple[Decision, ...] = ()
+        self._texts: dict[int, Texts] = {}
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One per request, once the block has ended; of a guard with a horizon those that are there already."""
+        return tuple(each.verdict for each in self.decisions)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """What the policy makes of each; in the mode observe nothing is withheld."""
+        return self._decided or (() if self.run is None else self.run.decisions)
+
+    def returned(self, tokens: torch.Tensor, passes: int | None = None) -> torch.Tensor:
+        """Says what the generation returned, as `Run.returned` does: [R, L] token ids, which it gives back."""
+        return tokens if self.run is None else self.run.returned(tokens, passes)
+
+    def says(self, prompts: Sequence[str], responses: Sequence[str]) -> None:
+        """Says what was asked and answered, one text per row: kept only where the settings store texts."""
+        self._texts = {
+            row: Texts(prompt, response) for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
+        }
+
+
+class Monitor:
+    """Watches generations and writes down what it sees: verdicts, what followed, and who should look at it.
+
+        monitor = sri_sdk.Monitor.open("monitor.yaml")
+        with monitor.watch(model, request_ids=["r1"]) as run:
+            model.generate(**inputs)
+        print(run.decisions)
+        monitor.close()
+
+    Its sinks are fed by threads of its own, from a spool on disk; none of them delays or breaks a generation. Any
+    thread may call `watch`.
+
+    Attributes:
+        accounts: what became of every generation.
+        board: what runs right now.
+    """
+
+    def __init__(self, live: Live, outlet: Outlet, model: str) -> None:
+        """Use `open`."""
+        self._live, self._outlet, self._model = live, outlet, model
+        self.accounts, self.board = Accounts(), Board()
+        self._lookout, self._looks_for = lookout_of(live), lookout_key(live)
+        self._reloading = threading.Lock()
+        self._reload_failed: str | None = None
+        self._started_at = int(time.time() * 1000)
+        self._closed = False
+        outlet.start(self.board.running, lambda: self.pulse)
+
+    @classmethod
+    def open(cls, source: Path | str | MonitorSettings | Told, *, model: str = "") -> Self:
+        """Loads the guard, opens the sinks, and goes on with what an earlier process left in the spool.
+
+        Args:
+            source: the YAML file, or the settings.
+            model: name of the model, as a person would say it.
+
+        Raises:
+            ConfigError: `problems` holds one `file: path: problem` per mistake.
+            SriError: the guard may not be loaded, or a sink cannot be built.
+        """
+        if isinstance(source, MonitorSettings):
+            source = checked(source)
+        told = source if isinstance(source, Told) else read_monitor(source)
+        live = Live.open(told, model)
+        try:
+            outlet = Outlet.open(told.settings)
+        except BaseException:
+            live.retire()
+            raise
+        try:
+            return cls(live, outlet, model)
+        except BaseException:
+            outlet.close(0.0)
+            live.retire()
+            raise
+
+    @property
+    def settings(self) -> MonitorSettings:
+        """What holds now."""
+        return self._live.told.settings
+
+    @property
+    def live(self) -> Live:
+        """Guard and policy that the next generation begins with."""
+        return self._live
+
+    @property
+    def balance(self) -> Balance:
+        """What became of every generation so far."""
+        return self.accounts.balance()
+
+    @property
+    def lookout(self) -> Lookout:
+        """Canaries and drift."""
+        return self._lookout
+
+    @property
+    def shows(self) -> bool:
+        """Whether any sink shows what runs, so that the signal is wanted at every step."""
+        return self._outlet.shows
+
+    @property
+    def pulse(self) -> Pulse:
+        """How the monitor is."""
+        live, balance = self._live, self.accounts.balance()
+        return Pulse(
+            self.settings.name, int(time.time() * 1000), self._started_at, os.getpid(), self.settings.mode,
+            self._model, live.digest, live.promised, balance.generated, balance.clear, balance.flagged,
+            balance.unmonitored, balance.not_sampled, balance.canaries, canary_missed=self._lookout.missed,
+            drift=self._lookout.drift, reload_failed=self._reload_failed,
+            scorer=None if live.place is None else live.place.trouble, sinks=self._outlet.states(),
+        )  # fmt: skip
+
+    # -- the user's own process ------------------------------------------------------------------------------
+
+    @contextmanager
+    def watch(
+        self, model: Any, *, request_ids: Sequence[str], tenant: str = "", hook: Hook | str | None = None,
+        tokenizer: Any = None, system_prompt: str | None = None, request_spans: Sequence[Span | None] | None = None,
+        groups: Sequence[str | None] | None = None, hold_first_token: bool = False, canary: bool = False,
+    ) -> Iterator[Watched]:  # fmt: skip
+        """Watches one generation of a model, as `sri_sdk.watch` does, by the settings of the monitor.
+
+        A share of the batches is not sampled: for these nothing is installed on the model, and `run` is None.
+
+        Args:
+            model: the loaded model.
+            request_ids: one per row of the batch.
+            tenant: whose requests they are; empty = not said.
+            hook: see `sri_sdk.watch`; so are all others.
+            tokenizer: of the model.
+            system_prompt: in use, if any.
+            request_spans: where each request stands in its prompt.
+            groups: of the requests.
+            hold_first_token: decide before the first token, with the rule `request`.
+            canary: these are prompts that `canaries` gave: always watched, and nothing follows from their verdicts.
+
+        Yields:
+            The batch; its `verdicts` and `decisions` are there when the block has ended.
+
+        Raises:
+            ModelMismatch, ConfigError: as `sri_sdk.watch`; nothing is counted then.
+            GenerationAborted: in the mode enforce, where the policy stops a generation that runs.
+        """
+        if self._closed:
+            raise ConfigError(f"monitor {self.settings.name}: closed; open it again to watch.")
+        watched = Watched(request_ids)
+        with self._live.in_use() as live:
+            if not canary and not drawn(live.told.settings.sample):
+                self.accounts.begin(len(request_ids))
+                try:
+                    yield watched
+                finally:
+                    self._not_sampled(live, watched, tenant)
+                return
+            began = time.perf_counter()
+            try:
+                with watch(
+                    model, live.guard, hook=hook, request_ids=request_ids,
+                    policy=live.canary_policy if canary else live.policy, accept=live.told.accept,
+                    system_prompt=system_prompt, tokenizer=tokenizer, request_spans=request_spans, groups=groups,
+                    hold_first_token=hold_first_token,
+                ) as run:  # fmt: skip
+                    self.accounts.begin(len(request_ids))
+                    watched.run = run
+                    cells = live.guard.anchors.harmless.shape[0]
+                    with self.board.shows(
+                        request_ids, self.settings.name, steps=None, cells=cells, tenants=[tenant] * len(request_ids)
+                    ) as entry:
+                        entry.watches(run)
+                        yield watched
+            finally:
+                if watched.run is not None:
+                    kind: Kind = "canary" if canary else "traffic"
+                    self._watched(live, watched, tenant, time.perf_counter() - began, kind)
+
+    def canaries(self) -> list[CanaryPrompt]:
+        """Prompts that are due now, for the thread that generates; `sri monitor` asks them itself.
+
+            for each in monitor.canaries():
+                with monitor.watch(model, request_ids=[each.prompt.id], canary=True):
+                    model.generate(**encode(each.prompt.text))
+        """
+        return self._lookout.due(time.monotonic())
+
+    def _not_sampled(self, live: Live, watched: Watched, tenant: str) -> None:
+        found = live.circumstances.not_sampled(watched.request_ids, [tenant] * len(watched.request_ids))
+        watched._decided = tuple(Decision(each.verdict, withheld=False) for each in found)
+        watched.observations, watched.recorded = tuple(found), self.record(found)
+
+    def _watched(self, live: Live, watched: Watched, tenant: str, seconds: float, kind: Kind) -> None:
+        run = watched.run
+        assert run is not None
+        texts = watched._texts if live.told.settings.store_texts else None
+        # Rows that the caller did not name are rows all the same: one observation per verdict.
+        found = live.circumstances.observed(
+            run.decisions, run.signals, kind=kind, tenants=[tenant] * len(run.decisions), generation_s=seconds,
+            scoring_s=live.took(), texts=texts,
+        )  # fmt: skip
+        watched.observations, watched.recorded = tuple(found), self.record(found)
+        if kind == "canary":
+            self._lookout.ran(found, run.signals)
+        else:
+            self.follow_up(live, found, run.signals)
+
+    # -- what every way of running shares --------------------------------------------------------------------
+
+    def record(self, observations: Sequence[Observation]) -> Future[None]:
+        """Counts generations that have ended, and hands their observations to the spool.
+
+        Args:
+            observations: one per generation.
+
+        Returns:
+            Done once they are on disk; raises where they are not.
+        """
+        self.accounts.end(len(observations), observations)
+        return self._outlet.put(observations)
+
+    def follow_up(self, live: Live, observations: Sequence[Observation], signals: Signals | None) -> None:
+        """What nobody waits for: traffic is compared with the calibration, and the shadow says what it thinks.
+
+        Args:
+            live: what they ran under.
+            observations: of traffic.
+            signals: row i is observation i; None = there are none.
+        """
+        for each in observations:
+            self._lookout.add(each)
+        if live.shadow is None or signals is None:
+            return
+        verdicts = live.shadow.score([each.verdict for each in observations], signals)
+        if verdicts:
+            beside = [shadowed(each, verdict) for each, verdict in zip(observations, verdicts, strict=True)]
+            self._outlet.put(beside)
+
+    def reload(self, fits: Callable[[Live], object] | None = None) -> str | None:
+        """Reads the file again. Generations that run keep what they began with.
+
+        Args:
+            fits: called with what is new; raises an `SriError` where it does not suit the model.
+
+        Returns:
+            Why it was refused, on one line, and everything stays as it was; None = it holds from now on.
+        """
+        with self._reloading:
+            before = self._live
+            try:
+                after = self._read_again(before.told)
+                try:
+                    if fits is not None:
+                        fits(after)
+                    self._look_anew(before, after)
+                except BaseException:
+                    after.retire()
+                    raise
+            except SriError as err:
+                problems = err.problems if isinstance(err, ConfigError) and err.problems else (str(err),)
+                self._reload_failed = " ".join("; ".join(problems).split())
+                log.error("reload refused, everything stays as it was: %s", self._reload_failed)
+                return self._reload_failed
+            self._live, self._reload_failed = after, None
+            before.retire()
+            log.info("reloaded: mode %s, guard %s", after.told.settings.mode, after.digest[:12])
+            return None
+
+    def _look_anew(self, before: Live, after: Live) -> None:
+        """Canaries and drift as the new settings have them; what they have not changed goes on as it is."""
+        if (key := lookout_key(after)) == self._looks_for:
+            return
+        # One process at a time has the file of canaries, so the old one lets go of it first.
+        self._lookout.close()
+        try:
+            self._lookout = lookout_of(after)
+        except BaseException:
+            self._lookout = lookout_of(before)
+            raise
+        self._looks_for = key
+
+    def _read_again(self, before: Told) -> Live:
+        if before.source is None:
+            raise ConfigError("reload: these settings come from no file. Open the monitor with the path of one.")
+        told = read_monitor(before.source)
+        changed = [each for each in FIXED if getattr(told.settings, each) != getattr(before.settings, each)]
+        if told.config != before.config:
+            changed.append("config")
+        if changed:
+            raise ConfigError(
+                f"{before.source}: {', '.join(dict.fromkeys(changed))}: changed, and a reload cannot change "
+                f"{', '.join(FIXED)}. Restart the monitor, or put these back."
+            )
+        return Live.open(told, self._model)
+
+    def flush(self, timeout: float = CLOSE_S) -> bool:
+        """Waits until every sink has what was recorded, at most `timeout` seconds; says whether."""
+        return self._outlet.flush(timeout)
+
+    def close(self, timeout: float = CLOSE_S) -> bool:
+        """Delivers for at most `timeout` seconds and lets go of everything; what is left stays in the spool.
+
+        Returns:
+            Whether every sink has everything. Calling it twice is fine.
+        """
+        if self._closed:
+            return True
+        self._closed = True
+        done = self._outlet.close(timeout)
+        self._lookout.close()
+        self._live.retire()
+        return done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,158 @@
+"""`sri monitor` from its start to its end: loads the model, takes requests, and reloads or ends when it is told to."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from sri_sdk.errors import ConfigError
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.monitor.accounts import Balance
+from sri_sdk.monitor.driver import Driver
+from sri_sdk.monitor.introduction import introduction
+from sri_sdk.monitor.monitor import Monitor
+from sri_sdk.monitor.reading import Told
+from sri_sdk.monitor.traffic.open import open_traffic
+from sri_sdk.monitor.traffic.traffic import Traffic
+from sri_sdk.observation import SinkState
+
+log = logging.getLogger("sri_sdk.monitor")
+
+LOOK_S = 0.2
+"""Seconds without a request after which signals and canaries are looked at."""
+DRAIN_S = 20.0
+"""Most seconds that requests which wait are still generated when the monitor ends; the others are refused."""
+SAY_S = 60.0
+"""Seconds between two lines that say how it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a monitor ended."""
+
+    balance: Balance
+    sinks: tuple[SinkState, ...]
+
+    @property
+    def waiting(self) -> int:
+        """Observations that are still in the spool, for the sink that lacks most."""
+        return max((each.waiting for each in self.sinks), default=0)
+
+
+class Wishes:
+    """What signals ask of the loop."""
+
+    def __init__(self) -> None:
+        self.end, self.reload = threading.Event(), threading.Event()
+
+    @contextmanager
+    def heard(self) -> Iterator[Wishes]:
+        """SIGTERM and SIGINT end, SIGHUP reloads, as long as the block lasts; a second SIGINT ends at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        wanted: dict[int, Callable[[int, FrameType | None], None]] = {
+            signal.SIGTERM: lambda *_: self.end.set(), signal.SIGINT: self._interrupt
+        }  # fmt: skip
+        if hasattr(signal, "SIGHUP"):
+            wanted[signal.SIGHUP] = lambda *_: self.reload.set()
+        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.end.is_set():
+            raise KeyboardInterrupt
+        self.end.set()
+
+
+def operate(
+    told: Told, say: Callable[[str], None], wishes: Wishes | None = None, *, check: bool = False,
+    deployment: Deployment | None = None,
+) -> Ended:  # fmt: skip
+    """Runs a monitor until its requests end, or a signal does.
+
+    Args:
+        told: checked settings, with a config and requests.
+        say: prints a line for people.
+        wishes: what asks for its end, or for a reload; None = signals alone.
+        check: load everything, say what would run, and end.
+        deployment: the model, where somebody has loaded it; None = load it.
+
+    Raises:
+        SriError: something cannot be loaded, or the address is taken.
+    """
+    config, requests = told.config, told.settings.requests
+    if config is None or requests is None:
+        what = "config" if config is None else "requests"
+        raise ConfigError(
+            f"{told.source or told.settings.name}: {what}: required by `sri monitor`, which generates itself. Add it, or "
+            "use sri_sdk.Monitor.open in the process that generates."
+        )
+    wishes = wishes or Wishes()
+    traffic = open_traffic(requests, config)
+    deployment = deployment or Deployment.open(config)
+    with wishes.heard(), Monitor.open(told, model=deployment.loaded.source) as monitor:
+        driver = Driver(deployment, monitor)
+        if check:
+            for line in introduction(monitor, "not started: only checked"):
+                say(line)
+            return Ended(monitor.balance, monitor.pulse.sinks)
+        try:
+            where = traffic.start()
+            for line in introduction(monitor, where):
+                say(line)
+            _Loop(driver, monitor, traffic, wishes).run()
+        finally:
+            traffic.close()
+        monitor.close()
+        return Ended(monitor.balance, monitor.pulse.sinks)
+
+
+class _Loop:
+    """Requests, batch by batch, and between them whatever else is due."""
+
+    def __init__(self, driver: Driver, monitor: Monitor, traffic: Traffic, wishes: Wishes) -> None:
+        self._driver, self._monitor, self._traffic, self._wishes = driver, monitor, traffic, wishes
+        self._said = time.monotonic()
+        self._last: Balance | None = None
+
+    def run(self) -> None:
+        until: float | None = None
+        while True:
+            if self._wishes.end.is_set() and until is None:
+                self._traffic.stop()
+                until = time.monotonic() + DRAIN_S
+            if until is not None and time.monotonic() > until:
+                return
+            if self._wishes.reload.is_set():
+                self._wishes.reload.clear()
+                self._driver.reload()
+            if until is None:
+                self._driver.look_after()
+            asked = self._traffic.take(self._monitor.settings.batch_size, LOOK_S)
+            if asked is None:
+                return
+            if asked:
+                self._driver.generate(asked)
+            self._say()
+
+    def _say(self) -> None:
+        if time.monotonic() < self._said + SAY_S:
+            return
+        self._said, balance = time.monotonic(), self._monitor.balance
+        if balance != self._last:
+            self._last = balance
+            log.info(
+                "%d generated: %d clear, %d flagged, %d unmonitored, %d not sampled", balance.generated, balance.clear,
+                balance.flagged, balance.unmonitored, balance.not_sampled,
+            )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Where the requests of `sri monitor` come from."""

@@ -1,0 +1,168 @@
+"""What goes wrong below the spool: killed processes and full disks lose nothing that was acknowledged."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+from sri_plugin_sinks.jsonl import JsonlSink
+from sri_plugin_sinks.sql import SqlSink
+
+from sri_sdk.monitor.spool.spool import Spool
+from sri_sdk.monitor.spool.writer import NotSpooled
+from sri_sdk.serve.store.observed import StreamQuery
+from sri_sdk.serve.store.store import VerdictStore
+from sri_sdk.strict_json import JsonError, parse
+from tests.monitor.spool.conftest import Hangs, Keeps, counts, some, until
+
+KILLS = int(os.environ.get("SRI_KILLS", "3"))
+"""Times that the monitor is killed. The proof of 20: SRI_KILLS=20."""
+
+WATCHES = """
+import random, sys, threading, time
+from sri_plugin_sinks.jsonl import JsonlSink
+from sri_plugin_sinks.sql import SqlSink
+from sri_sdk.monitor.spool.spool import Spool
+from tests.monitor.spool.conftest import some
+
+class SlowLines(JsonlSink):
+    batch = 7
+
+    def deliver(self, observations):
+        super().deliver(observations)
+        time.sleep(0.02)
+        if random.random() < 0.2:
+            raise TimeoutError
+
+folder = sys.argv[1]
+sinks = {
+    "sql": SqlSink(SqlSink.Config(url=f"sqlite:///{folder}/verdicts.db")),
+    "lines": SlowLines(JsonlSink.Config(path=f"{folder}/verdicts.jsonl", max_bytes=20_000)),
+}
+spool = Spool.open(f"{folder}/spool.db", sinks)
+lock = threading.Lock()
+
+def watch():
+    while True:
+        put = some(*(f"r{random.random()}" for _ in range(3)))
+        spool.put(put).result()
+        with lock:
+            print(*(each.id for each in put), sep="\\n", flush=True)
+
+for _ in range(4):
+    threading.Thread(target=watch, daemon=True).start()
+sys.stdin.read()
+"""
+
+
+def ids_in(store):
+    """Every observation of a store, by id."""
+    page = store.stream(StreamQuery(limit=1000))
+    ids = [row.observation.id for row in page.rows]
+    while page.next is not None:
+        page = store.stream(StreamQuery(limit=1000, before=page.next))
+        ids += [row.observation.id for row in page.rows]
+    return ids
+
+
+def test_a_monitor_that_is_killed_again_and_again_loses_nothing_and_stores_nothing_twice(tmp_path):
+    """What is acknowledged is in the spool; what a sink has when the process dies may be delivered to it again."""
+    acknowledged = set()
+    for _ in range(KILLS):
+        with subprocess.Popen(
+            [sys.executable, "-c", WATCHES, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as monitor:
+            acknowledged.add(monitor.stdout.readline().strip())
+            time.sleep(random.uniform(0, 0.3))
+            monitor.kill()
+            # A last line may be cut in two: nobody was told of it.
+            rest, end = monitor.stdout.read(), "\n"
+            acknowledged.update(rest[: rest.rfind(end) + 1].split())
+    sql = SqlSink(SqlSink.Config(url=f"sqlite:///{tmp_path}/verdicts.db"))
+    lines = JsonlSink(JsonlSink.Config(path=tmp_path / "verdicts.jsonl"))
+    with Spool.open(tmp_path / "spool.db", {"sql": sql, "lines": lines}) as spool:
+        left = [state.accepted for state in spool.states()]
+        assert spool.flush(60)
+    with VerdictStore.open(f"sqlite:///{tmp_path}/verdicts.db") as store:
+        stored = ids_in(store)
+        assert len(stored) == len(set(stored)) == store.totals()[0]
+    written = []
+    for file in tmp_path.glob("verdicts*.jsonl"):
+        for line in file.read_text().splitlines():
+            with suppress(JsonError):  # Written by a process that was killed within it.
+                written.append(parse(line)["id"])
+    print(f"{len(acknowledged)} acknowledged, {left} left, {len(stored)} stored, {len(written)} lines")
+    assert len(acknowledged) >= KILLS and acknowledged <= set(stored) and acknowledged <= set(written)
+
+
+FILLS = """
+import resource, sys
+from sri_sdk.monitor.spool.spool import Spool
+from sri_sdk.monitor.spool.writer import NotSpooled
+from tests.monitor.spool.conftest import Down, counts, some, until
+
+spool = Spool.open(sys.argv[1], {"down": Down()})
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
+number, full = 0, None
+while full is None:
+    try:
+        spool.put(some(f"{number}-a", f"{number}-b")).result()
+        number += 1
+    except NotSpooled as err:
+        full = str(err)
+assert "is not written: the disk is full" in full, full
+assert spool.fault and spool.states()[0].failing
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+spool.put(some("after")).result()
+assert spool.fault is None
+assert counts(spool) == {"down": (2 * number + 3, 0, 0, 2, 2 * number + 1)}, counts(spool)
+spool.close()
+print(number)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on the size of files are Linux's")
+def test_a_file_that_may_not_grow_costs_what_comes_and_keeps_what_is_there(file):
+    done = subprocess.run([sys.executable, "-c", FILLS, str(file)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    sink = Keeps()
+    with Spool.open(file, {"down": sink}) as spool:
+        assert spool.flush(30)
+    acknowledged = [f"{number}-{each}" for number in range(int(done.stdout)) for each in "ab"]
+    assert len(acknowledged) > 100 and sink.ids == [*acknowledged, "after"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+    if done.returncode:
+        pytest.skip("only root mounts a small disk")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root mounts a small disk")
+def test_a_disk_that_is_really_full_is_noticed_and_forgiven_and_delivery_goes_on_meanwhile(small_disk):
+    hangs, other = Hangs(), Keeps()
+    spool = Spool.open(small_disk / "spool.db", {"hangs": hangs, "other": other})
+    put = 0
+    with pytest.raises(NotSpooled, match="the disk is full"):
+        for put in range(10_000):
+            spool.put(some(f"{put}", response=1000 * "x")).result(10)
+    until(lambda: len(other.ids) == put)
+    assert counts(spool) == {"hangs": (put + 1, 0, 0, 1, put), "other": (put + 1, put, 0, 1, 0)}
+    assert "the disk is full" in spool.states()[1].failing
+    hangs.go.set()
+    # What is delivered makes room, though a full disk may not let it be removed at once.
+    until(lambda: len(hangs.ids) == put)
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    spool.put(some("after")).result(10)
+    assert spool.flush(10) and spool.fault is None
+    assert hangs.ids == other.ids == [*map(str, range(put)), "after"]
+    assert spool.close(10)
