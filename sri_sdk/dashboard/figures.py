@@ -23,20 +23,30 @@ MOST_REASONS = 6
 """Reasons with a colour of their own; the others are one."""
 
 
-def alarms(hours: Iterable[HourCount], since_ms: int, until_ms: int, together: int, promised: float | None) -> Chart:
-    """Flagged traffic per bucket, and what harmless traffic alone would give at most."""
+def alarms(hours: Iterable[HourCount], since_ms: int, until_ms: int, together: int, promises: Mapping[str, float]
+) -> Chart:  # fmt: skip
+    """Flagged traffic per bucket, and what harmless traffic alone would give at most.
+
+    Args:
+        hours: counts.
+        since_ms: begin of the picture.
+        until_ms: its end.
+        together: hours of one bucket.
+        promises: deployment -> largest false-alarm rate that its guard promises.
+    """
     flagged: Counter[int] = Counter()
-    judged: Counter[int] = Counter()
+    expected: Counter[int] = Counter()
     for each in hours:
         if each.kind == "traffic":
             at = bucket_of(each.hour_ms, together)
             flagged[at] += each.generations if each.status == "flagged" else 0
-            judged[at] += each.generations if each.status in ("flagged", "clear") else 0
+            if each.status in ("flagged", "clear"):
+                expected[at] += promises.get(each.deployment, 0.0) * each.generations  # type: ignore[assignment]
     times = buckets_of(since_ms, until_ms, together)
     series = [_series("flagged", "flagged", [flagged[at] for at in times])]
-    if promised is not None:
-        expected = [round(promised * judged[at], 2) for at in times]
-        series.append({**_series("false alarms promised at most", "ink", expected), "line": True})
+    if promises:
+        values = [round(expected[at], 2) for at in times]
+        series.append({**_series("false alarms at most, as promised", "ink", values), "line": True})
     return {"kind": "bars", "x": _seconds(times), "series": series, "unit": "count", "together": together}
 
 
@@ -120,7 +130,7 @@ def trajectory(found: Trajectory, verdict: Verdict) -> Chart:
 def scores(points: Sequence[ScorePoint], canaries: Sequence[ScorePoint], part: str) -> Chart:
     """Scores of one part over time, with its threshold."""
     kinds: list[tuple[str, str, Callable[[ScorePoint], bool], Sequence[ScorePoint]]] = [
-        ("clear", "clear", lambda point: point.status != "flagged", points),
+        ("clear", "harmless", lambda point: point.status != "flagged", points),
         ("flagged", "flagged", lambda point: point.status == "flagged", points),
         ("canaries", "line-1", lambda point: True, canaries),
     ]

@@ -93,7 +93,7 @@ def _silent(pulse: Pulse) -> Finding:
         (
             f"See whether process {pulse.pid} still runs on its machine, and read the end of its log.",
             "If it runs, look at the way from it to this store: disk, network, database.",
-            "If it does not, start `sri monitor` again. What was acknowledged waits in its spool.",
+            "If it does not, start sri monitor again. What was acknowledged waits in its spool.",
         ),
         pulse.at, f"/verdicts?deployment={_quoted(pulse.deployment)}", "Its last verdicts",
     )  # fmt: skip
@@ -142,29 +142,26 @@ def _of_pulse(pulse: Pulse, known: Known) -> Iterable[Finding]:
 
 
 def _sink(name: str, sink: SinkState, where: str) -> Iterable[Finding]:
+    if sink.failing is None and not sink.dropped and not sink.rejected:
+        return
+    waiting, lost, refused = (words.count(each) for each in (sink.waiting, sink.dropped, sink.rejected))
+    what, means, do = [], [], []
     if sink.failing is not None:
-        waiting = f"{words.count(sink.waiting)} observations wait on disk"
-        yield Finding(
-            f"sink {name} {sink.sink}", "look", f"Sink {sink.sink} of {name} fails: {sink.failing}",
-            f"{waiting}{f'; {words.count(sink.dropped)} are lost' if sink.dropped else ', none lost so far'}.",
-            ("Bring its receiver back: what waits is delivered by itself.", "Look at the free space of its disk."),
-            None, where, "Sinks and spool",
-        )  # fmt: skip
+        what.append(f"fails: {sink.failing}")
+        means.append(f"{waiting} observations wait on disk; they are delivered once it works again.")
+        do += ["Bring its receiver back.", "Until then, watch the free space of the spool's disk."]
     if sink.dropped:
-        yield Finding(
-            f"dropped {name} {sink.sink}", "act",
-            f"Sink {sink.sink} of {name} lost {words.count(sink.dropped)} observations.",
-            "The spool was full or could not be written. What this sink shows has gaps.",
-            ("Make room on the spool's disk, or raise spool.max_bytes.", "The count begins anew with the process."),
-            None, where, "Sinks and spool",
-        )  # fmt: skip
+        what.append(f"lost {lost} observations")
+        means.append("The spool was full or could not be written: what this sink shows has gaps.")
+        do.append("Make room on the spool's disk, or raise spool.max_bytes. The count begins anew with the process.")
     if sink.rejected:
-        yield Finding(
-            f"rejected {name} {sink.sink}", "look",
-            f"Sink {sink.sink} of {name} refused {words.count(sink.rejected)} observations for good.",
-            "Its receiver will never take them; they were given up.",
-            ("The monitor's log says why. Mend the receiver or the sink's options.",), None, where, "Sinks and spool",
-        )  # fmt: skip
+        what.append(f"refused {refused} for good")
+        means.append("What its receiver refuses is given up, and counted.")
+        do.append("The monitor's log says why it refused; mend the receiver or the sink's options.")
+    yield Finding(
+        f"sink {name} {sink.sink}", "act" if sink.dropped else "look",
+        f"Sink {sink.sink} of {name} {'; '.join(what)}.", " ".join(means), tuple(do), None, where, "Sinks and spool",
+    )  # fmt: skip
 
 
 def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -31,6 +32,7 @@ class Renderer:
         self._environment.filters |= {
             "json": lambda value: words.Prose(write(value, separators=(",", ":"))),
             "prose": lambda value: words.Prose(report_words.printable(value)),
+            "anchor": lambda value: "f-" + hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:12],
             "percent": words.percent,
             "count": words.count,
         }

@@ -84,11 +84,12 @@ def percent(part: float, whole: float = 1.0) -> str:
     if not whole:
         return words.DASH
     share = 100 * part / whole
-    if share == 0 or share >= 99.995:
-        return f"{share:.0f} %"
-    if share < 0.01:
+    if 0 < share < 0.01:
         return "< 0.01 %"
-    return f"{share:.2f} %" if share < 1 or share > 99 else f"{share:.1f} %"
+    if 99.99 < share < 100:
+        return "> 99.99 %"
+    written = f"{share:.2f}" if share < 1 or share > 99 else f"{share:.1f}"
+    return f"{written.rstrip('0').rstrip('.') if '.' in written else written} %"
 
 
 def count(number: float) -> str:

@@ -17,8 +17,8 @@
 
   const units = {
     count: (v) => (v === Math.round(v) ? v.toLocaleString("en") : v.toFixed(1)),
-    share: (v) => (v === 0 || v >= 0.9995 ? `${Math.round(100 * v)} %` : `${(100 * v).toPrecision(2)} %`),
-    seconds: (v) => (v < 1 ? `${(1000 * v).toPrecision(v < 0.1 ? 2 : 3)} ms` : `${v.toPrecision(2)} s`),
+    share: (v) => (v === 0 || v >= 0.9995 ? `${Math.round(100 * v)} %` : `${Number((100 * v).toPrecision(3))} %`),
+    seconds: (v) => (v < 1 ? `${Number((1000 * v).toPrecision(2))} ms` : `${v.toPrecision(2)} s`),
     sigma: (v) => v.toFixed(2),
     score: (v) => Number(v.toPrecision(3)).toString(),
   };
@@ -112,20 +112,18 @@
     const long = last - spec.x[0] > 3 * 86400;
     const chart = new uPlot({
       width: wide, height: tall, tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
-      padding: [8, 10, 0, 0],
+      padding: [8, 22, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 7 } },
       legend: { live: true },
       scales: { x: { time: !cells, range: () => (spec.x.length === 1 && !bars ? [spec.x[0] - 1, spec.x[0] + 1] : [spec.x[0], last]) }, y: { range, distr: spec.log ? 3 : 1 } },
       axes: [
         { ...axis, grid: { show: false }, space: 64, values: cells ? undefined : (u, splits) => splits.map((t) => (long ? day(t) : clock(t))), incrs: cells ? [1, 2, 4, 8, 16, 32, 64, 128] : long ? [86400, 2 * 86400, 5 * 86400, 10 * 86400] : undefined },
-        { ...axis, size: 58, values: (u, splits) => splits.map((v) => (v === null ? "" : show(v))) },
+        { ...axis, size: 58, incrs: spec.unit === "count" ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6, 1e7] : undefined, values: (u, splits) => splits.map((v) => (v === null ? "" : show(v))) },
       ],
       series: [{ label: cells ? "cell" : "UTC", value: (u, v) => (v === null || v === undefined ? "" : cells ? v : `${day(v)} ${clock(v)}`) }, ...seriesOf(spec)],
       hooks: { draw: [marks(spec)] },
     }, data(spec), box);
     charts.set(box, chart);
-    // The legend has as many lines as it needs.
-    box.style.height = `${chart.root.offsetHeight}px`;
   }
 
   function drawAll(root) {
