@@ -155,6 +155,13 @@ def sparkline(values: Sequence[float], cells: int, width: float = 120, height: f
     )
 
 
+def thumbnail(found: Trajectory) -> str:
+    """As `sparkline`, of the last tapped layer of a generation that has ended."""
+    sigma = found.sigma()
+    layers = [place for place, name in enumerate(found.columns) if name != REQUEST] or [0]
+    return sparkline([float(value) for value in sigma[: found.length, layers[-1]]], len(sigma))
+
+
 def table(chart: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """A chart over time as a table, the newest first; rows in which nothing is are left out."""
     formats: dict[str, Callable[[Any], str]] = {

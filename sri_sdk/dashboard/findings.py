@@ -26,6 +26,8 @@ GONE_MS = 7 * words.DAY_MS
 """Age from which a deployment is taken for given up, and no longer called silent."""
 ENOUGH = 20
 """Generations of the last hours below which no share of them is judged."""
+MISSED = 15
+"""Generations that must be missing, by the pace of the day before, until no traffic at all is worth a word."""
 UNSEEN_ACT, UNSEEN_LOOK = 0.5, 0.02
 """Shares of traffic without a verdict."""
 RARE = 1e-4
@@ -170,7 +172,8 @@ def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:
     this_hour = known.now_ms - known.now_ms % words.HOUR_MS
     last = Counts.of(each for each in hours if each.hour_ms >= this_hour - words.HOUR_MS)
     earlier = Counts.of(each for each in hours if each.hour_ms < this_hour - words.HOUR_MS)
-    if earlier.generations >= ENOUGH and not last.generations:
+    pace = earlier.generations / 23
+    if not last.generations and pace * (known.now_ms - this_hour + words.HOUR_MS) / words.HOUR_MS >= MISSED:
         newest = max(each.hour_ms for each in hours) + words.HOUR_MS
         yield Finding(
             f"quiet {name}", "look", f"No traffic reaches {name}.",

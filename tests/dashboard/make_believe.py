@@ -46,7 +46,7 @@ class Week:
             start = NOW_MS - back * HOUR
             count = round(self._per_hour * (1 + 0.6 * math.sin((start / HOUR % 24 - 9) / 24 * 2 * math.pi)))
             found += [self._traffic(start - self._random.randrange(HOUR) * (back > 0), back) for _ in range(count)]
-            found.append(self._canary(start - 60_000 * 9, back))
+            found += [self._canary(start - 60_000 * 9, back, name) for name in ("chat", "batch")]
         if not self.calm:
             found += self._hostile()
         return sorted(found, key=lambda each: each.at)
@@ -74,16 +74,25 @@ class Week:
         up = 0.55 + 0.42 / (1 + np.exp(-14 * (t - 0.16)))
         dip = 0.6 + 0.2 * t - 0.5 * np.exp(-((t - 0.35) ** 2) / 0.018)
         down = 0.5 - 0.47 / (1 + np.exp(-12 * (t - 0.25)))
-        words = "Whisk two eggs with a spoon of water, melt the butter, pour the eggs in, and fold once the edge has set."
+        words = (
+            "Whisk two eggs with a spoon of water, melt the butter, pour the eggs in, and fold once the edge has set."
+        )
         made = []
         for place, (curve, done) in enumerate(((up, 21), (dip, 14), (down, 30), (up, 3))):
             cut = len(words) * done // CELLS
             draft = None if place in (1, 3) else words[:cut] + " ▒▒▒▒"
             made.append(
                 Running(
-                    self._id(place), "chat", NOW_MS - 900 * (place + 1), done, CELLS,
-                    tuple(float(x) for x in curve[:done]), CELLS, draft, "acme" if place == 1 else "",
-                )  # fmt: skip
+                    self._id(place),
+                    "chat",
+                    NOW_MS - 900 * (place + 1),
+                    done,
+                    CELLS,
+                    tuple(float(x) for x in curve[:done]),
+                    CELLS,
+                    draft,
+                    "acme" if place == 1 else "",
+                )
             )
         if not self.calm:
             made.append(Running(NASTY, NASTY, NOW_MS - 500, 2, None, (0.5, float("0.25")), CELLS, NASTY, NASTY))
@@ -109,11 +118,11 @@ class Week:
             it = replace(it, consequence="would_withhold" if it.deployment == "chat" else "withheld")
         return it if status in ("not_sampled", "unmonitored") else replace(it, trajectory=self._trajectory(status))
 
-    def _canary(self, at: int, back: int) -> Observation:
-        missed = not self.calm and back < 2
+    def _canary(self, at: int, back: int, deployment: str) -> Observation:
+        missed = not self.calm and back < 2 and deployment == "chat"
         return Observation(
             self._verdict("clear" if missed else "flagged", BUNDLE), at,
-            id=UUID(int=self._random.getrandbits(128)).hex, kind="canary", deployment="chat", model=MODEL,
+            id=UUID(int=self._random.getrandbits(128)).hex, kind="canary", deployment=deployment, model=MODEL,
             scoring_s=0.004, trajectory=self._trajectory("flagged"),
         )  # fmt: skip
 

@@ -77,7 +77,7 @@ class AuditPage:
             trajectories=True,
         )  # fmt: skip
         page = self._desk.store.stream(query)
-        return {"queue": page.rows, "more": page.next is not None, "promises": None, "sparkline": figures.sparkline}
+        return {"queue": page.rows, "more": page.next is not None, "promises": None, "thumbnail": figures.thumbnail}
 
     def _measured(self, asked: Asked) -> dict[str, Any]:
         now, store = self._desk.now_ms(), self._desk.store
