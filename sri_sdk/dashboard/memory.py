@@ -22,7 +22,8 @@ class Memory:
 
     def __init__(self) -> None:
         self._since: dict[str, Since] = {}
-        self._looked = False
+        self.looked = False
+        """Whether anybody has looked yet."""
         self.act = self.look = 0
         """How much is wrong, at the last look."""
 
@@ -37,8 +38,8 @@ class Memory:
             if each.since_ms is not None:
                 noted[each.key] = Since(each.since_ms, True)
             else:
-                noted[each.key] = self._since.get(each.key) or Since(now_ms, self._looked)
-        self._since, self._looked = noted, True
+                noted[each.key] = self._since.get(each.key) or Since(now_ms, self.looked)
+        self._since, self.looked = noted, True
         self.act = sum(each.level == "act" for each in found)
         self.look = len(noted) - self.act
         return noted
