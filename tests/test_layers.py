@@ -29,7 +29,10 @@ LAYER_OF = {room: level for level, names in enumerate(LAYERS) for room in names.
 MOST_FLOORS = 10
 
 HEAVY = {"torch", "transformers", "safetensors", "sklearn", "skl2onnx", "onnx", "scipy", "matplotlib", "jinja2", "rich"}
-AT_TOP = {"capture": {"torch"}, "steer": {"torch"}, "testing": {"torch"}, "report": {"matplotlib", "jinja2"}}
+AT_TOP = {
+    "capture": {"torch"}, "steer": {"torch"}, "testing": {"torch"}, "report": {"matplotlib", "jinja2"},
+    "dashboard": {"jinja2"},
+}  # fmt: skip
 """Folders that are about a heavy package, and are themselves imported only by those who need it."""
 ONLY_IN = {
     "stevedore": "sri_sdk/registry.py",

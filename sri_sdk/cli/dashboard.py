@@ -32,7 +32,6 @@ def command(store: str, host: str, port: int, uds: Path | None, tokens: Path | N
     from pydantic import ValidationError
 
     from sri_sdk.config.yaml_file import file_error
-    from sri_sdk.dashboard.where import find_store
     from sri_sdk.options import problems
     from sri_sdk.serve.settings import ServeSettings
 
@@ -41,28 +40,25 @@ def command(store: str, host: str, port: int, uds: Path | None, tokens: Path | N
         settings = ServeSettings.model_validate(asked)
     except ValidationError as err:
         raise file_error(Path("sri dashboard"), list(problems(err, ServeSettings))) from err
-    section = find_store(store)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        _serve(settings, section)
+        _serve(settings, store)
     except ImportError as err:
         if missing_package(err) not in _PACKAGES:
             raise
         raise MissingExtra("sri dashboard", extra="dashboard") from err
 
 
-def _serve(settings: Any, section: Any) -> None:
+def _serve(settings: Any, place: str) -> None:
     from sri_sdk.dashboard.app import Dashboard, build_dashboard
+    from sri_sdk.monitor.stores import open_store
     from sri_sdk.serve.server import Server
     from sri_sdk.serve.settings import LOCALHOSTS
-    from sri_sdk.serve.store.keys import read_secret
-    from sri_sdk.serve.store.store import VerdictStore
     from sri_sdk.serve.tokens import Tokens
 
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
-    secret = read_secret(section.hash_key) if section.hash_key is not None else None
-    opened = VerdictStore.open(section.url, kept=section, secret=secret)
+    opened = open_store(place)
     # A host that was chosen on purpose together with --no-auth is one that others ask under names of their own.
     local = settings.uds is None and settings.host in LOCALHOSTS and tokens is None
     built = build_dashboard(opened, tokens=tokens, hosts=LOCALHOSTS if local else None)

@@ -21,7 +21,7 @@ CURES = {
     "special_token_in_prompt": "Somebody writes the mask token into requests. Neutralise special tokens in user text.",
     "canvas_primed": "Somebody starts responses before the first step: an attack, or your own code. Look at who asks.",
     "canvas_rewritten": "Somebody opens what was committed: an attack, or another sampler. Look at who asks.",
-    "scorer_failed": "Scoring raised. Run `sri bundle verify` on the guard; look at memory.",
+    "scorer_failed": "Scoring raised. Run sri bundle verify on the guard; look at memory.",
     "other_system_prompt": "The system prompt is not the one of the fit. Restore it, or fit a guard with the new one.",
     "other_code": "The model runs code that the guard was not fitted with. Take the hook or adapter off.",
     "no_signal": "No step was recorded. See the other code of the same verdict.",
@@ -35,7 +35,7 @@ CURES = {
     "unknown_group": "Requests name a group that the guard does not know. Fit a guard with it.",
     "incomplete_signal": "Verdicts are asked for before generations have ended.",
     "no_verdict": "Requests are looked up that nobody watched. Does every path to the model go through the watch?",
-    "scorer_unavailable": "The scorer does not answer. Is `sri serve` up, and is the address, token and bundle right?",
+    "scorer_unavailable": "The scorer does not answer. Is sri serve up, and is the address, token and bundle right?",
     "scorer_late": "The scorer is too slow. Look at its load, or raise scoring.budget_s.",
     "score_not_finite": "The detector's score is no number. Roll the guard back.",
 }

@@ -118,6 +118,7 @@ class Desk:
         return {
             "caller": caller,
             "logs_in": self.logs_in,
+            "mood": self.memory if self.memory.looked and caller is not None and caller.tenant is None else None,
             "now": now,
             "ago": lambda at: words.ago(at, now),
             "at": lambda at: words.at(at, now),

@@ -14,7 +14,7 @@ from typing import Any
 from sri_sdk.dashboard import words
 from sri_sdk.dashboard.numbers import QUANTILES, bucket_of, buckets_of, quantile
 from sri_sdk.observation import Trajectory
-from sri_sdk.records import REQUEST, Verdict
+from sri_sdk.records import REQUEST, Status, Verdict
 from sri_sdk.serve.store.observed import HourCount, LatencyCount, ScorePoint
 from sri_sdk.text import visible
 
@@ -23,26 +23,36 @@ MOST_REASONS = 6
 """Reasons with a colour of their own; the others are one."""
 
 
-def alarms(hours: Iterable[HourCount], since_ms: int, until_ms: int, together: int, promised: float | None) -> Chart:
-    """Flagged traffic per bucket, and what harmless traffic alone would give at most."""
+def alarms(hours: Iterable[HourCount], since_ms: int, until_ms: int, together: int, promises: Mapping[str, float]
+) -> Chart:  # fmt: skip
+    """Flagged traffic per bucket, and what harmless traffic alone would give at most.
+
+    Args:
+        hours: counts.
+        since_ms: begin of the picture.
+        until_ms: its end.
+        together: hours of one bucket.
+        promises: deployment -> largest false-alarm rate that its guard promises.
+    """
     flagged: Counter[int] = Counter()
-    judged: Counter[int] = Counter()
+    expected: Counter[int] = Counter()
     for each in hours:
         if each.kind == "traffic":
             at = bucket_of(each.hour_ms, together)
             flagged[at] += each.generations if each.status == "flagged" else 0
-            judged[at] += each.generations if each.status in ("flagged", "clear") else 0
+            if each.status in ("flagged", "clear"):
+                expected[at] += promises.get(each.deployment, 0.0) * each.generations  # type: ignore[assignment]
     times = buckets_of(since_ms, until_ms, together)
     series = [_series("flagged", "flagged", [flagged[at] for at in times])]
-    if promised is not None:
-        expected = [round(promised * judged[at], 2) for at in times]
-        series.append({**_series("false alarms promised at most", "ink", expected), "line": True})
+    if promises:
+        values = [round(expected[at], 2) for at in times]
+        series.append({**_series("false alarms at most, as promised", "ink", values), "line": True})
     return {"kind": "bars", "x": _seconds(times), "series": series, "unit": "count", "together": together}
 
 
 def coverage(hours: Iterable[HourCount], since_ms: int, until_ms: int, together: int) -> Chart:
     """Share of traffic per bucket by what the guard said of it, every common reason on its own."""
-    counts: dict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    counts: dict[tuple[Status, str], Counter[int]] = defaultdict(Counter)
     for each in hours:
         if each.kind == "traffic":
             reason = each.reason if each.status == "unmonitored" else ""
@@ -57,7 +67,7 @@ def coverage(hours: Iterable[HourCount], since_ms: int, until_ms: int, together:
     order += [key for key in counts if key not in order]
     times = buckets_of(since_ms, until_ms, together)
     totals = [sum(found[at] for found in counts.values()) for at in times]
-    tones = {"clear": "clear", "flagged": "flagged", "not_sampled": "unsampled"}
+    tones: dict[Status, str] = {"clear": "clear", "flagged": "flagged", "not_sampled": "unsampled"}
     series, place = [], 0
     for status, reason in order:
         tone = tones.get(status) or f"unseen-{place % 4}"
@@ -65,7 +75,7 @@ def coverage(hours: Iterable[HourCount], since_ms: int, until_ms: int, together:
         values = [
             counts[status, reason][at] / total if total else None for at, total in zip(times, totals, strict=True)
         ]
-        series.append(_series(words.what(status, reason), tone, values))  # type: ignore[arg-type]
+        series.append(_series(words.what(status, reason), tone, values))
     return {"kind": "stack", "x": _seconds(times), "series": series, "unit": "share", "together": together}
 
 
@@ -93,7 +103,8 @@ def trajectory(found: Trajectory, verdict: Verdict) -> Chart:
     """Sigma cell by cell, one line per tapped layer; the request's own number is a level line."""
     sigma = found.sigma()
     cells = len(sigma)
-    series, marks = [], []
+    series: list[dict[str, Any]] = []
+    marks: list[dict[str, Any]] = []
     for column, name in enumerate(found.columns):
         values = [_number(value) for value in sigma[: found.length, column]]
         if name == REQUEST:
@@ -119,7 +130,7 @@ def trajectory(found: Trajectory, verdict: Verdict) -> Chart:
 def scores(points: Sequence[ScorePoint], canaries: Sequence[ScorePoint], part: str) -> Chart:
     """Scores of one part over time, with its threshold."""
     kinds: list[tuple[str, str, Callable[[ScorePoint], bool], Sequence[ScorePoint]]] = [
-        ("clear", "clear", lambda point: point.status != "flagged", points),
+        ("clear", "harmless", lambda point: point.status != "flagged", points),
         ("flagged", "flagged", lambda point: point.status == "flagged", points),
         ("canaries", "line-1", lambda point: True, canaries),
     ]
@@ -144,13 +155,21 @@ def sparkline(values: Sequence[float], cells: int, width: float = 120, height: f
     )
 
 
+def thumbnail(found: Trajectory) -> str:
+    """As `sparkline`, of the last tapped layer of a generation that has ended."""
+    sigma = found.sigma()
+    layers = [place for place, name in enumerate(found.columns) if name != REQUEST] or [0]
+    return sparkline([float(value) for value in sigma[: found.length, layers[-1]]], len(sigma))
+
+
 def table(chart: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """A chart over time as a table, the newest first; rows in which nothing is are left out."""
-    shown = {
+    formats: dict[str, Callable[[Any], str]] = {
         "count": lambda value: words.count(value) if value == int(value) else f"{value:.1f}",
         "share": words.percent,
         "seconds": words.seconds,
-    }[chart["unit"]]
+    }
+    shown = formats[chart["unit"]]
     rows = []
     for place, at in reversed(list(enumerate(chart["x"]))):
         values = [each["values"][place] for each in chart["series"]]

@@ -26,6 +26,8 @@ GONE_MS = 7 * words.DAY_MS
 """Age from which a deployment is taken for given up, and no longer called silent."""
 ENOUGH = 20
 """Generations of the last hours below which no share of them is judged."""
+MISSED = 15
+"""Generations that must be missing, by the pace of the day before, until no traffic at all is worth a word."""
 UNSEEN_ACT, UNSEEN_LOOK = 0.5, 0.02
 """Shares of traffic without a verdict."""
 RARE = 1e-4
@@ -93,7 +95,7 @@ def _silent(pulse: Pulse) -> Finding:
         (
             f"See whether process {pulse.pid} still runs on its machine, and read the end of its log.",
             "If it runs, look at the way from it to this store: disk, network, database.",
-            "If it does not, start `sri monitor` again. What was acknowledged waits in its spool.",
+            "If it does not, start sri monitor again. What was acknowledged waits in its spool.",
         ),
         pulse.at, f"/verdicts?deployment={_quoted(pulse.deployment)}", "Its last verdicts",
     )  # fmt: skip
@@ -142,29 +144,26 @@ def _of_pulse(pulse: Pulse, known: Known) -> Iterable[Finding]:
 
 
 def _sink(name: str, sink: SinkState, where: str) -> Iterable[Finding]:
+    if sink.failing is None and not sink.dropped and not sink.rejected:
+        return
+    waiting, lost, refused = (words.count(each) for each in (sink.waiting, sink.dropped, sink.rejected))
+    what, means, do = [], [], []
     if sink.failing is not None:
-        waiting = f"{words.count(sink.waiting)} observations wait on disk"
-        yield Finding(
-            f"sink {name} {sink.sink}", "look", f"Sink {sink.sink} of {name} fails: {sink.failing}",
-            f"{waiting}, none lost so far." if not sink.dropped else f"{waiting}; {words.count(sink.dropped)} are lost.",
-            ("Bring its receiver back: what waits is delivered by itself.", "Look at the free space of the spool's disk."),
-            None, where, "Sinks and spool",
-        )  # fmt: skip
+        what.append(f"fails: {sink.failing}")
+        means.append(f"{waiting} observations wait on disk; they are delivered once it works again.")
+        do += ["Bring its receiver back.", "Until then, watch the free space of the spool's disk."]
     if sink.dropped:
-        yield Finding(
-            f"dropped {name} {sink.sink}", "act",
-            f"Sink {sink.sink} of {name} lost {words.count(sink.dropped)} observations.",
-            "The spool was full or could not be written. What this sink shows has gaps.",
-            ("Make room on the spool's disk, or raise spool.max_bytes.", "The count begins anew with the process."),
-            None, where, "Sinks and spool",
-        )  # fmt: skip
+        what.append(f"lost {lost} observations")
+        means.append("The spool was full or could not be written: what this sink shows has gaps.")
+        do.append("Make room on the spool's disk, or raise spool.max_bytes. The count begins anew with the process.")
     if sink.rejected:
-        yield Finding(
-            f"rejected {name} {sink.sink}", "look",
-            f"Sink {sink.sink} of {name} refused {words.count(sink.rejected)} observations for good.",
-            "Its receiver will never take them; they were given up.",
-            ("The monitor's log says why. Mend the receiver or the sink's options.",), None, where, "Sinks and spool",
-        )  # fmt: skip
+        what.append(f"refused {refused} for good")
+        means.append("What its receiver refuses is given up, and counted.")
+        do.append("The monitor's log says why it refused; mend the receiver or the sink's options.")
+    yield Finding(
+        f"sink {name} {sink.sink}", "act" if sink.dropped else "look",
+        f"Sink {sink.sink} of {name} {'; '.join(what)}.", " ".join(means), tuple(do), None, where, "Sinks and spool",
+    )  # fmt: skip
 
 
 def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:
@@ -173,12 +172,13 @@ def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:
     this_hour = known.now_ms - known.now_ms % words.HOUR_MS
     last = Counts.of(each for each in hours if each.hour_ms >= this_hour - words.HOUR_MS)
     earlier = Counts.of(each for each in hours if each.hour_ms < this_hour - words.HOUR_MS)
-    if earlier.generations >= ENOUGH and not last.generations:
+    pace = earlier.generations / 23
+    if not last.generations and pace * (known.now_ms - this_hour + words.HOUR_MS) / words.HOUR_MS >= MISSED:
         newest = max(each.hour_ms for each in hours) + words.HOUR_MS
         yield Finding(
             f"quiet {name}", "look", f"No traffic reaches {name}.",
             "The monitor lives, but nothing is generated. Either nobody asks, or requests go another way, unwatched.",
-            ("Ask whoever runs the service whether requests still come.", "Send one yourself, and look for its verdict."),
+            ("Ask who runs the service whether requests still come.", "Send one yourself, and look for its verdict."),
             newest, f"/live?deployment={_quoted(name)}", "What runs now",
         )  # fmt: skip
     seen = last.clear + last.flagged + last.unmonitored
@@ -190,8 +190,9 @@ def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:
             at_most = pulse.promised * last.judged
             yield Finding(
                 f"alarms {name}", "act", f"{name} flags {words.percent(last.flagged, last.judged)} of its traffic.",
-                f"{words.count(last.flagged)} of {words.count(last.judged)} since {words.hour(this_hour - words.HOUR_MS)}; "
-                f"harmless traffic alone gives about {at_most:.0f} at most. An attack is under way, or the guard drifted.",
+                f"{words.count(last.flagged)} of {words.count(last.judged)} since "
+                f"{words.hour(this_hour - words.HOUR_MS)}; harmless traffic alone gives about {at_most:.0f} at most. "
+                "An attack is under way, or the guard drifted.",
                 (
                     "Open the flagged verdicts: one tenant or one moment points to an attack.",
                     "All tenants at once, after a deploy: undo the deploy.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sri_sdk.dashboard.findings import Finding
@@ -22,9 +22,12 @@ class Memory:
 
     def __init__(self) -> None:
         self._since: dict[str, Since] = {}
-        self._looked = False
+        self.looked = False
+        """Whether anybody has looked yet."""
+        self.act = self.look = 0
+        """How much is wrong, at the last look."""
 
-    def note(self, found: Iterable[Finding], now_ms: int) -> dict[str, Since]:
+    def note(self, found: Sequence[Finding], now_ms: int) -> dict[str, Since]:
         """Takes what is wrong now; forgets what is not any more.
 
         Returns:
@@ -35,6 +38,8 @@ class Memory:
             if each.since_ms is not None:
                 noted[each.key] = Since(each.since_ms, True)
             else:
-                noted[each.key] = self._since.get(each.key) or Since(now_ms, self._looked)
-        self._since, self._looked = noted, True
+                noted[each.key] = self._since.get(each.key) or Since(now_ms, self.looked)
+        self._since, self.looked = noted, True
+        self.act = sum(each.level == "act" for each in found)
+        self.look = len(noted) - self.act
         return noted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -31,6 +32,7 @@ class Renderer:
         self._environment.filters |= {
             "json": lambda value: words.Prose(write(value, separators=(",", ":"))),
             "prose": lambda value: words.Prose(report_words.printable(value)),
+            "anchor": lambda value: "f-" + hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:12],
             "percent": words.percent,
             "count": words.count,
         }
@@ -41,9 +43,9 @@ class Renderer:
             "asset": lambda name: f"/static/{name}?{assets[name].version}",
         }
 
-    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    def page(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         """A page, or a part of one."""
-        return HTMLResponse(self._environment.get_template(template).render(**values), status_code=status)
+        return HTMLResponse(self._environment.get_template(template).render(**values), status_code=status_code)
 
 
 def _shown(value: Any) -> Any:

@@ -11,12 +11,14 @@ from sri_sdk.report import words
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+THIN = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit."""
 
 STATUS = words.STATUS
 CONSEQUENCE: dict[Consequence, str] = {
     "released": "released",
     "withheld": "withheld",
-    "would_withhold": "released, would have been withheld",
+    "would_withhold": "would be withheld",
     "recovered": "answered in another way",
 }
 CONSEQUENCE_LONG: dict[Consequence, str] = {
@@ -43,7 +45,7 @@ def ago(at_ms: int, now_ms: int) -> str:
     """How long ago: `8 s ago`, `17 min ago`, `3 h ago`, `5 days ago`. A clock ahead of ours says so."""
     if at_ms - now_ms > 60_000:
         return f"in {span(at_ms - now_ms)}, by its clock"
-    return f"{span(max(now_ms - at_ms, 0))} ago"
+    return "just now" if now_ms - at_ms < 1_500 else f"{span(now_ms - at_ms)} ago"
 
 
 def span(ms: float) -> str:
@@ -84,11 +86,12 @@ def percent(part: float, whole: float = 1.0) -> str:
     if not whole:
         return words.DASH
     share = 100 * part / whole
-    if share == 0 or share >= 99.995:
-        return f"{share:.0f} %"
-    if share < 0.01:
-        return "< 0.01 %"
-    return f"{share:.2f} %" if share < 1 or share > 99 else f"{share:.1f} %"
+    if 0 < share < 0.01:
+        return f"< 0.01{THIN}%"
+    if 99.99 < share < 100:
+        return f"> 99.99{THIN}%"
+    written = f"{share:.2f}" if share < 1 or share > 99 else f"{share:.1f}"
+    return f"{written.rstrip('0').rstrip('.') if '.' in written else written}{THIN}%"
 
 
 def count(number: float) -> str:

@@ -168,7 +168,8 @@ class SinkSection(Config):
         return self.label or self.name
 
 
-def _default_sinks() -> tuple[SinkSection, ...]:
+def default_sinks() -> tuple[SinkSection, ...]:
+    """Where observations go of a monitor whose file names no sinks."""
     return (SinkSection(name="sql", options={"url": f"sqlite:///{FOLDER}/verdicts.db"}),)
 
 
@@ -224,7 +225,7 @@ class MonitorSettings(Config):
     )
     spool: SpoolSection = Field(default=SpoolSection(), description="Where observations wait for the sinks.")
     sinks: tuple[SinkSection, ...] = Field(
-        default_factory=_default_sinks,
+        default_factory=default_sinks,
         min_length=1,
         description="Plugins of kind sinks: where verdicts go. Default: sql, to out/monitor/verdicts.db.",
     )

@@ -37,7 +37,13 @@ def store_url(place: str) -> tuple[str, Path | None]:
             f"of `sri monitor` or `sri serve`.{_as_url(path)}"
         )
     found = read_mapping(path)
-    for options in (*_sql_options(found.get("sinks")), found.get("store")):
+    sinks = found.get("sinks")
+    if sinks is None and "guard" in found:
+        # A monitor that is told of no sinks writes here.
+        from sri_sdk.monitor.settings import default_sinks
+
+        sinks = [each.model_dump() for each in default_sinks()]
+    for options in (*_sql_options(sinks), found.get("store")):
         if isinstance(options, Mapping) and isinstance(options.get("url"), str):
             key = options.get("hash_key")
             return options["url"], Path(key) if isinstance(key, str) else None
@@ -65,6 +71,7 @@ def open_store(place: str, *, secret: Path | None = None) -> VerdictStore:
             "or by `sri serve` with a section `store`; relative paths begin at the working directory."
         )
     try:
+        from sri_sdk.serve.store.kept import Retention
         from sri_sdk.serve.store.keys import read_secret
         from sri_sdk.serve.store.store import VerdictStore
     except ImportError as err:
@@ -72,7 +79,9 @@ def open_store(place: str, *, secret: Path | None = None) -> VerdictStore:
             raise
         raise MissingExtra("The verdict store", extra="serve") from err
     key = secret or key
-    return VerdictStore.open(url, secret=None if key is None else read_secret(key))
+    # How long verdicts are kept is for the process that writes them to say: whoever looks deletes none.
+    kept = Retention(keep_days=None, keep_rows=None, keep_bytes=None, keep_counts_days=None)
+    return VerdictStore.open(url, kept=kept, secret=None if key is None else read_secret(key))
 
 
 def _sql_options(sinks: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sri_sdk.dashboard import words
+from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.desk import AUDIT_DAYS, Asked, Desk, for_all_tenants, tenant_of
 from sri_sdk.monitor.audit import Measured, expected_precision, measure
 from sri_sdk.serve.http import Refusal
@@ -77,7 +77,7 @@ class AuditPage:
             trajectories=True,
         )  # fmt: skip
         page = self._desk.store.stream(query)
-        return {"queue": page.rows, "more": page.next is not None, "promises": None}
+        return {"queue": page.rows, "more": page.next is not None, "promises": None, "thumbnail": figures.thumbnail}
 
     def _measured(self, asked: Asked) -> dict[str, Any]:
         now, store = self._desk.now_ms(), self._desk.store

@@ -41,6 +41,7 @@ class HealthPage:
     def _deployment(self, pulse: Pulse, asked: Asked, now: int) -> dict[str, Any]:
         store, name = self._desk.store, pulse.deployment
         since = now - asked.window.hours * words.HOUR_MS
+        flagged = store.stream(StreamQuery(kind="canary", status="flagged", deployment=name, limit=1)).rows
         canaries = store.stream(StreamQuery(kind="canary", deployment=name, limit=CANARIES)).rows
         points = store.scores(since, now, deployment=name, limit=POINTS)
         asked_by_us = store.scores(since, now, deployment=name, kind="canary", limit=POINTS // 3)
@@ -48,6 +49,7 @@ class HealthPage:
         hours = store.hours(since, now, deployment=name)
         return {
             "pulse": pulse,
+            "proven": flagged[0].observation.at if flagged else None,
             "canaries": [row.observation for row in canaries],
             "charts": [(part, figures.scores(points, asked_by_us, part)) for part in parts],
             "accounted": pulse.clear + pulse.flagged + pulse.unmonitored + pulse.not_sampled == pulse.generated,

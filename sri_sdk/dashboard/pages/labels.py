@@ -45,7 +45,7 @@ class Labels:
         if found is None:
             raise Refusal(404, "Nothing is kept under this id. It may have been erased meanwhile.")
         try:
-            self._desk.store.label(found.observation.id, label, by, form.get("note", ""), tenant=tenant)  # type: ignore[arg-type]
+            self._desk.store.label(found.observation.id, label, by, form.get("note", ""), tenant=tenant)
         except ValueError as err:
             raise Refusal(400, str(err)) from err
         if request.headers.get("hx-request") != "true":

@@ -37,7 +37,7 @@ class NowPage:
         found, since = desk.wrong()
         pulses = desk.store.pulses()
         newest = {p.deployment: self._newest(p.deployment) for p in pulses}
-        canaries = {p.deployment: self._newest(p.deployment, canary=True) for p in pulses}
+        canaries = {p.deployment: self._newest(p.deployment, flagged_canary=True) for p in pulses}
         return {
             "findings": found,
             "since": since,
@@ -50,8 +50,11 @@ class NowPage:
             "anything": bool(pulses) or desk.store.last_seq() > 0,
         }
 
-    def _newest(self, deployment: str, *, canary: bool = False) -> Any:
-        query = StreamQuery(kind="canary" if canary else "traffic", deployment=deployment, limit=1)
+    def _newest(self, deployment: str, *, flagged_canary: bool = False) -> Any:
+        query = StreamQuery(kind="traffic", deployment=deployment, limit=1)
+        if flagged_canary:
+            # Some canaries are harmless, and rightly clear: only a flagged one proves that the guard works.
+            query = StreamQuery(kind="canary", status="flagged", deployment=deployment, limit=1)
         rows = self._desk.store.stream(query).rows
         return rows[0].observation if rows else None
 
@@ -65,18 +68,18 @@ class NowPage:
         traffic = [each for each in hours if each.kind == "traffic"]
         latencies = desk.store.latencies(since, now, deployment=deployment)
         promises = {
-            p.promised
+            p.deployment: p.promised
             for p in desk.store.pulses()
             if p.promised is not None and deployment in (None, p.deployment) and bundle in (None, p.bundle)
         }
-        promised = promises.pop() if len(promises) == 1 else None
         return {
             "window": window,
             "windows": list(WINDOWS.values()),
             "choices": desk.store.choices(),
             "counts": Counts.of(traffic),
-            "promised": promised,
-            "alarms": figures.alarms(hours, since, now, window.alarms, promised),
+            "promised": next(iter(promises.values())) if len(set(promises.values())) == 1 else None,
+            "promises": promises,
+            "alarms": figures.alarms(hours, since, now, window.alarms, promises),
             "coverage": figures.coverage(hours, since, now, window.together),
             "latency": figures.latency(latencies, since, now, window.together) if latencies else None,
             "latencies": [(share, quantile(latencies, share)) for share in QUANTILES],

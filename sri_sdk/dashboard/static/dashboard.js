@@ -17,8 +17,8 @@
 
   const units = {
     count: (v) => (v === Math.round(v) ? v.toLocaleString("en") : v.toFixed(1)),
-    share: (v) => (v === 0 || v >= 0.9995 ? `${Math.round(100 * v)} %` : `${(100 * v).toPrecision(2)} %`),
-    seconds: (v) => (v < 1 ? `${(1000 * v).toPrecision(v < 0.1 ? 2 : 3)} ms` : `${v.toPrecision(2)} s`),
+    share: (v) => (v === 0 || v >= 0.9995 ? `${Math.round(100 * v)} %` : `${Number((100 * v).toPrecision(3))} %`),
+    seconds: (v) => (v < 1 ? `${Number((1000 * v).toPrecision(2))} ms` : `${v.toPrecision(2)} s`),
     sigma: (v) => v.toFixed(2),
     score: (v) => Number(v.toPrecision(3)).toString(),
   };
@@ -30,35 +30,49 @@
 
   const plain = (points) => ({ paths: uPlot.paths.linear(), points: { show: points, size: 5 } });
 
-  function data(spec) {
-    // Stacked: each series is drawn up to its sum with those below it, the tallest first.
-    if (spec.kind !== "stack") return [spec.x, ...spec.series.map((s) => s.values)];
-    const sums = [];
-    let below = spec.x.map(() => 0);
-    for (const s of spec.series) {
-      below = s.values.map((v, i) => (v === null ? null : below[i] + v));
-      sums.push(below);
-      below = below.map((v) => v ?? 0);
-    }
-    return [spec.x, ...sums.reverse()];
-  }
-
   function seriesOf(spec) {
     const show = units[spec.unit];
-    const list = spec.kind === "stack" ? [...spec.series].reverse() : spec.series;
-    return list.map((s) => {
+    return spec.series.map((s) => {
       const ink = colour(s.tone);
       const value = (u, v, at, i) => (i === null || i === undefined || s.values[i] === null ? "" : show(s.values[i]));
       if (spec.kind === "points") {
         return { label: s.name, stroke: ink, fill: faded(ink, 0.5), paths: () => null, points: { show: true, size: 6, fill: faded(ink, 0.6), stroke: ink, width: 1 }, value };
       }
-      if ((spec.kind === "bars" && !s.line) || spec.kind === "stack") {
-        return { label: s.name, stroke: ink, fill: ink, width: 0, points: { show: false }, value,
-          paths: uPlot.paths.bars({ size: [spec.kind === "stack" ? 0.96 : 0.72, 60, 2], align: 1 }) };
-      }
-      if (s.line) return { label: s.name, stroke: ink, width: 2, dash: [6, 4], points: { show: false }, value, paths: uPlot.paths.stepped({ align: 1 }) };
+      // Bars are drawn below, each in its own place: layers of one above the other would shine through at their edges.
+      if (spec.kind === "bars" || spec.kind === "stack") return { label: s.name, stroke: ink, fill: s.line ? undefined : ink, width: s.line ? 2 : 0, dash: s.line ? [4, 3] : undefined, points: { show: false }, value, paths: () => null };
       return { label: s.name, stroke: ink, width: 2, value, spanGaps: false, ...plain(spec.kind === "trajectory" ? spec.x.length < 40 : s.values.filter((v) => v !== null).length < 30) };
     });
+  }
+
+  function bars(spec) {
+    const step = spec.x.length > 1 ? spec.x[1] - spec.x[0] : spec.together * 3600;
+    const inks = spec.series.map((s) => colour(s.tone));
+    return (u) => {
+      const { ctx } = u;
+      const x = (t) => Math.round(u.valToPos(t, "x", true)), y = (v) => Math.round(u.valToPos(v, "y", true));
+      ctx.save();
+      spec.x.forEach((t, i) => {
+        const gap = Math.min(0.1 * step, step);
+        const left = x(t + gap / 2), right = Math.max(x(t + step - gap / 2), left + 1);
+        let below = 0;
+        spec.series.forEach((s, k) => {
+          const v = s.values[i];
+          if (v === null || v === 0) return;
+          ctx.fillStyle = ctx.strokeStyle = inks[k];
+          if (s.line) {
+            ctx.lineWidth = 2 * devicePixelRatio;
+            ctx.setLineDash([5 * devicePixelRatio, 3 * devicePixelRatio]);
+            ctx.beginPath(); ctx.moveTo(x(t), y(v)); ctx.lineTo(x(t + step), y(v)); ctx.stroke();
+            return;
+          }
+          // A share too small for a pixel is still there.
+          const top = Math.min(y(below + v), y(below) - devicePixelRatio);
+          ctx.fillRect(left, top, right - left, y(below) - top);
+          if (spec.kind === "stack") below += v;
+        });
+      });
+      ctx.restore();
+    };
   }
 
   function marks(spec) {
@@ -98,8 +112,8 @@
     const quiet = colour("quiet"), rule = colour("rule");
     const axis = { stroke: quiet, grid: { stroke: rule, width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const step = spec.x.length > 1 ? spec.x[1] - spec.x[0] : 3600;
-    const bars = spec.kind === "bars" || spec.kind === "stack";
-    const last = spec.x.at(-1) + (bars ? step : 0);
+    const barred = spec.kind === "bars" || spec.kind === "stack";
+    const last = spec.x.at(-1) + (barred ? step : 0);
     const range = (u, low, high) => {
       if (spec.kind === "stack" || cells) return [0, 1];
       if (spec.kind === "bars") return [0, Math.max(high ?? 0, 1) * 1.1];
@@ -112,20 +126,18 @@
     const long = last - spec.x[0] > 3 * 86400;
     const chart = new uPlot({
       width: wide, height: tall, tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
-      padding: [8, 10, 0, 0],
+      padding: [8, 22, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 7 } },
       legend: { live: true },
-      scales: { x: { time: !cells, range: () => (spec.x.length === 1 && !bars ? [spec.x[0] - 1, spec.x[0] + 1] : [spec.x[0], last]) }, y: { range, distr: spec.log ? 3 : 1 } },
+      scales: { x: { time: !cells, range: () => (spec.x.length === 1 && !barred ? [spec.x[0] - 1, spec.x[0] + 1] : [spec.x[0], last]) }, y: { range, distr: spec.log ? 3 : 1 } },
       axes: [
         { ...axis, grid: { show: false }, space: 64, values: cells ? undefined : (u, splits) => splits.map((t) => (long ? day(t) : clock(t))), incrs: cells ? [1, 2, 4, 8, 16, 32, 64, 128] : long ? [86400, 2 * 86400, 5 * 86400, 10 * 86400] : undefined },
-        { ...axis, size: 58, values: (u, splits) => splits.map((v) => (v === null ? "" : show(v))) },
+        { ...axis, size: 58, incrs: spec.unit === "count" ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6, 1e7] : undefined, values: (u, splits) => splits.map((v) => (v === null ? "" : show(v))) },
       ],
       series: [{ label: cells ? "cell" : "UTC", value: (u, v) => (v === null || v === undefined ? "" : cells ? v : `${day(v)} ${clock(v)}`) }, ...seriesOf(spec)],
-      hooks: { draw: [marks(spec)] },
-    }, data(spec), box);
+      hooks: { drawAxes: barred ? [bars(spec)] : [], draw: [marks(spec)] },
+    }, [spec.x, ...spec.series.map((s) => s.values)], box);
     charts.set(box, chart);
-    // The legend has as many lines as it needs.
-    box.style.height = `${chart.root.offsetHeight}px`;
   }
 
   function drawAll(root) {
