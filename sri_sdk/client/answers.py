@@ -14,16 +14,39 @@ class WrongAnswer(ValueError):
     """Not what the contract says. The message quotes nothing of it."""
 
 
-def stored_of(content: bytes, count: int) -> tuple[int, int]:
-    """(new, known before) of `count` verdicts that were acknowledged; an answer that does not say counts all as new."""
+def status_words(status: int, right: str) -> str:
+    """A status that is no answer, for a log: with what to look for where the token is the reason.
+
+    Args:
+        status: of HTTP.
+        right: that the token needs for this call, such as `read`.
+    """
+    if status == 401:
+        return "status 401: the token is missing, or unknown there"
+    if status == 403:
+        return f"status 403: the token lacks the right `{right}`, or belongs to another tenant"
+    return f"status {status}"
+
+
+def stored_of(content: bytes, count: int) -> tuple[int, int] | None:
+    """(new, known before) of `count` verdicts that were acknowledged; None = the answer does not say so of all of them,
+    so something else than the store may have given it."""
     try:
-        found = parse(content)
-    except JsonError:
-        return count, 0
-    stored, known = (found.get(name) if isinstance(found, dict) else None for name in ("stored", "known"))
+        found = _object(content)
+    except WrongAnswer:
+        return None
+    stored, known = found.get("stored"), found.get("known")
     if type(stored) is int and type(known) is int and stored >= 0 <= known and stored + known == count:
         return stored, known
-    return count, 0
+    return None
+
+
+def noted(content: bytes) -> bool:
+    """Whether an answer to a heartbeat is the store's: an empty object."""
+    try:
+        return _object(content) == {}
+    except WrongAnswer:
+        return False
 
 
 def found_verdict(content: bytes, request_id: str) -> Verdict:

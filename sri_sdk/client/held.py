@@ -6,9 +6,9 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from sri_sdk.policy import Decision, Policy
 from sri_sdk.reason_words import NO_VERDICT
@@ -17,15 +17,32 @@ from sri_sdk.records import Verdict
 Piece = TypeVar("Piece")
 
 
+class Judged(Protocol):
+    """What `of` takes: the run of a `watch`."""
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """What its policy makes of each request, once its block has ended."""
+        ...
+
+
 class HeldTokens(Generic[Piece]):
     """Pieces of one response between the generation that makes them and the stream that sends them.
 
         held = sri_sdk.HeldTokens(policy, request_id="r1", budget_s=2.0)
-        # In the thread that generates, inside `watch`:  held.put(text) ...; at its end:  held.end(run.decisions[0])
+        # In the thread that generates:
+        with held, sri_sdk.watch(model, guard, policy=policy, request_ids=["r1"]) as run:
+            held.of(run)
+            model.generate(**inputs, streamer=...)  # Calls held.put(text).
+        # In the one that sends:
         for text in held:
             send(text)
         if held.decision.withheld:
             send(refusal)
+
+    The block ends the response in any case, so the side that sends never hangs: by the decision of its run, and where
+    there is none, because `watch` refused or the model raised, by one on a verdict `unmonitored` with `no_verdict`.
+    Without a block, call `end` in a `finally`.
 
     When a piece is let go follows from the policy:
 
@@ -43,7 +60,7 @@ class HeldTokens(Generic[Piece]):
 
         Args:
             policy: the policy of the watch.
-            request_id: whose response it is.
+            request_id: whose response it is; the one of its row in the watch.
             budget_s: most seconds between the end of the generation and the decision.
             behind: pieces held back under the rules `online` and `request`: at least as many as one cell of the step
                 grid has steps.
@@ -55,8 +72,30 @@ class HeldTokens(Generic[Piece]):
         self._wakers: list[Callable[[], None]] = []
         self._ended_at: float | None = None
         self._decision: Decision | None = None
+        self._run: Judged | None = None
 
     # -- the side that generates -----------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def of(self, run: Judged) -> None:
+        """Names the run that this response comes from; it decides when the block of this object ends."""
+        self._run = run
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        decided = None
+        if self._run is not None:
+            decided = next((each for each in self._run.decisions if each.request_id == self._request_id), None)
+        plain = decided is not None and decided.recovered is None and not decided.own_refusal
+        if decided is not None and plain and not decided.withheld:
+            # A watch without a policy withholds nothing; this one may.
+            (decided,) = self._policy.decide([decided.verdict])
+        over = self._run is not None or error is not None
+        if decided is None and over and self.decision is None:
+            # Nothing will come any more, so nobody needs to wait for it.
+            self.judge(self._nobody_judged())
+        self.end(decided)
 
     def put(self, piece: Piece) -> None:
         """Takes the next piece; what comes after the response was withheld is let go of."""
@@ -143,7 +182,7 @@ class HeldTokens(Generic[Piece]):
         if self._decision is None and self._ended_at is not None and self._behind != 0:
             wait_s = self._ended_at + self._budget - time.monotonic()
             if wait_s <= 0:
-                (self._decision,) = self._policy.decide([Verdict(self._request_id, "unmonitored", (NO_VERDICT,))])
+                (self._decision,) = self._policy.decide([self._nobody_judged()])
         if self._decision is not None and self._decision.withheld:
             self._pieces.clear()
             return [], True, None
@@ -153,6 +192,9 @@ class HeldTokens(Generic[Piece]):
         found = [self._pieces.popleft() for _ in range(free)]
         decided = self._decision is not None or self._behind == 0
         return found, decided and self._ended_at is not None and not self._pieces, wait_s
+
+    def _nobody_judged(self) -> Verdict:
+        return Verdict(self._request_id, "unmonitored", (NO_VERDICT,))
 
     def _decide(self, decision: Decision) -> None:
         with self._changed:

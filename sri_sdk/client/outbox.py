@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sri_sdk.client.answers import stored_of
+from sri_sdk.client.answers import noted, status_words, stored_of
 from sri_sdk.client.carried import Carried
 from sri_sdk.client.connection import Answer, Connection, Unreachable
 from sri_sdk.client.rarely import log, warn_rarely
@@ -180,7 +180,7 @@ class Outbox:
     def _send_beat(self) -> bool:
         body = self._beat()
         answer = self._post("/v1/heartbeats", body, Carried(tenant=self._settings.tenant).headers())
-        if answer is None or answer.status >= 300:
+        if answer is None or answer.status >= 300 or not noted(answer.content):
             self._failed(answer)
             return False
         self._told(body)
@@ -192,10 +192,11 @@ class Outbox:
             batch = self._together(self._settings.batch)
         while batch:
             answer = self._post_verdicts(batch)
-            if answer is not None and answer.status < 300:
-                self._delivered(batch, answer)
+            counted = stored_of(answer.content, len(batch)) if answer is not None and answer.status < 300 else None
+            if counted is not None:
+                self._delivered(batch, *counted)
                 return True
-            if answer is None or answer.status >= 500 or answer.status in TRY_AGAIN:
+            if answer is None or not 400 <= answer.status < 500 or answer.status in TRY_AGAIN:
                 self._failed(answer)
                 self.retried += 1
                 return self._wait_as_told(answer)
@@ -241,7 +242,12 @@ class Outbox:
             return None
 
     def _failed(self, answer: Answer | None) -> None:
-        said = self._why if answer is None else f"status {answer.status}"
+        if answer is None:
+            said = self._why
+        elif answer.status < 300:
+            said = f"status {answer.status} with an answer that no `sri serve` gives; something else may listen there"
+        else:
+            said = status_words(answer.status, "write")
         self._failures += 1
         warn_rarely(self._failures, "%s: %s; verdicts wait, and are sent again", self._settings.url, said)
 
@@ -253,8 +259,7 @@ class Outbox:
         self._rest(min(max(float(told), FIRST_RETRY_S), LONGEST_RETRY_S))
         return True
 
-    def _delivered(self, batch: list[Parcel], answer: Answer) -> None:
-        stored, known = stored_of(answer.content, len(batch))
+    def _delivered(self, batch: list[Parcel], stored: int, known: int) -> None:
         with self._changed:
             # Closing may have given them up meanwhile; they are counted then.
             if self._taken(batch):

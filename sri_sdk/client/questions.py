@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Literal
 from urllib.parse import quote, urlencode
 
-from sri_sdk.client.answers import WrongAnswer, found_verdict, knows_none, scored_verdicts
+from sri_sdk.client.answers import WrongAnswer, found_verdict, knows_none, scored_verdicts, status_words
 from sri_sdk.client.calls import NoAnswer, Question
 from sri_sdk.client.rarely import warn_rarely
 from sri_sdk.client.settings import is_id
@@ -46,7 +46,7 @@ def score(
     if isinstance(found, NoAnswer):
         kind = _unanswered(work, found.kind, found.why)
     elif found.status != 200:
-        kind = _unanswered(work, "unavailable", f"a score was answered with status {found.status}")
+        kind = _unanswered(work, "unavailable", f"a score was answered with {status_words(found.status, 'write')}")
     else:
         try:
             return scored_verdicts(found.content, signals.ids), True
@@ -70,7 +70,8 @@ def lookup(
     elif found.status == 404 and knows_none(found.content):
         reason = NO_VERDICT
     elif found.status != 200:
-        reason = _REASONS[_unanswered(work, "unavailable", f"a look-up was answered with status {found.status}")]
+        said = f"a look-up was answered with {status_words(found.status, 'read')}"
+        reason = _REASONS[_unanswered(work, "unavailable", said)]
     else:
         try:
             return found_verdict(found.content, request_id)

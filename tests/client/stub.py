@@ -30,6 +30,8 @@ class Stub:
         self.refuse: Callable[[dict[str, Any]], bool] = lambda verdict: False
         self.found: Any = None
         self.script: list[Any] = []
+        self.instead: list[Any] = []
+        """Answers of something else at this address, one a request, each with status 200."""
         self.headers: dict[str, str] = {}
         self.token: str | None = None
         self._status: Any = 200
@@ -128,7 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
         if stub.token is not None and self.headers.get("authorization") != f"Bearer {stub.token}":
             status = 401
         answer: Any = {"error": "make-believe"}
-        if status == 200:
+        if status == 200 and stub.instead:
+            answer = stub.instead.pop(0)
+        elif status == 200:
             status, answer = self._answer(body)
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)

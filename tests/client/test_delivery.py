@@ -101,6 +101,49 @@ def test_a_post_that_fails_is_made_again(stub, client_of, trouble):
     assert client.counts.sent == 3
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"", b"<html>Please log in</html>", {}, {"stored": 2, "known": 0}, {"stored": True, "known": 0},
+        {"stored": "1", "known": 0}, [1, 0],
+    ],
+    ids=["nothing", "html", "empty", "too-many", "bool", "text", "list"],
+)  # fmt: skip
+def test_an_answer_that_does_not_say_that_it_stored_is_none(stub, client_of, caplog, answer):
+    stub.instead = [answer]
+    client = client_of()
+    client.emit(Verdict("r1", "clear"))
+    assert client.flush(20) and stub.ids == ["r1"]
+    assert (client.counts.sent, client.counts.retried, client.counts.stored) == (1, 1, 1)
+    assert "an answer that no `sri serve` gives" in caplog.text
+
+
+def test_a_redirect_costs_no_verdict(stub, client_of):
+    stub.script = [301]
+    client = client_of()
+    client.emit(Verdict("r1", "clear"))
+    assert client.flush(20) and stub.ids == ["r1"] and not sum(client.counts.dropped.values())
+
+
+def test_a_heartbeat_that_something_else_answers_is_none(stub, client_of):
+    stub.instead = [b"<html>Please log in</html>"]
+    client = client_of(heartbeat_s=3600)
+    with client.generation("r1"):
+        pass
+    assert stub.wait(lambda: not stub.instead)
+    client.close()
+    assert client.counts.heartbeats == 0
+
+
+def test_the_log_says_which_right_a_token_lacks(stub, client_of, caplog):
+    client = client_of()
+    stub.script = [403, 403, 401]
+    client.lookup("r1", budget_s=20)
+    client.emit(Verdict("r1", "clear"))
+    assert client.flush(20)
+    assert "lacks the right `read`" in caplog.text and "lacks the right `write`" in caplog.text
+
+
 def test_verdicts_wait_for_a_store_that_is_down_and_arrive_in_order(down, client_of, tmp_path):
     client = client_of(url=f"unix:{tmp_path}/store.sock")
     emit(client, verdicts(5))

@@ -169,3 +169,77 @@ def test_a_client_listens_for_the_verdict(client_of):
     threading.Timer(0.05, client.emit, [Verdict("r1", "clear")]).start()
     assert list(found) == ["a"]
     stop()
+
+
+# -- the block of the side that generates --------------------------------------------------------------------
+
+
+def read_all(found):
+    """What a reader in another thread gets; None = it hangs."""
+    got = []
+    reader = threading.Thread(target=lambda: got.append(list(found)), daemon=True)
+    reader.start()
+    reader.join(20)
+    return got[0] if got else None
+
+
+def test_the_block_ends_the_response_by_what_its_run_decided(watched):
+    model, guard, inputs = watched
+    found = held(FINAL, "a", request_id="r2", budget_s=60)
+    with found, sri_sdk.watch(model, guard, policy=FINAL, request_ids=["r1", "r2"]) as run:
+        found.of(run)
+        model.generate(**inputs)
+    assert found.decision == run.decisions[1] and read_all(found) is not None
+
+
+def test_a_watch_without_a_policy_leaves_its_verdict_to_that_of_the_stream(watched):
+    model, guard, _ = watched
+    found = held(Policy(rule="final", flagged="report", unmonitored="abort"), "a", request_id="r2", budget_s=60)
+    with found, sri_sdk.watch(model, guard, request_ids=["r1", "r2"]) as run:
+        found.of(run)
+    assert (run.decisions[1].verdict.status, run.decisions[1].withheld) == ("unmonitored", False)
+    assert found.decision.withheld and read_all(found) == []
+
+
+@pytest.mark.parametrize("policy, got", [(FINAL, []), (OPEN, ["a"])], ids=["closed", "open"])
+def test_a_watch_that_refuses_leaves_no_reader_hanging(watched, policy, got):
+    model, guard, _ = watched
+    found = held(policy, "a", request_id="r1", budget_s=600)
+    with (
+        pytest.raises(sri_sdk.errors.ConfigError),
+        found,
+        sri_sdk.watch(model, guard, policy=policy, rule="online") as run,
+    ):
+        found.of(run)
+    assert read_all(found) == got and found.decision.verdict.reasons == ("no_verdict",)
+
+
+def test_a_model_that_raises_leaves_no_reader_hanging_and_no_piece_out(watched):
+    model, guard, _ = watched
+    found = held(FINAL, "a", request_id="r1", budget_s=600)
+    with (
+        pytest.raises(ZeroDivisionError),
+        found,
+        sri_sdk.watch(model, guard, policy=FINAL, request_ids=["r1"]) as run,
+    ):
+        found.of(run)
+        raise ZeroDivisionError
+    assert read_all(found) == [] and found.decision.verdict.status == "unmonitored"
+
+
+def test_a_run_without_this_request_is_no_verdict_on_it(watched):
+    model, guard, inputs = watched
+    found = held(FINAL, "a", request_id="other", budget_s=600)
+    with found, sri_sdk.watch(model, guard, policy=FINAL, request_ids=["r1", "r2"]) as run:
+        found.of(run)
+        model.generate(**inputs)
+    assert read_all(found) == [] and found.decision.verdict.reasons == ("no_verdict",)
+
+
+def test_a_block_without_a_run_waits_for_a_verdict_from_elsewhere():
+    found = held(FINAL, "a", budget_s=600)
+    with found:
+        pass
+    assert found.decision is None
+    found.judge(CLEAR)
+    assert read_all(found) == ["a"]
