@@ -80,7 +80,7 @@ def _make_tables() -> None:
     op.create_table(
         "sri_counts",
         sa.Column("span", sa.SmallInteger, primary_key=True, autoincrement=False),
-        sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
         *(
             sa.Column(name, sa.BigInteger, nullable=False)
@@ -91,7 +91,7 @@ def _make_tables() -> None:
     op.create_table(
         "sri_latencies",
         sa.Column("span", sa.SmallInteger, primary_key=True, autoincrement=False),
-        sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("source", sa.Text, primary_key=True),
         sa.Column("bucket", sa.SmallInteger, primary_key=True, autoincrement=False),
         sa.Column("generations", sa.BigInteger, nullable=False),
