@@ -1,0 +1,1 @@
+"""The monitor: a deployment that is watched for as long as it runs."""
