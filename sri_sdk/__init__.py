@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from sri_sdk.scoring.guard import Guard
     from sri_sdk.scoring.scorer import Scorer
     from sri_sdk.scoring.signal_files import write_signals
+    from sri_sdk.serve.store.kept import Retention
     from sri_sdk.serve.store.store import VerdictStore
     from sri_sdk.sink import Sink
     from sri_sdk.steer.direction import Direction
@@ -127,6 +128,7 @@ __all__ = [
     "RecoveryAction",
     "Replacement",
     "RequestStates",
+    "Retention",
     "Run",
     "RunView",
     "Running",
@@ -209,6 +211,7 @@ _HOME = {
     "RecoveryAction": "records",
     "Replacement": "client.held_response",
     "RequestStates": "records",
+    "Retention": "serve.store.kept",
     "Run": "capture.run",
     "RunView": "records",
     "Running": "observation",
