@@ -88,7 +88,7 @@ def test_a_cluster_that_goes_away_leaves_nothing_unsaid():
     sink = sink_of(lost, "away", timeout_s=3)
     sink.deliver(observations(1))
     del lost
-    with pytest.raises(SriError, match="2 of 2 not acknowledged: .+"):
+    with pytest.raises(SriError, match=r"2 of 2 not acknowledged: .+"):
         sink.deliver(observations(2))
 
 
