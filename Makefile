@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise soak real real-model real-quick real-reference recovery steer strict triton wheel
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise soak real real-model real-quick real-reference recovery steer strict triton wheel screenshots
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -27,7 +27,7 @@ setup: $(READY)  ## make .venv with everything in it
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[capture,train,report,sign,serve,grpc,postgres,traces,prometheus,kafka,otlp,docs,dev]"
+	$(BIN)/python -m pip install --quiet --no-compile -c constraints.txt -e ".[capture,train,report,sign,serve,dashboard,grpc,postgres,traces,prometheus,kafka,otlp,docs,dev]"
 	touch $@
 
 # On top of .venv: only what differs is installed again. The .pth file comes after this environment's own packages.
@@ -81,6 +81,10 @@ real-code: $(READY) $(OTHERS:%=.venv-transformers-%/.ready)  ## the families' re
 faults: $(READY)  ## every planted fault of a hook, and every native family, against the whole kit
 	SRI_WHOLE_KIT=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/testing/test_hook_checks.py \
 	    plugins/causal/tests/test_families.py plugins/block/tests/test_fast_dllm.py $(ARGS)
+
+# Opt-in: a minute; needs node and chromium. Without it the same test keeps its pictures to itself.
+screenshots: $(READY)  ## every page of the dashboard in a browser, and the pictures of docs/dashboard anew
+	SRI_SCREENSHOTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/dashboard/test_browser.py $(ARGS)
 
 MUTANTS := 100000
 SEED := 0
