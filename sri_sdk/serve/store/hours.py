@@ -87,9 +87,10 @@ def _sum(column: ColumnElement[int]) -> ColumnElement[int]:
 def _counts(table: Table, names: Sequence[str], since_ms: int, until_ms: int, *, days: bool) -> Subquery:
     """The rows of a time, with their hour; whole days as one row each where `days` says so."""
     columns = [table.c[name] for name in ("hour", *names)]
+    last_hour = hour_of(until_ms - 1) if until_ms > since_ms else hour_of(since_ms) - 1
     pieces = [
         select(*columns).where(and_(table.c.span == span, table.c.hour.between(first, last)))
-        for span, first, last in _pieces(hour_of(since_ms), hour_of(until_ms - 1), days)
+        for span, first, last in _pieces(hour_of(since_ms), last_hour, days)
     ]
     return union_all(*pieces).subquery() if len(pieces) > 1 else pieces[0].subquery()
 

@@ -22,7 +22,7 @@ from sri_sdk.serve.store.tables import SERIES, VERDICTS
 from sri_sdk.strict_json import parse
 from sri_sdk.verdict_json import read_verdict
 
-SCANNED = 10_000
+SCANNED = 5_000
 """Rows that one page looks at; it ends there, and the next one goes on."""
 _PIECES = (8, 32, 128, 512)
 """Rows read at once while a page is filled: few at first, where many series are asked for their next row."""

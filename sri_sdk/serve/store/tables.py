@@ -103,7 +103,7 @@ COUNTS = Table(
     # Hours that it is about: 1, and 24 as well, so that months are counted quickly.
     Column("span", SmallInteger, primary_key=True, autoincrement=False),
     # Its first, since 1970, UTC, by the clock of whoever gave the verdict.
-    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
     Column("series", Integer, primary_key=True, autoincrement=False),
     Column("generations", BigInteger, nullable=False),
     # Of these: drawn for the audit sample. Of the drawn ones: labelled so, and deleted before anybody did.
@@ -123,7 +123,7 @@ LATENCIES = Table(
     METADATA,
     # As in `sri_counts`.
     Column("span", SmallInteger, primary_key=True, autoincrement=False),
-    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
     Column("source", Text, primary_key=True),
     # As `latency.bucket_of` numbers them.
     Column("bucket", SmallInteger, primary_key=True, autoincrement=False),
