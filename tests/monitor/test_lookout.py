@@ -177,8 +177,10 @@ class TestShadow:
     def test_it_judges_what_the_live_one_judged_and_counts_where_they_differ(self, place):
         run = place.generate([each.prompt for each in place.lookout().due(0)])
         shadow = ShadowGuard.open(ShadowSection(path=place.folder / "bundle"), place.guard.manifest, Policy.observe())
+        assert shadow.words == ""
         found = shadow.score(run.verdicts, run.signals)
         assert found == list(run.verdicts) and dict(shadow.counts) == {"same": len(found)}
+        assert shadow.words == f"shadow {shadow.digest[:12]}: {len(found)} judged alike"
 
     def test_what_the_live_one_could_not_see_is_unmonitored_for_it_too(self, place):
         run = place.generate([each.prompt for each in place.lookout().due(0)][:2])
