@@ -36,6 +36,8 @@ def introduction(monitor: Monitor, where: str) -> list[str]:
         lines.append(f"canaries: {_canaries(settings.canaries)}")
     if settings.shadow is not None and live.shadow is not None:
         lines.append(f"shadow: guard {live.shadow.digest[:12]}, from which nothing follows")
+    if any(each.name == "sql" for each in settings.sinks) and live.told.source is not None:
+        lines.append(f"look at it: sri dashboard {live.told.source}")
     lines += [f"not looked at: {each}" for each in monitor.lookout.blind]
     return [*lines, *(f"missing: {each}" for each in _missing(monitor))]
 

@@ -4,8 +4,6 @@ with."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from sri_sdk import registry
 from sri_sdk.errors import ConfigError
@@ -102,19 +100,19 @@ class Live:
         scorer = self.guard.scorer
         return scorer.took() if isinstance(scorer, PlacedScorer) else None
 
-    @contextmanager
-    def in_use(self) -> Iterator[Live]:
-        """Keeps it open for as long as the block lasts, also where a reload replaces it meanwhile."""
+    def begin(self) -> bool:
+        """Keeps it open until `end`; False = it was replaced already, and may be closed."""
         with self._lock:
-            self._users += 1
-        try:
-            yield self
-        finally:
-            with self._lock:
-                self._users -= 1
-                last = self._retired and not self._users
-            if last:
-                self._close()
+            self._users += not self._retired
+            return not self._retired
+
+    def end(self) -> None:
+        """Whoever began no longer needs it."""
+        with self._lock:
+            self._users -= 1
+            last = self._retired and not self._users
+        if last:
+            self._close()
 
     def retire(self) -> None:
         """Closes it once nobody uses it."""

@@ -147,6 +147,16 @@ class Monitor:
         """Guard and policy that the next generation begins with."""
         return self._live
 
+    @contextmanager
+    def in_use(self) -> Iterator[Live]:
+        """Guard and policy of one generation, which stay open also where a reload replaces them meanwhile."""
+        while not (live := self._live).begin():
+            pass
+        try:
+            yield live
+        finally:
+            live.end()
+
     @property
     def balance(self) -> Balance:
         """What became of every generation so far."""
@@ -208,7 +218,7 @@ class Monitor:
         if self._closed:
             raise ConfigError(f"monitor {self.settings.name}: closed; open it again to watch.")
         watched = Watched(request_ids)
-        with self._live.in_use() as live:
+        with self.in_use() as live:
             if not canary and not drawn(live.told.settings.sample):
                 self.accounts.begin(len(request_ids))
                 try:

@@ -41,6 +41,15 @@ class Told:
         return tuple(dict.fromkeys((*self.settings.accept, *beside)))
 
 
+def is_monitor(source: Path) -> bool:
+    """Whether a file is one of a monitor: it names a guard, which no other file of this SDK does.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+    """
+    return "guard" in read_mapping(source)
+
+
 def read_monitor(source: Path | str) -> Told:
     """Reads and checks the file of a monitor, and the config that it names. Loads neither model nor guard.
 

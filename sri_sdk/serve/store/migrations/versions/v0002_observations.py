@@ -152,8 +152,7 @@ def _count_what_is_there(bind: sa.Connection) -> None:
         after = rows[-1].seq
         filled = []
         for row in rows:
-            reasons = parse(row.verdict).get("reasons") or [""]
-            fields = (row.source, row.bundle or "", row.status, _reason(reasons[0]))
+            fields = (row.source, row.bundle or "", row.status, _reason(row.verdict))
             number = _number(known, fields)
             filled.append({"of": row.seq, "its": number})
             last_of[number] = row.seq
@@ -167,7 +166,11 @@ def _count_what_is_there(bind: sa.Connection) -> None:
     _insert_counts(counts)
 
 
-def _reason(first: str) -> str:
+def _reason(verdict: str) -> str:
+    # Of most verdicts; within a text the quotes would have backslashes.
+    if '"reasons":[]' in verdict:
+        return ""
+    first = next(iter(parse(verdict).get("reasons") or []), "")
     return first if not first or re.fullmatch(r"[a-z0-9_.:-]{1,128}", first) else "other"
 
 
