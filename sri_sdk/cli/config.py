@@ -12,6 +12,7 @@ from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_any
 from sri_sdk.config.schema import KINDS, schema
 from sri_sdk.errors import ConfigError, SriError
+from sri_sdk.serve.settings import ServeSettings, is_server, read_settings
 
 
 @click.group()
@@ -29,6 +30,8 @@ def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json
 
     Prompts are read and counted per fold; too few of them, or the same one in two folds, is a mistake. A file with the
     key `models` is an evaluation, for `sri eval`; any other is for `sri fit` and `sri run`.
+
+    A file with `bundles`, `store` or another key of a server is for `sri serve`.
     """
     checked = {str(file): _check(file, not no_prompts) for file in files}
     if as_json:
@@ -52,19 +55,23 @@ def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json
 @command.command("schema")
 @click.option(
     "--kind",
-    type=click.Choice(list(KINDS)),
+    type=click.Choice([*KINDS, "serve"]),
     default="fit",
     show_default=True,
-    help="The file of a deployment, for `sri fit` and `sri run`; or of an evaluation, for `sri eval`.",
+    help="The file of a deployment, for `sri fit` and `sri run`; of an evaluation, for `sri eval`; of a server, for "
+    "`sri serve`.",
 )
 def print_schema(kind: str) -> None:
     """Print the JSON schema of a file format, with the options of the installed plugins."""
-    emit_json(schema(kind))
+    emit_json(ServeSettings.model_json_schema() if kind == "serve" else schema(kind))
 
 
 def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[str, int]], list[str]]:
     """Every problem of a file, how many prompts of which kind each of its folds has, and what is still to be done."""
     try:
+        if is_server(file):
+            read_settings(file, {})
+            return [], {}, []
         config = load_any(file)
         # After the form: prompts are drawn as the file says.
         return [], _count(config) if with_prompts else {}, _notes(config, file)
