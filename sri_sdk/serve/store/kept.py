@@ -20,3 +20,9 @@ class Retention(Config):
         description="Bytes of verdicts that are kept, the newest, counted as their text; the database takes two to "
         "three times as much. null = no limit.",
     )
+    keep_counts_days: float | None = Field(
+        default=400.0,
+        gt=0,
+        description="Age at which counts per hour are deleted: they name nobody, and stay when verdicts go. null = "
+        "never.",
+    )

@@ -23,7 +23,10 @@ def most_severe(tenant: str | None, key: str) -> Select[Any]:
     """The query for the most severe verdict of a request, the latest among equals, and how many there are; tenant
     None = of everybody.
     """
-    which = VERDICTS.c.key == key if tenant is None else (VERDICTS.c.key == key) & (VERDICTS.c.tenant == tenant)
+    # Canaries and shadows have none: they never answer for a request.
+    which = (VERDICTS.c.key == key) & (VERDICTS.c.severity >= 0)
+    if tenant is not None:
+        which &= VERDICTS.c.tenant == tenant
     some = select(literal_column("1").label("one")).select_from(VERDICTS).where(which).limit(COUNTED).subquery()
     counted = select(func.count()).select_from(some).scalar_subquery().label("verdicts")
     query = select(*_COLUMNS, counted).where(which)
@@ -48,17 +51,17 @@ def keys_after(connection: Connection, after: int) -> list[tuple[int, str]]:
 
 
 def page(connection: Connection, after: int, limit: int, tenant: str | None, status: Status | None) -> Page:
-    """Up to `limit` verdicts behind `after`, in the order of their commits."""
-    window = select(*_COLUMNS, VERDICTS.c.status).where(VERDICTS.c.seq > after).order_by(VERDICTS.c.seq)
+    """Up to `limit` verdicts on traffic behind `after`, in the order of their commits."""
+    window = select(*_COLUMNS, VERDICTS.c.severity).where(VERDICTS.c.seq > after).order_by(VERDICTS.c.seq)
     if tenant is None and status is None:
-        rows = [_stored(row) for row in connection.execute(window.limit(limit))]
-        return Page(tuple(rows), rows[-1].seq if rows else after)
+        found = connection.execute(window.limit(limit)).all()
+        return Page(tuple(_stored(row) for row in found if row.severity >= 0), found[-1].seq if found else after)
     # Its end first: what is committed meanwhile lies behind it.
     inner = select(VERDICTS.c.seq).where(VERDICTS.c.seq > after).order_by(VERDICTS.c.seq).limit(SCANNED).subquery()
     end = connection.scalar(select(func.max(inner.c.seq)))
     if end is None:
         return Page((), after)
-    query = window.where(VERDICTS.c.seq <= end)
+    query = window.where(VERDICTS.c.seq <= end, VERDICTS.c.severity >= 0)
     if tenant is not None:
         query = query.where(VERDICTS.c.tenant == tenant)
     if status is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, select
 
+from sri_sdk.serve.store import counting, details, labels, live
+from sri_sdk.serve.store.chunks import chunks
 from sri_sdk.serve.store.inserts import count_in
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.sources import forget_sources
@@ -17,8 +19,10 @@ AT_ONCE = 1_000
 WINDOW = 10 * AT_ONCE
 """Rows of the store that one transaction looks through for a tenant."""
 _DAY_MS = 86_400_000
-_ROW = [VERDICTS.c[name] for name in ("seq", "size", "tenant", "key", "severity")]
-T = TypeVar("T")
+_ROW = [
+    VERDICTS.c[name]
+    for name in ("seq", "size", "tenant", "key", "severity", "received_at", "at", "series", "audited", "label")
+]
 
 
 def prune_some(connection: Connection, retention: Retention, now_ms: int) -> int:
@@ -28,8 +32,11 @@ def prune_some(connection: Connection, retention: Retention, now_ms: int) -> int
         Verdicts deleted; fewer than `AT_ONCE` = nothing is left to do.
     """
     deleted = 0
-    if retention.keep_days is not None:
-        oldest = now_ms - int(retention.keep_days * _DAY_MS)
+    oldest = None if retention.keep_days is None else now_ms - int(retention.keep_days * _DAY_MS)
+    live.forget_before(connection, oldest, now_ms)
+    if retention.keep_counts_days is not None:
+        counting.forget_before(connection, counting.hour_of(now_ms - int(retention.keep_counts_days * _DAY_MS)))
+    if oldest is not None:
         old = select(*_ROW).where(VERDICTS.c.received_at < oldest)
         deleted = _delete(connection, old.order_by(VERDICTS.c.received_at).limit(AT_ONCE))
         forget_sources(connection, SOURCES.c.seen_at < oldest)
@@ -53,6 +60,7 @@ def _trim(connection: Connection, retention: Retention, limit: int) -> int:
 
 def erase_request(connection: Connection, tenant: str | None, key: str) -> int:
     """Deletes up to `AT_ONCE` verdicts of one request, the mildest first; returns how many."""
+    live.hide(connection, lambda shown: shown["request_id"] == key and tenant in (None, shown["tenant"]))
     found = select(*_ROW).where(VERDICTS.c.key == key)
     if tenant is not None:
         found = found.where(VERDICTS.c.tenant == tenant)
@@ -66,6 +74,7 @@ def erase_some_of_tenant(connection: Connection, tenant: str, after: int) -> tup
         How many verdicts, and the end of the window; None = the store ends here.
     """
     forget_sources(connection, SOURCES.c.tenant == tenant)
+    live.hide(connection, lambda shown: shown["tenant"] == tenant)
     # By windows: there is no index of tenants alone, and a scan of everything would keep deliveries waiting.
     window = select(VERDICTS.c.seq).where(VERDICTS.c.seq > after).order_by(VERDICTS.c.seq).limit(WINDOW)
     end = connection.scalar(select(func.max(window.subquery().c.seq)))
@@ -80,13 +89,18 @@ def _delete(connection: Connection, found: Select[Any]) -> int:
 
 
 def _delete_rows(connection: Connection, doomed: Sequence[Row[Any]]) -> int:
-    """Deletes rows, and what would speak for their requests in their place."""
-    sizes = {row.seq: row.size for row in [*doomed, *_milder(connection, doomed)]}
-    for some in _chunks(list(sizes)):
+    """Deletes rows with all that belongs to them, and what would speak for their requests in their place."""
+    gone = {row.seq: row for row in [*doomed, *_milder(connection, doomed)]}
+    if not gone:
+        return 0
+    seqs = list(gone)
+    details.forget(connection, seqs)
+    labels.forget(connection, seqs)
+    for some in chunks(seqs):
         connection.execute(delete(VERDICTS).where(VERDICTS.c.seq.in_(some)))
-    if sizes:
-        count_in(connection, -len(sizes), -sum(sizes.values()))
-    return len(sizes)
+    count_in(connection, -len(gone), -sum(row.size for row in gone.values()))
+    counting.count_gone(connection, gone.values())
+    return len(gone)
 
 
 def _milder(connection: Connection, doomed: Sequence[Row[Any]]) -> list[Row[Any]]:
@@ -95,13 +109,7 @@ def _milder(connection: Connection, doomed: Sequence[Row[Any]]) -> list[Row[Any]
     for row in doomed:
         worst[row.tenant, row.key] = max(row.severity, worst.get((row.tenant, row.key), 0))
     found: list[Row[Any]] = []
-    for keys in _chunks(list({key for (_, key), severity in worst.items() if severity})):
+    for keys in chunks(list({key for (_, key), severity in worst.items() if severity})):
         same = connection.execute(select(*_ROW).where(VERDICTS.c.key.in_(keys)))
         found += [row for row in same if row.severity < worst.get((row.tenant, row.key), 0)]
     return found
-
-
-def _chunks(found: list[T]) -> Iterator[list[T]]:
-    """At most 500 each: SQLite takes a limited number of parameters."""
-    for start in range(0, len(found), 500):
-        yield found[start : start + 500]

@@ -24,9 +24,7 @@ def migrate(engines: Engines) -> None:
         ConfigError: a newer release made them, or somebody else has tables of these names.
         StoreUnavailable: the database cannot be read or written.
     """
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
+    config = alembic_config()
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     try:
         with engines.writing.begin() as connection:
@@ -36,7 +34,7 @@ def migrate(engines: Engines) -> None:
                     f"store.url: {engines.name} has schema {newer[-1]}, this SDK reads up to {max(known)}. "
                     "Upgrade sri-sdk, or name another database; nothing was changed."
                 )
-            config.attributes.update(connection=connection, version_table=VERSION_TABLE)
+            config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except DATABASE_ERRORS as err:
         cause = getattr(err, "orig", None)
@@ -46,3 +44,12 @@ def migrate(engines: Engines) -> None:
                 "Name another database."
             ) from err
         raise StoreUnavailable(fault_of(err)) from err
+
+
+def alembic_config() -> AlembicConfig:
+    """Where alembic finds the migrations; its commands also need a connection in `attributes`."""
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["version_table"] = VERSION_TABLE
+    return config

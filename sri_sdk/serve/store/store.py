@@ -1,4 +1,4 @@
-"""`VerdictStore`: what `sri serve` asks of the database, and nothing else knows SQL."""
+"""`VerdictStore`: what servers, monitors and operators ask of the database; nothing outside this folder knows SQL."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from sri_sdk.serve.store.faults import DATABASE_ERRORS, Fault, StoreUnavailable,
 from sri_sdk.serve.store.inserts import insert_all
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.keys import Keys
+from sri_sdk.serve.store.newest import Newest
+from sri_sdk.serve.store.observing import Observing
+from sri_sdk.serve.store.prepared import Given
 from sri_sdk.serve.store.rows import Added, Delivered, Found, Heartbeat, Page, Source
 from sri_sdk.serve.store.schema import migrate
 from sri_sdk.serve.store.sources import SILENT_AFTER_S, list_sources, note_heartbeat
@@ -33,7 +36,7 @@ UPKEEP_S = 60.0
 """Seconds between two looks for verdicts that are too old or too many."""
 
 
-class VerdictStore:
+class VerdictStore(Observing):
     """Verdicts by request id, on SQLite or PostgreSQL. Every method may be called from any thread, and all but
     `deliver`, `beat`, `fault` and `listen` wait for the database.
     """
@@ -45,12 +48,13 @@ class VerdictStore:
         self._engines, self._keys, self._kept = engines, keys, kept
         self._clock, self._silent_s = clock, silent_s
         self._listeners: list[Callable[[], None]] = []
-        self._closed = False
         self.readers = ThreadPoolExecutor(READERS, thread_name_prefix="sri-store-reader")
         """Where an event loop calls the methods that read."""
         self._writer = Writer(
             engines.writing, self._insert, committed=self._announce, chore=self._upkeep, every_s=UPKEEP_S
         )
+        self._shown = Newest(self._writer, self._write_running)
+        self._pulses = Newest(self._writer, self._write_pulse)
 
     @classmethod
     def open(
@@ -204,21 +208,12 @@ class VerdictStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _insert(self, connection: Connection, deliveries: Sequence[Sequence[Delivered]]) -> list[Added]:
+    def _insert(self, connection: Connection, deliveries: Sequence[Sequence[Given]]) -> list[Added]:
         return insert_all(connection, deliveries, keys=self._keys, now_ms=self._now_ms())
 
     def _announce(self) -> None:
         for listener in tuple(self._listeners):
             listener()
-
-    def _read(self, query: Callable[[Connection], T]) -> T:
-        if self._closed:
-            raise StoreUnavailable("closed")
-        try:
-            with self._engines.reading.connect() as connection:
-                return query(connection)
-        except DATABASE_ERRORS as err:
-            raise StoreUnavailable(fault_of(err)) from err
 
     def _in_rounds(self, work: Callable[[Connection], int], *, wipe: bool = False) -> int:
         """Repeats `work` until it finds nothing more, each round in a transaction of its own between deliveries."""
@@ -247,9 +242,6 @@ class VerdictStore:
         self._writer.now(_touch)
         while self._writer.now(lambda connection: retention.prune_some(connection, self._kept, now_ms)):
             pass
-
-    def _now_ms(self) -> int:
-        return int(self._clock() * 1000)
 
 
 def _touch(connection: Connection) -> None:

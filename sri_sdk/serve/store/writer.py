@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 
 from sri_sdk.serve.store.faults import Fault, StoreUnavailable, fault_of
-from sri_sdk.serve.store.rows import Added, Delivered
+from sri_sdk.serve.store.prepared import Given
+from sri_sdk.serve.store.rows import Added
 
 log = logging.getLogger("sri_sdk.serve")
 T = TypeVar("T")
@@ -26,12 +27,12 @@ MOST_PER_COMMIT = 2_000
 RETRY_S = 1.0
 """Seconds between two looks at a database that failed, while nobody delivers anything."""
 
-Insert = Callable[[Connection, Sequence[Sequence[Delivered]]], list[Added]]
+Insert = Callable[[Connection, Sequence[Sequence[Given]]], list[Added]]
 
 
 @dataclass(slots=True)
 class _Delivery:
-    rows: Sequence[Delivered]
+    rows: Sequence[Given]
     done: Future[Added] = field(default_factory=Future)
 
 
@@ -72,7 +73,7 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="sri-store-writer", daemon=True)
         self._thread.start()
 
-    def deliver(self, rows: Sequence[Delivered]) -> Future[Added]:
+    def deliver(self, rows: Sequence[Given]) -> Future[Added]:
         """Accepts verdicts; the future is done once they are committed, or raises `StoreUnavailable`.
 
         Raises:

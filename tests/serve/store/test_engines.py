@@ -58,7 +58,14 @@ def test_migrations_lead_to_the_tables_of_this_release(url):
     engines = open_engines(url)
     migrate(engines)
     with engines.writing.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        one_kind = connection.dialect.name == "sqlite"
+        # alembic does not know of indexes that only one kind of database has.
+        options = {
+            "version_table": VERSION_TABLE,
+            "compare_type": True,
+            "include_object": lambda _, name, *__: not (one_kind and name == "sri_verdicts_by_prefix"),
+        }
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, METADATA) == []
     engines.close()
 
@@ -70,7 +77,7 @@ def test_a_store_of_a_newer_release_is_refused_and_left_alone(url):
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     engines.close()
     for _ in range(2):
-        with pytest.raises(ConfigError, match="has schema 9999, this SDK reads up to 0001"):
+        with pytest.raises(ConfigError, match="has schema 9999, this SDK reads up to 0002"):
             VerdictStore.open(url)
 
 
