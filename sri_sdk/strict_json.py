@@ -27,6 +27,8 @@ LARGEST = 2**53 - 1
 
 # An end that is missing is allowed, or a text of escaped quotes would be tried from each of them.
 _STRINGS_AND_BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+_STRINGS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_EMPTY = re.compile(r"\[[ \t\n\r]*+\]|\{[ \t\n\r]*+\}")
 
 
 class JsonError(ValueError):
@@ -48,7 +50,10 @@ def parse(content: bytes | str, *, not_finite: bool = False, values: int = VALUE
         text = content.decode("utf-8") if isinstance(content, bytes) else content
     except UnicodeDecodeError as err:
         raise JsonError(f"not UTF-8 text, first at byte {err.start}") from err
-    # Counting is cheap; only what has many brackets is looked at twice. Before parsing, which takes a stack.
+    # Before parsing, which takes a stack, and up to a hundred bytes for each value. Counting is cheap; only what has
+    # many commas and brackets is looked at twice.
+    if 1 + text.count(",") + text.count("[") + text.count("{") > values and _values(text, values) > values:
+        raise JsonError(f"more than {values} values")
     if text.count("[") + text.count("{") > LEVELS and _levels(text) > LEVELS:
         raise JsonError(f"more than {LEVELS} levels of brackets")
     try:
@@ -60,9 +65,6 @@ def parse(content: bytes | str, *, not_finite: bool = False, values: int = VALUE
         raise JsonError(f"not JSON: {err.msg}, at line {err.lineno} column {err.colno}") from err
     except RecursionError as err:  # Under a caller that left little of the stack.
         raise JsonError("too many levels of brackets") from err
-    # Each value but the first follows a comma or a bracket, so only a text with many of them is counted.
-    if 1 + text.count(",") + text.count("[") + text.count("{") > values and _count(value) > values:
-        raise JsonError(f"more than {values} values")
     # An escape is the one way to write a surrogate in UTF-8; a str may contain one as it is.
     if ("\\u" in text or isinstance(content, str)) and not _is_text(value):
         raise JsonError("half of a surrogate pair, which is not a character")
@@ -159,6 +161,18 @@ def _levels(text: str) -> int:
         elif found[0] in ("]", "}"):
             now -= 1
     return most
+
+
+def _values(text: str, most: int) -> int:
+    """How many values a text has, itself counted, keys not; of a text that is no JSON those before its mistake at
+    least. Stops counting once there are too many."""
+    bare = _STRINGS.sub("0", text)
+    # Each value but the first follows a comma, or the bracket of what is not empty.
+    count = 1 + bare.count(",")
+    if count <= most:
+        opened = bare.count("[") + bare.count("{")
+        count += opened - sum(1 for _ in _EMPTY.finditer(bare))
+    return count
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

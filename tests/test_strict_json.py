@@ -145,10 +145,21 @@ def test_values_are_counted_and_keys_and_commas_in_texts_are_not():
     for much in ("[" + ",".join("1" * MOST) + "]", "[" + ",".join(["[]"] * MOST) + "]"):
         with pytest.raises(JsonError, match="values"):
             parse(much)
+    for nested in ('["a", "b"]', "[ ]", "[[ ], {\n}, [1]]", '{"[": [[]], "]": {}}'):
+        count = {'["a", "b"]': 3, "[ ]": 1}.get(nested, 5 if nested.startswith("[[") else 4)
+        parse(nested, values=count)
+        with pytest.raises(JsonError, match="values"):
+            parse(nested, values=count - 1)
     keyed = '{"a":{"b":1},"c":[2,3]}'
     assert parse(keyed, values=6) == {"a": {"b": 1}, "c": [2, 3]}
     with pytest.raises(JsonError, match="more than 5 values"):
         parse(keyed, values=5)
+
+
+def test_values_are_counted_before_the_parser_makes_any(monkeypatch):
+    monkeypatch.setattr(json, "loads", None)
+    with pytest.raises(JsonError, match="more than 9 values"):
+        parse("[" + "[]," * 10 + "0]", values=9)
 
 
 @given(st.integers(1, 3 * LEVELS))

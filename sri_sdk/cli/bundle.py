@@ -153,6 +153,7 @@ def _fields(manifest: AnyManifest) -> list[list[Any]]:
     hard, soft = manifest.fingerprint["hard"], manifest.fingerprint["soft"]
     return [
         *_what_scores(manifest),
+        ["fingerprint digest", manifest.fingerprint_digest],
         ["pooling", manifest.pooling],
         ["grid", manifest.grid],
         ["tau, eps", f"{manifest.tau:g}, {manifest.eps:g}"],

@@ -13,6 +13,7 @@ from sri_sdk.config.load import load_any
 from sri_sdk.config.schema import KINDS, schema
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.monitor.reading import is_monitor, read_monitor
+from sri_sdk.serve.settings import ServeSettings, is_server, read_settings
 
 
 @click.group()
@@ -29,8 +30,8 @@ def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json
     """Report every mistake in FILE... as `file: path: problem`. Needs no model weights.
 
     Prompts are read and counted per fold; too few of them, or the same one in two folds, is a mistake. A file with the
-    key `models` is an evaluation, for `sri eval`; one with `guard` is for `sri monitor`; any other is for `sri fit` and
-    `sri run`.
+    key `models` is an evaluation, for `sri eval`; one with `guard` is for `sri monitor`; one with `bundles`, `store` or
+    another key of a server is for `sri serve`; any other is for `sri fit` and `sri run`.
     """
     checked = {str(file): _check(file, not no_prompts) for file in files}
     if as_json:
@@ -54,14 +55,15 @@ def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json
 @command.command("schema")
 @click.option(
     "--kind",
-    type=click.Choice(list(KINDS)),
+    type=click.Choice([*KINDS, "serve"]),
     default="fit",
     show_default=True,
-    help="The file of a deployment, for `sri fit` and `sri run`; or of an evaluation, for `sri eval`.",
+    help="The file of a deployment, for `sri fit` and `sri run`; of an evaluation, for `sri eval`; of a server, for "
+    "`sri serve`.",
 )
 def print_schema(kind: str) -> None:
     """Print the JSON schema of a file format, with the options of the installed plugins."""
-    emit_json(schema(kind))
+    emit_json(ServeSettings.model_json_schema() if kind == "serve" else schema(kind))
 
 
 def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[str, int]], list[str]]:
@@ -69,6 +71,9 @@ def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[st
     try:
         if is_monitor(file):
             read_monitor(file)
+            return [], {}, []
+        if is_server(file):
+            read_settings(file, {})
             return [], {}, []
         config = load_any(file)
         # After the form: prompts are drawn as the file says.

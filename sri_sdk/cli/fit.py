@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sri_sdk.bundle.entries import CONTAMINATION
+from sri_sdk.bundle.files import SIGNATURE
 from sri_sdk.bundle.manifest_v2 import NamedThreshold, thresholds_of
 from sri_sdk.cli.compare import compare_detectors
 from sri_sdk.cli.output import emit_json, say, say_lines, table
@@ -49,8 +50,17 @@ def command(config: Path | None, recalibrate: bool, compare: str | None, as_json
         return
     from sri_sdk.fitting.fit import fit
 
+    signature = Path(checked.out) / "bundle" / SIGNATURE
+    signed = signature.is_file()
     with progress_bars() as progress:
         fitted = fit(checked, progress, recalibrate=recalibrate)
+    if signed and not signature.exists():
+        # A server that asks for a signature refuses the new one, and goes on with the old.
+        say(
+            f"{signature.parent}: the guard before was signed, and this one is not: sri bundle sign {signature.parent} "
+            "--key KEY",
+            err=True,
+        )
     if as_json:
         emit_json({**summary(fitted), "out": str(checked.out)})
         return

@@ -252,9 +252,15 @@ class VerdictClient(Sink):
         """
         return self._work.board.listen(request_id, tell)
 
-    def generations_of(self, request_id: str) -> int:
-        """How many generations of this id were announced in this process."""
-        return self._work.generations.times(request_id)
+    def generations_of(self, request_id: str, *, ended: bool = False) -> int:
+        """How many generations of this id were announced in this process.
+
+        Args:
+            request_id: as it is generated under.
+            ended: count only those that have ended.
+        """
+        generations = self._work.generations
+        return generations.over(request_id) if ended else generations.times(request_id)
 
     @property
     def counts(self) -> ClientCounts:

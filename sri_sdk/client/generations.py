@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from sri_sdk.client.carried import Carried
@@ -23,12 +23,15 @@ class Generations:
         """Id -> what it carries, and how many generations it had."""
         self._waiting: OrderedDict[str, float | None] = OrderedDict()
         """Id -> when the generation ended, None = it runs; of those that have no verdict yet."""
+        self._running: Counter[str] = Counter()
+        """Id -> generations of it that have not ended."""
         self._begun = self._ended = self._without = 0
 
     def begin(self, request_id: str, known: Carried) -> None:
         """A generation begins."""
         with self._lock:
             self._begun += 1
+            self._running[request_id] += 1
             self._carried[request_id] = known, self.times(request_id) + 1
             self._carried.move_to_end(request_id)
             if len(self._carried) > REMEMBERED:
@@ -42,6 +45,9 @@ class Generations:
         """It has ended, however it did: a verdict is due."""
         with self._lock:
             self._ended += 1
+            self._running[request_id] -= 1
+            if self._running[request_id] <= 0:
+                del self._running[request_id]
             if request_id in self._waiting:
                 self._waiting[request_id] = self._clock()
 
@@ -55,6 +61,11 @@ class Generations:
         """How many generations of this id began here, as far as is remembered."""
         with self._lock:
             return self._carried[request_id][1] if request_id in self._carried else 0
+
+    def over(self, request_id: str) -> int:
+        """How many of them have ended."""
+        with self._lock:
+            return max(self.times(request_id) - self._running[request_id], 0)
 
     @property
     def begun(self) -> int:

@@ -45,7 +45,7 @@ class HeldResponse:
             behind: body messages held back while more come.
             most_bytes: that are held.
             replaced: gives what stands for a withheld response.
-            generations: how many were announced for this request so far.
+            generations: how many this response may come from, so far: announced since it began, or running then.
             ask: asks the store; None = verdicts come by `judge`.
         """
         self._send, self._request_id, self._policy, self._header = send, request_id, policy, header
@@ -74,7 +74,7 @@ class HeldResponse:
         if message["type"] == "http.response.start":
             self._start = message
             # Its own refusal of a request, as 422: nothing was generated, so no verdict will come.
-            self._passing = message["status"] >= 400 and not self._generations()
+            self._passing = message["status"] >= 400 and self._generations() <= 0
             return
         if message["type"] != "http.response.body":
             await self._send(message)

@@ -98,11 +98,13 @@ class VerdictMiddleware:
                 self._client.lookup, request_id, wait_s=wait_s, rule=self._policy.rule, budget_s=self._budget - wait_s
             )
 
+        # Those of an earlier try under the same id had their verdicts; this response has to wait for none of them.
+        before = self._client.generations_of(request_id, ended=True)
         asks = self._where == "store" and self._policy.may_withhold
         response = HeldResponse(
             send, request_id, self._policy, header=self._header, budget_s=self._budget, behind=self._behind,
             most_bytes=self._most, replaced=self._replacement or forbidden,
-            generations=lambda: self._client.generations_of(request_id), ask=ask if asks else None,
+            generations=lambda: self._client.generations_of(request_id) - before, ask=ask if asks else None,
         )  # fmt: skip
         # From here on, so that nothing that was said of this id before counts.
         stop = self._client.listen(request_id, response.judge)

@@ -99,8 +99,8 @@ class App:
             params,
         )  # fmt: skip
         if route.right != "open":
-            request.caller = self._who_calls(request)
-            check_right(request.caller, route.right, shared=route.shared)
+            request.caller = self._allowed(route, request)
+            request.recheck = lambda: self._recheck(route, request)
         if route.waits:
             return await self._waiting(route, request)
         if route.right == "open":
@@ -117,11 +117,22 @@ class App:
         finally:
             del self._limits.under_way[task]
 
+    def _allowed(self, route: Route, request: Request) -> Caller:
+        caller = self._who_calls(request)
+        check_right(caller, route.right, shared=route.shared)
+        return caller
+
+    def _recheck(self, route: Route, request: Request) -> None:
+        if self._allowed(route, request) != request.caller:
+            raise Refusal(403, "token: its rights or its tenant have changed meanwhile. Ask again.")
+
     async def _waiting(self, route: Route, request: Request) -> Answer:
         self._limits.begin_waiting()
         request.patience = self._limits.seconds
         try:
-            return await route.handler(request)
+            answer = await route.handler(request)
+            request.recheck()
+            return answer
         finally:
             self._limits.waits -= 1
 

@@ -56,10 +56,6 @@ def build_app(settings: ServeSettings, features: Iterable[Feature] = (), shelf: 
     if shelf is None:
         shelf = Shelf(settings.bundles)
         shelf.load_all()
-    if settings.store is not None:
-        from sri_sdk.serve.verdicts.feature import verdict_feature
-
-        features.append(verdict_feature(settings, settings.store, shelf))
     limits = Limits(settings.limits.concurrency, settings.limits.waiting, settings.limits.seconds)
     counts, inference_of, app_of = Counts(), Inference, App
     parts: list[Part] = []
@@ -70,6 +66,10 @@ def build_app(settings: ServeSettings, features: Iterable[Feature] = (), shelf: 
         counts, inference_of, app_of = TracedCounts(spans), TracedInference, TracedApp
         parts.append(spans.closing())
     inference = inference_of(shelf, Batching(settings.limits.queue), Shadows())
+    if settings.store is not None:
+        from sri_sdk.serve.verdicts.feature import verdict_feature
+
+        features.append(verdict_feature(settings, settings.store, inference))
     tokens = None if settings.tokens is None else Tokens(settings.tokens)
     who_calls: WhoCalls = everybody if tokens is None else tokens
 

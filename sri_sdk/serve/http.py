@@ -92,6 +92,8 @@ class Request:
     caller: Caller = ANYBODY
     reading: bool = False
     """Whether somebody waits for its body right now."""
+    recheck: Callable[[], None] = lambda: None
+    """Raises `Refusal` where its caller would be turned away by now: a token may be revoked while an answer goes on."""
     patience: float | None = None
     """Seconds that its body may take, where nothing else limits the request's time; None = something does."""
 

@@ -80,6 +80,13 @@ class Metrics:
             for each in entry.versions:
                 loaded.add_metric([entry.name, each.number, each.digest[:ALIAS]], float(each is entry.live))
         yield loaded
+        problems = GaugeMetricFamily(
+            "sri_bundle_problem", "1 = the last load of the bundle, or of its shadow, failed.", labels=["bundle", "part"]
+        )
+        for entry in inference.shelf.entries.values():
+            problems.add_metric([entry.name, "live"], float(bool(entry.problem)))
+            problems.add_metric([entry.name, "shadow"], float(bool(entry.shadow_problem)))
+        yield problems
 
 
 def _counter(name: str, help_text: str, labels: tuple[str, ...], values: Any) -> Any:

@@ -17,10 +17,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.serve.build import Built, build_app
+from sri_sdk.serve.exposed import exposures
 from sri_sdk.serve.feature import Feature
 from sri_sdk.serve.hangups import Hangups
 from sri_sdk.serve.service_manager import tell_manager
 from sri_sdk.serve.settings import LimitsSection, ServeSettings
+from sri_sdk.serve.tls import check_tls
 
 BACKLOG = 2048
 KEEP_ALIVE = 75
@@ -62,6 +64,8 @@ def serve(
         MissingExtra: uvicorn is not installed.
     """
     with Hangups() as hangups:
+        for warning in exposures(settings):
+            log.warning("%s", warning)
         Server(settings, build_app(settings, features), started, hangups).run()
 
 
@@ -86,6 +90,8 @@ class Server(Generic[AnyServed]):
         self._settings, self._built, self._started = settings, built, started
         self._hangups = hangups or Hangups()
         tls = settings.tls
+        if tls is not None:
+            check_tls(tls)
         self._config = uvicorn.Config(
             built.app, interface="asgi3", lifespan="on", ws="none", access_log=False, log_config=None,
             proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_ALIVE, backlog=BACKLOG,
@@ -94,10 +100,7 @@ class Server(Generic[AnyServed]):
             ssl_ca_certs=None if tls is None or tls.client_ca is None else str(tls.client_ca),
             ssl_cert_reqs=2 if tls is not None and tls.client_ca is not None else 0,
         )  # fmt: skip
-        try:
-            self._config.load()
-        except OSError as err:
-            raise ConfigError(f"tls: certificate or key cannot be used ({err}). Give PEM files that match.") from err
+        self._config.load()
         self._config.http_protocol_class = _bounded(self._config.http_protocol_class)
         self._server: Any = _uvicorn_server(self._config, self._beside)
 
@@ -111,10 +114,24 @@ class Server(Generic[AnyServed]):
         """Ends it from another thread, as SIGTERM does."""
         self._server.should_exit = True
 
+    def _reload(self) -> None:
+        """Tokens, bundles and the certificate; what is wrong stays as it was. gRPC keeps its certificate."""
+        self._built.reload()
+        tls = self._settings.tls
+        if tls is None or self._config.ssl is None:
+            return
+        try:
+            # Tried apart: half of a wrong pair must not end up in use.
+            check_tls(tls)
+            self._config.ssl.load_cert_chain(tls.certificate, tls.key)
+            log.info("tls: certificate read again, for new connections")
+        except (ConfigError, OSError) as err:
+            log.error("tls: not read again. %s", err)
+
     async def _beside(self, state: Any) -> None:
         """Runs beside the server, from its start to the beginning of its end."""
         loop = asyncio.get_running_loop()
-        self._hangups.obey(lambda: loop.call_soon_threadsafe(loop.run_in_executor, None, self._built.reload))
+        self._hangups.obey(lambda: loop.call_soon_threadsafe(loop.run_in_executor, None, self._reload))
         # What is loaded stays: without this, every full collection walks over all of it while requests wait.
         gc.collect()
         gc.freeze()

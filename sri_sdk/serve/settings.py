@@ -161,6 +161,21 @@ class ServeSettings(Config):
         return self
 
 
+def is_server(source: Path) -> bool:
+    """Whether a YAML file is that of a server: it has a key that only such a file has, and none of another kind.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+    """
+    keys = read_mapping(source).keys()
+    return bool(keys & _OWN) and not keys & _OTHERS
+
+
+_OWN = {"bundles", "store", "tokens", "no_auth", "grpc", "tls", "uds", "gateways", "traces", "host", "port"}
+_OTHERS = {"model", "models", "guard", "prompts", "sampler", "policy", "out"}
+"""Keys of the files of `sri fit`, `sri eval` and `sri monitor`."""
+
+
 def read_settings(
     source: Path | None, over: Mapping[str, Any], *, public_key: Path | None = None, digest: str | None = None
 ) -> ServeSettings:

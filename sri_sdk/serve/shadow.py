@@ -8,10 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from sri_sdk.errors import SriError
+from sri_sdk.records import Verdict
 from sri_sdk.scoring.runtime import Scored
 from sri_sdk.serve.batching import Inputs
 from sri_sdk.serve.oip.model import Model
@@ -22,6 +25,13 @@ MOST_WAITING = 256
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Item:
+    bundle: str
+    rows: int
+    outcomes: Callable[[], Counter[str]]
+
+
 class Shadows:
     """The thread that scores with shadow bundles."""
 
@@ -29,7 +39,7 @@ class Shadows:
         self.counts: Counter[tuple[str, str]] = Counter()
         """(bundle, outcome) -> rows. `same`; `only_live` and `only_shadow` = flagged by that one alone; `unscored` =
         one of the two could not say; `left_out` and `failed` = not compared."""
-        self._items: deque[tuple[Model, Model, Inputs, Scored]] = deque()
+        self._items: deque[_Item] = deque()
         self._come = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -37,14 +47,29 @@ class Shadows:
 
     def compare(self, live: Model, shadow: Model, inputs: Inputs, scored: Scored) -> None:
         """Has the shadow score, later, what the live model scored: [B] or [B, K]."""
+        self._put(_Item(live.bundle, len(scored[0]), lambda: compared(live, shadow, scored, shadow.run(inputs))))
+
+    def compare_verdicts(
+        self, bundle: str, verdicts: Sequence[Verdict], judge: Callable[[], Sequence[Verdict]]
+    ) -> None:
+        """Has the shadow judge, later, what the live bundle judged.
+
+        Args:
+            bundle: name of the live one.
+            verdicts: of the live one.
+            judge: gives the shadow's, in the same order; called in the thread.
+        """
+        self._put(_Item(bundle, len(verdicts), lambda: compared_verdicts(verdicts, judge())))
+
+    def _put(self, item: _Item) -> None:
         with self._come:
             if len(self._items) >= MOST_WAITING or self._closed:
-                self.counts[live.bundle, "left_out"] += len(scored[0])
+                self.counts[item.bundle, "left_out"] += item.rows
                 return
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="sri-shadow", daemon=True)
                 self._thread.start()
-            self._items.append((live, shadow, inputs, scored))
+            self._items.append(item)
             self._come.notify()
 
     def settle(self) -> None:
@@ -69,19 +94,19 @@ class Shadows:
                 self._come.wait_for(lambda: self._items or self._closed)
                 if self._closed:
                     return
-                live, shadow, inputs, scored = self._items.popleft()
+                item = self._items.popleft()
                 self._busy = True
             try:
-                found = compared(live, shadow, scored, shadow.run(inputs))
+                found = item.outcomes()
             except Exception as err:
                 # Whatever it was: a thread that ends here would leave out every later request, and nobody would see it.
                 log.warning(
-                    "shadow of %s: fails (%s)", live.bundle, err if isinstance(err, SriError) else type(err).__name__
+                    "shadow of %s: fails (%s)", item.bundle, err if isinstance(err, SriError) else type(err).__name__
                 )
-                found = Counter({"failed": len(scored[0])})
+                found = Counter({"failed": item.rows})
             with self._come:
                 for outcome, rows in found.items():
-                    self.counts[live.bundle, outcome] += rows
+                    self.counts[item.bundle, outcome] += rows
 
 
 def compared(live: Model, shadow: Model, scored: Scored, shadowed: Scored) -> Counter[str]:
@@ -93,3 +118,15 @@ def compared(live: Model, shadow: Model, scored: Scored, shadowed: Scored) -> Co
         "only_live": mine & ~its, "only_shadow": its & ~mine, "unscored": unscored, "same": (mine == its) & ~unscored,
     }  # fmt: skip
     return Counter({name: int(rows.sum()) for name, rows in found.items() if rows.any()})
+
+
+def compared_verdicts(live: Sequence[Verdict], shadow: Sequence[Verdict]) -> Counter[str]:
+    """The same of verdicts."""
+    found: Counter[str] = Counter()
+    for mine, its in zip(live, shadow, strict=True):
+        flagged = mine.status == "flagged", its.status == "flagged"
+        if flagged[0] != flagged[1]:
+            found["only_live" if flagged[0] else "only_shadow"] += 1
+        else:
+            found["unscored" if "unmonitored" in (mine.status, its.status) else "same"] += 1
+    return found

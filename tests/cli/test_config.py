@@ -109,3 +109,18 @@ def test_check_reads_a_file_with_models_as_an_evaluation(tmp_path: Path) -> None
 )
 def test_schema_prints_the_json_schema_of_a_kind_of_file(options: list[str], title: str) -> None:
     assert json.loads(CliRunner().invoke(main, ["config", "schema", *options]).output)["title"] == title
+
+
+def test_a_servers_file_is_checked_as_what_it_is(tmp_path: Path) -> None:
+    production = Path(__file__).parents[2] / "docs" / "production" / "serve.yaml"
+    assert CliRunner().invoke(main, ["config", "check", str(production)]).exit_code == 0
+    wrong = tmp_path / "serve.yaml"
+    wrong.write_text("bundles: {a: {path: a.zip}}\nlimits: {row: 3}\n")
+    done = CliRunner().invoke(main, ["config", "check", str(wrong)])
+    assert done.exit_code == 1 and f"error: {wrong}: limits.row: unknown key" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_schema_of_a_servers_file_is_there() -> None:
+    schema = json.loads(CliRunner().invoke(main, ["config", "schema", "--kind", "serve"]).stdout)
+    assert {"bundles", "store", "gateways"} <= schema["properties"].keys()

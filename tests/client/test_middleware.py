@@ -232,6 +232,31 @@ def test_a_verdict_from_before_does_not_count_for_the_same_id(client):
     assert ask(app, headers=[(b"x-request-id", b"again")])[0] == 403
 
 
+def test_a_try_again_under_the_same_id_waits_for_its_own_verdict_alone(client):
+    headers = [(b"x-request-id", b"again")]
+    app = guarded(Service(client), trust_header=True, budget_s=20)
+    assert [ask(app, headers=headers)[0] for _ in range(3)] == [200, 200, 200]
+    # An earlier try that nobody judged, such as one whose tap was missing, withholds no later one.
+    assert ask(guarded(Service(client, []), trust_header=True, budget_s=0.05), headers=headers)[0] == 403
+    assert ask(app, headers=headers)[0] == 200
+
+
+def test_an_applications_own_refusal_passes_also_where_the_id_has_generated_before(client):
+    headers = [(b"x-request-id", b"again")]
+    assert ask(guarded(Service(client), trust_header=True), headers=headers)[0] == 200
+    refusing = Service(client, [], status=422)
+    assert ask(guarded(refusing, trust_header=True, budget_s=0.05), headers=headers)[0] == 422
+
+
+def test_a_try_again_waits_for_a_generation_that_still_runs_under_its_id(client):
+    app = guarded(Service(client), trust_header=True, budget_s=0.3)
+    headers = [(b"x-request-id", b"again")]
+    with client.generation("again"):
+        # One verdict for two generations: which of them it is about nobody knows.
+        assert ask(app, headers=headers)[0] == 403
+    assert ask(app, headers=headers)[0] == 200
+
+
 def test_tenant_and_trace_are_carried_into_the_service(client):
     service = Service(client)
     ask(guarded(service, tenant=lambda scope: "acme"), headers=[(b"traceparent", TRACE.encode())])

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import subprocess
 import threading
 
 import pytest
@@ -51,6 +52,15 @@ def running(built, **settings):
         server.stop()
         thread.join(30)
         assert not thread.is_alive(), "the server does not end"
+
+
+def certificate(folder):
+    """`tls` of a server on 127.0.0.1, made anew below a folder."""
+    files = {"certificate": folder / "certificate.pem", "key": folder / "key.pem"}
+    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x".split()
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", files["key"], "-out", files["certificate"]]
+    subprocess.run(made, check=True, capture_output=True)
+    return files
 
 
 @pytest.fixture

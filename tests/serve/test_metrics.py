@@ -7,6 +7,15 @@ from tests.serve.asgi import call
 from tests.serve.oip_bodies import request_of
 
 
+def test_a_bundle_or_shadow_that_was_refused_shows(build, place, fitted, tmp_path):
+    built = build(bundles={"sri": {"path": (path := place(fitted)), "shadow": {"path": tmp_path / "gone"}}})
+    (path / "signal.onnx").write_bytes(b"damaged")
+    built.shelf.reload()
+    text = call(built.app, "GET", "/metrics").body.decode()
+    assert 'sri_bundle_problem{bundle="sri",part="live"} 1.0' in text
+    assert 'sri_bundle_problem{bundle="sri",part="shadow"} 1.0' in text
+
+
 def test_what_happened_is_counted_by_route_and_never_by_id(build):
     app = build().app
     signals = {"signals": np.full((3, 32, 1), 0.5, np.float32)}

@@ -1,5 +1,6 @@
 """What docs/production offers is run as far as a test can: the same command, settings, probes and limits."""
 
+import os
 import re
 import shlex
 import shutil
@@ -18,6 +19,8 @@ from sri_sdk import strict_json
 from sri_sdk.bundle.files import write_files
 from sri_sdk.bundle.signature import new_keys, sign
 from sri_sdk.serve.settings import read_settings
+from tests.serve.conftest import certificate
+from tests.serve.conftest import running as serving
 
 FILES = Path(__file__).parents[2] / "docs" / "production"
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -116,6 +119,28 @@ def test_the_example_serves_answers_its_probes_and_keeps_what_it_acknowledged(pl
     finally:
         process.terminate()
         process.wait(30)
+
+
+def health() -> list[str]:
+    """The image's health check as it runs here."""
+    image = (FILES / "Dockerfile").read_text(encoding="utf-8")
+    return [sys.executable, *strict_json.parse(re.search(r"^HEALTHCHECK .* CMD (.*)$", image, re.M)[1])[1:]]
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_the_images_health_check_asks_whether_the_process_answers(build, tmp_path, tls) -> None:
+    given = {"tls": certificate(tmp_path)} if tls else {}
+    with serving(build(**given), **given) as address:
+        healthy = {"SRI_HEALTH": f"{address}/v2/health/live"}
+        assert subprocess.run(health(), env={**os.environ, **healthy}, capture_output=True).returncode == 0
+        sick = {"SRI_HEALTH": f"{address}/nothing"}
+        assert subprocess.run(health(), env={**os.environ, **sick}, capture_output=True).returncode != 0
+
+
+def test_nothing_restarts_a_server_for_not_being_ready() -> None:
+    container = deployment()["containers"][0]
+    assert all(container[each]["httpGet"]["path"] == "/v2/health/live" for each in ("startupProbe", "livenessProbe"))
+    assert "health/live" in (FILES / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_the_unit_is_one_that_systemd_takes(tmp_path) -> None:

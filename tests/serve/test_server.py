@@ -16,11 +16,13 @@ from sri_sdk import strict_json
 from sri_sdk.errors import ConfigError
 from sri_sdk.serve import server as module
 from sri_sdk.serve.build import Feature
+from sri_sdk.serve.exposed import exposures
 from sri_sdk.serve.http import json_answer
+from sri_sdk.serve.oip.grpc import _credentials
 from sri_sdk.serve.routes import Route
 from sri_sdk.serve.server import SlowClients
-from sri_sdk.serve.settings import LimitsSection, ServeSettings
-from tests.serve.conftest import running
+from sri_sdk.serve.settings import LimitsSection, ServeSettings, TlsSection
+from tests.serve.conftest import certificate, running
 
 HEAD = b"POST /v2/models/sri_signal/infer HTTP/1.1\r\nhost: x\r\n"
 
@@ -166,21 +168,83 @@ def test_a_port_that_is_taken_is_a_mistake_with_a_cure(build):
 def test_tls_is_what_the_settings_say(build, tmp_path):
     import ssl
 
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=x".split()
-    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(made, check=True, capture_output=True)
-    tls = {"certificate": certificate, "key": key}
+    tls = certificate(tmp_path)
     with running(build(tls=tls), tls=tls) as address:
         assert address.startswith("https://")
-        context = ssl.create_default_context(cafile=certificate)
+        context = ssl.create_default_context(cafile=tls["certificate"])
         connection = http.client.HTTPSConnection("127.0.0.1", int(address.rsplit(":")[-1]), context=context, timeout=60)
         connection.request("GET", "/v2/health/live")
         assert connection.getresponse().status == 200
         connection.close()
-    key.write_text("none")
-    with pytest.raises(ConfigError, match="tls"):
-        module.Server(ServeSettings.model_validate({"tls": tls}), build())
+
+
+@pytest.mark.parametrize("grpc", [False, True], ids=["http", "grpc"])
+def test_a_mistake_in_tls_names_its_file(build, tmp_path, grpc):
+    tls = certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    other = certificate(tmp_path / "other")
+    (tmp_path / "none").write_text("none")
+    for wrong, problem in (
+        ({"certificate": tmp_path / "gone"}, r"tls\.certificate: .*gone cannot be read"),
+        ({"key": tmp_path / "gone"}, r"tls\.key: .*gone cannot be read"),
+        ({"key": other["key"]}, "cannot be used together"),
+        ({"key": tmp_path / "none"}, "cannot be used together"),
+        ({"client_ca": tmp_path / "none"}, r"tls\.client_ca: .*none has no certificates"),
+    ):
+        section = TlsSection.model_validate({**tls, **wrong})
+        with pytest.raises(ConfigError, match=problem):
+            if grpc:
+                _credentials(section)
+            else:
+                module.Server(ServeSettings(tls=section), build())
+
+
+def test_a_certificate_is_read_again_and_half_of_a_pair_is_not(build, tmp_path, caplog):
+    import shutil
+    import ssl
+
+    tls = certificate(tmp_path)
+    (tmp_path / "next").mkdir()
+    later = certificate(tmp_path / "next")
+    server = module.Server(ServeSettings.model_validate({"tls": tls, "port": 0}), build())
+
+    def shown():
+        mine, its = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context = ssl.create_default_context(cafile=later["certificate"])
+        client = context.wrap_bio(mine, its, server_hostname="127.0.0.1")
+        serving = server._config.ssl.wrap_bio(its, mine, server_side=True)
+        for _ in range(4):
+            for side in (client, serving):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+        return client.getpeercert() is not None
+
+    shutil.copy(later["certificate"], tls["certificate"])
+    server._reload()
+    assert "cannot be used together" in caplog.text
+    with pytest.raises(ssl.SSLError):
+        shown()
+    shutil.copy(later["key"], tls["key"])
+    server._reload()
+    assert shown()
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"host": "0.0.0.0"}, ["unencrypted"]), ({"host": "::1"}, []), ({"uds": "s"}, []),
+        ({"uds": "s", "grpc": {"host": "0.0.0.0", "port": 1}}, ["unencrypted"]),
+    ],
+    ids=["everybody", "here", "socket", "grpc"],
+)  # fmt: skip
+def test_tokens_that_others_could_read_are_warned_of(tmp_path, given, said):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a:0123456789abcdef read\n")
+    tokens.chmod(0o640)
+    found = exposures(ServeSettings.model_validate({"tokens": tokens, **given}))
+    assert len(found) == len(said) and all(word in each for word, each in zip(said, found, strict=True))
+    tokens.chmod(0o644)
+    assert f"chmod o-rwx {tokens}" in exposures(ServeSettings.model_validate({"tokens": tokens, **given}))[-1]
 
 
 # -- the command ---------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from sri_sdk import SriError
 from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.errors import ConfigError
 from sri_sdk.scoring.scorer import load_graphs
 from sri_sdk.scoring.self_test import self_test
 from sri_sdk.strict_json import parse
@@ -79,14 +80,29 @@ def write(
 @which[0]
 @which[1]
 @which[2]
+@click.option("--token-file", type=click.Path(path_type=Path), help="File with a bearer token on its first line.")
+@click.option("--ca-file", type=click.Path(path_type=Path), help="PEM file of who signed the server's certificate.")
 def check(
-    url: str, bundle: Path, public_key: Path | None, digest: str | None, name: str, full: bool, step: bool
+    url: str, bundle: Path, public_key: Path | None, digest: str | None, name: str, full: bool, step: bool,
+    token_file: Path | None, ca_file: Path | None,
 ) -> None:  # fmt: skip
     """Ask the server at URL for the golden vectors of BUNDLE; exit with 1 if it answers anything else."""
     options = _options({"name": name, "full": full, "step": step})
     expected = Bundle.read(bundle, public_key=public_key, digest=digest)
-    for graph, share in check_served(Client(url), expected, graphs_of(options), name).items():
+    client = Client(url, token=None if token_file is None else _token(token_file), ca_file=ca_file)
+    for graph, share in check_served(client, expected, graphs_of(options), name).items():
         click.echo(f"{model_name(graph, name)}: agrees, largest difference {share:.2%} of the tolerance")
+
+
+def _token(path: Path) -> str:
+    try:
+        with path.open(encoding="ascii") as file:
+            token = file.readline().strip()
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path}: cannot be read as a token ({type(err).__name__}). Give a file with one.") from err
+    if not token.isprintable() or not token or " " in token:
+        raise ConfigError(f"{path}: its first line is no token. Write one word of printable characters there.")
+    return token
 
 
 def _pairs(more: tuple[str, ...]) -> dict[str, object]:

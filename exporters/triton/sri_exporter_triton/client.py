@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import ssl
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import IO, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -32,16 +34,29 @@ class Client:
     Args:
         url: as in `http://localhost:8000`.
         timeout: seconds that one answer may take.
+        token: bearer token; None = the server asks for none.
+        ca_file: PEM file with the certificates that may have signed the server's; None = the system's.
 
     Raises:
-        ConfigError: the address is none of HTTP.
+        ConfigError: the address is none of HTTP, or the file has no certificates.
     """
 
-    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, url: str, timeout: float = TIMEOUT, *, token: str | None = None, ca_file: Path | None = None
+    ) -> None:
         if not url.startswith(("http://", "https://")):
             raise ConfigError(f"server {url[:80]!r}: not an address of HTTP. Give one such as http://localhost:8000.")
         self.url = url.rstrip("/")
         self.timeout = timeout
+        self._sent = {"Content-Type": "application/json"}
+        if token is not None:
+            self._sent["Authorization"] = f"Bearer {token}"
+        try:
+            self._tls = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
+        except OSError as err:
+            raise ConfigError(
+                f"ca file {ca_file}: cannot be used ({err.strerror or 'no certificates'}). Give a PEM file."
+            ) from err
 
     def config(self, model: str) -> dict[str, Any]:
         """A model's configuration, as Triton's extension of the protocol shows it.
@@ -86,9 +101,9 @@ class Client:
 
     def _ask(self, path: str, body: Any) -> dict[str, Any]:
         content = None if body is None else json.dumps(body).encode()
-        request = Request(self.url + path, content, {"Content-Type": "application/json"})
+        request = Request(self.url + path, content, self._sent)
         try:
-            with urlopen(request, timeout=self.timeout) as response:
+            with urlopen(request, timeout=self.timeout, context=self._tls) as response:
                 answer = parse(_whole(response), not_finite=True, values=MOST_VALUES)
         except HTTPError as err:
             said = err.read(2000).decode(errors="replace")

@@ -23,9 +23,9 @@ from sri_sdk.serve.oip.routes import bundle_of, check_tenant
 from sri_sdk.serve.oip.tensors import DTYPES, Array, from_bytes, from_json, to_bytes
 from sri_sdk.serve.rights import ANYBODY, LOCAL, Caller, Right
 from sri_sdk.serve.settings import GrpcSection, LimitsSection, TlsSection
+from sri_sdk.serve.tls import check_tls
 from sri_sdk.serve.tokens import Tokens, check_right
 
-MOST_MODELS = 1000
 _CODES = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
     408: "DEADLINE_EXCEEDED", 409: "FAILED_PRECONDITION", 413: "INVALID_ARGUMENT", 422: "FAILED_PRECONDITION",
@@ -248,9 +248,7 @@ def _values(parameters: Any) -> dict[str, Any]:
 def _credentials(tls: TlsSection) -> Any:
     import grpc
 
-    try:
-        pair = tls.key.read_bytes(), tls.certificate.read_bytes()
-        authority = None if tls.client_ca is None else tls.client_ca.read_bytes()
-    except OSError as err:
-        raise ConfigError(f"tls: {err.filename} cannot be read ({err.strerror}). Give PEM files.") from err
+    check_tls(tls)
+    authority = None if tls.client_ca is None else tls.client_ca.read_bytes()
+    pair = tls.key.read_bytes(), tls.certificate.read_bytes()
     return grpc.ssl_server_credentials([pair], authority, authority is not None)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from sri_sdk.records import Signals, Verdict
 from sri_sdk.scoring.admission import UNVERIFIED
+from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.serve.batching import INLINE_SECONDS, Batching
 from sri_sdk.serve.oip.asked import Asked
 from sri_sdk.serve.oip.model import VERDICT
 from sri_sdk.serve.oip.tensors import Array
 from sri_sdk.serve.shadow import Shadows
-from sri_sdk.serve.shelf import Shelf
+from sri_sdk.serve.shelf import Shelf, Version
 
 Tensors = Mapping[str, Array]
 VERDICT_SECONDS = 1e-4
@@ -69,6 +70,28 @@ class Inference:
             found |= self._verdicts(asked, judged(asked, tensors))
         self.rows[model.bundle] += rows
         return found
+
+    def live(self, name: str) -> Version:
+        """The live version of a bundle; raises `Refusal`, 404, where there is none."""
+        return self.shelf.live(name)
+
+    def posted(
+        self, bundle: str, live: object, verdicts: Sequence[Verdict], judge: Callable[[Scorer], Sequence[Verdict]]
+    ) -> None:
+        """Counts what was judged for the verdict store, and has the shadow judge it too.
+
+        Args:
+            bundle: its name.
+            live: that judged.
+            verdicts: that it gave.
+            judge: gives those of another scorer; called in a thread, later.
+        """
+        self.rows[bundle] += len(verdicts)
+        for verdict in verdicts:
+            self.statuses[bundle, verdict.status] += 1
+        entry = self.shelf.entries.get(bundle)
+        if entry is not None and entry.live is live and (shadow := entry.shadow) is not None:
+            self.shadows.compare_verdicts(bundle, verdicts, lambda: judge(shadow.scorer))
 
     def _verdicts(self, asked: Asked, verdicts: list[Verdict]) -> dict[str, Array]:
         for verdict in verdicts:

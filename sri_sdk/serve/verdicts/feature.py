@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from sri_sdk.errors import MissingExtra, missing_package
 from sri_sdk.serve.feature import Feature
 from sri_sdk.serve.settings import ServeSettings, StoreSection
-from sri_sdk.serve.shelf import Shelf
+
+if TYPE_CHECKING:
+    from sri_sdk.serve.verdicts.deliveries import Scoring
 
 
-def verdict_feature(settings: ServeSettings, section: StoreSection, shelf: Shelf) -> Feature:
+def verdict_feature(settings: ServeSettings, section: StoreSection, scoring: Scoring) -> Feature:
     """Opens the store, and brings an older one up to date.
 
     Args:
         settings: of the server.
         section: its `store`.
-        shelf: bundles that score signals.
+        scoring: what scores signals.
 
     Raises:
         ConfigError: an address, a key or a store that cannot be used.
@@ -50,7 +53,7 @@ def verdict_feature(settings: ServeSettings, section: StoreSection, shelf: Shelf
     gateways = settings.gateways
     return Feature(
         routes=verdict_routes(
-            store, arrivals, counts, live=shelf.live, most_rows=settings.limits.rows,
+            store, arrivals, counts, scoring=scoring, most_rows=settings.limits.rows,
             unmonitored=gateways.unmonitored, wait_s=gateways.wait_seconds, rule=gateways.rule,
         ),
         parts=[closing(), arrivals],

@@ -10,6 +10,8 @@ from sri_sdk.serve.verdicts import lookups
 from tests.serve.store.conftest import FOREVER, rows, verdict
 from tests.serve.verdicts.conftest import posted
 
+NOBODY = Caller("x", frozenset())
+
 
 def test_a_look_up_waits_until_the_verdict_is_there(service):
     async def run():
@@ -180,6 +182,46 @@ def test_a_stream_begins_where_it_is_asked_to_and_goes_on(service):
 
     text = asyncio.run(run())
     assert "before" not in text and text.count("event: verdict") == 2 and "id: 3\n" in text
+
+
+LATER = {
+    "revoked": NOBODY, "other-right": Caller("x", frozenset({"write"})),
+    "other-tenant": Caller("x", frozenset({"read"}), "y"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("later", LATER.values(), ids=LATER.keys())
+def test_a_stream_ends_once_its_token_may_no_longer_read_it(service, later):
+    service.callers["x"] = Caller("x", frozenset({"read"}))
+
+    async def run():
+        async with service.running():
+            reader = Reader(service.app, "/v1/verdicts", authorization="x")
+            await service.ask("POST", "/v1/verdicts", posted(verdict("before")))
+            await reader.until('"id": "before"')
+            service.callers["x"] = later
+            await service.ask("POST", "/v1/verdicts", posted(verdict("after")))
+            async with asyncio.timeout(30):
+                await reader.task
+            return reader.text
+
+    text = asyncio.run(run())
+    assert "after" not in text and text.count("event: error") == 1 and "token" in text
+
+
+def test_a_look_up_that_waits_answers_nobody_whose_token_was_revoked_meanwhile(service):
+    service.callers["x"] = Caller("x", frozenset({"read"}))
+
+    async def run():
+        async with service.running():
+            asked = asyncio.create_task(service.ask("GET", "/v1/verdicts/a?wait_ms=30000", authorization="x"))
+            await asyncio.sleep(0.05)
+            service.callers["x"] = NOBODY
+            await service.ask("POST", "/v1/verdicts", posted(verdict("a")))
+            return await asked
+
+    found = asyncio.run(run())
+    assert found.status == 403 and b"clear" not in found.body
 
 
 def test_a_quiet_stream_says_that_it_lives_and_ends_with_its_client(service, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 
 from sri_sdk import strict_json
 from sri_sdk.errors import ConfigError
+from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_parts import SIGNALS_FORMAT
 from sri_sdk.serve.settings import ServeSettings
 from sri_sdk.serve.store.store import VerdictStore
@@ -59,6 +60,31 @@ def test_signals_are_scored_as_in_the_process_and_stored(app, scorer, make_signa
     assert kept["verdicts"] == 2 and kept["source"] == "gpu-1"
     again = call(app, "POST", "/v1/signals?bundle=sri&rule=final", lines(signals)).json
     assert (again["stored"], again["known"]) == (0, 20)
+
+
+def test_posted_signals_are_counted_and_seen_by_the_shadow(build, tmp_path, fitted, other, make_signals):
+    bundles = {"sri": {"path": fitted.path, "shadow": {"path": other.path}}}
+    built = build(bundles=bundles, store={"url": f"sqlite:///{tmp_path}/v.db"})
+    signals = make_signals(200, 31, dip=0.5)
+    found = call(built.app, "POST", "/v1/signals?bundle=sri", lines(signals)).json["verdicts"]
+    built.inference.shadows.settle()
+    live = [each["status"] == "flagged" for each in found]
+    shadow = [each.status == "flagged" for each in Scorer.open(other.path).score(signals)]
+    counts = built.inference.shadows.counts
+    differ = sum(its and not mine for mine, its in zip(live, shadow, strict=True))
+    assert counts["sri", "only_shadow"] == differ > 0 and sum(counts.values()) == 200
+    assert built.inference.rows["sri"] == sum(built.inference.statuses.values()) == 200
+    asyncio.run(leave(built.app))
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"), [("", "bundle: missing"), ("bundle=sri", "`unverified=true` in the query")]
+)
+def test_a_refusal_names_what_can_be_sent_here(app, make_signals, query, problem):
+    body = lines(make_signals(2, 1))
+    body = b'{"sri_signals": 1}' + body[body.index(b"\n") :]
+    found = call(app, "POST", f"/v1/signals?{query}", body)
+    assert found.status == 400 and problem in found.json["error"] and "--" not in found.json["error"]
 
 
 @pytest.mark.parametrize(
