@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NoReturn
 
 from sri_sdk.errors import SriError
+from sri_sdk.records import Verdict
+from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.serve.build import Built, build_app
 from sri_sdk.serve.feature import Feature
 from sri_sdk.serve.routes import Route
@@ -23,7 +26,7 @@ from sri_sdk.serve.settings import ServeSettings
 from sri_sdk.serve.shelf import Shelf
 from sri_sdk.serve.store.rows import Added
 from sri_sdk.serve.verdicts.counts import VerdictCounts
-from sri_sdk.serve.verdicts.deliveries import Deliveries
+from sri_sdk.serve.verdicts.deliveries import Deliveries, Live
 from sri_sdk.strict_json import parse
 
 NAME = "guard"
@@ -40,12 +43,27 @@ class _Nowhere:
         return done
 
 
+class _Alone:
+    """One bundle that nothing is compared with."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def live(self, name: str) -> Live:
+        return self._shelf.live(name)
+
+    def posted(
+        self, bundle: str, live: Live, verdicts: Sequence[Verdict], judge: Callable[[Scorer], Sequence[Verdict]]
+    ) -> None:
+        """The monitor counts and compares for itself."""
+
+
 def serve(settings: ServeSettings) -> None:
     """Serves until a signal, or the end of standard input."""
     shelf = Shelf(settings.bundles)
     shelf.load_all()
     nowhere: Any = _Nowhere()
-    deliveries = Deliveries(nowhere, VerdictCounts(lambda: ""), shelf.live, settings.limits.rows)
+    deliveries = Deliveries(nowhere, VerdictCounts(lambda: ""), _Alone(shelf), settings.limits.rows)
 
     routes = [Route("POST", "/v1/signals", deliveries.signals, "write")]
     built = build_app(settings, [Feature(routes=routes)], shelf)
