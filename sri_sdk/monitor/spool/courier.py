@@ -83,11 +83,11 @@ class Courier:
     def _deliver_next(self) -> None:
         try:
             rows = self._read()
-        except sqlite3.Error as err:
+            observations, unreadable = _observations(rows)
+        except Exception as err:
             self._disconnect()
             self._failed(f"the spool is not read: {disk.words_of(err)}")
             return
-        observations, unreadable = _observations(rows)
         rejected, why = frozenset[str](), ""
         try:
             if observations:

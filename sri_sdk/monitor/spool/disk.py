@@ -46,7 +46,7 @@ class Left:
     """Number of the last observation."""
 
 
-def words_of(err: sqlite3.Error) -> str:
+def words_of(err: Exception) -> str:
     """What is wrong with the file, for people; without anything that was to be stored."""
     code = getattr(err, "sqlite_errorcode", None)
     # The lowest byte is the kind; the others say where it happened.

@@ -157,7 +157,8 @@ class Writer:
     def _commit(self, puts: list[_Put], done_with: dict[int, int]) -> None:
         try:
             plan, freed = self._write(puts, done_with)
-        except sqlite3.Error as err:
+        # Whatever it is, the thread goes on: without it, nothing would be taken any more, and nobody told.
+        except Exception as err:
             self._failed(disk.words_of(err))
             self._lose(puts)
             return

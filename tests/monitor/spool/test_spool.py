@@ -276,6 +276,21 @@ def test_a_row_that_nobody_can_read_is_given_up_and_holds_nobody_up(file, caplog
     assert "1 observations for sink one rejected: this release cannot read them" in caplog.text
 
 
+def test_a_fault_of_the_spool_itself_ends_none_of_its_threads(file, monkeypatch):
+    sink = Keeps()
+    with Spool.open(file, {"one": sink}) as spool:
+        with monkeypatch.context() as broken:
+            broken.setattr(disk, "insert", lambda *_: [][0])
+            with pytest.raises(NotSpooled, match="is not written: IndexError"):
+                spool.put(some("a")).result(10)
+        with monkeypatch.context() as broken:
+            broken.setattr(disk, "read", lambda *_: {}["x"])
+            spool.put(some("b")).result(10)
+            until(lambda: spool.states()[0].failing == "the spool is not read: KeyError")
+        assert spool.flush(10) and sink.ids == ["b"]
+        assert counts(spool) == {"one": (2, 1, 0, 1, 0)}
+
+
 def test_a_file_that_was_emptied_stops_nobody(file):
     sink = Keeps(TimeoutError())
     with Spool.open(file, {"one": sink}) as spool:
