@@ -1,7 +1,9 @@
 """The file of a monitor: mistakes are named all at once, before a model is loaded."""
 
 import pytest
+from click.testing import CliRunner
 
+from sri_sdk.cli import main
 from sri_sdk.errors import ConfigError
 from sri_sdk.monitor.reading import read_monitor
 
@@ -65,3 +67,10 @@ def test_a_wrong_config_is_named_in_the_monitor_s_own_file(write_monitor, tmp_pa
     (tmp_path / "bad.yaml").write_text("version: 1\n")
     said = problems(write_monitor(config=str(tmp_path / "bad.yaml")))
     assert "monitor.yaml: config: " in said and "model: required" in said
+
+
+def test_the_file_is_checked_by_the_command_that_checks_all_files(write_monitor) -> None:
+    good = CliRunner().invoke(main, ["config", "check", str(write_monitor())])
+    assert good.exit_code == 0 and "monitor.yaml: ok" in good.stdout
+    bad = CliRunner().invoke(main, ["config", "check", str(write_monitor(mode=None))])
+    assert bad.exit_code == 1 and "mode: required" in bad.stderr
