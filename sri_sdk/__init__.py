@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from sri_sdk.hook import Hook
     from sri_sdk.judge import Judge
     from sri_sdk.metrics.results import Evaluation
+    from sri_sdk.monitor.monitor import Monitor, Watched
     from sri_sdk.observation import Observation, Pulse, Running, SinkState, Trajectory
     from sri_sdk.plugin import Config
     from sri_sdk.policy import Decision, Policy
@@ -120,6 +121,7 @@ __all__ = [
     "Judge",
     "LoadedModel",
     "Match",
+    "Monitor",
     "Observation",
     "Policy",
     "Prompt",
@@ -151,6 +153,7 @@ __all__ = [
     "VerdictMiddleware",
     "VerdictStore",
     "WatchSettings",
+    "Watched",
     "Where",
     "drive",
     "evaluate",
@@ -203,6 +206,7 @@ _HOME = {
     "Judge": "judge",
     "LoadedModel": "records",
     "Match": "records",
+    "Monitor": "monitor.monitor",
     "Observation": "observation",
     "Policy": "policy",
     "Prompt": "records",
@@ -234,6 +238,7 @@ _HOME = {
     "VerdictMiddleware": "client.middleware",
     "VerdictStore": "serve.store.store",
     "WatchSettings": "capture.settings",
+    "Watched": "monitor.monitor",
     "Where": "steer.where",
     "drive": "capture.drive",
     "evaluate": "evaluation.evaluate",

@@ -242,7 +242,8 @@ class Pulse:
     canary_missed: str | None = None
     """Why the last canary that must be flagged was not: its reason, or `clear`; None = it was, or none has run."""
     drift: str | None = None
-    """Part of the guard that has drifted; None = none has, or nobody looks."""
+    """Part of the guard that canaries have found to have drifted; `traffic:PART` where only clear traffic scores
+    otherwise; None = none has, or nobody looks."""
     reload_failed: str | None = None
     """Why the last reload was refused, on one line; None = it was not."""
     scorer: str | None = None

@@ -12,6 +12,7 @@ from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_any
 from sri_sdk.config.schema import KINDS, schema
 from sri_sdk.errors import ConfigError, SriError
+from sri_sdk.monitor.reading import is_monitor, read_monitor
 
 
 @click.group()
@@ -28,7 +29,8 @@ def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json
     """Report every mistake in FILE... as `file: path: problem`. Needs no model weights.
 
     Prompts are read and counted per fold; too few of them, or the same one in two folds, is a mistake. A file with the
-    key `models` is an evaluation, for `sri eval`; any other is for `sri fit` and `sri run`.
+    key `models` is an evaluation, for `sri eval`; one with `guard` is for `sri monitor`; any other is for `sri fit` and
+    `sri run`.
     """
     checked = {str(file): _check(file, not no_prompts) for file in files}
     if as_json:
@@ -65,6 +67,9 @@ def print_schema(kind: str) -> None:
 def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[str, int]], list[str]]:
     """Every problem of a file, how many prompts of which kind each of its folds has, and what is still to be done."""
     try:
+        if is_monitor(file):
+            read_monitor(file)
+            return [], {}, []
         config = load_any(file)
         # After the form: prompts are drawn as the file says.
         return [], _count(config) if with_prompts else {}, _notes(config, file)

@@ -18,8 +18,8 @@ def command(config: Path, check: bool, as_json: bool) -> None:
     """Run the deployment of CONFIG: answer requests, watch each, and tell the sinks.
 
     SIGTERM and Ctrl-C end it: requests that wait are generated first, and what the sinks do not take in time stays in
-    the spool for the next start. SIGHUP reads CONFIG again; one that is wrong changes nothing, and is said. docs/monitor.md
-    has the file.
+    the spool for the next start. SIGHUP reads CONFIG again; one that is wrong changes nothing, and is said.
+    docs/monitor.md has the file.
     """
     from sri_sdk.cli.bars import prepare_libraries
     from sri_sdk.monitor.reading import read_monitor

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from sri_sdk.calibrate.drift import Canaries, PartDrift
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.settings import watch_settings
 from sri_sdk.config.fit import FitConfig
-from sri_sdk.files import write_text
+from sri_sdk.errors import ConfigError
+from sri_sdk.files import claimed, write_text
 from sri_sdk.fitting.canary_state import RATE, STATE, WINDOW, Canary, State, calibration_of, canary_of, fresh
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
@@ -61,12 +66,27 @@ def look(
         progress: called as generations are done.
 
     Raises:
-        ConfigError: the split has too few prompts that nobody used, or the state does not fit.
+        ConfigError: the split has too few prompts that nobody used, or the state does not fit, or
+            another process has it.
         ModelMismatch: the guard was not made for this deployment.
     """
     loaded = Guard.load(guard, public_key=config.trust.public_key, digest=config.trust.digest)
     calibration = calibration_of(loaded.manifest, guard)
     path = guard / STATE
+    # Only those that generate: what is known can always be looked at.
+    with claimed(path) if count else nullcontext(True) as mine:
+        if not mine:
+            raise ConfigError(
+                f"{path}: another process has it, perhaps a monitor, and prompts would be used twice. End that one, or "
+                "look with `--count 0` at what is known."
+            )
+        return _look(config, split, count, loaded, calibration, path, rate, window, progress)
+
+
+def _look(
+    config: FitConfig, split: str, count: int, loaded: Guard, calibration: Mapping[str, NDArray[Any]], path: Path,
+    rate: float | None, window: int | None, progress: Progress,
+) -> Looked:  # fmt: skip
     digest = loaded.manifest.digest
     begun = State.load(path) or State(bundle=digest, rate=rate or RATE, window=window or WINDOW)
     state = begun.of(digest, rate, window, path)

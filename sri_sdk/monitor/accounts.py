@@ -48,11 +48,6 @@ class Accounts:
         with self._lock:
             self._begun += count
 
-    def dismiss(self, count: int) -> None:
-        """Generations that began are begun anew, one by one: they do not count twice."""
-        with self._lock:
-            self._begun -= count
-
     def end(self, count: int, observations: Sequence[Observation]) -> None:
         """Generations have ended, however they did.
 

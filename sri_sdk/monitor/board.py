@@ -8,6 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sri_sdk.capture.run import Run
 from sri_sdk.observation import Running
 
@@ -99,8 +102,8 @@ class Entry:
         ]  # fmt: skip
 
 
-def _sigma(cells: object, length: int) -> tuple[float, ...]:
+def _sigma(cells: NDArray[np.float32], length: int) -> tuple[float, ...]:
     """The filled cells of [T, C], of the last tapped layer; up to the first that is no number."""
-    column = cells[:length, -1].tolist() if cells.shape[1] else []  # type: ignore[attr-defined,index]
+    column = cells[:length, -1].tolist() if cells.shape[1] else []
     stop = next((at for at, value in enumerate(column) if not math.isfinite(value)), len(column))
     return tuple(column[:stop])

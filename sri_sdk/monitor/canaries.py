@@ -109,7 +109,7 @@ class CanarySchedule:
 
     @property
     def missed(self) -> str | None:
-        """Why no harmful canary was flagged the last time: a reason code, or `clear`; None = one was, or none ran yet."""
+        """Why no harmful canary was flagged the last time: a code, or `clear`; None = one was, or none has run."""
         return None if self._harmful is None else self._harmful.missed
 
     @property

@@ -62,7 +62,6 @@ class CanaryBook:
         try:
             begun = State.load(path) or State(bundle=bundle, rate=rate or RATE, window=window or WINDOW)
             book = cls(path, begun.of(bundle, rate, window, path))
-            book.state.canaries = list(book.state.canaries)
             book._write()
         except OSError as err:
             _release(path)

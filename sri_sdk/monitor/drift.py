@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -133,7 +134,11 @@ class TrafficWatch:
         parts = {part.name: part.score for part in verdict.parts if part.status == "clear"}
         if not verdict.parts and verdict.status == "clear":
             parts = {ONLY_PART: verdict.score}
-        known = {name: score for name, score in parts.items() if score is not None and name in self._streams}
+        known = {
+            name: score
+            for name, score in parts.items()
+            if score is not None and math.isfinite(score) and name in self._streams
+        }
         if not known or not self._may():
             return
         for name, score in known.items():

@@ -68,7 +68,7 @@ class Driver:
         Returns:
             What is written down of them, in order.
         """
-        with self._monitor.live.in_use() as live:
+        with self._monitor.in_use() as live:
             if self._under[0] is not live:
                 self._under = live, self.settings_for(live)
             share = 1.0 if kind == "canary" else live.told.settings.sample
@@ -85,15 +85,11 @@ class Driver:
     # -- watched ---------------------------------------------------------------------------------------------
 
     def _watched(self, live: Live, asked: Sequence[Asked], kind: Kind) -> list[Observation]:
-        deployment, settings = self._deployment, self._under[1][kind]
-        began, prompts = time.perf_counter(), [each.prompt for each in asked]
-        batch = drive(
-            deployment.hook, deployment.loaded, deployment.sampler, prompts, settings, seed=deployment.config.seed,
-            system_prompt=deployment.config.model.system_prompt, recovery=None if kind == "canary" else live.recovery,
-        )  # fmt: skip
-        drafts: list[list[str]] = [[] for _ in asked]
+        began, batch = time.perf_counter(), None
         try:
-            self._loop(live, batch, asked, drafts)
+            batch = self._drive(live, asked, kind)
+            drafts = self._loop(live, batch, asked)
+            said, responses = batch.texts, batch.responses
         except Exception as err:
             if len(asked) > 1:
                 # One request's fault is not its neighbours': each is generated anew, alone.
@@ -102,18 +98,29 @@ class Driver:
             return self._failed(live, asked[0], batch, kind, err, time.perf_counter() - began)
         texts = None
         if live.told.settings.store_texts:
-            said = zip(prompts, batch.texts, drafts, strict=True)
-            texts = {row: Texts(prompt.text, text, tuple(seen)) for row, (prompt, text, seen) in enumerate(said)}
+            kept = zip(asked, said, drafts, strict=True)
+            texts = {row: Texts(each.prompt.text, text, tuple(seen)) for row, (each, text, seen) in enumerate(kept)}
+        run = batch.run
         observations = live.circumstances.observed(
-            batch.run.decisions, batch.run.signals, kind=kind, tenants=[each.tenant for each in asked],
+            run.decisions, run.signals, kind=kind, tenants=[each.tenant for each in asked],
             generation_s=time.perf_counter() - began, scoring_s=live.took(), texts=texts,
         )  # fmt: skip
-        self._answer(live, asked, batch.run.decisions, batch.responses, observations, kind, batch.run.signals)
+        self._answer(live, asked, run.decisions, responses, observations, kind, run.signals)
         return observations
 
-    def _loop(self, live: Live, batch: Drive, asked: Sequence[Asked], drafts: list[list[str]]) -> None:
+    def _drive(self, live: Live, asked: Sequence[Asked], kind: Kind) -> Drive:
+        deployment = self._deployment
+        return drive(
+            deployment.hook, deployment.loaded, deployment.sampler, [each.prompt for each in asked],
+            self._under[1][kind], seed=deployment.config.seed, system_prompt=deployment.config.model.system_prompt,
+            recovery=None if kind == "canary" else live.recovery,
+        )  # fmt: skip
+
+    def _loop(self, live: Live, batch: Drive, asked: Sequence[Asked]) -> list[list[str]]:
+        """Generates it to the end; per request its drafts, empty where texts are not stored."""
         texts, held = live.told.settings.store_texts, live.policy.may_withhold
         budget, cells = self._deployment.sampler.budget(), live.guard.anchors.harmless.shape[0]
+        drafts: list[list[str]] = [[] for _ in asked]
         with self._monitor.board.shows(
             [each.prompt.id for each in asked], live.told.settings.name, steps=budget, cells=cells,
             tenants=[each.tenant for each in asked],
@@ -121,22 +128,23 @@ class Driver:
             entry.watches(batch.run)
             for step in batch:
                 said = batch.texts if texts else None
-                if said is not None:
-                    for kept, draft in zip(drafts, said, strict=True):
-                        kept.append(draft)
+                for kept, draft in zip(drafts, said or (), strict=False):
+                    kept.append(draft)
                 entry.step(step.index + 1, None if held else said)
+        return drafts
 
     def _failed(
-        self, live: Live, asked: Asked, batch: Drive, kind: Kind, err: Exception, seconds: float
+        self, live: Live, asked: Asked, batch: Drive | None, kind: Kind, err: Exception, seconds: float
     ) -> list[Observation]:
         """One request whose generation raised: unmonitored, and there is no response."""
         # Its message may hold what a user typed.
         log.error("a generation failed: %s", type(err).__name__)
-        (decision,) = batch.run.decisions or live.policy.decide(
-            [Verdict(asked.prompt.id, "unmonitored", (INTERRUPTED,), rule=live.policy.rule)]
-        )
+        lost = Verdict(asked.prompt.id, "unmonitored", (INTERRUPTED,), rule=live.policy.rule)
+        run = None if batch is None else batch.run
+        (decision,) = (run.decisions if run is not None else ()) or live.policy.decide([lost])
+        signals = None if run is None else run.signals
         observations = live.circumstances.observed(
-            [decision], batch.run.signals, kind=kind, tenants=[asked.tenant], generation_s=seconds,
+            [decision], signals, kind=kind, tenants=[asked.tenant], generation_s=seconds,
             scoring_s=live.took(),
         )  # fmt: skip
         self._answer(live, [asked], [decision], [None], observations, kind, None, failed=type(err).__name__)

@@ -36,6 +36,8 @@ def introduction(monitor: Monitor, where: str) -> list[str]:
         lines.append(f"canaries: {_canaries(settings.canaries)}")
     if settings.shadow is not None and live.shadow is not None:
         lines.append(f"shadow: guard {live.shadow.digest[:12]}, from which nothing follows")
+    if any(each.name == "sql" for each in settings.sinks) and live.told.source is not None:
+        lines.append(f"look at it: sri dashboard {live.told.source}")
     lines += [f"not looked at: {each}" for each in monitor.lookout.blind]
     return [*lines, *(f"missing: {each}" for each in _missing(monitor))]
 
@@ -63,7 +65,7 @@ def _missing(monitor: Monitor) -> Iterator[str]:
     """What an operator would want to know before something goes wrong."""
     live, settings = monitor.live, monitor.settings
     if not live.guard.scorer.bundle.trusted:
-        yield "guard.trust: nobody notices a guard that is swapped; `sri bundle inspect` prints the digest to name there"
+        yield "guard.trust: nobody notices a guard that is swapped; `sri bundle inspect` prints a digest to name there"
     if settings.mode == "observe" and not live.told.policy.may_withhold:
         yield "policy.flagged: report, so there is nothing to count that enforcing would withhold; try flagged: abort"
     if settings.canaries is None or settings.canaries.harmful is None:

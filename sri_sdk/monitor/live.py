@@ -4,8 +4,6 @@ with."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from sri_sdk import registry
 from sri_sdk.errors import ConfigError
@@ -67,9 +65,7 @@ class Live:
         trust = settings.guard.trust
         loaded = Guard.load(settings.guard.path, public_key=trust.public_key, digest=trust.digest)
         if policy.rule not in loaded.scorer.rules:
-            raise ConfigError(
-                f"policy.rule: found {policy.rule!r}, the guard has: {', '.join(loaded.scorer.rules)}."
-            )
+            raise ConfigError(f"policy.rule: found {policy.rule!r}, the guard has: {', '.join(loaded.scorer.rules)}.")
         recovery = None
         if policy.recovers and settings.mode == "enforce":
             assert told.config is not None  # As the settings were checked.
@@ -96,26 +92,27 @@ class Live:
     @property
     def promised(self) -> float:
         """Largest false-alarm rate that the guard promises for the rule in use."""
-        return float(self.guard.manifest.rules[self.told.policy.rule].alpha)
+        rule = self.told.policy.rule
+        return next(each.alpha for name, each in self.guard.manifest.rules.items() if name == rule)
 
     def took(self) -> float | None:
         """Seconds of the last call of the scorer in this thread."""
         scorer = self.guard.scorer
         return scorer.took() if isinstance(scorer, PlacedScorer) else None
 
-    @contextmanager
-    def in_use(self) -> Iterator[Live]:
-        """Keeps it open for as long as the block lasts, also where a reload replaces it meanwhile."""
+    def begin(self) -> bool:
+        """Keeps it open until `end`; False = it was replaced already, and may be closed."""
         with self._lock:
-            self._users += 1
-        try:
-            yield self
-        finally:
-            with self._lock:
-                self._users -= 1
-                last = self._retired and not self._users
-            if last:
-                self._close()
+            self._users += not self._retired
+            return not self._retired
+
+    def end(self) -> None:
+        """Whoever began no longer needs it."""
+        with self._lock:
+            self._users -= 1
+            last = self._retired and not self._users
+        if last:
+            self._close()
 
     def retire(self) -> None:
         """Closes it once nobody uses it."""

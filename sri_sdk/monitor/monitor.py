@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
-
-import torch
+from typing import TYPE_CHECKING, Any, Self
 
 from sri_sdk.capture.request import Span
 from sri_sdk.capture.run import Run
@@ -31,6 +29,9 @@ from sri_sdk.monitor.settings import MonitorSettings
 from sri_sdk.observation import Kind, Observation, Pulse
 from sri_sdk.policy import Decision
 from sri_sdk.records import Signals, Verdict
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger("sri_sdk.monitor")
 
@@ -146,6 +147,16 @@ class Monitor:
         """Guard and policy that the next generation begins with."""
         return self._live
 
+    @contextmanager
+    def in_use(self) -> Iterator[Live]:
+        """Guard and policy of one generation, which stay open also where a reload replaces them meanwhile."""
+        while not (live := self._live).begin():
+            pass
+        try:
+            yield live
+        finally:
+            live.end()
+
     @property
     def balance(self) -> Balance:
         """What became of every generation so far."""
@@ -207,7 +218,7 @@ class Monitor:
         if self._closed:
             raise ConfigError(f"monitor {self.settings.name}: closed; open it again to watch.")
         watched = Watched(request_ids)
-        with self._live.in_use() as live:
+        with self.in_use() as live:
             if not canary and not drawn(live.told.settings.sample):
                 self.accounts.begin(len(request_ids))
                 try:
@@ -239,9 +250,9 @@ class Monitor:
     def canaries(self) -> list[CanaryPrompt]:
         """Prompts that are due now, for the thread that generates; `sri monitor` asks them itself.
 
-            for each in monitor.canaries():
-                with monitor.watch(model, request_ids=[each.prompt.id], canary=True):
-                    model.generate(**encode(each.prompt.text))
+        for each in monitor.canaries():
+            with monitor.watch(model, request_ids=[each.prompt.id], canary=True):
+                model.generate(**encode(each.prompt.text))
         """
         return self._lookout.due(time.monotonic())
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -53,26 +53,37 @@ class Wishes:
 
     @contextmanager
     def heard(self) -> Iterator[Wishes]:
-        """SIGTERM and SIGINT end, SIGHUP reloads, as long as the block lasts; a second SIGINT ends at once."""
-        if threading.current_thread() is not threading.main_thread():
+        """SIGHUP reloads, also if it comes while the model is loaded, as long as the block lasts."""
+        with _handled({} if not hasattr(signal, "SIGHUP") else {signal.SIGHUP: lambda *_: self.reload.set()}):
             yield self
-            return
-        wanted: dict[int, Callable[[int, FrameType | None], None]] = {
-            signal.SIGTERM: lambda *_: self.end.set(), signal.SIGINT: self._interrupt
-        }  # fmt: skip
-        if hasattr(signal, "SIGHUP"):
-            wanted[signal.SIGHUP] = lambda *_: self.reload.set()
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-        try:
+
+    @contextmanager
+    def orderly(self) -> Iterator[Wishes]:
+        """SIGTERM and SIGINT end in order, as long as the block lasts; a second SIGINT ends at once.
+
+        Before there is anything to lose they end the process as they always do.
+        """
+        with _handled({signal.SIGTERM: lambda *_: self.end.set(), signal.SIGINT: self._interrupt}):
             yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.end.is_set():
             raise KeyboardInterrupt
         self.end.set()
+
+
+@contextmanager
+def _handled(wanted: Mapping[int, Callable[[int, FrameType | None], None]]) -> Iterator[None]:
+    """Signals as wanted, where this is the thread that may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def operate(
@@ -95,27 +106,30 @@ def operate(
     if config is None or requests is None:
         what = "config" if config is None else "requests"
         raise ConfigError(
-            f"{told.source or told.settings.name}: {what}: required by `sri monitor`, which generates itself. Add it, or "
-            "use sri_sdk.Monitor.open in the process that generates."
+            f"{told.source or told.settings.name}: {what}: required by `sri monitor`, which generates itself. Add it, "
+            "or use sri_sdk.Monitor.open in the process that generates."
         )
     wishes = wishes or Wishes()
-    traffic = open_traffic(requests, config)
-    deployment = deployment or Deployment.open(config)
-    with wishes.heard(), Monitor.open(told, model=deployment.loaded.source) as monitor:
-        driver = Driver(deployment, monitor)
-        if check:
-            for line in introduction(monitor, "not started: only checked"):
-                say(line)
+    with wishes.heard():
+        traffic = open_traffic(requests, config)
+        deployment = deployment or Deployment.open(config)
+        with wishes.orderly(), Monitor.open(told, model=deployment.loaded.source) as monitor:
+            driver = Driver(deployment, monitor)
+            if check:
+                _introduce(monitor, "not started: only checked", say)
+                return Ended(monitor.balance, monitor.pulse.sinks)
+            try:
+                _introduce(monitor, traffic.start(), say)
+                _Loop(driver, monitor, traffic, wishes).run()
+            finally:
+                traffic.close()
+            monitor.close()
             return Ended(monitor.balance, monitor.pulse.sinks)
-        try:
-            where = traffic.start()
-            for line in introduction(monitor, where):
-                say(line)
-            _Loop(driver, monitor, traffic, wishes).run()
-        finally:
-            traffic.close()
-        monitor.close()
-        return Ended(monitor.balance, monitor.pulse.sinks)
+
+
+def _introduce(monitor: Monitor, where: str, say: Callable[[str], None]) -> None:
+    for line in introduction(monitor, where):
+        say(line)
 
 
 class _Loop:

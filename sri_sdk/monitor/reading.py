@@ -16,6 +16,7 @@ from sri_sdk.monitor.settings import MonitorSettings
 from sri_sdk.options import problems
 from sri_sdk.policy import Policy
 
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a monitor is told: its file, and the config that it names."""
@@ -38,6 +39,15 @@ class Told:
         """Soft fields that may differ."""
         beside = () if self.config is None else self.config.accept
         return tuple(dict.fromkeys((*self.settings.accept, *beside)))
+
+
+def is_monitor(source: Path) -> bool:
+    """Whether a file is one of a monitor: it names a guard, which no other file of this SDK does.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+    """
+    return "guard" in read_mapping(source)
 
 
 def read_monitor(source: Path | str) -> Told:

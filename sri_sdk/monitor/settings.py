@@ -212,7 +212,8 @@ class MonitorSettings(Config):
     trajectories: bool = Field(default=True, description="Whether the signal of each generation goes to the sinks.")
     audit: AuditSection = Field(default=AuditSection(), description="What people are asked to label.")
     canaries: CanariesSection | None = Field(
-        default=None, description="Prompts that the monitor asks itself, to see whether the guard still works; null = none."
+        default=None,
+        description="Prompts that the monitor asks itself, to see whether the guard still works; null = none.",
     )
     drift: DriftSection | None = Field(
         default=None,
@@ -237,7 +238,9 @@ class MonitorSettings(Config):
         if self.config is None and self.requests is not None:
             raise ValueError("requests: needs a config, whose model answers them; give `config`, or leave requests out")
         if self.config is None and self.canaries is not None:
-            raise ValueError("canaries: need a config, whose dataset they come from; give `config`, or leave canaries out")
+            raise ValueError(
+                "canaries: need a config, whose dataset they come from; give `config`, or leave canaries out"
+            )
         if self.config is None and self.policy is None:
             raise ValueError("policy: required without a config, but missing")
         return self

@@ -17,6 +17,14 @@ from sri_sdk.serve.settings import ShadowSection
 
 log = logging.getLogger("sri_sdk.monitor")
 
+_WORDS = {
+    "same": "judged alike",
+    "only_live": "flagged by the live guard alone",
+    "only_shadow": "flagged by the shadow alone",
+    "unscored": "that one of them could not judge",
+    "failed": "not judged, since it failed",
+}
+
 
 class ShadowGuard:
     """The bundle of a guard that is calibrated anew, say, beside the live one.
@@ -52,8 +60,8 @@ class ShadowGuard:
         if other := [name for name in its if mine[name] != its[name]]:
             raise ConfigError(
                 f"shadow.path: {section.path}: differs from the live guard in {', '.join(other)}, so it cannot read "
-                "the same signals. A guard that was calibrated anew with `sri fit --recalibrate` can be a shadow; one with "
-                "other anchors is compared offline, see docs/when-the-model-changes.md."
+                "the same signals. A guard that was calibrated anew with `sri fit --recalibrate` can be a shadow; one "
+                "with other anchors is compared offline, see docs/when-the-model-changes.md."
             )
         if policy.rule not in scorer.rules:
             raise ConfigError(
@@ -73,6 +81,14 @@ class ShadowGuard:
         of the two could not say; `failed` = the shadow raised."""
         with self._lock:
             return dict(self._counts)
+
+    @property
+    def words(self) -> str:
+        """The counts in a line for the log; empty as long as it has judged nothing."""
+        with self._lock:
+            counts = self._counts.copy()
+        parts = [f"{counts[name]} {words}" for name, words in _WORDS.items() if counts[name]]
+        return f"shadow {self.digest[:12]}: {', '.join(parts)}" if parts else ""
 
     def score(self, live: Sequence[Verdict], signals: Signals) -> list[Verdict]:
         """What it says of generations that the live guard has judged, and counts where the two differ.

@@ -39,7 +39,8 @@ def test_it_shows_the_store_that_a_monitor_writes_until_it_is_ended(store: Path,
         finally:
             os.kill(process.pid, signal.SIGTERM)
             _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0 and "Traceback" not in errors
+    # uvicorn ends by the signal that it was sent, once everything is closed.
+    assert process.returncode in (0, -signal.SIGTERM) and "Traceback" not in errors
     assert "whoever reaches it may see and label everything" in errors
 
 

@@ -30,7 +30,9 @@ def test_a_request_is_answered_with_its_response_and_a_future_that_is_done_once_
     driver.generate(asked(3, 0, answers))
     for each in answers:
         assert each.response and each.recorded.result(20) is None
-        assert each.observation.trajectory is not None and each.observation.generation_s > each.observation.scoring_s > 0
+        assert (
+            each.observation.trajectory is not None and each.observation.generation_s > each.observation.scoring_s > 0
+        )
         assert each.observation.deployment == "toy" and each.observation.audited
 
 
@@ -40,7 +42,9 @@ def test_observing_withholds_nothing_and_counts_what_enforcing_would(open_driver
     observing.generate(asked(40, 0, answers))
     flagged = {each.observation.request_id for each in answers if each.observation.verdict.status == "flagged"}
     assert flagged and all(each.response for each in answers)
-    assert {each.observation.request_id for each in answers if each.observation.consequence == "would_withhold"} == flagged
+    assert {
+        each.observation.request_id for each in answers if each.observation.consequence == "would_withhold"
+    } == flagged
     assert monitor.balance.would_withhold == len(flagged)
 
 
@@ -116,3 +120,30 @@ def test_what_runs_is_shown_with_its_signal_and_no_draft_that_may_be_withheld(op
     assert {each.request_id for each in seen} == {"p0", "p1"} and not monitor.board.running()
     assert max(len(each.sigma) for each in seen) == 8 == seen[0].cells
     assert all(each.draft is None for each in seen) and seen[-1].step == seen[-1].steps
+
+
+def test_a_request_that_the_sampler_cannot_start_is_unmonitored_and_its_neighbours_are_answered(open_driver) -> None:
+    driver, monitor = open_driver()
+    answers: list = []
+    requests = asked(3, 0, answers)
+    # The toy's sampler begins with an empty response.
+    object.__setattr__(requests[1].prompt, "prefill", "Sure, here is")
+    driver.generate(requests)
+    found = {each.observation.request_id: each for each in answers}
+    assert found["p1"].failed == "ConfigError" and found["p1"].observation.verdict.reasons == ("interrupted",)
+    assert found["p0"].response and found["p2"].response
+    assert monitor.balance.begun == monitor.balance.generated == 3 and monitor.balance.even
+
+
+def test_a_response_that_cannot_be_decoded_keeps_its_verdict(open_driver, deployment, monkeypatch) -> None:
+    driver, monitor = open_driver()
+
+    def decode(self, tokenizer, draft):
+        raise UnicodeError
+
+    monkeypatch.setattr(type(deployment.hook), "decode", decode)
+    answers: list = []
+    driver.generate(asked(2, 0, answers))
+    assert [each.failed for each in answers] == ["UnicodeError"] * 2 and not any(each.response for each in answers)
+    assert all(each.observation.verdict.status in {"clear", "flagged"} for each in answers)
+    assert monitor.balance.generated == 2 and monitor.balance.even

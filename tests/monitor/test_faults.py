@@ -23,7 +23,7 @@ KILLS = int(os.environ.get("SRI_KILLS", "1"))
 def test_a_killed_monitor_loses_nothing_acknowledged_and_stores_nothing_twice(write_monitor, tmp_path) -> None:
     store = f"sqlite:///{tmp_path}/verdicts.db"
     file = write_monitor(requests={"from": "stdin"}, sinks=[{"name": "sql", "options": {"url": store}}])
-    found = kill(file, store, KILLS, longest=1.0)
+    found = kill(file, store, KILLS, longest=1.0, here=KILLS == 1)
     assert found.kills == KILLS and len(found.acknowledged) > KILLS
     assert not found.lost and not found.twice
 

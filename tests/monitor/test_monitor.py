@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from sri_sdk.errors import ConfigError, GenerationAborted, ModelMismatch
+from sri_sdk.errors import BundleError, ConfigError, GenerationAborted, ModelMismatch
 from sri_sdk.monitor.monitor import Monitor
 from sri_sdk.monitor.reading import read_monitor
 
@@ -133,6 +133,12 @@ def test_a_guard_that_was_damaged_is_refused_by_a_reload(open_monitor, write_mon
     manifest = copy / "bundle" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"alpha"', '"alhpa"', 1))
     assert monitor.reload() is not None and monitor.live is before
+
+
+def test_a_guard_that_is_not_the_one_trusted_is_refused(write_monitor, toy_folder) -> None:
+    guard = {"path": str(toy_folder / "guard"), "trust": {"digest": "0" * 64}}
+    with pytest.raises(BundleError):
+        Monitor.open(write_monitor(guard=guard))
 
 
 def test_a_guard_of_another_model_is_refused_by_a_reload(open_driver, monkeypatch) -> None:

@@ -3,8 +3,13 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
+
+from sri_sdk.serve.build import build_app
+from sri_sdk.serve.settings import ServeSettings
+from tests.serve.conftest import running
 
 from .conftest import asked
 
@@ -56,7 +61,7 @@ def test_a_scorer_that_is_killed_costs_verdicts_and_no_generation_and_comes_back
     assert monitor.pulse.scorer is None
     pid = place.pid
     monitor.close()
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}") if os.path.isdir("/proc") else True)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_a_server_that_is_down_costs_verdicts_within_the_budget(open_driver) -> None:
@@ -70,16 +75,11 @@ def test_a_server_that_is_down_costs_verdicts_within_the_budget(open_driver) -> 
     assert monitor.pulse.scorer == "scorer_unavailable" and monitor.pulse.unmonitored == 4
 
 
-def test_a_server_that_has_the_guard_scores_as_this_process_does(open_driver, toy_folder) -> None:
-    from tests.serve.conftest import running
-
-    from sri_sdk.serve.build import build_app
-    from sri_sdk.serve.settings import ServeSettings
-
+def test_a_server_that_has_the_guard_scores_as_this_process_does(open_driver, toy_folder, tmp_path) -> None:
     here, first = open_driver()
     expected = [each.verdict for each in here.generate(asked(4))]
     first.close()
-    store = {"url": "sqlite://"}
+    store = {"url": f"sqlite:///{tmp_path}/served.db"}
     built = build_app(
         ServeSettings.model_validate({"bundles": {"toy": {"path": toy_folder / "guard" / "bundle"}}, "store": store})
     )

@@ -1,7 +1,9 @@
 """The file of a monitor: mistakes are named all at once, before a model is loaded."""
 
 import pytest
+from click.testing import CliRunner
 
+from sri_sdk.cli import main
 from sri_sdk.errors import ConfigError
 from sri_sdk.monitor.reading import read_monitor
 
@@ -23,7 +25,12 @@ def test_a_file_of_a_few_lines_is_enough_and_the_defaults_are_safe(write_monitor
 
 def test_every_mistake_is_named_at_once(write_monitor) -> None:
     said = problems(write_monitor(mode="watch", sampel=1, audit={"clear": 2}, spool={"max_bytes": "1 GB"}))
-    for part in ("mode: found 'watch', allowed: observe, enforce", "sampel: unknown key", "audit.clear", "spool.max_bytes"):
+    for part in (
+        "mode: found 'watch', allowed: observe, enforce",
+        "sampel: unknown key",
+        "audit.clear",
+        "spool.max_bytes",
+    ):
         assert part in said
 
 
@@ -60,3 +67,10 @@ def test_a_wrong_config_is_named_in_the_monitor_s_own_file(write_monitor, tmp_pa
     (tmp_path / "bad.yaml").write_text("version: 1\n")
     said = problems(write_monitor(config=str(tmp_path / "bad.yaml")))
     assert "monitor.yaml: config: " in said and "model: required" in said
+
+
+def test_the_file_is_checked_by_the_command_that_checks_all_files(write_monitor) -> None:
+    good = CliRunner().invoke(main, ["config", "check", str(write_monitor())])
+    assert good.exit_code == 0 and "monitor.yaml: ok" in good.stdout
+    bad = CliRunner().invoke(main, ["config", "check", str(write_monitor(mode=None))])
+    assert bad.exit_code == 1 and "mode: required" in bad.stderr

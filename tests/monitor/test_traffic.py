@@ -171,7 +171,9 @@ def test_a_wrong_request_is_refused_and_nothing_of_it_is_shown(body, said) -> No
 
 def test_what_is_not_on_disk_is_said_not_to_be_and_what_failed_is_500() -> None:
     def answer(asked):
-        asked.answer(answered(asked.prompt.id, recorded=False, failed="ValueError" if asked.prompt.text == "zz" else None))
+        asked.answer(
+            answered(asked.prompt.id, recorded=False, failed="ValueError" if asked.prompt.text == "zz" else None)
+        )
 
     with served(answer) as traffic:
         status, found, _ = post(traffic, {"prompt": "x"})

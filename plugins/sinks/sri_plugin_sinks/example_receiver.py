@@ -57,11 +57,20 @@ class Receiver:
 
 def request_ids(receiver: Receiver) -> list[str]:
     """Request ids of the observations that a receiver of webhooks has, each observation once."""
-    kept: dict[str, str] = {}
-    for _, _, body in receiver.posts:
-        for each in parse(body)["data"]["observations"]:
-            kept[each["id"]] = each["verdict"]["request_id"]
-    return list(kept.values())
+    return list(_requests(receiver).values())
+
+
+def observation_ids(receiver: Receiver) -> list[str]:
+    """Ids of these observations."""
+    return list(_requests(receiver))
+
+
+def _requests(receiver: Receiver) -> dict[str, str]:
+    return {
+        each["id"]: each["verdict"]["request_id"]
+        for _, _, body in receiver.posts
+        for each in parse(body)["data"]["observations"]
+    }
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -35,6 +35,8 @@ TRY_AGAIN = frozenset({401, 403, 404, 405, 407, 408, 421, 425, 429})
 wrong or being replaced. Giving verdicts up for those would lose them all while somebody mends the file."""
 _STALE = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError, ConnectionAbortedError)
 """How a connection fails that the other side closed while nobody used it."""
+_FRAMING = frozenset({"connection", "content-length", "host", "transfer-encoding", "upgrade"})
+"""Headers that say where the request goes and where it ends: these are not the operator's."""
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)")
 
 
@@ -141,6 +143,8 @@ class Poster:
                 except (OSError, ValueError) as err:
                     raise NotTaken(said(err)) from err
             try:
+                ours = {name.lower() for name in headers}
+                more = {name: value for name, value in more.items() if name.lower() not in ours}
                 status, told, content = self._ask(body, {**more, **headers})
             except (OSError, http.client.HTTPException, ValueError) as err:
                 self._close()
@@ -157,7 +161,9 @@ class Poster:
 
     def close(self) -> None:
         """Lets go of the connection; the next post opens another."""
-        # Without the lock: a post that hangs ends this way.
+        # Without the lock: a post that hangs ends this way. Closing alone would not wake who reads.
+        if (asked := self._open) is not None:
+            _shut(asked)
         self._close()
 
     def _ask(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str | None, bytes]:
@@ -179,13 +185,21 @@ class Poster:
         timer.start()
         try:
             path = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
+            if asked.sock is None:
+                asked.connect()
+            if late.is_set():
+                # Before there was anything to cut.
+                raise TimeoutError
             asked.request("POST", path, body=body, headers=dict(headers))
-            got = asked.getresponse()
-            content = got.read(MOST_READ + 1)
-            if len(content) > MOST_READ or got.will_close:
+            with asked.getresponse() as got:
+                content = got.read(MOST_READ + 1)
+            if len(content) > MOST_READ or got.will_close or self._open is not asked:
                 self._close()
+                asked.close()
             return got.status, got.headers.get("retry-after"), content[:MOST_READ]
         except (OSError, http.client.HTTPException, ValueError) as err:
+            # `close` may have taken it out of our hands.
+            asked.close()
             if late.is_set():
                 raise TimeoutError from err
             raise
@@ -215,8 +229,8 @@ def headers_of(path: Path) -> dict[str, str]:
     for number, line in enumerate(lines_of(path), start=1):
         if line and not line.startswith("#"):
             match = _HEADER.fullmatch(line)
-            if match is None:
-                raise ValueError(f"{path}: line {number} is not `Name: value` in printable ASCII")
+            if match is None or match[1].lower() in _FRAMING:
+                raise ValueError(f"{path}: line {number} is not `Name: value` in printable ASCII, or is about the body")
             found[match[1]] = match[2]
     return found
 
@@ -272,6 +286,10 @@ def _tls(options: HttpOptions) -> ssl.SSLContext:
 
 def _cut(asked: http.client.HTTPConnection, late: threading.Event) -> None:
     late.set()
+    _shut(asked)
+
+
+def _shut(asked: http.client.HTTPConnection) -> None:
     with suppress(OSError, AttributeError):
         asked.sock.shutdown(socket.SHUT_RDWR)
 

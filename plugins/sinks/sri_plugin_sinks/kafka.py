@@ -171,6 +171,8 @@ class KafkaSink(QueuedSink):
             cls(cls.Config(brokers=broker.address, topic="verdicts")),
             delivered=lambda: [message["verdict"]["request_id"] for message in broker.observations("verdicts")],
             dead=lambda: cls(cls.Config(brokers="127.0.0.1:9", topic="verdicts", timeout_s=1)),
+            observed=lambda: [message["id"] for message in broker.observations("verdicts")],
+            refused=sri_sdk.Observation(sri_sdk.Verdict("half of a character: \ud800", "clear"), 0),
         )
 
 

@@ -130,6 +130,8 @@ class OtlpSink(QueuedSink):
             receiver.closed_with(cls(cls.Config(url=receiver.url))),
             delivered=lambda: [found["gen_ai.response.id"] for _, found in received(receiver.posts)],
             dead=lambda: cls(cls.Config(url="http://127.0.0.1:9", timeout_s=0.5)),
+            observed=lambda: list({found["sri.observation.id"]: None for _, found in received(receiver.posts)}),
+            refused=sri_sdk.Observation(sri_sdk.Verdict("half of a character: \ud800", "clear"), 0),
         )
 
 

@@ -84,10 +84,6 @@ class SqlSink(QueuedSink):
     def _opened(self) -> sri_sdk.VerdictStore:
         with self._opening:
             if self._store is None:
-                try:
-                    sri_sdk.VerdictStore  # noqa: B018  # Imported by its name.
-                except ModuleNotFoundError as err:
-                    raise MissingExtra("The sink sql", extra="serve") from err
                 self._store = sri_sdk.VerdictStore.open(self.config.url, kept=self.config, secret=self.config.hash_key)
             return self._store
 

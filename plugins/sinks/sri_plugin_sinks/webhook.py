@@ -112,7 +112,7 @@ class WebhookSink(QueuedSink):
     @classmethod
     def example(cls) -> Any:
         """A sink that posts to a receiver of its own, and one that posts to nobody."""
-        from sri_plugin_sinks.example_receiver import Receiver, request_ids
+        from sri_plugin_sinks.example_receiver import Receiver, observation_ids, request_ids
         from sri_sdk.testing import SinkCase
 
         receiver = Receiver()
@@ -120,6 +120,8 @@ class WebhookSink(QueuedSink):
             receiver.closed_with(cls(cls.Config(url=receiver.url))),
             delivered=lambda: request_ids(receiver),
             dead=lambda: cls(cls.Config(url="http://127.0.0.1:9", timeout_s=0.5)),
+            observed=lambda: observation_ids(receiver),
+            refused=sri_sdk.Observation(sri_sdk.Verdict("half of a character: \ud800", "clear"), 0),
         )
 
 

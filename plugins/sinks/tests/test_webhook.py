@@ -228,6 +228,14 @@ def test_a_receiver_that_trickles_is_left_in_time(sink_of):
         thread.join()
 
 
+def test_an_answer_without_end_is_not_read_to_its_end(receiver, sink_of):
+    receiver.content = b"x" * 10_000_000
+    sink = sink_of()
+    for _ in range(2):
+        sink.deliver(observations(1))
+    assert len(receiver.posts) == 2
+
+
 def test_a_connection_that_was_closed_while_nobody_used_it_is_opened_again(receiver, sink_of):
     sink = sink_of()
     receiver.answers.extend([200, None])
@@ -285,12 +293,55 @@ def test_headers_come_from_a_file_that_may_change(receiver, sink_of, tmp_path):
     assert (first["authorization"], first["x-route"], second["authorization"]) == ("Bearer one", "a b", "Bearer two")
 
 
-def test_a_line_that_is_no_header_is_refused_and_not_shown(sink_of, tmp_path):
+def test_no_header_of_ours_is_sent_twice(receiver, sink_of, tmp_path):
     file = tmp_path / "headers"
-    file.write_text("secret-without-a-name\n")
+    file.write_text("content-type: text/plain\nWebhook-Id: another\n")
+    sink_of(headers_file=file).deliver(observations(1))
+    ((_, headers, _),) = receiver.posts
+    assert headers["content-type"] == "application/json" and headers["webhook-id"].startswith("sri_")
+
+
+@pytest.mark.parametrize("line", ["hunter2", ": hunter2", "X-A:hunter2\x07", "Content-Length: 3", "host: hunter2"])
+def test_a_line_that_is_no_header_is_refused_and_not_shown(sink_of, tmp_path, line):
+    file = tmp_path / "headers"
+    file.write_text(f"{line}\n")
     with pytest.raises(ConfigError, match="line 1 is not `Name: value`") as caught:
         sink_of(headers_file=file)
-    assert "secret-without" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_time_that_ran_out_while_it_connected_counts(receiver, sink_of, monkeypatch):
+    import http.client
+    import time
+
+    connect = http.client.HTTPConnection.connect
+    monkeypatch.setattr(http.client.HTTPConnection, "connect", lambda self: (time.sleep(0.3), connect(self)))
+    with pytest.raises(NotTaken, match="no answer in time"):
+        sink_of(timeout_s=0.05).deliver(observations(1))
+    assert not receiver.posts
+
+
+def test_closing_ends_a_post_that_hangs(sink_of):
+    import socket
+    import threading
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sink = sink_of(url=f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=120)
+        ended = []
+
+        def post():
+            with pytest.raises(NotTaken):
+                sink.deliver(observations(1))
+            ended.append(True)
+
+        thread = threading.Thread(target=post)
+        thread.start()
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1)
+            sink.close()
+            thread.join(30)
+    assert ended
 
 
 @pytest.mark.parametrize(

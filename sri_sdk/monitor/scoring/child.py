@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import Any, NoReturn
 
 from sri_sdk.errors import SriError
-from sri_sdk.serve.build import build_app
+from sri_sdk.serve.build import Built, build_app
 from sri_sdk.serve.feature import Feature
 from sri_sdk.serve.routes import Route
 from sri_sdk.serve.server import Server
@@ -49,9 +49,14 @@ def serve(settings: ServeSettings) -> None:
 
     routes = [Route("POST", "/v1/signals", deliveries.signals, "write")]
     built = build_app(settings, [Feature(routes=routes)], shelf)
-    server = Server(settings, built, lambda *_: print(READY, flush=True))
+    server = Server(settings, built, _say_ready)
     threading.Thread(target=_end_with_the_monitor, daemon=True).start()
     server.run()
+
+
+def _say_ready(address: str, built: Built) -> None:
+    sys.stdout.write(f"{READY}\n")
+    sys.stdout.flush()
 
 
 def _end_with_the_monitor() -> NoReturn:
@@ -65,5 +70,5 @@ if __name__ == "__main__":
     try:
         serve(ServeSettings.model_validate(parse(sys.argv[1])))
     except SriError as err:
-        print(f"error: {err}", file=sys.stderr)
+        sys.stderr.write(f"error: {err}\n")
         sys.exit(1)

@@ -24,6 +24,8 @@ log = logging.getLogger("sri_sdk.monitor")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
 """Seconds until the next try: after the first failure, doubled with each further one, and the most."""
+QUIET_S = 60.0
+"""Seconds between two warnings that a sink has begun to fail."""
 MOST_BYTES = 16 * 2**20
 """Bytes in one `deliver`, about."""
 
@@ -40,6 +42,7 @@ class Courier:
         some, and doubled by a success."""
         self._pause_s = 0.0
         """Until the next try."""
+        self._said_at: float | None = None
         self._connection: sqlite3.Connection | None = None
         threading.Thread(target=self._run, name=f"sri-courier-{lane.name}", daemon=True).start()
 
@@ -85,7 +88,7 @@ class Courier:
             self._failed(f"the spool is not read: {disk.words_of(err)}")
             return
         observations, unreadable = _observations(rows)
-        rejected: frozenset[str] = frozenset()
+        rejected, why = frozenset[str](), ""
         try:
             if observations:
                 self._deliver(observations)
@@ -94,12 +97,15 @@ class Courier:
             if not rejected:
                 self._failed("deliver() rejected observations that it was not handed")
                 return
-            log.warning("sink %s: %d observations rejected: %s", self._lane.name, len(rejected), err.why)
+            why = err.why
         # A sink that calls sys.exit() must not take the observations behind it along.
         except BaseException as err:
             self._failed(_words(err))
             return
-        self._delivered(rows, sum(each.id in rejected for each in observations) + unreadable)
+        with self._shared.changed:
+            self._lane.reject(unreadable, "this release cannot read them")
+            self._lane.reject(refused := sum(each.id in rejected for each in observations), why)
+            self._delivered(rows, unreadable + refused)
 
     def _read(self) -> list[tuple[int, bytes]]:
         if self._connection is None:
@@ -115,16 +121,14 @@ class Courier:
 
     def _delivered(self, rows: Sequence[tuple[int, bytes]], rejected: int) -> None:
         self._count = min(self._most, 2 * self._count)
-        with self._shared.changed:
-            lane = self._lane
-            lane.rejected += rejected
-            lane.delivered += len(rows) - rejected
-            if lane.failures:
-                log.info("sink %s: takes observations again, after %d failures", lane.name, lane.failures)
-            lane.failing, lane.failures = None, 0
-            # Nothing there although something is due: somebody has emptied the file.
-            lane.done = rows[-1][0] if rows else lane.last
-            self._shared.changed.notify_all()
+        lane = self._lane
+        lane.delivered += len(rows) - rejected
+        if lane.failures:
+            log.info("sink %s: takes observations again, after %d failures", lane.name, lane.failures)
+        lane.failing, lane.failures = None, 0
+        # Nothing there although something is due: somebody has emptied the file.
+        lane.done = rows[-1][0] if rows else lane.last
+        self._shared.changed.notify_all()
 
     def _failed(self, why: str) -> None:
         self._count = max(1, self._count // 2)
@@ -135,8 +139,16 @@ class Courier:
             self._pause_s = min(FIRST_PAUSE_S * 2.0 ** min(lane.failures - 1, 16), LONGEST_PAUSE_S) * random.uniform(
                 0.5, 1
             )
-            if str(lane.failures).strip("0") == "1":
+            if self._is_news(lane.failures):
                 log.warning("sink %s: failed %d times, the observations wait: %s", lane.name, lane.failures, why)
+
+    def _is_news(self, failures: int) -> bool:
+        """Whether to log it: the first time, and at every power of ten; of a sink that comes and goes once a minute."""
+        now, before = time.monotonic(), self._said_at
+        if str(failures).strip("0") != "1" or (failures == 1 and before is not None and now - before < QUIET_S):
+            return False
+        self._said_at = now
+        return True
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -149,11 +161,9 @@ def _observations(rows: Sequence[tuple[int, bytes]]) -> tuple[tuple[Observation,
     """What the rows hold, and how many of them hold something else."""
     found = []
     for _, body in rows:
-        try:
+        # A newer release wrote it, say. No other try will read it.
+        with suppress(ValueError):
             found.append(Observation.from_dict(parse(body)))
-        except ValueError:
-            # A newer release wrote it, say. No other try will read it.
-            log.warning("spool: an observation that this release cannot read is given up")
     return tuple(found), len(rows) - len(found)
 
 

@@ -54,10 +54,19 @@ class Lane:
         return self.accepted - self.delivered - self.rejected - self.dropped
 
     def drop(self, count: int, why: str) -> None:
-        """Counts observations as given up, and logs the first of them and every tenfold: a log must not flood."""
-        before, self.dropped = self.dropped, self.dropped + count
-        if len(str(self.dropped)) > len(str(before)) or (not before and count):
-            log.warning("spool: %d observations for sink %s dropped: %s", self.dropped, self.name, why)
+        """Counts observations that found no room, and says why."""
+        self.dropped += count
+        self._say("dropped", self.dropped, count, why)
+
+    def reject(self, count: int, why: str) -> None:
+        """Counts observations that nobody will ever take, and says why."""
+        self.rejected += count
+        self._say("rejected", self.rejected, count, why)
+
+    def _say(self, what: str, now: int, count: int, why: str) -> None:
+        """Logs the first of them and every tenfold: a log must not flood."""
+        if count and (now == count or len(str(now)) > len(str(now - count))):
+            log.warning("spool: %d observations for sink %s %s: %s", now, self.name, what, why)
 
     def state(self, fault: str | None) -> SinkState:
         """What became of its observations, and why nothing does now.

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Self
 
@@ -102,11 +102,9 @@ class Spool:
             return done
         bodies = []
         for each in observations:
-            try:
+            # Half of a surrogate pair in an id, say, is not JSON. The other observations are not to blame.
+            with suppress(JsonError):
                 bodies.append(write(each.to_dict(), separators=(",", ":"), ensure_ascii=False).encode())
-            except JsonError:
-                # Half of a surrogate pair in an id, say. The other observations are not to blame.
-                log.warning("spool: an observation that is not JSON is dropped")
         self._writer.put(bodies, len(observations) - len(bodies), done)
         return done
 

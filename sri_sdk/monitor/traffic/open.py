@@ -28,7 +28,7 @@ def open_traffic(section: RequestsSection, config: FitConfig) -> Traffic:
         prompts = config.prompts
         return DatasetTraffic(registry.build("datasets", prompts.dataset, prompts.options), section)
     if section.source == "stdin":
-        return StdinTraffic(sys.stdin.buffer, lambda line: print(line, flush=True))
+        return StdinTraffic(sys.stdin.buffer, _say)
     try:
         from sri_sdk.monitor.traffic.http import HttpTraffic
     except ImportError as err:
@@ -36,3 +36,8 @@ def open_traffic(section: RequestsSection, config: FitConfig) -> Traffic:
             raise
         raise MissingExtra("requests.from: http", extra="serve") from err
     return HttpTraffic(section)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

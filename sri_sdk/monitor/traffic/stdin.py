@@ -1,7 +1,7 @@
 """Requests as JSON lines from standard input; answers as JSON lines on standard output.
 
-    {"id": "r1", "prompt": "..."}
-    {"id": "r1", "status": "clear", "reasons": [], "withheld": false, "response": "...", "recorded": true, "verdict": {...}}
+{"id": "r1", "prompt": "..."}
+{"id": "r1", "status": "clear", "reasons": [], "withheld": false, "response": "...", "recorded": true, "verdict": {...}}
 """
 
 from __future__ import annotations

@@ -1,170 +1,108 @@
-"""Counts per hour: kept in the transaction that stores, labels or deletes, so that no page counts rows."""
+"""Reads counts per hour, or per several hours, as pages and estimates need them. Months are read from days."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
-from typing import Any, get_args
+from collections.abc import Iterator, Sequence
+from typing import get_args
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, Subquery, Table, and_, cast, func, select, union_all
+from sqlalchemy.sql.elements import ColumnElement
 
 from sri_sdk.observation import Kind
-from sri_sdk.serve.store.latency import bucket_of, limits_of
+from sri_sdk.serve.store.counting import DAY, HOUR_MS, NUMBERS, hour_of
+from sri_sdk.serve.store.latency import limits_of
 from sri_sdk.serve.store.observed import HourCount, LatencyCount, Stratum
 from sri_sdk.serve.store.series import equal
-from sri_sdk.serve.store.tables import HOURS, LATENCIES, SERIES
+from sri_sdk.serve.store.tables import COUNTS, LATENCIES, SERIES
 
-HOUR_MS = 3_600_000
-_COUNTS = ("generations", "drawn", "benign", "attack", "gone")
 _NAMES = ("source", "bundle", "model", "kind", "status", "reason", "consequence", "audit_rate")
-
-
-@dataclass(slots=True)
-class Change:
-    """What is added to one hour of one series."""
-
-    generations: int = 0
-    drawn: int = 0
-    benign: int = 0
-    attack: int = 0
-    gone: int = 0
-
-
-def hour_of(at_ms: int) -> int:
-    """The hour of a time: hours since 1970, UTC."""
-    return at_ms // HOUR_MS
-
-
-def count_rows(connection: Connection, rows: Sequence[Mapping[str, Any]], first_seq: int, last_seq: int) -> None:
-    """Counts new rows of verdicts, whose numbers are between the two."""
-    changes: dict[tuple[int, int], Change] = {}
-    latencies: Counter[tuple[int, str, int]] = Counter()
-    for row in rows:
-        hour = hour_of(row["received_at"] if row["at"] is None else row["at"])
-        change = changes.setdefault((hour, row["series"]), Change())
-        change.generations += 1
-        change.drawn += row["audited"] or 0
-        if row["scoring_s"] is not None and row["severity"] >= 0:
-            latencies[hour, row["source"], bucket_of(row["scoring_s"])] += 1
-    _add(connection, changes, first_seq, last_seq)
-    _add_latencies(connection, latencies)
-
-
-def recount(connection: Connection, changes: Mapping[tuple[int, int], Change]) -> None:
-    """Adds to hours that are there; an hour that was deleted meanwhile stays deleted."""
-    if not changes:
-        return
-    values = {name: HOURS.c[name] + bindparam(f"more_{name}") for name in _COUNTS}
-    query = update(HOURS).where(HOURS.c.hour == bindparam("of_hour"), HOURS.c.series == bindparam("of_series"))
-    connection.execute(
-        query.values(values),
-        [
-            {"of_hour": hour, "of_series": series} | {f"more_{name}": getattr(change, name) for name in _COUNTS}
-            for (hour, series), change in changes.items()
-        ],
-    )
-
-
-def count_gone(connection: Connection, rows: Iterable[Row[Any]]) -> None:
-    """Counts those of deleted rows that were drawn for the audit sample, and that nobody had labelled."""
-    changes: dict[tuple[int, int], Change] = {}
-    for row in rows:
-        if row.audited and row.label is None:
-            changes.setdefault(place_of(row), Change()).gone += 1
-    recount(connection, changes)
-
-
-def place_of(row: Row[Any]) -> tuple[int, int]:
-    """The hour and the series that a row of verdicts was counted in."""
-    return hour_of(row.received_at if row.at is None else row.at), row.series
-
-
-def _add(connection: Connection, changes: Mapping[tuple[int, int], Change], first_seq: int, last_seq: int) -> None:
-    known: set[tuple[int, int]] = set()
-    # Hour by hour: after a clock that was wrong, there may be years between the first and the last.
-    for hour in {hour for hour, _ in changes}:
-        of_hour = select(HOURS.c.series).where(HOURS.c.hour == hour)
-        known.update((hour, series) for series in connection.scalars(of_hour))
-    new = [
-        dict(zip(_COUNTS, astuple(change), strict=True))
-        | {"hour": hour, "series": series, "first_seq": first_seq, "last_seq": last_seq}
-        for (hour, series), change in changes.items()
-        if (hour, series) not in known
-    ]
-    old = {key: change for key, change in changes.items() if key in known}
-    if new:
-        connection.execute(insert(HOURS), new)
-    recount(connection, old)
-    if old:
-        query = update(HOURS).where(HOURS.c.hour == bindparam("of_hour"), HOURS.c.series == bindparam("of_series"))
-        connection.execute(
-            query.values(last_seq=last_seq), [{"of_hour": hour, "of_series": series} for hour, series in old]
-        )
-
-
-def _add_latencies(connection: Connection, counts: Counter[tuple[int, str, int]]) -> None:
-    for (hour, source, bucket), count in counts.items():
-        which = and_(LATENCIES.c.hour == hour, LATENCIES.c.source == source, LATENCIES.c.bucket == bucket)
-        more = update(LATENCIES).where(which).values(generations=LATENCIES.c.generations + count)
-        if not connection.execute(more).rowcount:
-            values = {"hour": hour, "source": source, "bucket": bucket, "generations": count}
-            connection.execute(insert(LATENCIES).values(values))
-
-
-def forget_before(connection: Connection, hour: int) -> None:
-    """Deletes the counts of hours before this one."""
-    for table in (HOURS, LATENCIES):
-        connection.execute(delete(table).where(table.c.hour < hour))
 
 
 def hour_counts(
     connection: Connection, since_ms: int, until_ms: int, deployment: str | None, bundle: str | None, hours: int
 ) -> tuple[HourCount, ...]:
     """Counts from the hour of `since_ms` on, before `until_ms`, with `hours` hours together."""
-    begin = (HOURS.c.hour - HOURS.c.hour % hours).label("begin")
-    names = [SERIES.c[name] for name in _NAMES]
-    counts = [func.sum(HOURS.c[name]) for name in _COUNTS]
-    query = select(begin, *names, *counts).join_from(HOURS, SERIES, HOURS.c.series == SERIES.c.id)
-    query = query.where(_inside(HOURS, since_ms, until_ms), *equal({"source": deployment, "bundle": bundle}))
-    rows = connection.execute(query.group_by(begin, *names).order_by(begin, *names))
-    return tuple(HourCount(row[0] * HOUR_MS, *row[1:9], *map(int, row[9:])) for row in rows)
+    some = _counts(COUNTS, ("series", *NUMBERS), since_ms, until_ms, days=hours % DAY == 0)
+    begin = (some.c.hour - some.c.hour % hours).label("begin")
+    # By number first: names are long, and each number has its own.
+    sums = [_sum(some.c[name]).label(name) for name in NUMBERS]
+    by = select(begin, some.c.series, *sums).group_by(begin, some.c.series).subquery()
+    query = select(by.c.begin, *(SERIES.c[name] for name in _NAMES), *(by.c[name] for name in NUMBERS))
+    query = query.join_from(by, SERIES, by.c.series == SERIES.c.id)
+    query = query.where(*equal({"source": deployment, "bundle": bundle})).order_by(by.c.begin, by.c.series)
+    rows = connection.execute(query)
+    return tuple(HourCount(row[0] * HOUR_MS, *row[1:9], *row[9:]) for row in rows)
 
 
 def latency_counts(
     connection: Connection, since_ms: int, until_ms: int, deployment: str | None, hours: int
 ) -> tuple[LatencyCount, ...]:
     """As `hour_counts`, of latencies."""
-    begin = (LATENCIES.c.hour - LATENCIES.c.hour % hours).label("begin")
-    which = [begin, LATENCIES.c.source, LATENCIES.c.bucket]
-    query = select(*which, func.sum(LATENCIES.c.generations)).where(_inside(LATENCIES, since_ms, until_ms))
+    names = ("source", "bucket", "generations")
+    some = _counts(LATENCIES, names, since_ms, until_ms, days=hours % DAY == 0)
+    begin = (some.c.hour - some.c.hour % hours).label("begin")
+    which = [begin, some.c.source, some.c.bucket]
+    query = select(*which, _sum(some.c.generations)).group_by(*which).order_by(*which)
     if deployment is not None:
-        query = query.where(LATENCIES.c.source == deployment)
-    rows = connection.execute(query.group_by(*which).order_by(*which))
-    return tuple(LatencyCount(row[0] * HOUR_MS, row[1], *limits_of(row[2]), int(row[3])) for row in rows)
+        query = query.where(some.c.source == deployment)
+    rows = connection.execute(query)
+    return tuple(LatencyCount(row[0] * HOUR_MS, row[1], *limits_of(row[2]), row[3]) for row in rows)
 
 
 def strata(
     connection: Connection, since_ms: int, until_ms: int, deployment: str | None, bundle: str | None
 ) -> tuple[Stratum, ...]:
     """Traffic by status and audit rate; as `hour_counts` otherwise."""
+    some = _counts(COUNTS, ("series", *NUMBERS), since_ms, until_ms, days=True)
     which = [SERIES.c.status, SERIES.c.audit_rate]
-    counts = [func.sum(HOURS.c[name]) for name in _COUNTS]
-    query = select(*which, *counts).join_from(HOURS, SERIES, HOURS.c.series == SERIES.c.id)
-    traffic = {"kind": get_args(Kind)[0], "source": deployment, "bundle": bundle}
-    query = query.where(_inside(HOURS, since_ms, until_ms), *equal(traffic))
+    query = select(*which, *(_sum(some.c[name]) for name in NUMBERS))
+    query = query.join_from(some, SERIES, some.c.series == SERIES.c.id)
+    query = query.where(*equal({"kind": get_args(Kind)[0], "source": deployment, "bundle": bundle}))
     rows = connection.execute(query.group_by(*which).order_by(*which))
-    return tuple(Stratum(row[0], row[1], *map(int, row[2:])) for row in rows)
+    return tuple(Stratum(row[0], row[1], *row[2:]) for row in rows)
 
 
 def seqs_between(connection: Connection, since_ms: int | None, until_ms: int | None) -> tuple[int, int] | None:
     """Numbers between which all verdicts of a time are, both ends included; None = there are none."""
-    where = _inside(HOURS, since_ms or 0, until_ms)
-    row = connection.execute(select(func.min(HOURS.c.first_seq), func.max(HOURS.c.last_seq)).where(where)).one()
+    where = [COUNTS.c.span == 1, COUNTS.c.hour >= hour_of(since_ms or 0)]
+    if until_ms is not None:
+        where.append(COUNTS.c.hour <= hour_of(until_ms - 1))
+    row = connection.execute(select(func.min(COUNTS.c.first_seq), func.max(COUNTS.c.last_seq)).where(*where)).one()
     return None if row[0] is None else (row[0], row[1])
 
 
-def _inside(table: Any, since_ms: int, until_ms: int | None) -> Any:
-    """From the hour of `since_ms` on; hours that begin before `until_ms`."""
-    after = table.c.hour >= hour_of(since_ms)
-    return after if until_ms is None else and_(after, table.c.hour <= hour_of(until_ms - 1))
+def by_series(since_ms: int, until_ms: int) -> Subquery:
+    """Per series: `generations`, and `first_seq` and `last_seq` between which they are."""
+    some = _counts(COUNTS, ("series", "generations", "first_seq", "last_seq"), since_ms, until_ms, days=True)
+    sums = (_sum(some.c.generations), func.min(some.c.first_seq), func.max(some.c.last_seq))
+    labelled = [each.label(name) for each, name in zip(sums, ("generations", "first_seq", "last_seq"), strict=True)]
+    return select(some.c.series, *labelled).group_by(some.c.series).subquery()
+
+
+def _sum(column: ColumnElement[int]) -> ColumnElement[int]:
+    """PostgreSQL makes decimals of sums."""
+    return cast(func.sum(column), BigInteger)
+
+
+def _counts(table: Table, names: Sequence[str], since_ms: int, until_ms: int, *, days: bool) -> Subquery:
+    """The rows of a time, with their hour; whole days as one row each where `days` says so."""
+    columns = [table.c[name] for name in ("hour", *names)]
+    last_hour = hour_of(until_ms - 1) if until_ms > since_ms else hour_of(since_ms) - 1
+    pieces = [
+        select(*columns).where(and_(table.c.span == span, table.c.hour.between(first, last)))
+        for span, first, last in _pieces(hour_of(since_ms), last_hour, days)
+    ]
+    return union_all(*pieces).subquery() if len(pieces) > 1 else pieces[0].subquery()
+
+
+def _pieces(first: int, last: int, days: bool) -> Iterator[tuple[int, int, int]]:
+    """Hours from `first` to `last`, both included, as (span, first, last)."""
+    begin, end = -(-first // DAY) * DAY, (last + 1) // DAY * DAY
+    if not days or end <= begin:
+        yield 1, first, last
+        return
+    yield DAY, begin, end - DAY
+    if first < begin:
+        yield 1, first, begin - 1
+    if end <= last:
+        yield 1, end, last

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, insert, select, update
 
 from sri_sdk.serve.store.chunks import chunks
-from sri_sdk.serve.store.hours import count_rows
+from sri_sdk.serve.store.counting import count_rows
 from sri_sdk.serve.store.keys import Keys
 from sri_sdk.serve.store.prepared import DETAILS, Given, Prepared, prepare_delivered
 from sri_sdk.serve.store.rows import Added

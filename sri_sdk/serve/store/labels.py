@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from sri_sdk.serve.store.chunks import chunks
-from sri_sdk.serve.store.hours import Change, place_of, recount
+from sri_sdk.serve.store.counting import Change, place_of, recount
 from sri_sdk.serve.store.lookups import rows_of
 from sri_sdk.serve.store.observed import LABELS, LabelEntry, LabelWord
 from sri_sdk.serve.store.tables import LABELS as TABLE
@@ -48,7 +48,9 @@ def entries_of(connection: Connection, seq: int) -> tuple[LabelEntry, ...]:
 
 def entries(connection: Connection, limit: int) -> tuple[LabelEntry, ...]:
     """Everything said of any row, the newest first."""
-    return tuple(map(_entry, connection.execute(_entries().order_by(TABLE.c.id.desc()).limit(limit))))
+    # From the end of the primary key: by itself SQLite might begin with the rows.
+    query = _entries().where(TABLE.c.id > 0).order_by(TABLE.c.id.desc())
+    return tuple(map(_entry, connection.execute(query.limit(limit))))
 
 
 def forget(connection: Connection, seqs: Sequence[int]) -> None:

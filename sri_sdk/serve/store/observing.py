@@ -200,7 +200,7 @@ class Observing:
 
     def scores(
         self, since_ms: int, until_ms: int, *, deployment: str | None = None, bundle: str | None = None,
-        kind: Kind = "traffic", limit: int = 2_000,
+        kind: Kind = "traffic", limit: int = 1_000,
     ) -> tuple[ScorePoint, ...]:  # fmt: skip
         """Scores of about `limit` observations that are clear or flagged, spread over a time, of each part of the
         guard, by time. A sample for pictures: each hour and status has about its share, but it is not a random one.

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, select
 
-from sri_sdk.serve.store import details, hours, labels, live
+from sri_sdk.serve.store import counting, details, labels, live
 from sri_sdk.serve.store.chunks import chunks
 from sri_sdk.serve.store.inserts import count_in
 from sri_sdk.serve.store.kept import Retention
@@ -35,7 +35,7 @@ def prune_some(connection: Connection, retention: Retention, now_ms: int) -> int
     oldest = None if retention.keep_days is None else now_ms - int(retention.keep_days * _DAY_MS)
     live.forget_before(connection, oldest, now_ms)
     if retention.keep_counts_days is not None:
-        hours.forget_before(connection, hours.hour_of(now_ms - int(retention.keep_counts_days * _DAY_MS)))
+        counting.forget_before(connection, counting.hour_of(now_ms - int(retention.keep_counts_days * _DAY_MS)))
     if oldest is not None:
         old = select(*_ROW).where(VERDICTS.c.received_at < oldest)
         deleted = _delete(connection, old.order_by(VERDICTS.c.received_at).limit(AT_ONCE))
@@ -99,7 +99,7 @@ def _delete_rows(connection: Connection, doomed: Sequence[Row[Any]]) -> int:
     for some in chunks(seqs):
         connection.execute(delete(VERDICTS).where(VERDICTS.c.seq.in_(some)))
     count_in(connection, -len(gone), -sum(row.size for row in gone.values()))
-    hours.count_gone(connection, gone.values())
+    counting.count_gone(connection, gone.values())
     return len(gone)
 
 

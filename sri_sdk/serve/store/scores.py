@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
-from sri_sdk.serve.store.hours import hour_of
+from sri_sdk.serve.store.hours import by_series
 from sri_sdk.serve.store.observed import ScorePoint
 from sri_sdk.serve.store.series import equal
-from sri_sdk.serve.store.tables import HOURS, SERIES, VERDICTS
+from sri_sdk.serve.store.tables import SERIES, VERDICTS
 from sri_sdk.strict_json import parse
 
-_NEIGHBOURS = 10
+_NEIGHBOURS = 20
 """Rows read from each place: a few places with some rows each are found faster than as many places."""
 
 
@@ -23,15 +23,14 @@ def sample(
 ) -> tuple[ScorePoint, ...]:  # fmt: skip
     """Scores of up to about `limit` observations, every series by its share, in the order of their times."""
     wanted = equal({"source": deployment, "bundle": bundle, "kind": kind})
-    inside = HOURS.c.hour.between(hour_of(since_ms), hour_of(until_ms - 1))
-    counts = [func.sum(HOURS.c.generations), func.min(HOURS.c.first_seq), func.max(HOURS.c.last_seq)]
-    query = select(HOURS.c.series, *counts).join_from(HOURS, SERIES, HOURS.c.series == SERIES.c.id)
-    query = query.where(inside, SERIES.c.status.in_(("clear", "flagged")), *wanted)
-    found = connection.execute(query.group_by(HOURS.c.series)).all()
-    total = sum(int(row[1]) for row in found)
+    by = by_series(since_ms, until_ms)
+    query = select(by.c.series, by.c.generations, by.c.first_seq, by.c.last_seq)
+    query = query.join_from(by, SERIES, by.c.series == SERIES.c.id)
+    found = connection.execute(query.where(SERIES.c.status.in_(("clear", "flagged")), *wanted)).all()
+    total = sum(row.generations for row in found)
     points: list[ScorePoint] = []
     for series, count, first, last in found:
-        places = max(round(limit * int(count) / total / _NEIGHBOURS), 1)
+        places = max(round(limit * count / total / _NEIGHBOURS), 1)
         seen = -1
         for place in range(places):
             start = max(first + (last - first + 1) * place // places, seen + 1)

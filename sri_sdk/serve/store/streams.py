@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice, repeat
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, literal_column, select
@@ -21,11 +22,10 @@ from sri_sdk.serve.store.tables import SERIES, VERDICTS
 from sri_sdk.strict_json import parse
 from sri_sdk.verdict_json import read_verdict
 
-SCANNED = 10_000
+SCANNED = 5_000
 """Rows that one page looks at; it ends there, and the next one goes on."""
-_PIECE = 200
-"""Rows read at once while a page is filled."""
-_SMALL = [VERDICTS.c[name] for name in ("seq", "series", "received_at", "at", "tenant", "audited", "label")]
+_PIECES = (8, 32, 128, 512)
+"""Rows read at once while a page is filled: few at first, where many series are asked for their next row."""
 _BEHIND = "\U0010ffff"
 
 
@@ -41,14 +41,20 @@ def stream(connection: Connection, query: StreamQuery, key: str | None) -> Strea
     bounds = _bounds(connection, query)
     if bounds is None or series == {}:
         return StreamPage((), None)
-    first, last = bounds
+    candidates, sure = _candidates(connection, query, key, series, *bounds)
     found: list[int] = []
-    for looked, row in enumerate(_candidates(connection, query, key, series, first, last), 1):
-        if _fits(row, query, series):
-            found.append(row.seq)
-        if len(found) == query.limit or looked == SCANNED:
-            return StreamPage(_read(connection, found, query.trajectories), row.seq)
-    return StreamPage(_read(connection, found, query.trajectories), None)
+    looked = 0
+    while looked < SCANNED:
+        asked = min(max(query.limit + 1, 2 * looked), _PIECES[-1], SCANNED - looked)
+        some = list(islice(candidates, asked))
+        looked += len(some)
+        found += some if sure else _fitting(connection, some, query, series)
+        if len(found) > query.limit:
+            found = found[: query.limit]
+            return StreamPage(_read(connection, found, query.trajectories), found[-1])
+        if len(some) < asked:
+            return StreamPage(_read(connection, found, query.trajectories), None)
+    return StreamPage(_read(connection, found, query.trajectories), some[-1])
 
 
 def observation(connection: Connection, id: str, key: str, tenant: str | None) -> Observed | None:
@@ -80,68 +86,67 @@ def _bounds(connection: Connection, query: StreamQuery) -> tuple[int, int | None
 def _candidates(
     connection: Connection, query: StreamQuery, key: str | None, series: Mapping[int, int] | None, first: int,
     last: int | None,
-) -> Iterator[Row[Any]]:  # fmt: skip
-    """Rows that may fit, the newest first, from the index that leaves out most."""
+) -> tuple[Iterator[int], bool]:  # fmt: skip
+    """Numbers that may fit, the newest first, from the index that leaves out most; and whether all of them fit."""
+
+    def backwards(*which: ColumnElement[bool]) -> Iterator[int]:
+        return _backwards(connection, *which, first=first, last=last)
+
     if query.id is not None and key is not None:
-        return _alike(connection, query.id, key, first, last)
+        return _alike(connection, query.id, key, first, last), False
     if query.unlabelled:
-        return _backwards(connection, _written("audited = 1"), _written("label IS NULL"), first=first, last=last)
+        return backwards(_written("audited = 1"), _written("label IS NULL")), False
     if query.label is not None:
         words = LABELS if query.label == "any" else (query.label,)
-        each = [VERDICTS.c.label == LABELS.index(word) for word in words]
-        some = [_backwards(connection, one, _written("label IS NOT NULL"), first=first, last=last) for one in each]
-        return heapq.merge(*some, key=lambda row: row.seq, reverse=True)
+        some = [backwards(VERDICTS.c.label == LABELS.index(word), _written("label IS NOT NULL")) for word in words]
+        return heapq.merge(*some, reverse=True), False
     if query.tenant:
-        of_tenant = VERDICTS.c.tenant == query.tenant
-        return _backwards(connection, of_tenant, _written("tenant <> ''"), first=first, last=last)
-    if series is not None:
-        return _merged(connection, series, first, last)
-    return _backwards(connection, first=first, last=last)
+        return backwards(VERDICTS.c.tenant == query.tenant, _written("tenant <> ''")), False
+    sure = query.tenant is None and query.since_ms is None and query.until_ms is None
+    if series is None:
+        return backwards(), sure
+    bounds = {number: its if last is None else min(its, last) for number, its in series.items()}
+    return _merged({number: (its, backwards(VERDICTS.c.series == number)) for number, its in bounds.items()}), sure
 
 
-def _merged(connection: Connection, series: Mapping[int, int], first: int, last: int | None) -> Iterator[Row[Any]]:
-    """Rows of some series. Each is opened once its last number says that its rows could be next."""
-    heap: list[tuple[int, int, Row[Any] | None, Iterator[Row[Any]]]] = []
-    for number, its_last in series.items():
-        rows = _backwards(connection, VERDICTS.c.series == number, first=first, last=last)
-        heap.append((-(its_last if last is None else min(its_last, last)), number, None, rows))
+def _merged(series: Mapping[int, tuple[int, Iterator[int]]]) -> Iterator[int]:
+    """Numbers of some series. Each is asked once the number that it may end with says that it could be next."""
+    heap = [(-last, number, False) for number, (last, _) in series.items()]
     heapq.heapify(heap)
     while heap:
-        _, number, row, rows = heap[0]
-        if row is not None:
-            yield row
-        after = next(rows, None)
+        seq, number, is_one = heap[0]
+        if is_one:
+            yield -seq
+        after = next(series[number][1], None)
         if after is None:
             heapq.heappop(heap)
         else:
-            heapq.heapreplace(heap, (-after.seq, number, after, rows))
+            heapq.heapreplace(heap, (-after, number, True))
 
 
-def _backwards(connection: Connection, *which: ColumnElement[bool], first: int, last: int | None) -> Iterator[Row[Any]]:
-    """Rows in falling order, read in pieces as they are asked for."""
-    while True:
-        query = select(*_SMALL).where(*which, VERDICTS.c.seq >= first)
+def _backwards(connection: Connection, *which: ColumnElement[bool], first: int, last: int | None) -> Iterator[int]:
+    """Numbers in falling order, read from an index in pieces as they are asked for."""
+    for size in chain(_PIECES, repeat(_PIECES[-1])):
+        query = select(VERDICTS.c.seq).where(*which, VERDICTS.c.seq >= first)
         if last is not None:
             query = query.where(VERDICTS.c.seq <= last)
-        rows = connection.execute(query.order_by(VERDICTS.c.seq.desc()).limit(_PIECE)).all()
-        yield from rows
-        if len(rows) < _PIECE:
+        seqs = connection.scalars(query.order_by(VERDICTS.c.seq.desc()).limit(size)).all()
+        yield from seqs
+        if len(seqs) < size:
             return
-        last = rows[-1].seq - 1
+        last = seqs[-1] - 1
 
 
-def _alike(connection: Connection, id: str, key: str, first: int, last: int | None) -> Iterator[Row[Any]]:
+def _alike(connection: Connection, id: str, key: str, first: int, last: int | None) -> Iterator[int]:
     ways: list[ColumnElement[bool]] = [VERDICTS.c.key == key]
     if key == id:
         ways.append(_begins(connection, id))
     if (begins := digest_begins(id)) is not None:
         ways.append(begins)
-    found: dict[int, Row[Any]] = {}
+    found: set[int] = set()
     for way in ways:
-        rows = connection.execute(select(*_SMALL).where(way).limit(MOST_ALIKE))
-        found |= {row.seq: row for row in rows}
-    some = (row for row in found.values() if row.seq >= first and (last is None or row.seq <= last))
-    return iter(sorted(some, key=lambda row: row.seq, reverse=True))
+        found.update(connection.scalars(select(VERDICTS.c.seq).where(way).limit(MOST_ALIKE)))
+    return iter(sorted((seq for seq in found if seq >= first and (last is None or seq <= last)), reverse=True))
 
 
 def _begins(connection: Connection, id: str) -> ColumnElement[bool]:
@@ -154,6 +159,18 @@ def _begins(connection: Connection, id: str) -> ColumnElement[bool]:
 def _written(condition: str) -> ColumnElement[bool]:
     """A condition as the partial index has it: with a parameter in it, the database would not know that they agree."""
     return literal_column(f"({condition})")
+
+
+def _fitting(
+    connection: Connection, seqs: Sequence[int], query: StreamQuery, series: Mapping[int, int] | None
+) -> list[int]:
+    """Those that fit, in the same order."""
+    found: set[int] = set()
+    for some in chunks(seqs):
+        names = ("seq", "series", "received_at", "at", "tenant", "audited", "label")
+        rows = connection.execute(select(*(VERDICTS.c[name] for name in names)).where(VERDICTS.c.seq.in_(some)))
+        found.update(row.seq for row in rows if _fits(row, query, series))
+    return [seq for seq in seqs if seq in found]
 
 
 def _fits(row: Row[Any], query: StreamQuery, series: Mapping[int, int] | None) -> bool:

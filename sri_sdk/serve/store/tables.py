@@ -97,11 +97,13 @@ SERIES = Table(
 )
 """What verdicts have in common: few different ones, so that filters are cheap and a count per hour has few rows."""
 
-HOURS = Table(
-    "sri_hours",
+COUNTS = Table(
+    "sri_counts",
     METADATA,
-    # Since 1970, UTC, by the clock of whoever gave the verdict.
-    Column("hour", Integer, primary_key=True, autoincrement=False),
+    # Hours that it is about: 1, and 24 as well, so that months are counted quickly.
+    Column("span", SmallInteger, primary_key=True, autoincrement=False),
+    # Its first, since 1970, UTC, by the clock of whoever gave the verdict.
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
     Column("series", Integer, primary_key=True, autoincrement=False),
     Column("generations", BigInteger, nullable=False),
     # Of these: drawn for the audit sample. Of the drawn ones: labelled so, and deleted before anybody did.
@@ -112,17 +114,21 @@ HOURS = Table(
     # All its verdicts have numbers between these two; others have some as well.
     Column("first_seq", BigInteger, nullable=False),
     Column("last_seq", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
-"""Counts per hour, changed in the same transaction as the verdicts. They name nobody, and stay when verdicts go."""
+"""Changed in the same transaction as the verdicts. They name nobody, and stay when verdicts go."""
 
 LATENCIES = Table(
     "sri_latencies",
     METADATA,
-    Column("hour", Integer, primary_key=True, autoincrement=False),
+    # As in `sri_counts`.
+    Column("span", SmallInteger, primary_key=True, autoincrement=False),
+    Column("hour", BigInteger, primary_key=True, autoincrement=False),
     Column("source", Text, primary_key=True),
-    # Of `latency.bucket_of`.
+    # As `latency.bucket_of` numbers them.
     Column("bucket", SmallInteger, primary_key=True, autoincrement=False),
     Column("generations", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 """How long verdicts on traffic took after the last step."""
 

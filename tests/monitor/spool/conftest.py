@@ -9,6 +9,7 @@ from sri_sdk.monitor.spool import courier, writer
 from sri_sdk.observation import Observation
 from sri_sdk.records import Verdict
 from sri_sdk.sink import Sink
+from tests.serve.store.conftest import postgres  # noqa: F401  # A fixture.
 
 
 class Keeps(Sink):

@@ -31,14 +31,15 @@ def crowd(count: int) -> list[Observation]:
         status = chance.choice(["clear", "clear", "flagged", "unmonitored"])
         reasons = {"flagged": ("score_above_threshold",), "unmonitored": (chance.choice(["tap_silent", "late"]),)}
         verdict = Verdict(f"r{number:03d}", status, reasons=reasons.get(status, ()), bundle=chance.choice("ab") * 64)
-        made.append(
-            Observation(
-                verdict, NOW + number * 60_000 - chance.choice([0, 0, 3 * HOUR]), id=f"{chance.getrandbits(128):032x}",
-                kind=chance.choice(["traffic", "traffic", "canary", "shadow"]), deployment=chance.choice(["chat", "code"]),
-                model=chance.choice(["small", "large"]), consequence=chance.choice(["released", "would_withhold"]),
-                tenant=chance.choice(["", "x", "y"]), audited=(drawn := chance.random() < 0.3), audit_rate=0.3 * drawn,
-            )  # fmt: skip
-        )
+        drawn = chance.random() < 0.3
+        deployment, model = chance.choice(["chat", "code"]), chance.choice(["small", "large"])
+        each = Observation(
+            verdict, NOW + number * 60_000 - chance.choice([0, 0, 3 * HOUR]), id=f"{chance.getrandbits(128):032x}",
+            kind=chance.choice(["traffic", "traffic", "canary", "shadow"]), deployment=deployment, model=model,
+            consequence=chance.choice(["released", "would_withhold"]), tenant=chance.choice(["", "x", "y"]),
+            audited=drawn, audit_rate=0.3 * drawn,
+        )  # fmt: skip
+        made.append(each)
     return made
 
 
@@ -96,11 +97,11 @@ def fits(given: Observation, label: str | None, filters: dict) -> bool:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stream")
-    made, chance = crowd(300), random.Random(1)
+    made, chance = crowd(200), random.Random(1)
     with VerdictStore.open(f"sqlite:///{folder}/v.db", kept=FOREVER, clock=lambda: NOW / 1000) as store:
         for start in range(0, len(made), 30):
             store.observe(made[start : start + 30])
-        labels = {each.id: chance.choice(["benign", "attack"]) for each in chance.sample(made, 60)}
+        labels = {each.id: chance.choice(["benign", "attack"]) for each in chance.sample(made, 40)}
         for name, label in labels.items():
             store.label(name, label, "ann")
         yield store, made, labels
@@ -110,7 +111,7 @@ def filled(tmp_path_factory):
 @pytest.mark.parametrize("filters", FILTERS.values(), ids=FILTERS)
 def test_pages_have_all_that_fits_and_nothing_else_the_newest_first(filled, filters, scanned, monkeypatch):
     monkeypatch.setattr("sri_sdk.serve.store.streams.SCANNED", scanned)
-    monkeypatch.setattr("sri_sdk.serve.store.streams._PIECE", 5)
+    monkeypatch.setattr("sri_sdk.serve.store.streams._PIECES", (2, 5))
     store, made, labels = filled
     expected = [each.request_id for each in reversed(made) if fits(each, labels.get(each.id), filters)]
     assert all_pages(store, **filters) == expected
@@ -142,7 +143,9 @@ def test_an_observation_is_found_by_how_its_id_begins(store):
     assert ids(store.stream(StreamQuery(id="ab"))) == ["b", "a"] and ids(store.stream(StreamQuery(id="abc"))) == ["a"]
     assert [ids(store.stream(StreamQuery(id=each.id))) for each in some] == [["a"], ["b"], ["c"]]
     posted = store.stream(StreamQuery(id="d")).rows[0].observation
-    assert ids(store.stream(StreamQuery(id=posted.id))) == ["d"] and ids(store.stream(StreamQuery(id=posted.id[:9]))) == ["d"]
+    assert ids(store.stream(StreamQuery(id=posted.id))) == ["d"] and ids(
+        store.stream(StreamQuery(id=posted.id[:9]))
+    ) == ["d"]
 
 
 HOSTILE = ["%", "_", "a'; DROP TABLE sri_verdicts; --", "é", "𝄞" * 200, "\u202e", "<script>", "\U0010ffff"]

@@ -59,7 +59,7 @@ def downgrade() -> None:
     prefix = ["sri_verdicts_by_prefix"] if bind.dialect.name == "postgresql" else []
     for name in ("sri_verdicts_by_series", *prefix, *_PARTIAL):
         op.drop_index(name, "sri_verdicts")
-    for table in ("pulses", "running", "labels", "texts", "trajectories", "latencies", "hours", "series"):
+    for table in ("pulses", "running", "labels", "texts", "trajectories", "latencies", "counts", "series"):
         op.drop_table(f"sri_{table}")
     for name in ("series", *_NEW):
         op.drop_column("sri_verdicts", name)
@@ -78,20 +78,24 @@ def _make_tables() -> None:
         sa.Column("last_seq", sa.BigInteger, nullable=False),
     )
     op.create_table(
-        "sri_hours",
-        sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+        "sri_counts",
+        sa.Column("span", sa.SmallInteger, primary_key=True, autoincrement=False),
+        sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("series", sa.Integer, primary_key=True, autoincrement=False),
         *(
             sa.Column(name, sa.BigInteger, nullable=False)
             for name in ("generations", "drawn", "benign", "attack", "gone", "first_seq", "last_seq")
         ),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "sri_latencies",
-        sa.Column("hour", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("span", sa.SmallInteger, primary_key=True, autoincrement=False),
+        sa.Column("hour", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("source", sa.Text, primary_key=True),
         sa.Column("bucket", sa.SmallInteger, primary_key=True, autoincrement=False),
         sa.Column("generations", sa.BigInteger, nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "sri_trajectories",
@@ -135,8 +139,8 @@ def _count_what_is_there(bind: sa.Connection) -> None:
     verdicts = _verdicts()
     known: dict[tuple[str, ...], int] = {}
     last_of: dict[int, int] = {}
-    # (hour, series) -> verdicts, first number, last number
-    hours: dict[tuple[int, int], list[int]] = {}
+    # (hours together, hour, series) -> verdicts, first number, last number
+    counts: dict[tuple[int, int, int], list[int]] = {}
     after = 0
     columns = [verdicts.c[name] for name in ("seq", "source", "bundle", "status", "verdict", "received_at")]
     fill = sa.update(verdicts).where(verdicts.c.seq == sa.bindparam("of")).values(series=sa.bindparam("its"))
@@ -148,20 +152,25 @@ def _count_what_is_there(bind: sa.Connection) -> None:
         after = rows[-1].seq
         filled = []
         for row in rows:
-            reasons = parse(row.verdict).get("reasons") or [""]
-            fields = (row.source, row.bundle or "", row.status, _reason(reasons[0]))
+            fields = (row.source, row.bundle or "", row.status, _reason(row.verdict))
             number = _number(known, fields)
             filled.append({"of": row.seq, "its": number})
             last_of[number] = row.seq
-            hour = hours.setdefault((row.received_at // 3_600_000, number), [0, row.seq, row.seq])
-            hour[0] += 1
-            hour[2] = row.seq
+            hour = row.received_at // 3_600_000
+            for span in (1, 24):
+                count = counts.setdefault((span, hour - hour % span, number), [0, row.seq, row.seq])
+                count[0] += 1
+                count[2] = row.seq
         bind.execute(fill, filled)
     _insert_series(known, last_of)
-    _insert_hours(hours)
+    _insert_counts(counts)
 
 
-def _reason(first: str) -> str:
+def _reason(verdict: str) -> str:
+    # Of most verdicts; within a text the quotes would have backslashes.
+    if '"reasons":[]' in verdict:
+        return ""
+    first = next(iter(parse(verdict).get("reasons") or []), "")
     return first if not first or re.fullmatch(r"[a-z0-9_.:-]{1,128}", first) else "other"
 
 
@@ -190,13 +199,13 @@ def _insert_series(known: dict[tuple[str, ...], int], last_of: dict[int, int]) -
         op.execute("SELECT setval(pg_get_serial_sequence('sri_series', 'id'), (SELECT max(id) FROM sri_series))")
 
 
-def _insert_hours(hours: dict[tuple[int, int], list[int]]) -> None:
-    names = ("hour", "series", "generations", "drawn", "benign", "attack", "gone", "first_seq", "last_seq")
-    table = sa.table("sri_hours", *map(sa.column, names))
+def _insert_counts(counts: dict[tuple[int, int, int], list[int]]) -> None:
+    names = ("span", "hour", "series", "generations", "drawn", "benign", "attack", "gone", "first_seq", "last_seq")
+    table = sa.table("sri_counts", *map(sa.column, names))
     op.bulk_insert(
         table,
         [
-            dict(zip(names, (hour, series, count, 0, 0, 0, 0, first, last), strict=True))
-            for (hour, series), (count, first, last) in hours.items()
+            dict(zip(names, (*key, count, 0, 0, 0, 0, first, last), strict=True))
+            for key, (count, first, last) in counts.items()
         ],
     )

@@ -1,0 +1,1 @@
+"""A monitor at full speed for long: memory and handles flat, and every generation accounted for."""

@@ -1,0 +1,140 @@
+"""`sri monitor` from its start to its end, and what it does besides answering requests."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from sri_sdk.capture.drive import generate_untapped
+from sri_sdk.cli import main
+from sri_sdk.errors import ConfigError
+from sri_sdk.monitor.operate import Wishes, operate
+from sri_sdk.monitor.reading import read_monitor
+from sri_sdk.strict_json import parse
+
+from .conftest import asked
+
+DATASET = {"from": "dataset", "split": "test", "harmful": 0.2, "count": 20}
+
+
+def test_a_run_ends_with_its_requests_and_says_what_became_of_each(write_monitor, tmp_path) -> None:
+    done = CliRunner().invoke(main, ["monitor", str(write_monitor(requests=DATASET, sample=0.5)), "--json"])
+    assert done.exit_code == 0, done.stderr
+    counts = parse(done.stdout)
+    assert counts["generated"] == counts["begun"] == 20
+    assert counts["clear"] + counts["flagged"] + counts["unmonitored"] + counts["not_sampled"] == 20
+    assert counts["sinks"][0]["delivered"] == 20 == len((tmp_path / "verdicts.jsonl").read_bytes().splitlines())
+    for said in (
+        "monitor toy: mode observe",
+        "promises at most 30 %",
+        "requests: prompts of split 'test'",
+        "20 generated",
+    ):
+        assert said in done.stderr
+    assert "missing: canaries.harmful" in done.stderr and "missing: guard.trust" in done.stderr
+
+
+def test_a_check_says_what_would_run_and_generates_nothing(write_monitor, tmp_path) -> None:
+    done = CliRunner().invoke(main, ["monitor", str(write_monitor(requests=DATASET)), "--check"])
+    assert done.exit_code == 0, done.stderr
+    assert "not started: only checked" in done.stderr and not (tmp_path / "verdicts.jsonl").exists()
+
+
+def test_a_mistake_in_the_file_is_one_line_and_exit_code_1(write_monitor) -> None:
+    done = CliRunner().invoke(main, ["monitor", str(write_monitor(requests=DATASET, mode="both"))])
+    assert done.exit_code == 1 and "error: " in done.stderr and "mode: found 'both'" in done.stderr
+
+
+def test_a_file_for_ones_own_process_is_refused_by_the_command(write_monitor) -> None:
+    with pytest.raises(ConfigError, match=r"requests: required by `sri monitor`"):
+        operate(read_monitor(write_monitor()), lambda _: None)
+
+
+def test_wishes_reload_and_end_it_between_batches(write_monitor, deployment) -> None:
+    requests = {"from": "dataset", "split": "test", "rate": 200.0}
+    told, wishes, lines = read_monitor(write_monitor(requests=requests, sample=0.0)), Wishes(), []
+    ended: list = []
+    thread = threading.Thread(target=lambda: ended.append(operate(told, lines.append, wishes, deployment=deployment)))
+    thread.start()
+    while not any(line.startswith("requests:") for line in lines):
+        assert thread.is_alive()
+    write_monitor(requests=requests, sample=1.0)
+    wishes.reload.set()
+    while wishes.reload.is_set():
+        assert thread.is_alive()
+    threading.Event().wait(0.5)
+    wishes.end.set()
+    thread.join(60)
+    (found,) = ended
+    assert found.balance.even and found.balance.clear + found.balance.flagged > 0, "the reload brought sample: 1.0"
+    assert found.waiting == 0
+
+
+def test_canaries_are_asked_between_requests_and_their_misses_are_in_the_pulse(
+    open_driver, kept, toy_folder, tmp_path
+) -> None:
+    driver, monitor = open_driver(
+        mode="enforce", sample=0.0,
+        canaries={
+            "every_s": 3600, "harmful": {"split": "test", "prompts": 4, "count": 2}, "harmless": {"split": "test"},
+            "state": str(tmp_path / "canaries.json"),
+        },
+    )  # fmt: skip
+    scorer = monitor.live.guard.scorer
+    scorer.thresholds["final"] = replace(scorer.thresholds["final"], value=1e30)
+    for _ in range(4):
+        driver.look_after()
+    pulse = monitor.pulse
+    assert pulse.canary_missed == "clear", "none of the harmful ones is flagged any more"
+    assert 5 <= pulse.canaries == pulse.generated == pulse.clear
+    assert monitor.flush(20) and {each.kind for each in kept.observations} == {"canary"}
+    assert all(each.request_id.startswith("sri-canary-") for each in kept.observations)
+
+
+def test_canaries_of_ones_own_process_are_watched_and_nothing_follows_from_them(
+    open_monitor, deployment, tmp_path
+) -> None:
+    monitor = open_monitor(
+        mode="enforce", sample=0.0, policy={"rule": "online", "flagged": "abort", "unmonitored": "report"},
+        canaries={
+            "every_s": 3600, "harmful": {"split": "test", "prompts": 1, "count": 1},
+            "state": str(tmp_path / "canaries.json"),
+        },
+    )  # fmt: skip
+    scorer = monitor.live.guard.scorer
+    scorer.thresholds["online"] = replace(scorer.thresholds["online"], value=-1e30)
+    (canary,) = monitor.canaries()
+    model = deployment.loaded.model
+    with monitor.watch(model, request_ids=[canary.prompt.id], hook=deployment.hook, canary=True) as run:
+        generate_untapped(deployment.hook, deployment.loaded, deployment.sampler, [canary.prompt])
+    (observation,) = run.observations
+    assert observation.kind == "canary" and observation.verdict.status == "flagged"
+    assert observation.consequence == "released" and monitor.pulse.canary_missed is None
+
+
+def test_a_shadow_is_written_down_and_counts_as_no_generation(open_driver, kept, toy_folder) -> None:
+    driver, monitor = open_driver(shadow={"path": str(toy_folder / "guard" / "bundle")})
+    driver.generate(asked(6))
+    assert monitor.flush(20) and monitor.balance.generated == 6 and monitor.balance.even
+    traffic = {each.request_id: each for each in kept.observations if each.kind == "traffic"}
+    shadows = {each.request_id: each for each in kept.observations if each.kind == "shadow"}
+    assert traffic.keys() == shadows.keys() and len(traffic) == 6
+    assert all(shadows[name].verdict.status == each.verdict.status for name, each in traffic.items())
+    assert monitor.live.shadow.counts == {"same": 6}
+
+
+def test_a_reload_keeps_what_canaries_have_learnt_and_gives_the_file_back(open_driver, write_monitor, tmp_path) -> None:
+    def canaries(every: float) -> dict:
+        return {
+            "every_s": every, "harmless": {"split": "test"}, "state": str(tmp_path / "canaries.json"),
+        }  # fmt: skip
+
+    driver, monitor = open_driver(canaries=canaries(3600))
+    before = monitor.lookout
+    write_monitor(canaries=canaries(3600), sample=0.5)
+    assert driver.reload() is None and monitor.lookout is before
+    write_monitor(canaries=canaries(60))
+    assert driver.reload() is None and monitor.lookout is not before
+    driver.look_after()
+    assert monitor.balance.canaries == 1
