@@ -34,7 +34,7 @@ PICTURES = (
 """Those of the documentation."""
 PAGES = {
     "now": ("bad", "/"),
-    "history": ("bad", "/?since=7d", "#history"),
+    "history": ("bad", "/?since=7d", "#history", 1560),
     "calm": ("calm", "/"),
     "empty": ("empty", "/"),
     "live": ("bad", "/live"),
@@ -43,7 +43,7 @@ PAGES = {
     "verdict": ("bad", "/verdicts/" + "0" * 31 + "2"),
     "hostile": ("bad", "/verdicts/" + "0" * 31 + "1"),
     "audit": ("bad", "/audit?base=0.5"),
-    "health": ("bad", "/health?since=7d&deployment=chat"),
+    "health": ("bad", "/health?since=7d&deployment=chat", "main", 1240),
 }
 
 
@@ -92,7 +92,7 @@ def test_every_page_in_a_browser(playwright, tmp_path):
             name: stack.enter_context(running(each, Tokens(tmp_path / "tokens") if name == "locked" else None))
             for name, each in stores.items()
         }
-        pages = {n: dict(zip(("site", "path", "top"), each, strict=False)) for n, each in PAGES.items()}
+        pages = {n: dict(zip(("site", "path", "top", "tall"), each, strict=False)) for n, each in PAGES.items()}
         done = subprocess.run(
             ["node", str(Path(__file__).parent / "walk.mjs"), str(playwright), browser, str(tmp_path)],
             input=strict_json.write({**sites, "token": WRITER, "pages": pages}), capture_output=True, text=True,

@@ -90,13 +90,15 @@ async function everyPage() {
   for (const size of [390, 1280]) {
     for (const scheme of ["light", "dark"]) {
       const page = await open(size, scheme);
-      for (const [name, { site, path, top }] of Object.entries(sites.pages)) {
+      for (const [name, { site, path, top, tall }] of Object.entries(sites.pages)) {
         await page.goto(sites[site] + path);
         await page.waitForFunction(() => [...document.querySelectorAll("[data-chart]")].every((each) => !each.checkVisibility() || each.childNodes.length));
+        if (tall) await page.setViewportSize({ width: size, height: tall });
         if (top) await page.evaluate((where) => document.querySelector(where).scrollIntoView(), top);
         const seen = await judge(page, `${name}-${size}-${scheme}`);
         backgrounds[scheme] = seen.background;
         await page.screenshot({ path: `${folder}/${name}-${size}-${scheme}.png` });
+        if (tall) await page.setViewportSize(SIZES[size]);
       }
       await page.context().close();
     }
