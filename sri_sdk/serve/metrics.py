@@ -81,7 +81,9 @@ class Metrics:
                 loaded.add_metric([entry.name, each.number, each.digest[:ALIAS]], float(each is entry.live))
         yield loaded
         problems = GaugeMetricFamily(
-            "sri_bundle_problem", "1 = the last load of the bundle, or of its shadow, failed.", labels=["bundle", "part"]
+            "sri_bundle_problem",
+            "1 = the last load of the bundle, or of its shadow, failed.",
+            labels=["bundle", "part"],
         )
         for entry in inference.shelf.entries.values():
             problems.add_metric([entry.name, "live"], float(bool(entry.problem)))
