@@ -45,8 +45,9 @@ def read_files(path: Path) -> dict[str, bytes]:
     try:
         files = _folder(path) if path.is_dir() else unpack(_read(path, LARGEST_BUNDLE), str(path))
     except FileNotFoundError as err:
+        missing = "" if path.exists() else "there is nothing, so "
         raise BundleError(
-            f"{path}: not a bundle folder or zip file. Point to the folder that holds {MANIFEST}."
+            f"{path}: {missing}not a bundle folder or zip file. Point to the folder that holds {MANIFEST}."
         ) from err
     except OSError as err:
         raise BundleError(f"{path}: cannot be read ({err.strerror}). Check who may read its files.") from err

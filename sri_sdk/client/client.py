@@ -29,7 +29,7 @@ from sri_sdk.sink import Sink
 class VerdictClient(Sink):
     """Sends verdicts to `sri serve`, and asks it, without ever keeping a generation waiting beyond a budget.
 
-        client = sri_sdk.VerdictClient("https://scorer:8200", token_file="/run/secrets/sri-token")
+        client = sri_sdk.VerdictClient("https://scorer:8000", token_file="/run/secrets/sri-token")
         with client.generation(tenant="acme") as ids:
             with sri_sdk.watch(model, "out/guard", request_ids=ids, sinks=[client]) as run:
                 model.generate(**inputs)

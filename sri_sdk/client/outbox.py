@@ -62,6 +62,8 @@ class Outbox:
         self._closing = self._closed = False
         self._beat_at: float | None = None
         self._failures, self._why = 0, ""
+        self._parting = False
+        """Whether a last heartbeat is due."""
         self.accepted = self.sent = self.stored = self.known = self.retried = self.heartbeats = 0
         self.dropped = {"queue_full": 0, "refused": 0, "closed": 0}
 
@@ -102,8 +104,13 @@ class Outbox:
             if self._closed:
                 return
             self._closing = True
+            # Who was never heard of need not say that it ends.
+            self._parting = bool(self.heartbeats) and self._thread is not None
             self._changed.notify_all()
+        until = time.monotonic() + timeout_s
         self.flush(timeout_s)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._parting, max(until - time.monotonic(), 0))
         with self._changed:
             self._closed = True
             if self._queue:
@@ -143,7 +150,7 @@ class Outbox:
         failures = 0
         while (due := self._next()) is not None:
             try:
-                done = self._send_beat() if due == "beat" else self._send_batch()
+                done = {"beat": self._send_beat, "batch": self._send_batch, "farewell": self._part}[due]()
             except Exception as err:
                 # A bug of ours must not end deliveries without a word.
                 warn_rarely(failures + 1, "delivery to %s failed: %s", self._settings.url, type(err).__name__)
@@ -154,7 +161,7 @@ class Outbox:
         self._connection.close()
 
     def _next(self) -> str | None:
-        """What is due: `batch` or `beat`; waits for either. None = closed."""
+        """What is due: `batch`, `beat` or `farewell`; waits for any. None = closed."""
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
@@ -163,6 +170,8 @@ class Outbox:
                     return "beat"
                 if self._queue:
                     return "batch"
+                if self._parting:
+                    return "farewell"
                 self._changed.wait(None if self._beat_at is None else max(self._beat_at - now, 0.01))
             return None
 
@@ -179,12 +188,23 @@ class Outbox:
 
     def _send_beat(self) -> bool:
         body = self._beat()
-        answer = self._post("/v1/heartbeats", body, Carried(tenant=self._settings.tenant).headers())
+        # Under no tenant: it is about the process, whomever it serves.
+        answer = self._post("/v1/heartbeats", body, {})
         if answer is None or answer.status >= 300 or not noted(answer.content):
             self._failed(answer)
             return False
         self._told(body)
         self.heartbeats += 1
+        return True
+
+    def _part(self) -> bool:
+        """Says that this process ends, so that nobody misses it; once, since nobody waits for a second try."""
+        try:
+            self._post("/v1/heartbeats", {**self._beat(), "ended": True}, {})
+        finally:
+            with self._changed:
+                self._parting = False
+                self._changed.notify_all()
         return True
 
     def _send_batch(self) -> bool:
@@ -218,9 +238,6 @@ class Outbox:
 
     def _post_verdicts(self, batch: list[Parcel]) -> Answer | None:
         body: dict[str, Any] = {"source": self._settings.source}
-        traces = {p.verdict.request_id: p.carried.traceparent for p in batch if p.carried.traceparent is not None}
-        if traces:
-            body["traceparents"] = traces
         # Without the trace of a single request: the post is of many.
         return self._post("/v1/verdicts", body, Carried(tenant=batch[0].carried.tenant).headers(), batch)
 

@@ -116,7 +116,26 @@ def test_what_is_remembered_of_generations_is_bounded(monkeypatch):
     assert len(found._carried) == len(found._waiting) == 3 and found.without_verdict == 7
 
 
-def test_a_verdict_carries_the_tenant_and_the_trace_of_its_request(stub, client_of):
+def test_a_client_that_is_closed_says_so_after_its_last_verdict_and_under_no_tenant(stub, client_of):
+    client = client_of(heartbeat_s=3600, tenant="acme")
+    with client.generation("r1"):
+        pass
+    assert stub.wait(lambda: client.counts.heartbeats == 1)
+    client.emit(Verdict("r1", "clear"))
+    client.close()
+    assert [each.get("ended", False) for each in stub.beats] == [False, True] and stub.beats[1]["sent"] == 1
+    sent = [(path, headers.get("sri-tenant")) for _, path, headers in stub.requests]
+    assert sent == [("/v1/heartbeats", None), ("/v1/verdicts", "acme"), ("/v1/heartbeats", None)]
+
+
+def test_a_client_that_was_never_heard_of_takes_no_leave(stub, client_of):
+    client = client_of(heartbeat_s=0)
+    client.emit(Verdict("r1", "clear"))
+    client.close()
+    assert stub.beats == []
+
+
+def test_a_verdict_carries_the_tenant_of_its_request_and_no_trace(stub, client_of):
     stub.hold()
     client = client_of(tenant="own")
     client.emit(Verdict("plain", "clear"))
@@ -129,7 +148,10 @@ def test_a_verdict_carries_the_tenant_and_the_trace_of_its_request(stub, client_
     stub.go_on()
     assert client.flush(20)
     sent = {post["verdicts"][0]["request_id"]: post for post in stub.posts}
-    assert sent["r1"]["traceparents"] == {"r1": TRACE} and "traceparents" not in sent["plain"]
+    assert sent.keys() == {"r1", "plain"} and all(post.keys() == {"source", "verdicts"} for post in stub.posts)
+    tenants = {headers["sri-tenant"]: "traceparent" in headers for _, _, headers in stub.requests}
+    # A post is of many requests, so it belongs to the trace of none.
+    assert tenants == {"own": False, "acme": False}
 
 
 def test_a_post_is_of_one_tenant(stub, client_of):

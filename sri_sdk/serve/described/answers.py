@@ -91,6 +91,12 @@ class Erased(_Shown):
     erased: int = Field(description="Verdicts that were erased.")
 
 
+class Removed(_Shown):
+    """It is done. A source that lives comes back with its next heartbeat or verdict."""
+
+    removed: int = Field(description="Sources that were removed: one for each tenant that had it.")
+
+
 class SourceList(_Shown):
     """Every source, with its state. Times are milliseconds since 1970, UTC; null = never."""
 

@@ -48,6 +48,7 @@ NAME = {"type": "string", "minLength": 1, "maxLength": LONGEST_NAME}
 PARAMETERS: Mapping[str, tuple[dict[str, Any], str]] = {
     "id": (TEXT, "Id of a request, percent-encoded; a slash is %2F."),
     "tenant": (NAME, "A tenant, percent-encoded."),
+    "source": (NAME, "A source, percent-encoded."),
     "bundle": (TEXT, "Name of a bundle."),
 }
 """What stands in braces in a path."""
@@ -107,6 +108,9 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ),
     ("GET", "/v1/sources"): Operation(
         "See how each source is.", shown.SourceList, "sources", refused=(503,), tenant=True
+    ),
+    ("DELETE", "/v1/sources/{source}"): Operation(
+        "Remove a source that is gone for good.", shown.Removed, "sources", refused=(503,), tenant=True
     ),
     ("POST", "/beta/litellm_basic_guardrail_api"): Operation(
         "Tell LiteLLM's proxy whether a response may go out.", shown.GuardrailAction, "gateways",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from typing import Literal
 
@@ -9,16 +10,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sri_sdk.errors import SriError
 
-Fault = Literal["full", "locked", "busy", "closed", "unreachable", "damaged", "failed"]
+Fault = Literal["full", "locked", "busy", "closed", "refused", "unreachable", "damaged", "failed"]
 
 DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
 """What a database in trouble raises; SQLite's own where a connection is made."""
 _CURES: dict[Fault, str] = {
-    "full": "the disk is full. Make room, or set a smaller `store.retention`",
+    "full": "the disk is full. Make room, or keep less: `keep_days`, `keep_rows` and `keep_bytes` of `store`",
     "locked": "another process holds a lock on it. Find that process; one that copies the file should use a backup",
     "busy": "more is waiting than it writes. Deliver again later, or less at once",
     "closed": "the service is shutting down. Deliver again to the next one",
-    "unreachable": "it does not answer. Look at the database server, the path and its permissions",
+    "refused": "the database server refuses the user, the password or the database that `store.url` names. Correct "
+    "them, or make the user and the database there",
+    "unreachable": "it does not answer. Look at the database server, or at the path of the file and its permissions",
     "damaged": "the file is not a database, or is damaged. Restore a backup, or begin a new one",
     "failed": "it refused. The log has the error's class",
 }
@@ -34,6 +37,11 @@ _SQLITE: dict[int, Fault] = {
     26: "damaged",  # SQLITE_NOTADB
 }
 _POSTGRESQL: dict[str, Fault] = {"53100": "full", "55P03": "locked", "57014": "locked", "53300": "busy"}
+# psycopg has no state for a login that failed, so its words are all there is. A server may speak another language.
+_REFUSED = re.compile(
+    r"password authentication failed|no password supplied|pg_hba\.conf|"
+    r"(role|user|database) \"[^\"]*\" (does not exist|is not permitted to log in)"
+)
 
 
 class StoreUnavailable(SriError):
@@ -59,6 +67,8 @@ def fault_of(err: BaseException) -> Fault:
     if state is not None:
         # Class 08 is connections, 57P is a server that stops.
         return _POSTGRESQL.get(state, "unreachable" if state.startswith(("08", "57P")) else "failed")
+    if _REFUSED.search(str(cause)):
+        return "refused"
     # psycopg has no state where it lost the server; SQLAlchemy's pool raises TimeoutError.
     name = type(cause).__name__
     return "unreachable" if name in ("OperationalError", "InterfaceError", "TimeoutError") else "failed"

@@ -12,7 +12,7 @@ from sri_sdk.serve.store.chunks import chunks
 from sri_sdk.serve.store.inserts import count_in
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.sources import forget_sources
-from sri_sdk.serve.store.tables import SOURCES, TOTALS, VERDICTS
+from sri_sdk.serve.store.tables import TOTALS, VERDICTS
 
 AT_ONCE = 1_000
 """Rows deleted in one transaction, so that deliveries wait a moment only."""
@@ -39,7 +39,7 @@ def prune_some(connection: Connection, retention: Retention, now_ms: int) -> int
     if oldest is not None:
         old = select(*_ROW).where(VERDICTS.c.received_at < oldest)
         deleted = _delete(connection, old.order_by(VERDICTS.c.received_at).limit(AT_ONCE))
-        forget_sources(connection, SOURCES.c.seen_at < oldest)
+        forget_sources(connection, before=oldest)
     return deleted + _trim(connection, retention, max(AT_ONCE - deleted, 0))
 
 
@@ -73,7 +73,7 @@ def erase_some_of_tenant(connection: Connection, tenant: str, after: int) -> tup
     Returns:
         How many verdicts, and the end of the window; None = the store ends here.
     """
-    forget_sources(connection, SOURCES.c.tenant == tenant)
+    forget_sources(connection, tenant=tenant)
     live.hide(connection, lambda shown: shown["tenant"] == tenant)
     # By windows: there is no index of tenants alone, and a scan of everything would keep deliveries waiting.
     window = select(VERDICTS.c.seq).where(VERDICTS.c.seq > after).order_by(VERDICTS.c.seq).limit(WINDOW)

@@ -11,7 +11,7 @@ from sri_sdk.records import Status, Verdict
 SEVERITY: dict[Status, int] = {"clear": 0, "not_sampled": 1, "unmonitored": 2, "flagged": 3}
 """Of several verdicts on one request, a look-up answers the one with the largest number."""
 
-State = Literal["alive", "quiet", "silent", "tap_missing"]
+State = Literal["alive", "quiet", "silent", "ended", "tap_missing"]
 """How a source is: verdicts arrive; it only says that it lives; nothing arrives; it generates, and nobody watches."""
 
 
@@ -73,7 +73,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a source says of itself every few seconds. Counts begin with its process."""
+    """What a process of a source says of itself every few seconds. Counts begin with it."""
 
     source: str
     tenant: str = ""
@@ -90,6 +90,8 @@ class Heartbeat:
     """Of these, the ones that have no verdict although the time for it is over; None = as above."""
     canary: Mapping[str, Any] | None = None
     """What the watch said of a prompt that it must flag: `status`, and what else the source adds; None = no news."""
+    ended: bool = False
+    """Whether it is the last one: the process ends, and will not be missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ class Source:
     why: str | None
     """Code of what makes it `tap_missing`: `canary_not_flagged` or `generations_without_verdicts`; else None."""
     pid: int | None
-    """None = it never sent a heartbeat."""
+    """Of the process that the state comes from; None = there is none, or it never sent a heartbeat."""
+    processes: int
+    """That sent heartbeats and have not said that they end; the counts below are their sums."""
     sent: int | None
     dropped: int | None
     waiting: int | None

@@ -26,7 +26,7 @@ from sri_sdk.serve.store.observing import Observing
 from sri_sdk.serve.store.prepared import Given
 from sri_sdk.serve.store.rows import Added, Delivered, Found, Heartbeat, Page, Source
 from sri_sdk.serve.store.schema import migrate
-from sri_sdk.serve.store.sources import SILENT_AFTER_S, list_sources, note_heartbeat
+from sri_sdk.serve.store.sources import SILENT_AFTER_S, forget_sources, list_sources, note_heartbeat
 from sri_sdk.serve.store.tables import TOTALS
 from sri_sdk.serve.store.writer import Writer
 
@@ -184,6 +184,18 @@ class VerdictStore(Observing):
         now_ms = self._now_ms()
         return self._read(lambda connection: list_sources(connection, tenant, now_ms, self._silent_s))
 
+    def forget_source(self, source: str, tenant: str | None = None) -> int:
+        """Removes a source that is gone for good; returns how many there were. One that lives comes back by itself.
+
+        Args:
+            source: its name.
+            tenant: whose; None = everybody's.
+
+        Raises:
+            StoreUnavailable: nothing was removed.
+        """
+        return self._writer.do(partial(forget_sources, tenant=tenant, source=source)).result()
+
     def totals(self) -> tuple[int, int]:
         """Verdicts, and bytes of their text. Raises as `find`."""
         rows, size = self._read(lambda connection: connection.execute(select(TOTALS.c.rows, TOTALS.c.size)).one())
@@ -244,12 +256,13 @@ class VerdictStore(Observing):
         except DATABASE_ERRORS as err:
             log.warning("verdict store: the journal was not overwritten: %s", type(err).__name__)
 
-    def _upkeep(self) -> None:
-        """One round of deleting; it also shows whether a failed database can be written again."""
+    def _upkeep(self) -> bool:
+        """One round of deleting, and whether another is due; it also shows whether a failed database can be written
+        again."""
         now_ms = self._now_ms()
         self._writer.now(_touch)
-        while self._writer.now(lambda connection: retention.prune_some(connection, self._kept, now_ms)):
-            pass
+        deleted = self._writer.now(lambda connection: retention.prune_some(connection, self._kept, now_ms))
+        return deleted >= retention.AT_ONCE
 
 
 def _touch(connection: Connection) -> None:

@@ -195,7 +195,16 @@ SOURCES = Table(
     Column("verdicts", BigInteger, nullable=False),
     Column("verdict_at", BigInteger),
     Column("heartbeat_at", BigInteger),
-    Column("pid", BigInteger),
+    # When the last of its processes said that it ends; null = it has not.
+    Column("ended_at", BigInteger),
+)
+PROCESSES = Table(
+    "sri_source_processes",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("pid", BigInteger, primary_key=True, autoincrement=False),
+    Column("seen_at", BigInteger, nullable=False),
     Column("sent", BigInteger),
     Column("dropped", BigInteger),
     Column("waiting", BigInteger),

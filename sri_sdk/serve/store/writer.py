@@ -51,7 +51,7 @@ class Writer:
         insert: Insert,
         *,
         committed: Callable[[], None],
-        chore: Callable[[], None],
+        chore: Callable[[], bool],
         every_s: float,
     ) -> None:
         """Starts the thread.
@@ -60,7 +60,8 @@ class Writer:
             engine: its connection is this thread's alone.
             insert: stores several deliveries in an open transaction.
             committed: called after verdicts were committed, in this thread.
-            chore: done in this thread every `every_s` seconds; may raise.
+            chore: done in this thread every `every_s` seconds; may raise. True = there is more of it, and it is done
+                again as soon as what waits by then has been written: nobody waits for all of it.
         """
         self._engine, self._insert, self._committed = engine, insert, committed
         self._chore, self._every_s = chore, every_s
@@ -131,8 +132,8 @@ class Writer:
             elif batch:
                 self._commit(batch)
             if time.monotonic() >= due or (not batch and self.fault):
-                self._do_chore()
-                due = time.monotonic() + self._every_s
+                more = self._do_chore()
+                due = time.monotonic() + (0 if more else self._every_s)
 
     def _take(self) -> _Task | list[_Delivery]:
         """The next task, or all deliveries before it that fit into one transaction."""
@@ -184,13 +185,14 @@ class Writer:
         except Exception as err:  # They are stored all the same.
             log.warning("verdict store: nobody could be told of new verdicts: %s", type(err).__name__)
 
-    def _do_chore(self) -> None:
+    def _do_chore(self) -> bool:
         try:
-            self._chore()
+            return self._chore()
         except StoreUnavailable:
             pass  # Logged where it was noticed.
         except Exception as err:
             log.warning("verdict store: upkeep failed: %s", type(err).__name__)
+        return False
 
     def _failed(self, err: Exception) -> StoreUnavailable:
         fault = fault_of(err)

@@ -34,13 +34,14 @@ def verdict_feature(settings: ServeSettings, section: StoreSection, scoring: Sco
         from sri_sdk.serve.verdicts.arrivals import Arrivals
         from sri_sdk.serve.verdicts.counts import VerdictCounts
         from sri_sdk.serve.verdicts.routes import verdict_routes
+        from sri_sdk.serve.verdicts.states import SourceStates
     except ImportError as err:
         if missing_package(err) not in ("sqlalchemy", "alembic"):
             raise
         raise MissingExtra("The verdict store", extra="serve") from err
     secret = read_secret(section.hash_key) if section.hash_ids and section.hash_key is not None else None
     store = VerdictStore.open(section.url, kept=section, secret=secret)
-    arrivals, counts = Arrivals(store), VerdictCounts(lambda: store.fault)
+    arrivals, counts, states = Arrivals(store), VerdictCounts(lambda: store.fault), SourceStates(store)
 
     @asynccontextmanager
     async def closing() -> AsyncIterator[None]:
@@ -56,7 +57,7 @@ def verdict_feature(settings: ServeSettings, section: StoreSection, scoring: Sco
             store, arrivals, counts, scoring=scoring, most_rows=settings.limits.rows,
             unmonitored=gateways.unmonitored, wait_s=gateways.wait_seconds, rule=gateways.rule,
         ),
-        parts=[closing(), arrivals],
+        parts=[closing(), arrivals, states],
         why_not_ready=lambda: f"verdict store: {store.fault}" if store.fault else "",
-        collectors=[counts],
+        collectors=[counts, states],
     )  # fmt: skip

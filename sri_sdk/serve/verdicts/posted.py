@@ -103,7 +103,7 @@ class PostedVerdicts(_Posted):
     verdicts: list[PostedVerdict]
     source: str = ""
     traceparents: dict[str, str] = {}
-    """Request id -> trace it belongs to; not kept."""
+    """Request id -> trace it belongs to. Older clients send it; nobody reads it."""
 
 
 class PostedCanary(BaseModel):
@@ -126,6 +126,7 @@ class PostedHeartbeat(_Posted):
     generations: Count | None = None
     without_verdict: Count | None = None
     canary: PostedCanary | None = None
+    ended: bool = False
 
 
 def read(model: type[M], value: Any, subject: str = "body") -> M:
@@ -140,7 +141,7 @@ def read(model: type[M], value: Any, subject: str = "body") -> M:
         wrong = err.errors(include_input=False, include_url=False, include_context=False)
         said = "; ".join(f"{_place(each['loc'], subject)}: {each['msg']}" for each in wrong[:SHOWN])
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise Refusal(400, f"{said}{more}. docs/verdict-store.md has the form.") from err
+        raise Refusal(400, f"{said}{more}. GET /docs of this server has the form.") from err
 
 
 def verdicts_of(posted: PostedVerdicts, most: int) -> list[Verdict]:

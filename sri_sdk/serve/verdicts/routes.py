@@ -42,6 +42,7 @@ def verdict_routes(
         Route("DELETE", "/v1/tenants/{tenant}", erasure.tenant, "admin"),
         Route("POST", "/v1/heartbeats", sources.beat, "write"),
         Route("GET", "/v1/sources", sources.all, "read"),
+        Route("DELETE", "/v1/sources/{source}", sources.forget, "admin"),
     ]
     if unmonitored is not None:
         routes.append(Route("POST", PATH, LiteLLM(look_ups, unmonitored, wait_s, rule).decide, "read", waits=True))

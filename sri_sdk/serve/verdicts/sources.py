@@ -7,7 +7,7 @@ from dataclasses import asdict
 from sri_sdk.serve.http import Answer, Refusal, Request, json_answer
 from sri_sdk.serve.store.rows import Heartbeat
 from sri_sdk.serve.store.store import VerdictStore
-from sri_sdk.serve.verdicts.asking import ask, settled
+from sri_sdk.serve.verdicts.asking import ask, change, settled
 from sri_sdk.serve.verdicts.callers import name, sees, writes_for
 from sri_sdk.serve.verdicts.posted import PostedHeartbeat, read
 
@@ -16,7 +16,7 @@ LARGEST_CANARY = 4_096
 
 
 class Sources:
-    """The two handlers."""
+    """The three handlers."""
 
     def __init__(self, store: VerdictStore) -> None:
         self._store = store
@@ -38,3 +38,8 @@ class Sources:
         """`GET /v1/sources`."""
         found = await ask(self._store, self._store.sources, sees(request))
         return json_answer({"sources": [asdict(each) for each in found]})
+
+    async def forget(self, request: Request) -> Answer:
+        """`DELETE /v1/sources/{source}`."""
+        source = name(request.params["source"], "source")
+        return json_answer({"removed": await change(self._store.forget_source, source, sees(request))})

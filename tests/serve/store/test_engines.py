@@ -77,7 +77,7 @@ def test_a_store_of_a_newer_release_is_refused_and_left_alone(url):
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     engines.close()
     for _ in range(2):
-        with pytest.raises(ConfigError, match="has schema 9999, this SDK reads up to 0002"):
+        with pytest.raises(ConfigError, match="has schema 9999, this SDK reads up to 0003"):
             VerdictStore.open(url)
 
 

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from alembic import command
 from sqlalchemy import insert, inspect, text
 
@@ -43,7 +44,9 @@ def old_url(url: str, tmp_path: Path) -> str:
             for table in (SOURCES, TOTALS, VERDICTS):
                 connection.execute(text(f"DELETE FROM {table.name}"))
                 rows = [dict(row) for row in raw.execute(f"SELECT * FROM {table.name}")]
-                connection.execute(insert(table), rows)
+                # With the columns that it had then.
+                old = sqlalchemy.table(table.name, *map(sqlalchemy.column, rows[0]))
+                connection.execute(insert(old), rows)
             connection.execute(text("SELECT setval(pg_get_serial_sequence('sri_verdicts', 'seq'), 7)"))
         engines.close()
     raw.close()

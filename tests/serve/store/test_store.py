@@ -2,11 +2,14 @@
 
 import random
 import threading
+import time
 
 import pytest
 
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PartVerdict
+from sri_sdk.serve.store import retention
+from sri_sdk.serve.store import store as store_module
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.rows import Added, Delivered
 from sri_sdk.serve.store.store import VerdictStore
@@ -264,3 +267,23 @@ def test_while_a_tenant_is_erased_nothing_flagged_is_clear(store, monkeypatch):
     seen = seen_between(store, monkeypatch)
     assert store.erase_tenant("x") == 3 and store.totals() == (0, 0)
     assert {each.row.verdict["status"] for each in seen if each} <= {"flagged"}
+
+
+def test_a_delivery_waits_for_one_round_of_upkeep_and_not_for_all(url, monkeypatch):
+    opened, seen, delivered = threading.Event(), [], []
+
+    def prune(connection, kept, now_ms):
+        opened.wait(30)
+        seen.append(bool(delivered) and delivered[0].done())
+        if not delivered:
+            delivered.append(store.deliver(rows("new")))
+        return retention.AT_ONCE if len(seen) < 3 else 0
+
+    monkeypatch.setattr(retention, "prune_some", prune)
+    monkeypatch.setattr(store_module, "UPKEEP_S", 0.01)
+    with VerdictStore.open(url) as store:
+        opened.set()
+        until = time.monotonic() + 30
+        while len(seen) < 3 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert seen[:3] == [False, True, True]

@@ -12,7 +12,7 @@ import pytest
 
 from sri_sdk.records import Verdict
 from sri_sdk.serve.store import engines, writer
-from sri_sdk.serve.store.faults import StoreUnavailable
+from sri_sdk.serve.store.faults import StoreUnavailable, fault_of
 from sri_sdk.serve.store.rows import Added, Delivered
 from sri_sdk.serve.store.store import VerdictStore
 from tests.serve.store.conftest import FOREVER, rows, verdict
@@ -274,3 +274,19 @@ def test_a_million_ids_are_looked_up_as_fast_as_a_thousand(sqlite_url):
         assert store.totals()[0] == 1_000_000
         print(f"{few * 1e6:.0f} us among 1,000, {many * 1e6:.0f} us among 1,000,000")
         assert many < 5 * few + 1e-3
+
+
+@pytest.mark.parametrize(
+    "said, fault",
+    [
+        ('connection failed: FATAL:  password authentication failed for user "sri"', "refused"),
+        ('connection failed: FATAL:  database "nowhere" does not exist', "refused"),
+        ('connection failed: FATAL:  no pg_hba.conf entry for host "10.0.0.1"', "refused"),
+        ("connection failed: FATAL:  the database system is starting up", "unreachable"),
+        ('connection to server at "10.0.0.1", port 5432 failed: Connection refused', "unreachable"),
+    ],
+    ids=["password", "database", "host", "starting", "nobody"],
+)  # fmt: skip
+def test_a_login_that_fails_is_told_from_a_server_that_is_away(said, fault):
+    psycopg = pytest.importorskip("psycopg")
+    assert fault_of(psycopg.OperationalError(said)) == fault

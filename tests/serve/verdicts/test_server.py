@@ -14,7 +14,9 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.scoring.scorer import Scorer
 from sri_sdk.scoring.signal_parts import SIGNALS_FORMAT
 from sri_sdk.serve.settings import ServeSettings
+from sri_sdk.serve.store.rows import Heartbeat
 from sri_sdk.serve.store.store import VerdictStore
+from sri_sdk.serve.verdicts.states import SourceStates
 from tests.serve.asgi import call, call_async
 from tests.serve.store.conftest import FOREVER, verdict
 from tests.serve.verdicts.conftest import posted
@@ -116,6 +118,21 @@ def test_more_generations_than_allowed_at_once_are_refused(app, make_signals):
 def test_an_id_that_could_not_be_asked_for_is_not_scored(app, make_signals):
     body = lines(make_signals(1, 1)).replace(b'"g1-0"', b'"g1\\u0007"')
     assert call(app, "POST", "/v1/signals?bundle=sri", body).status == 400
+
+
+def test_metrics_show_how_many_sources_are_in_which_state(store):
+    async def run():
+        states = SourceStates(store)
+        (gauge,) = states.collect()
+        assert gauge.samples == []
+        store.heartbeat(Heartbeat("a", without_verdict=1))
+        store.heartbeat(Heartbeat("b"))
+        async with states:
+            await states.look()
+        (gauge,) = states.collect()
+        return {each.labels["state"]: each.value for each in gauge.samples}
+
+    assert asyncio.run(run()) == {"alive": 0, "quiet": 1, "silent": 0, "ended": 0, "tap_missing": 1}
 
 
 def test_metrics_show_the_store(app):
