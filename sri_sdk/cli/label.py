@@ -88,7 +88,7 @@ def _next(store: VerdictStore, place: str, count: int, *, as_json: bool) -> None
     That order is the ids' own, which are drawn at random: if the queue is never finished, what was labelled is a random
     part of it all the same.
     """
-    from sri_sdk.monitor.queue import audit_queue
+    from sri_sdk.serve.store.queue import audit_queue
 
     found = audit_queue(store, count)
     if as_json:

@@ -14,7 +14,7 @@ from sri_sdk.dashboard import words
 from sri_sdk.dashboard.findings import Finding, Known, findings
 from sri_sdk.dashboard.memory import Memory, Since
 from sri_sdk.dashboard.render import Renderer
-from sri_sdk.monitor.audit import measure
+from sri_sdk.metrics.audit import measure
 from sri_sdk.observation import Pulse
 from sri_sdk.serve.http import Refusal
 from sri_sdk.serve.rights import Caller

@@ -11,7 +11,7 @@ from typing import Literal
 
 from sri_sdk.dashboard import cures, words
 from sri_sdk.dashboard.numbers import Counts, runs_since
-from sri_sdk.monitor.intervals import exact_interval
+from sri_sdk.metrics.intervals import exact_interval
 from sri_sdk.observation import Pulse, SinkState
 from sri_sdk.report.words import reason as in_words
 from sri_sdk.serve.store.observed import HourCount

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from sri_sdk.monitor.audit import Measured, measure
+from sri_sdk.metrics.audit import Measured, measure
 from sri_sdk.observation import Pulse
 from sri_sdk.reason_words import in_words
 from sri_sdk.report.period import Finding, GuardRow, Period, Span, Urgency

@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.desk import AUDIT_DAYS, Asked, Desk, for_all_tenants, tenant_of
-from sri_sdk.monitor.audit import Measured, expected_precision, measure
+from sri_sdk.metrics.audit import Measured, expected_precision, measure
 from sri_sdk.serve.http import Refusal
-from sri_sdk.serve.store.observed import StreamQuery
+from sri_sdk.serve.store.queue import audit_queue
 
 QUEUE = 10
 BASE_RATES = (0.0001, 0.001, 0.01, 0.1)
@@ -72,12 +72,11 @@ class AuditPage:
 
     def _queue(self, request: Request) -> dict[str, Any]:
         asked = Asked.of(request)
-        query = StreamQuery(
-            unlabelled=True, tenant=tenant_of(request), deployment=asked.get("deployment"), limit=QUEUE,
-            trajectories=True,
-        )  # fmt: skip
-        page = self._desk.store.stream(query)
-        return {"queue": page.rows, "more": page.next is not None, "promises": None, "thumbnail": figures.thumbnail}
+        found = audit_queue(
+            self._desk.store, QUEUE, tenant=tenant_of(request), deployment=asked.get("deployment"), trajectories=True
+        )
+        more = found.more or found.waiting > len(found.rows)
+        return {"queue": found.rows, "more": more, "promises": None, "thumbnail": figures.thumbnail}
 
     def _measured(self, asked: Asked) -> dict[str, Any]:
         now, store = self._desk.now_ms(), self._desk.store

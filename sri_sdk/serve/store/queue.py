@@ -26,7 +26,10 @@ class Queue:
     """Whether more of them wait than were looked at."""
 
 
-def audit_queue(store: VerdictStore, count: int, *, deployment: str | None = None) -> Queue:
+def audit_queue(
+    store: VerdictStore, count: int, *, deployment: str | None = None, tenant: str | None = None,
+    trajectories: bool = False,
+) -> Queue:  # fmt: skip
     """The next verdicts to label.
 
     Ordered by their ids, which are random: whoever stops in the middle of the queue has labelled a random part of it.
@@ -36,15 +39,24 @@ def audit_queue(store: VerdictStore, count: int, *, deployment: str | None = Non
         store: with the sample.
         count: how many.
         deployment: of this one alone; None = of all.
+        tenant: only this one's; None = everybody's.
+        trajectories: whether rows come with their trajectories, and labels.
     """
     found: list[Observed] = []
     before = None
     while len(found) < LOOKED_AT:
-        query = StreamQuery(before=before, limit=1_000, kind="traffic", unlabelled=True, deployment=deployment)
-        page = store.stream(query)
+        page = store.stream(
+            StreamQuery(
+                before=before, limit=1_000, kind="traffic", unlabelled=True, deployment=deployment, tenant=tenant
+            )
+        )  # fmt: skip
         found += page.rows
         before = page.next
         if before is None:
             break
     rows = sorted(found, key=lambda row: row.observation.id)[:count]
+    if trajectories:
+        # One by one, as few are shown of the thousands that were looked at.
+        whole = (store.observation(row.observation.id, tenant=tenant) for row in rows)
+        rows = [row for row in whole if row is not None]
     return Queue(tuple(rows), len(found), before is not None)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sri_sdk.monitor.intervals import exact_interval
+from sri_sdk.metrics.intervals import exact_interval
 
 CONFIDENCE = 0.95
 Standing = Literal["kept", "broken", "not_known"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from sri_sdk.monitor.audit import expected_precision, measure
-from sri_sdk.monitor.intervals import exact_interval
+from sri_sdk.metrics.audit import expected_precision, measure
+from sri_sdk.metrics.intervals import exact_interval
 
 
 @dataclass(frozen=True)
