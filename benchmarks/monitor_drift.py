@@ -131,7 +131,7 @@ def quiet_traffic(found: Mapping[str, Any], runs: int) -> int:
     count = len(found["calibration"])
     for run in range(runs):
         dealt = np.random.default_rng(2 * 10**6 + run).permutation(pool)
-        changed += _traffic(dealt[:count], dealt[count : count + TRAFFIC]) is not None
+        changed += _traffic(dealt[:count], dealt[count : count + TRAFFIC], run) is not None
     return changed
 
 
@@ -140,18 +140,19 @@ def traffic_until_found(found: Mapping[str, Any], runs: int) -> list[int]:
     took = []
     for run in range(runs):
         after = np.random.default_rng(3 * 10**6 + run).permutation(found["swapped"])
-        if (number := _traffic(np.array(found["calibration"]), after)) is not None:
+        if (number := _traffic(np.array(found["calibration"]), after, run)) is not None:
             took.append(number)
     return took
 
 
-def _traffic(calibration: Scores, scores: Scores) -> int | None:
+def _traffic(calibration: Scores, scores: Scores, seed: int) -> int | None:
     """Clear scores until traffic is called changed; None = it was not."""
     threshold = Threshold.fit(calibration, ALPHA).value
     clock = iter(range(10**9))
     watch = TrafficWatch(
-        {ONLY_PART: calibration[calibration <= threshold]}, rate=RATE, window=WINDOW, clock=lambda: float(next(clock))
-    )
+        {ONLY_PART: calibration[calibration <= threshold]}, rate=RATE, window=WINDOW,
+        clock=lambda: float(next(clock)), seed=seed,
+    )  # fmt: skip
     for score in scores:
         status: Status = "flagged" if score > threshold else "clear"
         watch.add(Observation(Verdict("r", status, score=float(score)), 0))

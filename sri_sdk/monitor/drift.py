@@ -88,7 +88,7 @@ class TrafficWatch:
 
     def __init__(
         self, calibration: Mapping[str, NDArray[Any]], *, rate: float, window: int, look: int = 1,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, seed: int | None = None,
     ) -> None:  # fmt: skip
         """Takes what clear traffic is compared with.
 
@@ -98,11 +98,12 @@ class TrafficWatch:
             window: scores per window.
             look: number of the first look, from 1.
             clock: seconds that never go back.
+            seed: of the random numbers that break ties; None = of the system.
         """
         self._calibration, self._rate, self._window = dict(calibration), rate, window
         self.look, self._clock = look, clock
         self._allowed, self._then = BURST, clock()
-        self._random = np.random.default_rng()
+        self._random = np.random.default_rng(seed)
         self._found: str | None = None
         self._begin()
 
