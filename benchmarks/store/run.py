@@ -26,7 +26,7 @@ from sri_sdk.strict_json import write
 
 ROUNDS = 7
 BATCH = 100
-SAMPLE = 50_000
+SAMPLE = 10_000
 """Observations that are written through the SDK, to see what each takes on disk."""
 
 
