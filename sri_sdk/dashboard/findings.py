@@ -191,8 +191,8 @@ def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:
             yield Finding(
                 f"alarms {name}", "act", f"{name} flags {words.percent(last.flagged, last.judged)} of its traffic.",
                 f"{words.count(last.flagged)} of {words.count(last.judged)} since "
-                f"{words.hour(this_hour - words.HOUR_MS)}; harmless traffic alone gives about {at_most:.0f} at most. "
-                "An attack is under way, or the guard drifted.",
+                f"{words.hour(this_hour - words.HOUR_MS)}; harmless traffic alone gives at most {at_most:.2g} "
+                "on average. An attack is under way, or the guard drifted.",
                 (
                     "Open the flagged verdicts: one tenant or one moment points to an attack.",
                     "All tenants at once, after a deploy: undo the deploy.",

@@ -223,4 +223,4 @@ def test_traffic_without_verdicts_is_a_finding_with_its_hour(browse, fresh):
     )
     fresh.pulse(Pulse("chat", NOW_MS, NOW_MS - HOUR, 1, "enforce")).result()
     text = seen(browse(fresh).page("/"))
-    assert "100 % of the traffic of chat has no verdict." in text and "since 01:00:00 UTC" in text
+    assert "100 % of the traffic of chat has no verdict." in text and "since the hour of 22 Sep 01:00 UTC" in text
