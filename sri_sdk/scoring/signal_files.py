@@ -26,8 +26,8 @@ from sri_sdk.files import save_arrays, write_text
 from sri_sdk.records import Signals
 from sri_sdk.scoring.signal_arrays import read_npy, read_npz
 from sri_sdk.scoring.signal_lines import read_lines
-from sri_sdk.scoring.signal_text import signal_lines
 from sri_sdk.scoring.signal_parts import SIGNALS_FORMAT, check_id
+from sri_sdk.scoring.signal_text import signal_lines
 from sri_sdk.strict_json import JsonError, json_to_array
 
 STDIN = "-"
