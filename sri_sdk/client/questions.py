@@ -26,7 +26,7 @@ def score(
     accept: Collection[str], unverified: bool,
 ) -> tuple[list[Verdict], bool]:  # fmt: skip
     """Verdicts on N generations, in order, and whether the store has them; `until` is in monotonic seconds."""
-    from sri_sdk.client.signal_body import signal_lines  # numpy waits until there are signals.
+    from sri_sdk.scoring.signal_text import signal_lines  # numpy waits until there are signals.
 
     asked = {"bundle": bundle, "rule": rule, "source": work.source}
     if accept:

@@ -22,30 +22,38 @@ from numpy.typing import NDArray
 
 from sri_sdk.detector import Domain
 from sri_sdk.errors import ScoringError
-from sri_sdk.files import save_arrays
+from sri_sdk.files import save_arrays, write_text
 from sri_sdk.records import Signals
 from sri_sdk.scoring.signal_arrays import read_npy, read_npz
 from sri_sdk.scoring.signal_lines import read_lines
 from sri_sdk.scoring.signal_parts import SIGNALS_FORMAT, check_id
+from sri_sdk.scoring.signal_text import signal_lines
 from sri_sdk.strict_json import JsonError, json_to_array
 
 STDIN = "-"
 
 
 def write_signals(target: Path | str, signals: Signals) -> None:
-    """Writes an .npz without pickle, whole or not at all; `read_signals` gives it back bit for bit.
+    """Writes an .npz without pickle, or JSON lines as `POST /v1/signals` of a server takes them; whole or not at all.
+
+    `read_signals` gives an .npz back bit for bit, and of .jsonl all but NaN and infinity, which become missing values.
 
     Raises:
-        ScoringError: the name does not end in .npz, from which readers know the format, or an id or the fingerprint
-            could not be read back.
+        ScoringError: the name ends neither in .npz nor in .jsonl, from which readers know the format, or an id or the
+            fingerprint could not be read back.
     """
     target = Path(target)
-    if target.suffix != ".npz":
-        raise ScoringError(f"{target}: signals are written as .npz. Name the file {target.with_suffix('.npz').name}.")
+    if target.suffix not in (".npz", ".jsonl"):
+        raise ScoringError(
+            f"{target}: signals are written as .npz or .jsonl. Name the file {target.with_suffix('.npz').name}."
+        )
     head = {"sri_signals": SIGNALS_FORMAT, "fingerprint": signals.fingerprint and dict(signals.fingerprint)}
     for row, name in enumerate(signals.ids):
         check_id(name, f"{target}, row {row}")
     try:
+        if target.suffix == ".jsonl":
+            write_text(target, signal_lines(signals).decode())
+            return
         packed = json_to_array(head)
     except JsonError as err:
         raise ScoringError(f"{target}: {err}. Readers could not take it; change what the fingerprint holds.") from err

@@ -137,8 +137,12 @@ def read_tokens(path: Path) -> dict[bytes, Caller]:
     try:
         with path.open("rb") as stream:
             content = stream.read(LARGEST_FILE + 1).decode("ascii")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path}: cannot be read as tokens ({type(err).__name__}). Give a file of ASCII.") from err
+    except OSError as err:
+        raise ConfigError(
+            f"{path}: cannot be read as tokens ({err.strerror or err}). Give a file that the server's user may read."
+        ) from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{path}: cannot be read as tokens, it is not ASCII. Take other characters out.") from err
     if len(content) > LARGEST_FILE:
         raise ConfigError(f"{path}: more than {LARGEST_FILE} bytes; allowed: that many. Take old ones out.")
     found: dict[bytes, Caller] = {}

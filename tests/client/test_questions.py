@@ -130,8 +130,8 @@ def test_the_policy_decides_when_the_scorer_is_down(down, client_of):
 def test_signals_are_the_same_on_the_other_side(stub, client_of):
     import io
 
-    from sri_sdk.client.signal_body import signal_lines
     from sri_sdk.scoring.signal_lines import read_lines
+    from sri_sdk.scoring.signal_text import signal_lines
 
     sent = signals("a", "ü/«b»", lengths=np.array([4, 2]), groups=("en", None))
     sent.logit[1, 2] = np.nan

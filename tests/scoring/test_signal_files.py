@@ -127,6 +127,14 @@ def test_signals_are_written_under_a_name_that_readers_know(tmp_path, make_signa
     signals = make_signals(3, 1)
     write_signals(str(tmp_path / "s.npz"), signals)
     assert np.array_equal(read_signals(tmp_path / "s.npz").sigma, signals.sigma)
-    with pytest.raises(ScoringError, match=r"written as \.npz\. Name the file s\.npz"):
-        write_signals(tmp_path / "s.jsonl", signals)
-    assert not (tmp_path / "s.jsonl").exists()
+    with pytest.raises(ScoringError, match=r"written as \.npz or \.jsonl\. Name the file s\.npz"):
+        write_signals(tmp_path / "s.json", signals)
+    assert not (tmp_path / "s.json").exists()
+
+
+def test_signals_written_as_json_lines_are_read_back(tmp_path, make_signals):
+    signals = make_signals(3, 1)
+    write_signals(tmp_path / "s.jsonl", signals)
+    again = read_signals(tmp_path / "s.jsonl")
+    assert again.ids == signals.ids and np.array_equal(again.sigma, signals.sigma)
+    assert again.fingerprint == signals.fingerprint

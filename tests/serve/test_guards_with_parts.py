@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sri_sdk.bundle.bundle import MANIFEST
-from sri_sdk.client.signal_body import signal_lines
+from sri_sdk.scoring.signal_text import signal_lines
 from tests.scoring.parted import bundle, scorer_of, signals
 from tests.serve.asgi import call
 from tests.serve.oip_bodies import outputs_of, request_of

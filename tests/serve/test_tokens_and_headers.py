@@ -51,3 +51,12 @@ def test_a_tenants_token_does_not_change_what_everybody_is_served(build, tokens,
     app = build(tokens=tokens(f"acme:{LONG} admin tenant=acme\n")).app
     got = call(app, "POST", path, b'{"on": true}', [(b"authorization", b"Bearer " + LONG.encode())])
     assert got.status == 403 and "tenant" in got.json["error"]
+
+
+@pytest.mark.parametrize("content, problem", [(None, "No such file"), (b"a:\xff123456789abcdef", "not ASCII")])
+def test_a_file_of_tokens_that_cannot_be_read_says_why(tmp_path, content, problem):
+    path = tmp_path / "tokens"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=problem):
+        read_tokens(path)
