@@ -93,7 +93,14 @@ def test_canaries_and_shadows_are_no_traffic():
 
 def test_sources_of_the_server_that_say_nothing_are_findings():
     base = dict.fromkeys(("pid", "sent", "dropped", "waiting", "generations", "without_verdict"))
-    rest = {"processes": 1, "verdicts": 3, "heartbeat_at": NOW_MS - 99_000, "verdict_at": None, "canary_at": None, "canary": None}
+    rest = {
+        "processes": 1,
+        "verdicts": 3,
+        "heartbeat_at": NOW_MS - 99_000,
+        "verdict_at": None,
+        "canary_at": None,
+        "canary": None,
+    }
     states = [("alive", None), ("quiet", None), ("silent", None), ("tap_missing", "canary_not_flagged")]
     some = [Source(source=s, tenant="", state=s, why=why, **base, **rest) for s, why in states]
     assert found(sources=some) == [("act", "source silent"), ("act", "tap tap_missing canary_not_flagged")]
