@@ -10,13 +10,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sri_sdk.errors import SriError
 
-Fault = Literal["full", "locked", "busy", "closed", "refused", "unreachable", "damaged", "failed"]
+Fault = Literal["full", "locked", "slow", "busy", "closed", "refused", "unreachable", "damaged", "failed"]
 
 DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
 """What a database in trouble raises; SQLite's own where a connection is made."""
 _CURES: dict[Fault, str] = {
     "full": "the disk is full. Make room, or keep less: `keep_days`, `keep_rows` and `keep_bytes` of `store`",
     "locked": "another process holds a lock on it. Find that process; one that copies the file should use a backup",
+    "slow": "it did not finish within the time of one statement. Look at what else the server does, and at its disk",
     "busy": "more is waiting than it writes. Deliver again later, or less at once",
     "closed": "the service is shutting down. Deliver again to the next one",
     "refused": "the database server refuses the user, the password or the database that `store.url` names. Correct "
@@ -36,7 +37,7 @@ _SQLITE: dict[int, Fault] = {
     14: "unreachable",  # SQLITE_CANTOPEN
     26: "damaged",  # SQLITE_NOTADB
 }
-_POSTGRESQL: dict[str, Fault] = {"53100": "full", "55P03": "locked", "57014": "locked", "53300": "busy"}
+_POSTGRESQL: dict[str, Fault] = {"53100": "full", "55P03": "locked", "57014": "slow", "53300": "busy"}
 # psycopg has no state for a login that failed, so its words are all there is. A server may speak another language.
 _REFUSED = re.compile(
     r"password authentication failed|no password supplied|pg_hba\.conf|"
