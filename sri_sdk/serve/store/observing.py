@@ -60,7 +60,7 @@ class Observing:
         Raises:
             StoreUnavailable: nothing was acknowledged. What is delivered again is stored once all the same.
             SinkRejected: some can never be stored: an id that is not 32 hexadecimal characters, a name with a zero
-                byte, a number that is not finite. The others are on disk.
+                byte or of too many characters, a number that is not finite. The others are on disk.
         """
         rows: list[Prepared] = []
         refused: dict[str, str] = {}
@@ -69,10 +69,24 @@ class Observing:
                 rows.append(prepare_observation(each, self._keys))
             except Unstorable as err:
                 refused[each.id] = str(err)
-        added = self._writer.deliver(rows).result()
+        added = self._stored(rows, refused)
         if refused:
             raise SinkRejected(refused, "; ".join(sorted(set(refused.values()))))
         return added
+
+    def _stored(self, rows: Sequence[Prepared], refused: dict[str, str]) -> Added:
+        """Writes rows; those that the database itself refuses are found by halves, and noted by their ids."""
+        try:
+            return self._writer.deliver(rows).result()
+        except StoreUnavailable as err:
+            if err.fault != "content":
+                raise
+        if len(rows) == 1:
+            refused[rows[0].values["digest"].hex()] = "a row that the database does not take"
+            return Added(0, 0)
+        half = len(rows) // 2
+        one, other = self._stored(rows[:half], refused), self._stored(rows[half:], refused)
+        return Added(one.stored + other.stored, one.known + other.known)
 
     def show(self, running: Sequence[Running], source: str) -> Future[None]:
         """Keeps what a monitor generates right now, in the place of what it showed before; returns at once.
