@@ -110,12 +110,22 @@ class Observing:
         return self._read(lambda connection: live.running(connection, tenant, self._now_ms()))
 
     def pulse(self, pulse: Pulse) -> Future[None]:
-        """Keeps how a monitor is, in the place of the last pulse of its deployment; as `show` otherwise."""
-        return self._pulses.put(pulse.deployment, pulse)
+        """Keeps how a monitor is, in the place of the last pulse of its process; as `show` otherwise."""
+        return self._pulses.put(f"{pulse.deployment}\0{pulse.started_at}\0{pulse.pid}", pulse)
 
     def pulses(self) -> tuple[Pulse, ...]:
-        """The last pulse of each deployment, by name, however old it is: compare its `at`."""
-        return self._read(live.pulses)
+        """One pulse of each deployment, by name, however old it is: compare its `at`.
+
+        Where several processes of one name still speak, it is that of the one in the worst state, so that no healthy
+        replica hides a blind one; where none is in trouble, of the one that started last.
+        """
+        return self._read(lambda connection: live.pulses(connection, self._now_ms()))
+
+    def all_pulses(self) -> tuple[Pulse, ...]:
+        """The last pulse of each process, by deployment and start. Left out are processes that have said nothing for an
+        hour while one of their deployment started later: they were replaced.
+        """
+        return self._read(lambda connection: live.all_pulses(connection, self._now_ms()))
 
     def label(self, id: str, label: LabelWord, by: str, note: str = "", *, tenant: str | None = None) -> int:
         """Says what a generation was. It is added to the history; the last word counts.

@@ -116,7 +116,8 @@ def test_a_row_that_the_database_itself_refuses_costs_only_itself(store, url, mo
 def test_the_longest_id_and_names_fit_into_every_index(store):
     wide = random.Random(1)
     key, tenant, deployment = (
-        "".join(chr(wide.randrange(0x20000, 0x2A6D0)) for _ in range(n)) for n in (512, 128, 128)
+        "".join(chr(wide.randrange(0x20000, 0x2A6D0)) for _ in range(n))
+        for n in (LONGEST_KEY, LONGEST_NAME, LONGEST_NAME)
     )
     assert (LONGEST_ID, LONGEST_TENANT) == (LONGEST_KEY, LONGEST_NAME)
     assert store.observe([observed(key, tenant=tenant, deployment=deployment)]) == Added(1, 0)
