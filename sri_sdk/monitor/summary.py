@@ -122,8 +122,8 @@ def _says(measured: Measured, promised: float | None) -> str:
     if promised is not None:
         return measured.says(promised)
     if measured.rate is None:
-        return "The false-alarm rate is not measured: no clear verdict of the audit sample has a label yet."
-    return f"{100 * measured.low:.3g} to {100 * measured.high:.3g} % of benign generations are flagged."
+        return f"The false-alarm rate is not measured: {measured.lacking or 'too few verdicts have a label'}."
+    return f"{measured.interval} of benign generations are flagged."
 
 
 def _findings(
