@@ -46,7 +46,7 @@ def summarise(store: VerdictStore, since_ms: int, until_ms: int, *, deployment: 
     counts = store.hours(since_ms, until_ms, deployment=deployment, together=together)
     traffic = [each for each in counts if each.kind == "traffic"]
     pulses = [each for each in store.pulses() if deployment in (None, each.deployment)]
-    guards = tuple(_guards(store, since_ms, until_ms, traffic, pulses))
+    guards = tuple(_guards(store, since_ms, until_ms, traffic, store.all_pulses()))
     reasons = _summed(((each.status, each.reason), each.generations) for each in traffic if each.status != "clear")
     canaries = _summed((each.status, each.generations) for each in counts if each.kind == "canary")
     spans = _spans(traffic, since_ms, until_ms, together)

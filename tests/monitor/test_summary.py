@@ -72,6 +72,14 @@ def test_what_a_monitor_says_of_itself_comes_first(day, change, says) -> None:
     assert any(says in text for text in urgent(summarise(day, BEGIN_MS, END_MS)))
 
 
+def test_the_worst_of_several_replicas_speaks_and_each_guard_keeps_its_promise(day) -> None:
+    day.pulse(pulse(pid=1, canary_missed="clear", bundle="c" * 64)).result()
+    day.pulse(pulse(pid=2, started_at=BEGIN_MS + 1)).result()
+    period = summarise(day, BEGIN_MS, END_MS)
+    assert any("a canary that must be flagged was not" in text for text in urgent(period))
+    assert [guard.promised for guard in period.guards] == [0.01]
+
+
 def test_lost_observations_are_something_to_act_on(day) -> None:
     from sri_sdk.observation import SinkState
 
