@@ -247,5 +247,6 @@ class Pulse:
     reload_failed: str | None = None
     """Why the last reload was refused, on one line; None = it was not."""
     scorer: str | None = None
-    """What is wrong with where scores are made: `scorer_unavailable`, `scorer_late`; None = nothing."""
+    """What is wrong with where scores are made: `scorer_unavailable`, `scorer_late`, `scorer_other_guard`;
+    None = nothing."""
     sinks: tuple[SinkState, ...] = ()

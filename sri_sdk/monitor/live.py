@@ -95,6 +95,12 @@ class Live:
         rule = self.told.policy.rule
         return next(each.alpha for name, each in self.guard.manifest.rules.items() if name == rule)
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with where scores are made, as a code; None = nothing."""
+        scorer = self.guard.scorer
+        return scorer.trouble if isinstance(scorer, PlacedScorer) else None
+
     def took(self) -> float | None:
         """Seconds of the last call of the scorer in this thread."""
         scorer = self.guard.scorer
