@@ -20,9 +20,9 @@ class Stratum:
     attack: int
 
 
-@pytest.mark.parametrize("n", [1, 7, 100, 12_345, 3_000_000])
-@pytest.mark.parametrize("share", [0.0, 0.003, 0.5, 0.97, 1.0])
-@pytest.mark.parametrize("error", [0.05, 0.001])
+@pytest.mark.parametrize("n", [1, 7, 100, 12_345, 3_000_000, 10_000_000])
+@pytest.mark.parametrize("share", [0.0, 1e-7, 1e-5, 0.003, 0.5, 0.97, 1.0])
+@pytest.mark.parametrize("error", [0.9, 0.05, 0.001, 1e-9])
 def test_the_exact_interval_is_that_of_a_library(n: int, share: float, error: float) -> None:
     k = round(share * n)
     low = beta.ppf(error / 2, k, n - k + 1) if k else 0.0
