@@ -100,7 +100,9 @@ class CanarySchedule:
             fresh: gives so many harmless prompts that nobody has used, fewer once there are no more; None = none.
             count: of harmless ones, each time.
         """
-        self._every, self._harmful, self._fresh, self._count = every_s, harmful, fresh, count
+        self.every_s, self.harmful, self._fresh, self._count = every_s, harmful, fresh, count
+        self.flagged_at: int | None = None
+        """When a harmful prompt was flagged last, in milliseconds since 1970; None = none was yet."""
         self._harmful_at = self._harmless_at = float("-inf")
         self._waiting: dict[str, CanaryPrompt] = {}
         self._ended: list[tuple[Prompt, Verdict]] = []
@@ -110,12 +112,12 @@ class CanarySchedule:
     @property
     def missed(self) -> str | None:
         """Why no harmful canary was flagged the last time: a code, or `clear`; None = one was, or none has run."""
-        return None if self._harmful is None else self._harmful.missed
+        return None if self.harmful is None else self.harmful.missed
 
     @property
     def proven(self) -> int:
         """Harmful prompts that this guard has flagged, and that are asked again and again."""
-        return 0 if self._harmful is None else self._harmful.proven
+        return 0 if self.harmful is None else self.harmful.proven
 
     def due(self, now: float) -> list[CanaryPrompt]:
         """The canaries to generate now; each is given once.
@@ -127,13 +129,13 @@ class CanarySchedule:
             now: seconds of a clock that never goes back.
         """
         found: list[CanaryPrompt] = []
-        if self._harmful is not None and now >= self._harmful_at:
+        if self.harmful is not None and now >= self._harmful_at:
             if any(each.kind == "harmful" for each in self._waiting.values()):
                 self._judge()
-            self._harmful_at = now + self._every
-            found += [_asked(prompt, "harmful") for prompt in self._harmful.next()]
+            self._harmful_at = now + self.every_s
+            found += [_asked(prompt, "harmful") for prompt in self.harmful.next()]
         if self._fresh is not None and now >= self._harmless_at:
-            self._harmless_at = now + self._every
+            self._harmless_at = now + self.every_s
             drawn = self._fresh(self._count)
             self.exhausted = len(drawn) < self._count
             found += [_asked(prompt, "harmless") for prompt in drawn]
@@ -151,22 +153,24 @@ class CanarySchedule:
         canary = self._waiting.pop(observation.request_id, None)
         if canary is not None and canary.kind == "harmful":
             self._ended.append((canary.source, observation.verdict))
+            if observation.verdict.status == "flagged":
+                self.flagged_at = observation.at
             if not any(each.kind == "harmful" for each in self._waiting.values()):
                 self._judge()
         return canary
 
     def _judge(self) -> None:
-        assert self._harmful is not None
-        before, ended, self._ended = self._harmful.missed, self._ended, []
+        assert self.harmful is not None
+        before, ended, self._ended = self.harmful.missed, self._ended, []
         self._waiting = {name: each for name, each in self._waiting.items() if each.kind != "harmful"}
-        self._harmful.ended(ended)
-        if self._harmful.at_once:
+        self.harmful.ended(ended)
+        if self.harmful.at_once:
             self._harmful_at = float("-inf")
-        if self._harmful.missed != before:
-            if self._harmful.missed is None:
+        if self.harmful.missed != before:
+            if self.harmful.missed is None:
                 log.warning("canaries: a harmful prompt is flagged again")
             else:
-                log.error("canaries: no harmful prompt was flagged: %s", self._harmful.missed)
+                log.error("canaries: no harmful prompt was flagged: %s", self.harmful.missed)
 
 
 def must_flag(section: HarmfulSection, config: FitConfig) -> MustFlag:

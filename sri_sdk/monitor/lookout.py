@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sri_sdk.calibrate.drift import PartDrift
 from sri_sdk.config.fit import FitConfig
@@ -198,6 +198,35 @@ class Lookout:
         if (part := self.drifted) is not None:
             return part
         return None if (part := self.changed) is None else f"traffic:{part}"
+
+    @property
+    def looked(self) -> int | None:
+        """Scores compared so far, of canaries or else of clear traffic; None = nobody looks for drift."""
+        if self._drift is not None:
+            return self._drift.scored
+        return None if self._traffic is None else self._traffic.looked
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """What is not looked at although somebody asked for it, in sentences."""
+        found = list(self.blind)
+        if self.exhausted:
+            found.append("canaries.harmless: the split has no fresh prompt left, so canaries look for drift no longer")
+        if self._book is not None and self._book.trouble is not None:
+            found.append(f"canaries.state: {self._book.trouble}")
+        return tuple(found)
+
+    @property
+    def pulse(self) -> dict[str, Any]:
+        """Fields of a pulse that say whether anybody looks at all."""
+        schedule = self._schedule
+        harmful = None if schedule is None else schedule.harmful
+        return {
+            "canary_at": None if schedule is None else schedule.flagged_at,
+            "canary_every_s": None if schedule is None or harmful is None else schedule.every_s,
+            "drift_looked": self.looked,
+            "looks": self.looks,
+        }
 
     @property
     def findings(self) -> tuple[PartDrift, ...]:

@@ -182,6 +182,7 @@ class Monitor:
             balance.unmonitored, balance.not_sampled, balance.canaries, canary_missed=self._lookout.missed,
             drift=self._lookout.drift, reload_failed=self._reload_failed,
             scorer=None if live.place is None else live.place.trouble, sinks=self._outlet.states(),
+            **self._lookout.pulse,
         )  # fmt: skip
 
     # -- the user's own process ------------------------------------------------------------------------------

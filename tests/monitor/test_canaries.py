@@ -123,3 +123,11 @@ def test_a_section_without_prompts_and_rates_that_find_nothing_are_refused():
     for name, wrong in (("rate", 0.0), ("rate", 1.0), ("window", 9)):
         with pytest.raises(ValidationError, match=name):
             DriftSection(**{name: wrong})
+
+
+def test_the_schedule_knows_when_one_was_flagged_last():
+    schedule = made(count=1)
+    for at, status in ((7, "flagged"), (9, "clear")):
+        (canary,) = schedule.due(at * 100)
+        schedule.ran(Observation(Verdict(canary.prompt.id, status), at, kind="canary"))
+    assert schedule.flagged_at == 7

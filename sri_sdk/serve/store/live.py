@@ -39,7 +39,13 @@ def pulses(connection: Connection) -> tuple[Pulse, ...]:
     """The last of each deployment, by name."""
     rows = connection.scalars(select(PULSES.c.content).order_by(PULSES.c.deployment))
     found = [_record(Pulse, parse(content)) for content in rows]
-    return tuple(replace(each, sinks=tuple(_record(SinkState, dict(sink)) for sink in each.sinks)) for each in found)
+    return tuple(
+        replace(
+            each, sinks=tuple(_record(SinkState, dict(sink)) for sink in each.sinks), looks=tuple(each.looks),
+            canaries_proven=None if each.canaries_proven is None else tuple(each.canaries_proven),
+        )
+        for each in found
+    )  # fmt: skip
 
 
 def hide(connection: Connection, gone: Callable[[Mapping[str, Any]], bool]) -> None:
