@@ -130,6 +130,19 @@ def _of_pulse(pulse: Pulse, known: Known) -> Iterable[Finding]:
             ),
             stopped, f"/verdicts?kind=canary&deployment={_quoted(name)}", "Its canaries",
         )  # fmt: skip
+    if pulse.canaries_proven is not None and 2 * pulse.canaries_proven[0] < (pulse.canaries_wanted or 0):
+        proven, tried = pulse.canaries_proven
+        yield Finding(
+            f"canaries-few {name}", "look",
+            f"The guard of {name} flags {words.count(proven)} of {words.count(tried)} prompts that it must flag.",
+            f"{words.count(pulse.canaries_wanted or 0)} are to be asked each time. Few that are flagged say little of a "
+            "guard that misses the others.",
+            (
+                "Evaluate the guard on these attacks (sri evaluate): it may be weak on them.",
+                "If it is meant for other attacks, name those in canaries.harmful.",
+            ),
+            None, where, "Its canaries",
+        )  # fmt: skip
     if pulse.looks:
         yield Finding(
             f"looks {name}", "look", f"{name} does not look at everything that it was asked to look at.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +12,7 @@ from sri_sdk import registry
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
+from sri_sdk.fitting.folds import text_hash
 from sri_sdk.monitor.lookout_settings import HarmfulSection
 from sri_sdk.observation import Observation
 from sri_sdk.records import Prompt, Verdict
@@ -47,11 +48,39 @@ class MustFlag:
         """Why none was flagged the last time: a reason, or `clear`; None = one was, or none has ended yet."""
         self.at_once = True
         """Whether the next ones need not wait: the search goes on."""
+        self.found: tuple[int, int] | None = None
+        """(k, n): of n prompts that were tried, the guard flagged k; None = the search goes on."""
 
     @property
     def proven(self) -> int:
         """Prompts that this guard has flagged."""
         return len(self._proven)
+
+    @property
+    def count(self) -> int:
+        """How many are asked each time."""
+        return self._count
+
+    @property
+    def memory(self) -> tuple[list[str], list[str]]:
+        """Digests of the prompts that this guard has flagged, and of all that were tried: for `take_up`."""
+        untried = {prompt.id for prompt in self._untried}
+        tried = [text_hash(prompt.text) for prompt in self._prompts if prompt.id not in untried]
+        return [text_hash(prompt.text) for prompt in self._proven], tried
+
+    def take_up(self, flagged: Collection[str], tried: Collection[str]) -> None:
+        """Goes on where an earlier process with the same guard ended; prompts that are not wanted any more are left
+        out."""
+        by_text = {text_hash(prompt.text): prompt for prompt in self._prompts}
+        self._proven = [by_text[each] for each in flagged if each in by_text]
+        self._untried = [prompt for digest, prompt in by_text.items() if digest not in {*flagged, *tried}]
+        if not self._proven and not self._untried:
+            self._untried = list(self._prompts)
+        self._note()
+
+    def _note(self) -> None:
+        if not self._searching:
+            self.found = len(self._proven), len(self._prompts) - len(self._untried)
 
     @property
     def _searching(self) -> bool:
@@ -81,8 +110,10 @@ class MustFlag:
         if not self._untried and not self._proven:
             self.missed = "clear"
             log.error("canaries: the guard flags none of %d harmful prompts", len(self._prompts))
+            self.found = 0, len(self._prompts)
             self._untried = list(self._prompts)
         else:
+            self._note()
             self.at_once = self._searching and bool(found) and not blind
 
 

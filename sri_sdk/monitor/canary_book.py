@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -102,6 +103,23 @@ class CanaryBook:
         """Writes down one canary. Where the disk refuses, it is kept in memory, and written with the next one."""
         self.state.canaries.append(canary)
         self._given.pop(canary.prompt, None)
+        self._try_to_write()
+
+    def keep(self, flagged: Sequence[str], tried: Sequence[str]) -> None:
+        """Writes down which harmful prompts this guard flagged, of those that were tried; otherwise as `add`.
+
+        A process that begins takes them up: one that searched anew would find something else to be content with.
+
+        Args:
+            flagged: digests of their texts.
+            tried: those of all that were tried.
+        """
+        state = self.state
+        if (state.harmful_flagged, state.harmful_tried) != (list(flagged), list(tried)):
+            state.harmful_flagged[:], state.harmful_tried[:] = flagged, tried
+            self._try_to_write()
+
+    def _try_to_write(self) -> None:
         try:
             self._write()
         except OSError as err:

@@ -105,16 +105,17 @@ class Lookout:
             )
         harmful = None if canaries.harmful is None else must_flag(canaries.harmful, config)
         book, watch, fresh = None, None, None
-        if harmless is not None:
-            path = canaries.state or folder / STATE
-            calibration = calibration_of(manifest, folder)
-            book = CanaryBook.open(path, digest, rate=section.rate, window=section.window)
+        if harmless is not None or canaries.state is not None:
+            calibration = None if harmless is None else calibration_of(manifest, folder)
+            book = CanaryBook.open(canaries.state or folder / STATE, digest, rate=section.rate, window=section.window)
             try:
-                watch = DriftWatch(calibration, book)
+                watch = None if calibration is None else DriftWatch(calibration, book)
+                if harmful is not None:
+                    harmful.take_up(book.state.harmful_flagged, book.state.harmful_tried)
             except BaseException:
                 book.close()
                 raise
-            fresh = partial(book.fresh, config, harmless.split)
+            fresh = None if harmless is None else partial(book.fresh, config, harmless.split)
         schedule = CanarySchedule(canaries.every_s, harmful, fresh, 1 if harmless is None else harmless.count)
         return cls(
             scorer, policy, accept, schedule=schedule, drift=watch, book=book, traffic=traffic, looks=looks, blind=blind
@@ -148,6 +149,7 @@ class Lookout:
                     self._drift.add(canary.source, self._final(observation.verdict, signals, row))
             except Exception as err:
                 self._failed("canaries", err)
+        self._keep()
         if (part := self.drifted) is not None:
             self._say(f"drift: canaries no longer score as the calibration did ({part})")
 
@@ -224,6 +226,8 @@ class Lookout:
         return {
             "canary_at": None if schedule is None else schedule.flagged_at,
             "canary_every_s": None if schedule is None or harmful is None else schedule.every_s,
+            "canaries_wanted": None if harmful is None else harmful.count,
+            "canaries_proven": None if harmful is None else harmful.found,
             "drift_looked": self.looked,
             "looks": self.looks,
         }
@@ -251,6 +255,14 @@ class Lookout:
             return verdict if verdict.rule == "final" else replace(verdict, status="unmonitored", parts=())
         (final,) = self._scorer.score(signals.take([row]), rule="final", accept=self._accept)
         return replace(final, steps_seen=verdict.steps_seen)
+
+    def _keep(self) -> None:
+        if self._book is None or self._schedule is None or self._schedule.harmful is None:
+            return
+        try:
+            self._book.keep(*self._schedule.harmful.memory)
+        except Exception as err:
+            self._failed("canaries.state", err)
 
     def _failed(self, what: str, err: Exception) -> None:
         self._say(f"{what}: failed with {type(err).__name__}")

@@ -243,3 +243,4 @@ def test_canaries_that_have_stopped_are_told_on_now_and_health(fresh, browse):
     now, health = seen(browser.page("/")), seen(browser.page("/health"))
     assert "No canary of chat was flagged for 20 days" in now and "Nothing needs you" not in now
     assert "nobody asks any more" in health and "Not looked at: no prompt is left" in health
+    assert "Of 5 harmful prompts that were tried, the guard flagged 3" in health
