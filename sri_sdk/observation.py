@@ -254,6 +254,8 @@ class Pulse:
     process began."""
     canary_every_s: float | None = None
     """Seconds between two times that such canaries are asked; None = none are set."""
+    canaries_since: int | None = None
+    """Since when they are asked, in milliseconds: a reload may set others; None = since the process began."""
     canaries_wanted: int | None = None
     """How many of them are asked each time, as the settings have it."""
     canaries_proven: tuple[int, int] | None = None

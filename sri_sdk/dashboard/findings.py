@@ -184,7 +184,8 @@ def canary_stopped(pulse: Pulse) -> int | None:
     """
     if pulse.canary_every_s is None:
         return None
-    last = pulse.started_at if pulse.canary_at is None else pulse.canary_at
+    begun = pulse.started_at if pulse.canaries_since is None else pulse.canaries_since
+    last = max(begun, pulse.canary_at or begun)
     return last if pulse.at - last > LATE * pulse.canary_every_s * 1000 else None
 
 

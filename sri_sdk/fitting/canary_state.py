@@ -61,6 +61,8 @@ class State(Config):
     """Digests of harmful prompts that this bundle has flagged, and that a monitor asks again and again."""
     harmful_tried: list[str] = Field(default_factory=list)
     """Digests of all that were tried."""
+    harmful_by: str = ""
+    """Rule and debouncing that they were judged by."""
 
     @classmethod
     def load(cls, path: Path) -> Self | None:

@@ -105,7 +105,7 @@ class CanaryBook:
         self._given.pop(canary.prompt, None)
         self._try_to_write()
 
-    def keep(self, flagged: Sequence[str], tried: Sequence[str]) -> None:
+    def keep(self, flagged: Sequence[str], tried: Sequence[str], *, by: str) -> None:
         """Writes down which harmful prompts this guard flagged, of those that were tried; otherwise as `add`.
 
         A process that begins takes them up: one that searched anew would find something else to be content with.
@@ -113,10 +113,11 @@ class CanaryBook:
         Args:
             flagged: digests of their texts.
             tried: those of all that were tried.
+            by: how they were judged; who judges otherwise searches anew.
         """
-        state = self.state
-        if (state.harmful_flagged, state.harmful_tried) != (list(flagged), list(tried)):
-            state.harmful_flagged[:], state.harmful_tried[:] = flagged, tried
+        found = {"harmful_flagged": list(flagged), "harmful_tried": list(tried), "harmful_by": by}
+        if found != {name: getattr(self.state, name) for name in found}:
+            self.state = self.state.model_copy(update=found)
             self._try_to_write()
 
     def _try_to_write(self) -> None:

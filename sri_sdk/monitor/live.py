@@ -126,8 +126,8 @@ class Live:
             self.place.close()
 
 
-def lookout_of(live: Live) -> Lookout:
-    """Canaries and drift as the settings have them.
+def lookout_of(live: Live, before: Lookout | None = None) -> Lookout:
+    """Canaries and drift as the settings have them; `before` is what they are to replace.
 
     Raises:
         SriError: the guard, the dataset or the file of canaries does not allow it.
@@ -136,6 +136,7 @@ def lookout_of(live: Live) -> Lookout:
     return Lookout.open(
         settings.canaries, settings.drift, scorer=live.guard.scorer, folder=settings.guard.path,
         policy=live.told.policy, state=settings.spool_path.parent, config=live.told.config, accept=live.told.accept,
+        before=before,
     )  # fmt: skip
 
 

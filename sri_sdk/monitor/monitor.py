@@ -324,7 +324,7 @@ class Monitor:
                 try:
                     if fits is not None:
                         fits(after)
-                    self._look_anew(before, after)
+                    self._look_anew(after)
                 except BaseException:
                     after.retire()
                     raise
@@ -338,17 +338,13 @@ class Monitor:
             log.info("reloaded: mode %s, guard %s", after.told.settings.mode, after.digest[:12])
             return None
 
-    def _look_anew(self, before: Live, after: Live) -> None:
+    def _look_anew(self, after: Live) -> None:
         """Canaries and drift as the new settings have them; what they have not changed goes on as it is."""
         if (key := lookout_key(after)) == self._looks_for:
             return
-        # One process at a time has the file of canaries, so the old one lets go of it first.
-        self._lookout.close()
-        try:
-            self._lookout = lookout_of(after)
-        except BaseException:
-            self._lookout = lookout_of(before)
-            raise
+        lookout = lookout_of(after, self._lookout)
+        before, self._lookout = self._lookout, lookout
+        before.yields(lookout)
         self._looks_for = key
 
     def _read_again(self, before: Told) -> Live:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -79,6 +80,7 @@ def test_canaries_have_stopped_only_after_several_were_due_and_since_the_last_on
     assert one.since_ms == late.canary_at and "silence proves nothing" in one.means
     assert found(pulses=[pulse(canary_every_s=600.0, canary_at=NOW_MS - 2_000 - 1_800_000)]) == []
     assert found(pulses=[pulse(canary_every_s=600.0, started_at=NOW_MS - 60_000)]) == [], "it has only begun"
+    assert found(pulses=[replace(late, canaries_since=NOW_MS - 60_000)]) == [], "a reload has set others"
 
 
 def test_a_deployment_of_last_month_is_no_trouble():

@@ -238,7 +238,8 @@ def test_a_monitor_that_nobody_asks_is_never_shown_as_well(fresh, browse):
 
 def test_canaries_that_have_stopped_are_told_on_now_and_health(fresh, browse):
     asked = Week(calm=True, hours=1).pulses()[1]
-    fresh.pulse(replace(asked, canary_at=NOW_MS - 20 * 24 * HOUR, looks=("no prompt is left",))).result()
+    stopped = {"canary_at": NOW_MS - 20 * 24 * HOUR, "canaries_since": NOW_MS - 40 * 24 * HOUR}
+    fresh.pulse(replace(asked, **stopped, looks=("no prompt is left",))).result()
     browser = browse(fresh)
     now, health = seen(browser.page("/")), seen(browser.page("/health"))
     assert "No canary of chat was flagged for 20 days" in now and "Nothing needs you" not in now

@@ -132,6 +132,8 @@ class MonitorNumbers:
             ("start_timestamp_seconds", "When its process began.", lambda p: p.started_at / 1000),
             ("last_canary_timestamp_seconds", "When a canary that must be flagged was flagged last; 0 = not yet.",
              lambda p: None if p.canary_every_s is None else (p.canary_at or 0) / 1000),
+            ("canaries_since_timestamp_seconds", "Since when such canaries are asked.",
+             lambda p: None if p.canary_every_s is None else (p.canaries_since or p.started_at) / 1000),
             ("canary_interval_seconds", "Seconds between two times that such canaries are asked.",
              lambda p: p.canary_every_s),
             ("promised_false_alarm_rate", "Largest false-alarm rate that the guard promises.", lambda p: p.promised),
