@@ -258,3 +258,20 @@ class Pulse:
     """What is wrong with where scores are made: `scorer_unavailable`, `scorer_late`, `scorer_other_guard`;
     None = nothing."""
     sinks: tuple[SinkState, ...] = ()
+    canary_at: int | None = None
+    """When a canary that must be flagged was flagged last, in milliseconds by the clock of `at`; None = not since the
+    process began."""
+    canary_every_s: float | None = None
+    """Seconds between two times that such canaries are asked; None = none are set."""
+    canaries_since: int | None = None
+    """Since when they are asked, in milliseconds: a reload may set others; None = since the process began."""
+    canaries_wanted: int | None = None
+    """How many of them are asked each time, as the settings have it."""
+    canaries_proven: tuple[int, int] | None = None
+    """(k, n): of n prompts that were tried, the guard flagged k, which are asked from then on; None = they are still
+    being looked for, or none are set."""
+    drift_looked: int | None = None
+    """Scores that were compared with the calibration: of harmless canaries where they are asked, else of clear traffic;
+    None = nobody looks."""
+    looks: tuple[str, ...] = ()
+    """What is not looked at although somebody asked for it, and why, in sentences."""

@@ -106,6 +106,8 @@ class TrafficWatch:
         self._allowed, self._then = BURST, clock()
         self._random = np.random.default_rng(seed)
         self._found = found
+        self.looked = 0
+        """Observations compared so far, in all looks of this process."""
         self._begin()
 
     @classmethod
@@ -149,6 +151,7 @@ class TrafficWatch:
             if self._found is None and self._streams[name].finding().drift:
                 self._found = name
         self._taken += 1
+        self.looked += 1
         if self._taken >= LOOK:
             self.look += 1
             self._begin()

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sri_sdk.calibrate.drift import PartDrift
 from sri_sdk.config.fit import FitConfig
@@ -67,6 +68,7 @@ class Lookout:
         self._traffic, self._looks, self._parts = traffic, looks, parts
         self.blind = tuple(blind)
         """What is not looked at, and why, in sentences for the operator."""
+        self._since = int(time.time() * 1000)
         self._lock = threading.Lock()
         self._said: set[str] = set()
 
@@ -112,8 +114,11 @@ class Lookout:
         with ExitStack() as opened:
             schedule, book, watch, fresh = None, None, None, None
             if canaries is not None and config is not None:
-                if harmless is not None:
-                    book, watch = _harmless(canaries, section, scorer, folder, before, opened)
+                if harmless is not None or canaries.state is not None:
+                    book, watch = _kept(canaries, section, scorer, folder, before, opened)
+                    if harmful is not None and (before is None or harmful is not before._parts.harmful):
+                        _take_up(harmful, book, policy)
+                if book is not None and harmless is not None:
                     fresh = partial(book.fresh, config, harmless.split)
                 count = 1 if harmless is None else harmless.count
                 schedule = CanarySchedule(canaries.every_s, harmful, fresh, count)
@@ -158,6 +163,7 @@ class Lookout:
                     self._drift.add(canary.source, self._final(observation.verdict, signals, row))
             except Exception as err:
                 self._failed("canaries", err)
+        self._keep()
         if (part := self.drifted) is not None:
             self._say(f"drift: canaries no longer score as the calibration did ({part})")
 
@@ -213,6 +219,38 @@ class Lookout:
         return None if (part := self.changed) is None else f"traffic:{part}"
 
     @property
+    def looked(self) -> int | None:
+        """Scores compared so far, of canaries or else of clear traffic; None = nobody looks for drift."""
+        if self._drift is not None:
+            return self._drift.scored
+        return None if self._traffic is None else self._traffic.looked
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """What is not looked at although somebody asked for it, in sentences."""
+        found = list(self.blind)
+        if self.exhausted:
+            found.append("canaries.harmless: the split has no fresh prompt left, so canaries look for drift no longer")
+        if self._book is not None and self._book.trouble is not None:
+            found.append(f"canaries.state: {self._book.trouble}")
+        return tuple(found)
+
+    @property
+    def pulse(self) -> dict[str, Any]:
+        """Fields of a pulse that say whether anybody looks at all."""
+        schedule = self._schedule
+        harmful = None if schedule is None else schedule.harmful
+        return {
+            "canary_at": None if schedule is None else schedule.flagged_at,
+            "canary_every_s": None if schedule is None or harmful is None else schedule.every_s,
+            "canaries_since": None if schedule is None or harmful is None else self._since,
+            "canaries_wanted": None if harmful is None else harmful.count,
+            "canaries_proven": None if harmful is None else harmful.found,
+            "drift_looked": self.looked,
+            "looks": self.looks,
+        }
+
+    @property
     def findings(self) -> tuple[PartDrift, ...]:
         """Of canaries, part by part; empty = nobody looks."""
         return () if self._drift is None else self._drift.findings
@@ -223,7 +261,9 @@ class Lookout:
         return () if self._traffic is None else self._traffic.findings
 
     def yields(self, after: Lookout) -> None:
-        """Lets go of what the lookout that takes its place does not go on with."""
+        """Lets go of what the lookout that takes its place does not go on with, and tells it what it cannot know."""
+        if self._schedule is not None and after._schedule is not None and after._schedule.flagged_at is None:
+            after._schedule.flagged_at = self._schedule.flagged_at
         if self._book is not after._book:
             self.close()
 
@@ -240,6 +280,14 @@ class Lookout:
             return verdict if verdict.rule == "final" else replace(verdict, status="unmonitored", parts=())
         (final,) = self._scorer.score(signals.take([row]), rule="final", accept=self._accept)
         return replace(final, steps_seen=verdict.steps_seen)
+
+    def _keep(self) -> None:
+        if self._book is None or self._schedule is None or self._schedule.harmful is None:
+            return
+        try:
+            self._book.keep(*self._schedule.harmful.memory, by=_said(self._policy))
+        except Exception as err:
+            self._failed("canaries.state", err)
 
     def _failed(self, what: str, err: Exception) -> None:
         self._say(f"{what}: failed with {type(err).__name__}")
@@ -264,12 +312,23 @@ def _harmful(section: HarmfulSection, config: FitConfig, policy: Policy, before:
     return found
 
 
-def _harmless(
+def _take_up(harmful: MustFlag, book: CanaryBook, policy: Policy) -> None:
+    """What an earlier process found, if it judged in the same way."""
+    state = book.state
+    if state.harmful_by == _said(policy):
+        harmful.take_up(state.harmful_flagged, state.harmful_tried)
+
+
+def _said(policy: Policy) -> str:
+    return " ".join(map(str, _judges(policy)))
+
+
+def _kept(
     canaries: CanariesSection, section: DriftSection, scorer: Scorer, folder: Path, before: Lookout | None,
     opened: ExitStack,
-) -> tuple[CanaryBook, DriftWatch]:  # fmt: skip
-    """The file of canaries, and what they have found; both go on where nothing of theirs has changed."""
-    if before is not None and before._book is not None and before._drift is not None:
+) -> tuple[CanaryBook, DriftWatch | None]:  # fmt: skip
+    """The file of canaries, and what harmless ones have found; both go on where nothing of theirs has changed."""
+    if before is not None and before._book is not None:
         parts = before._parts
         assert parts.canaries is not None
         same = (canaries.harmless, canaries.state, section.rate, section.window, folder) == (
@@ -278,10 +337,10 @@ def _harmless(
         if same:
             return before._book, before._drift
     path = canaries.state or folder / STATE
-    calibration = calibration_of(scorer.manifest, folder)
+    calibration = None if canaries.harmless is None else calibration_of(scorer.manifest, folder)
     book = CanaryBook.open(path, scorer.bundle.digest, rate=section.rate, window=section.window)
     opened.callback(book.close)
-    return book, DriftWatch(calibration, book)
+    return book, None if calibration is None else DriftWatch(calibration, book)
 
 
 def _traffic(

@@ -170,9 +170,9 @@ def test_traffic_that_began_under_another_guard_is_left_out(place):
 
 def test_what_was_found_goes_on_with_the_next_lookout_of_the_same_guard(place):
     lookout = place.lookout(ASKS, DriftSection())
-    lookout._traffic._found, lookout._schedule._harmful.missed = "detector", "clear"
-    proven = lookout._schedule._harmful._proven
-    proven += lookout._schedule._harmful.next()
+    lookout._traffic._found, lookout._schedule.harmful.missed = "detector", "clear"
+    proven = lookout._schedule.harmful._proven
+    proven += lookout._schedule.harmful.next()
     seldom = place.lookout(ASKS.model_copy(update={"every_s": 3600}), DriftSection(), before=lookout)
     lookout.yields(seldom)
     assert (seldom.missed, seldom.drift, seldom._schedule.proven) == ("clear", "traffic:detector", len(proven))
@@ -240,3 +240,19 @@ class TestShadow:
             ShadowGuard.open(section, other, Policy.observe())
         with pytest.raises(ConfigError, match=r"has no rule 'request'"):
             ShadowGuard.open(section, manifest, Policy.observe("request"))
+
+
+def test_the_next_process_asks_the_harmful_prompts_that_this_guard_has_flagged(place):
+    lookout = place.lookout()
+    place.once(lookout, 0)
+    while lookout.pulse["canaries_proven"] is None:
+        place.once(lookout, 0)
+    told = lookout.pulse
+    assert told["canary_every_s"] == 60 and told["canaries_wanted"] == 2 and told["canary_at"] and told["drift_looked"]
+    lookout.close()
+    later = place.lookout()
+    assert later.pulse["canaries_proven"] == told["canaries_proven"] and later.pulse["canary_at"] is None
+    later.close()
+    otherwise = place.lookout(policy=Policy.observe("online"))
+    assert otherwise.pulse["canaries_proven"] is None, "another rule may not flag them"
+    otherwise.close()

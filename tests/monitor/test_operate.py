@@ -133,7 +133,7 @@ def test_a_refused_reload_keeps_what_was_found_and_spends_no_look(open_driver, w
     asks = {"harmful": {"split": "test", "prompts": 4, "count": 2}}
     driver, monitor = open_driver(canaries=asks, drift={"traffic": True})
     before = monitor.lookout
-    before._traffic._found, before._schedule._harmful.missed = "detector", "clear"
+    before._traffic._found, before._schedule.harmful.missed = "detector", "clear"
     looks = (tmp_path / "traffic-looks.json").read_bytes()
     write_monitor(canaries=wrong, drift={"traffic": True, "rate": 0.02})
     assert driver.reload() is not None and monitor.lookout is before
