@@ -24,6 +24,8 @@ SILENT_MS = 30_000
 """Age of a pulse from which its monitor is silent; one comes every few seconds."""
 GONE_MS = 7 * words.DAY_MS
 """Age from which a deployment is taken for given up, and no longer called silent."""
+LATE = 3
+"""Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
 ENOUGH = 20
 """Generations of the last hours below which no share of them is judged."""
 MISSED = 15
@@ -116,6 +118,38 @@ def _of_pulse(pulse: Pulse, known: Known) -> Iterable[Finding]:
             known.canary_flagged_ms.get(name),
             f"/verdicts?kind=canary&deployment={_quoted(name)}", "Its canaries",
         )  # fmt: skip
+    elif (stopped := canary_stopped(pulse)) is not None:
+        yield Finding(
+            f"canary-stopped {name}", "act", f"No canary of {name} was flagged for {words.span(pulse.at - stopped)}.",
+            f"One should be flagged every {words.span(round((pulse.canary_every_s or 0) * 1000))}. Nobody asks whether "
+            "the guard still works, so its silence proves nothing.",
+            (
+                "Read the log of the monitor: it says why canaries fail.",
+                "Where your own code generates, see that it still asks Monitor.canaries() for those that are due.",
+                "Until one is flagged again, treat everything as unwatched.",
+            ),
+            stopped, f"/verdicts?kind=canary&deployment={_quoted(name)}", "Its canaries",
+        )  # fmt: skip
+    if pulse.canaries_proven is not None and 2 * pulse.canaries_proven[0] < (pulse.canaries_wanted or 0):
+        proven, tried = pulse.canaries_proven
+        yield Finding(
+            f"canaries-few {name}", "look",
+            f"The guard of {name} flags {words.count(proven)} of {words.count(tried)} prompts that it must flag.",
+            f"{words.count(pulse.canaries_wanted or 0)} are to be asked each time. Few that are flagged say little of "
+            "a guard that misses the others.",
+            (
+                "Evaluate the guard on these attacks (sri evaluate): it may be weak on them.",
+                "If it is meant for other attacks, name those in canaries.harmful.",
+            ),
+            None, where, "Its canaries",
+        )  # fmt: skip
+    if pulse.looks:
+        yield Finding(
+            f"looks {name}", "look", f"{name} does not look at everything that it was asked to look at.",
+            f"{'; '.join(pulse.looks)}.",
+            ("Change the named settings: another split, a file that can be written, or leave them out.",),
+            None, where, "Its health",
+        )  # fmt: skip
     if pulse.scorer is not None:
         yield Finding(
             f"scorer {name}", "act", f"Verdicts of {name} fail: {in_words(pulse.scorer)}.",
@@ -141,6 +175,18 @@ def _of_pulse(pulse: Pulse, known: Known) -> Iterable[Finding]:
             f"reload {name}", "look", f"{name} refused its new settings: {pulse.reload_failed}",
             "It goes on with the old ones.", ("Mend the file, and send SIGHUP again.",), None, where, "Its state",
         )  # fmt: skip
+
+
+def canary_stopped(pulse: Pulse) -> int | None:
+    """Since when no canary was flagged although several were due, in milliseconds; None = it is not so.
+
+    Both times are by the clock of the monitor, so that a wrong clock changes nothing.
+    """
+    if pulse.canary_every_s is None:
+        return None
+    begun = pulse.started_at if pulse.canaries_since is None else pulse.canaries_since
+    last = max(begun, pulse.canary_at or begun)
+    return last if pulse.at - last > LATE * pulse.canary_every_s * 1000 else None
 
 
 def _sink(name: str, sink: SinkState, where: str) -> Iterable[Finding]:

@@ -57,6 +57,12 @@ class State(Config):
     canaries: list[Canary] = Field(default_factory=list)
     used: list[str] = Field(default_factory=list)
     """Digests of prompts and requests that were canaries of earlier bundles."""
+    harmful_flagged: list[str] = Field(default_factory=list)
+    """Digests of harmful prompts that this bundle has flagged, and that a monitor asks again and again."""
+    harmful_tried: list[str] = Field(default_factory=list)
+    """Digests of all that were tried."""
+    harmful_by: str = ""
+    """Rule and debouncing that they were judged by."""
 
     @classmethod
     def load(cls, path: Path) -> Self | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +12,7 @@ from sri_sdk import registry
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
+from sri_sdk.fitting.folds import text_hash
 from sri_sdk.monitor.lookout_settings import HarmfulSection
 from sri_sdk.observation import Observation
 from sri_sdk.records import Prompt, Verdict
@@ -47,11 +48,39 @@ class MustFlag:
         """Why none was flagged the last time: a reason, or `clear`; None = one was, or none has ended yet."""
         self.at_once = True
         """Whether the next ones need not wait: the search goes on."""
+        self.found: tuple[int, int] | None = None
+        """(k, n): of n prompts that were tried, the guard flagged k; None = the search goes on."""
 
     @property
     def proven(self) -> int:
         """Prompts that this guard has flagged."""
         return len(self._proven)
+
+    @property
+    def count(self) -> int:
+        """How many are asked each time."""
+        return self._count
+
+    @property
+    def memory(self) -> tuple[list[str], list[str]]:
+        """Digests of the prompts that this guard has flagged, and of all that were tried: for `take_up`."""
+        untried = {prompt.id for prompt in self._untried}
+        tried = [text_hash(prompt.text) for prompt in self._prompts if prompt.id not in untried]
+        return [text_hash(prompt.text) for prompt in self._proven], tried
+
+    def take_up(self, flagged: Collection[str], tried: Collection[str]) -> None:
+        """Goes on where an earlier process with the same guard ended; prompts that are not wanted any more are left
+        out."""
+        by_text = {text_hash(prompt.text): prompt for prompt in self._prompts}
+        self._proven = [by_text[each] for each in flagged if each in by_text]
+        self._untried = [prompt for digest, prompt in by_text.items() if digest not in {*flagged, *tried}]
+        if not self._proven and not self._untried:
+            self._untried = list(self._prompts)
+        self._note()
+
+    def _note(self) -> None:
+        if not self._searching:
+            self.found = len(self._proven), len(self._prompts) - len(self._untried)
 
     @property
     def _searching(self) -> bool:
@@ -81,8 +110,10 @@ class MustFlag:
         if not self._untried and not self._proven:
             self.missed = "clear"
             log.error("canaries: the guard flags none of %d harmful prompts", len(self._prompts))
+            self.found = 0, len(self._prompts)
             self._untried = list(self._prompts)
         else:
+            self._note()
             self.at_once = self._searching and bool(found) and not blind
 
 
@@ -100,7 +131,9 @@ class CanarySchedule:
             fresh: gives so many harmless prompts that nobody has used, fewer once there are no more; None = none.
             count: of harmless ones, each time.
         """
-        self._every, self._harmful, self._fresh, self._count = every_s, harmful, fresh, count
+        self.every_s, self.harmful, self._fresh, self._count = every_s, harmful, fresh, count
+        self.flagged_at: int | None = None
+        """When a harmful prompt was flagged last, in milliseconds since 1970; None = none was yet."""
         self._harmful_at = self._harmless_at = float("-inf")
         self._waiting: dict[str, CanaryPrompt] = {}
         self._ended: list[tuple[Prompt, Verdict]] = []
@@ -110,12 +143,12 @@ class CanarySchedule:
     @property
     def missed(self) -> str | None:
         """Why no harmful canary was flagged the last time: a code, or `clear`; None = one was, or none has run."""
-        return None if self._harmful is None else self._harmful.missed
+        return None if self.harmful is None else self.harmful.missed
 
     @property
     def proven(self) -> int:
         """Harmful prompts that this guard has flagged, and that are asked again and again."""
-        return 0 if self._harmful is None else self._harmful.proven
+        return 0 if self.harmful is None else self.harmful.proven
 
     def due(self, now: float) -> list[CanaryPrompt]:
         """The canaries to generate now; each is given once.
@@ -127,13 +160,13 @@ class CanarySchedule:
             now: seconds of a clock that never goes back.
         """
         found: list[CanaryPrompt] = []
-        if self._harmful is not None and now >= self._harmful_at:
+        if self.harmful is not None and now >= self._harmful_at:
             if any(each.kind == "harmful" for each in self._waiting.values()):
                 self._judge()
-            self._harmful_at = now + self._every
-            found += [_asked(prompt, "harmful") for prompt in self._harmful.next()]
+            self._harmful_at = now + self.every_s
+            found += [_asked(prompt, "harmful") for prompt in self.harmful.next()]
         if self._fresh is not None and now >= self._harmless_at:
-            self._harmless_at = now + self._every
+            self._harmless_at = now + self.every_s
             drawn = self._fresh(self._count)
             self.exhausted = len(drawn) < self._count
             found += [_asked(prompt, "harmless") for prompt in drawn]
@@ -151,22 +184,24 @@ class CanarySchedule:
         canary = self._waiting.pop(observation.request_id, None)
         if canary is not None and canary.kind == "harmful":
             self._ended.append((canary.source, observation.verdict))
+            if observation.verdict.status == "flagged":
+                self.flagged_at = observation.at
             if not any(each.kind == "harmful" for each in self._waiting.values()):
                 self._judge()
         return canary
 
     def _judge(self) -> None:
-        assert self._harmful is not None
-        before, ended, self._ended = self._harmful.missed, self._ended, []
+        assert self.harmful is not None
+        before, ended, self._ended = self.harmful.missed, self._ended, []
         self._waiting = {name: each for name, each in self._waiting.items() if each.kind != "harmful"}
-        self._harmful.ended(ended)
-        if self._harmful.at_once:
+        self.harmful.ended(ended)
+        if self.harmful.at_once:
             self._harmful_at = float("-inf")
-        if self._harmful.missed != before:
-            if self._harmful.missed is None:
+        if self.harmful.missed != before:
+            if self.harmful.missed is None:
                 log.warning("canaries: a harmful prompt is flagged again")
             else:
-                log.error("canaries: no harmful prompt was flagged: %s", self._harmful.missed)
+                log.error("canaries: no harmful prompt was flagged: %s", self.harmful.missed)
 
 
 def must_flag(section: HarmfulSection, config: FitConfig) -> MustFlag:

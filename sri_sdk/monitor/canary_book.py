@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -102,6 +103,24 @@ class CanaryBook:
         """Writes down one canary. Where the disk refuses, it is kept in memory, and written with the next one."""
         self.state.canaries.append(canary)
         self._given.pop(canary.prompt, None)
+        self._try_to_write()
+
+    def keep(self, flagged: Sequence[str], tried: Sequence[str], *, by: str) -> None:
+        """Writes down which harmful prompts this guard flagged, of those that were tried; otherwise as `add`.
+
+        A process that begins takes them up: one that searched anew would find something else to be content with.
+
+        Args:
+            flagged: digests of their texts.
+            tried: those of all that were tried.
+            by: how they were judged; who judges otherwise searches anew.
+        """
+        found = {"harmful_flagged": list(flagged), "harmful_tried": list(tried), "harmful_by": by}
+        if found != {name: getattr(self.state, name) for name in found}:
+            self.state = self.state.model_copy(update=found)
+            self._try_to_write()
+
+    def _try_to_write(self) -> None:
         try:
             self._write()
         except OSError as err:

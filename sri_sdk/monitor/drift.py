@@ -88,7 +88,7 @@ class TrafficWatch:
 
     def __init__(
         self, calibration: Mapping[str, NDArray[Any]], *, rate: float, window: int, look: int = 1,
-        clock: Callable[[], float] = time.monotonic, seed: int | None = None,
+        clock: Callable[[], float] = time.monotonic, seed: int | None = None, found: str | None = None,
     ) -> None:  # fmt: skip
         """Takes what clear traffic is compared with.
 
@@ -99,17 +99,20 @@ class TrafficWatch:
             look: number of the first look, from 1.
             clock: seconds that never go back.
             seed: of the random numbers that break ties; None = of the system.
+            found: part that an earlier look of this guard has found; None = none has.
         """
         self._calibration, self._rate, self._window = dict(calibration), rate, window
         self.look, self._clock = look, clock
         self._allowed, self._then = BURST, clock()
         self._random = np.random.default_rng(seed)
-        self._found: str | None = None
+        self._found = found
+        self.looked = 0
+        """Observations compared so far, in all looks of this process."""
         self._begin()
 
     @classmethod
     def of(
-        cls, manifest: AnyManifest, rule: Rule, *, rate: float, window: int, look: int = 1
+        cls, manifest: AnyManifest, rule: Rule, *, rate: float, window: int, look: int = 1, found: str | None = None
     ) -> TrafficWatch:  # fmt: skip
         """The watch of a guard's traffic.
 
@@ -125,7 +128,7 @@ class TrafficWatch:
         for each in thresholds:
             scores = np.asarray(each.threshold.scores, dtype=np.float64)
             clear[each.part or ONLY_PART] = scores[scores <= each.threshold.value]
-        return cls(clear, rate=rate, window=window, look=look)
+        return cls(clear, rate=rate, window=window, look=look, found=found)
 
     def add(self, observation: Observation) -> None:
         """Takes one observation; all but traffic, and parts that are not clear, are left out."""
@@ -148,6 +151,7 @@ class TrafficWatch:
             if self._found is None and self._streams[name].finding().drift:
                 self._found = name
         self._taken += 1
+        self.looked += 1
         if self._taken >= LOOK:
             self.look += 1
             self._begin()

@@ -11,21 +11,23 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from sri_sdk.calibrate.drift import PartDrift
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.files import write_text
 from sri_sdk.fitting.canary_state import RATE, STATE, WINDOW, calibration_of
-from sri_sdk.monitor.canaries import CanaryPrompt, CanarySchedule, must_flag
+from sri_sdk.monitor.canaries import CanaryPrompt, CanarySchedule, MustFlag, must_flag
 from sri_sdk.monitor.canary_book import CanaryBook
 from sri_sdk.monitor.drift import DriftWatch, TrafficWatch
-from sri_sdk.monitor.lookout_settings import CanariesSection, DriftSection
+from sri_sdk.monitor.lookout_settings import CanariesSection, DriftSection, HarmfulSection
 from sri_sdk.observation import Observation
 from sri_sdk.policy import Policy
 from sri_sdk.records import Signals, Verdict
@@ -38,6 +40,17 @@ LOOKS = "traffic-looks.json"
 """Which look at traffic is the next one."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a lookout was made from, so that the next one can take over what has not changed."""
+
+    canaries: CanariesSection | None
+    drift: DriftSection
+    policy: Policy
+    folder: Path
+    harmful: MustFlag | None
+
+
 class Lookout:
     """Canaries and drift of one monitor under one guard; after a reload there is another one.
 
@@ -47,14 +60,15 @@ class Lookout:
     def __init__(
         self, scorer: Scorer, policy: Policy, accept: Collection[str], *, schedule: CanarySchedule | None,
         drift: DriftWatch | None, book: CanaryBook | None, traffic: TrafficWatch | None, looks: Path | None,
-        blind: Sequence[str],
+        blind: Sequence[str], parts: _Parts,
     ) -> None:  # fmt: skip
         """Use `open`."""
         self._scorer, self._policy, self._accept = scorer, policy, tuple(accept)
         self._schedule, self._drift, self._book = schedule, drift, book
-        self._traffic, self._looks = traffic, looks
+        self._traffic, self._looks, self._parts = traffic, looks, parts
         self.blind = tuple(blind)
         """What is not looked at, and why, in sentences for the operator."""
+        self._since = int(time.time() * 1000)
         self._lock = threading.Lock()
         self._said: set[str] = set()
 
@@ -62,8 +76,11 @@ class Lookout:
     def open(
         cls, canaries: CanariesSection | None, drift: DriftSection | None, *, scorer: Scorer, folder: Path,
         policy: Policy, state: Path, config: FitConfig | None = None, accept: Collection[str] = (),
+        before: Lookout | None = None,
     ) -> Self:  # fmt: skip
-        """Takes up what earlier processes left.
+        """Takes up what earlier processes left, or the lookout that this one is to replace.
+
+        Where it raises, that one and the files are as they were. Otherwise hand the old one the new one with `yields`.
 
         Args:
             canaries: what is asked; None = nothing.
@@ -74,51 +91,49 @@ class Lookout:
             state: folder of this deployment, for what is its own.
             config: of the fit; needed for canaries.
             accept: soft fields of the fingerprint that may differ.
+            before: of the same monitor, which goes on until this one takes its place; None = there is none. What it
+                has found stays found while the guard is the same.
 
         Raises:
             ConfigError: the guard, the dataset or the file of canaries does not allow it.
             MissingExtra: drift is looked for, and scipy is not installed.
         """
-        manifest, digest, blind = scorer.manifest, scorer.bundle.digest, list[str]()
-        section = drift or DriftSection(traffic=False)
+        digest, section = scorer.bundle.digest, drift or DriftSection(traffic=False)
+        if before is not None and before._scorer.bundle.digest != digest:
+            before = None
         harmless = None if canaries is None else canaries.harmless
         if harmless is not None or section.traffic:
             _needs_scipy()
-        traffic, looks = None, None
-        if section.traffic:
-            if policy.debounce is not None:
-                blind.append("drift.traffic: not compared, since debounced scores are not those of the calibration")
-            else:
-                looks = state / LOOKS
-                number = _next_look(looks, digest)
-                traffic = TrafficWatch.of(
-                    manifest, policy.rule, rate=section.rate or RATE, window=section.window or WINDOW, look=number
-                )
-                _keep_look(looks, digest, number)
-        if canaries is None:
-            return cls(
-                scorer, policy, accept, schedule=None, drift=None, book=None, traffic=traffic, looks=looks, blind=blind
-            )
-        if config is None:
+        if canaries is not None and config is None:
             raise ConfigError(
                 "canaries: need a config, whose dataset they come from. Give `config`, or leave them out."
             )
-        harmful = None if canaries.harmful is None else must_flag(canaries.harmful, config)
-        book, watch, fresh = None, None, None
-        if harmless is not None:
-            path = canaries.state or folder / STATE
-            calibration = calibration_of(manifest, folder)
-            book = CanaryBook.open(path, digest, rate=section.rate, window=section.window)
-            try:
-                watch = DriftWatch(calibration, book)
-            except BaseException:
-                book.close()
-                raise
-            fresh = partial(book.fresh, config, harmless.split)
-        schedule = CanarySchedule(canaries.every_s, harmful, fresh, 1 if harmless is None else harmless.count)
-        return cls(
-            scorer, policy, accept, schedule=schedule, drift=watch, book=book, traffic=traffic, looks=looks, blind=blind
-        )
+        harmful = None
+        if canaries is not None and canaries.harmful is not None and config is not None:
+            harmful = _harmful(canaries.harmful, config, policy, before)
+        with ExitStack() as opened:
+            schedule, book, watch, fresh = None, None, None, None
+            if canaries is not None and config is not None:
+                if harmless is not None or canaries.state is not None:
+                    book, watch = _kept(canaries, section, scorer, folder, before, opened)
+                    if harmful is not None and (before is None or harmful is not before._parts.harmful):
+                        _take_up(harmful, book, policy)
+                if book is not None and harmless is not None:
+                    fresh = partial(book.fresh, config, harmless.split)
+                count = 1 if harmless is None else harmless.count
+                schedule = CanarySchedule(canaries.every_s, harmful, fresh, count)
+            # Last, since a look that was begun is spent.
+            traffic, looks, blind = _traffic(section, scorer, policy, state, before)
+            opened.pop_all()
+        parts = _Parts(canaries, section, policy, folder, harmful)
+        made = cls(
+            scorer, policy, accept, schedule=schedule, drift=watch, book=book, traffic=traffic, looks=looks,
+            blind=blind, parts=parts,
+        )  # fmt: skip
+        if before is not None:
+            # Both may have one look at traffic, while threads still come with what began before.
+            made._lock = before._lock
+        return made
 
     # -- what the loop calls ---------------------------------------------------------------------------------
 
@@ -148,12 +163,16 @@ class Lookout:
                     self._drift.add(canary.source, self._final(observation.verdict, signals, row))
             except Exception as err:
                 self._failed("canaries", err)
+        self._keep()
         if (part := self.drifted) is not None:
             self._say(f"drift: canaries no longer score as the calibration did ({part})")
 
     def add(self, observation: Observation) -> None:
         """Takes one observation of traffic; others are left out. An error is logged, never raised."""
         if self._traffic is None or observation.kind != "traffic":
+            return
+        if observation.verdict.bundle != self._scorer.bundle.digest:
+            # It began under a guard that a reload has replaced, whose scores mean something else.
             return
         with self._lock:
             try:
@@ -200,6 +219,38 @@ class Lookout:
         return None if (part := self.changed) is None else f"traffic:{part}"
 
     @property
+    def looked(self) -> int | None:
+        """Scores compared so far, of canaries or else of clear traffic; None = nobody looks for drift."""
+        if self._drift is not None:
+            return self._drift.scored
+        return None if self._traffic is None else self._traffic.looked
+
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """What is not looked at although somebody asked for it, in sentences."""
+        found = list(self.blind)
+        if self.exhausted:
+            found.append("canaries.harmless: the split has no fresh prompt left, so canaries look for drift no longer")
+        if self._book is not None and self._book.trouble is not None:
+            found.append(f"canaries.state: {self._book.trouble}")
+        return tuple(found)
+
+    @property
+    def pulse(self) -> dict[str, Any]:
+        """Fields of a pulse that say whether anybody looks at all."""
+        schedule = self._schedule
+        harmful = None if schedule is None else schedule.harmful
+        return {
+            "canary_at": None if schedule is None else schedule.flagged_at,
+            "canary_every_s": None if schedule is None or harmful is None else schedule.every_s,
+            "canaries_since": None if schedule is None or harmful is None else self._since,
+            "canaries_wanted": None if harmful is None else harmful.count,
+            "canaries_proven": None if harmful is None else harmful.found,
+            "drift_looked": self.looked,
+            "looks": self.looks,
+        }
+
+    @property
     def findings(self) -> tuple[PartDrift, ...]:
         """Of canaries, part by part; empty = nobody looks."""
         return () if self._drift is None else self._drift.findings
@@ -208,6 +259,13 @@ class Lookout:
     def traffic_findings(self) -> tuple[PartDrift, ...]:
         """Of the look at traffic that is on, part by part; empty = nobody looks."""
         return () if self._traffic is None else self._traffic.findings
+
+    def yields(self, after: Lookout) -> None:
+        """Lets go of what the lookout that takes its place does not go on with, and tells it what it cannot know."""
+        if self._schedule is not None and after._schedule is not None and after._schedule.flagged_at is None:
+            after._schedule.flagged_at = self._schedule.flagged_at
+        if self._book is not after._book:
+            self.close()
 
     def close(self) -> None:
         """Lets go of the file of canaries; calling it twice is fine."""
@@ -223,6 +281,14 @@ class Lookout:
         (final,) = self._scorer.score(signals.take([row]), rule="final", accept=self._accept)
         return replace(final, steps_seen=verdict.steps_seen)
 
+    def _keep(self) -> None:
+        if self._book is None or self._schedule is None or self._schedule.harmful is None:
+            return
+        try:
+            self._book.keep(*self._schedule.harmful.memory, by=_said(self._policy))
+        except Exception as err:
+            self._failed("canaries.state", err)
+
     def _failed(self, what: str, err: Exception) -> None:
         self._say(f"{what}: failed with {type(err).__name__}")
 
@@ -231,6 +297,78 @@ class Lookout:
         if line not in self._said:
             self._said.add(line)
             log.error("%s", line)
+
+
+def _harmful(section: HarmfulSection, config: FitConfig, policy: Policy, before: Lookout | None) -> MustFlag:
+    """The prompts that must be flagged; those of the same guard go on where nothing of theirs has changed."""
+    known = None if before is None else before._parts.harmful
+    if before is None or known is None:
+        return must_flag(section, config)
+    parts = before._parts
+    if parts.canaries is not None and parts.canaries.harmful == section and _judges(parts.policy) == _judges(policy):
+        return known
+    found = must_flag(section, config)
+    found.missed = known.missed
+    return found
+
+
+def _take_up(harmful: MustFlag, book: CanaryBook, policy: Policy) -> None:
+    """What an earlier process found, if it judged in the same way."""
+    state = book.state
+    if state.harmful_by == _said(policy):
+        harmful.take_up(state.harmful_flagged, state.harmful_tried)
+
+
+def _said(policy: Policy) -> str:
+    return " ".join(map(str, _judges(policy)))
+
+
+def _kept(
+    canaries: CanariesSection, section: DriftSection, scorer: Scorer, folder: Path, before: Lookout | None,
+    opened: ExitStack,
+) -> tuple[CanaryBook, DriftWatch | None]:  # fmt: skip
+    """The file of canaries, and what harmless ones have found; both go on where nothing of theirs has changed."""
+    if before is not None and before._book is not None:
+        parts = before._parts
+        assert parts.canaries is not None
+        same = (canaries.harmless, canaries.state, section.rate, section.window, folder) == (
+            parts.canaries.harmless, parts.canaries.state, parts.drift.rate, parts.drift.window, parts.folder,
+        )  # fmt: skip
+        if same:
+            return before._book, before._drift
+    path = canaries.state or folder / STATE
+    calibration = None if canaries.harmless is None else calibration_of(scorer.manifest, folder)
+    book = CanaryBook.open(path, scorer.bundle.digest, rate=section.rate, window=section.window)
+    opened.callback(book.close)
+    return book, None if calibration is None else DriftWatch(calibration, book)
+
+
+def _traffic(
+    section: DriftSection, scorer: Scorer, policy: Policy, state: Path, before: Lookout | None
+) -> tuple[TrafficWatch | None, Path | None, list[str]]:
+    """The look at traffic, the file that says which one it is, and what is not looked at."""
+    if not section.traffic:
+        return None, None, []
+    if policy.debounce is not None:
+        return None, None, ["drift.traffic: not compared, since debounced scores are not those of the calibration"]
+    known = None if before is None else before._traffic
+    if before is not None and known is not None:
+        parts = before._parts
+        if (parts.drift.rate, parts.drift.window, parts.policy.rule) == (section.rate, section.window, policy.rule):
+            return known, before._looks, []
+    looks, digest = state / LOOKS, scorer.bundle.digest
+    number = _next_look(looks, digest)
+    traffic = TrafficWatch.of(
+        scorer.manifest, policy.rule, rate=section.rate or RATE, window=section.window or WINDOW, look=number,
+        found=None if known is None else known.changed,
+    )  # fmt: skip
+    _keep_look(looks, digest, number)
+    return traffic, looks, []
+
+
+def _judges(policy: Policy) -> tuple[object, ...]:
+    """What decides whether a generation is flagged."""
+    return policy.rule, policy.debounce
 
 
 def _needs_scipy() -> None:

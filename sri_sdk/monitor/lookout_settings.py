@@ -46,7 +46,8 @@ class CanariesSection(Config):
     state: Path | None = Field(
         default=None,
         description="File that says which harmless ones were used, and how they scored; null = canaries.json beside "
-        "the guard, which `sri drift` reads as well. One process at a time has it.",
+        "the guard, which `sri drift` reads as well. One process at a time has it. It also keeps which harmful ones "
+        "the guard has flagged; with harmful ones alone only where it is named.",
     )
 
     @model_validator(mode="after")

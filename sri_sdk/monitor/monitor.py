@@ -106,7 +106,7 @@ class Monitor:
         self._reloading = threading.Lock()
         self._reload_failed: str | None = None
         self._started_at = int(time.time() * 1000)
-        self._closed = False
+        self._closed, self._process = False, os.getpid()
         outlet.start(self.board.running, lambda: self.pulse)
 
     @classmethod
@@ -149,13 +149,29 @@ class Monitor:
 
     @contextmanager
     def in_use(self) -> Iterator[Live]:
-        """Guard and policy of one generation, which stay open also where a reload replaces them meanwhile."""
+        """Guard and policy of one generation, which stay open also where a reload replaces them meanwhile.
+
+        Raises:
+            ConfigError: it is closed, or belongs to another process.
+        """
+        self._usable()
         while not (live := self._live).begin():
-            pass
+            # Retired: a reload puts the next one in its place, `close` does not.
+            self._usable()
         try:
             yield live
         finally:
             live.end()
+
+    def _usable(self) -> None:
+        if os.getpid() != self._process:
+            raise ConfigError(
+                f"monitor {self.settings.name}: opened by process {self._process}, and this is {os.getpid()}, a fork "
+                "without its threads, so nothing would reach a sink. Open a monitor of its own, with another `spool`, "
+                "after the fork."
+            )
+        if self._closed:
+            raise ConfigError(f"monitor {self.settings.name}: closed; open it again to watch.")
 
     @property
     def balance(self) -> Balance:
@@ -181,7 +197,7 @@ class Monitor:
             self._model, live.digest, live.promised, balance.generated, balance.clear, balance.flagged,
             balance.unmonitored, balance.not_sampled, balance.canaries, canary_missed=self._lookout.missed,
             drift=self._lookout.drift, reload_failed=self._reload_failed,
-            scorer=None if live.place is None else live.place.trouble, sinks=self._outlet.states(),
+            scorer=live.trouble, sinks=self._outlet.states(), **self._lookout.pulse,
         )  # fmt: skip
 
     # -- the user's own process ------------------------------------------------------------------------------
@@ -212,11 +228,10 @@ class Monitor:
             The batch; its `verdicts` and `decisions` are there when the block has ended.
 
         Raises:
-            ModelMismatch, ConfigError: as `sri_sdk.watch`; nothing is counted then.
+            ModelMismatch, ConfigError: as `sri_sdk.watch`, or the monitor is closed, or another process opened it;
+                nothing is counted then.
             GenerationAborted: in the mode enforce, where the policy stops a generation that runs.
         """
-        if self._closed:
-            raise ConfigError(f"monitor {self.settings.name}: closed; open it again to watch.")
         watched = Watched(request_ids)
         with self.in_use() as live:
             if not canary and not drawn(live.told.settings.sample):
@@ -323,7 +338,7 @@ class Monitor:
                 try:
                     if fits is not None:
                         fits(after)
-                    self._look_anew(before, after)
+                    self._look_anew(after)
                 except BaseException:
                     after.retire()
                     raise
@@ -337,17 +352,13 @@ class Monitor:
             log.info("reloaded: mode %s, guard %s", after.told.settings.mode, after.digest[:12])
             return None
 
-    def _look_anew(self, before: Live, after: Live) -> None:
+    def _look_anew(self, after: Live) -> None:
         """Canaries and drift as the new settings have them; what they have not changed goes on as it is."""
         if (key := lookout_key(after)) == self._looks_for:
             return
-        # One process at a time has the file of canaries, so the old one lets go of it first.
-        self._lookout.close()
-        try:
-            self._lookout = lookout_of(after)
-        except BaseException:
-            self._lookout = lookout_of(before)
-            raise
+        lookout = lookout_of(after, self._lookout)
+        before, self._lookout = self._lookout, lookout
+        before.yields(lookout)
         self._looks_for = key
 
     def _read_again(self, before: Told) -> Live:
@@ -372,8 +383,11 @@ class Monitor:
         """Delivers for at most `timeout` seconds and lets go of everything; what is left stays in the spool.
 
         Returns:
-            Whether every sink has everything. Calling it twice is fine.
+            Whether every sink has everything. Calling it twice is fine. In a forked child it does nothing.
         """
+        if os.getpid() != self._process:
+            # Files, locks and threads are the parent's, which goes on.
+            return False
         if self._closed:
             return True
         self._closed = True

@@ -61,10 +61,13 @@ class Week:
             "chat", NOW_MS - 3_000, NOW_MS - 61 * HOUR, 4711, "observe", MODEL, BUNDLE, 0.01, 20_400, 19_520, 411, 182,
             287, 366, None if self.calm else "clear", None if self.calm else "behaviour", None, None,
             sinks if not self.calm else (sinks[0], SinkState("webhook", 20_113, 20_113, 0, 0, 0)),
+            NOW_MS - 60_000 * 9, 600.0, NOW_MS - 61 * HOUR, 3, (3, 5), 366,
         )  # fmt: skip
         batch = Pulse(
             "batch", NOW_MS - (3_000 if self.calm else 17 * 60_000), NOW_MS - 200 * HOUR, 812, "enforce", MODEL, OTHER,
             0.005, 3_000, 2_969, 20, 11, 0, 100,
+            canary_at=NOW_MS - (0 if self.calm else 17) * 60_000 - 9 * 60_000, canary_every_s=600.0, canaries_wanted=3,
+            canaries_proven=(3, 3), drift_looked=100,
         )  # fmt: skip
         return [batch, chat]
 

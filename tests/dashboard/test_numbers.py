@@ -3,6 +3,7 @@
 import hashlib
 import math
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,6 +44,10 @@ def test_a_healthy_deployment_has_no_finding():
     [
         ({"at": NOW_MS - 31_000}, ("act", "silent chat")),
         ({"canary_missed": "clear"}, ("act", "canary chat")),
+        ({"canary_every_s": 600.0, "canary_at": NOW_MS - 1_900_000}, ("act", "canary-stopped chat")),
+        ({"canary_every_s": 600.0}, ("act", "canary-stopped chat")),
+        ({"canaries_wanted": 3, "canaries_proven": (1, 50)}, ("look", "canaries-few chat")),
+        ({"looks": ("drift.traffic: not compared",)}, ("look", "looks chat")),
         ({"scorer": "scorer_late"}, ("act", "scorer chat")),
         ({"drift": "behaviour"}, ("look", "drift chat behaviour")),
         ({"reload_failed": "monitor.yaml: mode: missing"}, ("look", "reload chat")),
@@ -50,10 +55,32 @@ def test_a_healthy_deployment_has_no_finding():
         ({"sinks": (SinkState("kafka", 9, 5, 0, 4, 0),)}, ("act", "sink chat kafka")),
         ({"sinks": (SinkState("kafka", 9, 5, 4, 0, 0),)}, ("look", "sink chat kafka")),
     ],
-    ids=["silent", "canary", "scorer", "drift", "reload", "sink-fails", "sink-lost", "sink-refused"],
+    ids=[
+        "silent",
+        "canary",
+        "stopped",
+        "never-ran",
+        "few",
+        "blind",
+        "scorer",
+        "drift",
+        "reload",
+        "sink-fails",
+        "sink-lost",
+        "sink-refused",
+    ],
 )
 def test_each_trouble_of_a_monitor_is_a_finding(more, expected):
     assert found(pulses=[pulse(**more)]) == [expected]
+
+
+def test_canaries_have_stopped_only_after_several_were_due_and_since_the_last_one():
+    late = pulse(canary_every_s=600.0, canary_at=NOW_MS - 2_000 - 1_800_001)
+    (one,) = findings(Known(NOW_MS, [late]))
+    assert one.since_ms == late.canary_at and "silence proves nothing" in one.means
+    assert found(pulses=[pulse(canary_every_s=600.0, canary_at=NOW_MS - 2_000 - 1_800_000)]) == []
+    assert found(pulses=[pulse(canary_every_s=600.0, started_at=NOW_MS - 60_000)]) == [], "it has only begun"
+    assert found(pulses=[replace(late, canaries_since=NOW_MS - 60_000)]) == [], "a reload has set others"
 
 
 def test_a_deployment_of_last_month_is_no_trouble():

@@ -9,7 +9,7 @@ import pytest
 from sri_sdk.dashboard.pages.verdicts import PER_PAGE
 from sri_sdk.observation import Observation, Pulse
 from sri_sdk.records import Verdict
-from tests.dashboard.make_believe import HOUR, NOW_MS
+from tests.dashboard.make_believe import HOUR, NOW_MS, Week
 
 FLAGGED, HOSTILE = "0" * 31 + "2", "0" * 31 + "1"
 PAGES = (
@@ -224,3 +224,24 @@ def test_traffic_without_verdicts_is_a_finding_with_its_hour(browse, fresh):
     fresh.pulse(Pulse("chat", NOW_MS, NOW_MS - HOUR, 1, "enforce")).result()
     text = seen(browse(fresh).page("/"))
     assert "100 % of the traffic of chat has no verdict." in text and "since the hour of 22 Sep 01:00 UTC" in text
+
+
+def test_a_monitor_that_nobody_asks_is_never_shown_as_well(fresh, browse):
+    asked = Week(calm=True, hours=1).pulses()[1]
+    fresh.pulse(replace(asked, canary_every_s=None, canary_at=None, drift_looked=None)).result()
+    browser = browse(fresh)
+    assert 'data-state="look"' in browser.page("/")
+    now, health = seen(browser.page("/")), seen(browser.page("/health"))
+    assert "as far as anybody asks" in now and "Nobody asks: silence proves nothing" in now and "nobody looks" in now
+    assert "silence proves nothing" in health and "Nobody looks for drift" in health and "No drift was" not in health
+
+
+def test_canaries_that_have_stopped_are_told_on_now_and_health(fresh, browse):
+    asked = Week(calm=True, hours=1).pulses()[1]
+    stopped = {"canary_at": NOW_MS - 20 * 24 * HOUR, "canaries_since": NOW_MS - 40 * 24 * HOUR}
+    fresh.pulse(replace(asked, **stopped, looks=("no prompt is left",))).result()
+    browser = browse(fresh)
+    now, health = seen(browser.page("/")), seen(browser.page("/health"))
+    assert "No canary of chat was flagged for 20 days" in now and "Nothing needs you" not in now
+    assert "nobody asks any more" in health and "Not looked at: no prompt is left" in health
+    assert "Of 5 harmful prompts that were tried, the guard flagged 3" in health

@@ -123,3 +123,44 @@ def test_a_section_without_prompts_and_rates_that_find_nothing_are_refused():
     for name, wrong in (("rate", 0.0), ("rate", 1.0), ("window", 9)):
         with pytest.raises(ValidationError, match=name):
             DriftSection(**{name: wrong})
+
+
+def test_the_schedule_knows_when_one_was_flagged_last():
+    schedule = made(count=1)
+    for at, status in ((7, "flagged"), (9, "clear")):
+        (canary,) = schedule.due(at * 100)
+        schedule.ran(Observation(Verdict(canary.prompt.id, status), at, kind="canary"))
+    assert schedule.flagged_at == 7
+
+
+def test_a_guard_that_flags_few_of_all_that_were_tried_says_so():
+    schedule = made(count=3)
+    assert schedule.harmful.found is None
+    while schedule.harmful.found is None:
+        answer(schedule, schedule.due(0), lambda name: "flagged" if name == "h3" else "clear")
+    assert schedule.harmful.found == (1, 5) and schedule.harmful.count == 3
+
+
+def test_a_guard_that_flags_nothing_says_so_after_every_prompt_was_tried():
+    schedule = made(count=3)
+    for now in (0, 1):
+        answer(schedule, schedule.due(now), lambda name: "clear")
+    assert schedule.harmful.found == (0, 5) and schedule.missed == "clear"
+
+
+def test_the_next_process_asks_what_this_guard_has_flagged_and_does_not_search_anew():
+    before = made(count=2)
+    answer(before, before.due(0), lambda name: "flagged")
+    after = made(count=2)
+    after.harmful.take_up(*before.harmful.memory)
+    assert after.harmful.found == (2, 2)
+    due = after.due(0)
+    assert [canary.source.id for canary in due] == ["h0", "h1"]
+    answer(after, due, lambda name: "clear")
+    assert after.missed == "clear", "the others might be flagged, and nobody may be content with them"
+
+
+def test_prompts_of_another_file_are_not_taken_up():
+    schedule = made(count=2)
+    schedule.harmful.take_up(["0" * 64], ["1" * 64])
+    assert schedule.harmful.found is None and asked(schedule, 0) == ["h0", "h1"]

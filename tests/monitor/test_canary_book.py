@@ -128,3 +128,14 @@ def test_a_disk_that_is_full_for_a_while_loses_no_canary(config, tmp_path, monke
     came_back(book, [second])
     assert book.trouble is None and len(json.loads(path.read_text())["canaries"]) == 2
     book.close()
+
+
+def test_what_the_guard_flagged_of_the_harmful_ones_is_kept_for_this_guard_alone(tmp_path):
+    path = tmp_path / "canaries.json"
+    book = CanaryBook.open(path, BUNDLE)
+    book.keep(["1" * 64], ["1" * 64, "2" * 64], by="final None")
+    book.close()
+    for bundle, flagged, tried in ((BUNDLE, 1, 2), ("b" * 64, 0, 0)):
+        later = CanaryBook.open(path, bundle)
+        assert (len(later.state.harmful_flagged), len(later.state.harmful_tried)) == (flagged, tried)
+        later.close()

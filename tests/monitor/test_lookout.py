@@ -139,7 +139,7 @@ def test_an_error_in_the_lookout_is_logged_once_and_never_raised(place, caplog, 
     for now in (0, 600):
         (due,) = lookout.due(now)
         lookout.ran([Observation(Verdict(due.prompt.id, "clear"), 1, kind="canary")], None)
-        lookout.add(Observation(Verdict("r", "clear", score=1.0), 1))
+        lookout.add(Observation(Verdict("r", "clear", score=1.0, bundle=place.guard.scorer.bundle.digest), 1))
     assert caplog.text.count("canaries: failed with RuntimeError") == 1 and "secret" not in caplog.text
     monkeypatch.setattr(lookout._schedule, "_fresh", broken)
     assert lookout.due(1e9) == []
@@ -153,11 +153,38 @@ def test_traffic_is_compared_where_the_settings_say_so_and_every_process_takes_t
         assert json.loads(looks.read_text())["look"] == number
     threshold = place.guard.scorer.thresholds["final"]
     for score in np.full(40, threshold.scores[-3]):
-        lookout.add(Observation(Verdict("r", "clear", score=float(score)), 1))
+        lookout.add(Observation(Verdict("r", "clear", score=float(score), bundle=place.guard.scorer.bundle.digest), 1))
     assert lookout.drift == "traffic:detector" and lookout.drifted is None
     looks.write_text("[]")
     with pytest.raises(ConfigError, match="says no number of a look"):
         place.lookout(None, DriftSection(), config=None)
+
+
+def test_traffic_that_began_under_another_guard_is_left_out(place):
+    lookout = place.lookout(None, DriftSection(), config=None)
+    lookout.add(Observation(Verdict("r", "clear", score=-99.0, bundle="f" * 64), 1))
+    assert lookout._traffic.compared == 0
+    lookout.add(Observation(Verdict("r", "clear", score=-99.0, bundle=place.guard.scorer.bundle.digest), 1))
+    assert lookout._traffic.compared == 1
+
+
+def test_what_was_found_goes_on_with_the_next_lookout_of_the_same_guard(place):
+    lookout = place.lookout(ASKS, DriftSection())
+    lookout._traffic._found, lookout._schedule.harmful.missed = "detector", "clear"
+    proven = lookout._schedule.harmful._proven
+    proven += lookout._schedule.harmful.next()
+    seldom = place.lookout(ASKS.model_copy(update={"every_s": 3600}), DriftSection(), before=lookout)
+    lookout.yields(seldom)
+    assert (seldom.missed, seldom.drift, seldom._schedule.proven) == ("clear", "traffic:detector", len(proven))
+    assert json.loads((place.state / LOOKS).read_text())["look"] == 1, "no look is spent"
+    place.once(seldom, 0)
+    assert len(json.loads((place.folder / STATE).read_text())["canaries"]) == 10, "the file is still its own"
+    other = ASKS.harmful.model_copy(update={"count": 1})
+    once = place.lookout(
+        ASKS.model_copy(update={"harmful": other, "harmless": None}), DriftSection(rate=0.02), before=seldom
+    )
+    assert once.changed == "detector", "also where the look is another one"
+    once.close()
 
 
 def test_debounced_traffic_is_not_compared_and_says_so(place):
@@ -213,3 +240,19 @@ class TestShadow:
             ShadowGuard.open(section, other, Policy.observe())
         with pytest.raises(ConfigError, match=r"has no rule 'request'"):
             ShadowGuard.open(section, manifest, Policy.observe("request"))
+
+
+def test_the_next_process_asks_the_harmful_prompts_that_this_guard_has_flagged(place):
+    lookout = place.lookout()
+    place.once(lookout, 0)
+    while lookout.pulse["canaries_proven"] is None:
+        place.once(lookout, 0)
+    told = lookout.pulse
+    assert told["canary_every_s"] == 60 and told["canaries_wanted"] == 2 and told["canary_at"] and told["drift_looked"]
+    lookout.close()
+    later = place.lookout()
+    assert later.pulse["canaries_proven"] == told["canaries_proven"] and later.pulse["canary_at"] is None
+    later.close()
+    otherwise = place.lookout(policy=Policy.observe("online"))
+    assert otherwise.pulse["canaries_proven"] is None, "another rule may not flag them"
+    otherwise.close()

@@ -124,6 +124,23 @@ def test_a_shadow_is_written_down_and_counts_as_no_generation(open_driver, kept,
     assert monitor.live.shadow.counts == {"same": 6}
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"harmful": {"split": "nonsense"}}, {"harmless": {"split": "test"}, "state": "."}],
+    ids=["no-split", "state-is-a-folder"],
+)
+def test_a_refused_reload_keeps_what_was_found_and_spends_no_look(open_driver, write_monitor, tmp_path, wrong) -> None:
+    asks = {"harmful": {"split": "test", "prompts": 4, "count": 2}}
+    driver, monitor = open_driver(canaries=asks, drift={"traffic": True})
+    before = monitor.lookout
+    before._traffic._found, before._schedule.harmful.missed = "detector", "clear"
+    looks = (tmp_path / "traffic-looks.json").read_bytes()
+    write_monitor(canaries=wrong, drift={"traffic": True, "rate": 0.02})
+    assert driver.reload() is not None and monitor.lookout is before
+    assert (monitor.pulse.drift, monitor.pulse.canary_missed) == ("traffic:detector", "clear")
+    assert (tmp_path / "traffic-looks.json").read_bytes() == looks
+
+
 def test_a_reload_keeps_what_canaries_have_learnt_and_gives_the_file_back(open_driver, write_monitor, tmp_path) -> None:
     def canaries(every: float) -> dict:
         return {

@@ -130,6 +130,12 @@ class MonitorNumbers:
         for name, help_text, found in (
             ("last_pulse_timestamp_seconds", "When the monitor last said how it is.", lambda p: p.at / 1000),
             ("start_timestamp_seconds", "When its process began.", lambda p: p.started_at / 1000),
+            ("last_canary_timestamp_seconds", "When a canary that must be flagged was flagged last; 0 = not yet.",
+             lambda p: None if p.canary_every_s is None else (p.canary_at or 0) / 1000),
+            ("canaries_since_timestamp_seconds", "Since when such canaries are asked.",
+             lambda p: None if p.canary_every_s is None else (p.canaries_since or p.started_at) / 1000),
+            ("canary_interval_seconds", "Seconds between two times that such canaries are asked.",
+             lambda p: p.canary_every_s),
             ("promised_false_alarm_rate", "Largest false-alarm rate that the guard promises.", lambda p: p.promised),
             ("reload_failed", "1 = the last reload was refused, and the settings before it go on.",
              lambda p: float(p.reload_failed is not None)),

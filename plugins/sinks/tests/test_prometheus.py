@@ -101,6 +101,16 @@ def test_a_pulse_says_how_the_monitor_is(sink):
     assert number(text, "sink_failing", sink="jsonl") == 0
 
 
+def test_a_pulse_says_when_a_canary_was_flagged_last_where_canaries_are_set(sink):
+    sink.pulse(PULSE)
+    assert not samples(sink.text(), "last_canary_timestamp_seconds"), "nobody asks"
+    sink.pulse(replace(PULSE, canary_every_s=600.0))
+    assert number(sink.text(), "last_canary_timestamp_seconds") == 0
+    sink.pulse(replace(PULSE, canary_every_s=600.0, canary_at=1_700_000_001_000))
+    assert number(sink.text(), "last_canary_timestamp_seconds") == 1_700_000_001
+    assert number(sink.text(), "canary_interval_seconds") == 600
+
+
 def test_what_is_well_again_is_said_too(sink):
     sink.pulse(replace(PULSE, canary_missed="clear"))
     sink.pulse(PULSE)

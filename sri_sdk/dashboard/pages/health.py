@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, for_all_tenants
-from sri_sdk.dashboard.findings import GONE_MS, SILENT_MS
+from sri_sdk.dashboard.findings import GONE_MS, SILENT_MS, canary_stopped
 from sri_sdk.dashboard.numbers import Counts
 from sri_sdk.observation import Pulse
 from sri_sdk.serve.store.observed import StreamQuery
@@ -50,6 +50,7 @@ class HealthPage:
         return {
             "pulse": pulse,
             "proven": flagged[0].observation.at if flagged else None,
+            "stopped": None if pulse.canary_missed is not None else canary_stopped(pulse),
             "canaries": [row.observation for row in canaries],
             "charts": [(part, figures.scores(points, asked_by_us, part)) for part in parts],
             "accounted": pulse.clear + pulse.flagged + pulse.unmonitored + pulse.not_sampled == pulse.generated,

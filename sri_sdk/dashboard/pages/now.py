@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, Window, for_all_tenants
-from sri_sdk.dashboard.findings import GONE_MS, SILENT_MS
+from sri_sdk.dashboard.findings import GONE_MS, SILENT_MS, canary_stopped
 from sri_sdk.dashboard.numbers import QUANTILES, Counts, quantile
 from sri_sdk.serve.store.observed import HourCount, StreamQuery
 
@@ -43,6 +43,7 @@ class NowPage:
             "since": since,
             "pulses": [p for p in pulses if now - p.at <= GONE_MS],
             "gone": [p for p in pulses if now - p.at > GONE_MS],
+            "canary_stopped": canary_stopped,
             "silent_ms": SILENT_MS,
             "newest": newest,
             "canaries": canaries,

@@ -64,10 +64,16 @@ def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
 def _processes(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
     order = (PULSES.c.deployment, PULSES.c.started_at, PULSES.c.pid)
     query = select(PULSES.c.at, PULSES.c.content).where(~_replaced(now_ms)).order_by(*order)
-    rows = [(row.at, _record(Pulse, parse(row.content))) for row in connection.execute(query)]
-    return [
-        (at, replace(each, sinks=tuple(_record(SinkState, dict(sink)) for sink in each.sinks))) for at, each in rows
-    ]
+    return [(row.at, _pulse(parse(row.content))) for row in connection.execute(query)]
+
+
+def _pulse(content: Mapping[str, Any]) -> Pulse:
+    """What JSON has as lists, as it was."""
+    found: Pulse = _record(Pulse, content)
+    return replace(
+        found, sinks=tuple(_record(SinkState, dict(sink)) for sink in found.sinks), looks=tuple(found.looks),
+        canaries_proven=None if found.canaries_proven is None else tuple(found.canaries_proven),
+    )  # fmt: skip
 
 
 def _replaced(now_ms: int) -> ColumnElement[bool]:
