@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
@@ -20,6 +21,9 @@ from sri_sdk.errors import ConfigError, MissingExtra, SriError
 SRI_PLUGIN_API = 1
 
 log = logging.getLogger("sri_sdk.sinks")
+
+_NUMBERS = itertools.count(1)
+"""Of the sinks of this process: two monitors in one show each their own generations."""
 
 
 class SqlSink(QueuedSink):
@@ -54,7 +58,7 @@ class SqlSink(QueuedSink):
         self._store: sri_sdk.VerdictStore | None = None
         self._shown: Future[None] | None = None
         self._pulsed: Future[None] | None = None
-        self._source = f"{socket.gethostname()}/{os.getpid()}"
+        self._source = f"{socket.gethostname()}/{os.getpid()}/{next(_NUMBERS)}"
         try:
             self._opened()
         except (ConfigError, MissingExtra):
@@ -77,9 +81,15 @@ class SqlSink(QueuedSink):
             self._shown = store.show(running, self._source)
 
     def pulse(self, pulse: sri_sdk.Pulse) -> None:
-        """Has the store replace the last pulse, unless it is busy with it."""
-        if (store := self._store) is not None and (self._pulsed is None or self._pulsed.done()):
-            self._pulsed = store.pulse(pulse)
+        """Has the store replace the last pulse, unless it is busy with it.
+
+        Opens it where it did not answer before: a monitor without traffic delivers nothing, and would seem dead.
+
+        Raises:
+            SriError: the database does not answer.
+        """
+        if not self._closed and (self._pulsed is None or self._pulsed.done()):
+            self._pulsed = self._opened().pulse(pulse)
 
     def _opened(self) -> sri_sdk.VerdictStore:
         with self._opening:
