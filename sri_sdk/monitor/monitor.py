@@ -348,6 +348,7 @@ class Monitor:
                 log.error("reload refused, everything stays as it was: %s", self._reload_failed)
                 return self._reload_failed
             self._live, self._reload_failed = after, None
+            _say_shadow(before)
             before.retire()
             log.info("reloaded: mode %s, guard %s", after.told.settings.mode, after.digest[:12])
             return None
@@ -393,6 +394,7 @@ class Monitor:
         self._closed = True
         done = self._outlet.close(timeout)
         self._lookout.close()
+        _say_shadow(self._live)
         self._live.retire()
         return done
 
@@ -401,3 +403,9 @@ class Monitor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _say_shadow(live: Live) -> None:
+    """How its shadow differed, since its counts end with it."""
+    if live.shadow is not None and (words := live.shadow.words):
+        log.info("%s", words)

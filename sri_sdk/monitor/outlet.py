@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import TypeVar
 
 from sri_sdk import registry
 from sri_sdk.monitor.settings import MonitorSettings
@@ -16,6 +17,8 @@ from sri_sdk.observation import Observation, Pulse, Running, SinkState
 from sri_sdk.sink import Sink
 
 log = logging.getLogger("sri_sdk.monitor")
+
+_T = TypeVar("_T")
 
 SHOW_S, PULSE_S = 0.5, 5.0
 """Seconds between two looks at what runs, and between two pulses."""
@@ -108,25 +111,34 @@ class _Onlooker:
         due, shown = time.monotonic(), False
         while True:
             ending = self._ending.wait(SHOW_S)
-            running = () if ending or not self._looks else self._running()
+            running = () if ending or not self._looks else self._asked(self._running) or ()
             # Nothing runs, and the sink knows: there is nothing to say.
             if running or shown:
                 self._call(self._sink.show, running)
                 shown = bool(running)
             if self._beats and (ending or time.monotonic() >= due):
-                self._call(self._sink.pulse, self._pulse())
+                if (pulse := self._asked(self._pulse)) is not None:
+                    self._call(self._sink.pulse, pulse)
                 due = time.monotonic() + PULSE_S
             if ending:
                 return
+
+    def _asked(self, ask: Callable[[], _T]) -> _T | None:
+        """What the monitor says; None where it cannot: the next look may be better, and this thread goes on."""
+        try:
+            return ask()
+        except Exception as err:
+            self._count("what the monitor says of itself", err)
+            return None
 
     def _call(self, tell: Callable[..., None], what: object) -> None:
         try:
             tell(what)
         # A sink that calls sys.exit() must not end this thread.
         except BaseException as err:
-            self._failed += 1
-            if str(self._failed).strip("0") == "1":
-                log.warning(
-                    "sink %s: %s() failed %d times, last %s", self._name, tell.__name__, self._failed,
-                    type(err).__name__,
-                )  # fmt: skip
+            self._count(f"{tell.__name__}()", err)
+
+    def _count(self, what: str, err: BaseException) -> None:
+        self._failed += 1
+        if str(self._failed).strip("0") == "1":
+            log.warning("sink %s: %s failed %d times, last %s", self._name, what, self._failed, type(err).__name__)

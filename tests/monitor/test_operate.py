@@ -113,7 +113,7 @@ def test_canaries_of_ones_own_process_are_watched_and_nothing_follows_from_them(
     assert observation.consequence == "released" and monitor.pulse.canary_missed is None
 
 
-def test_a_shadow_is_written_down_and_counts_as_no_generation(open_driver, kept, toy_folder) -> None:
+def test_a_shadow_is_written_down_and_counts_as_no_generation(open_driver, kept, toy_folder, caplog) -> None:
     driver, monitor = open_driver(shadow={"path": str(toy_folder / "guard" / "bundle")})
     driver.generate(asked(6))
     assert monitor.flush(20) and monitor.balance.generated == 6 and monitor.balance.even
@@ -122,6 +122,9 @@ def test_a_shadow_is_written_down_and_counts_as_no_generation(open_driver, kept,
     assert traffic.keys() == shadows.keys() and len(traffic) == 6
     assert all(shadows[name].verdict.status == each.verdict.status for name, each in traffic.items())
     assert monitor.live.shadow.counts == {"same": 6}
+    with caplog.at_level("INFO", "sri_sdk.monitor"):
+        assert monitor.reload() is None
+    assert caplog.text.count("6 judged alike") == 1, "said when its counts end"
 
 
 @pytest.mark.parametrize(
