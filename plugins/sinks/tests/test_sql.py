@@ -135,6 +135,7 @@ def test_a_pulse_opens_the_database_that_was_not_there_when_the_sink_began(url, 
         other.execute("COMMIT")
     now = 1_790_000_000_000
     sink.pulse(Pulse("chat", now, now, 1, "observe"))
+    sink._opener.join(20)
     sink._pulsed.result(10)
     with sri_sdk.VerdictStore.open(url) as store:
         assert [each.deployment for each in store.pulses()] == ["chat"]
