@@ -27,14 +27,18 @@ SHOW_S, PULSE_S = 0.5, 5.0
 class Outlet:
     """The sinks of a monitor, the spool before them, and a thread for each that shows it what runs."""
 
-    def __init__(self, sinks: dict[str, Sink], spool: Spool) -> None:
-        """Use `open`."""
+    def __init__(self, sinks: dict[str, Sink], spool: Spool | None) -> None:
+        """Use `open`; without a spool nothing leaves it."""
         self._sinks, self._spool = sinks, spool
         self._onlookers: list[_Onlooker] = []
 
     @classmethod
-    def open(cls, settings: MonitorSettings) -> Outlet:
+    def open(cls, settings: MonitorSettings, *, check: bool = False) -> Outlet:
         """Builds the sinks and opens the spool, which goes on with what an earlier process left.
+
+        Args:
+            settings: checked.
+            check: leave the spool alone, which another process may have.
 
         Raises:
             PluginError, ConfigError: a sink does not exist or refuses its options; another monitor has the spool.
@@ -44,6 +48,9 @@ class Outlet:
             for each in settings.sinks:
                 sinks[each.called] = registry.build("sinks", each.name, each.options)
                 opened.callback(sinks[each.called].close)
+            if check:
+                opened.pop_all()
+                return cls(sinks, None)
             settings.spool_path.parent.mkdir(parents=True, exist_ok=True)
             spool = Spool.open(settings.spool_path, sinks, max_bytes=settings.spool.max_bytes)
             opened.pop_all()
@@ -65,18 +72,27 @@ class Outlet:
 
     def put(self, observations: Sequence[Observation]) -> Future[None]:
         """Accepts observations; the future is done once they are on disk."""
+        if self._spool is None:
+            raise RuntimeError("a monitor that is only checked watches nothing")
         return self._spool.put(observations)
 
     def states(self) -> tuple[SinkState, ...]:
         """What became of the observations, sink by sink."""
-        return self._spool.states()
+        return () if self._spool is None else self._spool.states()
 
     def flush(self, timeout: float) -> bool:
         """Waits until every sink has what was put, at most `timeout` seconds; says whether."""
-        return self._spool.flush(timeout)
+        return self._spool is None or self._spool.flush(timeout)
 
     def close(self, timeout: float) -> bool:
         """Shows a last pulse, delivers for at most `timeout` seconds, and closes; what is left stays in the spool."""
+        if self._spool is None:
+            for name, sink in self._sinks.items():
+                try:
+                    sink.close()
+                except BaseException as err:
+                    log.warning("sink %s: close() raised %s", name, type(err).__name__)
+            return True
         until = time.monotonic() + timeout
         # First what waits, so that the last pulse says what became of it.
         self._spool.flush(max(timeout - 1.0, 0.0))
