@@ -17,6 +17,15 @@ RUNNING_MS = 15_000
 """Age at which what a monitor showed is left out: it has ended, or cannot be reached."""
 
 
+def is_text(running: Running) -> bool:
+    """Whether it can be written down: half of a surrogate pair in one would keep all the others from being shown."""
+    return not any(
+        "\ud800" <= character <= "\udfff"
+        for text in (running.request_id, running.deployment, running.tenant, running.draft or "")
+        for character in text
+    )
+
+
 def show(connection: Connection, running: Sequence[Running], source: str, now_ms: int) -> None:
     """Replaces what a source has shown."""
     _replace(connection, RUNNING, {"source": source}, [asdict(each) for each in running], now_ms)
