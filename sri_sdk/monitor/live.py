@@ -132,8 +132,8 @@ class Live:
             self.place.close()
 
 
-def lookout_of(live: Live, before: Lookout | None = None) -> Lookout:
-    """Canaries and drift as the settings have them; `before` is what they are to replace.
+def lookout_of(live: Live, before: Lookout | None = None, *, check: bool = False) -> Lookout:
+    """Canaries and drift as the settings have them; `before` and `check` as in `Lookout.open`.
 
     Raises:
         SriError: the guard, the dataset or the file of canaries does not allow it.
@@ -142,7 +142,7 @@ def lookout_of(live: Live, before: Lookout | None = None) -> Lookout:
     return Lookout.open(
         settings.canaries, settings.drift, scorer=live.guard.scorer, folder=settings.guard.path,
         policy=live.told.policy, state=settings.spool_path.parent, config=live.told.config, accept=live.told.accept,
-        before=before,
+        before=before, check=check,
     )  # fmt: skip
 
 

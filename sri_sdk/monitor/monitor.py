@@ -98,24 +98,27 @@ class Monitor:
         board: what runs right now.
     """
 
-    def __init__(self, live: Live, outlet: Outlet, model: str) -> None:
+    def __init__(self, live: Live, outlet: Outlet, model: str, *, check: bool = False) -> None:
         """Use `open`."""
         self._live, self._outlet, self._model = live, outlet, model
         self.accounts, self.board = Accounts(), Board()
-        self._lookout, self._looks_for = lookout_of(live), lookout_key(live)
+        self._lookout, self._looks_for = lookout_of(live, check=check), lookout_key(live)
         self._reloading = threading.Lock()
         self._reload_failed: str | None = None
         self._started_at = int(time.time() * 1000)
         self._closed, self._process = False, os.getpid()
-        outlet.start(self.board.running, lambda: self.pulse)
+        if not check:
+            outlet.start(self.board.running, lambda: self.pulse)
 
     @classmethod
-    def open(cls, source: Path | str | MonitorSettings | Told, *, model: str = "") -> Self:
+    def open(cls, source: Path | str | MonitorSettings | Told, *, model: str = "", check: bool = False) -> Self:
         """Loads the guard, opens the sinks, and goes on with what an earlier process left in the spool.
 
         Args:
             source: the YAML file, or the settings.
             model: name of the model, as a person would say it.
+            check: only to see whether everything can be loaded, also beside the monitor that runs: the spool is left
+                alone, no sink is told anything, and nothing is written down.
 
         Raises:
             ConfigError: `problems` holds one `file: path: problem` per mistake.
@@ -126,12 +129,12 @@ class Monitor:
         told = source if isinstance(source, Told) else read_monitor(source)
         live = Live.open(told, model)
         try:
-            outlet = Outlet.open(told.settings)
+            outlet = Outlet.open(told.settings, check=check)
         except BaseException:
             live.retire()
             raise
         try:
-            return cls(live, outlet, model)
+            return cls(live, outlet, model, check=check)
         except BaseException:
             outlet.close(0.0)
             live.retire()
@@ -348,6 +351,7 @@ class Monitor:
                 log.error("reload refused, everything stays as it was: %s", self._reload_failed)
                 return self._reload_failed
             self._live, self._reload_failed = after, None
+            _say_shadow(before)
             before.retire()
             log.info("reloaded: mode %s, guard %s", after.told.settings.mode, after.digest[:12])
             return None
@@ -393,6 +397,7 @@ class Monitor:
         self._closed = True
         done = self._outlet.close(timeout)
         self._lookout.close()
+        _say_shadow(self._live)
         self._live.retire()
         return done
 
@@ -401,3 +406,9 @@ class Monitor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _say_shadow(live: Live) -> None:
+    """How its shadow differed, since its counts end with it."""
+    if live.shadow is not None and (words := live.shadow.words):
+        log.info("%s", words)

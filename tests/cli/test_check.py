@@ -153,7 +153,8 @@ def checked_sink(monkeypatch: pytest.MonkeyPatch, sink: type[Sink]):
 def test_the_example_of_a_sink_says_what_arrived_and_brings_a_dead_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     done = checked_sink(monkeypatch, TriedSink)
     states = {row.split()[0]: row.split()[1] for row in done.stdout.splitlines()[1:-1]}
-    assert states == dict.fromkeys(list(states)[:4], "passed") | {"a-dead-endpoint-does-not-raise": "failed"}
+    assert len(states) > 4
+    assert states == dict.fromkeys(states, "passed") | {"a-dead-endpoint-does-not-raise": "failed"}
     assert "raises ConnectionRefusedError: port 0" in done.stdout
 
 

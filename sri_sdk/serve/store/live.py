@@ -22,6 +22,15 @@ REPLACED_MS = 3_600_000
 """Age of a pulse from which its process is taken for replaced, where one of its deployment started later."""
 
 
+def is_text(running: Running) -> bool:
+    """Whether it can be written down: half of a surrogate pair in one would keep all the others from being shown."""
+    return not any(
+        "\ud800" <= character <= "\udfff"
+        for text in (running.request_id, running.deployment, running.tenant, running.draft or "")
+        for character in text
+    )
+
+
 def show(connection: Connection, running: Sequence[Running], source: str, now_ms: int) -> None:
     """Replaces what a source has shown."""
     _replace(connection, RUNNING, {"source": source}, [asdict(each) for each in running], now_ms)
