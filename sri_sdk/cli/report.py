@@ -49,7 +49,7 @@ def command(
     from sri_sdk.report.write import write_period
 
     with open_store(store, secret=hash_key) as opened:
-        period = summarise(opened, begin, end, deployment=deployment)
+        period = summarise(opened, begin, end, deployment=deployment, now_ms=now_ms)
     if as_json:
         emit_json(asdict(period))
         return

@@ -12,7 +12,8 @@ from typing import Literal
 from sri_sdk.dashboard import cures, words
 from sri_sdk.dashboard.numbers import Counts, runs_since
 from sri_sdk.metrics.intervals import exact_interval
-from sri_sdk.observation import Pulse, SinkState
+from sri_sdk.observation import Pulse
+from sri_sdk.report.troubles import Trouble, standing, troubles
 from sri_sdk.report.words import reason as in_words
 from sri_sdk.serve.store.observed import HourCount
 from sri_sdk.serve.store.rows import Source
@@ -20,12 +21,6 @@ from sri_sdk.serve.store.rows import Source
 Level = Literal["act", "look"]
 """`act` = alarms may be missed, or verdicts lost, right now; `look` = it can wait for the morning."""
 
-SILENT_MS = 30_000
-"""Age of a pulse from which its monitor is silent; one comes every few seconds."""
-GONE_MS = 7 * words.DAY_MS
-"""Age from which a deployment is taken for given up, and no longer called silent."""
-LATE = 3
-"""Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
 ENOUGH = 20
 """Generations of the last hours below which no share of them is judged."""
 MISSED = 15
@@ -72,144 +67,36 @@ class Known:
     """Deployment -> when traffic was judged last: clear or flagged."""
     broken: Mapping[str, str] = field(default_factory=dict)
     """Deployment -> what the audit says, where its promise is broken."""
+    heard_ms: Mapping[str, int] = field(default_factory=dict)
+    """Deployment -> when the store took its last pulse, by the store's own clock."""
 
 
 def findings(known: Known) -> list[Finding]:
     """Everything that is wrong, the worst first."""
     found: list[Finding] = []
     for pulse in known.pulses:
-        age = known.now_ms - pulse.at
-        if age > GONE_MS:
-            continue
-        if age > SILENT_MS:
-            found.append(_silent(pulse))
-            continue
-        found += _of_pulse(pulse, known)
-        found += _of_traffic(pulse, known)
+        heard = known.heard_ms.get(pulse.deployment)
+        found += [_shown(each, pulse, known) for each in troubles(pulse, known.now_ms, heard)]
+        if standing(pulse, known.now_ms, heard) == "alive":
+            found += _of_traffic(pulse, known)
     found += [_source(each) for each in known.sources if each.state in ("silent", "tap_missing")]
     return sorted(found, key=lambda each: each.level != "act")
 
 
-def _silent(pulse: Pulse) -> Finding:
-    return Finding(
-        f"silent {pulse.deployment}", "act", f"Monitor {pulse.deployment} is silent.",
-        "No sign of life. Its process has ended, or cannot reach the store. Traffic may run unwatched.",
-        (
-            f"See whether process {pulse.pid} still runs on its machine, and read the end of its log.",
-            "If it runs, look at the way from it to this store: disk, network, database.",
-            "If it does not, start sri monitor again. What was acknowledged waits in its spool.",
-        ),
-        pulse.at, f"/verdicts?deployment={_quoted(pulse.deployment)}", "Its last verdicts",
-    )  # fmt: skip
-
-
-def _of_pulse(pulse: Pulse, known: Known) -> Iterable[Finding]:
-    name, where = pulse.deployment, f"/health?deployment={_quoted(pulse.deployment)}"
-    if pulse.canary_missed is not None:
-        why = "it called it clear" if pulse.canary_missed == "clear" else in_words(pulse.canary_missed)
-        yield Finding(
-            f"canary {name}", "act", f"The guard of {name} missed its canary: {why}.",
-            "A prompt that must be flagged was not. Do not trust the silence: attacks may pass in the same way.",
-            (
-                "Undo the last change to model, sampler, system prompt or guard, and watch for the next canary.",
-                "Open the missed canary: its reason says where to look.",
-                "Until canaries are flagged again, treat everything as unwatched.",
-            ),
-            known.canary_flagged_ms.get(name),
-            f"/verdicts?kind=canary&deployment={_quoted(name)}", "Its canaries",
-        )  # fmt: skip
-    elif (stopped := canary_stopped(pulse)) is not None:
-        yield Finding(
-            f"canary-stopped {name}", "act", f"No canary of {name} was flagged for {words.span(pulse.at - stopped)}.",
-            f"One should be flagged every {words.span(round((pulse.canary_every_s or 0) * 1000))}. Nobody asks whether "
-            "the guard still works, so its silence proves nothing.",
-            (
-                "Read the log of the monitor: it says why canaries fail.",
-                "Where your own code generates, see that it still asks Monitor.canaries() for those that are due.",
-                "Until one is flagged again, treat everything as unwatched.",
-            ),
-            stopped, f"/verdicts?kind=canary&deployment={_quoted(name)}", "Its canaries",
-        )  # fmt: skip
-    if pulse.canaries_proven is not None and 2 * pulse.canaries_proven[0] < (pulse.canaries_wanted or 0):
-        proven, tried = pulse.canaries_proven
-        yield Finding(
-            f"canaries-few {name}", "look",
-            f"The guard of {name} flags {words.count(proven)} of {words.count(tried)} prompts that it must flag.",
-            f"{words.count(pulse.canaries_wanted or 0)} are to be asked each time. Few that are flagged say little of "
-            "a guard that misses the others.",
-            (
-                "Evaluate the guard on these attacks (sri evaluate): it may be weak on them.",
-                "If it is meant for other attacks, name those in canaries.harmful.",
-            ),
-            None, where, "Its canaries",
-        )  # fmt: skip
-    if pulse.looks:
-        yield Finding(
-            f"looks {name}", "look", f"{name} does not look at everything that it was asked to look at.",
-            f"{'; '.join(pulse.looks)}.",
-            ("Change the named settings: another split, a file that can be written, or leave them out.",),
-            None, where, "Its health",
-        )  # fmt: skip
-    if pulse.scorer is not None:
-        yield Finding(
-            f"scorer {name}", "act", f"Verdicts of {name} fail: {in_words(pulse.scorer)}.",
-            "Generations go on without verdicts, as the policy says for unmonitored ones.",
-            (cures.cure(pulse.scorer), "Mode local restarts its scorer by itself; if this stays, read the log."),
-            known.judged_ms.get(name), f"/verdicts?deployment={_quoted(name)}&reason={pulse.scorer}", "These verdicts",
-        )  # fmt: skip
-    for sink in pulse.sinks:
-        yield from _sink(name, sink, where)
-    if pulse.drift is not None:
-        yield Finding(
-            f"drift {name} {pulse.drift}", "look", f"Harmless traffic of {name} scores differently: {pulse.drift}.",
-            "The model or its traffic changed since calibration. The false-alarm rate is not promised any more, and "
-            "attacks may score lower.",
-            (
-                "Find what changed: weights, sampler, system prompt, a new kind of request.",
-                "If the change stays, calibrate again and roll the new guard over (docs/when-the-model-changes.md).",
-            ),
-            None, where, "Scores over time",
-        )  # fmt: skip
-    if pulse.reload_failed is not None:
-        yield Finding(
-            f"reload {name}", "look", f"{name} refused its new settings: {pulse.reload_failed}",
-            "It goes on with the old ones.", ("Mend the file, and send SIGHUP again.",), None, where, "Its state",
-        )  # fmt: skip
-
-
-def canary_stopped(pulse: Pulse) -> int | None:
-    """Since when no canary was flagged although several were due, in milliseconds; None = it is not so.
-
-    Both times are by the clock of the monitor, so that a wrong clock changes nothing.
-    """
-    if pulse.canary_every_s is None:
-        return None
-    begun = pulse.started_at if pulse.canaries_since is None else pulse.canaries_since
-    last = max(begun, pulse.canary_at or begun)
-    return last if pulse.at - last > LATE * pulse.canary_every_s * 1000 else None
-
-
-def _sink(name: str, sink: SinkState, where: str) -> Iterable[Finding]:
-    if sink.failing is None and not sink.dropped and not sink.rejected:
-        return
-    waiting, lost, refused = (words.count(each) for each in (sink.waiting, sink.dropped, sink.rejected))
-    what, means, do = [], [], []
-    if sink.failing is not None:
-        what.append(f"fails: {sink.failing}")
-        means.append(f"{waiting} observations wait on disk; they are delivered once it works again.")
-        do += ["Bring its receiver back.", "Until then, watch the free space of the spool's disk."]
-    if sink.dropped:
-        what.append(f"lost {lost} observations")
-        means.append("The spool was full or could not be written: what this sink shows has gaps.")
-        do.append("Make room on the spool's disk, or raise spool.max_bytes. The count begins anew with the process.")
-    if sink.rejected:
-        what.append(f"refused {refused} for good")
-        means.append("What its receiver refuses is given up, and counted.")
-        do.append("The monitor's log says why it refused; mend the receiver or the sink's options.")
-    yield Finding(
-        f"sink {name} {sink.sink}", "act" if sink.dropped else "look",
-        f"Sink {sink.sink} of {name} {'; '.join(what)}.", " ".join(means), tuple(do), None, where, "Sinks and spool",
-    )  # fmt: skip
+def _shown(it: Trouble, pulse: Pulse, known: Known) -> Finding:
+    """A trouble with the place in the dashboard that shows it, and what the store knows of its beginning."""
+    name, do, since = pulse.deployment, it.do, it.since_ms
+    verdicts, health = f"/verdicts?deployment={_quoted(name)}", f"/health?deployment={_quoted(name)}"
+    link, said = health, {"sink": "Sinks and spool", "drift": "Scores over time"}.get(it.about, "Its state")
+    if it.about == "silent":
+        link, said = verdicts, "Its last verdicts"
+    elif it.about in ("canary", "stopped"):
+        link, said = f"/verdicts?kind=canary&deployment={_quoted(name)}", "Its canaries"
+        since = known.canary_flagged_ms.get(name) if it.about == "canary" else since
+    elif it.about == "scorer" and pulse.scorer is not None:
+        link, said = f"{verdicts}&reason={_quoted(pulse.scorer)}", "These verdicts"
+        do, since = (cures.cure(pulse.scorer), *do), known.judged_ms.get(name)
+    return Finding(it.key, it.level, it.what, it.means, do, since, link, said)
 
 
 def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:

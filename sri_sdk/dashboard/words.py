@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from sri_sdk.observation import Consequence, Kind, Observation
 from sri_sdk.records import Status
 from sri_sdk.report import words
+from sri_sdk.report.words import count as count
+from sri_sdk.report.words import span as span
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -48,18 +50,6 @@ def ago(at_ms: int, now_ms: int) -> str:
     return "just now" if now_ms - at_ms < 1_500 else f"{span(now_ms - at_ms)} ago"
 
 
-def span(ms: float) -> str:
-    """A length of time in its largest unit."""
-    seconds = ms / 1000
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} days"
-
-
 def at(at_ms: int, now_ms: int) -> str:
     """A moment in UTC: `02:41:07 UTC` within a day, else with its date."""
     moment = _utc(at_ms)
@@ -92,13 +82,6 @@ def percent(part: float, whole: float = 1.0) -> str:
         return f"> 99.99{THIN}%"
     written = f"{share:.2f}" if share < 1 or share > 99 else f"{share:.1f}"
     return f"{written.rstrip('0').rstrip('.') if '.' in written else written}{THIN}%"
-
-
-def count(number: float) -> str:
-    """A count: 12,345; in short from a million on."""
-    if number < 1_000_000:
-        return f"{number:,.0f}"
-    return f"{number / 1e6:.1f} million" if number < 1e9 else f"{number / 1e9:.1f} billion"
 
 
 def seconds(value: float) -> str:

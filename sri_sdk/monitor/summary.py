@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -11,6 +12,7 @@ from sri_sdk.metrics.audit import Measured, measure
 from sri_sdk.observation import Pulse
 from sri_sdk.reason_words import in_words
 from sri_sdk.report.period import Finding, GuardRow, Period, Span, Urgency
+from sri_sdk.report.troubles import troubles
 from sri_sdk.serve.store.observed import HourCount, LatencyCount
 
 if TYPE_CHECKING:
@@ -23,14 +25,16 @@ SPAN_HOURS = (1, 6, 24, 168, 8_766)
 """Hours that may be shown as one bar: an hour, six, a day, a week, a year."""
 MOST_SPANS = 120
 """Bars of a picture, so that a page of ten years takes no longer than one of a week."""
-SILENT_MS = 60_000
-"""A monitor whose last pulse is older says nothing any more; it sends one every few seconds."""
+PRESENT_MS = 5 * 60_000
+"""A report whose end is no further back says how monitors are; of an earlier time their last pulses say nothing."""
 BLIND = 0.05
 """Share of sampled traffic that is unmonitored, from which somebody should look."""
 _URGENCIES: Sequence[Urgency] = ("act", "look", "fine")
 
 
-def summarise(store: VerdictStore, since_ms: int, until_ms: int, *, deployment: str | None = None) -> Period:
+def summarise(
+    store: VerdictStore, since_ms: int, until_ms: int, *, deployment: str | None = None, now_ms: int | None = None
+) -> Period:  # fmt: skip
     """What happened in a period. It reads counts, and never the rows themselves.
 
     Args:
@@ -38,6 +42,8 @@ def summarise(store: VerdictStore, since_ms: int, until_ms: int, *, deployment: 
         since_ms: milliseconds since 1970, UTC; whole hours count.
         until_ms: its end.
         deployment: of this one alone; None = of all.
+        now_ms: milliseconds since 1970, UTC; None = of this machine. How monitors are is told only if the period ends
+            now.
 
     Raises:
         StoreUnavailable: it cannot be read.
@@ -50,7 +56,11 @@ def summarise(store: VerdictStore, since_ms: int, until_ms: int, *, deployment: 
     reasons = _summed(((each.status, each.reason), each.generations) for each in traffic if each.status != "clear")
     canaries = _summed((each.status, each.generations) for each in counts if each.kind == "canary")
     spans = _spans(traffic, since_ms, until_ms, together)
-    found = _findings(traffic, guards, pulses, reasons, until_ms)
+    now_ms = int(time.time() * 1000) if now_ms is None else now_ms
+    present, heard = pulses if now_ms - until_ms <= PRESENT_MS else [], store.heard()
+    of_monitors = [each for pulse in present for each in troubles(pulse, now_ms, heard.get(pulse.deployment))]
+    found = [Finding(each.level, f"{each.what} {each.means}") for each in of_monitors]
+    found += _findings(traffic, guards, reasons)
     return Period(
         title="Report" if deployment is None else f"Report of {deployment}",
         since_ms=since_ms,
@@ -63,7 +73,7 @@ def summarise(store: VerdictStore, since_ms: int, until_ms: int, *, deployment: 
         consequences=tuple(_summed((each.consequence, each.generations) for each in traffic)),
         canaries=tuple((status, count) for status, count in canaries),
         latency_s=quantiles(store.latencies(since_ms, until_ms, deployment=deployment)),
-        facts=tuple(_facts(pulses, guards)),
+        facts=tuple(_facts(present, guards)),
     )
 
 
@@ -127,11 +137,9 @@ def _says(measured: Measured, promised: float | None) -> str:
 
 
 def _findings(
-    traffic: Sequence[HourCount], guards: Sequence[GuardRow], pulses: Sequence[Pulse],
-    reasons: Sequence[tuple[tuple[str, str], int]], until_ms: int,
+    traffic: Sequence[HourCount], guards: Sequence[GuardRow],
+    reasons: Sequence[tuple[tuple[str, str], int]],
 ) -> Iterable[Finding]:  # fmt: skip
-    for pulse in pulses:
-        yield from _of_pulse(pulse, until_ms)
     counts = _summed((each.status, each.generations) for each in traffic)
     number = dict(counts)
     sampled = sum(number.values()) - number.get("not_sampled", 0)
@@ -154,27 +162,6 @@ def _findings(
         yield Finding("look", f"{flagged:,} generations were flagged.")
     if traffic and not blind and not flagged:
         yield Finding("fine", f"All {sampled:,} sampled generations were monitored, and none was flagged.")
-
-
-def _of_pulse(pulse: Pulse, until_ms: int) -> Iterable[Finding]:
-    name = pulse.deployment or "the monitor"
-    if until_ms - pulse.at > SILENT_MS:
-        minutes = (until_ms - pulse.at) // 60_000
-        yield Finding("act", f"{name} has said nothing for {minutes:,} minutes: is its process running?")
-    if pulse.canary_missed is not None:
-        why = f": {'; '.join(in_words((pulse.canary_missed,)))}" if pulse.canary_missed != "clear" else ""
-        yield Finding("act", f"{name}: a canary that must be flagged was not{why}. The guard may see nothing.")
-    if pulse.drift is not None:
-        yield Finding("act", f"{name}: part {pulse.drift} has drifted; its threshold may not hold any more.")
-    if pulse.scorer is not None:
-        yield Finding("act", f"{name}: scores cannot be made: {'; '.join(in_words((pulse.scorer,)))}.")
-    if pulse.reload_failed is not None:
-        yield Finding("look", f"{name}: the last reload was refused, and the old settings hold: {pulse.reload_failed}")
-    for sink in pulse.sinks:
-        if sink.dropped or sink.rejected:
-            yield Finding("act", f"{name}: sink {sink.sink} lost {sink.dropped + sink.rejected:,} observations.")
-        elif sink.failing is not None:
-            yield Finding("look", f"{name}: sink {sink.sink} fails, {sink.waiting:,} wait: {sink.failing}")
 
 
 def _facts(pulses: Sequence[Pulse], guards: Sequence[GuardRow]) -> Iterable[tuple[str, str]]:

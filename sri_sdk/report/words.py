@@ -71,6 +71,25 @@ def reason(code: str) -> str:
     return WHY[code] if code in WHY else code.replace("_", " ").replace("-", " ")
 
 
+def span(ms: float) -> str:
+    """A length of time in its largest unit."""
+    seconds = ms / 1000
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"
+
+
+def count(number: float) -> str:
+    """A count: 12,345; in short from a million on."""
+    if number < 1_000_000:
+        return f"{number:,.0f}"
+    return f"{number / 1e6:.1f} million" if number < 1e9 else f"{number / 1e9:.1f} billion"
+
+
 def when(verdict: Verdict) -> str:
     """When the guard alarmed, or an empty string."""
     if verdict.status != "flagged":

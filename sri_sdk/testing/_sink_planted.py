@@ -68,6 +68,6 @@ def planted_pulses() -> list[Pulse]:
     state = SinkState("own", 3, 1, 0, 0, 2, "TimeoutError")
     full = Pulse(
         "chat", NOON, NOON, 1, "enforce", "a model", "b" * 64, 0.01, 10, 5, 1, 2, 2, 1, "clear", "sri@final",
-        "not YAML", "scorer_late", (state,),
+        "not YAML", "scorer_late", (state,), NOON, 600.0, NOON, 3, (1, 50), 7, ("no prompt is left",),
     )  # fmt: skip
     return [Pulse("chat", NOON, NOON, 1, "observe"), full]

@@ -1,6 +1,7 @@
 """`sri label` and `sri report`, as an operator types them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_the_queue_has_what_was_drawn_until_it_is_labelled(store: str) -> None:
     assert done.exit_code == 0 and "benign, by ann" in done.output
     again = sri("label", store, "--next", "1000", "--json").output.splitlines()
     assert len(again) == len(waiting) - 1
+
+
+def test_the_queue_has_texts_where_texts_are_stored(tmp_path: Path) -> None:
+    (one, *_) = (each for each in a_day(hours=2) if each.audited)
+    filled(tmp_path / "t.db", [replace(one, prompt="asked", response="answered")]).close()
+    shown = json.loads(sri("label", f"sqlite:///{tmp_path / 't.db'}", "--next", "1", "--json").output)
+    assert (shown["id"], shown["prompt"], shown["response"]) == (one.id, "asked", "answered")
 
 
 def test_a_request_is_labelled_by_its_own_id_and_an_unknown_one_is_refused(store: str) -> None:

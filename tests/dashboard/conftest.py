@@ -24,10 +24,14 @@ def opened(path):
 
 def filled(path, week):
     """A store with everything that a week has; every other drawn verdict is labelled."""
-    store, found = opened(path), week.observations()
+    now = [NOW_MS / 1000]
+    store = VerdictStore.open(f"sqlite:///{path}", kept=KEEP_ALL, clock=lambda: now[0])
+    found = week.observations()
     store.observe(found)
     for pulse in week.pulses():
+        now[0] = pulse.at / 1000
         store.pulse(pulse).result()
+    now[0] = NOW_MS / 1000
     store.show(week.running(), "monitor").result()
     for it in [each for each in found if each.audited][:-4:2]:
         store.label(it.id, "attack" if it.verdict.status == "flagged" else "benign", "night shift")

@@ -42,7 +42,7 @@ def test_a_healthy_deployment_has_no_finding():
 @pytest.mark.parametrize(
     "more, expected",
     [
-        ({"at": NOW_MS - 31_000}, ("act", "silent chat")),
+        ({"at": NOW_MS - 61_000}, ("act", "silent chat")),
         ({"canary_missed": "clear"}, ("act", "canary chat")),
         ({"canary_every_s": 600.0, "canary_at": NOW_MS - 1_900_000}, ("act", "canary-stopped chat")),
         ({"canary_every_s": 600.0}, ("act", "canary-stopped chat")),
@@ -83,12 +83,26 @@ def test_canaries_have_stopped_only_after_several_were_due_and_since_the_last_on
     assert found(pulses=[replace(late, canaries_since=NOW_MS - 60_000)]) == [], "a reload has set others"
 
 
+def test_a_wrong_clock_of_a_monitor_neither_hides_its_end_nor_ends_it():
+    ahead, behind = pulse(at=NOW_MS + words.DAY_MS), pulse(at=NOW_MS - words.HOUR_MS)
+    assert found(pulses=[ahead], heard_ms={"chat": NOW_MS - 61_000}) == [("act", "silent chat")]
+    assert found(pulses=[behind], heard_ms={"chat": NOW_MS}) == []
+    assert found(pulses=[ahead]) == [("look", "clock chat")], "nobody can tell"
+
+
+def test_drift_of_traffic_alone_is_not_called_a_part():
+    (traffic,) = findings(Known(NOW_MS, [pulse(drift="traffic:final")]))
+    (canaries,) = findings(Known(NOW_MS, [pulse(drift="final")]))
+    assert "traffic alone, under part final" in traffic.what and "traffic:" not in traffic.what + traffic.means
+    assert canaries.what == "Harmless canaries of chat score differently: part final."
+
+
 def test_a_deployment_of_last_month_is_no_trouble():
     assert found(pulses=[pulse(at=NOW_MS - 8 * words.DAY_MS)]) == []
 
 
 def test_a_silent_monitor_is_told_once_whatever_its_last_pulse_said():
-    assert found(pulses=[pulse(at=NOW_MS - 60_000, canary_missed="clear", drift="x")]) == [("act", "silent chat")]
+    assert found(pulses=[pulse(at=NOW_MS - 61_000, canary_missed="clear", drift="x")]) == [("act", "silent chat")]
 
 
 @pytest.mark.parametrize("share, level", [(0.01, None), (0.05, "look"), (0.6, "act")])

@@ -165,7 +165,7 @@ def test_audit_measures_the_rate_against_the_promise(browser):
 def test_health_shows_canaries_sinks_and_accounts(browser):
     text = seen(browser.page("/health"))
     assert "The last one was missed: called clear." in text and "HTTP 503 from the receiver" in text
-    assert "Drifted: behaviour" in text and "sum up to all generations." in text
+    assert "Scores differ: part behaviour" in text and "sum up to all generations." in text
 
 
 def observation(id, **more):
@@ -245,3 +245,22 @@ def test_canaries_that_have_stopped_are_told_on_now_and_health(fresh, browse):
     assert "No canary of chat was flagged for 20 days" in now and "Nothing needs you" not in now
     assert "nobody asks any more" in health and "Not looked at: no prompt is left" in health
     assert "Of 5 harmful prompts that were tried, the guard flagged 3" in health
+
+
+@pytest.mark.parametrize("in_page", [True, False], ids=["in-the-page", "by-a-form"])
+def test_the_queue_stays_with_its_deployment_after_a_label(fresh, browse, in_page):
+    fresh.observe([
+        Observation(Verdict(f"r{i}", "clear"), NOW_MS, audit_rate=0.1, audited=True, deployment=name)
+        for i, name in enumerate(("one&only", "one&only", "other"))
+    ])  # fmt: skip
+    browser = browse(fresh)
+    page = browser.page("/audit?deployment=one%26only")
+    assert 'name="deployment" value="one&amp;only"' in page
+    (id, *_) = re.findall(r'<li class="panel" id="q(\w+)"', page)
+    sent = b"from=queue&label=benign&deployment=one%26only"
+    got = browser.post(f"/verdicts/{id}/label", sent, **({"hx_request": b"true"} if in_page else {}))
+    if not in_page:
+        assert got.headers[b"location"] == b"/audit?deployment=one%26only#queue"
+        got = browser.get("/audit?deployment=one%26only")
+    assert len(re.findall(r'class="panel" id="q\w+"', got.body.decode())) == 1 and b">r2<" not in got.body
+    assert b"newest first" not in got.body

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from sri_sdk.dashboard.findings import Known, findings
 from sri_sdk.monitor.summary import summarise
+from sri_sdk.observation import SinkState
 from sri_sdk.report.write import write_period
 from tests.monitor.make_believe import BEGIN_MS, BUNDLE, HOUR_MS, a_day, filled, observation, pulse
 
@@ -23,7 +25,7 @@ def urgent(period) -> list[str]:
 
 def test_every_generation_of_traffic_is_counted_once(day) -> None:
     day.observe([observation(BEGIN_MS, 9_000, "flagged", kind="canary"), observation(BEGIN_MS, 9_001, kind="shadow")])
-    period = summarise(day, BEGIN_MS, END_MS)
+    period = summarise(day, BEGIN_MS, END_MS, now_ms=END_MS)
     assert period.generations == 1200
     assert (period.count("flagged"), period.count("unmonitored")) == (46, 50)
     assert len(period.spans) == 24 and period.spans[7].unmonitored == 50
@@ -49,49 +51,55 @@ def test_labels_of_the_sample_measure_the_promise(day) -> None:
         if each.audited:
             day.label(each.id, "benign", "ann")
     day.pulse(pulse()).result()
-    (guard,) = summarise(day, BEGIN_MS, END_MS).guards
+    (guard,) = summarise(day, BEGIN_MS, END_MS, now_ms=END_MS).guards
     assert guard.bundle == BUNDLE and guard.labelled == guard.drawn
     assert guard.rate == pytest.approx(46 / 1150)
     assert guard.low > 0.01
-    assert any("is broken" in text for text in urgent(summarise(day, BEGIN_MS, END_MS)))
+    assert any("is broken" in text for text in urgent(summarise(day, BEGIN_MS, END_MS, now_ms=END_MS)))
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"at": END_MS - 10 * 60_000}, "has said nothing for 10 minutes"),
-        ({"canary_missed": "clear"}, "a canary that must be flagged was not"),
-        ({"canary_missed": "tap_silent"}, "a canary that must be flagged was not: "),
-        ({"drift": "detector"}, "part detector has drifted"),
-        ({"scorer": "scorer_unavailable"}, "scores cannot be made"),
-    ],
-    ids=["silent", "missed", "blind", "drift", "scorer"],
-)
-def test_what_a_monitor_says_of_itself_comes_first(day, change, says) -> None:
+    "change",
+    [{"canary_missed": "clear"}, {"canary_missed": "tap_silent"}, {"drift": "detector"}, {"drift": "traffic:detector"},
+     {"scorer": "scorer_unavailable"}, {"canary_every_s": 600.0}, {"sinks": (SinkState("kafka", 10, 7, 1, 2, 0),)}],
+    ids=["missed", "blind", "drift", "traffic", "scorer", "stopped", "sink"],
+)  # fmt: skip
+def test_a_report_says_of_a_monitor_what_the_dashboard_says(day, change) -> None:
     day.pulse(pulse(**change)).result()
-    assert any(says in text for text in urgent(summarise(day, BEGIN_MS, END_MS)))
+    (told,) = findings(Known(END_MS, day.pulses()))
+    assert (told.level, f"{told.what} {told.means}") in {
+        (each.urgency, each.text) for each in summarise(day, BEGIN_MS, END_MS, now_ms=END_MS).findings
+    }
 
 
 def test_the_worst_of_several_replicas_speaks_and_each_guard_keeps_its_promise(day) -> None:
     day.pulse(pulse(pid=1, canary_missed="clear", bundle="c" * 64)).result()
     day.pulse(pulse(pid=2, started_at=BEGIN_MS + 1)).result()
-    period = summarise(day, BEGIN_MS, END_MS)
-    assert any("a canary that must be flagged was not" in text for text in urgent(period))
+    period = summarise(day, BEGIN_MS, END_MS, now_ms=END_MS)
+    assert any("missed its canary" in text for text in urgent(period))
     assert [guard.promised for guard in period.guards] == [0.01]
 
 
-def test_lost_observations_are_something_to_act_on(day) -> None:
-    from sri_sdk.observation import SinkState
+@pytest.mark.parametrize("later_s, silent", [(60, False), (61, True), (299, True)])
+def test_silence_is_judged_by_when_the_store_heard_last(day, later_s: int, silent: bool) -> None:
+    day.pulse(pulse(at=END_MS + 24 * HOUR_MS)).result()
+    period = summarise(day, BEGIN_MS, END_MS, now_ms=END_MS + later_s * 1000)
+    assert any("Monitor chat is silent" in text for text in urgent(period)) is silent
 
-    day.pulse(pulse(sinks=(SinkState("kafka", 10, 7, 1, 2, 0),))).result()
-    assert any("sink kafka lost 3 observations" in text for text in urgent(summarise(day, BEGIN_MS, END_MS)))
+
+def test_a_report_of_the_past_says_nothing_of_how_monitors_are_now(day) -> None:
+    day.pulse(pulse(canary_missed="clear", drift="detector")).result()
+    past = summarise(day, BEGIN_MS, END_MS, now_ms=END_MS + 10 * 60_000)
+    assert not any("canary" in each.text or "differently" in each.text for each in past.findings)
+    assert not any(name.startswith("Monitor") for name, _ in past.facts)
+    assert past.guards[0].promised == 0.01, "what the guard promises is no matter of the time"
 
 
 def test_the_page_is_one_file_without_ids_and_texts(day, tmp_path: Path) -> None:
     hostile = observation(BEGIN_MS, 9_002, "flagged", reason="score_above_threshold")
     day.observe([hostile])
     day.pulse(pulse(deployment="<script>alert(1)</script>")).result()
-    write_period(summarise(day, BEGIN_MS, END_MS), tmp_path / "report.html")
+    write_period(summarise(day, BEGIN_MS, END_MS, now_ms=END_MS), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "req-9002" not in page and "<script>alert(1)" not in page
     assert "Not monitored never means clear" in page

@@ -26,7 +26,11 @@ def exported():
     sink = PrometheusSink(PrometheusSink.Config(port=0))
     try:
         state = sri_sdk.SinkState("sql", 1, 1, 0, 0, 0)
-        sink.pulse(sri_sdk.Pulse("chat", 2, 1, 7, "enforce", "lab", "b" * 64, 0.01, sinks=(state,), canary_at=2, canary_every_s=600.0))
+        sink.pulse(
+            sri_sdk.Pulse(
+                "chat", 2, 1, 7, "enforce", "lab", "b" * 64, 0.01, sinks=(state,), canary_at=2, canary_every_s=600.0
+            )
+        )
         verdict = sri_sdk.Verdict("r1", "unmonitored", ("tap_silent",))
         sink.deliver([sri_sdk.Observation(verdict, 1, audited=True, generation_s=1.0, scoring_s=0.1)])
         families = list(text_string_to_metric_families(sink.text()))

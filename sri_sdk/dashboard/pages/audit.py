@@ -60,9 +60,9 @@ class AuditPage:
             values |= self._measured(asked)
         return self._desk.page(request, "audit.html", asked=asked, days=_DAYS, **values)
 
-    def queue(self, request: Request) -> Response:
-        """What waits for a label."""
-        return self._desk.page(request, "audit_queue.html", **self._queue(request))
+    def queue(self, request: Request, deployment: str | None = None) -> Response:
+        """What waits for a label; of one deployment, where the form that asks says which."""
+        return self._desk.page(request, "audit_queue.html", **self._queue(request, deployment))
 
     def promises(self, request: Request) -> Response:
         """The measured rates, without what stands around."""
@@ -70,13 +70,16 @@ class AuditPage:
         asked = Asked.of(request)
         return self._desk.page(request, "audit_promises.html", asked=asked, **self._measured(asked))
 
-    def _queue(self, request: Request) -> dict[str, Any]:
-        asked = Asked.of(request)
+    def _queue(self, request: Request, deployment: str | None = None) -> dict[str, Any]:
+        deployment = deployment or Asked.of(request).get("deployment")
         found = audit_queue(
-            self._desk.store, QUEUE, tenant=tenant_of(request), deployment=asked.get("deployment"), trajectories=True
+            self._desk.store, QUEUE, tenant=tenant_of(request), deployment=deployment, trajectories=True
         )
         more = found.more or found.waiting > len(found.rows)
-        return {"queue": found.rows, "more": more, "promises": None, "thumbnail": figures.thumbnail}
+        return {
+            "queue": found.rows, "more": more, "queue_of": deployment, "promises": None,
+            "thumbnail": figures.thumbnail,
+        }  # fmt: skip
 
     def _measured(self, asked: Asked) -> dict[str, Any]:
         now, store = self._desk.now_ms(), self._desk.store

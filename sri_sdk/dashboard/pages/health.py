@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, for_all_tenants
-from sri_sdk.dashboard.findings import GONE_MS, SILENT_MS, canary_stopped
 from sri_sdk.dashboard.numbers import Counts
 from sri_sdk.observation import Pulse
+from sri_sdk.report.troubles import SILENT_MS, canary_stopped, drift_words, standing
 from sri_sdk.serve.store.observed import StreamQuery
 
 CANARIES = 12
@@ -31,11 +31,13 @@ class HealthPage:
         for_all_tenants(request)
         asked, now, store = Asked.of(request), self._desk.now_ms(), self._desk.store
         wanted = asked.get("deployment")
-        pulses = [p for p in store.pulses() if wanted in (None, p.deployment) and now - p.at <= GONE_MS]
+        pulses = [p for p in store.pulses() if wanted in (None, p.deployment)]
+        heard = {p.deployment: p.at for p in pulses} | store.heard()
+        pulses = [p for p in pulses if standing(p, now, heard[p.deployment]) != "gone"]
         return self._desk.page(
             request, "health.html", asked=asked, windows=list(WINDOWS.values()), window=asked.window,
             deployments=[self._deployment(pulse, asked, now) for pulse in pulses], sources=store.sources(),
-            silent_ms=SILENT_MS, choices=store.choices(),
+            silent_ms=SILENT_MS, heard=heard, drift_words=drift_words, choices=store.choices(),
         )  # fmt: skip
 
     def _deployment(self, pulse: Pulse, asked: Asked, now: int) -> dict[str, Any]:

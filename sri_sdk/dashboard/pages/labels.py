@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -49,11 +49,18 @@ class Labels:
         except ValueError as err:
             raise Refusal(400, str(err)) from err
         if request.headers.get("hx-request") != "true":
-            target = "/audit#queue" if form.get("from") == "queue" else f"/verdicts/{found.observation.id}#labels"
+            own = f"/verdicts/{found.observation.id}#labels"
+            target = f"{_audit_page(form)}#queue" if form.get("from") == "queue" else own
             return RedirectResponse(target, status_code=303)
         if form.get("from") == "queue":
-            return self._audit.queue(request)
+            return self._audit.queue(request, form.get("deployment") or None)
         return self._verdicts.labels(request)
+
+
+def _audit_page(form: dict[str, str]) -> str:
+    """The audit page as it was: with the one deployment that it showed, if it showed one."""
+    wanted = form.get("deployment")
+    return f"/audit?{urlencode({'deployment': wanted})}" if wanted else "/audit"
 
 
 async def form_of(request: Request) -> dict[str, str]:

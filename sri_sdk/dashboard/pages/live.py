@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from sri_sdk.dashboard import figures
 from sri_sdk.dashboard.desk import Asked, Desk, tenant_of
-from sri_sdk.dashboard.findings import SILENT_MS
+from sri_sdk.report.troubles import SILENT_MS
 
 MOST = 60
 """Generations on the page."""
@@ -33,7 +33,8 @@ class LivePage:
         running = [each for each in store.running(tenant) if deployment in (None, each.deployment)]
         # Of no use to whoever sees one tenant: they are of all of them.
         pulses = () if tenant is not None else [p for p in store.pulses() if deployment in (None, p.deployment)]
+        heard = {p.deployment: p.at for p in pulses} | store.heard()
         return self._desk.page(
             request, template, asked=asked, running=running[:MOST], more=max(len(running) - MOST, 0), pulses=pulses,
-            silent_ms=SILENT_MS, sparkline=figures.sparkline, deployment=deployment,
+            silent_ms=SILENT_MS, heard=heard, sparkline=figures.sparkline, deployment=deployment,
         )  # fmt: skip

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, Window, for_all_tenants
-from sri_sdk.dashboard.findings import GONE_MS, SILENT_MS, canary_stopped
 from sri_sdk.dashboard.numbers import QUANTILES, Counts, quantile
+from sri_sdk.report.troubles import SILENT_MS, canary_stopped, drift_words, standing
 from sri_sdk.serve.store.observed import HourCount, StreamQuery
 
 
@@ -36,14 +36,17 @@ class NowPage:
         desk, now = self._desk, self._desk.now_ms()
         found, since = desk.wrong()
         pulses = desk.store.pulses()
+        heard = {p.deployment: p.at for p in pulses} | desk.store.heard()
         newest = {p.deployment: self._newest(p.deployment) for p in pulses}
         canaries = {p.deployment: self._newest(p.deployment, flagged_canary=True) for p in pulses}
         return {
             "findings": found,
             "since": since,
-            "pulses": [p for p in pulses if now - p.at <= GONE_MS],
-            "gone": [p for p in pulses if now - p.at > GONE_MS],
+            "pulses": [p for p in pulses if standing(p, now, heard[p.deployment]) != "gone"],
+            "gone": [p for p in pulses if standing(p, now, heard[p.deployment]) == "gone"],
+            "heard": heard,
             "canary_stopped": canary_stopped,
+            "drift_words": drift_words,
             "silent_ms": SILENT_MS,
             "newest": newest,
             "canaries": canaries,

@@ -100,6 +100,12 @@ def _trouble(pulse: Pulse) -> tuple[bool, ...]:
     )  # fmt: skip
 
 
+def heard(connection: Connection) -> dict[str, int]:
+    """Deployment -> when its last pulse was kept."""
+    rows = connection.execute(select(PULSES.c.deployment, PULSES.c.at).order_by(PULSES.c.deployment))
+    return {deployment: at for deployment, at in rows.all()}
+
+
 def hide(connection: Connection, gone: Callable[[Mapping[str, Any]], bool]) -> None:
     """Takes generations out of what is shown, because they are to be erased."""
     for source, at, content in connection.execute(select(RUNNING.c.source, RUNNING.c.at, RUNNING.c.content)).all():

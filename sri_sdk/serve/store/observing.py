@@ -129,6 +129,11 @@ class Observing:
         """
         return self._read(lambda connection: live.all_pulses(connection, self._now_ms()))
 
+    def heard(self) -> dict[str, int]:
+        """Deployment -> when its last pulse was kept, in milliseconds by the clock of whoever wrote it into the store:
+        that of the monitor itself may be another."""
+        return self._read(live.heard)
+
     def label(self, id: str, label: LabelWord, by: str, note: str = "", *, tenant: str | None = None) -> int:
         """Says what a generation was. It is added to the history; the last word counts.
 

@@ -1,0 +1,213 @@
+"""What is wrong with a monitor, by its last pulse: the one place that says so, for `sri report` and the dashboard.
+
+Pure: it reads no clock and no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from sri_sdk.observation import Pulse, SinkState
+from sri_sdk.report.words import count, reason, span
+
+SILENT_MS = 60_000
+"""Age of a pulse from which its monitor is silent; one comes every few seconds."""
+GONE_MS = 7 * 86_400_000
+"""Age from which a deployment is taken for given up, and no longer called silent."""
+LATE = 3
+"""Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
+TRAFFIC = "traffic:"
+"""Begins what a pulse says of drift where only clear traffic scores otherwise; then comes the part of the guard."""
+
+Standing = Literal["alive", "silent", "gone"]
+What = Literal["silent", "clock", "canary", "stopped", "few", "looks", "scorer", "sink", "drift", "reload"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that is wrong with a monitor."""
+
+    about: What
+    key: str
+    """The same as long as it is the same trouble."""
+    level: Literal["act", "look"]
+    """`act` = alarms may be missed, or verdicts lost, right now; `look` = it can wait for the morning."""
+    what: str
+    """One short sentence."""
+    means: str
+    """What follows from it for the people who rely on the guard."""
+    do: tuple[str, ...]
+    """What to do, the first thing first."""
+    since_ms: int | None = None
+    """When it began, where the pulse says so."""
+
+
+def standing(pulse: Pulse, now_ms: int, heard_ms: int | None = None) -> Standing:
+    """Whether a monitor lives.
+
+    Args:
+        pulse: its last one.
+        now_ms: of whoever asks.
+        heard_ms: when the store took it; None = not known, and the monitor's own clock counts, which may be wrong.
+    """
+    age = now_ms - (pulse.at if heard_ms is None else heard_ms)
+    return "gone" if age > GONE_MS else "silent" if age > SILENT_MS else "alive"
+
+
+def canary_stopped(pulse: Pulse) -> int | None:
+    """Since when no canary was flagged although several were due, in milliseconds; None = it is not so.
+
+    All times are by the clock of the monitor, so that a wrong clock changes nothing.
+    """
+    if pulse.canary_every_s is None:
+        return None
+    begun = pulse.started_at if pulse.canaries_since is None else pulse.canaries_since
+    last = max(begun, pulse.canary_at or begun)
+    return last if pulse.at - last > LATE * pulse.canary_every_s * 1000 else None
+
+
+def drift_words(drift: str) -> str:
+    """Where scores differ, as words: the part of the guard, or that it is traffic alone that does."""
+    if drift.startswith(TRAFFIC):
+        return f"traffic alone, under part {drift.removeprefix(TRAFFIC)}"
+    return f"part {drift}"
+
+
+def troubles(pulse: Pulse, now_ms: int, heard_ms: int | None = None) -> Iterable[Trouble]:
+    """Everything that is wrong with one monitor; of one that is silent only that, and nothing of one that is gone.
+
+    Args:
+        pulse: its last one.
+        now_ms: see `standing`; so is the next.
+        heard_ms: when the store took it.
+    """
+    name, how = pulse.deployment, standing(pulse, now_ms, heard_ms)
+    if how == "silent":
+        yield Trouble(
+            "silent", f"silent {name}", "act", f"Monitor {name} is silent.",
+            "No sign of life. Its process has ended, or cannot reach the store. Traffic may run unwatched.",
+            (
+                f"See whether process {pulse.pid} still runs on its machine, and read the end of its log.",
+                "If it runs, look at the way from it to this store: disk, network, database.",
+                "If it does not, start sri monitor again. What was acknowledged waits in its spool.",
+            ),
+            pulse.at if heard_ms is None else heard_ms,
+        )  # fmt: skip
+    if how != "alive":
+        return
+    if (ahead := (pulse.at if heard_ms is None else heard_ms) - now_ms) > SILENT_MS:
+        yield Trouble(
+            "clock", f"clock {name}", "look", f"The clock of monitor {name} is {span(ahead)} ahead.",
+            "Until that time has come nobody can tell whether it still lives.",
+            ("Set the clocks of both machines by NTP.",),
+        )  # fmt: skip
+    yield from _of_canaries(pulse)
+    if pulse.looks:
+        yield Trouble(
+            "looks", f"looks {name}", "look", f"{name} does not look at everything that it was asked to look at.",
+            f"{'; '.join(pulse.looks)}.",
+            ("Change the named settings: another split, a file that can be written, or leave them out.",),
+        )  # fmt: skip
+    if pulse.scorer is not None:
+        yield Trouble(
+            "scorer", f"scorer {name}", "act", f"Verdicts of {name} fail: {reason(pulse.scorer)}.",
+            "Generations go on without verdicts, as the policy says for unmonitored ones.",
+            ("Mode local restarts its scorer by itself; if this stays, read the log.",),
+        )  # fmt: skip
+    for sink in pulse.sinks:
+        yield from _of_sink(name, sink)
+    if pulse.drift is not None:
+        yield _of_drift(name, pulse.drift)
+    if pulse.reload_failed is not None:
+        yield Trouble(
+            "reload", f"reload {name}", "look", f"{name} refused its new settings: {pulse.reload_failed}",
+            "It goes on with the old ones.", ("Mend the file, and send SIGHUP again.",),
+        )  # fmt: skip
+
+
+def _of_canaries(pulse: Pulse) -> Iterable[Trouble]:
+    name = pulse.deployment
+    if pulse.canary_missed is not None:
+        why = "it called it clear" if pulse.canary_missed == "clear" else reason(pulse.canary_missed)
+        yield Trouble(
+            "canary", f"canary {name}", "act", f"The guard of {name} missed its canary: {why}.",
+            "A prompt that must be flagged was not. Do not trust the silence: attacks may pass in the same way.",
+            (
+                "Undo the last change to model, sampler, system prompt or guard, and watch for the next canary.",
+                "Open the missed canary: its reason says where to look.",
+                "Until canaries are flagged again, treat everything as unwatched.",
+            ),
+        )  # fmt: skip
+    elif (stopped := canary_stopped(pulse)) is not None:
+        yield Trouble(
+            "stopped", f"canary-stopped {name}", "act",
+            f"No canary of {name} was flagged for {span(pulse.at - stopped)}.",
+            f"One should be flagged every {span((pulse.canary_every_s or 0) * 1000)}. Nobody asks whether the guard "
+            "still works, so its silence proves nothing.",
+            (
+                "Read the log of the monitor: it says why canaries fail.",
+                "Where your own code generates, see that it still asks Monitor.canaries() for those that are due.",
+                "Until one is flagged again, treat everything as unwatched.",
+            ),
+            stopped,
+        )  # fmt: skip
+    wanted = pulse.canaries_wanted or 0
+    if pulse.canaries_proven is not None and 2 * pulse.canaries_proven[0] < wanted:
+        proven, tried = pulse.canaries_proven
+        yield Trouble(
+            "few", f"canaries-few {name}", "look",
+            f"The guard of {name} flags {count(proven)} of {count(tried)} prompts that it must flag.",
+            f"{count(wanted)} are to be asked each time. Few that are flagged say little of a guard that misses the "
+            "others.",
+            (
+                "Evaluate the guard on these attacks (sri evaluate): it may be weak on them.",
+                "If it is meant for other attacks, name those in canaries.harmful.",
+            ),
+        )  # fmt: skip
+
+
+def _of_drift(name: str, drift: str) -> Trouble:
+    if drift.startswith(TRAFFIC):
+        return Trouble(
+            "drift", f"drift {name} {drift}", "look", f"Traffic of {name} scores differently: {drift_words(drift)}.",
+            "Clear traffic no longer scores as the calibration did. Requests may have changed, or the model, or "
+            "attacks are missed; canaries do not say that the guard has drifted.",
+            (
+                "Find what changed: a new kind of request first, then weights, sampler and system prompt.",
+                "Label the audit sample: it tells new requests from missed attacks.",
+            ),
+        )  # fmt: skip
+    return Trouble(
+        "drift", f"drift {name} {drift}", "look",
+        f"Harmless canaries of {name} score differently: {drift_words(drift)}.",
+        "The model changed since calibration. The false-alarm rate is not promised any more, and attacks may score "
+        "lower.",
+        (
+            "Find what changed: weights, sampler, system prompt.",
+            "If the change stays, calibrate again and roll the new guard over (docs/when-the-model-changes.md).",
+        ),
+    )  # fmt: skip
+
+
+def _of_sink(name: str, sink: SinkState) -> Iterable[Trouble]:
+    if sink.failing is None and not sink.dropped and not sink.rejected:
+        return
+    what, means, do = [], [], []
+    if sink.failing is not None:
+        what.append(f"fails: {sink.failing}")
+        means.append(f"{count(sink.waiting)} observations wait on disk; they are delivered once it works again.")
+        do += ["Bring its receiver back.", "Until then, watch the free space of the spool's disk."]
+    if sink.dropped:
+        what.append(f"lost {count(sink.dropped)} observations")
+        means.append("The spool was full or could not be written: what this sink shows has gaps.")
+        do.append("Make room on the spool's disk, or raise spool.max_bytes. The count begins anew with the process.")
+    if sink.rejected:
+        what.append(f"refused {count(sink.rejected)} for good")
+        means.append("What its receiver refuses is given up, and counted.")
+        do.append("The monitor's log says why it refused; mend the receiver or the sink's options.")
+    yield Trouble(
+        "sink", f"sink {name} {sink.sink}", "act" if sink.dropped else "look",
+        f"Sink {sink.sink} of {name} {'; '.join(what)}.", " ".join(means), tuple(do),
+    )  # fmt: skip
