@@ -23,7 +23,7 @@ Consequence = Literal["released", "withheld", "would_withhold", "recovered"]
 `recovered` = something else answered in its place."""
 
 MOST_CELLS = 1 << 16
-"""Cells times columns of one trajectory that is read back; more is not one of ours."""
+"""Cells times columns of one trajectory that is written down and read back; more is not one of ours."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +49,11 @@ class Trajectory:
         """[T, C] in [0, 1]: 1 = internally compliant, 0 = refusal-aligned."""
         # Half of the logit, so that no exponential overflows.
         return 0.5 * (1 + np.tanh(self.logit.astype(np.float64) / 2))
+
+    @property
+    def fits(self) -> bool:
+        """Whether it has columns, and no more than `MOST_CELLS` numbers: only then is it written down."""
+        return bool(self.columns) and self.logit.size <= MOST_CELLS
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types: the numbers are float32, little endian, row by row, in base64."""
@@ -126,12 +131,15 @@ class Observation:
         return cls(verdict, at, id=known.hex)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types; what is not known or empty is left out, but for the verdict's fields."""
+        """As JSON types; what is not known or empty is left out, but for the verdict's fields.
+
+        So is a trajectory that `from_dict` would refuse: whoever accepts the verdict must be able to hand it on.
+        """
         found: dict[str, Any] = {
             "sri_observation": 1, "id": self.id, "at": self.at, "kind": self.kind, "consequence": self.consequence,
             "deployment": self.deployment, "model": self.model, "tenant": self.tenant, "audit_rate": self.audit_rate,
             "audited": self.audited, "generation_s": self.generation_s, "scoring_s": self.scoring_s,
-            "trajectory": None if self.trajectory is None else self.trajectory.to_dict(),
+            "trajectory": self.trajectory.to_dict() if self.trajectory is not None and self.trajectory.fits else None,
             "prompt": self.prompt, "response": self.response, "drafts": list(self.drafts),
         }  # fmt: skip
         kept = {name: each for name, each in found.items() if each not in (None, "", [])}
@@ -247,7 +255,8 @@ class Pulse:
     reload_failed: str | None = None
     """Why the last reload was refused, on one line; None = it was not."""
     scorer: str | None = None
-    """What is wrong with where scores are made: `scorer_unavailable`, `scorer_late`; None = nothing."""
+    """What is wrong with where scores are made: `scorer_unavailable`, `scorer_late`, `scorer_other_guard`;
+    None = nothing."""
     sinks: tuple[SinkState, ...] = ()
     canary_at: int | None = None
     """When a canary that must be flagged was flagged last, in milliseconds by the clock of `at`; None = not since the

@@ -12,6 +12,7 @@ WHY = {
     "no_verdict": "nobody has judged the request so far",
     "scorer_unavailable": "the scorer gave no answer",
     "scorer_late": "the scorer gave no answer in time",
+    "scorer_other_guard": "the scorer answered with another guard",
 }
 """Codes in words: of alarms, where a part may have a code of its own, of tampering, and of scorers on a network.
 docs/errors-and-cures.md has the others."""
@@ -24,6 +25,8 @@ NO_VERDICT = "no_verdict"
 """The store knows of no verdict on the request, or none came in time. Such a verdict is `unmonitored`."""
 SCORER_UNAVAILABLE, SCORER_LATE = "scorer_unavailable", "scorer_late"
 """A scorer on the network did not answer, or not within the budget. Such verdicts are `unmonitored`."""
+SCORER_OTHER_GUARD = "scorer_other_guard"
+"""A monitor's scorer judged with another guard than the monitor's own. Such verdicts are `unmonitored`."""
 
 
 def in_words(codes: Iterable[str]) -> list[str]:

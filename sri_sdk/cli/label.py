@@ -113,13 +113,16 @@ def _export(store: VerdictStore, folder: Path, guard: Path, *, as_json: bool) ->
     from sri_sdk.monitor.labelled_signals import FILES, export_labelled
 
     within = guard / "bundle"
-    counts = export_labelled(store, Bundle.read(within if within.is_dir() else guard), folder)
+    exported = export_labelled(store, Bundle.read(within if within.is_dir() else guard), folder)
+    counts = exported.counts
     if as_json:
-        emit_json({"folder": str(folder), **counts})
+        emit_json({"folder": str(folder), **counts, "not_judged": exported.not_judged})
         return
     for label, name in FILES.items():
         if counts[label]:
             say(f"{folder / name}: {counts[label]} generations labelled {label}")
+    if exported.not_judged:
+        say(f"{exported.not_judged} labelled generations left out: neither clear nor flagged, so they say nothing")
 
 
 def _table(rows: Sequence[Observed]) -> str:

@@ -37,6 +37,7 @@ CURES = {
     "no_verdict": "Requests are looked up that nobody watched. Does every path to the model go through the watch?",
     "scorer_unavailable": "The scorer does not answer. Is sri serve up, and is the address, token and bundle right?",
     "scorer_late": "The scorer is too slow. Look at its load, or raise scoring.budget_s.",
+    "scorer_other_guard": "The scorer has another guard than the monitor. Put the same bundle at both, and reload.",
     "score_not_finite": "The detector's score is no number. Roll the guard back.",
 }
 DEFAULT_CURE = "docs/errors-and-cures.md has this code, its usual cause and its cure."

@@ -90,16 +90,29 @@ class Entry:
         self._step = done
 
     def running(self) -> list[Running]:
-        """Its generations as they are now."""
+        """Its generations as they are now, but for those whose names nobody can write down."""
         stream = None if self._run is None else self._run.live
+        # A caller may have named more rows than the model was given.
+        seen = 0 if stream is None else min(len(stream.sigma), len(stream.lengths))
         return [
             Running(
                 each, self._deployment, self._since, self._step, self._steps,
-                () if stream is None else _sigma(stream.sigma[row], int(stream.lengths[row])), self._cells,
-                self._drafts[row], self._tenants[row],
+                () if stream is None or row >= seen else _sigma(stream.sigma[row], int(stream.lengths[row])),
+                self._cells, _text(self._drafts, row), self._tenants[row],
             )
             for row, each in enumerate(self._ids)
+            if _writable(each) and _writable(self._tenants[row])
         ]  # fmt: skip
+
+
+def _writable(text: str) -> bool:
+    """Whether it is text: half of a surrogate pair is not, and would keep a sink from showing the others."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
+
+
+def _text(drafts: Sequence[str | None], row: int) -> str | None:
+    draft = drafts[row] if row < len(drafts) else None
+    return draft if draft is None or _writable(draft) else None
 
 
 def _sigma(cells: NDArray[np.float32], length: int) -> tuple[float, ...]:

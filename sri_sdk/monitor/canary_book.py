@@ -75,6 +75,19 @@ class CanaryBook:
             raise
         return book
 
+    @classmethod
+    def read(cls, path: Path, bundle: str, *, rate: float | None = None, window: int | None = None) -> Self:
+        """As `open`, for who only looks: the file is neither claimed nor written, and another process may have it.
+
+        Raises:
+            ConfigError: it cannot be read, or was begun with another rate.
+        """
+        path = path.resolve()
+        begun = State.load(path) or State(bundle=bundle, rate=rate or RATE, window=window or WINDOW)
+        book = cls(path, begun.of(bundle, rate, window, path))
+        book._open = False
+        return book
+
     def fresh(self, config: FitConfig, split: str, count: int) -> list[Prompt]:
         """Harmless prompts that nobody has used; fewer than `count` once the split has no more.
 

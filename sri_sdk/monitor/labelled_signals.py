@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,33 +23,45 @@ if TYPE_CHECKING:
 FILES: dict[LabelWord, str] = {"attack": "attacks.npz", "benign": "harmless.npz"}
 
 
-def export_labelled(store: VerdictStore, bundle: Bundle, folder: Path) -> dict[LabelWord, int]:
-    """Writes the signals of labelled traffic that one guard watched; no texts.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of an export."""
+
+    counts: dict[LabelWord, int]
+    """Label -> how many generations were written."""
+    not_judged: int
+    """Labelled ones that were left out, since they are neither clear nor flagged: what was not seen whole has a signal
+    as well, and it says nothing."""
+
+
+def export_labelled(store: VerdictStore, bundle: Bundle, folder: Path) -> Exported:
+    """Writes the signals of labelled traffic that one guard watched and judged; no texts.
 
     Args:
         store: with labels and trajectories.
         bundle: of that guard: its anchors made the signals.
         folder: gets `attacks.npz` and `harmless.npz`; only files with something in them are written.
 
-    Returns:
-        Label -> how many generations were written.
-
     Raises:
-        ConfigError: none is labelled, or none has a trajectory.
+        ConfigError: none is labelled, or none of these was judged and has a trajectory.
     """
     counts: dict[LabelWord, int] = {}
+    not_judged = 0
     for label, name in FILES.items():
-        found = list(_labelled(store, bundle.digest, label))
+        labelled = list(_labelled(store, bundle.digest, label))
+        found = [each for each in labelled if each.verdict.status in ("clear", "flagged")]
+        not_judged += len(labelled) - len(found)
         counts[label] = len(found)
         if found:
             folder.mkdir(parents=True, exist_ok=True)
             write_signals(folder / name, _signals(found, bundle))
     if not any(counts.values()):
         raise ConfigError(
-            f"no labelled traffic of guard {bundle.digest[:12]} has a trajectory. Label some (`sri label --next`), and "
-            "leave `trajectories` on in the file of the monitor."
+            f"no labelled traffic of guard {bundle.digest[:12]} has a trajectory"
+            + (f" and was judged ({not_judged} were not)" if not_judged else "")
+            + ". Label some (`sri label --next`), and leave `trajectories` on in the file of the monitor."
         )
-    return counts
+    return Exported(counts, not_judged)
 
 
 def _labelled(store: VerdictStore, digest: str, label: LabelWord) -> Iterator[Observation]:

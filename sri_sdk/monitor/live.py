@@ -95,6 +95,12 @@ class Live:
         rule = self.told.policy.rule
         return next(each.alpha for name, each in self.guard.manifest.rules.items() if name == rule)
 
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with where scores are made, as a code; None = nothing."""
+        scorer = self.guard.scorer
+        return scorer.trouble if isinstance(scorer, PlacedScorer) else None
+
     def took(self) -> float | None:
         """Seconds of the last call of the scorer in this thread."""
         scorer = self.guard.scorer
@@ -126,8 +132,8 @@ class Live:
             self.place.close()
 
 
-def lookout_of(live: Live, before: Lookout | None = None) -> Lookout:
-    """Canaries and drift as the settings have them; `before` is what they are to replace.
+def lookout_of(live: Live, before: Lookout | None = None, *, check: bool = False) -> Lookout:
+    """Canaries and drift as the settings have them; `before` and `check` as in `Lookout.open`.
 
     Raises:
         SriError: the guard, the dataset or the file of canaries does not allow it.
@@ -136,7 +142,7 @@ def lookout_of(live: Live, before: Lookout | None = None) -> Lookout:
     return Lookout.open(
         settings.canaries, settings.drift, scorer=live.guard.scorer, folder=settings.guard.path,
         policy=live.told.policy, state=settings.spool_path.parent, config=live.told.config, accept=live.told.accept,
-        before=before,
+        before=before, check=check,
     )  # fmt: skip
 
 

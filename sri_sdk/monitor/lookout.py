@@ -76,7 +76,7 @@ class Lookout:
     def open(
         cls, canaries: CanariesSection | None, drift: DriftSection | None, *, scorer: Scorer, folder: Path,
         policy: Policy, state: Path, config: FitConfig | None = None, accept: Collection[str] = (),
-        before: Lookout | None = None,
+        before: Lookout | None = None, check: bool = False,
     ) -> Self:  # fmt: skip
         """Takes up what earlier processes left, or the lookout that this one is to replace.
 
@@ -93,6 +93,7 @@ class Lookout:
             accept: soft fields of the fingerprint that may differ.
             before: of the same monitor, which goes on until this one takes its place; None = there is none. What it
                 has found stays found while the guard is the same.
+            check: only read what is there: no file is claimed or written, and no look is spent.
 
         Raises:
             ConfigError: the guard, the dataset or the file of canaries does not allow it.
@@ -115,7 +116,7 @@ class Lookout:
             schedule, book, watch, fresh = None, None, None, None
             if canaries is not None and config is not None:
                 if harmless is not None or canaries.state is not None:
-                    book, watch = _kept(canaries, section, scorer, folder, before, opened)
+                    book, watch = _kept(canaries, section, scorer, folder, before, opened, check=check)
                     if harmful is not None and (before is None or harmful is not before._parts.harmful):
                         _take_up(harmful, book, policy)
                 if book is not None and harmless is not None:
@@ -123,7 +124,7 @@ class Lookout:
                 count = 1 if harmless is None else harmless.count
                 schedule = CanarySchedule(canaries.every_s, harmful, fresh, count)
             # Last, since a look that was begun is spent.
-            traffic, looks, blind = _traffic(section, scorer, policy, state, before)
+            traffic, looks, blind = _traffic(section, scorer, policy, state, before, check=check)
             opened.pop_all()
         parts = _Parts(canaries, section, policy, folder, harmful)
         made = cls(
@@ -325,7 +326,7 @@ def _said(policy: Policy) -> str:
 
 def _kept(
     canaries: CanariesSection, section: DriftSection, scorer: Scorer, folder: Path, before: Lookout | None,
-    opened: ExitStack,
+    opened: ExitStack, *, check: bool,
 ) -> tuple[CanaryBook, DriftWatch | None]:  # fmt: skip
     """The file of canaries, and what harmless ones have found; both go on where nothing of theirs has changed."""
     if before is not None and before._book is not None:
@@ -338,13 +339,14 @@ def _kept(
             return before._book, before._drift
     path = canaries.state or folder / STATE
     calibration = None if canaries.harmless is None else calibration_of(scorer.manifest, folder)
-    book = CanaryBook.open(path, scorer.bundle.digest, rate=section.rate, window=section.window)
+    begin = CanaryBook.read if check else CanaryBook.open
+    book = begin(path, scorer.bundle.digest, rate=section.rate, window=section.window)
     opened.callback(book.close)
     return book, None if calibration is None else DriftWatch(calibration, book)
 
 
 def _traffic(
-    section: DriftSection, scorer: Scorer, policy: Policy, state: Path, before: Lookout | None
+    section: DriftSection, scorer: Scorer, policy: Policy, state: Path, before: Lookout | None, *, check: bool
 ) -> tuple[TrafficWatch | None, Path | None, list[str]]:
     """The look at traffic, the file that says which one it is, and what is not looked at."""
     if not section.traffic:
@@ -362,7 +364,8 @@ def _traffic(
         scorer.manifest, policy.rule, rate=section.rate or RATE, window=section.window or WINDOW, look=number,
         found=None if known is None else known.changed,
     )  # fmt: skip
-    _keep_look(looks, digest, number)
+    if not check:
+        _keep_look(looks, digest, number)
     return traffic, looks, []
 
 

@@ -98,24 +98,27 @@ class Monitor:
         board: what runs right now.
     """
 
-    def __init__(self, live: Live, outlet: Outlet, model: str) -> None:
+    def __init__(self, live: Live, outlet: Outlet, model: str, *, check: bool = False) -> None:
         """Use `open`."""
         self._live, self._outlet, self._model = live, outlet, model
         self.accounts, self.board = Accounts(), Board()
-        self._lookout, self._looks_for = lookout_of(live), lookout_key(live)
+        self._lookout, self._looks_for = lookout_of(live, check=check), lookout_key(live)
         self._reloading = threading.Lock()
         self._reload_failed: str | None = None
         self._started_at = int(time.time() * 1000)
-        self._closed = False
-        outlet.start(self.board.running, lambda: self.pulse)
+        self._closed, self._process = False, os.getpid()
+        if not check:
+            outlet.start(self.board.running, lambda: self.pulse)
 
     @classmethod
-    def open(cls, source: Path | str | MonitorSettings | Told, *, model: str = "") -> Self:
+    def open(cls, source: Path | str | MonitorSettings | Told, *, model: str = "", check: bool = False) -> Self:
         """Loads the guard, opens the sinks, and goes on with what an earlier process left in the spool.
 
         Args:
             source: the YAML file, or the settings.
             model: name of the model, as a person would say it.
+            check: only to see whether everything can be loaded, also beside the monitor that runs: the spool is left
+                alone, no sink is told anything, and nothing is written down.
 
         Raises:
             ConfigError: `problems` holds one `file: path: problem` per mistake.
@@ -126,12 +129,12 @@ class Monitor:
         told = source if isinstance(source, Told) else read_monitor(source)
         live = Live.open(told, model)
         try:
-            outlet = Outlet.open(told.settings)
+            outlet = Outlet.open(told.settings, check=check)
         except BaseException:
             live.retire()
             raise
         try:
-            return cls(live, outlet, model)
+            return cls(live, outlet, model, check=check)
         except BaseException:
             outlet.close(0.0)
             live.retire()
@@ -149,13 +152,29 @@ class Monitor:
 
     @contextmanager
     def in_use(self) -> Iterator[Live]:
-        """Guard and policy of one generation, which stay open also where a reload replaces them meanwhile."""
+        """Guard and policy of one generation, which stay open also where a reload replaces them meanwhile.
+
+        Raises:
+            ConfigError: it is closed, or belongs to another process.
+        """
+        self._usable()
         while not (live := self._live).begin():
-            pass
+            # Retired: a reload puts the next one in its place, `close` does not.
+            self._usable()
         try:
             yield live
         finally:
             live.end()
+
+    def _usable(self) -> None:
+        if os.getpid() != self._process:
+            raise ConfigError(
+                f"monitor {self.settings.name}: opened by process {self._process}, and this is {os.getpid()}, a fork "
+                "without its threads, so nothing would reach a sink. Open a monitor of its own, with another `spool`, "
+                "after the fork."
+            )
+        if self._closed:
+            raise ConfigError(f"monitor {self.settings.name}: closed; open it again to watch.")
 
     @property
     def balance(self) -> Balance:
@@ -181,8 +200,7 @@ class Monitor:
             self._model, live.digest, live.promised, balance.generated, balance.clear, balance.flagged,
             balance.unmonitored, balance.not_sampled, balance.canaries, canary_missed=self._lookout.missed,
             drift=self._lookout.drift, reload_failed=self._reload_failed,
-            scorer=None if live.place is None else live.place.trouble, sinks=self._outlet.states(),
-            **self._lookout.pulse,
+            scorer=live.trouble, sinks=self._outlet.states(), **self._lookout.pulse,
         )  # fmt: skip
 
     # -- the user's own process ------------------------------------------------------------------------------
@@ -213,11 +231,10 @@ class Monitor:
             The batch; its `verdicts` and `decisions` are there when the block has ended.
 
         Raises:
-            ModelMismatch, ConfigError: as `sri_sdk.watch`; nothing is counted then.
+            ModelMismatch, ConfigError: as `sri_sdk.watch`, or the monitor is closed, or another process opened it;
+                nothing is counted then.
             GenerationAborted: in the mode enforce, where the policy stops a generation that runs.
         """
-        if self._closed:
-            raise ConfigError(f"monitor {self.settings.name}: closed; open it again to watch.")
         watched = Watched(request_ids)
         with self.in_use() as live:
             if not canary and not drawn(live.told.settings.sample):
@@ -334,6 +351,7 @@ class Monitor:
                 log.error("reload refused, everything stays as it was: %s", self._reload_failed)
                 return self._reload_failed
             self._live, self._reload_failed = after, None
+            _say_shadow(before)
             before.retire()
             log.info("reloaded: mode %s, guard %s", after.told.settings.mode, after.digest[:12])
             return None
@@ -369,13 +387,17 @@ class Monitor:
         """Delivers for at most `timeout` seconds and lets go of everything; what is left stays in the spool.
 
         Returns:
-            Whether every sink has everything. Calling it twice is fine.
+            Whether every sink has everything. Calling it twice is fine. In a forked child it does nothing.
         """
+        if os.getpid() != self._process:
+            # Files, locks and threads are the parent's, which goes on.
+            return False
         if self._closed:
             return True
         self._closed = True
         done = self._outlet.close(timeout)
         self._lookout.close()
+        _say_shadow(self._live)
         self._live.retire()
         return done
 
@@ -384,3 +406,9 @@ class Monitor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _say_shadow(live: Live) -> None:
+    """How its shadow differed, since its counts end with it."""
+    if live.shadow is not None and (words := live.shadow.words):
+        log.info("%s", words)

@@ -96,7 +96,7 @@ def operate(
         told: checked settings, with a config and requests.
         say: prints a line for people.
         wishes: what asks for its end, or for a reload; None = signals alone.
-        check: load everything, say what would run, and end.
+        check: load everything, say what would run, and end; nothing is written, and another process may run it.
         deployment: the model, where somebody has loaded it; None = load it.
 
     Raises:
@@ -113,7 +113,7 @@ def operate(
     with wishes.heard():
         traffic = open_traffic(requests, config)
         deployment = deployment or Deployment.open(config)
-        with wishes.orderly(), Monitor.open(told, model=deployment.loaded.source) as monitor:
+        with wishes.orderly(), Monitor.open(told, model=deployment.loaded.source, check=check) as monitor:
             driver = Driver(deployment, monitor)
             if check:
                 _introduce(monitor, "not started: only checked", say)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import TypeVar
 
 from sri_sdk import registry
 from sri_sdk.monitor.settings import MonitorSettings
@@ -17,6 +18,8 @@ from sri_sdk.sink import Sink
 
 log = logging.getLogger("sri_sdk.monitor")
 
+_T = TypeVar("_T")
+
 SHOW_S, PULSE_S = 0.5, 5.0
 """Seconds between two looks at what runs, and between two pulses."""
 
@@ -24,14 +27,18 @@ SHOW_S, PULSE_S = 0.5, 5.0
 class Outlet:
     """The sinks of a monitor, the spool before them, and a thread for each that shows it what runs."""
 
-    def __init__(self, sinks: dict[str, Sink], spool: Spool) -> None:
-        """Use `open`."""
+    def __init__(self, sinks: dict[str, Sink], spool: Spool | None) -> None:
+        """Use `open`; without a spool nothing leaves it."""
         self._sinks, self._spool = sinks, spool
         self._onlookers: list[_Onlooker] = []
 
     @classmethod
-    def open(cls, settings: MonitorSettings) -> Outlet:
+    def open(cls, settings: MonitorSettings, *, check: bool = False) -> Outlet:
         """Builds the sinks and opens the spool, which goes on with what an earlier process left.
+
+        Args:
+            settings: checked.
+            check: leave the spool alone, which another process may have.
 
         Raises:
             PluginError, ConfigError: a sink does not exist or refuses its options; another monitor has the spool.
@@ -41,6 +48,9 @@ class Outlet:
             for each in settings.sinks:
                 sinks[each.called] = registry.build("sinks", each.name, each.options)
                 opened.callback(sinks[each.called].close)
+            if check:
+                opened.pop_all()
+                return cls(sinks, None)
             settings.spool_path.parent.mkdir(parents=True, exist_ok=True)
             spool = Spool.open(settings.spool_path, sinks, max_bytes=settings.spool.max_bytes)
             opened.pop_all()
@@ -62,18 +72,27 @@ class Outlet:
 
     def put(self, observations: Sequence[Observation]) -> Future[None]:
         """Accepts observations; the future is done once they are on disk."""
+        if self._spool is None:
+            raise RuntimeError("a monitor that is only checked watches nothing")
         return self._spool.put(observations)
 
     def states(self) -> tuple[SinkState, ...]:
         """What became of the observations, sink by sink."""
-        return self._spool.states()
+        return () if self._spool is None else self._spool.states()
 
     def flush(self, timeout: float) -> bool:
         """Waits until every sink has what was put, at most `timeout` seconds; says whether."""
-        return self._spool.flush(timeout)
+        return self._spool is None or self._spool.flush(timeout)
 
     def close(self, timeout: float) -> bool:
         """Shows a last pulse, delivers for at most `timeout` seconds, and closes; what is left stays in the spool."""
+        if self._spool is None:
+            for name, sink in self._sinks.items():
+                try:
+                    sink.close()
+                except BaseException as err:
+                    log.warning("sink %s: close() raised %s", name, type(err).__name__)
+            return True
         until = time.monotonic() + timeout
         # First what waits, so that the last pulse says what became of it.
         self._spool.flush(max(timeout - 1.0, 0.0))
@@ -108,25 +127,34 @@ class _Onlooker:
         due, shown = time.monotonic(), False
         while True:
             ending = self._ending.wait(SHOW_S)
-            running = () if ending or not self._looks else self._running()
+            running = () if ending or not self._looks else self._asked(self._running) or ()
             # Nothing runs, and the sink knows: there is nothing to say.
             if running or shown:
                 self._call(self._sink.show, running)
                 shown = bool(running)
             if self._beats and (ending or time.monotonic() >= due):
-                self._call(self._sink.pulse, self._pulse())
+                if (pulse := self._asked(self._pulse)) is not None:
+                    self._call(self._sink.pulse, pulse)
                 due = time.monotonic() + PULSE_S
             if ending:
                 return
+
+    def _asked(self, ask: Callable[[], _T]) -> _T | None:
+        """What the monitor says; None where it cannot: the next look may be better, and this thread goes on."""
+        try:
+            return ask()
+        except Exception as err:
+            self._count("what the monitor says of itself", err)
+            return None
 
     def _call(self, tell: Callable[..., None], what: object) -> None:
         try:
             tell(what)
         # A sink that calls sys.exit() must not end this thread.
         except BaseException as err:
-            self._failed += 1
-            if str(self._failed).strip("0") == "1":
-                log.warning(
-                    "sink %s: %s() failed %d times, last %s", self._name, tell.__name__, self._failed,
-                    type(err).__name__,
-                )  # fmt: skip
+            self._count(f"{tell.__name__}()", err)
+
+    def _count(self, what: str, err: BaseException) -> None:
+        self._failed += 1
+        if str(self._failed).strip("0") == "1":
+            log.warning("sink %s: %s failed %d times, last %s", self._name, what, self._failed, type(err).__name__)

@@ -1,5 +1,6 @@
 """Labelled traffic as files: the guard's own signals, bit for bit, and never anybody else's."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,23 @@ def test_traffic_of_another_guard_and_unlabelled_traffic_are_left_alone(tmp_path
         with pytest.raises(ConfigError, match="no labelled traffic of guard"):
             export_labelled(store, Bundle.read(BEFORE / "diffusion/guard/bundle"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_was_not_judged_is_left_out_and_counted(tmp_path: Path) -> None:
+    guard, signals = BEFORE / "diffusion/guard", read_signals(BEFORE / "diffusion/signals.npz", "logit")
+    scorer = Guard.load(guard).scorer
+    whole, *_ = scorer.score(signals)
+    blind = replace(whole, request_id="blind", status="unmonitored", reasons=("tap_silent",), score=None, p_value=None)
+    seen = [
+        Observation(verdict, BEGIN_MS + row, trajectory=Trajectory.of(signals, row))
+        for row, verdict in enumerate((whole, blind))
+    ]
+    with filled(tmp_path / "v.db", seen) as store:
+        store.label(seen[1].id, "benign", "ann")
+        with pytest.raises(ConfigError, match=r"was judged \(1 were not\)"):
+            export_labelled(store, scorer.bundle, tmp_path / "out")
+        store.label(seen[0].id, "benign", "ann")
+    place = f"sqlite:///{tmp_path / 'v.db'}"
+    done = CliRunner().invoke(main, ["label", place, "--export", str(tmp_path / "out"), "--guard", str(guard)])
+    assert done.exit_code == 0 and "1 labelled generations left out" in done.output, done.output
+    assert read_signals(tmp_path / "out" / "harmless.npz", "logit").ids == (seen[0].id,)

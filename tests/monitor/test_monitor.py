@@ -1,5 +1,6 @@
 """`Monitor.watch` in the operator's own process, reloads, and what a pulse says."""
 
+import os
 import shutil
 
 import pytest
@@ -180,6 +181,28 @@ def test_a_closed_monitor_watches_nothing(open_monitor, write_monitor, deploymen
     monitor.close()
     with pytest.raises(ConfigError, match="closed"), monitor.watch(deployment.loaded.model, request_ids=["a"]):
         pass
+
+
+def test_a_closed_monitor_lends_its_guard_to_nobody(open_monitor) -> None:
+    monitor = open_monitor()
+    monitor.close()
+    with pytest.raises(ConfigError, match="closed"), monitor.in_use():
+        pass
+
+
+def test_a_fork_watches_nothing_and_ends_nothing_of_its_parents(
+    open_monitor, write_monitor, deployment, kept, monkeypatch
+) -> None:
+    monitor = open_monitor(**own(write_monitor))
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: 1)
+        with pytest.raises(ConfigError, match="after the fork"), monitor.watch(None, request_ids=["a"]):
+            pass
+        assert monitor.close() is False
+    assert monitor.balance.begun == 0
+    with monitor.watch(deployment.loaded.model, request_ids=["a"], hook=deployment.hook) as run:
+        generate(deployment, 1)
+    assert run.recorded.result(20) is None
 
 
 def test_it_is_opened_by_the_path_of_its_file(write_monitor, tmp_path) -> None:

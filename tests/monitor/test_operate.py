@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from sri_plugin_sinks.jsonl import JsonlSink
 
 from sri_sdk.capture.drive import generate_untapped
 from sri_sdk.cli import main
@@ -39,6 +40,32 @@ def test_a_check_says_what_would_run_and_generates_nothing(write_monitor, tmp_pa
     done = CliRunner().invoke(main, ["monitor", str(write_monitor(requests=DATASET)), "--check"])
     assert done.exit_code == 0, done.stderr
     assert "not started: only checked" in done.stderr and not (tmp_path / "verdicts.jsonl").exists()
+
+
+def test_a_check_beside_the_monitor_that_runs_leaves_everything_as_it_is(
+    open_monitor, write_monitor, deployment, tmp_path, monkeypatch
+) -> None:
+    pulses: list = []
+    monkeypatch.setattr(JsonlSink, "pulse", lambda _, pulse: pulses.append(pulse))
+    changes = {
+        "requests": DATASET, "drift": {"traffic": True},
+        "canaries": {"every_s": 60, "harmless": {"split": "test"}, "state": str(tmp_path / "canaries.json")},
+    }  # fmt: skip
+    open_monitor(told=read_monitor(write_monitor(**changes)))
+    kept = [tmp_path / name for name in ("traffic-looks.json", "canaries.json")]
+    before = [(each.read_bytes(), each.stat().st_mtime_ns) for each in kept]
+    lines: list[str] = []
+    ended = operate(read_monitor(write_monitor(**changes)), lines.append, check=True, deployment=deployment)
+    assert "requests: not started: only checked" in lines and ended.sinks == ()
+    assert [(each.read_bytes(), each.stat().st_mtime_ns) for each in kept] == before
+    assert not pulses and not (tmp_path / "verdicts.jsonl").exists()
+
+
+def test_a_check_of_one_that_never_ran_writes_nothing_down(write_monitor, deployment, tmp_path) -> None:
+    canaries = {"every_s": 60, "harmless": {"split": "test"}, "state": str(tmp_path / "canaries.json")}
+    path = write_monitor(requests=DATASET, drift={"traffic": True}, canaries=canaries)
+    operate(read_monitor(path), lambda _: None, check=True, deployment=deployment)
+    assert [each.name for each in tmp_path.iterdir()] == ["monitor.yaml"]
 
 
 def test_a_mistake_in_the_file_is_one_line_and_exit_code_1(write_monitor) -> None:
@@ -113,7 +140,7 @@ def test_canaries_of_ones_own_process_are_watched_and_nothing_follows_from_them(
     assert observation.consequence == "released" and monitor.pulse.canary_missed is None
 
 
-def test_a_shadow_is_written_down_and_counts_as_no_generation(open_driver, kept, toy_folder) -> None:
+def test_a_shadow_is_written_down_and_counts_as_no_generation(open_driver, kept, toy_folder, caplog) -> None:
     driver, monitor = open_driver(shadow={"path": str(toy_folder / "guard" / "bundle")})
     driver.generate(asked(6))
     assert monitor.flush(20) and monitor.balance.generated == 6 and monitor.balance.even
@@ -122,6 +149,9 @@ def test_a_shadow_is_written_down_and_counts_as_no_generation(open_driver, kept,
     assert traffic.keys() == shadows.keys() and len(traffic) == 6
     assert all(shadows[name].verdict.status == each.verdict.status for name, each in traffic.items())
     assert monitor.live.shadow.counts == {"same": 6}
+    with caplog.at_level("INFO", "sri_sdk.monitor"):
+        assert monitor.reload() is None
+    assert caplog.text.count("6 judged alike") == 1, "said when its counts end"
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Where signals become verdicts: a scorer that dies or never was there costs verdicts, and no generation."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from sri_sdk.bundle.bundle import Bundle
 from sri_sdk.serve.build import build_app
 from sri_sdk.serve.settings import ServeSettings
 from tests.serve.conftest import running
@@ -87,4 +89,24 @@ def test_a_server_that_has_the_guard_scores_as_this_process_does(open_driver, to
         driver, monitor = open_driver(scoring={"where": "remote", "url": url, "bundle": "toy", "budget_s": 30})
         assert [each.verdict for each in driver.generate(asked(4))] == expected
         assert monitor.pulse.scorer is None
+        monitor.close()
+
+
+def test_a_server_with_another_guard_gives_no_verdict_and_the_pulse_says_so(open_driver, toy_folder, tmp_path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(toy_folder / "guard" / "bundle", other)
+    manifest = Bundle.read(other).manifest
+    # The same anchors, graphs and thresholds: only the digest tells it from the monitor's own.
+    told = manifest.model_copy(update={"producer": {**manifest.producer, "sri-sdk": "0.0.0"}}).to_bytes()
+    (other / "manifest.json").write_bytes(told)
+    built = build_app(
+        ServeSettings.model_validate({
+            "bundles": {"toy": {"path": other}}, "store": {"url": f"sqlite:///{tmp_path}/served.db"},
+        })
+    )  # fmt: skip
+    with running(built) as url:
+        driver, monitor = open_driver(scoring={"where": "remote", "url": url, "bundle": "toy", "budget_s": 30})
+        found = driver.generate(asked(4))
+        assert {each.verdict.reasons for each in found} == {("scorer_other_guard",)}
+        assert monitor.balance.unmonitored == 4 and monitor.pulse.scorer == "scorer_other_guard"
         monitor.close()

@@ -97,6 +97,33 @@ def test_lines_are_answered_once_they_are_on_disk_and_a_bad_one_costs_only_itsel
     assert [each["recorded"] for each in answers if "id" in each] == [True, False]
 
 
+def test_every_line_that_was_read_is_generated_or_refused_when_the_monitor_ends() -> None:
+    class Lines(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            line = super().readline(size)
+            self.read = self.tell()
+            return line
+
+    stream = Lines(b"".join(b'{"id": "r%d", "prompt": "p"}\n' % number for number in range(400)))
+    said: list[str] = []
+    traffic = StdinTraffic(stream, said.append)
+    traffic.start()
+    while len(traffic._waiting) < 256:
+        time.sleep(0.001)
+    traffic.stop()
+    given = [each.prompt.id for _ in range(3) for each in traffic.take(8, 5.0) or []]
+    assert given == [f"r{number}" for number in range(24)], "those that wait are still given"
+    traffic.close()
+    assert traffic.take(8, 5.0) is None
+    for thread in threading.enumerate():
+        if thread.name == "sri-stdin":
+            thread.join(5)
+    refused = [parse(line) for line in said]
+    read = stream.getvalue()[: stream.read].count(b"\n")
+    assert 256 <= read <= 257 and all("shut down" in each["error"] for each in refused)
+    assert sorted([*given, *(each["id"] for each in refused)]) == sorted(f"r{number}" for number in range(read))
+
+
 # -- HTTP ----------------------------------------------------------------------------------------------------
 
 

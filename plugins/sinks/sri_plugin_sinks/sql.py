@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
@@ -20,6 +21,9 @@ from sri_sdk.errors import ConfigError, MissingExtra, SriError
 SRI_PLUGIN_API = 1
 
 log = logging.getLogger("sri_sdk.sinks")
+
+_NUMBERS = itertools.count(1)
+"""Of the sinks of this process: two monitors in one show each their own generations."""
 
 
 class SqlSink(QueuedSink):
@@ -54,7 +58,10 @@ class SqlSink(QueuedSink):
         self._store: sri_sdk.VerdictStore | None = None
         self._shown: Future[None] | None = None
         self._pulsed: Future[None] | None = None
-        self._source = f"{socket.gethostname()}/{os.getpid()}"
+        self._opener: threading.Thread | None = None
+        self._gone = False
+        """Whether it was let go of: what is opened later is closed again."""
+        self._source = f"{socket.gethostname()}/{os.getpid()}/{next(_NUMBERS)}"
         try:
             self._opened()
         except (ConfigError, MissingExtra):
@@ -77,8 +84,28 @@ class SqlSink(QueuedSink):
             self._shown = store.show(running, self._source)
 
     def pulse(self, pulse: sri_sdk.Pulse) -> None:
-        """Has the store replace the last pulse, unless it is busy with it."""
-        if (store := self._store) is not None and (self._pulsed is None or self._pulsed.done()):
+        """Has the store replace the last pulse, unless it is busy with it.
+
+        Where the database did not answer before, a thread tries it again: a monitor without traffic delivers nothing,
+        and would seem dead.
+        """
+        if (store := self._store) is not None:
+            if self._pulsed is None or self._pulsed.done():
+                self._pulsed = store.pulse(pulse)
+        elif not self._closed and (self._opener is None or not self._opener.is_alive()):
+            self._opener = threading.Thread(target=self._open_for, args=[pulse], name="sri-sql-open", daemon=True)
+            self._opener.start()
+
+    def _open_for(self, pulse: sri_sdk.Pulse) -> None:
+        try:
+            store = self._opened()
+        except Exception as err:
+            # `deliver` says more, if there is something to deliver; the next pulse tries again.
+            log.debug("sink sql: still closed (%s)", type(err).__name__)
+            return
+        if self._gone:
+            self._let_go()
+        else:
             self._pulsed = store.pulse(pulse)
 
     def _opened(self) -> sri_sdk.VerdictStore:
@@ -89,6 +116,7 @@ class SqlSink(QueuedSink):
 
     def _let_go(self) -> None:
         with self._opening:
+            self._gone = True
             store, self._store = self._store, None
         if store is not None:
             store.close()

@@ -1,6 +1,7 @@
 """The sink `sql`: the verdict store, as a monitor writes it."""
 
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -124,3 +125,32 @@ def test_old_verdicts_go_as_the_options_say(url):
     sink.deliver([observation(str(each)) for each in range(10)])
     assert sink._store.prune() == 7
     sink.close()
+
+
+def test_a_pulse_opens_the_database_that_was_not_there_when_the_sink_began(url, tmp_path):
+    sri_sdk.VerdictStore.open(url).close()
+    with closing(sqlite3.connect(tmp_path / "verdicts.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        sink = sink_at(url)
+        other.execute("COMMIT")
+    now = 1_790_000_000_000
+    sink.pulse(Pulse("chat", now, now, 1, "observe"))
+    sink._opener.join(20)
+    sink._pulsed.result(10)
+    with sri_sdk.VerdictStore.open(url) as store:
+        assert [each.deployment for each in store.pulses()] == ["chat"]
+    sink.close()
+    sink.pulse(Pulse("chat", now + 1, now, 1, "observe"))
+    assert sink._store is None, "one that is closed opens nothing"
+
+
+def test_two_monitors_of_one_process_show_each_their_own(url):
+    first, second = sink_at(url), sink_at(url)
+    now = int(time.time() * 1000)
+    for sink, name in ((first, "a"), (second, "b")):
+        sink.show([Running(name, name, now, 1, 8)])
+        sink._shown.result(10)
+    with sri_sdk.VerdictStore.open(url) as store:
+        assert sorted(each.request_id for each in store.running()) == ["a", "b"]
+    first.close()
+    second.close()

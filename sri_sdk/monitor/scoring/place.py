@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 
 from sri_sdk.policy import Debounce
-from sri_sdk.reason_words import SCORER_LATE, SCORER_UNAVAILABLE
+from sri_sdk.reason_words import SCORER_LATE, SCORER_OTHER_GUARD, SCORER_UNAVAILABLE
 from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.scorer import Scorer
 
@@ -46,23 +46,45 @@ class PlacedScorer(Scorer):
         """Takes the bundle as it is loaded here, and where it scores; None = here."""
         super().__init__(scorer.bundle, {"signal": scorer._signal, "prefix": scorer._prefix})
         self.thresholds = scorer.thresholds
-        self._place = place
+        self._place, self._other = place, False
         self._last = threading.local()
 
     def score(
         self, signals: Signals, *, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False,
         subject: str = "signals", debounce: Debounce | None = None,
     ) -> list[Verdict]:  # fmt: skip
-        """As `Scorer.score`; where a place scores, verdicts may be `unmonitored` because it gave no answer."""
+        """As `Scorer.score`; where a place scores, verdicts may be `unmonitored` because it gave no answer, or because
+        another guard gave it."""
         began = time.perf_counter()
         try:
             if self._place is not None and rule == "final":
-                return self._place.score(signals, rule, accept)
+                return self._own(self._place.score(signals, rule, accept))
             return super().score(
                 signals, rule=rule, accept=accept, unverified=unverified, subject=subject, debounce=debounce
             )
         finally:
             self._last.seconds = time.perf_counter() - began
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with where scores are made, as a code; None = nothing."""
+        if self._place is None:
+            return None
+        return self._place.trouble or (SCORER_OTHER_GUARD if self._other else None)
+
+    def _own(self, verdicts: list[Verdict]) -> list[Verdict]:
+        """The verdicts of this bundle; those of another one say nothing, whose thresholds are not the promised ones."""
+        digest = self.bundle.digest
+        others = {
+            row
+            for row, each in enumerate(verdicts)
+            if each.bundle != digest and (each.bundle or each.status in ("clear", "flagged"))
+        }
+        self._other = bool(others)
+        return [
+            Verdict(each.request_id, "unmonitored", (SCORER_OTHER_GUARD,), rule=each.rule) if row in others else each
+            for row, each in enumerate(verdicts)
+        ]
 
     def took(self) -> float | None:
         """Seconds of the last call in this thread, and forgets it; None = there was none."""

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from queue import Empty, Queue
 from typing import BinaryIO
 
 from sri_sdk.monitor.traffic.answers import answer_of, was_recorded
@@ -23,16 +23,17 @@ LONGEST_LINE = 2**20
 
 
 class StdinTraffic(Traffic):
-    """Lines of a stream."""
+    """Lines of a stream. Each that was read is answered, also where the monitor ends before its turn."""
 
     def __init__(self, lines: BinaryIO, say: Callable[[str], None]) -> None:
         """Takes the stream, and what writes one line of an answer."""
         self._lines, self._say = lines, say
-        self._waiting: Queue[Asked | None] = Queue(WAITING)
+        self._changed = threading.Condition()
+        self._waiting: deque[Asked] = deque()
         self._ended = False
+        """No more lines come: the stream has ended, or `stop` was called."""
+        self._stopped = False
         self._saying = threading.Lock()
-        self._next = 0
-        self._kept: Asked | None = None
 
     def start(self) -> str:
         """See `Traffic.start`."""
@@ -42,29 +43,31 @@ class StdinTraffic(Traffic):
     def take(self, most: int, timeout: float) -> list[Asked] | None:
         """See `Traffic.take`."""
         found: dict[str, Asked] = {}
-        while len(found) < most:
-            try:
-                asked = self._kept or (None if self._ended else self._waiting.get(timeout=0 if found else timeout))
-            except Empty:
-                break
-            self._kept = None
-            if asked is None:
-                self._ended = True
-                break
-            if asked.prompt.id in found:
-                self._kept = asked
-                break
-            found[asked.prompt.id] = asked
-        return None if self._ended and not found else list(found.values())
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._ended, timeout)
+            while self._waiting and len(found) < most and self._waiting[0].prompt.id not in found:
+                asked = self._waiting.popleft()
+                found[asked.prompt.id] = asked
+            self._changed.notify_all()
+            return None if self._ended and not found else list(found.values())
 
     def stop(self) -> None:
         """See `Traffic.stop`: the thread that reads is left alone, since nothing ends a read."""
-        self._ended = True
+        with self._changed:
+            self._stopped = self._ended = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Refuses what still waits, with a line for each."""
+        self.stop()
+        with self._changed:
+            left = list(self._waiting)
+            self._waiting.clear()
+        for each in left:
+            self._refuse(each)
 
     def _read(self) -> None:
         for number, line in enumerate(iter(lambda: self._lines.readline(LONGEST_LINE + 1), b""), 1):
-            if self._ended:
-                return
             if not line.strip():
                 continue
             try:
@@ -72,8 +75,26 @@ class StdinTraffic(Traffic):
             except WrongRequest as err:
                 self._write({"error": f"line {number}: {err}"})
             else:
-                self._waiting.put(asked)
-        self._waiting.put(None)
+                if not self._keeps(asked):
+                    self._refuse(asked)
+                    return
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _keeps(self, asked: Asked) -> bool:
+        """Has it wait for its turn, once there is room; says whether, since nothing is taken after `stop`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._waiting) < WAITING)
+            if not self._stopped:
+                self._waiting.append(asked)
+                self._changed.notify_all()
+            return not self._stopped
+
+    def _refuse(self, asked: Asked) -> None:
+        self._write({
+            "id": asked.prompt.id, "error": "monitor: shut down before this request's turn. Send it again elsewhere.",
+        })  # fmt: skip
 
     def _answer(self, answered: Answered) -> None:
         # When it is on disk, whoever reads the line may forget the request.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from sri_sdk.files import canonical_json
 from sri_sdk.observation import Pulse, Running, SinkState
@@ -15,6 +15,15 @@ from sri_sdk.strict_json import parse
 
 RUNNING_MS = 15_000
 """Age at which what a monitor showed is left out: it has ended, or cannot be reached."""
+
+
+def is_text(running: Running) -> bool:
+    """Whether it can be written down: half of a surrogate pair in one would keep all the others from being shown."""
+    return not any(
+        "\ud800" <= character <= "\udfff"
+        for text in (running.request_id, running.deployment, running.tenant, running.draft or "")
+        for character in text
+    )
 
 
 def show(connection: Connection, running: Sequence[Running], source: str, now_ms: int) -> None:
@@ -50,7 +59,7 @@ def pulses(connection: Connection) -> tuple[Pulse, ...]:
 
 def heard(connection: Connection) -> dict[str, int]:
     """Deployment -> when its last pulse was kept."""
-    rows = connection.execute(select(PULSES.c.deployment, PULSES.c.at).order_by(PULSES.c.deployment))
+    rows = connection.execute(select(PULSES.c.deployment, func.max(PULSES.c.at)).group_by(PULSES.c.deployment))
     return {deployment: at for deployment, at in rows.all()}
 
 

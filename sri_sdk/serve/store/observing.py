@@ -81,10 +81,12 @@ class Observing:
         comes soon.
 
         Args:
-            running: all of it; what is not named has ended.
-            source: name of the process that shows it, the same at every call.
+            running: all of it; what is not named has ended. One that is no text, such as an id with half of a
+                surrogate pair, is left out.
+            source: name of what shows it, the same at every call.
         """
-        kept = [replace(each, request_id=self._keys.key_of(each.request_id)) for each in running]
+        shown = [each for each in running if live.is_text(each)]
+        kept = [replace(each, request_id=self._keys.key_of(each.request_id)) for each in shown]
         return self._shown.put(source, kept)
 
     def running(self, tenant: str | None = None) -> tuple[Running, ...]:

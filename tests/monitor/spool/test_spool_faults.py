@@ -6,6 +6,7 @@ import sys
 import threading
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from sri_plugin_sinks.jsonl import JsonlSink
 from sri_plugin_sinks.sql import SqlSink
@@ -13,6 +14,8 @@ from sri_plugin_sinks.sql import SqlSink
 from sri_sdk.monitor.spool import courier
 from sri_sdk.monitor.spool.spool import Spool
 from sri_sdk.monitor.spool.writer import NotSpooled
+from sri_sdk.observation import MOST_CELLS, Observation, Trajectory
+from sri_sdk.records import Verdict
 from sri_sdk.serve.store.observed import StreamQuery
 from sri_sdk.serve.store.store import VerdictStore
 from sri_sdk.strict_json import JsonError, parse
@@ -205,3 +208,24 @@ def test_a_database_that_stops_within_a_write_has_everything_once_it_is_back(fil
     assert counts(spool) == {"sql": (len(put), len(put), 0, 0, 0), "other": (len(put), len(put), 0, 0, 0)}
     with VerdictStore.open(url) as store:
         assert sorted(ids_in(store)) == sorted(put) and store.totals()[0] == len(put)
+
+
+def test_a_trajectory_that_is_too_large_is_left_out_and_its_verdict_arrives(tmp_path) -> None:
+    class Whole(Keeps):
+        def deliver(self, observations):
+            super().deliver(observations)
+            trajectories.extend(each.trajectory is not None for each in observations)
+
+    trajectories: list[bool] = []
+    sink, large = Whole(), np.zeros((MOST_CELLS + 1, 1), np.float32)
+    told = [
+        Observation(Verdict("large", "flagged"), 1, trajectory=Trajectory(("sri@final",), large, 1)),
+        Observation(Verdict("whole", "clear"), 1, trajectory=Trajectory(("sri@final",), large[1:], 1)),
+        Observation(Verdict("none", "clear"), 1, trajectory=Trajectory((), large[:, :0], 0)),
+    ]
+    with Spool.open(tmp_path / "spool.db", {"kept": sink}) as spool:
+        spool.put(told).result(20)
+        assert spool.flush(20)
+        (state,) = spool.states()
+    assert (state.delivered, state.rejected) == (3, 0)
+    assert list(zip(sink.ids, trajectories, strict=True)) == [("large", False), ("whole", True), ("none", False)]

@@ -28,6 +28,12 @@ def test_what_runs_comes_back_as_it_was(store):
     assert store.running() == (full, later) and store.running("t") == (full,) and store.running("other") == ()
 
 
+def test_one_that_is_no_text_keeps_none_of_the_others_from_being_shown(store):
+    odd = [running("x\ud800"), running("y", draft="\udfff"), running("z", tenant="\ud800")]
+    store.show([running("a"), *odd, running("b")], "chat").result()
+    assert [each.request_id for each in store.running()] == ["a", "b"]
+
+
 def test_what_is_not_shown_again_has_ended(store):
     store.show([running("a"), running("b")], "chat").result()
     store.show([running("c")], "code").result()
