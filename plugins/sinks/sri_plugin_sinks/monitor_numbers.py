@@ -6,7 +6,7 @@ import re
 import threading
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, get_args
 
@@ -127,7 +127,7 @@ class MonitorNumbers:
         yield _counter("canaries", "Generations that the monitor asked for itself.", whose, canaries)
         watched = {(p.deployment, p.mode, p.model, p.bundle[:ALIAS]): 1.0 for p in pulses}
         yield _gauge("info", "1; the labels say what is watched.", (*whose, "mode", "model", "bundle"), watched)
-        for name, help_text, found in (
+        gauges: tuple[tuple[str, str, Callable[[sri_sdk.Pulse], float | None]], ...] = (
             ("last_pulse_timestamp_seconds", "When the monitor last said how it is.", lambda p: p.at / 1000),
             ("start_timestamp_seconds", "When its process began.", lambda p: p.started_at / 1000),
             ("last_canary_timestamp_seconds", "When a canary that must be flagged was flagged last; 0 = not yet.",
@@ -139,7 +139,8 @@ class MonitorNumbers:
             ("promised_false_alarm_rate", "Largest false-alarm rate that the guard promises.", lambda p: p.promised),
             ("reload_failed", "1 = the last reload was refused, and the settings before it go on.",
              lambda p: float(p.reload_failed is not None)),
-        ):  # fmt: skip
+        )  # fmt: skip
+        for name, help_text, found in gauges:
             known = {(p.deployment,): found(p) for p in pulses}
             yield _gauge(name, help_text, whose, {key: each for key, each in known.items() if each is not None})
         for name, help_text, label, field in (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, Table, and_, delete, exists, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from sri_sdk.files import canonical_json
@@ -78,11 +78,12 @@ def _processes(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
 
 def _pulse(content: Mapping[str, Any]) -> Pulse:
     """What JSON has as lists, as it was."""
-    found: Pulse = _record(Pulse, content)
-    return replace(
+    found = _record(Pulse, content)
+    made: Pulse = replace(
         found, sinks=tuple(_record(SinkState, dict(sink)) for sink in found.sinks), looks=tuple(found.looks),
         canaries_proven=None if found.canaries_proven is None else tuple(found.canaries_proven),
     )  # fmt: skip
+    return made
 
 
 def _replaced(now_ms: int) -> ColumnElement[bool]:
@@ -102,7 +103,7 @@ def _trouble(pulse: Pulse) -> tuple[bool, ...]:
 
 def heard(connection: Connection) -> dict[str, int]:
     """Deployment -> when its last pulse was kept."""
-    rows = connection.execute(select(PULSES.c.deployment, PULSES.c.at).order_by(PULSES.c.deployment))
+    rows = connection.execute(select(PULSES.c.deployment, func.max(PULSES.c.at)).group_by(PULSES.c.deployment))
     return {deployment: at for deployment, at in rows.all()}
 
 

@@ -120,7 +120,7 @@ def _make_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("sri_labels_of", "sri_labels", ["seq", "id"])
-    keys = {
+    keys: dict[str, list[sa.Column[Any]]] = {
         "sri_running": [sa.Column("source", sa.Text, primary_key=True)],
         "sri_pulses": [
             sa.Column("deployment", sa.Text, primary_key=True),
