@@ -200,7 +200,7 @@ class Monitor:
             self._model, live.digest, live.promised, balance.generated, balance.clear, balance.flagged,
             balance.unmonitored, balance.not_sampled, balance.canaries, canary_missed=self._lookout.missed,
             drift=self._lookout.drift, reload_failed=self._reload_failed,
-            scorer=live.trouble, sinks=self._outlet.states(), **self._lookout.pulse,
+            scorer=live.trouble, sinks=self._outlet.states(), ended=self._closed, **self._lookout.pulse,
         )  # fmt: skip
 
     # -- the user's own process ------------------------------------------------------------------------------

@@ -112,7 +112,9 @@ def operate(
     wishes = wishes or Wishes()
     with wishes.heard():
         traffic = open_traffic(requests, config)
-        deployment = deployment or Deployment.open(config)
+        if deployment is None:
+            say(f"loading the model of hook {config.model.hook}; this may take a while")
+            deployment = Deployment.open(config)
         with wishes.orderly(), Monitor.open(told, model=deployment.loaded.source, check=check) as monitor:
             driver = Driver(deployment, monitor)
             if check:

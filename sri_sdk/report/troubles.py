@@ -45,13 +45,15 @@ class Trouble:
 
 
 def standing(pulse: Pulse, now_ms: int, heard_ms: int | None = None) -> Standing:
-    """Whether a monitor lives.
+    """Whether a monitor lives; one that ended on purpose is gone at once.
 
     Args:
         pulse: its last one.
         now_ms: of whoever asks.
         heard_ms: when the store took it; None = not known, and the monitor's own clock counts, which may be wrong.
     """
+    if pulse.ended:
+        return "gone"
     age = now_ms - (pulse.at if heard_ms is None else heard_ms)
     return "gone" if age > GONE_MS else "silent" if age > SILENT_MS else "alive"
 

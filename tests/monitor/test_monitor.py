@@ -169,6 +169,7 @@ def test_a_pulse_says_how_the_monitor_is(open_driver, kept) -> None:
     driver.generate(asked(3))
     monitor.close()
     pulse = kept.pulses[-1]
+    assert pulse.ended
     assert (pulse.deployment, pulse.mode, pulse.promised) == ("toy", "observe", 0.3)
     assert pulse.generated == 3 == pulse.clear + pulse.flagged + pulse.unmonitored + pulse.not_sampled
     assert pulse.bundle == monitor.live.digest and pulse.scorer is None

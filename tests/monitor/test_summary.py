@@ -103,3 +103,11 @@ def test_the_page_is_one_file_without_ids_and_texts(day, tmp_path: Path) -> None
     page = (tmp_path / "report.html").read_text()
     assert "req-9002" not in page and "<script>alert(1)" not in page
     assert "Not monitored never means clear" in page
+
+
+def test_a_monitor_that_ended_on_purpose_is_no_trouble(day) -> None:
+    day.pulse(pulse(ended=True, canary_missed="clear")).result()
+    (told,) = day.pulses()
+    assert told.ended
+    later = END_MS + 10 * 60_000
+    assert not any("Monitor chat" in each.text for each in summarise(day, BEGIN_MS, later, now_ms=later).findings)

@@ -66,6 +66,8 @@ def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
     for some in by_name.values():
         newest = max(at for at, _ in some)
         alive = [each for at, each in some if newest - at <= BESIDE_MS]
+        # One that ended on purpose says nothing beside one that goes on.
+        alive = [each for each in alive if not each.ended] or alive
         found.append(max(alive, key=lambda each: (_trouble(each), each.started_at, each.pid)))
     return tuple(found)
 
