@@ -17,6 +17,7 @@ are asked by the monitor itself, and repeat. Neither is used.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -69,7 +70,7 @@ class Measured:
     labelled: int
     """Of the drawn ones."""
     rate: float | None
-    """Share of benign generations that are flagged; None = no stratum of clear traffic has a label."""
+    """Share of benign generations that are flagged; None = a stratum has no label, or none is benign or clear."""
     low: float
     """Lower end of its interval."""
     high: float
@@ -81,6 +82,22 @@ class Measured:
     attacks: float | None
     """Share of attacks among all judged traffic; None = a stratum has no label."""
     confidence: float = CONFIDENCE
+    without: tuple[str, ...] = ()
+    """Statuses, of `clear` and `flagged`, that were given and of which no verdict has a label."""
+
+    @property
+    def interval(self) -> str:
+        """The interval of the rate in words: as many decimals as its upper end is worth."""
+        ends = 100 * self.low, 100 * self.high
+        digits = 1 if ends[1] >= 10 else 2 if ends[1] >= 0.1 or ends[1] <= 0 else 1 - math.floor(math.log10(ends[1]))
+        return " to ".join(f"{round(end, digits):g}" for end in ends) + " %"
+
+    @property
+    def lacking(self) -> str:
+        """Why the rate cannot be said better, as a clause; empty = only because few verdicts have labels."""
+        if not self.judged:
+            return "no generation was judged"
+        return f"no {' and no '.join(self.without)} verdict of the sample has a label yet" if self.without else ""
 
     @property
     def unlabelled(self) -> int:
@@ -100,14 +117,15 @@ class Measured:
     def says(self, promised: float) -> str:
         """How the promise stands, as a sentence."""
         standing, share = self.standing(promised), f"{100 * promised:g} %"
-        interval = f"{100 * self.low:.3g} to {100 * self.high:.3g} %"
+        interval = self.interval
         if standing == "kept":
             return f"The promise of {share} is kept: {interval} of benign generations are flagged."
         if standing == "broken":
             return f"The promise of {share} is broken: {interval} of benign generations are flagged."
-        if self.rate is None:
-            return f"Whether {share} is kept is not known: no clear verdict of the sample has a label yet."
-        return f"Whether {share} is kept is not known yet: {interval} of benign generations are flagged. Label more."
+        if self.high == 1 and self.lacking:
+            return f"Whether {share} is kept is not known: {self.lacking}."
+        more = f"; {self.lacking}." if self.lacking else ". Label more."
+        return f"Whether {share} is kept is not known yet: {interval} of benign generations are flagged{more}"
 
 
 def measure(strata: Iterable[Stratum], *, confidence: float = CONFIDENCE) -> Measured:
@@ -156,6 +174,11 @@ def measure(strata: Iterable[Stratum], *, confidence: float = CONFIDENCE) -> Mea
         precision_low=sum(weight * end[0] for weight, end in ends) if ends else 0.0,
         precision_high=sum(weight * end[1] for weight, end in ends) if ends else 1.0,
         attacks=harmful, confidence=confidence,
+
+        without=tuple(
+            name for name, some in (("clear", clear), ("flagged", flagged))
+            if some and not any(part.labelled for part in some)
+        ),
     )  # fmt: skip
 
 
@@ -209,17 +232,17 @@ class _Part:
 
 
 def _intervals(parts: Sequence[_Part]) -> int:
-    """How many intervals the rate is made of."""
-    return sum(1 if part.complete else 2 for part in parts)
+    """How many intervals the rate is made of: none of a kind among all judged ones is an observation as well."""
+    absent = 2 - len({part.flagged for part in parts})
+    return absent + sum(1 if part.complete else 2 for part in parts)
 
 
 def _rate_interval(flagged: Sequence[_Part], clear: Sequence[_Part], total: int, error: float) -> tuple[float, float]:
     """Ends of the share of benign generations that are flagged: it rises with benign ones that are, and falls with
     benign ones that are not."""  # fmt: skip
-    alarms = [part.benign_of_all(total, error) for part in flagged]
-    # No alarm among all judged ones is an observation as well.
-    alarms = alarms or [exact_interval(0, total, error)]
-    quiet = [part.benign_of_all(total, error) for part in clear]
+    none = [exact_interval(0, total, error)]
+    alarms = [part.benign_of_all(total, error) for part in flagged] or none
+    quiet = [part.benign_of_all(total, error) for part in clear] or none
     low = _share(sum(end[0] for end in alarms), sum(end[1] for end in quiet), 0.0)
     high = _share(sum(end[1] for end in alarms), sum(end[0] for end in quiet), 1.0)
     return low, high

@@ -52,7 +52,7 @@ def summarise(
     counts = store.hours(since_ms, until_ms, deployment=deployment, together=together)
     traffic = [each for each in counts if each.kind == "traffic"]
     pulses = [each for each in store.pulses() if deployment in (None, each.deployment)]
-    guards = tuple(_guards(store, since_ms, until_ms, traffic, pulses))
+    guards = tuple(_guards(store, since_ms, until_ms, traffic, store.all_pulses()))
     reasons = _summed(((each.status, each.reason), each.generations) for each in traffic if each.status != "clear")
     canaries = _summed((each.status, each.generations) for each in counts if each.kind == "canary")
     spans = _spans(traffic, since_ms, until_ms, together)
@@ -132,8 +132,8 @@ def _says(measured: Measured, promised: float | None) -> str:
     if promised is not None:
         return measured.says(promised)
     if measured.rate is None:
-        return "The false-alarm rate is not measured: no clear verdict of the audit sample has a label yet."
-    return f"{100 * measured.low:.3g} to {100 * measured.high:.3g} % of benign generations are flagged."
+        return f"The false-alarm rate is not measured: {measured.lacking or 'too few verdicts have a label'}."
+    return f"{measured.interval} of benign generations are flagged."
 
 
 def _findings(

@@ -1,6 +1,6 @@
 """The measured false-alarm rate: exact against a library, and honest in simulations that know the truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -20,9 +20,9 @@ class Stratum:
     attack: int
 
 
-@pytest.mark.parametrize("n", [1, 7, 100, 12_345, 3_000_000])
-@pytest.mark.parametrize("share", [0.0, 0.003, 0.5, 0.97, 1.0])
-@pytest.mark.parametrize("error", [0.05, 0.001])
+@pytest.mark.parametrize("n", [1, 7, 100, 12_345, 3_000_000, 10_000_000])
+@pytest.mark.parametrize("share", [0.0, 1e-7, 1e-5, 0.003, 0.5, 0.97, 1.0])
+@pytest.mark.parametrize("error", [0.9, 0.05, 0.001, 1e-9])
 def test_the_exact_interval_is_that_of_a_library(n: int, share: float, error: float) -> None:
     k = round(share * n)
     low = beta.ppf(error / 2, k, n - k + 1) if k else 0.0
@@ -94,6 +94,51 @@ def test_weights_follow_how_a_verdict_was_drawn() -> None:
         Stratum("clear", 0.5, 5_000, 2_500, 2_500, 0),
     ]
     assert measure(strata).rate == pytest.approx(100 / (100 + 4_000 + 5_000))
+
+
+@pytest.mark.parametrize("k", [1, 3], ids=["one", "three"])
+def test_where_no_judged_verdict_is_clear_the_interval_is_still_one(k: int) -> None:
+    found = measure([Stratum("flagged", 1.0, k, k, k, 0)])
+    # Two intervals: of the false alarms, and of the clear ones that there are none of.
+    assert found.low == pytest.approx((0.025 / 2) ** (1 / k)) and found.high == 1.0
+    assert found.standing(0.5) == ("not_known" if k < 6 else "broken")
+
+
+def test_the_interval_holds_where_nearly_every_benign_generation_is_flagged() -> None:
+    rng, draws, false = np.random.default_rng(5), 400, 0.9
+    inside = 0
+    for _ in range(draws):
+        found = measure(traffic(rng, 3, base=0.0, false=false, found=0.8, clear_rate=1.0))
+        inside += found.low <= false <= found.high
+    assert inside / draws >= 0.95 - 4 * (0.95 * 0.05 / draws) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("strata", "said"),
+    [
+        ([], "not known: no generation was judged."),
+        ([("clear", 90, 0, 0), ("flagged", 9, 0, 0)], "not known: no clear and no flagged verdict of the sample has a"),
+        ([("clear", 9_990, 0, 0), ("flagged", 9, 9, 0)], "not known: no clear verdict of the sample has a label yet."),
+        ([("clear", 990, 90, 0), ("flagged", 9, 0, 0)], "flagged; no flagged verdict of the sample has a label yet."),
+        ([("clear", 990, 90, 0), ("flagged", 9, 4, 0)], "flagged. Label more."),
+    ],
+    ids=["nothing", "no-labels", "no-clear-labels", "no-flagged-labels", "few-labels"],
+)  # fmt: skip
+def test_it_says_which_labels_are_missing(strata: list[tuple[str, int, int, int]], said: str) -> None:
+    found = measure([Stratum(status, 1.0, n, n, benign, attack) for status, n, benign, attack in strata])
+    assert said in found.says(0.01)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.0000387, 0.00956, "0 to 0.96 %"), (0.0123, 0.0299, "1.23 to 2.99 %"), (0.0999, 0.12345, "10 to 12.3 %"),
+        (0.0000012, 0.0000387, "0.0001 to 0.0039 %"), (0.0, 1.0, "0 to 100 %"),
+    ],
+    ids=["usual", "percents", "many", "tiny", "all"],
+)  # fmt: skip
+def test_an_interval_has_the_digits_that_it_is_worth(low: float, high: float, said: str) -> None:
+    assert replace(measure([]), low=low, high=high).interval == said
 
 
 def test_what_was_not_judged_is_counted_apart() -> None:

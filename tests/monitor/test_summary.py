@@ -72,6 +72,14 @@ def test_a_report_says_of_a_monitor_what_the_dashboard_says(day, change) -> None
     }
 
 
+def test_the_worst_of_several_replicas_speaks_and_each_guard_keeps_its_promise(day) -> None:
+    day.pulse(pulse(pid=1, canary_missed="clear", bundle="c" * 64)).result()
+    day.pulse(pulse(pid=2, started_at=BEGIN_MS + 1)).result()
+    period = summarise(day, BEGIN_MS, END_MS, now_ms=END_MS)
+    assert any("missed its canary" in text for text in urgent(period))
+    assert [guard.promised for guard in period.guards] == [0.01]
+
+
 @pytest.mark.parametrize("later_s, silent", [(60, False), (61, True), (299, True)])
 def test_silence_is_judged_by_when_the_store_heard_last(day, later_s: int, silent: bool) -> None:
     day.pulse(pulse(at=END_MS + 24 * HOUR_MS)).result()

@@ -114,6 +114,7 @@ TALK = [
     ("POST", "/v1/heartbeats", "", BEAT, 200), ("GET", "/v1/verdicts/{id}", "/v1/verdicts/a", b"", 200),
     ("GET", "/v1/verdicts/{id}", "/v1/verdicts/b", b"", 404), ("GET", "/v1/verdicts", "", b"", 200),
     ("GET", "/v1/verdicts", "/v1/verdicts?limit=0", b"", 400), ("GET", "/v1/sources", "", b"", 200),
+    ("DELETE", "/v1/sources/{source}", "/v1/sources/gpu-1", b"", 200),
     ("POST", "/v1/signals", "/v1/signals?bundle=sri&unverified=true", None, 200),
     ("POST", "/v1/signals", "/v1/signals?bundle=none", b"", 404),
     ("POST", "/beta/litellm_basic_guardrail_api", "", b'{"litellm_call_id": "a"}', 200),

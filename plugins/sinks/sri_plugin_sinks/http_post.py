@@ -11,18 +11,21 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 import sri_sdk
 from sri_sdk.errors import ConfigError, SriError
+
+T = TypeVar("T")
 
 MOST_READ = 2**16
 """Bytes of an answer that are read; nothing in a longer one is needed."""
@@ -216,6 +219,27 @@ class Poster:
         before, self._open = self._open, None
         if before is not None:
             before.close()
+
+
+def in_halves(some: Sequence[T], post: Callable[[Sequence[T]], Answer]) -> Iterator[tuple[Sequence[T], Answer]]:
+    """Posts them, and what is refused again in halves, so that one that the other side refuses costs no other.
+
+    Args:
+        some: what is to be posted; nothing is where it is empty.
+        post: posts a part of them, once.
+
+    Yields:
+        Parts that were taken, or single ones that were refused, and the answer.
+    """
+    if not some:
+        return
+    answer = post(some)
+    if answer.taken or len(some) == 1:
+        yield some, answer
+        return
+    half = len(some) // 2
+    yield from in_halves(some[:half], post)
+    yield from in_halves(some[half:], post)
 
 
 def headers_of(path: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 import sri_sdk
-from sri_plugin_sinks.http_post import HttpOptions, Poster
+from sri_plugin_sinks.http_post import Answer, HttpOptions, Poster, in_halves
 from sri_plugin_sinks.queued import QueuedSink
 from sri_sdk.errors import MissingExtra, SinkRejected
 from sri_sdk.strict_json import is_text
@@ -73,35 +73,35 @@ class OtlpSink(QueuedSink):
             raise MissingExtra("Sink otlp", extra="otlp") from err
 
     def deliver(self, observations: Sequence[sri_sdk.Observation]) -> None:
-        """Posts them, once.
+        """Posts them, once; a batch that is refused again in halves, since one that is too large or odd costs no other.
 
         Raises:
             SinkRejected: the collector refused them or some of them, or a name in them is not text.
             NotTaken: it could not be reached, or asked for another try.
         """
+        rejected = {each.id for each in observations if not is_text(f"{each.request_id}{each.model}{each.deployment}")}
+        sent = [each for each in observations if each.id not in rejected]
+        statuses = set()
+        for some, answer in in_halves(sent, self._post):
+            # Which ones it refused, a collector does not say. The count is right; the ids are the first ones.
+            refused = _refused(answer.content) if answer.taken else len(some)
+            rejected |= {each.id for each in some[:refused]}
+            statuses |= set() if answer.taken else {answer.status}
+        if rejected:
+            answered = f", answered {', '.join(map(str, sorted(statuses)))}" if statuses else ""
+            raise SinkRejected(rejected, f"{self._poster.where}: refused by the collector, or not text{answered}")
+
+    def _post(self, sent: Sequence[sri_sdk.Observation]) -> Answer:
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
         from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
         from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs, ScopeLogs
         from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-        rejected = {each.id for each in observations if not is_text(f"{each.request_id}{each.model}{each.deployment}")}
-        sent = [each for each in observations if each.id not in rejected]
-        if sent:
-            records = [self._record(each) for each in sent]
-            scope = ScopeLogs(
-                scope=InstrumentationScope(name="sri_sdk", version=sri_sdk.__version__), log_records=records
-            )
-            own = Resource(attributes=_attributes({"service.name": self.config.service}))
-            body = ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=own, scope_logs=[scope])])
-            answer = self._poster.post(body.SerializeToString(), HEADERS)
-            if not answer.taken:
-                everything = {each.id for each in observations}
-                raise SinkRejected(everything, f"{self._poster.where}: answered {answer.status}")
-            # Which ones it refused, a collector does not say. The count is right; the ids are the first ones.
-            refused = _refused(answer.content)
-            rejected |= {each.id for each in sent[:refused]}
-        if rejected:
-            raise SinkRejected(rejected, f"{self._poster.where}: refused by the collector, or not text")
+        records = [self._record(each) for each in sent]
+        scope = ScopeLogs(scope=InstrumentationScope(name="sri_sdk", version=sri_sdk.__version__), log_records=records)
+        own = Resource(attributes=_attributes({"service.name": self.config.service}))
+        body = ExportLogsServiceRequest(resource_logs=[ResourceLogs(resource=own, scope_logs=[scope])])
+        return self._poster.post(body.SerializeToString(), HEADERS)
 
     def _record(self, observation: sri_sdk.Observation) -> LogRecord:
         from opentelemetry.proto.logs.v1.logs_pb2 import SEVERITY_NUMBER_INFO, SEVERITY_NUMBER_WARN, LogRecord

@@ -16,7 +16,7 @@ from pydantic import Field
 
 import sri_sdk
 from sri_plugin_sinks.chosen import Chosen, written
-from sri_plugin_sinks.http_post import HttpOptions, NotTaken, Poster, lines_of, said
+from sri_plugin_sinks.http_post import Answer, HttpOptions, NotTaken, Poster, in_halves, lines_of, said
 from sri_plugin_sinks.queued import QueuedSink
 from sri_sdk.errors import ConfigError, SinkRejected
 
@@ -69,16 +69,15 @@ class WebhookSink(QueuedSink):
         """
         texts, rejected = written(observations, self.config)
         ages = {each.id: each.at for each in observations}
-        statuses = self._post(list(texts), texts, max(ages.values(), default=0))
+        newest = max(ages.values(), default=0)
+        answers = in_halves(list(texts), lambda ids: self._post(ids, texts, newest))
+        statuses = {each: answer.status for ids, answer in answers if not answer.taken for each in ids}
         if rejected or statuses:
             why = [f"answered {', '.join(map(str, sorted(set(statuses.values()))))}"] if statuses else []
             why += [f"{len(rejected)} cannot be written as JSON"] if rejected else []
             raise SinkRejected(rejected | set(statuses), f"{self._poster.where}: {'; '.join(why)}")
 
-    def _post(self, ids: list[str], texts: dict[str, str], newest: int) -> dict[str, int]:
-        """Id -> status of those that were refused, found by halves."""
-        if not ids:
-            return {}
+    def _post(self, ids: Sequence[str], texts: dict[str, str], newest: int) -> Answer:
         at = datetime.fromtimestamp(newest / 1000, UTC).isoformat(timespec="milliseconds")
         listed = ",".join(texts[each] for each in ids)
         body = f'{{"type":"{TYPE}","timestamp":"{at}","data":{{"observations":[{listed}]}}}}'.encode()
@@ -90,13 +89,7 @@ class WebhookSink(QueuedSink):
             # Not without a signature, and not given up: somebody is replacing the file.
             raise NotTaken(said(err)) from err
         headers = {**OWN_HEADERS, "webhook-id": message, "webhook-timestamp": str(now)}
-        answer = self._poster.post(body, {**headers, **({"webhook-signature": signed} if signed else {})})
-        if answer.taken:
-            return {}
-        if len(ids) == 1:
-            return {ids[0]: answer.status}
-        half = len(ids) // 2
-        return {**self._post(ids[:half], texts, newest), **self._post(ids[half:], texts, newest)}
+        return self._poster.post(body, {**headers, **({"webhook-signature": signed} if signed else {})})
 
     def _signatures(self, message: str, now: int, body: bytes) -> str:
         if self.config.secret_file is None:

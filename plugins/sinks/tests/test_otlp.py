@@ -130,6 +130,16 @@ def test_as_many_count_as_rejected_as_the_collector_says(collector, sink_of):
     assert len(caught.value.ids) == 2 and caught.value.ids < {each.id for each in sent}
 
 
+def test_one_that_the_collector_refuses_and_a_batch_that_is_too_large_cost_no_other(collector, sink_of):
+    collector.refuses = lambda body: b"odd" in body or len(body) > 3_000
+    sent = [sri_sdk.Observation(sri_sdk.Verdict("odd" if i == 37 else f"r{i}", "clear"), 1) for i in range(100)]
+    with pytest.raises(SinkRejected, match="answered 400") as caught:
+        sink_of().deliver(sent)
+    assert caught.value.ids == {sent[37].id}
+    taken = [post for post in collector.posts if not collector.refuses(post[2])]
+    assert [found["gen_ai.response.id"] for _, found in received(taken)] == [f"r{i}" for i in range(100) if i != 37]
+
+
 def test_an_answer_that_cannot_be_read_is_no_refusal(collector, sink_of):
     collector.content = b"<html>fine</html>"
     sink_of().deliver([observation(FLAGGED)])

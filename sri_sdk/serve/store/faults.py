@@ -10,19 +10,21 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sri_sdk.errors import SriError
 
-Fault = Literal["full", "locked", "busy", "closed", "refused", "unreachable", "damaged", "failed"]
+Fault = Literal["full", "locked", "slow", "busy", "closed", "refused", "unreachable", "damaged", "content", "failed"]
 
 DATABASE_ERRORS = (SQLAlchemyError, sqlite3.Error)
 """What a database in trouble raises; SQLite's own where a connection is made."""
 _CURES: dict[Fault, str] = {
     "full": "the disk is full. Make room, or keep less: `keep_days`, `keep_rows` and `keep_bytes` of `store`",
     "locked": "another process holds a lock on it. Find that process; one that copies the file should use a backup",
+    "slow": "it did not finish within the time of one statement. Look at what else the server does, and at its disk",
     "busy": "more is waiting than it writes. Deliver again later, or less at once",
     "closed": "the service is shutting down. Deliver again to the next one",
     "refused": "the database server refuses the user, the password or the database that `store.url` names. Correct "
     "them, or make the user and the database there",
     "unreachable": "it does not answer. Look at the database server, or at the path of the file and its permissions",
     "damaged": "the file is not a database, or is damaged. Restore a backup, or begin a new one",
+    "content": "it takes no row like one of those that it was handed. The log has the error's class",
     "failed": "it refused. The log has the error's class",
 }
 
@@ -34,9 +36,14 @@ _SQLITE: dict[int, Fault] = {
     11: "damaged",  # SQLITE_CORRUPT
     13: "full",  # SQLITE_FULL
     14: "unreachable",  # SQLITE_CANTOPEN
+    18: "content",  # SQLITE_TOOBIG
+    19: "content",  # SQLITE_CONSTRAINT
+    20: "content",  # SQLITE_MISMATCH
     26: "damaged",  # SQLITE_NOTADB
 }
-_POSTGRESQL: dict[str, Fault] = {"53100": "full", "55P03": "locked", "57014": "locked", "53300": "busy"}
+_POSTGRESQL: dict[str, Fault] = {"53100": "full", "55P03": "locked", "57014": "slow", "53300": "busy"}
+_OF_CONTENT = ("22", "23", "54")
+"""Classes of PostgreSQL's states that are about a row: a value, a constraint, a limit such as that of index entries."""
 # psycopg has no state for a login that failed, so its words are all there is. A server may speak another language.
 _REFUSED = re.compile(
     r"password authentication failed|no password supplied|pg_hba\.conf|"
@@ -65,10 +72,15 @@ def fault_of(err: BaseException) -> Fault:
         return _SQLITE.get(code & 0xFF, "failed")
     state = getattr(cause, "sqlstate", None)
     if state is not None:
+        if state.startswith(_OF_CONTENT):
+            return "content"
         # Class 08 is connections, 57P is a server that stops.
         return _POSTGRESQL.get(state, "unreachable" if state.startswith(("08", "57P")) else "failed")
     if _REFUSED.search(str(cause)):
         return "refused"
     # psycopg has no state where it lost the server; SQLAlchemy's pool raises TimeoutError.
     name = type(cause).__name__
+    if name == "DataError" or isinstance(cause, (OverflowError, UnicodeError)):
+        # A driver refused the row before the database saw it.
+        return "content"
     return "unreachable" if name in ("OperationalError", "InterfaceError", "TimeoutError") else "failed"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, delete, exists, func, insert, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from sri_sdk.files import canonical_json
 from sri_sdk.observation import Pulse, Running, SinkState
@@ -15,6 +16,10 @@ from sri_sdk.strict_json import parse
 
 RUNNING_MS = 15_000
 """Age at which what a monitor showed is left out: it has ended, or cannot be reached."""
+BESIDE_MS = 60_000
+"""Age of a pulse, against the newest of its deployment, from which another process speaks for the deployment."""
+REPLACED_MS = 3_600_000
+"""Age of a pulse from which its process is taken for replaced, where one of its deployment started later."""
 
 
 def is_text(running: Running) -> bool:
@@ -40,20 +45,58 @@ def running(connection: Connection, tenant: str | None, now_ms: int) -> tuple[Ru
 
 
 def pulse(connection: Connection, pulse: Pulse, now_ms: int) -> None:
-    """Replaces the last pulse of its deployment."""
-    _replace(connection, PULSES, {"deployment": pulse.deployment}, asdict(pulse), now_ms)
+    """Replaces the last pulse of its process."""
+    key = {"deployment": pulse.deployment, "started_at": pulse.started_at, "pid": pulse.pid}
+    _replace(connection, PULSES, key, asdict(pulse), now_ms)
 
 
-def pulses(connection: Connection) -> tuple[Pulse, ...]:
-    """The last of each deployment, by name."""
-    rows = connection.scalars(select(PULSES.c.content).order_by(PULSES.c.deployment))
-    found = [_record(Pulse, parse(content)) for content in rows]
-    return tuple(
-        replace(
-            each, sinks=tuple(_record(SinkState, dict(sink)) for sink in each.sinks), looks=tuple(each.looks),
-            canaries_proven=None if each.canaries_proven is None else tuple(each.canaries_proven),
-        )
-        for each in found
+def all_pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
+    """The last of each process, by deployment and start, without those that were replaced."""
+    return tuple(pulse for _, pulse in _processes(connection, now_ms))
+
+
+def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
+    """One of each deployment, by name: of the processes that still speak, the one in the worst state, else the last
+    that started.
+    """
+    by_name: dict[str, list[tuple[int, Pulse]]] = {}
+    for at, each in _processes(connection, now_ms):
+        by_name.setdefault(each.deployment, []).append((at, each))
+    found = []
+    for some in by_name.values():
+        newest = max(at for at, _ in some)
+        alive = [each for at, each in some if newest - at <= BESIDE_MS]
+        found.append(max(alive, key=lambda each: (_trouble(each), each.started_at, each.pid)))
+    return tuple(found)
+
+
+def _processes(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
+    order = (PULSES.c.deployment, PULSES.c.started_at, PULSES.c.pid)
+    query = select(PULSES.c.at, PULSES.c.content).where(~_replaced(now_ms)).order_by(*order)
+    return [(row.at, _pulse(parse(row.content))) for row in connection.execute(query)]
+
+
+def _pulse(content: Mapping[str, Any]) -> Pulse:
+    """What JSON has as lists, as it was."""
+    found: Pulse = _record(Pulse, content)
+    return replace(
+        found, sinks=tuple(_record(SinkState, dict(sink)) for sink in found.sinks), looks=tuple(found.looks),
+        canaries_proven=None if found.canaries_proven is None else tuple(found.canaries_proven),
+    )  # fmt: skip
+
+
+def _replaced(now_ms: int) -> ColumnElement[bool]:
+    later = PULSES.alias()
+    newer = exists().where(later.c.deployment == PULSES.c.deployment, later.c.started_at > PULSES.c.started_at)
+    return and_(PULSES.c.at < now_ms - REPLACED_MS, newer)
+
+
+def _trouble(pulse: Pulse) -> tuple[bool, ...]:
+    """What is wrong, the worst first: blind, without scores, losing verdicts, drifting, with old settings."""
+    losing = any(sink.failing is not None or sink.dropped or sink.rejected for sink in pulse.sinks)
+    return (
+        pulse.canary_missed is not None, pulse.scorer is not None, losing, pulse.drift is not None,
+        pulse.reload_failed is not None,
     )  # fmt: skip
 
 
@@ -73,13 +116,14 @@ def hide(connection: Connection, gone: Callable[[Mapping[str, Any]], bool]) -> N
 
 
 def forget_before(connection: Connection, oldest_ms: int | None, now_ms: int) -> None:
-    """Deletes what was shown minutes ago, and pulses from before `oldest_ms`."""
+    """Deletes what was shown minutes ago, pulses of processes that were replaced, and those from before `oldest_ms`."""
     connection.execute(delete(RUNNING).where(~RUNNING.c.at.between(now_ms - 4 * RUNNING_MS, now_ms + 4 * RUNNING_MS)))
+    connection.execute(delete(PULSES).where(_replaced(now_ms)))
     if oldest_ms is not None:
         connection.execute(delete(PULSES).where(PULSES.c.at < oldest_ms))
 
 
-def _replace(connection: Connection, table: Table, key: dict[str, str], content: Any, at_ms: int) -> None:
+def _replace(connection: Connection, table: Table, key: Mapping[str, Any], content: Any, at_ms: int) -> None:
     values = {"at": at_ms, "content": canonical_json(content).decode()}
     which = [table.c[name] == value for name, value in key.items()]
     if not connection.execute(update(table).where(*which).values(values)).rowcount:

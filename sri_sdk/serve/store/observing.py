@@ -60,7 +60,7 @@ class Observing:
         Raises:
             StoreUnavailable: nothing was acknowledged. What is delivered again is stored once all the same.
             SinkRejected: some can never be stored: an id that is not 32 hexadecimal characters, a name with a zero
-                byte, a number that is not finite. The others are on disk.
+                byte or of too many characters, a number that is not finite. The others are on disk.
         """
         rows: list[Prepared] = []
         refused: dict[str, str] = {}
@@ -69,10 +69,24 @@ class Observing:
                 rows.append(prepare_observation(each, self._keys))
             except Unstorable as err:
                 refused[each.id] = str(err)
-        added = self._writer.deliver(rows).result()
+        added = self._stored(rows, refused)
         if refused:
             raise SinkRejected(refused, "; ".join(sorted(set(refused.values()))))
         return added
+
+    def _stored(self, rows: Sequence[Prepared], refused: dict[str, str]) -> Added:
+        """Writes rows; those that the database itself refuses are found by halves, and noted by their ids."""
+        try:
+            return self._writer.deliver(rows).result()
+        except StoreUnavailable as err:
+            if err.fault != "content":
+                raise
+        if len(rows) == 1:
+            refused[rows[0].values["digest"].hex()] = "a row that the database does not take"
+            return Added(0, 0)
+        half = len(rows) // 2
+        one, other = self._stored(rows[:half], refused), self._stored(rows[half:], refused)
+        return Added(one.stored + other.stored, one.known + other.known)
 
     def show(self, running: Sequence[Running], source: str) -> Future[None]:
         """Keeps what a monitor generates right now, in the place of what it showed before; returns at once.
@@ -98,12 +112,22 @@ class Observing:
         return self._read(lambda connection: live.running(connection, tenant, self._now_ms()))
 
     def pulse(self, pulse: Pulse) -> Future[None]:
-        """Keeps how a monitor is, in the place of the last pulse of its deployment; as `show` otherwise."""
-        return self._pulses.put(pulse.deployment, pulse)
+        """Keeps how a monitor is, in the place of the last pulse of its process; as `show` otherwise."""
+        return self._pulses.put(f"{pulse.deployment}\0{pulse.started_at}\0{pulse.pid}", pulse)
 
     def pulses(self) -> tuple[Pulse, ...]:
-        """The last pulse of each deployment, by name, however old it is: compare its `at`."""
-        return self._read(live.pulses)
+        """One pulse of each deployment, by name, however old it is: compare its `at`.
+
+        Where several processes of one name still speak, it is that of the one in the worst state, so that no healthy
+        replica hides a blind one; where none is in trouble, of the one that started last.
+        """
+        return self._read(lambda connection: live.pulses(connection, self._now_ms()))
+
+    def all_pulses(self) -> tuple[Pulse, ...]:
+        """The last pulse of each process, by deployment and start. Left out are processes that have said nothing for an
+        hour while one of their deployment started later: they were replaced.
+        """
+        return self._read(lambda connection: live.all_pulses(connection, self._now_ms()))
 
     def heard(self) -> dict[str, int]:
         """Deployment -> when its last pulse was kept, in milliseconds by the clock of whoever wrote it into the store:

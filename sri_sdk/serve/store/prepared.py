@@ -22,6 +22,8 @@ SPEAKS_NOT = -1
 """Severity of what never answers for its request: canaries and shadows."""
 DETAILS = ("trajectory", "texts")
 """Names of what goes into tables of its own."""
+LONGEST_KEY, LONGEST_NAME = 512, 128
+"""Characters of a key and of a name, as the server's routes take them: PostgreSQL's indexes have no room for more."""
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -63,6 +65,8 @@ def prepare_observation(given: Observation, keys: Keys) -> Prepared:
         if (why := _why_not(given)) is not None:
             raise Unstorable(why)
         verdict = given.verdict
+        if len(keys.key_of(verdict.request_id)) > LONGEST_KEY:
+            raise Unstorable(f"a request id of more than {LONGEST_KEY} characters")
         trajectory = None if given.trajectory is None else details.trajectory_row(given.trajectory)
         more = {"trajectory": trajectory, "texts": details.texts_row(given)}
         values = _values(verdict, given.tenant, given.deployment, keys)
@@ -113,6 +117,8 @@ def _why_not(given: Observation) -> str | None:
     texts += [text for part in verdict.parts for text in (part.name, part.reason or "")]
     if any("\0" in text or not is_text(text) for text in texts):
         return "a name or an id with a zero byte, or with half of a character"
+    if max(len(given.tenant), len(given.deployment)) > LONGEST_NAME:
+        return f"a tenant or a deployment of more than {LONGEST_NAME} characters"
     numbers = [verdict.score, verdict.threshold, verdict.p_value, given.generation_s, given.scoring_s, given.audit_rate]
     numbers += [number for part in verdict.parts for number in (part.score, part.threshold, part.p_value)]
     if not all(number is None or math.isfinite(number) for number in numbers):

@@ -8,6 +8,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 
 from sri_sdk.errors import ConfigError
 from sri_sdk.serve.store.engines import Engines
@@ -15,6 +16,8 @@ from sri_sdk.serve.store.faults import DATABASE_ERRORS, StoreUnavailable, fault_
 
 VERSION_TABLE = "sri_schema"
 """Holds the number of the schema; not alembic's usual name, so that a database can be shared."""
+LOCK_S = 60
+"""Seconds that a migration waits for somebody else's lock on a table: a backup that began first, say."""
 
 
 def migrate(engines: Engines) -> None:
@@ -34,6 +37,7 @@ def migrate(engines: Engines) -> None:
                     f"store.url: {engines.name} has schema {newer[-1]}, this SDK reads up to {max(known)}. "
                     "Upgrade sri-sdk, or name another database; nothing was changed."
                 )
+            _take_time(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except DATABASE_ERRORS as err:
@@ -44,6 +48,13 @@ def migrate(engines: Engines) -> None:
                 "Name another database."
             ) from err
         raise StoreUnavailable(fault_of(err)) from err
+
+
+def _take_time(connection: Connection) -> None:
+    """Lifts the limits of PostgreSQL for this transaction: an index of some millions of rows takes minutes."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_S}s'"))
 
 
 def alembic_config() -> AlembicConfig:

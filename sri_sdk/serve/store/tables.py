@@ -180,11 +180,13 @@ PULSES = Table(
     "sri_pulses",
     METADATA,
     Column("deployment", Text, primary_key=True),
+    Column("started_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("pid", BigInteger, primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
     # JSON object.
     Column("content", Text, nullable=False),
 )
-"""How each monitor was when it last said so."""
+"""How each process of each monitor was when it last said so: replicas share the name of a deployment."""
 
 SOURCES = Table(
     "sri_sources",

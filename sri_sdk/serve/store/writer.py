@@ -167,7 +167,7 @@ class Writer:
         try:
             added = self.now(lambda connection: self._insert(connection, [each.rows for each in batch]))
         except StoreUnavailable as err:
-            if err.fault == "failed" and len(batch) > 1:
+            if err.fault in ("content", "failed") and len(batch) > 1:
                 # One delivery that the database cannot take must not cost the others of its transaction.
                 for each in batch:
                     self._commit([each])

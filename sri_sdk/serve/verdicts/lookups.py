@@ -112,9 +112,9 @@ class LookUps:
             async with self._arrivals.any() as arrived:
                 while not left.done():
                     arrived.clear()
-                    # Whoever opened the stream may have lost the right to it since.
-                    request.recheck()
                     before, found = found.next, await self._next(found.next, limit, tenant, status)
+                    # After reading: whoever opened the stream may have lost the right to it meanwhile.
+                    request.recheck()
                     if found.rows:
                         yield b"".join(map(_event, found.rows))
                     elif found.next == before and not await _either(arrived, left):

@@ -67,7 +67,34 @@ def test_a_pulse_comes_back_as_it_was_and_the_last_one_counts(store):
     store.pulse(Pulse("other", NOW, NOW, 8, "enforce")).result()
     store.pulse(Pulse("chat", NOW - 5, NOW - 1000, 7, "observe")).result()
     store.pulse(PULSE).result()
-    assert store.pulses() == (PULSE, Pulse("other", NOW, NOW, 8, "enforce"))
+    assert store.pulses() == store.all_pulses() == (PULSE, Pulse("other", NOW, NOW, 8, "enforce"))
+
+
+def test_a_healthy_replica_hides_no_blind_one(store, clock):
+    blind = Pulse("chat", NOW, NOW - 1000, 1, "observe", canary_missed="clear")
+    healthy = Pulse("chat", NOW, NOW - 1000, 2, "observe")
+    sink = SinkState("sql", 1, 0, 0, 0, 1, "down")
+    stuck = Pulse("chat", NOW, NOW, 3, "observe", drift="map", reload_failed="no", sinks=(sink,))
+    for order in ((healthy, stuck, blind), (blind, stuck, healthy)):
+        for each in order:
+            store.pulse(each).result()
+        assert store.pulses() == (blind,) and store.all_pulses() == (blind, healthy, stuck)
+    clock.now += 61
+    store.pulse(healthy).result(), store.pulse(stuck).result()
+    assert store.pulses() == (stuck,), "one that is silent speaks for nobody while others do"
+    assert store.all_pulses() == (blind, healthy, stuck)
+
+
+def test_a_process_that_was_replaced_is_left_out_after_an_hour_and_forgotten(store, clock):
+    first, second = (Pulse("chat", NOW, started, 7, "observe") for started in (NOW - 2, NOW - 1))
+    store.pulse(first).result(), store.pulse(second).result()
+    clock.now += 3600
+    assert store.all_pulses() == (first, second) and store.pulses() == (second,)
+    clock.now += 1
+    assert store.all_pulses() == (second,), "however old the last one is"
+    store.prune()
+    clock.now -= 3601
+    assert store.all_pulses() == (second,)
 
 
 def test_a_monitor_that_is_silent_is_still_shown_until_its_verdicts_are_old(url, clock):

@@ -9,6 +9,7 @@ from alembic import command
 from sqlalchemy import insert, inspect, text
 
 from sri_sdk.serve.store.engines import open_engines
+from sri_sdk.serve.store.faults import StoreUnavailable
 from sri_sdk.serve.store.observed import Stratum, StreamQuery
 from sri_sdk.serve.store.rows import Added, Delivered
 from sri_sdk.serve.store.schema import alembic_config
@@ -63,6 +64,22 @@ def test_an_old_store_answers_as_before(old_url, clock):
         assert store.add([Delivered(verdict("new"))]) == Added(1, 0) and store.last_seq() == 8
         again = Delivered(verdict("a", score=0.5, threshold=1.0), "", "gpu-1")
         assert store.add([again]) == Added(0, 1), "what was delivered to the old release is still known"
+
+
+def test_a_migration_may_take_longer_than_a_query_and_a_query_afterwards_may_not(postgres, clock, monkeypatch):
+    monkeypatch.setattr("sri_sdk.serve.store.engines.LONGEST_READ_S", 1)
+    upgrade = command.upgrade
+
+    def slow(config, revision):
+        config.attributes["connection"].execute(text("SELECT pg_sleep(1.2)"))
+        upgrade(config, revision)
+
+    monkeypatch.setattr(command, "upgrade", slow)
+    with VerdictStore.open(postgres.new_url(), kept=FOREVER, clock=clock) as store:
+        with pytest.raises(StoreUnavailable, match="did not finish within the time") as caught:
+            store._writer.do(lambda connection: connection.execute(text("SELECT pg_sleep(1.2)"))).result()
+        assert caught.value.fault == "slow"
+        assert store.add([Delivered(verdict("a"))]) == Added(1, 0)
 
 
 def test_old_verdicts_are_in_the_stream_and_counted(old_url, clock):

@@ -1,5 +1,6 @@
 """Observations of monitors: what is kept of them, what is found, what is erased; on SQLite and on PostgreSQL."""
 
+import random
 import threading
 
 import numpy as np
@@ -8,13 +9,16 @@ import pytest
 from sri_sdk.errors import SinkRejected
 from sri_sdk.observation import Observation, Running, Trajectory
 from sri_sdk.records import PartVerdict, Verdict
+from sri_sdk.serve.http import LONGEST_ID
 from sri_sdk.serve.store.details import texts_row
 from sri_sdk.serve.store.faults import StoreUnavailable
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.observed import StreamQuery
+from sri_sdk.serve.store.prepared import LONGEST_KEY, LONGEST_NAME
 from sri_sdk.serve.store.rows import Added
 from sri_sdk.serve.store.store import VerdictStore
 from sri_sdk.serve.store.tables import METADATA
+from sri_sdk.serve.tokens import LONGEST_TENANT
 from tests.serve.store.conftest import FOREVER, rows, verdict
 from tests.serve.store.observed import NOW, ids, observed
 
@@ -76,6 +80,9 @@ BAD = {
     "half a millisecond": observed("x", at=1.5),
     "zero byte": observed("x\0"),
     "tenant": observed("x", tenant="x\0"),
+    "long id": observed(513 * "x"),
+    "long tenant": observed("x", tenant=129 * "x"),
+    "long deployment": observed("x", deployment=129 * "x"),
     "half a character": observed("x", model="\ud800"),
     "not a number": observed("x", scoring_s=float("nan")),
     "rate in words": observed("x", audit_rate="x"),
@@ -91,6 +98,29 @@ def test_what_can_never_be_stored_is_rejected_and_costs_only_itself(store, bad):
         store.observe([observed("a"), bad, observed("b")])
     assert caught.value.ids == {bad.id} and repr("x") not in caught.value.why
     assert ids(store.stream()) == ["b", "a"]
+
+
+def test_a_row_that_the_database_itself_refuses_costs_only_itself(store, url, monkeypatch):
+    monkeypatch.setattr("sri_sdk.serve.store.prepared.LONGEST_KEY", 10_000)
+    # What cannot be compressed is too long for an entry of PostgreSQL's indexes; SQLite takes no number beyond 64 bits.
+    bad = observed(random.Random(1).randbytes(4_000).hex())
+    if url.startswith("sqlite"):
+        monkeypatch.setattr("sri_sdk.serve.store.prepared.SPEAKS_NOT", 2**70)
+        bad = observed("x", kind="canary")
+    with pytest.raises(SinkRejected, match="a row that the database does not take") as caught:
+        store.observe([*(observed(each) for each in "abc"), bad, observed("d")])
+    assert caught.value.ids == {bad.id} and ids(store.stream()) == list("dcba")
+    assert store.observe([observed("e")]) == Added(1, 0) and store.fault is None
+
+
+def test_the_longest_id_and_names_fit_into_every_index(store):
+    wide = random.Random(1)
+    key, tenant, deployment = (
+        "".join(chr(wide.randrange(0x20000, 0x2A6D0)) for _ in range(n))
+        for n in (LONGEST_KEY, LONGEST_NAME, LONGEST_NAME)
+    )
+    assert (LONGEST_ID, LONGEST_TENANT) == (LONGEST_KEY, LONGEST_NAME)
+    assert store.observe([observed(key, tenant=tenant, deployment=deployment)]) == Added(1, 0)
 
 
 def test_canaries_and_shadows_never_speak_for_a_request(store):

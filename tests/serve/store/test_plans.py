@@ -36,6 +36,7 @@ READS = {
     "labels": lambda store: store.labels(),
     "running": lambda store: store.running(),
     "pulses": lambda store: store.pulses(),
+    "pulses of processes": lambda store: store.all_pulses(),
     "choices": lambda store: store.choices(),
     "find": lambda store: store.find("", "a"),
     "find, everybody's": lambda store: store.find(None, "a"),

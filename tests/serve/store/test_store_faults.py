@@ -237,7 +237,7 @@ def test_a_delivery_that_the_database_cannot_take_costs_only_itself(store):
     go.set()
     with pytest.raises(StoreUnavailable) as caught:
         bad.result(60)
-    assert caught.value.fault == "failed"
+    assert caught.value.fault in ("content", "failed")
     assert [each.result(60) for each in [*good, last]] == [Added(1, 0)] * 3
 
 

@@ -120,10 +120,18 @@ def _make_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("sri_labels_of", "sri_labels", ["seq", "id"])
-    for table, key in (("sri_running", "source"), ("sri_pulses", "deployment")):
+    keys = {
+        "sri_running": [sa.Column("source", sa.Text, primary_key=True)],
+        "sri_pulses": [
+            sa.Column("deployment", sa.Text, primary_key=True),
+            sa.Column("started_at", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("pid", sa.BigInteger, primary_key=True, autoincrement=False),
+        ],
+    }
+    for table, key in keys.items():
         op.create_table(
             table,
-            sa.Column(key, sa.Text, primary_key=True),
+            *key,
             sa.Column("at", sa.BigInteger, nullable=False),
             sa.Column("content", sa.Text, nullable=False),
         )
