@@ -79,10 +79,9 @@ def _processes(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
 def _pulse(content: Mapping[str, Any]) -> Pulse:
     """What JSON has as lists, as it was."""
     found: Pulse = _record(Pulse, content)
-    return replace(
-        found, sinks=tuple(_record(SinkState, dict(sink)) for sink in found.sinks), looks=tuple(found.looks),
-        canaries_proven=None if found.canaries_proven is None else tuple(found.canaries_proven),
-    )  # fmt: skip
+    sinks: tuple[SinkState, ...] = tuple(_record(SinkState, dict(sink)) for sink in content.get("sinks", ()))
+    proven: Any = None if found.canaries_proven is None else tuple(found.canaries_proven)
+    return replace(found, sinks=sinks, looks=tuple(found.looks), canaries_proven=proven)
 
 
 def _replaced(now_ms: int) -> ColumnElement[bool]:

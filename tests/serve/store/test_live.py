@@ -17,7 +17,8 @@ PULSE = Pulse(
     "chat", NOW, NOW - 1000, 7, "observe", model="small", bundle="b" * 64, promised=0.05, generated=4, clear=1,
     flagged=1, unmonitored=1, not_sampled=1, canaries=1, canary_missed="clear", drift="map", reload_failed="no",
     scorer="scorer_late", sinks=(SinkState("sql", 4, 3, 0, 0, 1, None), SinkState("jsonl", 4, 4, 0, 0, 0, "down")),
-    canary_at=NOW - 700, canary_every_s=600.0, canaries_since=NOW - 900, canaries_wanted=3, canaries_proven=(3, 5), drift_looked=12, looks=("a",),
+    canary_at=NOW - 700, canary_every_s=600.0, canaries_since=NOW - 900, canaries_wanted=3,
+    canaries_proven=(3, 5), drift_looked=12, looks=("a",),
 )  # fmt: skip
 
 
