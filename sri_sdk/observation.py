@@ -273,7 +273,7 @@ class Pulse:
     drift_looked: int | None = None
     """Scores that were compared with the calibration: of harmless canaries where they are asked, else of clear traffic;
     None = nobody looks."""
-    ended: bool = False
-    """It was asked to end, and this is its last pulse: that nothing follows is no fault."""
     looks: tuple[str, ...] = ()
     """What is not looked at although somebody asked for it, and why, in sentences."""
+    ended: bool = False
+    """It was asked to end, and this is its last pulse: that nothing follows is no fault."""
