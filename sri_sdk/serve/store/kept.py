@@ -17,8 +17,8 @@ class Retention(Config):
     keep_bytes: int | None = Field(
         default=None,
         ge=2**10,
-        description="Bytes of verdicts that are kept, the newest, counted as their text; the database takes two to "
-        "three times as much. null = no limit.",
+        description="Bytes of verdicts that are kept, the newest, counted as text and signals; the database takes two "
+        "to three times as much. null = no limit.",
     )
     keep_counts_days: float | None = Field(
         default=400.0,
