@@ -61,7 +61,7 @@ def traffic(
     ids=["plain", "large", "rare", "many-attacks"],
 )
 def test_the_interval_covers_the_true_rate(n: int, base: float, false: float, clear_rate: float) -> None:
-    rng, draws = np.random.default_rng(11), 400
+    rng, draws = np.random.default_rng(11), 200
     inside = 0
     for _ in range(draws):
         found = measure(traffic(rng, n, base=base, false=false, found=0.8, clear_rate=clear_rate))
