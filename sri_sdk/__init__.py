@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from sri_sdk.hook import Hook
     from sri_sdk.judge import Judge
     from sri_sdk.metrics.results import Evaluation
-    from sri_sdk.monitor.monitor import Monitor, Watched
+    from sri_sdk.monitor.monitor import Monitor
+    from sri_sdk.monitor.watched import Watched
     from sri_sdk.observation import Observation, Pulse, Running, SinkState, Trajectory
     from sri_sdk.plugin import Config
     from sri_sdk.policy import Decision, Policy
@@ -238,7 +239,7 @@ _HOME = {
     "VerdictMiddleware": "client.middleware",
     "VerdictStore": "serve.store.store",
     "WatchSettings": "capture.settings",
-    "Watched": "monitor.monitor",
+    "Watched": "monitor.watched",
     "Where": "steer.where",
     "drive": "capture.drive",
     "evaluate": "evaluation.evaluate",

@@ -76,7 +76,6 @@ def judge_errors(labels: Sequence[Outcome], said: Sequence[Outcome], outcome: Ou
 
     Raises:
         ValueError: not one word of the judge per label.
-        MissingExtra: scipy is not installed.
     """
     if len(labels) != len(said):
         raise ValueError(f"judge errors: {len(labels)} labels, {len(said)} outcomes of the judge; give one per label")

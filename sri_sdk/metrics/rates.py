@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sri_sdk.errors import MissingExtra
+from sri_sdk.metrics.intervals import exact_interval
 
 CONFIDENCE = 0.95
 
@@ -39,16 +39,5 @@ class Rate:
 
 
 def exact_rate(name: str, k: int, n: int) -> Rate:
-    """The Clopper-Pearson interval of k successes in n trials: never shorter than it says, for any true rate.
-
-    Raises:
-        MissingExtra: scipy is not installed.
-    """
-    try:
-        from scipy.stats import beta
-    except ImportError as err:
-        raise MissingExtra("An exact interval", extra="train") from err
-    half = (1 - CONFIDENCE) / 2
-    low = float(beta.ppf(half, k, n - k + 1)) if k else 0.0
-    high = float(beta.ppf(1 - half, k + 1, n - k)) if k < n else 1.0
-    return Rate(name, k, n, low, high)
+    """The Clopper-Pearson interval of k successes in n trials: never shorter than it says, for any true rate."""
+    return Rate(name, k, n, *exact_interval(k, n, 1 - CONFIDENCE))

@@ -1,6 +1,6 @@
 """What a monitor does to know whether its guard still works: canaries, drift, and what it says of both.
 
-lookout = Lookout.open(canaries, drift, guard=..., folder=..., rule="final", config=..., state=...)
+lookout = Lookout.open(canaries, drift, scorer=..., folder=..., policy=..., config=..., state=...)
 for canary in lookout.due(time.monotonic()): generate canary.prompt under a policy that only reports
 lookout.ran(observations, signals)      # of canaries; row i of the signals is observation i
 lookout.add(observation)                # of traffic
@@ -22,22 +22,18 @@ from typing import Any, Self
 from sri_sdk.calibrate.drift import PartDrift
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ConfigError, MissingExtra
-from sri_sdk.files import write_text
 from sri_sdk.fitting.canary_state import RATE, STATE, WINDOW, calibration_of
 from sri_sdk.monitor.canaries import CanaryPrompt, CanarySchedule, MustFlag, must_flag
 from sri_sdk.monitor.canary_book import CanaryBook
 from sri_sdk.monitor.drift import DriftWatch, TrafficWatch
 from sri_sdk.monitor.lookout_settings import CanariesSection, DriftSection, HarmfulSection
+from sri_sdk.monitor.traffic_looks import LOOKS, keep_look, next_look
 from sri_sdk.observation import Observation
 from sri_sdk.policy import Policy
 from sri_sdk.records import Signals, Verdict
 from sri_sdk.scoring.scorer import Scorer
-from sri_sdk.strict_json import JsonError, parse, write
 
 log = logging.getLogger("sri_sdk.monitor")
-
-LOOKS = "traffic-looks.json"
-"""Which look at traffic is the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +176,7 @@ class Lookout:
                 before = self._traffic.look
                 self._traffic.add(observation)
                 if self._traffic.look != before and self._looks is not None:
-                    _keep_look(self._looks, self._scorer.bundle.digest, self._traffic.look)
+                    keep_look(self._looks, self._scorer.bundle.digest, self._traffic.look)
             except Exception as err:
                 self._failed("drift.traffic", err)
         if (part := self.changed) is not None:
@@ -359,13 +355,13 @@ def _traffic(
         if (parts.drift.rate, parts.drift.window, parts.policy.rule) == (section.rate, section.window, policy.rule):
             return known, before._looks, []
     looks, digest = state / LOOKS, scorer.bundle.digest
-    number = _next_look(looks, digest)
+    number = next_look(looks, digest)
     traffic = TrafficWatch.of(
         scorer.manifest, policy.rule, rate=section.rate or RATE, window=section.window or WINDOW, look=number,
         found=None if known is None else known.changed,
     )  # fmt: skip
     if not check:
-        _keep_look(looks, digest, number)
+        keep_look(looks, digest, number)
     return traffic, looks, []
 
 
@@ -379,25 +375,3 @@ def _needs_scipy() -> None:
         import scipy.stats  # noqa: F401
     except ImportError as err:
         raise MissingExtra("Looking for drift", extra="train") from err
-
-
-def _next_look(path: Path, bundle: str) -> int:
-    """Number of the look that begins now: each look is taken once, also where a process died in the middle of one."""
-    try:
-        found = parse(path.read_bytes())
-    except FileNotFoundError:
-        return 1
-    except (OSError, JsonError) as err:
-        raise ConfigError(f"{path}: cannot be read ({type(err).__name__}). Delete it, or restore it.") from err
-    if not isinstance(found, dict) or type(found.get("look")) is not int or found["look"] < 1:
-        raise ConfigError(f"{path}: says no number of a look. Delete it, or restore it.")
-    return int(found["look"]) + 1 if found.get("bundle") == bundle else 1
-
-
-def _keep_look(path: Path, bundle: str, look: int) -> None:
-    try:
-        write_text(path, write({"sri_traffic_looks": 1, "bundle": bundle, "look": look}))
-    except OSError as err:
-        raise ConfigError(
-            f"{path}: cannot be written ({err.strerror or type(err).__name__}). Name a folder that can be."
-        ) from err

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sri_sdk.capture.request import Span
-from sri_sdk.capture.run import Run
 from sri_sdk.capture.watch import watch
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.hook import Hook
@@ -22,16 +21,17 @@ from sri_sdk.monitor.board import Board
 from sri_sdk.monitor.canaries import CanaryPrompt
 from sri_sdk.monitor.live import Live, lookout_key, lookout_of
 from sri_sdk.monitor.lookout import Lookout
-from sri_sdk.monitor.observing import Texts, drawn, shadowed
+from sri_sdk.monitor.observing import drawn, shadowed
 from sri_sdk.monitor.outlet import Outlet
 from sri_sdk.monitor.reading import Told, checked, read_monitor
 from sri_sdk.monitor.settings import MonitorSettings
+from sri_sdk.monitor.watched import Watched
 from sri_sdk.observation import Kind, Observation, Pulse
 from sri_sdk.policy import Decision
-from sri_sdk.records import Signals, Verdict
+from sri_sdk.records import Signals
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 log = logging.getLogger("sri_sdk.monitor")
 
@@ -39,46 +39,6 @@ CLOSE_S = 10.0
 """Seconds that `close` waits for the sinks, unless somebody says otherwise."""
 FIXED = ("name", "config", "requests", "spool", "sinks")
 """What a reload cannot change: the model, whoever asks it, and where observations wait."""
-
-
-class Watched:
-    """One batch of requests under `Monitor.watch`.
-
-    Attributes:
-        request_ids: one per row.
-        run: what the tap saw; None = these requests were not sampled, and nothing watches them.
-        observations: what is written down of them, once the block has ended.
-        recorded: done once that is on disk; None until the block has ended.
-    """
-
-    def __init__(self, request_ids: Sequence[str]) -> None:
-        """Use `Monitor.watch`."""
-        self.request_ids = tuple(request_ids)
-        self.run: Run | None = None
-        self.observations: tuple[Observation, ...] = ()
-        self.recorded: Future[None] | None = None
-        self._decided: tuple[Decision, ...] = ()
-        self._texts: dict[int, Texts] = {}
-
-    @property
-    def verdicts(self) -> tuple[Verdict, ...]:
-        """One per request, once the block has ended; of a guard with a horizon those that are there already."""
-        return tuple(each.verdict for each in self.decisions)
-
-    @property
-    def decisions(self) -> tuple[Decision, ...]:
-        """What the policy makes of each; in the mode observe nothing is withheld."""
-        return self._decided or (() if self.run is None else self.run.decisions)
-
-    def returned(self, tokens: torch.Tensor, passes: int | None = None) -> torch.Tensor:
-        """Says what the generation returned, as `Run.returned` does: [R, L] token ids, which it gives back."""
-        return tokens if self.run is None else self.run.returned(tokens, passes)
-
-    def says(self, prompts: Sequence[str], responses: Sequence[str]) -> None:
-        """Says what was asked and answered, one text per row: kept only where the settings store texts."""
-        self._texts = {
-            row: Texts(prompt, response) for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
-        }
 
 
 class Monitor:

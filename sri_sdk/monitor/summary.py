@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, TypeVar
 
 from sri_sdk.metrics.audit import Measured, measure
@@ -71,8 +73,8 @@ def summarise(
         guards=guards,
         reasons=tuple((status, code, count) for (status, code), count in reasons),
         consequences=tuple(_summed((each.consequence, each.generations) for each in traffic)),
-        canaries=tuple((status, count) for status, count in canaries),
-        latency_s=quantiles(store.latencies(since_ms, until_ms, deployment=deployment)),
+        canaries=tuple(canaries),
+        latency_s=quantiles(store.latencies(since_ms, until_ms, deployment=deployment, together=together)),
         facts=tuple(_facts(present, guards)),
     )
 
@@ -85,16 +87,10 @@ def quantiles(counts: Iterable[LatencyCount], shares: tuple[float, float] = (0.5
     total = sum(by_end.values())
     if not total:
         return None
-    found, seen = [], 0
     ends = sorted(by_end)
-    for share in shares:
-        seen = 0
-        for end in ends:
-            seen += by_end[end]
-            if seen >= share * total:
-                found.append(end)
-                break
-    return found[0], found[1]
+    reached = list(accumulate(by_end[end] for end in ends))
+    half, most = (ends[bisect_left(reached, share * total)] for share in shares)
+    return half, most
 
 
 def _spans(traffic: Sequence[HourCount], since_ms: int, until_ms: int, together: int) -> tuple[Span, ...]:
