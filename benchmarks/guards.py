@@ -30,18 +30,19 @@ def made_up_fingerprint(width: int) -> Fingerprint:
 
 
 def made_up_anchors(fingerprint: Fingerprint) -> Anchors:
-    """[32, 1, D], close together as in real models."""
-    rng, width = np.random.default_rng(0), fingerprint.hard["hidden_size"]
-    harmless = rng.normal(size=(CELLS, 1, width)).astype(np.float32)
+    """[32, C, D], close together as in real models."""
+    rng, width, columns = np.random.default_rng(0), fingerprint.hard["hidden_size"], len(fingerprint.hard["layers"])
+    harmless = rng.normal(size=(CELLS, columns, width)).astype(np.float32)
     harmful = harmless + 0.1 * rng.normal(size=harmless.shape).astype(np.float32)
     return Anchors(harmless, harmful, fingerprint, {"judge": "made-up"})
 
 
 def made_up_signals(count: int, seed: int, fingerprint: dict[str, Any]) -> Signals:
-    """Smooth noisy logits."""
+    """Smooth noisy logits, the same in every column."""
     rng, t = np.random.default_rng(seed), np.linspace(0, 1, CELLS)
     level = 2 + 0.4 * rng.normal(size=(count, 1)) + 0.4 * rng.normal(size=(count, 1)) * np.sin(4 * t)
-    logit = (level + 0.2 * rng.normal(size=(count, CELLS)))[..., None].astype(np.float32)
+    one = (level + 0.2 * rng.normal(size=(count, CELLS)))[..., None].astype(np.float32)
+    logit = np.repeat(one, len(fingerprint["hard"]["layers"]), axis=2)
     return Signals(tuple(f"g{seed}-{i}" for i in range(count)), sigmoid(logit), logit, fingerprint)
 
 

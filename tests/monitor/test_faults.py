@@ -20,6 +20,7 @@ from .kills import kill
 KILLS = int(os.environ.get("SRI_KILLS", "1"))
 
 
+@pytest.mark.timeout(180 + 60 * KILLS)
 def test_a_killed_monitor_loses_nothing_acknowledged_and_stores_nothing_twice(write_monitor, tmp_path) -> None:
     store = f"sqlite:///{tmp_path}/verdicts.db"
     file = write_monitor(requests={"from": "stdin"}, sinks=[{"name": "sql", "options": {"url": store}}])
