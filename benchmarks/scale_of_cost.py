@@ -155,11 +155,7 @@ def line(points: dict[int, Spread]) -> dict[str, float]:
     sizes, costs = np.array([*points]), np.array([each.median for each in points.values()])
     slope, base = np.polyfit(sizes, costs, 1, w=1 / costs)
     off = np.max(np.abs(base + slope * sizes - costs) / costs)
-    return {
-        "base": float(base),
-        "slope": float(slope),
-        "off": float(np.max(np.abs(base + slope * sizes - costs) / costs)),
-    }
+    return {"base": float(base), "slope": float(slope), "off": float(off)}
 
 
 def memory(folder: Path) -> dict[str, Any]:
