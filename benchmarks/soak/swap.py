@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import random
 import shutil
 import statistics
 import sys
@@ -28,8 +30,8 @@ from sri_sdk.strict_json import parse, write
 
 KEPT = Path("benchmarks/swap.json"), Path("benchmarks/swap.md")
 SIBLING = "diffusion-2"
-BEFORE = 30
-"""Harmless canaries that run before the swap."""
+BEFORE = (5, 60)
+"""Fewest and most harmless canaries that run before the swap: canaries come in the same order in every run."""
 WAIT_S = 300.0
 """Seconds after which a swap that was not noticed counts as missed."""
 
@@ -47,8 +49,6 @@ class Swap:
     """Whether drift was found before the swap."""
     requests: int | None = None
     """Requests of traffic that were answered in between."""
-    seconds: float | None = None
-    """Between the two, on a machine that did other things as well."""
 
 
 @dataclass
@@ -60,7 +60,6 @@ class Watching(logging.Handler):
     found: threading.Event = field(default_factory=threading.Event)
     scored: int = 0
     answered: int = 0
-    at: float = 0.0
 
     def __post_init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -71,7 +70,7 @@ class Watching(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Called by the thread that generates, before the next canary."""
         if "canaries no longer score" in record.getMessage() and not self.found.is_set():
-            self.scored, self.answered, self.at = scored(self.book), traffic(self.lines), record.created
+            self.scored, self.answered = scored(self.book), traffic(self.lines)
             self.found.set()
 
 
@@ -84,10 +83,9 @@ def scored(book: Path) -> int:
 
 
 def traffic(lines: Path) -> int:
-    """Observations of traffic in the file of JSON lines so far."""
-    if not lines.exists():
-        return 0
-    return lines.read_bytes().count(b'"kind": "traffic"')
+    """Observations of traffic in the files of JSON lines so far; older ones lie beside the newest."""
+    files = lines.parent.glob(f"{lines.stem}*{lines.suffix}")
+    return sum(file.read_bytes().count(b'"kind": "traffic"') for file in files)
 
 
 def settings(guard: Path, folder: Path) -> dict[str, Any]:
@@ -102,7 +100,7 @@ def settings(guard: Path, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def swap(guard: Path, folder: Path, deployment: Deployment) -> Swap:
+def swap(guard: Path, folder: Path, deployment: Deployment, before: int) -> Swap:
     """Runs one monitor, loads the sibling's weights into its model meanwhile, and waits until it says so."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -114,16 +112,15 @@ def swap(guard: Path, folder: Path, deployment: Deployment) -> Swap:
 
     def meanwhile() -> None:
         try:
-            while scored(watching.book) < BEFORE and not watching.found.wait(0.2):
+            while scored(watching.book) < before and not watching.found.wait(0.2):
                 pass
             came.early = watching.found.is_set()
             if came.early:
                 return
-            came.before, answered, at = scored(watching.book), traffic(watching.lines), _now()
+            came.before, answered = scored(watching.book), traffic(watching.lines)
             deployment.loaded.model.load_state_dict(models.load(SIBLING).state_dict())
             if watching.found.wait(WAIT_S):
                 came.canaries, came.requests = watching.scored - came.before, watching.answered - answered
-                came.seconds = round(watching.at - at, 1)
         finally:
             wishes.end.set()
 
@@ -139,10 +136,6 @@ def swap(guard: Path, folder: Path, deployment: Deployment) -> Swap:
     return came
 
 
-def _now() -> float:
-    return logging.LogRecord("", 0, "", 0, "", None, None).created
-
-
 def page(runs: list[dict[str, Any]]) -> str:
     """The results as a page."""
     quiet = [each for each in runs if not each["early"]]
@@ -151,7 +144,7 @@ def page(runs: list[dict[str, Any]]) -> str:
     share = exact_rate("found", len(found), len(quiet))
     return f"""# A model swapped under load
 
-`sri monitor` answers requests of a dataset as fast as it can, and asks a fresh harmless canary every second, with a stated false-drift rate of 1 %. After {BEFORE} canaries another thread loads the weights of `{SIBLING}`
+`sri monitor` answers requests of a dataset as fast as it can, and asks a fresh harmless canary every second, with a stated false-drift rate of 1 %. After {BEFORE[0]} to {BEFORE[1]} canaries another thread loads the weights of `{SIBLING}`
 into the live model: same classes, shapes and config. The guard is that of `configs/lab-diffusion.yaml`. Numbers: `swap.json`.
 
     OMP_NUM_THREADS=1 python -m benchmarks.soak.swap --runs {len(runs)} --keep
@@ -174,9 +167,9 @@ def main() -> None:
     given = options.parse_args()
     guard = fitted("diffusion", given.folder)
     deployment = Deployment.open(load_config(Path("configs/lab-diffusion.yaml")))
-    runs = []
+    runs, chance = list[dict[str, Any]](), random.Random(0)
     for number in range(1, given.runs + 1):
-        runs.append(asdict(swap(guard, given.folder / "swap", deployment)))
+        runs.append(asdict(swap(guard, given.folder / f"swap-{os.getpid()}", deployment, chance.randint(*BEFORE))))
         sys.stderr.write(f"{number} of {given.runs}: {runs[-1]}\n")
     print(page(runs))
     if given.keep:
