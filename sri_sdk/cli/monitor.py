@@ -12,9 +12,10 @@ from sri_sdk.cli.output import say, say_json
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--check", is_flag=True, help="Load everything, say what would run and what is missing, and end.")
+@click.option("--check", is_flag=True, help="Ask the sinks, load everything, say what would run, and end.")
 @click.option("--json", "as_json", is_flag=True, help="At the end, print the counts as JSON on standard output.")
-def command(config: Path, check: bool, as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, config: Path, check: bool, as_json: bool) -> None:
     """Run the deployment of CONFIG: answer requests, watch each, and tell the sinks.
 
     SIGTERM and Ctrl-C end it: requests that wait are generated first, and what the sinks do not take in time stays in
@@ -35,6 +36,9 @@ def command(config: Path, check: bool, as_json: bool) -> None:
     # Standard output belongs to answers and to --json.
     ended = operate(told, lambda line: say(line, err=True), check=check)
     if check:
+        if not_ready := [each.called for each in ended.checks if each.outcome == "failed"]:
+            say(f"error: sinks that cannot deliver now: {', '.join(not_ready)}", err=True)
+            ctx.exit(1)
         return
     balance = ended.balance
     say(

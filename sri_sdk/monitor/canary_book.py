@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -156,6 +156,21 @@ class CanaryBook:
 
     def _write(self) -> None:
         write_text(self.path, write(self.state.model_dump(mode="json")))
+
+
+@contextmanager
+def book_claimed(path: Path) -> Iterator[None]:
+    """Keeps other processes from the file as long as the block lasts; books of this one may be opened meanwhile.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    path = path.resolve()
+    _claim(path)
+    try:
+        yield
+    finally:
+        _release(path)
 
 
 def _claim(path: Path) -> None:

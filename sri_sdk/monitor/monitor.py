@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from sri_sdk.capture.request import Span
 from sri_sdk.capture.watch import watch
@@ -29,9 +29,6 @@ from sri_sdk.monitor.watched import Watched
 from sri_sdk.observation import Kind, Observation, Pulse
 from sri_sdk.policy import Decision
 from sri_sdk.records import Signals
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("sri_sdk.monitor")
 
@@ -71,14 +68,18 @@ class Monitor:
             outlet.start(self.board.running, lambda: self.pulse)
 
     @classmethod
-    def open(cls, source: Path | str | MonitorSettings | Told, *, model: str = "", check: bool = False) -> Self:
+    def open(
+        cls, source: Path | str | MonitorSettings | Told, *, model: str = "", check: bool = False,
+        outlet: Outlet | None = None,
+    ) -> Self:  # fmt: skip
         """Loads the guard, opens the sinks, and goes on with what an earlier process left in the spool.
 
         Args:
             source: the YAML file, or the settings.
             model: name of the model, as a person would say it.
-            check: only to see whether everything can be loaded, also beside the monitor that runs: the spool is left
-                alone, no sink is told anything, and nothing is written down.
+            check: only to see whether everything can be loaded, also beside the monitor that runs: spool and sinks are
+                left alone, and nothing is written down.
+            outlet: of the same settings, where somebody has opened it, and closes it; None = open it.
 
         Raises:
             ConfigError: `problems` holds one `file: path: problem` per mistake.
@@ -87,18 +88,16 @@ class Monitor:
         if isinstance(source, MonitorSettings):
             source = checked(source)
         told = source if isinstance(source, Told) else read_monitor(source)
-        live = Live.open(told, model)
-        try:
-            outlet = Outlet.open(told.settings, check=check)
-        except BaseException:
-            live.retire()
-            raise
-        try:
-            return cls(live, outlet, model, check=check)
-        except BaseException:
-            outlet.close(0.0)
-            live.retire()
-            raise
+        with ExitStack() as opened:
+            # First, since it is quick to say that another process has the spool, or a sink's port.
+            if outlet is None:
+                outlet = Outlet.open(told.settings, check=check)
+                opened.callback(outlet.close, 0.0)
+            live = Live.open(told, model)
+            opened.callback(live.retire)
+            monitor = cls(live, outlet, model, check=check)
+            opened.pop_all()
+        return monitor
 
     @property
     def settings(self) -> MonitorSettings:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -16,8 +16,11 @@ from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.monitor.accounts import Balance
 from sri_sdk.monitor.driver import Driver
 from sri_sdk.monitor.introduction import introduction
+from sri_sdk.monitor.lookout import canaries_claimed
 from sri_sdk.monitor.monitor import Monitor
+from sri_sdk.monitor.outlet import Outlet
 from sri_sdk.monitor.reading import Told
+from sri_sdk.monitor.sink_checks import SinkCheck, check_sinks
 from sri_sdk.monitor.traffic.open import open_traffic
 from sri_sdk.monitor.traffic.traffic import Traffic
 from sri_sdk.observation import SinkState
@@ -38,6 +41,8 @@ class Ended:
 
     balance: Balance
     sinks: tuple[SinkState, ...]
+    checks: tuple[SinkCheck, ...] = ()
+    """Of a monitor that was only checked: what its sinks said."""
 
     @property
     def waiting(self) -> int:
@@ -96,11 +101,13 @@ def operate(
         told: checked settings, with a config and requests.
         say: prints a line for people.
         wishes: what asks for its end, or for a reload; None = signals alone.
-        check: load everything, say what would run, and end; nothing is written, and another process may run it.
+        check: ask the sinks, load everything, say what would run, and end; nothing is written, and another process may
+            run it.
         deployment: the model, where somebody has loaded it; None = load it.
 
     Raises:
-        SriError: something cannot be loaded, or the address is taken.
+        SriError: something cannot be loaded; or the spool, the file of canaries, the address or a sink's port is
+            somebody else's, which is said before anything slow begins.
     """
     config, requests = told.config, told.settings.requests
     if config is None or requests is None:
@@ -110,23 +117,40 @@ def operate(
             "or use sri_sdk.Monitor.open in the process that generates."
         )
     wishes = wishes or Wishes()
-    with wishes.heard():
+    with ExitStack() as opened:
+        opened.enter_context(wishes.heard())
         traffic = open_traffic(requests, config)
+        opened.callback(traffic.close)
+        checks: tuple[SinkCheck, ...] = ()
+        claims = opened.enter_context(ExitStack())
+        if check:
+            checks = check_sinks(told.settings)
+            for each in checks:
+                say(each.line)
+        else:
+            # All that another process may have: loading the model takes minutes.
+            traffic.claim()
+            claims.enter_context(canaries_claimed(told.settings.canaries, told.settings.guard.path))
+        outlet = Outlet.open(told.settings, check=check)
+        opened.callback(outlet.close, 0.0)
         if deployment is None:
             say(f"loading the model of hook {config.model.hook}; this may take a while")
             deployment = Deployment.open(config)
-        with wishes.orderly(), Monitor.open(told, model=deployment.loaded.source, check=check) as monitor:
-            driver = Driver(deployment, monitor)
-            if check:
-                _introduce(monitor, "not started: only checked", say)
-                return Ended(monitor.balance, monitor.pulse.sinks)
-            try:
-                _introduce(monitor, traffic.start(), say)
-                _Loop(driver, monitor, traffic, wishes).run()
-            finally:
-                traffic.close()
-            monitor.close()
-            return Ended(monitor.balance, monitor.pulse.sinks)
+        opened.enter_context(wishes.orderly())
+        monitor = opened.enter_context(Monitor.open(told, model=deployment.loaded.source, check=check, outlet=outlet))
+        # From here on they are the monitor's own, which gives up what a reload no longer names.
+        claims.close()
+        driver = Driver(deployment, monitor)
+        if check:
+            _introduce(monitor, "not started: only checked", say)
+            return Ended(monitor.balance, monitor.pulse.sinks, checks)
+        try:
+            _introduce(monitor, traffic.start(), say)
+            _Loop(driver, monitor, traffic, wishes).run()
+        finally:
+            traffic.close()
+        monitor.close()
+        return Ended(monitor.balance, monitor.pulse.sinks)
 
 
 def _introduce(monitor: Monitor, where: str, say: Callable[[str], None]) -> None:

@@ -1,6 +1,8 @@
 """`sri monitor` from its start to its end, and what it does besides answering requests."""
 
+import socket
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,9 @@ from sri_plugin_sinks.jsonl import JsonlSink
 from sri_sdk.capture.drive import generate_untapped
 from sri_sdk.cli import main
 from sri_sdk.errors import ConfigError
+from sri_sdk.files import claimed
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.monitor.live import Live
 from sri_sdk.monitor.operate import Wishes, operate
 from sri_sdk.monitor.reading import read_monitor
 from sri_sdk.strict_json import parse
@@ -76,6 +81,51 @@ def test_a_mistake_in_the_file_is_one_line_and_exit_code_1(write_monitor) -> Non
 def test_a_file_for_ones_own_process_is_refused_by_the_command(write_monitor) -> None:
     with pytest.raises(ConfigError, match=r"requests: required by `sri monitor`"):
         operate(read_monitor(write_monitor()), lambda _: None)
+
+
+@pytest.fixture
+def no_model(monkeypatch) -> None:
+    """Nothing slow may have begun."""
+    monkeypatch.setattr(Deployment, "open", lambda config: pytest.fail("the model is loaded"))
+    monkeypatch.setattr(Live, "open", lambda *_: pytest.fail("the guard is loaded"))
+
+
+@pytest.mark.parametrize("whose", ["address", "numbers", "spool", "canaries"])
+def test_what_another_process_has_is_refused_before_anything_is_loaded(
+    write_monitor, tmp_path, no_model, whose
+) -> None:
+    with ExitStack() as other:
+        taken = other.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        changes: dict = {"requests": {"from": "http", "port": taken if whose == "address" else 0}}
+        if whose == "numbers":
+            changes["sinks"] = [{"name": "prometheus", "options": {"port": taken}}]
+        if whose in ("spool", "canaries"):
+            file = tmp_path / ("spool.db" if whose == "spool" else "canaries.json")
+            other.enter_context(claimed(file))
+            changes["canaries"] = {"harmless": {"split": "test"}, "state": str(tmp_path / "canaries.json")}
+        with pytest.raises(
+            ConfigError, match=f"{taken}: cannot|cannot listen on .*{taken}|spool.db is in use|another process has it"
+        ):
+            operate(read_monitor(write_monitor(**changes)), lambda _: None)
+
+
+def test_an_address_that_was_claimed_is_given_back_where_loading_fails(write_monitor, monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+
+    def fails(config):
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        raise ConfigError("no such model")
+
+    monkeypatch.setattr(Deployment, "open", fails)
+    told = read_monitor(write_monitor(requests={"from": "http", "port": port}))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="no such model"):
+            operate(told, lambda _: None)
+    with claimed(told.settings.spool_path) as free:
+        assert free
+    socket.create_server(("127.0.0.1", port)).close()
 
 
 def test_wishes_reload_and_end_it_between_batches(write_monitor, deployment) -> None:

@@ -100,7 +100,7 @@ class Courier:
             why = err.why
         # A sink that calls sys.exit() must not take the observations behind it along.
         except BaseException as err:
-            self._failed(_words(err))
+            self._failed(words_of(err))
             return
         with self._shared.changed:
             self._lane.reject(unreadable, "this release cannot read them")
@@ -167,7 +167,7 @@ def _observations(rows: Sequence[tuple[int, bytes]]) -> tuple[tuple[Observation,
     return tuple(found), len(rows) - len(found)
 
 
-def _words(err: BaseException) -> str:
+def words_of(err: BaseException) -> str:
     """What went wrong, on one line. Messages of others may hold addresses with passwords, or what a user typed."""
     if isinstance(err, SriError):
         return " ".join(str(err).split())[:300]

@@ -71,6 +71,10 @@ class HttpTraffic(Traffic):
         self._thread = threading.Thread(target=self._run, name="sri-http", daemon=True)
         self._started: Future[str] = Future()
 
+    def claim(self) -> None:
+        """See `Traffic.claim`: the address is taken, and refuses connections until `start`."""
+        self._server.claim()
+
     def start(self) -> str:
         """See `Traffic.start`."""
         self._thread.start()
@@ -109,6 +113,7 @@ class HttpTraffic(Traffic):
         self._server.stop()
         if self._thread.is_alive():
             self._thread.join(2.0 * DRAIN_S)
+        self._server.close()
 
     # -- the server's thread ---------------------------------------------------------------------------------
 
