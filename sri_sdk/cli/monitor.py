@@ -41,11 +41,7 @@ def command(ctx: click.Context, config: Path, check: bool, as_json: bool) -> Non
             ctx.exit(1)
         return
     balance = ended.balance
-    say(
-        f"{balance.generated} generated: {balance.clear} clear, {balance.flagged} flagged, {balance.unmonitored} "
-        f"unmonitored, {balance.not_sampled} not sampled",
-        err=True,
-    )
+    say(balance.words, err=True)
     for each in ended.sinks:
         if lost := each.rejected + each.dropped:
             say(f"sink {each.sink}: {lost} of {each.accepted} observations were given up", err=True)

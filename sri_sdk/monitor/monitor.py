@@ -25,6 +25,7 @@ from sri_sdk.monitor.observing import drawn, shadowed
 from sri_sdk.monitor.outlet import Outlet
 from sri_sdk.monitor.reading import Told, checked, read_monitor
 from sri_sdk.monitor.settings import MonitorSettings
+from sri_sdk.monitor.since import Since
 from sri_sdk.monitor.watched import Watched
 from sri_sdk.observation import Kind, Observation, Pulse
 from sri_sdk.policy import Decision
@@ -62,6 +63,7 @@ class Monitor:
         self._lookout, self._looks_for = lookout_of(live, check=check), lookout_key(live)
         self._reloading = threading.Lock()
         self._reload_failed: str | None = None
+        self._since = Since()
         self._started_at = int(time.time() * 1000)
         self._closed, self._process = False, os.getpid()
         if not check:
@@ -153,13 +155,18 @@ class Monitor:
     @property
     def pulse(self) -> Pulse:
         """How the monitor is."""
-        live, balance = self._live, self.accounts.balance()
+        live, balance, now = self._live, self.accounts.balance(), int(time.time() * 1000)
+        lookout, scoring = self._lookout, live.told.settings.scoring.where
+        wrong = {
+            "canary_missed": lookout.missed, "drift": lookout.drift, "reload_failed": self._reload_failed,
+            "scorer": live.trouble,
+        }  # fmt: skip
+        more: dict[str, Any] = {**wrong, **lookout.pulse}
+        more |= self._since.of({**wrong, "looks": more["looks"] or None}, now)
         return Pulse(
-            self.settings.name, int(time.time() * 1000), self._started_at, os.getpid(), self.settings.mode,
-            self._model, live.digest, live.promised, balance.generated, balance.clear, balance.flagged,
-            balance.unmonitored, balance.not_sampled, balance.canaries, canary_missed=self._lookout.missed,
-            drift=self._lookout.drift, reload_failed=self._reload_failed,
-            scorer=live.trouble, sinks=self._outlet.states(), ended=self._closed, **self._lookout.pulse,
+            self.settings.name, now, self._started_at, os.getpid(), self.settings.mode, self._model, live.digest,
+            live.promised, balance.generated, balance.clear, balance.flagged, balance.unmonitored, balance.not_sampled,
+            balance.canaries, sinks=self._outlet.states(), ended=self._closed, scoring=scoring, **more,
         )  # fmt: skip
 
     # -- the user's own process ------------------------------------------------------------------------------

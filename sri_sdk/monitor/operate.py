@@ -192,7 +192,4 @@ class _Loop:
         self._said, balance = time.monotonic(), self._monitor.balance
         if balance != self._last:
             self._last = balance
-            log.info(
-                "%d generated: %d clear, %d flagged, %d unmonitored, %d not sampled", balance.generated, balance.clear,
-                balance.flagged, balance.unmonitored, balance.not_sampled,
-            )  # fmt: skip
+            log.info("%s", balance.words)
