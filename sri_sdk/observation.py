@@ -25,6 +25,8 @@ Consequence = Literal["released", "withheld", "would_withhold", "recovered"]
 LOSS_MS = 3_600_000
 """Milliseconds without a further loss after which a sink is no longer losing observations: what was lost is history
 then, and stays counted."""
+CANARIES_LATE = 3
+"""Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
 MOST_CELLS = 1 << 16
 """Cells times columns of one trajectory that is written down and read back; more is not one of ours."""
 
@@ -312,3 +314,15 @@ class Pulse:
     """Since when `looks` is not empty."""
     scoring: Literal["process", "local", "remote", ""] = ""
     """Where scores are made, as the settings have it; empty = not said."""
+
+    @property
+    def canary_stopped(self) -> int | None:
+        """Since when no canary was flagged although several were due, in milliseconds; None = it is not so.
+
+        All times are by the clock of the monitor, so that a wrong clock changes nothing.
+        """
+        if self.canary_every_s is None:
+            return None
+        begun = self.started_at if self.canaries_since is None else self.canaries_since
+        last = max(begun, self.canary_at or begun)
+        return last if self.at - last > CANARIES_LATE * self.canary_every_s * 1000 else None

@@ -17,8 +17,6 @@ SILENT_MS = 60_000
 """Age of a pulse from which its monitor is silent; one comes every few seconds."""
 GONE_MS = 7 * 86_400_000
 """Age from which a deployment is taken for given up, and no longer called silent."""
-LATE = 3
-"""Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
 TRAFFIC = "traffic:"
 """Begins what a pulse says of drift where only clear traffic scores otherwise; then comes the part of the guard."""
 
@@ -60,15 +58,8 @@ def standing(pulse: Pulse, now_ms: int, heard_ms: int | None = None) -> Standing
 
 
 def canary_stopped(pulse: Pulse) -> int | None:
-    """Since when no canary was flagged although several were due, in milliseconds; None = it is not so.
-
-    All times are by the clock of the monitor, so that a wrong clock changes nothing.
-    """
-    if pulse.canary_every_s is None:
-        return None
-    begun = pulse.started_at if pulse.canaries_since is None else pulse.canaries_since
-    last = max(begun, pulse.canary_at or begun)
-    return last if pulse.at - last > LATE * pulse.canary_every_s * 1000 else None
+    """Since when no canary was flagged although several were due, in milliseconds; None = it is not so."""
+    return pulse.canary_stopped
 
 
 def drift_words(drift: str) -> str:

@@ -45,6 +45,15 @@ class PrometheusSink(sri_sdk.Sink):
             default=None, description="File NAME.prom in the folder that node_exporter's textfile collector reads."
         )
 
+        last_scrape_s: float = Field(
+            default=8.0,
+            ge=0,
+            le=60,
+            description="Of a port: most seconds that the end of a monitor waits for Prometheus to read that it has "
+            "ended on purpose; only where it was read within two minutes. More than the 10 s that `sri monitor` gives "
+            "all its sinks has no effect.",
+        )
+
         @field_validator("file")
         @classmethod
         def _a_name_that_is_read(cls, file: Path | None) -> Path | None:
@@ -126,10 +135,15 @@ class PrometheusSink(sri_sdk.Sink):
         self._write(WRITE_EVERY_S)
 
     def close(self) -> None:
-        """Stops listening, or writes the file a last time; twice is fine."""
+        """Stops listening, or writes the file a last time; twice is fine.
+
+        Where a monitor has ended on purpose and Prometheus asks this port, it is given a last time to ask: otherwise an
+        end in order looks like a crash.
+        """
         self._write(0)
         if self._server is not None:
             server, self._server = self._server, None
+            self._numbers.wait_until_end_is_known(self.config.last_scrape_s)
             server.shutdown()
             server.server_close()
             self._thread.join()
