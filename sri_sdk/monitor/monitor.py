@@ -291,11 +291,34 @@ class Monitor:
             beside = [shadowed(each, verdict) for each, verdict in zip(observations, verdicts, strict=True)]
             self._outlet.put(beside)
 
-    def reload(self, fits: Callable[[Live], object] | None = None) -> str | None:
+    def load_again(self) -> Future[Live]:
+        """Reads the file again and loads what it names in a thread of its own, while everything goes on as it is.
+
+        Returns:
+            What `reload` takes once it is done; it raises what `reload` refuses.
+        """
+        loaded: Future[Live] = Future()
+        loaded.set_running_or_notify_cancel()
+        told = self._live.told
+
+        def load() -> None:
+            try:
+                loaded.set_result(self._read_again(told))
+            # Whatever it is: who waits for it is in another thread.
+            except BaseException as err:
+                loaded.set_exception(err)
+
+        threading.Thread(target=load, name="sri-reload", daemon=True).start()
+        return loaded
+
+    def reload(
+        self, fits: Callable[[Live], object] | None = None, loaded: Future[Live] | None = None
+    ) -> str | None:  # fmt: skip
         """Reads the file again. Generations that run keep what they began with.
 
         Args:
             fits: called with what is new; raises an `SriError` where it does not suit the model.
+            loaded: of `load_again`, so that nothing is loaded now; None = load it now.
 
         Returns:
             Why it was refused, on one line, and everything stays as it was; None = it holds from now on.
@@ -303,7 +326,7 @@ class Monitor:
         with self._reloading:
             before = self._live
             try:
-                after = self._read_again(before.told)
+                after = self._read_again(before.told) if loaded is None else loaded.result()
                 try:
                     if fits is not None:
                         fits(after)

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -16,6 +17,7 @@ from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.monitor.accounts import Balance
 from sri_sdk.monitor.driver import Driver
 from sri_sdk.monitor.introduction import introduction
+from sri_sdk.monitor.live import Live
 from sri_sdk.monitor.lookout import canaries_claimed
 from sri_sdk.monitor.monitor import Monitor
 from sri_sdk.monitor.outlet import Outlet
@@ -165,8 +167,17 @@ class _Loop:
         self._driver, self._monitor, self._traffic, self._wishes = driver, monitor, traffic, wishes
         self._said = time.monotonic()
         self._last: Balance | None = None
+        self._loaded: Future[Live] | None = None
+        """What a reload loads, while requests are answered as before."""
 
     def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            if self._loaded is not None:
+                self._loaded.add_done_callback(_let_go)
+
+    def _run(self) -> None:
         until: float | None = None
         while True:
             if self._wishes.end.is_set() and until is None:
@@ -174,9 +185,7 @@ class _Loop:
                 until = time.monotonic() + DRAIN_S
             if until is not None and time.monotonic() > until:
                 return
-            if self._wishes.reload.is_set():
-                self._wishes.reload.clear()
-                self._driver.reload()
+            self._reload()
             if until is None:
                 self._driver.look_after()
             asked = self._traffic.take(self._monitor.settings.batch_size, LOOK_S)
@@ -186,6 +195,16 @@ class _Loop:
                 self._driver.generate(asked)
             self._say()
 
+    def _reload(self) -> None:
+        """Begins to load what is wished for, or exchanges it once it is there."""
+        if self._loaded is None and self._wishes.reload.is_set():
+            # One that is wished for meanwhile comes after this one.
+            self._wishes.reload.clear()
+            self._loaded = self._monitor.load_again()
+        if self._loaded is not None and self._loaded.done():
+            loaded, self._loaded = self._loaded, None
+            self._driver.reload(loaded)
+
     def _say(self) -> None:
         if time.monotonic() < self._said + SAY_S:
             return
@@ -193,3 +212,9 @@ class _Loop:
         if balance != self._last:
             self._last = balance
             log.info("%s", balance.words)
+
+
+def _let_go(loaded: Future[Live]) -> None:
+    """What was loaded too late to be used."""
+    if loaded.exception() is None:
+        loaded.result().retire()

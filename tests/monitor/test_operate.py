@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -20,6 +20,7 @@ from sri_sdk.monitor.reading import read_monitor
 from sri_sdk.strict_json import parse
 
 from .conftest import asked
+from .test_scoring import wait_for
 
 DATASET = {"from": "dataset", "split": "test", "harmful": 0.2, "count": 20}
 
@@ -128,24 +129,81 @@ def test_an_address_that_was_claimed_is_given_back_where_loading_fails(write_mon
     socket.create_server(("127.0.0.1", port)).close()
 
 
-def test_wishes_reload_and_end_it_between_batches(write_monitor, deployment) -> None:
-    requests = {"from": "dataset", "split": "test", "rate": 200.0}
-    told, wishes, lines = read_monitor(write_monitor(requests=requests, sample=0.0)), Wishes(), []
-    ended: list = []
+@contextmanager
+def operating(told, deployment):
+    """A monitor that runs in a thread: its wishes, and how it ended."""
+    wishes, lines, ended = Wishes(), [], []
     thread = threading.Thread(target=lambda: ended.append(operate(told, lines.append, wishes, deployment=deployment)))
     thread.start()
     while not any(line.startswith("requests:") for line in lines):
         assert thread.is_alive()
-    write_monitor(requests=requests, sample=1.0)
-    wishes.reload.set()
-    while wishes.reload.is_set():
-        assert thread.is_alive()
-    threading.Event().wait(0.5)
-    wishes.end.set()
-    thread.join(60)
+    try:
+        yield wishes, ended
+    finally:
+        wishes.end.set()
+        thread.join(60)
+
+
+def test_wishes_reload_and_end_it_between_batches(write_monitor, deployment, caplog) -> None:
+    requests = {"from": "dataset", "split": "test", "rate": 200.0}
+    told = read_monitor(write_monitor(requests=requests, sample=0.0))
+    with caplog.at_level("INFO", "sri_sdk.monitor"), operating(told, deployment) as (wishes, ended):
+        write_monitor(requests=requests, sample=1.0)
+        wishes.reload.set()
+        wait_for(lambda: "reloaded: mode observe" in caplog.text)
+        threading.Event().wait(0.5)
     (found,) = ended
     assert found.balance.even and found.balance.clear + found.balance.flagged > 0, "the reload brought sample: 1.0"
     assert found.waiting == 0
+
+
+def test_requests_are_answered_while_a_reload_loads_and_a_second_one_comes_after_it(
+    write_monitor, deployment, tmp_path, caplog, monkeypatch
+) -> None:
+    requests = {"from": "dataset", "split": "test", "rate": 200.0}
+    told, opened, go = read_monitor(write_monitor(requests=requests)), Live.open, threading.Event()
+    loading: list = []
+
+    def slow(told, model):
+        if threading.current_thread().name == "sri-reload":
+            loading.append(told.settings.mode)
+            assert go.wait(60)
+        return opened(told, model)
+
+    monkeypatch.setattr(Live, "open", slow)
+    lines = tmp_path / "verdicts.jsonl"
+    with caplog.at_level("INFO", "sri_sdk.monitor"), operating(told, deployment) as (wishes, _):
+        wishes.reload.set()
+        wait_for(lambda: loading)
+        before = lines.stat().st_size if lines.exists() else 0
+        wait_for(lambda: lines.exists() and lines.stat().st_size > before + 1000)
+        assert "reloaded" not in caplog.text
+        write_monitor(requests=requests, mode="enforce")
+        wishes.reload.set()
+        go.set()
+        wait_for(lambda: "reloaded: mode enforce" in caplog.text)
+    assert loading == ["observe", "enforce"]
+
+
+def test_an_end_while_a_reload_loads_lets_go_of_what_it_loaded(write_monitor, deployment, monkeypatch) -> None:
+    requests = {"from": "dataset", "split": "test", "rate": 200.0}
+    told, opened, go = read_monitor(write_monitor(requests=requests)), Live.open, threading.Event()
+    late: list = []
+
+    def slow(told, model):
+        if threading.current_thread().name == "sri-reload":
+            go.wait(60)
+            late.append(opened(told, model))
+            return late[0]
+        return opened(told, model)
+
+    monkeypatch.setattr(Live, "open", slow)
+    with operating(told, deployment) as (wishes, ended):
+        wishes.reload.set()
+        wait_for(lambda: not wishes.reload.is_set())
+    assert ended
+    go.set()
+    wait_for(lambda: late and not late[0].begin())
 
 
 def test_canaries_are_asked_between_requests_and_their_misses_are_in_the_pulse(
