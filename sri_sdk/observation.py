@@ -22,6 +22,11 @@ Consequence = Literal["released", "withheld", "would_withhold", "recovered"]
 """What became of the response. `would_withhold` = a monitor that only observes released what its policy would not have;
 `recovered` = something else answered in its place."""
 
+LOSS_MS = 3_600_000
+"""Milliseconds without a further loss after which a sink is no longer losing observations: what was lost is history
+then, and stays counted."""
+CANARIES_LATE = 3
+"""Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
 MOST_CELLS = 1 << 16
 """Cells times columns of one trajectory that is written down and read back; more is not one of ours."""
 
@@ -222,6 +227,25 @@ class SinkState:
     """In the spool."""
     failing: str | None = None
     """What went wrong at the last try, in words without secrets; None = nothing."""
+    failing_since: int | None = None
+    """Since when it has failed without a success, in milliseconds since 1970, UTC; None = it does not, or not known. So
+    are the next four."""
+    dropped_since: int | None = None
+    """When it began to lose observations: the first of those dropped with less than `LOSS_MS` between two."""
+    dropped_at: int | None = None
+    """When the last one was dropped."""
+    rejected_since: int | None = None
+    """When the sink began to refuse observations for good, told like `dropped_since`."""
+    rejected_at: int | None = None
+    """When the last one was refused."""
+
+    def is_losing(self, at: int) -> bool:
+        """Whether observations were dropped a moment ago, or at a time that is not known.
+
+        Args:
+            at: milliseconds by the clock of the monitor, as `Pulse.at` has them.
+        """
+        return self.dropped > 0 and (self.dropped_at is None or at - self.dropped_at <= LOSS_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +301,28 @@ class Pulse:
     """What is not looked at although somebody asked for it, and why, in sentences."""
     ended: bool = False
     """It was asked to end, and this is its last pulse: that nothing follows is no fault."""
+    canary_missed_since: int | None = None
+    """Since when `canary_missed` is not None, in milliseconds by the clock of `at`: the time of the first pulse that
+    said so; None = it is None, or not known. So are the next four."""
+    drift_since: int | None = None
+    """Of `drift`."""
+    reload_failed_since: int | None = None
+    """Of `reload_failed`."""
+    scorer_since: int | None = None
+    """Of `scorer`."""
+    looks_since: int | None = None
+    """Since when `looks` is not empty."""
+    scoring: Literal["process", "local", "remote", ""] = ""
+    """Where scores are made, as the settings have it; empty = not said."""
+
+    @property
+    def canary_stopped(self) -> int | None:
+        """Since when no canary was flagged although several were due, in milliseconds; None = it is not so.
+
+        All times are by the clock of the monitor, so that a wrong clock changes nothing.
+        """
+        if self.canary_every_s is None:
+            return None
+        begun = self.started_at if self.canaries_since is None else self.canaries_since
+        last = max(begun, self.canary_at or begun)
+        return last if self.at - last > CANARIES_LATE * self.canary_every_s * 1000 else None

@@ -17,6 +17,25 @@ class Sink(Plugin):
     batch: int = 100
     """Most observations in one `deliver`."""
 
+    @classmethod
+    def check(cls, config: Any, timeout_s: float) -> str | None:
+        """Looks whether a sink with these options could deliver now, and neither opens nor sends nor changes anything.
+
+        `sri monitor --check` calls it, also beside the monitor that runs: a port that this one listens on, or a file
+        that it writes, is no fault. The default cannot tell.
+
+        Args:
+            config: options of the sink, checked.
+            timeout_s: seconds that it may take; whoever asks waits no longer.
+
+        Returns:
+            What was found, in a few words without secrets; None = it cannot tell without being opened.
+
+        Raises:
+            Exception: it could not deliver now; an `SriError` says why, and what to do.
+        """
+        return None
+
     @abstractmethod
     def emit(self, verdict: Verdict) -> None:
         """Accepts one verdict; returns at once."""

@@ -10,9 +10,10 @@ from sri_sdk.cli.output import emit_json, say
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_any
-from sri_sdk.config.schema import KINDS, schema
+from sri_sdk.config.schema import KINDS, Place, schema, schema_of
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.monitor.reading import is_monitor, read_monitor
+from sri_sdk.monitor.settings import MonitorSettings
 from sri_sdk.serve.settings import ServeSettings, is_server, read_settings
 
 
@@ -55,15 +56,18 @@ def check(ctx: click.Context, files: tuple[Path, ...], no_prompts: bool, as_json
 @command.command("schema")
 @click.option(
     "--kind",
-    type=click.Choice([*KINDS, "serve"]),
+    type=click.Choice([*KINDS, "serve", "monitor"]),
     default="fit",
     show_default=True,
     help="The file of a deployment, for `sri fit` and `sri run`; of an evaluation, for `sri eval`; of a server, for "
-    "`sri serve`.",
+    "`sri serve`; of a monitor, for `sri monitor`.",
 )
 def print_schema(kind: str) -> None:
     """Print the JSON schema of a file format, with the options of the installed plugins."""
-    emit_json(ServeSettings.model_json_schema() if kind == "serve" else schema(kind))
+    if kind == "monitor":
+        emit_json(schema_of(MonitorSettings, [Place("sinks", "", "name", "sinks")]))
+    else:
+        emit_json(ServeSettings.model_json_schema() if kind == "serve" else schema(kind))
 
 
 def _check(file: Path, with_prompts: bool) -> tuple[list[str], dict[str, dict[str, int]], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from sri_sdk import registry
@@ -53,9 +53,19 @@ PLACES: Mapping[str, tuple[Place, ...]] = {
 
 def schema(kind: str = "fit") -> dict[str, Any]:
     """JSON schema of one kind of file, with the options of every installed plugin that loads."""
-    whole = KINDS[kind].model_json_schema()
+    return schema_of(KINDS[kind], PLACES[kind])
+
+
+def schema_of(declared: type[Config], places: Iterable[Place]) -> dict[str, Any]:
+    """JSON schema of a file, with the options of every installed plugin that loads.
+
+    Args:
+        declared: what the file may say.
+        places: where it names plugins.
+    """
+    whole = declared.model_json_schema()
     definitions = whole["$defs"]
-    for place in PLACES[kind]:
+    for place in places:
         if cases := list(_cases(place, definitions)):
             owner = definitions.get(place.owner, whole)
             if place.owner in whole["properties"]:

@@ -19,14 +19,13 @@ from sri_sdk.capture.drive import drive
 from sri_sdk.capture.settings import watch_settings
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ConfigError
-from sri_sdk.files import claimed, write_text
+from sri_sdk.files import claimed
 from sri_sdk.fitting.canary_state import RATE, STATE, WINDOW, Canary, State, calibration_of, canary_of, fresh
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.policy import Policy
 from sri_sdk.records import Prompt
 from sri_sdk.scoring.guard import Guard
-from sri_sdk.strict_json import write
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def _look(
                 if canary.scores is not None:
                     stream.add(canary.prompt, canary.scores)
             # After each batch: what was generated once is used, also if the next one fails.
-            write_text(path, write(state.model_dump(mode="json")))
+            state.save(path)
     blind = Counter(canary.reason or "" for canary in state.canaries if canary.scores is None)
     return Looked(stream.findings(), len(stream), count, state.rate, state.window, dict(blind))
 

@@ -1,12 +1,15 @@
 """What is kept of the canaries of a guard, and which prompts may still become some. Needs no model.
 
-<guard>/canaries.json   what was scored so far: digests of prompts, and scores; no texts
+<guard>/canaries.json         what was scored so far: digests of prompts, and scores; no texts
+<guard>/canaries.json.added   the same, one line each, of what a monitor that runs has added since it wrote that file
 
 Whoever has a list of prompts can tell from the digests which of them were canaries.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,12 +23,12 @@ from sri_sdk.config.fit import ONLY_PART, FitConfig
 from sri_sdk.config.mix import MixSection
 from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
-from sri_sdk.files import sha256
+from sri_sdk.files import sha256, write_text
 from sri_sdk.fitting.folds import draw_folds, text_hash
 from sri_sdk.fitting.mix import bases_of, draw_mix
 from sri_sdk.plugin import Config
 from sri_sdk.records import Prompt, Verdict
-from sri_sdk.strict_json import parse
+from sri_sdk.strict_json import parse, write
 
 STATE = "canaries.json"
 RATE, WINDOW = 0.01, 50
@@ -66,7 +69,7 @@ class State(Config):
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
-        """What the file holds; None = there is none.
+        """What the file holds, and what was added beside it; None = there is none.
 
         Raises:
             ConfigError: it is not such a file.
@@ -75,12 +78,25 @@ class State(Config):
             return None
         try:
             with path.open("rb") as stream:
-                return cls.model_validate(parse(stream.read(MOST_BYTES)))
+                found = cls.model_validate(parse(stream.read(MOST_BYTES)))
+            known = {*found.used, *(each.prompt for each in found.canaries)}
+            # A process may have died after the file was written, and before what was added was removed.
+            found.canaries.extend(each for each in _added(path) if each.prompt not in known)
+            return found
         except (ValidationError, ValueError) as err:
             raise ConfigError(
                 f"{path}: not a file of canaries ({str(err).splitlines()[0]}). Restore it; without it nobody knows "
                 "which prompts were used before."
             ) from err
+
+    def save(self, path: Path) -> None:
+        """Writes the file, which then holds everything.
+
+        Raises:
+            OSError: it cannot be written; what was added beside it is still there.
+        """
+        write_text(path, write(self.model_dump(mode="json")))
+        beside(path).unlink(missing_ok=True)
 
     def of(self, bundle: str, rate: float | None, window: int | None, path: Path) -> Self:
         """The state for a bundle: this one, or a new one that remembers what was used.
@@ -98,6 +114,37 @@ class State(Config):
                     "on the way: leave it out, or calibrate the guard anew."
                 )
         return self
+
+
+def beside(path: Path) -> Path:
+    """Where canaries are added, so that the file is not written anew for each: it grows for as long as it is used."""
+    return path.with_name(f"{path.name}.added")
+
+
+def append(path: Path, canary: Canary) -> None:
+    """Adds one canary beside the file.
+
+    Args:
+        path: of the file, which is there.
+        canary: that its state has, too.
+
+    Raises:
+        OSError: it cannot be written, or not whole.
+    """
+    line = write(canary.model_dump(mode="json"), separators=(",", ":")).encode() + b"\n"
+    with beside(path).open("ab", buffering=0) as stream:
+        if stream.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _added(path: Path) -> list[Canary]:
+    """What was added; a last line without an end is of a process that died within it."""
+    try:
+        with beside(path).open("rb") as stream:
+            lines = stream.read(MOST_BYTES).split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return list({each.prompt: each for each in map(Canary.model_validate, map(parse, lines))}.values())
 
 
 def fresh(config: FitConfig, split: str, count: int, state: State) -> list[Prompt]:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ConfigError
-from sri_sdk.files import claimed, write_text
-from sri_sdk.fitting.canary_state import RATE, WINDOW, Canary, State, base_hash, fresh
+from sri_sdk.files import claimed
+from sri_sdk.fitting.canary_state import RATE, WINDOW, Canary, State, append, base_hash, beside, fresh
 from sri_sdk.fitting.folds import text_hash
 from sri_sdk.records import Prompt
-from sri_sdk.strict_json import write
 
 log = logging.getLogger("sri_sdk.monitor")
 
@@ -113,10 +113,12 @@ class CanaryBook:
         return given
 
     def add(self, canary: Canary) -> None:
-        """Writes down one canary. Where the disk refuses, it is kept in memory, and written with the next one."""
+        """Writes down one canary, beside the file. Where the disk refuses, it is kept in memory, and written with the
+        next one."""
         self.state.canaries.append(canary)
         self._given.pop(canary.prompt, None)
-        self._try_to_write()
+        # After a failure as a whole: a line may be there in part, or not at all.
+        self._try_to(self._write if self.trouble is not None else partial(append, self.path, canary))
 
     def keep(self, flagged: Sequence[str], tried: Sequence[str], *, by: str) -> None:
         """Writes down which harmful prompts this guard flagged, of those that were tried; otherwise as `add`.
@@ -131,11 +133,11 @@ class CanaryBook:
         found = {"harmful_flagged": list(flagged), "harmful_tried": list(tried), "harmful_by": by}
         if found != {name: getattr(self.state, name) for name in found}:
             self.state = self.state.model_copy(update=found)
-            self._try_to_write()
+            self._try_to(self._write)
 
-    def _try_to_write(self) -> None:
+    def _try_to(self, write: Callable[[], None]) -> None:
         try:
-            self._write()
+            write()
         except OSError as err:
             if self.trouble is None:
                 log.error("canaries: %s cannot be written: %s", self.path, err.strerror or type(err).__name__)
@@ -149,13 +151,31 @@ class CanaryBook:
         return Counter(each.reason or "" for each in self.state.canaries if each.scores is None)
 
     def close(self) -> None:
-        """Gives the file back; calling it twice is fine."""
+        """Gives the file back, whole again; calling it twice is fine."""
         if self._open:
             self._open = False
+            # Not before another book of this process that goes on, and knows more.
+            if _is_last(self.path) and beside(self.path).exists():
+                self._try_to(self._write)
             _release(self.path)
 
     def _write(self) -> None:
-        write_text(self.path, write(self.state.model_dump(mode="json")))
+        self.state.save(self.path)
+
+
+@contextmanager
+def book_claimed(path: Path) -> Iterator[None]:
+    """Keeps other processes from the file as long as the block lasts; books of this one may be opened meanwhile.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    path = path.resolve()
+    _claim(path)
+    try:
+        yield
+    finally:
+        _release(path)
 
 
 def _claim(path: Path) -> None:
@@ -169,6 +189,11 @@ def _claim(path: Path) -> None:
                     "or give each monitor a file of its own."
                 )
         _CLAIMS[path] = stack, users + 1
+
+
+def _is_last(path: Path) -> bool:
+    with _LOCK:
+        return _CLAIMS[path][1] == 1
 
 
 def _release(path: Path) -> None:

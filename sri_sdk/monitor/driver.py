@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 
 from sri_sdk.capture.conclude import INTERRUPTED
@@ -54,9 +55,9 @@ class Driver:
         for start in range(0, len(due), size):
             self.generate([Asked(each.prompt) for each in due[start : start + size]], "canary")
 
-    def reload(self) -> str | None:
+    def reload(self, loaded: Future[Live] | None = None) -> str | None:
         """Reads the monitor's file again, and checks what it brings with the model; see `Monitor.reload`."""
-        return self._monitor.reload(self.settings_for)
+        return self._monitor.reload(self.settings_for, loaded)
 
     def generate(self, asked: Sequence[Asked], kind: Kind = "traffic") -> list[Observation]:
         """Generates requests and answers them.

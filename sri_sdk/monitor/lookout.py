@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ConfigError, MissingExtra
 from sri_sdk.fitting.canary_state import RATE, STATE, WINDOW, calibration_of
 from sri_sdk.monitor.canaries import CanaryPrompt, CanarySchedule, MustFlag, must_flag
-from sri_sdk.monitor.canary_book import CanaryBook
+from sri_sdk.monitor.canary_book import CanaryBook, book_claimed
 from sri_sdk.monitor.drift import DriftWatch, TrafficWatch
 from sri_sdk.monitor.lookout_settings import CanariesSection, DriftSection, HarmfulSection
 from sri_sdk.monitor.traffic_looks import LOOKS, keep_look, next_look
@@ -111,8 +111,8 @@ class Lookout:
         with ExitStack() as opened:
             schedule, book, watch, fresh = None, None, None, None
             if canaries is not None and config is not None:
-                if harmless is not None or canaries.state is not None:
-                    book, watch = _kept(canaries, section, scorer, folder, before, opened, check=check)
+                if (path := _state_of(canaries, folder)) is not None:
+                    book, watch = _kept(path, canaries, section, scorer, folder, before, opened, check=check)
                     if harmful is not None and (before is None or harmful is not before._parts.harmful):
                         _take_up(harmful, book, policy)
                 if book is not None and harmless is not None:
@@ -320,8 +320,31 @@ def _said(policy: Policy) -> str:
     return " ".join(map(str, _judges(policy)))
 
 
+@contextmanager
+def canaries_claimed(canaries: CanariesSection | None, folder: Path) -> Iterator[None]:
+    """Keeps other processes from the file of canaries, before there is a lookout that does; see `book_claimed`.
+
+    Args:
+        canaries: as the settings have them.
+        folder: of the guard.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    path = _state_of(canaries, folder)
+    with nullcontext() if path is None else book_claimed(path):
+        yield
+
+
+def _state_of(canaries: CanariesSection | None, folder: Path) -> Path | None:
+    """The file of canaries; None = these settings need none."""
+    if canaries is None or (canaries.harmless is None and canaries.state is None):
+        return None
+    return canaries.state or folder / STATE
+
+
 def _kept(
-    canaries: CanariesSection, section: DriftSection, scorer: Scorer, folder: Path, before: Lookout | None,
+    path: Path, canaries: CanariesSection, section: DriftSection, scorer: Scorer, folder: Path, before: Lookout | None,
     opened: ExitStack, *, check: bool,
 ) -> tuple[CanaryBook, DriftWatch | None]:  # fmt: skip
     """The file of canaries, and what harmless ones have found; both go on where nothing of theirs has changed."""
@@ -333,7 +356,6 @@ def _kept(
         )  # fmt: skip
         if same:
             return before._book, before._drift
-    path = canaries.state or folder / STATE
     calibration = None if canaries.harmless is None else calibration_of(scorer.manifest, folder)
     begin = CanaryBook.read if check else CanaryBook.open
     book = begin(path, scorer.bundle.digest, rate=section.rate, window=section.window)

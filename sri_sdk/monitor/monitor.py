@@ -8,9 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from sri_sdk.capture.request import Span
 from sri_sdk.capture.watch import watch
@@ -25,13 +25,11 @@ from sri_sdk.monitor.observing import drawn, shadowed
 from sri_sdk.monitor.outlet import Outlet
 from sri_sdk.monitor.reading import Told, checked, read_monitor
 from sri_sdk.monitor.settings import MonitorSettings
+from sri_sdk.monitor.since import Since
 from sri_sdk.monitor.watched import Watched
 from sri_sdk.observation import Kind, Observation, Pulse
 from sri_sdk.policy import Decision
 from sri_sdk.records import Signals
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("sri_sdk.monitor")
 
@@ -65,20 +63,25 @@ class Monitor:
         self._lookout, self._looks_for = lookout_of(live, check=check), lookout_key(live)
         self._reloading = threading.Lock()
         self._reload_failed: str | None = None
+        self._since = Since()
         self._started_at = int(time.time() * 1000)
         self._closed, self._process = False, os.getpid()
         if not check:
             outlet.start(self.board.running, lambda: self.pulse)
 
     @classmethod
-    def open(cls, source: Path | str | MonitorSettings | Told, *, model: str = "", check: bool = False) -> Self:
+    def open(
+        cls, source: Path | str | MonitorSettings | Told, *, model: str = "", check: bool = False,
+        outlet: Outlet | None = None,
+    ) -> Self:  # fmt: skip
         """Loads the guard, opens the sinks, and goes on with what an earlier process left in the spool.
 
         Args:
             source: the YAML file, or the settings.
             model: name of the model, as a person would say it.
-            check: only to see whether everything can be loaded, also beside the monitor that runs: the spool is left
-                alone, no sink is told anything, and nothing is written down.
+            check: only to see whether everything can be loaded, also beside the monitor that runs: spool and sinks are
+                left alone, and nothing is written down.
+            outlet: of the same settings, where somebody has opened it, and closes it; None = open it.
 
         Raises:
             ConfigError: `problems` holds one `file: path: problem` per mistake.
@@ -87,18 +90,16 @@ class Monitor:
         if isinstance(source, MonitorSettings):
             source = checked(source)
         told = source if isinstance(source, Told) else read_monitor(source)
-        live = Live.open(told, model)
-        try:
-            outlet = Outlet.open(told.settings, check=check)
-        except BaseException:
-            live.retire()
-            raise
-        try:
-            return cls(live, outlet, model, check=check)
-        except BaseException:
-            outlet.close(0.0)
-            live.retire()
-            raise
+        with ExitStack() as opened:
+            # First, since it is quick to say that another process has the spool, or a sink's port.
+            if outlet is None:
+                outlet = Outlet.open(told.settings, check=check)
+                opened.callback(outlet.close, 0.0)
+            live = Live.open(told, model)
+            opened.callback(live.retire)
+            monitor = cls(live, outlet, model, check=check)
+            opened.pop_all()
+        return monitor
 
     @property
     def settings(self) -> MonitorSettings:
@@ -154,13 +155,18 @@ class Monitor:
     @property
     def pulse(self) -> Pulse:
         """How the monitor is."""
-        live, balance = self._live, self.accounts.balance()
+        live, balance, now = self._live, self.accounts.balance(), int(time.time() * 1000)
+        lookout, scoring = self._lookout, live.told.settings.scoring.where
+        wrong = {
+            "canary_missed": lookout.missed, "drift": lookout.drift, "reload_failed": self._reload_failed,
+            "scorer": live.trouble,
+        }  # fmt: skip
+        more: dict[str, Any] = {**wrong, **lookout.pulse}
+        more |= self._since.of({**wrong, "looks": more["looks"] or None}, now)
         return Pulse(
-            self.settings.name, int(time.time() * 1000), self._started_at, os.getpid(), self.settings.mode,
-            self._model, live.digest, live.promised, balance.generated, balance.clear, balance.flagged,
-            balance.unmonitored, balance.not_sampled, balance.canaries, canary_missed=self._lookout.missed,
-            drift=self._lookout.drift, reload_failed=self._reload_failed,
-            scorer=live.trouble, sinks=self._outlet.states(), ended=self._closed, **self._lookout.pulse,
+            self.settings.name, now, self._started_at, os.getpid(), self.settings.mode, self._model, live.digest,
+            live.promised, balance.generated, balance.clear, balance.flagged, balance.unmonitored, balance.not_sampled,
+            balance.canaries, sinks=self._outlet.states(), ended=self._closed, scoring=scoring, **more,
         )  # fmt: skip
 
     # -- the user's own process ------------------------------------------------------------------------------
@@ -285,11 +291,34 @@ class Monitor:
             beside = [shadowed(each, verdict) for each, verdict in zip(observations, verdicts, strict=True)]
             self._outlet.put(beside)
 
-    def reload(self, fits: Callable[[Live], object] | None = None) -> str | None:
+    def load_again(self) -> Future[Live]:
+        """Reads the file again and loads what it names in a thread of its own, while everything goes on as it is.
+
+        Returns:
+            What `reload` takes once it is done; it raises what `reload` refuses.
+        """
+        loaded: Future[Live] = Future()
+        loaded.set_running_or_notify_cancel()
+        told = self._live.told
+
+        def load() -> None:
+            try:
+                loaded.set_result(self._read_again(told))
+            # Whatever it is: who waits for it is in another thread.
+            except BaseException as err:
+                loaded.set_exception(err)
+
+        threading.Thread(target=load, name="sri-reload", daemon=True).start()
+        return loaded
+
+    def reload(
+        self, fits: Callable[[Live], object] | None = None, loaded: Future[Live] | None = None
+    ) -> str | None:  # fmt: skip
         """Reads the file again. Generations that run keep what they began with.
 
         Args:
             fits: called with what is new; raises an `SriError` where it does not suit the model.
+            loaded: of `load_again`, so that nothing is loaded now; None = load it now.
 
         Returns:
             Why it was refused, on one line, and everything stays as it was; None = it holds from now on.
@@ -297,7 +326,7 @@ class Monitor:
         with self._reloading:
             before = self._live
             try:
-                after = self._read_again(before.told)
+                after = self._read_again(before.told) if loaded is None else loaded.result()
                 try:
                     if fits is not None:
                         fits(after)

@@ -7,7 +7,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
@@ -16,8 +17,12 @@ from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.monitor.accounts import Balance
 from sri_sdk.monitor.driver import Driver
 from sri_sdk.monitor.introduction import introduction
+from sri_sdk.monitor.live import Live
+from sri_sdk.monitor.lookout import canaries_claimed
 from sri_sdk.monitor.monitor import Monitor
+from sri_sdk.monitor.outlet import Outlet
 from sri_sdk.monitor.reading import Told
+from sri_sdk.monitor.sink_checks import SinkCheck, check_sinks
 from sri_sdk.monitor.traffic.open import open_traffic
 from sri_sdk.monitor.traffic.traffic import Traffic
 from sri_sdk.observation import SinkState
@@ -38,6 +43,8 @@ class Ended:
 
     balance: Balance
     sinks: tuple[SinkState, ...]
+    checks: tuple[SinkCheck, ...] = ()
+    """Of a monitor that was only checked: what its sinks said."""
 
     @property
     def waiting(self) -> int:
@@ -96,11 +103,13 @@ def operate(
         told: checked settings, with a config and requests.
         say: prints a line for people.
         wishes: what asks for its end, or for a reload; None = signals alone.
-        check: load everything, say what would run, and end; nothing is written, and another process may run it.
+        check: ask the sinks, load everything, say what would run, and end; nothing is written, and another process may
+            run it.
         deployment: the model, where somebody has loaded it; None = load it.
 
     Raises:
-        SriError: something cannot be loaded, or the address is taken.
+        SriError: something cannot be loaded; or the spool, the file of canaries, the address or a sink's port is
+            somebody else's, which is said before anything slow begins.
     """
     config, requests = told.config, told.settings.requests
     if config is None or requests is None:
@@ -110,23 +119,40 @@ def operate(
             "or use sri_sdk.Monitor.open in the process that generates."
         )
     wishes = wishes or Wishes()
-    with wishes.heard():
+    with ExitStack() as opened:
+        opened.enter_context(wishes.heard())
         traffic = open_traffic(requests, config)
+        opened.callback(traffic.close)
+        checks: tuple[SinkCheck, ...] = ()
+        claims = opened.enter_context(ExitStack())
+        if check:
+            checks = check_sinks(told.settings)
+            for each in checks:
+                say(each.line)
+        else:
+            # All that another process may have: loading the model takes minutes.
+            traffic.claim()
+            claims.enter_context(canaries_claimed(told.settings.canaries, told.settings.guard.path))
+        outlet = Outlet.open(told.settings, check=check)
+        opened.callback(outlet.close, 0.0)
         if deployment is None:
             say(f"loading the model of hook {config.model.hook}; this may take a while")
             deployment = Deployment.open(config)
-        with wishes.orderly(), Monitor.open(told, model=deployment.loaded.source, check=check) as monitor:
-            driver = Driver(deployment, monitor)
-            if check:
-                _introduce(monitor, "not started: only checked", say)
-                return Ended(monitor.balance, monitor.pulse.sinks)
-            try:
-                _introduce(monitor, traffic.start(), say)
-                _Loop(driver, monitor, traffic, wishes).run()
-            finally:
-                traffic.close()
-            monitor.close()
-            return Ended(monitor.balance, monitor.pulse.sinks)
+        opened.enter_context(wishes.orderly())
+        monitor = opened.enter_context(Monitor.open(told, model=deployment.loaded.source, check=check, outlet=outlet))
+        # From here on they are the monitor's own, which gives up what a reload no longer names.
+        claims.close()
+        driver = Driver(deployment, monitor)
+        if check:
+            _introduce(monitor, "not started: only checked", say)
+            return Ended(monitor.balance, monitor.pulse.sinks, checks)
+        try:
+            _introduce(monitor, traffic.start(), say)
+            _Loop(driver, monitor, traffic, wishes).run()
+        finally:
+            traffic.close()
+        monitor.close()
+        return Ended(monitor.balance, monitor.pulse.sinks)
 
 
 def _introduce(monitor: Monitor, where: str, say: Callable[[str], None]) -> None:
@@ -141,8 +167,17 @@ class _Loop:
         self._driver, self._monitor, self._traffic, self._wishes = driver, monitor, traffic, wishes
         self._said = time.monotonic()
         self._last: Balance | None = None
+        self._loaded: Future[Live] | None = None
+        """What a reload loads, while requests are answered as before."""
 
     def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            if self._loaded is not None:
+                self._loaded.add_done_callback(_let_go)
+
+    def _run(self) -> None:
         until: float | None = None
         while True:
             if self._wishes.end.is_set() and until is None:
@@ -150,9 +185,7 @@ class _Loop:
                 until = time.monotonic() + DRAIN_S
             if until is not None and time.monotonic() > until:
                 return
-            if self._wishes.reload.is_set():
-                self._wishes.reload.clear()
-                self._driver.reload()
+            self._reload()
             if until is None:
                 self._driver.look_after()
             asked = self._traffic.take(self._monitor.settings.batch_size, LOOK_S)
@@ -162,13 +195,26 @@ class _Loop:
                 self._driver.generate(asked)
             self._say()
 
+    def _reload(self) -> None:
+        """Begins to load what is wished for, or exchanges it once it is there."""
+        if self._loaded is None and self._wishes.reload.is_set():
+            # One that is wished for meanwhile comes after this one.
+            self._wishes.reload.clear()
+            self._loaded = self._monitor.load_again()
+        if self._loaded is not None and self._loaded.done():
+            loaded, self._loaded = self._loaded, None
+            self._driver.reload(loaded)
+
     def _say(self) -> None:
         if time.monotonic() < self._said + SAY_S:
             return
         self._said, balance = time.monotonic(), self._monitor.balance
         if balance != self._last:
             self._last = balance
-            log.info(
-                "%d generated: %d clear, %d flagged, %d unmonitored, %d not sampled", balance.generated, balance.clear,
-                balance.flagged, balance.unmonitored, balance.not_sampled,
-            )  # fmt: skip
+            log.info("%s", balance.words)
+
+
+def _let_go(loaded: Future[Live]) -> None:
+    """What was loaded too late to be used."""
+    if loaded.exception() is None:
+        loaded.result().retire()

@@ -28,7 +28,7 @@ class Outlet:
     """The sinks of a monitor, the spool before them, and a thread for each that shows it what runs."""
 
     def __init__(self, sinks: dict[str, Sink], spool: Spool | None) -> None:
-        """Use `open`; without a spool nothing leaves it."""
+        """Use `open`; without a spool there is nothing to leave it, nor anywhere to go."""
         self._sinks, self._spool = sinks, spool
         self._onlookers: list[_Onlooker] = []
 
@@ -38,19 +38,18 @@ class Outlet:
 
         Args:
             settings: checked.
-            check: leave the spool alone, which another process may have.
+            check: open nothing: the spool, and ports that sinks listen on, may be those of a monitor that runs.
 
         Raises:
             PluginError, ConfigError: a sink does not exist or refuses its options; another monitor has the spool.
         """
+        if check:
+            return cls({}, None)
         with ExitStack() as opened:
             sinks: dict[str, Sink] = {}
             for each in settings.sinks:
                 sinks[each.called] = registry.build("sinks", each.name, each.options)
                 opened.callback(sinks[each.called].close)
-            if check:
-                opened.pop_all()
-                return cls(sinks, None)
             settings.spool_path.parent.mkdir(parents=True, exist_ok=True)
             spool = Spool.open(settings.spool_path, sinks, max_bytes=settings.spool.max_bytes)
             opened.pop_all()
@@ -87,11 +86,6 @@ class Outlet:
     def close(self, timeout: float) -> bool:
         """Shows a last pulse, delivers for at most `timeout` seconds, and closes; what is left stays in the spool."""
         if self._spool is None:
-            for name, sink in self._sinks.items():
-                try:
-                    sink.close()
-                except BaseException as err:
-                    log.warning("sink %s: close() raised %s", name, type(err).__name__)
             return True
         until = time.monotonic() + timeout
         # First what waits, so that the last pulse says what became of it.

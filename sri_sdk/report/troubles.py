@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sri_sdk.observation import Pulse, SinkState
+from sri_sdk.observation import LOSS_MS, Pulse, SinkState
+from sri_sdk.reason_words import SCORER_OTHER_GUARD
 from sri_sdk.report.words import count, reason, span
 
 SILENT_MS = 60_000
 """Age of a pulse from which its monitor is silent; one comes every few seconds."""
 GONE_MS = 7 * 86_400_000
 """Age from which a deployment is taken for given up, and no longer called silent."""
-LATE = 3
-"""Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
 TRAFFIC = "traffic:"
 """Begins what a pulse says of drift where only clear traffic scores otherwise; then comes the part of the guard."""
 
@@ -59,15 +58,8 @@ def standing(pulse: Pulse, now_ms: int, heard_ms: int | None = None) -> Standing
 
 
 def canary_stopped(pulse: Pulse) -> int | None:
-    """Since when no canary was flagged although several were due, in milliseconds; None = it is not so.
-
-    All times are by the clock of the monitor, so that a wrong clock changes nothing.
-    """
-    if pulse.canary_every_s is None:
-        return None
-    begun = pulse.started_at if pulse.canaries_since is None else pulse.canaries_since
-    last = max(begun, pulse.canary_at or begun)
-    return last if pulse.at - last > LATE * pulse.canary_every_s * 1000 else None
+    """Since when no canary was flagged although several were due, in milliseconds; None = it is not so."""
+    return pulse.canary_stopped
 
 
 def drift_words(drift: str) -> str:
@@ -111,21 +103,22 @@ def troubles(pulse: Pulse, now_ms: int, heard_ms: int | None = None) -> Iterable
             "looks", f"looks {name}", "look", f"{name} does not look at everything that it was asked to look at.",
             f"{'; '.join(pulse.looks)}.",
             ("Change the named settings: another split, a file that can be written, or leave them out.",),
+            pulse.looks_since,
         )  # fmt: skip
     if pulse.scorer is not None:
         yield Trouble(
             "scorer", f"scorer {name}", "act", f"Verdicts of {name} fail: {reason(pulse.scorer)}.",
-            "Generations go on without verdicts, as the policy says for unmonitored ones.",
-            ("Mode local restarts its scorer by itself; if this stays, read the log.",),
+            "Generations go on without verdicts, as the policy says for unmonitored ones.", _of_scorer(pulse),
+            pulse.scorer_since,
         )  # fmt: skip
     for sink in pulse.sinks:
-        yield from _of_sink(name, sink)
+        yield from _of_sink(name, sink, pulse.at)
     if pulse.drift is not None:
-        yield _of_drift(name, pulse.drift)
+        yield _of_drift(name, pulse.drift, pulse.drift_since)
     if pulse.reload_failed is not None:
         yield Trouble(
             "reload", f"reload {name}", "look", f"{name} refused its new settings: {pulse.reload_failed}",
-            "It goes on with the old ones.", ("Mend the file, and send SIGHUP again.",),
+            "It goes on with the old ones.", ("Mend the file, and send SIGHUP again.",), pulse.reload_failed_since,
         )  # fmt: skip
 
 
@@ -141,6 +134,7 @@ def _of_canaries(pulse: Pulse) -> Iterable[Trouble]:
                 "Open the missed canary: its reason says where to look.",
                 "Until canaries are flagged again, treat everything as unwatched.",
             ),
+            pulse.canary_missed_since,
         )  # fmt: skip
     elif (stopped := canary_stopped(pulse)) is not None:
         yield Trouble(
@@ -170,7 +164,19 @@ def _of_canaries(pulse: Pulse) -> Iterable[Trouble]:
         )  # fmt: skip
 
 
-def _of_drift(name: str, drift: str) -> Trouble:
+def _of_scorer(pulse: Pulse) -> tuple[str, ...]:
+    """What to do where scores are not made: that depends on where they are."""
+    if pulse.scorer == SCORER_OTHER_GUARD:
+        return ("Put the same bundle at the scorer and in the monitor's file, and reload.",)
+    local = "The monitor restarts its scorer by itself; if this stays, read the monitor's log, which has its messages."
+    remote = (
+        "See that sri serve runs at scoring.url, has the bundle, and takes the token; its log says what it refuses."
+    )
+    where = {"local": (local,), "remote": (remote,)}.get(pulse.scoring)
+    return where or (f"Where it scores at a server: {remote}", f"In a process of its own: {local}")
+
+
+def _of_drift(name: str, drift: str, since_ms: int | None) -> Trouble:
     if drift.startswith(TRAFFIC):
         return Trouble(
             "drift", f"drift {name} {drift}", "look", f"Traffic of {name} scores differently: {drift_words(drift)}.",
@@ -180,6 +186,7 @@ def _of_drift(name: str, drift: str) -> Trouble:
                 "Find what changed: a new kind of request first, then weights, sampler and system prompt.",
                 "Label the audit sample: it tells new requests from missed attacks.",
             ),
+            since_ms,
         )  # fmt: skip
     return Trouble(
         "drift", f"drift {name} {drift}", "look",
@@ -190,26 +197,44 @@ def _of_drift(name: str, drift: str) -> Trouble:
             "Find what changed: weights, sampler, system prompt.",
             "If the change stays, calibrate again and roll the new guard over (docs/when-the-model-changes.md).",
         ),
+        since_ms,
     )  # fmt: skip
 
 
-def _of_sink(name: str, sink: SinkState) -> Iterable[Trouble]:
+def _of_sink(name: str, sink: SinkState, at_ms: int) -> Iterable[Trouble]:
     if sink.failing is None and not sink.dropped and not sink.rejected:
         return
     what, means, do = [], [], []
+    # Times are those of what counts now: what was lost long ago hides no failure that has just begun.
+    since = [sink.failing_since] if sink.failing is not None else []
     if sink.failing is not None:
         what.append(f"fails: {sink.failing}")
         means.append(f"{count(sink.waiting)} observations wait on disk; they are delivered once it works again.")
         do += ["Bring its receiver back.", "Until then, watch the free space of the spool's disk."]
     if sink.dropped:
-        what.append(f"lost {count(sink.dropped)} observations")
-        means.append("The spool was full or could not be written: what this sink shows has gaps.")
-        do.append("Make room on the spool's disk, or raise spool.max_bytes. The count begins anew with the process.")
+        what.append(f"lost {count(sink.dropped)} observations{_last(sink.dropped_at, at_ms)}")
+        if sink.is_losing(at_ms):
+            since.append(sink.dropped_since)
+            means.append("The spool was full or could not be written: what this sink shows has gaps.")
+            do.append(
+                "Make room on the spool's disk, or raise spool.max_bytes. The count begins anew with the process."
+            )
+        else:
+            means.append(f"Nothing more was lost for {span(LOSS_MS)}; what this sink shows of that time has gaps.")
+            do.append("Nothing is urgent. If it was an outage, see that spool.max_bytes is enough for the next one.")
     if sink.rejected:
-        what.append(f"refused {count(sink.rejected)} for good")
+        what.append(f"refused {count(sink.rejected)} for good{_last(sink.rejected_at, at_ms)}")
+        since.append(sink.rejected_since)
         means.append("What its receiver refuses is given up, and counted.")
         do.append("The monitor's log says why it refused; mend the receiver or the sink's options.")
+    known = [each for each in since if each is not None]
     yield Trouble(
-        "sink", f"sink {name} {sink.sink}", "act" if sink.dropped else "look",
+        "sink", f"sink {name} {sink.sink}", "act" if sink.is_losing(at_ms) else "look",
         f"Sink {sink.sink} of {name} {'; '.join(what)}.", " ".join(means), tuple(do),
+        min(known) if known else sink.dropped_since,
     )  # fmt: skip
+
+
+def _last(last_ms: int | None, at_ms: int) -> str:
+    """When the last of them was, where that is known."""
+    return "" if last_ms is None else f", the last {span(max(at_ms - last_ms, 0))} ago"

@@ -18,7 +18,7 @@ from sri_sdk.serve.counts import Counts
 from sri_sdk.serve.http import Answer, ClientLeft, Receive, Refusal, Request, headers_of, log_bug, refusal_of
 from sri_sdk.serve.limits import Limits
 from sri_sdk.serve.rights import LOCAL, Caller
-from sri_sdk.serve.routes import Route, Table
+from sri_sdk.serve.routes import SIGNPOST, Route, Table
 from sri_sdk.serve.tokens import check_right
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -48,13 +48,15 @@ class App:
         largest: bytes that a body may have.
         limits: how much at once; None = the defaults.
         counts: where requests are counted; None = nobody reads them.
+        signpost: where somebody should look who asked for a path that is not there.
     """
 
     def __init__(
         self, routes: Iterable[Route], *, parts: Sequence[Part] = (), who_calls: WhoCalls = everybody,
         largest: int = LARGEST, limits: Limits | None = None, counts: Counts | None = None,
+        signpost: str = SIGNPOST,
     ) -> None:  # fmt: skip
-        self.table = Table(routes)
+        self.table = Table(routes, signpost)
         self.stopping = asyncio.Event()
         """Set once the server shuts down: streams end."""
         self._limits = limits or Limits()

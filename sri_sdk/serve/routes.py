@@ -12,6 +12,7 @@ from sri_sdk.serve.http import Answer, Refusal, Request
 from sri_sdk.serve.rights import Right
 
 Handler = Callable[[Request], Awaitable[Answer]]
+SIGNPOST = "GET /v2 names the server; docs/serve.md has its paths."
 REMEMBERED = 1024
 """Paths whose route is remembered; most traffic asks for a few."""
 
@@ -40,13 +41,14 @@ class Table:
 
     Args:
         routes: no two of one method and pattern.
+        signpost: where somebody should look who asked for a path that is not there.
 
     Raises:
         ValueError: two are the same.
     """
 
-    def __init__(self, routes: Iterable[Route]) -> None:
-        self.routes = tuple(routes)
+    def __init__(self, routes: Iterable[Route], signpost: str = SIGNPOST) -> None:
+        self.routes, self._signpost = tuple(routes), signpost
         names = [(route.method, route.pattern) for route in self.routes]
         if len(set(names)) != len(names):
             raise ValueError(f"two routes are the same: {sorted({x for x in names if names.count(x) > 1})}")
@@ -73,7 +75,7 @@ class Table:
         if route is not None:
             return route, params
         if not methods:
-            raise Refusal(404, "path: nothing is served there. GET /v2 names the server; docs/serve.md has its paths.")
+            raise Refusal(404, f"path: nothing is served there. {self._signpost}")
         raise Refusal(405, f"method: not allowed here; allowed: {', '.join(sorted(methods))}.")
 
     def _search(self, raw_path: bytes) -> tuple[Mapping[str, Route], Mapping[str, str]]:

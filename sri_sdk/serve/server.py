@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -89,6 +90,7 @@ class Server(Generic[AnyServed]):
             raise MissingExtra("sri serve", extra="serve") from err
         self._settings, self._built, self._started = settings, built, started
         self._hangups = hangups or Hangups()
+        self._claimed: socket.socket | None = None
         tls = settings.tls
         if tls is not None:
             check_tls(tls)
@@ -103,6 +105,22 @@ class Server(Generic[AnyServed]):
         self._config.load()
         self._config.http_protocol_class = _bounded(self._config.http_protocol_class)
         self._server: Any = _uvicorn_server(self._config, self._beside)
+
+    def claim(self) -> None:
+        """Takes the address, without listening on it: `run` does, which may come much later. Not for unix sockets.
+
+        Raises:
+            ConfigError: it is taken.
+        """
+        settings = self._settings
+        if settings.uds is None and self._claimed is None:
+            with _refused(settings):
+                self._claimed = _bound(settings)
+
+    def close(self) -> None:
+        """Gives back an address that was claimed and never served; twice is fine."""
+        if self._claimed is not None:
+            self._claimed.close()
 
     def run(self) -> None:
         """Serves until a signal, or `stop`."""
@@ -152,16 +170,10 @@ class Server(Generic[AnyServed]):
             with _unix_socket(settings.uds) as sock:
                 yield sock
             return
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        try:
-            with socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG) as sock:
-                sock.setblocking(False)
-                yield sock
-        except OSError as err:
-            raise ConfigError(
-                f"{settings.host}:{settings.port}: cannot be listened on ({err.strerror or err}). Choose another port, "
-                "or 0 for a free one."
-            ) from err
+        with _refused(settings), self._claimed or _bound(settings) as sock:
+            sock.listen(BACKLOG)
+            sock.setblocking(False)
+            yield sock
 
 
 class SlowClients:
@@ -201,6 +213,35 @@ class SlowClients:
                 connection.transport.abort()
                 self.closed += 1
         self._stuck = stuck
+
+
+def _bound(settings: ServeSettings) -> socket.socket:
+    """A socket that has the address, and listens on nothing yet."""
+    sock = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    try:
+        if sock.family == socket.AF_INET6:
+            # As `socket.create_server` has it: `::` leaves the addresses of IPv4 alone.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if os.name == "posix":
+            # Connections of the process before that have not timed out yet are no reason to refuse.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((settings.host, settings.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+@contextlib.contextmanager
+def _refused(settings: ServeSettings) -> Iterator[None]:
+    """An address that cannot be had, in words."""
+    try:
+        yield
+    except OSError as err:
+        raise ConfigError(
+            f"{settings.host}:{settings.port}: cannot be listened on ({err.strerror or err}). Choose another port, "
+            "or 0 for a free one."
+        ) from err
 
 
 def _bounded(protocol: Any) -> Any:

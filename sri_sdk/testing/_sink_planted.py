@@ -65,9 +65,10 @@ def planted_running() -> list[Running]:
 
 def planted_pulses() -> list[Pulse]:
     """One that says little and one that says all."""
-    state = SinkState("own", 3, 1, 0, 0, 2, "TimeoutError")
+    state = SinkState("own", 6, 1, 1, 2, 2, "TimeoutError", NOON, NOON, NOON, NOON, NOON)
     full = Pulse(
         "chat", NOON, NOON, 1, "enforce", "a model", "b" * 64, 0.01, 10, 5, 1, 2, 2, 1, "clear", "sri@final",
-        "not YAML", "scorer_late", (state,), NOON, 600.0, NOON, 3, (1, 50), 7, ("no prompt is left",),
+        "not YAML", "scorer_late", (state,), NOON, 600.0, NOON, 3, (1, 50), 7, ("no prompt is left",), True,
+        NOON, NOON, NOON, NOON, NOON, "local",
     )  # fmt: skip
     return [Pulse("chat", NOON, NOON, 1, "observe"), full]

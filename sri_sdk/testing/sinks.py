@@ -22,6 +22,10 @@ MEDIAN_S, SLOWEST_S = 0.01, 0.5
 machine."""
 
 
+CHECK_S = 5.0
+"""Seconds that check() is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class SinkCase:
     """A sink under check, with what can be known about where its verdicts go."""
@@ -55,6 +59,8 @@ def sink_checks(make: Callable[[], SinkCase | Sink], known: Mapping[str, str] | 
         promises += [case.keeps_what_it_acknowledged] if offered.delivered else []
         promises += [case.a_dead_endpoint_does_not_raise] if offered.dead else []
         promises += [case.takes_observations, case.shows_at_once]
+        promises += [case.checks_without_opening] if _says(offered.sink) else []
+        promises += [case.check_finds_a_dead_endpoint] if offered.dead and _says(offered.sink) else []
         promises += [case.safe_when_deliver_returns, case.counts_redelivery_once] if offered.observed else []
         promises += [case.names_what_it_rejects] if offered.refused else []
         # Where nobody can tell what has arrived, such as a number that only rises, nothing is promised.
@@ -111,6 +117,41 @@ class _Checks(Promises[SinkCase]):
         sink: Sink = self.attempt("__init__(): with a dead endpoint:", case.dead, case)
         self.quick(sink)
         self.attempt("close(): with a dead endpoint:", sink.close, SinkCase(sink))
+
+    def checks_without_opening(self) -> None:
+        """check() says of options that work what it found, or None, within its time; it sends nothing, and a sink that
+        is open meanwhile goes on: `sri monitor --check` is called beside the monitor that runs."""  # fmt: skip
+        with self.opened() as case:
+            sent = planted_observations(2, traffic=True)
+            self.deliver_all(case, sent[:1])
+            began = time.perf_counter()
+            said = self.attempt(
+                "check(): of a sink that is open and works:", partial(case.sink.check, case.sink.config, CHECK_S), case
+            )
+            if (took := time.perf_counter() - began) > CHECK_S:
+                self.fail(f"check(): took {took:.3g} s, and was given {CHECK_S:g}", case=case)
+            if said is not None and (not isinstance(said, str) or not said.strip()):
+                self.fail(f"check(): returned {said!r}, must be None or a few words", case=case)
+            if case.observed is not None:
+                self.arrived(case, sent[:1], "check(): was called, and then")
+                self.deliver_all(case, sent[1:])
+                self.arrived(case, sent, "deliver(): after check()")
+
+    def check_finds_a_dead_endpoint(self) -> None:
+        """check() raises where the endpoint is down, within its time: the operator asks before the model is loaded."""
+        with self.opened() as case:
+            assert case.dead is not None  # Listed only then.
+        sink: Sink = self.attempt("__init__(): with a dead endpoint:", case.dead, case)
+        began = time.perf_counter()
+        try:
+            said = sink.check(sink.config, CHECK_S)
+        except Exception:
+            if (took := time.perf_counter() - began) > CHECK_S + SLOWEST_S:
+                self.fail(f"check(): took {took:.3g} s, and was given {CHECK_S:g}", case=SinkCase(sink))
+            return
+        finally:
+            self.attempt("close(): with a dead endpoint:", sink.close, SinkCase(sink))
+        self.fail(f"check(): with a dead endpoint: returned {said!r}, as if it could deliver", case=SinkCase(sink))
 
     def takes_observations(self) -> None:
         """deliver() takes observations of every status, kind and consequence, bare and with everything they may carry,
@@ -270,3 +311,9 @@ class _Checks(Promises[SinkCase]):
                 f"beyond them, first {next(iter(lost or extra))}",
                 case=case,
             )
+
+
+def _says(sink: Sink) -> bool:
+    """Whether the sink has a `check` of its own."""
+    own = getattr(type(sink).check, "__func__", type(sink).check)
+    return own is not Sink.check.__func__  # type: ignore[attr-defined]

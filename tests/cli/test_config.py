@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from sri_plugin_lab.dataset import LabDataset
 
 from sri_sdk.cli import main
+from sri_sdk.monitor.settings import MonitorSettings
 from sri_sdk.records import Prompt
 from tests.fitting.conftest import SMALL, write_config
 
@@ -119,6 +120,18 @@ def test_a_servers_file_is_checked_as_what_it_is(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["config", "check", str(wrong)])
     assert done.exit_code == 1 and f"error: {wrong}: limits.row: unknown key" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_schema_of_a_monitors_file_describes_every_key_and_the_options_of_sinks() -> None:
+    schema = json.loads(CliRunner().invoke(main, ["config", "schema", "--kind", "monitor"]).stdout)
+    assert schema["properties"].keys() == MonitorSettings.model_fields.keys()
+    assert all("description" in each or "$ref" in each for each in schema["properties"].values())
+    assert "from" in schema["$defs"]["RequestsSection"]["properties"], "as the file writes it"
+    sinks = {
+        each["if"]["properties"]["name"]["const"]: each["then"]
+        for each in schema["properties"]["sinks"]["items"]["allOf"]
+    }
+    assert "hash_key" in sinks["sql"]["properties"]["options"]["properties"]
 
 
 def test_the_schema_of_a_servers_file_is_there() -> None:

@@ -10,7 +10,8 @@ from sri_plugin_lab.dataset import LabDataset
 
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
-from sri_sdk.fitting.canary_state import Canary, base_hash
+from sri_sdk.fitting import canary_state
+from sri_sdk.fitting.canary_state import Canary, State, base_hash, beside
 from sri_sdk.fitting.folds import text_hash
 from sri_sdk.monitor import canary_book
 from sri_sdk.monitor.canary_book import CanaryBook
@@ -122,12 +123,59 @@ def test_a_disk_that_is_full_for_a_while_loses_no_canary(config, tmp_path, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(canary_book, "write_text", full)
+        patched.setattr(canary_book, "append", full)
+        patched.setattr(canary_state, "write_text", full)
         came_back(book, [first])
     assert book.trouble == "canaries.json cannot be written" and json.loads(path.read_text())["canaries"] == []
     came_back(book, [second])
     assert book.trouble is None and len(json.loads(path.read_text())["canaries"]) == 2
     book.close()
+
+
+def canary(number):
+    return Canary(prompt=f"{number:064x}", base=f"{number:064x}", scores={"detector": number / 7})
+
+
+def test_a_canary_costs_one_line_however_many_there_are(tmp_path, monkeypatch):
+    path, whole = tmp_path / "canaries.json", []
+    book = CanaryBook.open(path, BUNDLE)
+    monkeypatch.setattr(canary_state, "write_text", lambda target, text: whole.append(text))
+    for number in range(300):
+        book.add(canary(number))
+    assert not whole and beside(path).read_bytes().count(b"\n") == 300
+    # As if the process had died: nothing is closed.
+    assert State.load(path) == book.state
+    book.close()
+    assert len(whole) == 1
+
+
+def test_a_process_that_died_loses_no_canary_and_none_counts_twice(tmp_path):
+    path = tmp_path / "canaries.json"
+    died = CanaryBook.open(path, BUNDLE)
+    died.add(canary(1))
+    died.add(canary(2))
+    added = beside(path).read_bytes()
+    died.close()
+    assert not beside(path).exists() and len(json.loads(path.read_text())["canaries"]) == 2
+    # Once it died between the two files, and another time within a line.
+    beside(path).write_bytes(added + added[:20])
+    assert [each.prompt for each in State.load(path).canaries] == [f"{number:064x}" for number in (1, 2)]
+    later = CanaryBook.open(path, "b" * 64)
+    beside(path).write_bytes(added)
+    assert State.load(path).canaries == [] and len(State.load(path).used) == 4, "those of the guard before"
+    later.close()
+
+
+def test_a_reload_loses_no_canary_of_either_book(tmp_path):
+    path = tmp_path / "canaries.json"
+    before = CanaryBook.open(path, BUNDLE)
+    before.add(canary(1))
+    after = CanaryBook.open(path, BUNDLE)
+    after.add(canary(2))
+    before.close()
+    after.add(canary(3))
+    after.close()
+    assert len(json.loads(path.read_text())["canaries"]) == 3 and not beside(path).exists()
 
 
 def test_what_the_guard_flagged_of_the_harmful_ones_is_kept_for_this_guard_alone(tmp_path):

@@ -11,7 +11,7 @@ from sri_sdk.capture.drive import drive
 from sri_sdk.capture.settings import watch_settings
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
-from sri_sdk.fitting.canary_state import STATE
+from sri_sdk.fitting.canary_state import STATE, State
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.fit import fit
 from sri_sdk.monitor.lookout import LOOKS, Lookout
@@ -82,13 +82,18 @@ def place(home, tmp_path):
     return Place(tmp_path)
 
 
+def canaries_of(place) -> list[dict]:
+    """What is kept of its canaries, whichever file has it."""
+    return State.load(place.folder / STATE).model_dump()["canaries"]
+
+
 def test_a_model_that_is_swapped_is_found_by_few_canaries_and_the_next_process_knows(place):
     lookout = place.lookout()
     for now in (0, 60):
         place.once(lookout, now)
     assert lookout.drift is None and lookout.findings[0].higher is not None
-    kept = json.loads((place.folder / STATE).read_text())
-    assert len(kept["canaries"]) == 20 and all(each["scores"] for each in kept["canaries"])
+    kept = canaries_of(place)
+    assert len(kept) == 20 and all(each["scores"] for each in kept)
 
     # The same module, so no fingerprint can notice.
     place.live.loaded.model.load_state_dict(models.load("diffusion-2").state_dict())
@@ -109,7 +114,7 @@ def test_a_rule_that_scores_otherwise_is_compared_by_the_final_scores_all_the_sa
     lookout = place.lookout(policy=Policy.observe("online"))
     due = place.once(lookout, 0, rule="online")
     final = place.generate([each.prompt for each in due if each.kind == "harmless"]).verdicts
-    kept = json.loads((place.folder / STATE).read_text())["canaries"]
+    kept = canaries_of(place)
     np.testing.assert_allclose([each["scores"]["detector"] for each in kept], [each.score for each in final])
     lookout.close()
 
@@ -122,7 +127,7 @@ def test_a_canary_that_was_not_seen_whole_says_nothing_and_is_counted(place):
         for each, rule in zip(due, ("final", "online", "final"), strict=True)
     ]
     lookout.ran(blind, None)
-    kept = json.loads((place.folder / STATE).read_text())["canaries"]
+    kept = canaries_of(place)
     assert [each["reason"] for each in kept] == ["tap_silent"] * 3
     assert lookout.findings[0].higher is None and lookout.drift is None
     lookout.close()
@@ -178,7 +183,7 @@ def test_what_was_found_goes_on_with_the_next_lookout_of_the_same_guard(place):
     assert (seldom.missed, seldom.drift, seldom._schedule.proven) == ("clear", "traffic:detector", len(proven))
     assert json.loads((place.state / LOOKS).read_text())["look"] == 1, "no look is spent"
     place.once(seldom, 0)
-    assert len(json.loads((place.folder / STATE).read_text())["canaries"]) == 10, "the file is still its own"
+    assert len(canaries_of(place)) == 10, "the file is still its own"
     other = ASKS.harmful.model_copy(update={"count": 1})
     once = place.lookout(
         ASKS.model_copy(update={"harmful": other, "harmless": None}), DriftSection(rate=0.02), before=seldom

@@ -1,6 +1,8 @@
 """`sri monitor` from its start to its end, and what it does besides answering requests."""
 
+import socket
 import threading
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -10,11 +12,15 @@ from sri_plugin_sinks.jsonl import JsonlSink
 from sri_sdk.capture.drive import generate_untapped
 from sri_sdk.cli import main
 from sri_sdk.errors import ConfigError
+from sri_sdk.files import claimed
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.monitor.live import Live
 from sri_sdk.monitor.operate import Wishes, operate
 from sri_sdk.monitor.reading import read_monitor
 from sri_sdk.strict_json import parse
 
 from .conftest import asked
+from .test_scoring import wait_for
 
 DATASET = {"from": "dataset", "split": "test", "harmful": 0.2, "count": 20}
 
@@ -78,24 +84,126 @@ def test_a_file_for_ones_own_process_is_refused_by_the_command(write_monitor) ->
         operate(read_monitor(write_monitor()), lambda _: None)
 
 
-def test_wishes_reload_and_end_it_between_batches(write_monitor, deployment) -> None:
-    requests = {"from": "dataset", "split": "test", "rate": 200.0}
-    told, wishes, lines = read_monitor(write_monitor(requests=requests, sample=0.0)), Wishes(), []
-    ended: list = []
+@pytest.fixture
+def no_model(monkeypatch) -> None:
+    """Nothing slow may have begun."""
+    monkeypatch.setattr(Deployment, "open", lambda config: pytest.fail("the model is loaded"))
+    monkeypatch.setattr(Live, "open", lambda *_: pytest.fail("the guard is loaded"))
+
+
+@pytest.mark.parametrize("whose", ["address", "numbers", "spool", "canaries"])
+def test_what_another_process_has_is_refused_before_anything_is_loaded(
+    write_monitor, tmp_path, no_model, whose
+) -> None:
+    with ExitStack() as other:
+        taken = other.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+        changes: dict = {"requests": {"from": "http", "port": taken if whose == "address" else 0}}
+        if whose == "numbers":
+            changes["sinks"] = [{"name": "prometheus", "options": {"port": taken}}]
+        if whose in ("spool", "canaries"):
+            file = tmp_path / ("spool.db" if whose == "spool" else "canaries.json")
+            other.enter_context(claimed(file))
+            changes["canaries"] = {"harmless": {"split": "test"}, "state": str(tmp_path / "canaries.json")}
+        with pytest.raises(
+            ConfigError, match=f"{taken}: cannot|cannot listen on .*{taken}|spool.db is in use|another process has it"
+        ):
+            operate(read_monitor(write_monitor(**changes)), lambda _: None)
+
+
+def test_an_address_that_was_claimed_is_given_back_where_loading_fails(write_monitor, monkeypatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+
+    def fails(config):
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        raise ConfigError("no such model")
+
+    monkeypatch.setattr(Deployment, "open", fails)
+    told = read_monitor(write_monitor(requests={"from": "http", "port": port}))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="no such model"):
+            operate(told, lambda _: None)
+    with claimed(told.settings.spool_path) as free:
+        assert free
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+@contextmanager
+def operating(told, deployment):
+    """A monitor that runs in a thread: its wishes, and how it ended."""
+    wishes, lines, ended = Wishes(), [], []
     thread = threading.Thread(target=lambda: ended.append(operate(told, lines.append, wishes, deployment=deployment)))
     thread.start()
     while not any(line.startswith("requests:") for line in lines):
         assert thread.is_alive()
-    write_monitor(requests=requests, sample=1.0)
-    wishes.reload.set()
-    while wishes.reload.is_set():
-        assert thread.is_alive()
-    threading.Event().wait(0.5)
-    wishes.end.set()
-    thread.join(60)
+    try:
+        yield wishes, ended
+    finally:
+        wishes.end.set()
+        thread.join(60)
+
+
+def test_wishes_reload_and_end_it_between_batches(write_monitor, deployment, caplog) -> None:
+    requests = {"from": "dataset", "split": "test", "rate": 200.0}
+    told = read_monitor(write_monitor(requests=requests, sample=0.0))
+    with caplog.at_level("INFO", "sri_sdk.monitor"), operating(told, deployment) as (wishes, ended):
+        write_monitor(requests=requests, sample=1.0)
+        wishes.reload.set()
+        wait_for(lambda: "reloaded: mode observe" in caplog.text)
+        threading.Event().wait(0.5)
     (found,) = ended
     assert found.balance.even and found.balance.clear + found.balance.flagged > 0, "the reload brought sample: 1.0"
     assert found.waiting == 0
+
+
+def test_requests_are_answered_while_a_reload_loads_and_a_second_one_comes_after_it(
+    write_monitor, deployment, tmp_path, caplog, monkeypatch
+) -> None:
+    requests = {"from": "dataset", "split": "test", "rate": 200.0}
+    told, opened, go = read_monitor(write_monitor(requests=requests)), Live.open, threading.Event()
+    loading: list = []
+
+    def slow(told, model):
+        if threading.current_thread().name == "sri-reload":
+            loading.append(told.settings.mode)
+            assert go.wait(60)
+        return opened(told, model)
+
+    monkeypatch.setattr(Live, "open", slow)
+    lines = tmp_path / "verdicts.jsonl"
+    with caplog.at_level("INFO", "sri_sdk.monitor"), operating(told, deployment) as (wishes, _):
+        wishes.reload.set()
+        wait_for(lambda: loading)
+        before = lines.stat().st_size if lines.exists() else 0
+        wait_for(lambda: lines.exists() and lines.stat().st_size > before + 1000)
+        assert "reloaded" not in caplog.text
+        write_monitor(requests=requests, mode="enforce")
+        wishes.reload.set()
+        go.set()
+        wait_for(lambda: "reloaded: mode enforce" in caplog.text)
+    assert loading == ["observe", "enforce"]
+
+
+def test_an_end_while_a_reload_loads_lets_go_of_what_it_loaded(write_monitor, deployment, monkeypatch) -> None:
+    requests = {"from": "dataset", "split": "test", "rate": 200.0}
+    told, opened, go = read_monitor(write_monitor(requests=requests)), Live.open, threading.Event()
+    late: list = []
+
+    def slow(told, model):
+        if threading.current_thread().name == "sri-reload":
+            go.wait(60)
+            late.append(opened(told, model))
+            return late[0]
+        return opened(told, model)
+
+    monkeypatch.setattr(Live, "open", slow)
+    with operating(told, deployment) as (wishes, ended):
+        wishes.reload.set()
+        wait_for(lambda: not wishes.reload.is_set())
+    assert ended
+    go.set()
+    wait_for(lambda: late and not late[0].begin())
 
 
 def test_canaries_are_asked_between_requests_and_their_misses_are_in_the_pulse(

@@ -93,7 +93,7 @@ def test_lines_are_answered_once_they_are_on_disk_and_a_bad_one_costs_only_itsel
     assert [each.prompt.text for each in given] == ["x", "again"]
     answers = [parse(line) for line in said]
     errors = [each["error"] for each in answers if "error" in each]
-    assert [each.split(":")[0] for each in errors] == ["line 2", "line 5"] and "more" not in errors[1].split("Leave")[0]
+    assert [each.split(":")[0] for each in errors] == ["line 2", "line 5"] and "unknown key more;" in errors[1]
     assert [each["recorded"] for each in answers if "id" in each] == [True, False]
 
 
@@ -185,10 +185,15 @@ def test_a_request_gets_its_response_and_its_verdict() -> None:
         ({"prompt": 1}, "prompt: not a text"),
         ({"prompt": "x", "id": "a\nb"}, "id: must have"),
         ({"prompt": "x", "id": "sri-canary-1"}, "id: must have"),
-        ({"prompt": "x", "secret": "word"}, "not a JSON object of"),
+        ([], "not a JSON object; send one of prompt, id"),
+        ({"prompt": "x", "what I secretly typed": "word", "\x1b[31m": 1}, "2 keys that are none; allowed: prompt, id"),
+        (
+            {"prompt": "x", "tennant": "a", "ü": 1},
+            "unknown key tennant and 1 others; allowed: prompt, id, tenant, group. Did you mean 'tenant'?",
+        ),
         ({"prompt": "x", "tenant": "a\x00"}, "tenant: not"),
     ],
-    ids=["json", "no-prompt", "number", "control", "reserved", "key", "tenant"],
+    ids=["json", "no-prompt", "number", "control", "reserved", "list", "no-key", "key", "tenant"],
 )
 def test_a_wrong_request_is_refused_and_nothing_of_it_is_shown(body, said) -> None:
     with served(lambda asked: asked.answer(answered(asked.prompt.id))) as traffic:
@@ -225,6 +230,37 @@ def test_an_id_that_is_under_way_is_refused_and_free_again_afterwards() -> None:
         go.set()
         assert first.result(20)[0] == 200
         assert post(traffic, {"id": "r", "prompt": "x"})[0] == 200
+
+
+def test_an_id_is_a_tenants_own_and_no_batch_has_it_twice() -> None:
+    traffic = HttpTraffic(section(**{"from": "http", "port": 0}))
+    traffic.start()
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            posted = [
+                pool.submit(post, traffic, {"id": "r", "prompt": "x", "tenant": each}) for each in ("a", "b", "c")
+            ]
+            while traffic._waiting.qsize() < 3:
+                time.sleep(0.01)
+            assert post(traffic, {"id": "r", "prompt": "x", "tenant": "a"})[0] == 409
+            tenants = []
+            for _ in range(2):
+                (given,) = traffic.take(8, 5.0)
+                tenants.append(given.tenant)
+                given.answer(answered("r"))
+            traffic.close()
+            assert sorted(each.result(20)[0] for each in posted) == [200, 200, 503], (
+                "the one that was put back is refused"
+            )
+            assert len(set(tenants)) == 2
+    finally:
+        traffic.close()
+
+
+def test_a_path_that_is_not_there_is_told_the_monitors_own_ones() -> None:
+    with served(lambda asked: asked.answer(answered(asked.prompt.id))) as traffic:
+        status, found, _ = post(traffic, None, path="/v2", method="GET")
+        assert status == 404 and "POST /v1/generate" in found["error"] and "GET /v2" not in found["error"]
 
 
 def test_more_than_may_wait_is_refused_and_the_end_refuses_what_still_waits() -> None:

@@ -2,9 +2,11 @@
 
 import re
 import time
+from typing import ClassVar
 
 import pytest
 
+import sri_sdk
 from sri_sdk.errors import SinkRejected
 from sri_sdk.observation import Observation
 from sri_sdk.records import Verdict
@@ -265,3 +267,82 @@ def test_a_sink_that_breaks_a_promise_to_monitors_is_caught_by_its_check(sink, c
     wrong = {x.name: x for x in run_checks(sink_checks(store_of(sink))) if x.state != "passed"}
     assert wrong[check].state == "failed" and re.search(message, wrong[check].message), wrong[check].message
     assert wrong.keys() <= {check, *also}
+
+
+class Checked(StoreSink):
+    """Says whether it could deliver without being opened."""
+
+    class Config(sri_sdk.Config):
+        alive: bool = True
+
+    opened: ClassVar[list[str]] = []
+
+    def __init__(self, arrived):
+        super().__init__(arrived)
+        self.config = self.Config(alive=arrived is not None)
+        type(self).opened = self.ids
+
+    @classmethod
+    def check(cls, config, timeout_s):
+        if not config.alive:
+            raise ConnectionRefusedError("port 9")
+        return cls.found()
+
+    @classmethod
+    def found(cls):
+        return "it answers"
+
+
+OF_CHECKS = {"checks-without-opening", "check-finds-a-dead-endpoint"}
+
+
+@pytest.mark.parametrize("check", sink_checks(store_of(Checked)), ids=str)
+def test_a_sink_that_can_be_checked(check):
+    check()
+
+
+def test_only_a_sink_that_can_be_checked_is_checked():
+    assert {check.name for check in sink_checks(store_of(Checked))} == EVERY | OF_OBSERVATIONS | OF_CHECKS
+
+
+class SaysTrue(Checked):
+    @classmethod
+    def found(cls):
+        return True
+
+
+class SendsOne(Checked):
+    @classmethod
+    def found(cls):
+        cls.opened.append("one to try it")
+        return "it answers"
+
+
+class OnlyWhereNobodyElseIs(Checked):
+    @classmethod
+    def found(cls):
+        raise OSError("the port is in use")
+
+
+class AlwaysWell(Checked):
+    @classmethod
+    def check(cls, config, timeout_s):
+        return cls.found()
+
+
+@pytest.mark.parametrize(
+    ("sink", "check", "message"),
+    [
+        (SaysTrue, "checks-without-opening", "returned True, must be None or a few words"),
+        (
+            SendsOne,
+            "checks-without-opening",
+            r"check\(\): was called, and then of 1 observations 0 have not arrived and 1",
+        ),
+        (OnlyWhereNobodyElseIs, "checks-without-opening", "of a sink that is open and works: OSError"),
+        (AlwaysWell, "check-finds-a-dead-endpoint", "returned 'it answers', as if it could deliver"),
+    ],
+)
+def test_a_sink_whose_check_is_of_no_use_is_caught(sink, check, message):
+    wrong = {x.name: x for x in run_checks(sink_checks(store_of(sink))) if x.state != "passed"}
+    assert wrong.keys() == {check} and re.search(message, wrong[check].message), wrong

@@ -162,6 +162,24 @@ class Poster:
             raise NotTaken(f"{self.where}: answered {status}; redirects are not followed, so write the new address")
         return Answer(status, content)
 
+    def reach(self, timeout_s: float) -> str:
+        """Connects, with TLS where the address has it, and sends nothing; says what was found.
+
+        Args:
+            timeout_s: seconds that it may take at most; no more than those of a post.
+
+        Raises:
+            NotTaken: nobody answers, or the certificate is not trusted.
+        """
+        asked = self._connection(min(timeout_s, self._options.timeout_s))
+        try:
+            asked.connect()
+        except (OSError, ValueError) as err:
+            raise NotTaken(f"{self.where}: {_why(err)}") from err
+        finally:
+            asked.close()
+        return f"{self.where} answers; nothing was posted"
+
     def close(self) -> None:
         """Lets go of the connection; the next post opens another."""
         # Without the lock: a post that hangs ends this way. Closing alone would not wake who reads.
@@ -180,7 +198,7 @@ class Poster:
         return self._once(body, headers)
 
     def _once(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, str | None, bytes]:
-        asked = self._open = self._open or self._connection()
+        asked = self._open = self._open or self._connection(self._options.timeout_s)
         # The time of a socket counts between bytes: this one counts for the whole of it.
         late = threading.Event()
         timer = threading.Timer(self._options.timeout_s, _cut, (asked, late))
@@ -209,11 +227,11 @@ class Poster:
         finally:
             timer.cancel()
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, timeout_s: float) -> http.client.HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port
         if self._tls is not None:
-            return http.client.HTTPSConnection(host, port, timeout=self._options.timeout_s, context=self._tls)
-        return http.client.HTTPConnection(host, port, timeout=self._options.timeout_s)
+            return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=self._tls)
+        return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
     def _close(self) -> None:
         before, self._open = self._open, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -60,8 +61,7 @@ class JsonlSink(sri_sdk.Sink):
             ConfigError: the path is a folder.
         """
         super().__init__(config)
-        if self.config.path.is_dir():
-            raise ConfigError(f"sink jsonl: path {self.config.path} is a folder; give the path of a file.")
+        _refuse_folder(self.config.path)
         hours = self.config.max_age_hours
         self._file = RotatingFile(
             self.config.path, max_bytes=self.config.max_bytes, max_age_s=None if hours is None else 3600 * hours,
@@ -71,6 +71,24 @@ class JsonlSink(sri_sdk.Sink):
         self._failing = False
         self.lost = 0
         """Lines given up: more than fit in memory, or still unwritten at `close`."""
+
+    @classmethod
+    def check(cls, config: Any, timeout_s: float) -> str:
+        """Looks whether the file can be appended to, or made.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        path = config.path.absolute()
+        _refuse_folder(path)
+        there = path if path.exists() else next(each for each in path.parents if each.exists())
+        # Files that are put aside take a new name in the folder.
+        needed = [there] if there != path else [path, path.parent]
+        if not all(os.access(each, os.W_OK) for each in needed) or not (there == path or there.is_dir()):
+            raise ConfigError(
+                f"sink jsonl: path {config.path}: cannot be written here. Give a file in a folder that is yours."
+            )
+        return f"{config.path} can be {'appended to' if there == path else 'made'}"
 
     def emit(self, verdict: sri_sdk.Verdict) -> None:
         """Appends one line. While the file cannot be written, lines wait in memory for the next verdict or `close`."""
@@ -145,6 +163,11 @@ class JsonlSink(sri_sdk.Sink):
             observed=lambda: list({line["id"]: line for line in lines()}),
             refused=sri_sdk.Observation(sri_sdk.Verdict("half of a pair: \ud800", "clear"), 1),
         )
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigError(f"sink jsonl: path {path} is a folder; give the path of a file.")
 
 
 def _now() -> str:

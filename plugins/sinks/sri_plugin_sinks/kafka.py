@@ -78,31 +78,33 @@ class KafkaSink(QueuedSink):
         """
         super().__init__(config)
         self.batch = self.config.batch
-        try:
-            import confluent_kafka
-        except ImportError as err:
-            raise MissingExtra("Sink kafka", extra="kafka") from err
-        try:
-            more = {} if self.config.properties_file is None else properties_of(self.config.properties_file)
-            self._settings: dict[str, str] = {
-                "compression.type": "zstd", "client.id": "sri-sdk", "linger.ms": "5",
-                **self.config.properties, **more,
-                "bootstrap.servers": self.config.brokers, "acks": "all", "enable.idempotence": "true",
-                "message.timeout.ms": str(round(1000 * self.config.timeout_s)),
-                # Of a broker that is down librdkafka would log every attempt; the last error is told with the failure.
-                "log_level": "2",
-            }  # fmt: skip
-            self._trouble = ""
-            self._renew()
-        except (OSError, ValueError) as err:
-            raise ConfigError(f"sink kafka: {said(err)}.") from err
-        except confluent_kafka.KafkaException as err:
-            # Its message has the name of the property, and the value; a value may be a password.
-            name = next((each for each in self._settings if f'"{each}"' in str(err)), "together they")
-            raise ConfigError(
-                f"sink kafka: properties: {name} cannot be used with this value; see librdkafka's CONFIGURATION.md."
-            ) from err
+        self._settings = _settings_of(self.config)
+        self._trouble = ""
+        self._renew()
         self._made_in = os.getpid()
+
+    @classmethod
+    def check(cls, config: Any, timeout_s: float) -> str:
+        """Asks the cluster which topics it has, and sends no message.
+
+        Raises:
+            MissingExtra, ConfigError: as the constructor.
+            SriError: no broker answers in time.
+        """
+        from confluent_kafka import KafkaException
+
+        heard: list[str] = []
+        producer = _producer({**_settings_of(config), "error_cb": lambda error: heard.append(error.str()[:200])})
+        try:
+            # All of them: to ask for one by name makes it, where the cluster allows that.
+            topics = producer.list_topics(timeout=min(timeout_s, config.timeout_s)).topics
+        except KafkaException as err:
+            producer.poll(0)
+            why = heard[-1] if heard else err.args[0].str()
+            raise SriError(f"kafka {config.brokers}: no broker answers: {why}. See that the cluster runs.") from err
+        if config.topic not in topics:
+            return f"the cluster answers, and has no topic {config.topic}: make it, unless it makes topics by itself"
+        return f"the cluster answers, and has the topic {config.topic}"
 
     def deliver(self, observations: Sequence[sri_sdk.Observation]) -> None:
         """Sends them, and waits until each is acknowledged or has failed.
@@ -153,9 +155,7 @@ class KafkaSink(QueuedSink):
 
     def _renew(self) -> None:
         """A producer; another one, where the last met a fatal error, after which it sends nothing any more."""
-        import confluent_kafka
-
-        self._producer: Any = confluent_kafka.Producer({**self._settings, "error_cb": self._note}, logger=log)
+        self._producer: Any = _producer({**self._settings, "error_cb": self._note})
 
     def _note(self, error: Any) -> None:
         self._trouble = error.str()[:200]
@@ -174,6 +174,50 @@ class KafkaSink(QueuedSink):
             observed=lambda: [message["id"] for message in broker.observations("verdicts")],
             refused=sri_sdk.Observation(sri_sdk.Verdict("half of a character: \ud800", "clear"), 0),
         )
+
+
+def _settings_of(config: KafkaSink.Config) -> dict[str, str]:
+    """Properties of the producer.
+
+    Raises:
+        MissingExtra: confluent-kafka is not installed.
+        ConfigError: the file of properties cannot be read, or has one that is not allowed.
+    """
+    try:
+        import confluent_kafka  # noqa: F401
+    except ImportError as err:
+        raise MissingExtra("Sink kafka", extra="kafka") from err
+    try:
+        more = {} if config.properties_file is None else properties_of(config.properties_file)
+    except (OSError, ValueError) as err:
+        raise ConfigError(f"sink kafka: {said(err)}.") from err
+    return {
+        "compression.type": "zstd", "client.id": "sri-sdk", "linger.ms": "5", **config.properties, **more,
+        "bootstrap.servers": config.brokers, "acks": "all", "enable.idempotence": "true",
+        "message.timeout.ms": str(round(1000 * config.timeout_s)),
+        # Of a broker that is down librdkafka would log every attempt; the last error is told with the failure.
+        "log_level": "2",
+    }  # fmt: skip
+
+
+def _producer(settings: dict[str, Any]) -> Any:
+    """A producer; it asks nobody yet.
+
+    Raises:
+        ConfigError: librdkafka does not understand a property.
+    """
+    import confluent_kafka
+
+    try:
+        return confluent_kafka.Producer(settings, logger=log)
+    except ValueError as err:
+        raise ConfigError(f"sink kafka: {err}.") from err
+    except confluent_kafka.KafkaException as err:
+        # Its message has the name of the property, and the value; a value may be a password.
+        name = next((each for each in settings if f'"{each}"' in str(err)), "together they")
+        raise ConfigError(
+            f"sink kafka: properties: {name} cannot be used with this value; see librdkafka's CONFIGURATION.md."
+        ) from err
 
 
 def properties_of(path: Path) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,8 @@ BUCKETS = {
     "scoring": (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 }
 """Upper ends in seconds."""
+READER_S = 120.0
+"""Seconds since somebody read the numbers after which nobody is expected to read them again."""
 REMEMBERED = 10_000
 """Ids of observations that are known when they come again."""
 MOST_REASONS = 100
@@ -35,6 +38,11 @@ class MonitorNumbers:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._read = threading.Condition(self._lock)
+        self._read_at: float | None = None
+        """When somebody read the numbers last, by the monotonic clock."""
+        self._end_is_known = False
+        """Whether somebody has read that the monitors have ended."""
         self._known: OrderedDict[str, None] = OrderedDict()
         self._verdicts: Counter[tuple[str, ...]] = Counter()
         self._consequences: Counter[tuple[str, ...]] = Counter()
@@ -60,6 +68,7 @@ class MonitorNumbers:
         """Takes how a monitor is; its last word per deployment counts."""
         with self._lock:
             self._pulses[pulse.deployment] = pulse
+            self._end_is_known = False
             # A series that begins above 0 hides its first increase from Prometheus.
             for kind in get_args(Kind):
                 self._verdicts.update(
@@ -91,7 +100,23 @@ class MonitorNumbers:
         """As prometheus_client asks for them."""
         with self._lock:
             made = [*self._observed(), *self._pulsed(list(self._pulses.values()))]
+            self._read_at, self._end_is_known = time.monotonic(), self._ended
+            self._read.notify_all()
         yield from made
+
+    @property
+    def _ended(self) -> bool:
+        return bool(self._pulses) and all(each.ended for each in self._pulses.values())
+
+    def wait_until_end_is_known(self, timeout_s: float) -> None:
+        """Waits until somebody has read that the monitors have ended; not at all where they have not, or nobody reads.
+
+        Args:
+            timeout_s: seconds that it waits at most.
+        """
+        with self._lock:
+            if self._ended and self._read_at is not None and time.monotonic() - self._read_at < READER_S:
+                self._read.wait_for(lambda: self._end_is_known, timeout_s)
 
     def _observed(self) -> Iterator[Any]:
         from prometheus_client.core import HistogramMetricFamily
@@ -129,6 +154,7 @@ class MonitorNumbers:
         yield _gauge("info", "1; the labels say what is watched.", (*whose, "mode", "model", "bundle"), watched)
         gauges: tuple[tuple[str, str, Callable[[sri_sdk.Pulse], float | None]], ...] = (
             ("last_pulse_timestamp_seconds", "When the monitor last said how it is.", lambda p: p.at / 1000),
+            ("ended", "1 = it was asked to end, and this is its last word.", lambda p: float(p.ended)),
             ("start_timestamp_seconds", "When its process began.", lambda p: p.started_at / 1000),
             ("last_canary_timestamp_seconds", "When a canary that must be flagged was flagged last; 0 = not yet.",
              lambda p: None if p.canary_every_s is None else (p.canary_at or 0) / 1000),

@@ -67,10 +67,18 @@ class OtlpSink(QueuedSink):
         super().__init__(config)
         self.batch = self.config.batch
         self._poster = Poster(self.config, "sink otlp")
-        try:
-            import opentelemetry.proto.collector.logs.v1.logs_service_pb2  # noqa: F401
-        except ImportError as err:
-            raise MissingExtra("Sink otlp", extra="otlp") from err
+        _needs_protobuf()
+
+    @classmethod
+    def check(cls, config: Any, timeout_s: float) -> str:
+        """Reads the files that are named, and connects to the collector without posting.
+
+        Raises:
+            MissingExtra, ConfigError: as the constructor.
+            NotTaken: nobody answers at the address, or its certificate is not trusted.
+        """
+        _needs_protobuf()
+        return Poster(config, "sink otlp").reach(timeout_s)
 
     def deliver(self, observations: Sequence[sri_sdk.Observation]) -> None:
         """Posts them, once; a batch that is refused again in halves, since one that is too large or odd costs no other.
@@ -133,6 +141,13 @@ class OtlpSink(QueuedSink):
             observed=lambda: list({found["sri.observation.id"]: None for _, found in received(receiver.posts)}),
             refused=sri_sdk.Observation(sri_sdk.Verdict("half of a character: \ud800", "clear"), 0),
         )
+
+
+def _needs_protobuf() -> None:
+    try:
+        import opentelemetry.proto.collector.logs.v1.logs_service_pb2  # noqa: F401
+    except ImportError as err:
+        raise MissingExtra("Sink otlp", extra="otlp") from err
 
 
 def said_of(observation: sri_sdk.Observation, guardrail_names: bool = False) -> dict[str, Any]:

@@ -69,6 +69,15 @@ class SqlSink(QueuedSink):
         except SriError as err:
             log.warning("sink sql: %s It is tried again.", err)
 
+    @classmethod
+    def check(cls, config: Any, timeout_s: float) -> str:
+        """Looks into the database, and makes and changes nothing: it answers, it is ours, and may be written.
+
+        Raises:
+            SriError: as the constructor, or the database does not answer within 3 s.
+        """
+        return f"verdict store: {sri_sdk.VerdictStore.look(config.url, secret=config.hash_key)}"
+
     def deliver(self, observations: Sequence[sri_sdk.Observation]) -> None:
         """Stores them; they are on the database's disk when it returns.
 

@@ -53,12 +53,18 @@ class WebhookSink(QueuedSink):
         super().__init__(config)
         self.batch = self.config.batch
         self._poster = Poster(self.config, "sink webhook")
-        try:
-            self._signatures("", 0, b"")
-        except (OSError, ValueError) as err:
-            raise ConfigError(
-                f"sink webhook: {said(err)}. Write one with: echo whsec_$(openssl rand -base64 32)"
-            ) from err
+        _readable_secrets(self.config)
+
+    @classmethod
+    def check(cls, config: Any, timeout_s: float) -> str:
+        """Reads the files that are named, and connects to the address without posting.
+
+        Raises:
+            ConfigError: a file cannot be read, or is not what it should be.
+            NotTaken: nobody answers at the address, or its certificate is not trusted.
+        """
+        _readable_secrets(config)
+        return Poster(config, "sink webhook").reach(timeout_s)
 
     def deliver(self, observations: Sequence[sri_sdk.Observation]) -> None:
         """Posts them, once.
@@ -94,10 +100,7 @@ class WebhookSink(QueuedSink):
     def _signatures(self, message: str, now: int, body: bytes) -> str:
         if self.config.secret_file is None:
             return ""
-        secrets = [secret_of(line) for line in lines_of(self.config.secret_file) if line and not line.startswith("#")]
-        if not secrets or None in secrets:
-            raise ValueError(f"{self.config.secret_file}: not lines of whsec_ and {SHORTEST} to {LONGEST} bytes")
-        return " ".join(signature(secret, message, now, body) for secret in secrets if secret is not None)
+        return " ".join(signature(secret, message, now, body) for secret in secrets_of(self.config.secret_file))
 
     def _let_go(self) -> None:
         self._poster.close()
@@ -129,6 +132,30 @@ def signature(secret: bytes, message: str, now: int, body: bytes) -> str:
     """
     signed = hmac.new(secret, f"{message}.{now}.".encode() + body, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def secrets_of(path: Path) -> list[bytes]:
+    """The secrets in a file, at least one.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it has no secret, or a line that is none.
+    """
+    secrets = [secret_of(line) for line in lines_of(path) if line and not line.startswith("#")]
+    known = [each for each in secrets if each is not None]
+    if not known or len(known) < len(secrets):
+        raise ValueError(f"{path}: not lines of whsec_ and {SHORTEST} to {LONGEST} bytes")
+    return known
+
+
+def _readable_secrets(config: WebhookSink.Config) -> None:
+    if config.secret_file is not None:
+        try:
+            secrets_of(config.secret_file)
+        except (OSError, ValueError) as err:
+            raise ConfigError(
+                f"sink webhook: {said(err)}. Write one with: echo whsec_$(openssl rand -base64 32)"
+            ) from err
 
 
 def secret_of(line: str) -> bytes | None:

@@ -208,3 +208,16 @@ def test_two_processes_rotate_one_file_without_losing_a_line(tmp_path):
 def test_files_are_only_deleted_where_they_are_put_aside(tmp_path):
     with pytest.raises(ValueError, match="give max_bytes or max_age_hours as well"):
         sink_at(tmp_path / "verdicts.jsonl", keep=3)
+
+
+def test_a_check_says_whether_the_file_could_be_written_and_makes_nothing(tmp_path):
+    def check(path):
+        return JsonlSink.check(JsonlSink.Config(path=path), 1.0)
+
+    (tmp_path / "there.jsonl").touch()
+    assert check(tmp_path / "there.jsonl").endswith("can be appended to")
+    assert check(tmp_path / "new" / "lines.jsonl").endswith("can be made")
+    for wrong in (tmp_path, tmp_path / "there.jsonl" / "lines.jsonl"):
+        with pytest.raises(ConfigError, match="sink jsonl: path"):
+            check(wrong)
+    assert [each.name for each in tmp_path.iterdir()] == ["there.jsonl"]

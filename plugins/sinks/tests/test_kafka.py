@@ -145,3 +145,15 @@ def test_a_missing_package_is_named_by_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(MissingExtra, match=r"sri-sdk\[kafka\]"):
         KafkaSink(KafkaSink.Config(brokers="h:1", topic="t"))
+
+
+def test_a_check_asks_for_the_topic_and_does_not_make_it(broker):
+    def check(topic):
+        return KafkaSink.check(KafkaSink.Config(brokers=broker.address, topic=topic), 10.0)
+
+    sink_of(broker, "there").deliver(observations(1))
+    assert check("there") == "the cluster answers, and has the topic there"
+    for _ in range(2):
+        assert "has no topic missing: make it" in check("missing")
+    with pytest.raises(SriError, match=r"kafka 127\.0\.0\.1:9: no broker answers"):
+        KafkaSink.check(KafkaSink.Config(brokers="127.0.0.1:9", topic="there"), 1.0)

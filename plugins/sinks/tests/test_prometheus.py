@@ -208,3 +208,42 @@ def test_a_missing_package_is_named_by_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(MissingExtra, match=r"sri-sdk\[prometheus\]"):
         PrometheusSink(PrometheusSink.Config(port=0))
+
+
+@pytest.fixture
+def asked():
+    """A sink on a free port, what scrapes it once, and what closes it in a thread of its own."""
+    made = PrometheusSink(PrometheusSink.Config(port=0, last_scrape_s=30.0))
+
+    def scrape():
+        with urllib.request.urlopen(f"http://127.0.0.1:{made.port}/metrics", timeout=20) as got:
+            return got.read().decode()
+
+    closing = threading.Thread(target=made.close)
+    yield made, scrape, closing
+    made.config = PrometheusSink.Config(port=0, last_scrape_s=0.0)
+    made.close()
+
+
+def test_the_end_waits_for_prometheus_to_read_that_it_was_on_purpose(asked):
+    sink, scrape, closing = asked
+    sink.pulse(PULSE)
+    assert number(scrape(), "ended", deployment="chat") == 0
+    sink.pulse(replace(PULSE, ended=True))
+    closing.start()
+    closing.join(0.3)
+    assert closing.is_alive()
+    assert number(scrape(), "ended", deployment="chat") == 1
+    closing.join(20)
+    assert not closing.is_alive()
+
+
+@pytest.mark.parametrize(("read", "ended"), [(False, True), (True, False)], ids=["nobody-reads", "not-on-purpose"])
+def test_nothing_else_waits_for_prometheus(asked, read, ended):
+    sink, scrape, closing = asked
+    sink.pulse(replace(PULSE, ended=ended))
+    if read and not ended:
+        scrape()
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()

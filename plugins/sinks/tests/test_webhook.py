@@ -364,3 +364,14 @@ def test_what_cannot_work_is_refused_before_anything_runs(options, why):
     with pytest.raises(ConfigError, match=why) as caught:
         WebhookSink(parse_options(WebhookSink.Config, options, subject="sink webhook"))
     assert "word" not in str(caught.value).replace("password", "")
+
+
+def test_a_check_reads_the_secret_and_connects_without_posting(receiver, tmp_path):
+    def check(**options):
+        return WebhookSink.check(WebhookSink.Config(**{"url": receiver.url, **options}), 5.0)
+
+    assert "answers; nothing was posted" in check() and not receiver.posts
+    with pytest.raises(ConfigError, match=r"no\.secret.*Write one with"):
+        check(secret_file=tmp_path / "no.secret")
+    with pytest.raises(NotTaken, match=r"http://127\.0\.0\.1:9: Connection refused"):
+        check(url="http://127.0.0.1:9/a-secret-path?key=k")

@@ -100,7 +100,7 @@ class Courier:
             why = err.why
         # A sink that calls sys.exit() must not take the observations behind it along.
         except BaseException as err:
-            self._failed(_words(err))
+            self._failed(words_of(err))
             return
         with self._shared.changed:
             self._lane.reject(unreadable, "this release cannot read them")
@@ -125,7 +125,7 @@ class Courier:
         lane.delivered += len(rows) - rejected
         if lane.failures:
             log.info("sink %s: takes observations again, after %d failures", lane.name, lane.failures)
-        lane.failing, lane.failures = None, 0
+        lane.failing, lane.failing_since, lane.failures = None, None, 0
         # Nothing there although something is due: somebody has emptied the file.
         lane.done = rows[-1][0] if rows else lane.last
         self._shared.changed.notify_all()
@@ -135,6 +135,7 @@ class Courier:
         with self._shared.changed:
             lane = self._lane
             lane.failing, lane.failures = why, lane.failures + 1
+            lane.failing_since = lane.failing_since or int(time.time() * 1000)
             # Jitter, so that what failed together is not tried again together.
             self._pause_s = min(FIRST_PAUSE_S * 2.0 ** min(lane.failures - 1, 16), LONGEST_PAUSE_S) * random.uniform(
                 0.5, 1
@@ -167,7 +168,7 @@ def _observations(rows: Sequence[tuple[int, bytes]]) -> tuple[tuple[Observation,
     return tuple(found), len(rows) - len(found)
 
 
-def _words(err: BaseException) -> str:
+def words_of(err: BaseException) -> str:
     """What went wrong, on one line. Messages of others may hold addresses with passwords, or what a user typed."""
     if isinstance(err, SriError):
         return " ".join(str(err).split())[:300]

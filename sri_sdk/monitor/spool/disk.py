@@ -182,6 +182,36 @@ def remove(connection: sqlite3.Connection, upto: Mapping[int, int]) -> dict[int,
     return freed
 
 
+def due_to_nobody_else(connection: sqlite3.Connection, sink: int) -> int:
+    """How many observations are due to this sink alone."""
+    query = """
+        SELECT count(*) FROM due WHERE sink = ?1 AND NOT EXISTS (
+            SELECT 1 FROM sinks CROSS JOIN due AS other ON other.sink = sinks.number AND other.number = due.number
+            WHERE sinks.number <> ?1
+        )"""
+    return int(connection.execute(query, (sink,)).fetchone()[0])
+
+
+def forget(connection: sqlite3.Connection, name: str) -> None:
+    """Drops a sink with what is due to it, in one transaction, and makes the file smaller where there is room to.
+
+    Raises:
+        sqlite3.Error: nothing was dropped.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        left = _left(connection)[name]
+        remove(connection, {left.number: left.last})
+        connection.execute("DELETE FROM sinks WHERE number = ?", (left.number,))
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+    with suppress(sqlite3.Error):
+        connection.execute("VACUUM")
+
+
 def read(connection: sqlite3.Connection, sink: int, after: int, count: int, size: int) -> list[tuple[int, bytes]]:
     """The next (number, body) due to a sink, in order: at most `count`, and about `size` bytes, but at least one."""
     found: list[tuple[int, bytes]] = []

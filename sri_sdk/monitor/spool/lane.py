@@ -8,13 +8,30 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sri_sdk.observation import SinkState
+from sri_sdk.observation import LOSS_MS, SinkState
 from sri_sdk.sink import Sink
 
 log = logging.getLogger("sri_sdk.monitor")
 
 LATE_S = 10.0
 """Seconds in one `deliver` after which a sink is said to hang; it is waited for all the same."""
+
+
+@dataclass(slots=True)
+class Losses:
+    """When observations were lost, by the machine's clock in milliseconds since 1970."""
+
+    since: int | None = None
+    """The first of those with less than `LOSS_MS` between two; None = none was lost."""
+    at: int | None = None
+    """The last one."""
+
+    def note(self) -> None:
+        """Some are lost now."""
+        now = int(time.time() * 1000)
+        if self.since is None or self.at is None or now - self.at > LOSS_MS:
+            self.since = now
+        self.at = now
 
 
 @dataclass(slots=True)
@@ -47,6 +64,10 @@ class Lane:
     """Whether the pause after a failure is over at once."""
     ended: bool = False
     """Whether its courier has ended."""
+    failing_since: int | None = None
+    """When the first of the failures in a row was, in milliseconds since 1970."""
+    drops: Losses = field(default_factory=Losses)
+    rejections: Losses = field(default_factory=Losses)
 
     @property
     def waiting(self) -> int:
@@ -56,11 +77,15 @@ class Lane:
     def drop(self, count: int, why: str) -> None:
         """Counts observations that found no room, and says why."""
         self.dropped += count
+        if count:
+            self.drops.note()
         self._say("dropped", self.dropped, count, why)
 
     def reject(self, count: int, why: str) -> None:
         """Counts observations that nobody will ever take, and says why."""
         self.rejected += count
+        if count:
+            self.rejections.note()
         self._say("rejected", self.rejected, count, why)
 
     def _say(self, what: str, now: int, count: int, why: str) -> None:
@@ -75,10 +100,15 @@ class Lane:
             fault: what is wrong with the file; None = nothing.
         """
         failing = self.failing
+        since = self.failing_since
         if self.calling_since is not None and (late := time.monotonic() - self.calling_since) > LATE_S:
             failing = f"deliver() has not returned for {late:.0f} s"
+            since = since or int((time.time() - late) * 1000)
         failing = failing or (fault and f"spool: {fault}")
-        return SinkState(self.name, self.accepted, self.delivered, self.rejected, self.dropped, self.waiting, failing)
+        return SinkState(
+            self.name, self.accepted, self.delivered, self.rejected, self.dropped, self.waiting, failing,
+            since if failing else None, self.drops.since, self.drops.at, self.rejections.since, self.rejections.at,
+        )  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -73,8 +73,9 @@ class Spool:
             for name in left.keys() - sinks.keys():
                 if left[name].count:
                     log.warning(
-                        "spool: %s: %d observations wait for sink %s, which is not named any more; they stay there",
-                        file, left[name].count, name,
+                        "spool: %s: %d observations wait for sink %s, which is not named any more; they stay there, "
+                        "until it is named again or `sri monitor FILE --forget %s` drops them",
+                        file, left[name].count, name, name,
                     )  # fmt: skip
             lanes = tuple(
                 Lane(name, sink, left[name].number, left[name].count, size=left[name].size, last=left[name].last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from queue import Empty, Full, Queue
 
@@ -29,6 +29,7 @@ from sri_sdk.serve.shelf import Shelf
 from sri_sdk.serve.tokens import Tokens
 from sri_sdk.serve.verdicts.callers import writes_for
 
+SIGNPOST = "POST /v1/generate takes requests, GET /health/live and /health/ready answer; docs/monitor.md has more."
 LARGEST = 2**20
 """Bytes of one request."""
 START_S = 30.0
@@ -48,9 +49,11 @@ class HttpTraffic(Traffic):
         """
         self._section = section
         self._waiting: Queue[_Posted] = Queue(section.waiting)
-        self._under_way: set[str] = set()
+        self._under_way: set[tuple[str, str]] = set()
+        """(tenant, id): what one tenant asks under says nothing of another's ids."""
         self._lock = threading.Lock()
         self._kept: _Posted | None = None
+        """One that is due, and whose id another tenant's request of the last batch has."""
         self._stopping = False
         tokens = None if section.tokens is None else Tokens(section.tokens)
         self._settings = ServeSettings.model_validate({
@@ -63,13 +66,17 @@ class HttpTraffic(Traffic):
             Route("GET", "/health/ready", self._ready, "open"),
         ]
         limits = Limits(waiting=2 * section.waiting)
-        app = App(routes, who_calls=everybody if tokens is None else tokens, limits=limits)
+        app = App(routes, who_calls=everybody if tokens is None else tokens, limits=limits, signpost=SIGNPOST)
         shelf = Shelf({})
         # A server wants to know what it serves; this one serves no bundle.
         inference = Inference(shelf, Batching(1), Shadows())
         self._server = Server(self._settings, Built(app, shelf, inference, Counts(), tokens, None), self._listens)
         self._thread = threading.Thread(target=self._run, name="sri-http", daemon=True)
         self._started: Future[str] = Future()
+
+    def claim(self) -> None:
+        """See `Traffic.claim`: the address is taken, and refuses connections until `start`."""
+        self._server.claim()
 
     def start(self) -> str:
         """See `Traffic.start`."""
@@ -86,13 +93,17 @@ class HttpTraffic(Traffic):
 
     def take(self, most: int, timeout: float) -> list[Asked] | None:
         """See `Traffic.take`."""
-        found: list[Asked] = []
+        found: dict[str, Asked] = {}
         while len(found) < most:
             try:
-                found.append(self._waiting.get(timeout=0 if found else timeout).asked)
+                posted = self._kept or self._waiting.get(timeout=0 if found else timeout)
             except Empty:
                 break
-        return None if self._stopping and not found else found
+            self._kept = posted if posted.asked.prompt.id in found else None
+            if self._kept is not None:
+                break
+            found[posted.asked.prompt.id] = posted.asked
+        return None if self._stopping and not found else list(found.values())
 
     def stop(self) -> None:
         """See `Traffic.stop`: further requests get 503."""
@@ -101,6 +112,9 @@ class HttpTraffic(Traffic):
     def close(self) -> None:
         """Refuses what still waits, and ends the server."""
         self._stopping = True
+        if self._kept is not None:
+            self._kept.refuse()
+            self._kept = None
         while True:
             try:
                 self._waiting.get_nowait().refuse()
@@ -109,6 +123,7 @@ class HttpTraffic(Traffic):
         self._server.stop()
         if self._thread.is_alive():
             self._thread.join(2.0 * DRAIN_S)
+        self._server.close()
 
     # -- the server's thread ---------------------------------------------------------------------------------
 
@@ -137,7 +152,7 @@ class HttpTraffic(Traffic):
             posted.asked = asked = read_request(body, tenant, posted.answer)
         except WrongRequest as err:
             raise Refusal(400, f"request: {err}") from err
-        with self._claimed(asked.prompt.id):
+        with self._claimed((asked.tenant, asked.prompt.id)):
             try:
                 self._waiting.put_nowait(posted)
             except Full as err:
@@ -146,26 +161,18 @@ class HttpTraffic(Traffic):
             recorded = await _recorded(answered.recorded)
         return json_answer(answer_of(answered, recorded), 200 if answered.failed is None else 500)
 
-    def _claimed(self, request_id: str) -> _Claim:
+    @contextlib.contextmanager
+    def _claimed(self, whose: tuple[str, str]) -> Iterator[None]:
+        """An id that no other request of this tenant may have meanwhile."""
         with self._lock:
-            if request_id in self._under_way:
+            if whose in self._under_way:
                 raise Refusal(409, "id: a request with this id is being generated. Choose another, or wait for it.")
-            self._under_way.add(request_id)
-        return _Claim(self._under_way, request_id, self._lock)
-
-
-class _Claim:
-    """An id that no other request may have meanwhile."""
-
-    def __init__(self, under_way: set[str], request_id: str, lock: threading.Lock) -> None:
-        self._under_way, self._id, self._lock = under_way, request_id, lock
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._under_way.discard(self._id)
+            self._under_way.add(whose)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way.discard(whose)
 
 
 class _Posted:

@@ -44,6 +44,14 @@ class Asked:
 class Traffic(ABC):
     """Gives requests, as they come."""
 
+    def claim(self) -> None:
+        """Takes what nobody else may have, such as an address, before the model is loaded; nothing is given yet. The
+        default has nothing to take.
+
+        Raises:
+            ConfigError: somebody else has it.
+        """
+
     @abstractmethod
     def start(self) -> str:
         """Begins to take requests; says in a few words where they come from.

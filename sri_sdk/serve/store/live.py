@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, delete, exists, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from sri_sdk.files import canonical_json
@@ -17,7 +17,9 @@ from sri_sdk.strict_json import parse
 RUNNING_MS = 15_000
 """Age at which what a monitor showed is left out: it has ended, or cannot be reached."""
 BESIDE_MS = 60_000
-"""Age of a pulse, against the newest of its deployment, from which another process speaks for the deployment."""
+"""Age of a pulse, against the newest of its deployment, from which its process is silent beside others."""
+MISSED_MS = 86_400_000
+"""Age from which nobody misses it any more."""
 REPLACED_MS = 3_600_000
 """Age of a pulse from which its process is taken for replaced, where one of its deployment started later."""
 
@@ -56,20 +58,53 @@ def all_pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
 
 
 def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
-    """One of each deployment, by name: of the processes that still speak, the one in the worst state, else the last
-    that started.
+    """One of each deployment, by name: of the processes that still speak, or that fell silent beside them, the one in
+    the worst state, else the last that started.
     """
+    return tuple(pulse for _, pulse in _speakers(connection, now_ms))
+
+
+def heard(connection: Connection, now_ms: int) -> dict[str, int]:
+    """Deployment -> when the pulse that `pulses` has of it was kept."""
+    return {pulse.deployment: at for at, pulse in _speakers(connection, now_ms)}
+
+
+def _speakers(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
     by_name: dict[str, list[tuple[int, Pulse]]] = {}
     for at, each in _processes(connection, now_ms):
         by_name.setdefault(each.deployment, []).append((at, each))
+    return [_speaker(some) for some in by_name.values()]
+
+
+def _speaker(some: Sequence[tuple[int, Pulse]]) -> tuple[int, Pulse]:
+    """The process that speaks for a deployment: when its last pulse was kept, and that pulse."""
+    newest = max(at for at, _ in some)
+    alive = [(at, each) for at, each in some if newest - at <= BESIDE_MS]
+    # One that ended on purpose says nothing beside one that goes on.
+    going = [(at, each) for at, each in alive if not each.ended]
+    missing = _missing(some, newest) if going else []
+    ranked = [(_trouble(each), at, each) for at, each in going or alive] + [(_SILENT, at, each) for at, each in missing]
+    _, at, worst = max(ranked, key=lambda each: (each[0], each[2].started_at, each[2].pid))
+    return at, worst
+
+
+def _missing(some: Sequence[tuple[int, Pulse]], newest: int) -> list[tuple[int, Pulse]]:
+    """Processes that fell silent beside others, without having ended on purpose, and that no later one has replaced.
+
+    A process replaces one at most, and one whose last pulse is from before its own start: of two replicas of which one
+    ends and is not started again, the other is no replacement.
+    """
+    starts = sorted(each.started_at for _, each in some)
     found = []
-    for some in by_name.values():
-        newest = max(at for at, _ in some)
-        alive = [each for at, each in some if newest - at <= BESIDE_MS]
-        # One that ended on purpose says nothing beside one that goes on.
-        alive = [each for each in alive if not each.ended] or alive
-        found.append(max(alive, key=lambda each: (_trouble(each), each.started_at, each.pid)))
-    return tuple(found)
+    for at, each in sorted(some, key=lambda one: one[1].at):
+        if each.ended or not BESIDE_MS < newest - at <= MISSED_MS:
+            continue
+        later = next((start for start in starts if start > each.at), None)
+        if later is None:
+            found.append((at, each))
+        else:
+            starts.remove(later)
+    return found
 
 
 def _processes(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
@@ -95,18 +130,18 @@ def _replaced(now_ms: int) -> ColumnElement[bool]:
 
 
 def _trouble(pulse: Pulse) -> tuple[bool, ...]:
-    """What is wrong, the worst first: blind, without scores, losing verdicts, drifting, with old settings."""
-    losing = any(sink.failing is not None or sink.dropped or sink.rejected for sink in pulse.sinks)
+    """What is wrong, the worst first: blind, unasked whether it is, without scores, silent, losing verdicts, drifting,
+    with old settings, with gaps from before."""
+    losing = any(sink.failing is not None or sink.is_losing(pulse.at) for sink in pulse.sinks)
     return (
-        pulse.canary_missed is not None, pulse.scorer is not None, losing, pulse.drift is not None,
-        pulse.reload_failed is not None,
+        pulse.canary_missed is not None, pulse.canary_stopped is not None, pulse.scorer is not None, False, losing,
+        pulse.drift is not None, pulse.reload_failed is not None,
+        any(sink.dropped or sink.rejected for sink in pulse.sinks),
     )  # fmt: skip
 
 
-def heard(connection: Connection) -> dict[str, int]:
-    """Deployment -> when its last pulse was kept."""
-    rows = connection.execute(select(PULSES.c.deployment, func.max(PULSES.c.at)).group_by(PULSES.c.deployment))
-    return {deployment: at for deployment, at in rows.all()}
+_SILENT = (False, False, False, True, False, False, False, False)
+"""Of a process that is missing: what its last pulse said is no longer known."""
 
 
 def hide(connection: Connection, gone: Callable[[Mapping[str, Any]], bool]) -> None:

@@ -118,8 +118,9 @@ class Observing:
     def pulses(self) -> tuple[Pulse, ...]:
         """One pulse of each deployment, by name, however old it is: compare its `at`.
 
-        Where several processes of one name still speak, it is that of the one in the worst state, so that no healthy
-        replica hides a blind one; where none is in trouble, of the one that started last.
+        Where several processes of one name speak, it is that of the one in the worst state, so that no healthy replica
+        hides a blind one, nor one that fell silent beside it within the last day; where none is in trouble, of the one
+        that started last.
         """
         return self._read(lambda connection: live.pulses(connection, self._now_ms()))
 
@@ -130,9 +131,9 @@ class Observing:
         return self._read(lambda connection: live.all_pulses(connection, self._now_ms()))
 
     def heard(self) -> dict[str, int]:
-        """Deployment -> when its last pulse was kept, in milliseconds by the clock of whoever wrote it into the store:
-        that of the monitor itself may be another."""
-        return self._read(live.heard)
+        """Deployment -> when the pulse that `pulses` has of it was kept, in milliseconds by the clock of whoever wrote
+        it into the store: that of the monitor itself may be another."""
+        return self._read(lambda connection: live.heard(connection, self._now_ms()))
 
     def label(self, id: str, label: LabelWord, by: str, note: str = "", *, tenant: str | None = None) -> int:
         """Says what a generation was. It is added to the history; the last word counts.

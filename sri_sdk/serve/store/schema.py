@@ -28,15 +28,9 @@ def migrate(engines: Engines) -> None:
         StoreUnavailable: the database cannot be read or written.
     """
     config = alembic_config()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     try:
         with engines.writing.begin() as connection:
-            found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
-            if newer := sorted(set(found) - known):
-                raise ConfigError(
-                    f"store.url: {engines.name} has schema {newer[-1]}, this SDK reads up to {max(known)}. "
-                    "Upgrade sri-sdk, or name another database; nothing was changed."
-                )
+            version_of(connection, engines.name)
             _take_time(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -48,6 +42,26 @@ def migrate(engines: Engines) -> None:
                 "Name another database."
             ) from err
         raise StoreUnavailable(fault_of(err)) from err
+
+
+def version_of(connection: Connection, name: str) -> tuple[str | None, str]:
+    """The schema that a database has, None where it has none, and that of this release.
+
+    Args:
+        connection: to the database.
+        name: its URL without its password.
+
+    Raises:
+        ConfigError: a newer release made it.
+    """
+    known = {script.revision for script in ScriptDirectory.from_config(alembic_config()).walk_revisions()}
+    found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+    if newer := sorted(set(found) - known):
+        raise ConfigError(
+            f"store.url: {name} has schema {newer[-1]}, this SDK reads up to {max(known)}. Upgrade sri-sdk, or name "
+            "another database; nothing was changed."
+        )
+    return next(iter(found), None), max(known)
 
 
 def _take_time(connection: Connection) -> None:

@@ -21,6 +21,7 @@ from sri_sdk.serve.store.faults import DATABASE_ERRORS, Fault, StoreUnavailable,
 from sri_sdk.serve.store.inserts import insert_all
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.keys import Keys, read_secret
+from sri_sdk.serve.store.looking import look
 from sri_sdk.serve.store.newest import Newest
 from sri_sdk.serve.store.observing import Observing
 from sri_sdk.serve.store.prepared import Given
@@ -86,6 +87,27 @@ class VerdictStore(Observing):
             engines.close()
             raise
         return cls(engines, keys, kept or Retention(), clock=clock, silent_s=silent_s)
+
+    @classmethod
+    def look(cls, url: str, *, secret: Path | None = None) -> str:
+        """Looks whether a store could be opened, and makes, migrates and writes nothing.
+
+        Args:
+            url: as for `open`.
+            secret: file with the key of hashed ids, which need not be there yet; None = ids are kept as they are.
+
+        Returns:
+            What was found, in a few words.
+
+        Raises:
+            ConfigError, MissingExtra, StoreUnavailable: as `open`; or its user may not write there.
+        """
+        found, mark = look(url)
+        if mark is not None:
+            keys = Keys() if secret is None else Keys(read_secret(secret)) if secret.exists() else None
+            # A key that is not there yet would be a new one.
+            _refuse_other_mark(mark, keys.mark if keys else "hashed", "the store")
+        return found
 
     def deliver(self, rows: Sequence[Delivered]) -> Future[Added]:
         """Accepts verdicts and returns at once; the future is done when they are on disk.
@@ -279,9 +301,15 @@ def _mark(engines: Engines, keys: Keys) -> None:
                 return
     except DATABASE_ERRORS as err:
         raise StoreUnavailable(fault_of(err)) from err
-    if found != keys.mark:
-        kept = "as they are" if found == "plain" else "as hashes of " + ("another key" if keys.hashed else "a key")
+    _refuse_other_mark(found, keys.mark, engines.name)
+
+
+def _refuse_other_mark(found: str, wanted: str, name: str) -> None:
+    """Compares how ids were kept with how they are to be."""
+    if found != wanted:
+        kept = (
+            "as they are" if found == "plain" else "as hashes of " + ("a key" if wanted == "plain" else "another key")
+        )
         raise ConfigError(
-            f"store.hash_ids: {engines.name} keeps request ids {kept}. Set `hash_ids` as it was, or name another "
-            "database."
+            f"store.hash_ids: {name} keeps request ids {kept}. Set `hash_ids` as it was, or name another database."
         )

@@ -1,10 +1,16 @@
 """What runs right now, and how monitors are."""
 
 import threading
+from dataclasses import asdict, fields, replace
 
-from sri_sdk.observation import Pulse, Running, SinkState
+from sqlalchemy import update
+
+from sri_sdk.files import canonical_json
+from sri_sdk.observation import LOSS_MS, Pulse, Running, SinkState
+from sri_sdk.report.troubles import troubles
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.store import VerdictStore
+from sri_sdk.serve.store.tables import PULSES
 from tests.serve.store.conftest import FOREVER
 from tests.serve.store.observed import NOW
 
@@ -16,9 +22,11 @@ def running(request_id: str, step: int = 1, **more) -> Running:
 PULSE = Pulse(
     "chat", NOW, NOW - 1000, 7, "observe", model="small", bundle="b" * 64, promised=0.05, generated=4, clear=1,
     flagged=1, unmonitored=1, not_sampled=1, canaries=1, canary_missed="clear", drift="map", reload_failed="no",
-    scorer="scorer_late", sinks=(SinkState("sql", 4, 3, 0, 0, 1, None), SinkState("jsonl", 4, 4, 0, 0, 0, "down")),
+    scorer="scorer_late",
+    sinks=(SinkState("sql", 4, 3, 0, 0, 1, None, 5, 6, 7, 8, 9), SinkState("jsonl", 4, 4, 0, 0, 0, "down")),
     canary_at=NOW - 700, canary_every_s=600.0, canaries_since=NOW - 900, canaries_wanted=3,
-    canaries_proven=(3, 5), drift_looked=12, looks=("a",),
+    canaries_proven=(3, 5), drift_looked=12, looks=("a",), canary_missed_since=NOW - 5, drift_since=NOW - 6,
+    reload_failed_since=NOW - 7, scorer_since=NOW - 8, looks_since=NOW - 9, scoring="local",
 )  # fmt: skip
 
 
@@ -80,10 +88,68 @@ def test_a_healthy_replica_hides_no_blind_one(store, clock):
         for each in order:
             store.pulse(each).result()
         assert store.pulses() == (blind,) and store.all_pulses() == (blind, healthy, stuck)
-    clock.now += 61
-    store.pulse(healthy).result(), store.pulse(stuck).result()
-    assert store.pulses() == (stuck,), "one that is silent speaks for nobody while others do"
-    assert store.all_pulses() == (blind, healthy, stuck)
+
+
+def going_on(store, clock, *pulses, seconds=61):
+    """Time passes, and only these still speak."""
+    clock.now += seconds
+    later = [replace(each, at=int(clock.now * 1000)) for each in pulses]
+    for each in later:
+        store.pulse(each).result()
+    return later
+
+
+def test_a_replica_that_falls_silent_beside_another_shows(store, clock):
+    first, second = (Pulse("chat", NOW, NOW - 1000, pid, "observe") for pid in (1, 2))
+    for each in (first, second):
+        store.pulse(each).result()
+    kept = store.heard()["chat"]
+    (second,) = going_on(store, clock, second)
+    assert store.pulses() == (first,) and store.heard() == {"chat": kept}, "so that it is silent for who reads it"
+    (found,) = troubles(first, int(clock.now * 1000), kept)
+    assert found.about == "silent" and "process 1" in found.do[0]
+    (blind,) = going_on(store, clock, replace(second, canary_missed="clear"), seconds=1)
+    assert store.pulses() == (blind,), "what is known to be blind is worse than what says nothing"
+    (second,) = going_on(store, clock, second, seconds=86_400)
+    assert store.pulses() == (second,), "nobody misses it any more"
+
+
+def test_one_that_ended_or_was_replaced_is_not_missed(store, clock):
+    ended, crashed, stays = (Pulse("chat", NOW, NOW - 1000, pid, "observe") for pid in (1, 2, 3))
+    for each in (replace(ended, ended=True), crashed, stays):
+        store.pulse(each).result()
+    again = Pulse("chat", NOW, NOW + 5_000, 4, "observe")
+    going_on(store, clock, again)
+    once_more = Pulse("chat", NOW, int(clock.now * 1000) + 5_000, 5, "observe")
+    stays, once_more = going_on(store, clock, stays, once_more)
+    assert store.pulses() == (once_more,), "each was replaced by the next"
+    (once_more,) = going_on(store, clock, once_more)
+    assert store.pulses() == (stays,), "nobody was started for the third one"
+
+
+def test_a_replica_whose_canaries_have_stopped_is_not_hidden(store):
+    well = Pulse("chat", NOW, NOW - 10, 2, "observe", drift="map", canary_every_s=1.0, canary_at=NOW)
+    stopped = replace(well, pid=1, started_at=NOW - 9_000, canary_at=NOW - 4_000, drift=None)
+    lost = SinkState("sql", 9, 5, 0, 4, 0, dropped_since=NOW - 2 * LOSS_MS, dropped_at=NOW - 2 * LOSS_MS)
+    for each in (well, stopped, replace(well, pid=3, started_at=NOW, drift=None, sinks=(lost,))):
+        store.pulse(each).result()
+    assert stopped.canary_stopped == NOW - 4_000 and store.pulses() == (stopped,)
+    store.pulse(replace(stopped, canary_at=NOW)).result()
+    assert store.pulses() == (well,), "drift now is worse than what was lost long ago"
+
+
+def test_a_pulse_of_the_release_before_is_read(store):
+    store.pulse(PULSE).result()
+    new = {each.name for each in fields(Pulse) if each.name.endswith("_since") and each.name != "canaries_since"}
+    of_sinks = {"failing_since", "dropped_since", "dropped_at", "rejected_since", "rejected_at"}
+    old = {name: each for name, each in asdict(PULSE).items() if name not in {*new, "scoring"}}
+    old["sinks"] = [{name: each for name, each in sink.items() if name not in of_sinks} for sink in old["sinks"]]
+    with store._engines.writing.begin() as connection:
+        connection.execute(update(PULSES).values(content=canonical_json(old).decode()))
+    (found,) = store.pulses()
+    assert len(new) == 5 and replace(found, **{name: getattr(PULSE, name) for name in new}, scoring="local",
+                                     sinks=PULSE.sinks) == PULSE  # fmt: skip
+    assert found.drift_since is None and found.sinks[0].dropped_at is None
 
 
 def test_a_process_that_was_replaced_is_left_out_after_an_hour_and_forgotten(store, clock):
