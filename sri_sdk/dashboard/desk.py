@@ -132,7 +132,7 @@ class Desk:
             now, pulses, self.store.hours(now - words.DAY_MS, now), self.store.sources(),
             {p.deployment: at for p in pulses if p.canary_missed and (at := self._last_canary(p)) is not None},
             {p.deployment: at for p in pulses if p.scorer and (at := self._last_judged(p)) is not None},
-            self._broken(pulses, now), self.store.heard(),
+            self._broken(pulses, now), self.store.heard(), self.store.processes(),
         )  # fmt: skip
 
     def wrong(self) -> tuple[list[Finding], dict[str, Since]]:

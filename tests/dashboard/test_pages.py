@@ -264,3 +264,41 @@ def test_the_queue_stays_with_its_deployment_after_a_label(fresh, browse, in_pag
         got = browser.get("/audit?deployment=one%26only")
     assert len(re.findall(r'class="panel" id="q\w+"', got.body.decode())) == 1 and b">r2<" not in got.body
     assert b"newest first" not in got.body
+
+
+def replicas(store, *heard, **more):
+    """Keeps pulses of several processes of one deployment, each heard some seconds ago."""
+    base = Week(calm=True, hours=1).pulses()[1]
+    now, store._clock = store._clock, None
+    for place, seconds in enumerate(heard):
+        at = NOW_MS - 1000 * seconds
+        store._clock = lambda at=at: at / 1000
+        store.pulse(replace(base, at=at, pid=100 + place, started_at=NOW_MS - (place + 2) * HOUR, **more)).result()
+    store._clock = now
+
+
+def test_a_process_that_is_silent_beside_one_that_lives_stands_out(fresh, browse):
+    replicas(fresh, 2, 900, 3)
+    browser = browse(fresh)
+    now, health, live = (seen(browser.page(path)) for path in ("/", "/health", "/live"))
+    assert "Process 101 of chat is silent, beside others that live." in now and "may have been replaced" in now
+    for page in (now, health):
+        assert "101, observe silent 15 min ago" in page and "100, observe 2 s ago" in page and "102" in page
+    assert "3 processes, 1 silent" in now and "All 3 processes" in health
+    assert "Process 101 of chat is silent, 15 min ago: what it generates cannot be seen here." in live
+    assert browser.page("/health").count('<tr class="silent">') == 1
+
+
+def test_the_newest_process_that_is_silent_was_not_replaced(fresh, browse):
+    replicas(fresh, 900, 2)
+    text = seen(browse(fresh).page("/"))
+    assert "Act now" in text and "Process 100 of chat is silent" in text and "counts of the others hide it" in text
+
+
+def test_one_process_alone_and_one_that_ended_on_purpose_are_no_trouble(fresh, browse):
+    replicas(fresh, 2)
+    assert "processes" not in seen(browse(fresh).page("/"))
+    ended = replace(Week(calm=True, hours=1).pulses()[1], pid=9, started_at=NOW_MS - 9 * HOUR, ended=True)
+    fresh.pulse(ended).result()
+    page = browse(fresh).page("/")
+    assert "9, observe ended as asked" in seen(page) and "is silent" not in page and 'data-state="ok"' in page

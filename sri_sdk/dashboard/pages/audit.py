@@ -72,9 +72,7 @@ class AuditPage:
 
     def _queue(self, request: Request, deployment: str | None = None) -> dict[str, Any]:
         deployment = deployment or Asked.of(request).get("deployment")
-        found = audit_queue(
-            self._desk.store, QUEUE, tenant=tenant_of(request), deployment=deployment, trajectories=True
-        )
+        found = audit_queue(self._desk.store, QUEUE, tenant=tenant_of(request), deployment=deployment)
         more = found.more or found.waiting > len(found.rows)
         return {
             "queue": found.rows, "more": more, "queue_of": deployment, "promises": None,

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, for_all_tenants
 from sri_sdk.dashboard.numbers import Counts
+from sri_sdk.dashboard.replicas import replicas
 from sri_sdk.observation import Pulse
 from sri_sdk.report.troubles import SILENT_MS, canary_stopped, drift_words, standing
 from sri_sdk.serve.store.observed import StreamQuery
@@ -38,6 +39,7 @@ class HealthPage:
             request, "health.html", asked=asked, windows=list(WINDOWS.values()), window=asked.window,
             deployments=[self._deployment(pulse, asked, now) for pulse in pulses], sources=store.sources(),
             silent_ms=SILENT_MS, heard=heard, drift_words=drift_words, choices=store.choices(),
+            replicas=replicas(store.processes(), now),
         )  # fmt: skip
 
     def _deployment(self, pulse: Pulse, asked: Asked, now: int) -> dict[str, Any]:
@@ -48,7 +50,7 @@ class HealthPage:
         points = store.scores(since, now, deployment=name, limit=POINTS)
         asked_by_us = store.scores(since, now, deployment=name, kind="canary", limit=POINTS // 3)
         parts = sorted({point.part for point in (*points, *asked_by_us)})[:MOST_PARTS]
-        hours = store.hours(since, now, deployment=name)
+        hours = store.hours(since, now, deployment=name, together=24)
         return {
             "pulse": pulse,
             "proven": flagged[0].observation.at if flagged else None,

@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from sri_sdk.files import canonical_json
 from sri_sdk.observation import Pulse, Running, SinkState
+from sri_sdk.serve.store.observed import Process
 from sri_sdk.serve.store.tables import PULSES, RUNNING
 from sri_sdk.strict_json import parse
 
@@ -52,7 +53,7 @@ def pulse(connection: Connection, pulse: Pulse, now_ms: int) -> None:
 
 def all_pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
     """The last of each process, by deployment and start, without those that were replaced."""
-    return tuple(pulse for _, pulse in _processes(connection, now_ms))
+    return tuple(pulse for _, pulse in processes(connection, now_ms))
 
 
 def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
@@ -60,7 +61,7 @@ def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
     that started.
     """
     by_name: dict[str, list[tuple[int, Pulse]]] = {}
-    for at, each in _processes(connection, now_ms):
+    for at, each in processes(connection, now_ms):
         by_name.setdefault(each.deployment, []).append((at, each))
     found = []
     for some in by_name.values():
@@ -72,10 +73,11 @@ def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
     return tuple(found)
 
 
-def _processes(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
+def processes(connection: Connection, now_ms: int) -> tuple[Process, ...]:
+    """As `all_pulses`, with when each was kept."""
     order = (PULSES.c.deployment, PULSES.c.started_at, PULSES.c.pid)
     query = select(PULSES.c.at, PULSES.c.content).where(~_replaced(now_ms)).order_by(*order)
-    return [(row.at, _pulse(parse(row.content))) for row in connection.execute(query)]
+    return tuple(Process(row.at, _pulse(parse(row.content))) for row in connection.execute(query))
 
 
 def _pulse(content: Mapping[str, Any]) -> Pulse:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, literal_column, select
 
 from sri_sdk.serve.store.observed import Observed, StreamQuery
+from sri_sdk.serve.store.series import matching
+from sri_sdk.serve.store.tables import VERDICTS
 
 if TYPE_CHECKING:
     from sri_sdk.serve.store.store import VerdictStore
 
 LOOKED_AT = 10_000
 """Waiting verdicts among which the next ones are picked."""
+LOOKED_THROUGH = 5 * LOOKED_AT
+"""Waiting verdicts, of whatever deployment and tenant, among which these are looked for."""
+_PIECE = 2_000
+_WAITS = literal_column("(audited = 1)"), literal_column("(label IS NULL)")
+"""As the partial index has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +33,11 @@ class Queue:
     waiting: int
     """Verdicts that wait, as far as was looked."""
     more: bool
-    """Whether more of them wait than were looked at."""
+    """Whether more of them wait than were looked at, or may: what lies further back was not looked through."""
 
 
 def audit_queue(
-    store: VerdictStore, count: int, *, deployment: str | None = None, tenant: str | None = None,
-    trajectories: bool = False,
+    store: VerdictStore, count: int, *, deployment: str | None = None, tenant: str | None = None
 ) -> Queue:  # fmt: skip
     """The next verdicts to label.
 
@@ -40,23 +49,49 @@ def audit_queue(
         count: how many.
         deployment: of this one alone; None = of all.
         tenant: only this one's; None = everybody's.
-        trajectories: whether rows come with their trajectories, and labels.
+
+    Returns:
+        Rows with their trajectories, texts and labels.
     """
-    found: list[Observed] = []
-    before = None
-    while len(found) < LOOKED_AT:
-        page = store.stream(
-            StreamQuery(
-                before=before, limit=1_000, kind="traffic", unlabelled=True, deployment=deployment, tenant=tenant
-            )
-        )  # fmt: skip
-        found += page.rows
-        before = page.next
-        if before is None:
-            break
-    rows = sorted(found, key=lambda row: row.observation.id)[:count]
-    if trajectories:
-        # One by one, as few are shown of the thousands that were looked at.
-        whole = (store.observation(row.observation.id, tenant=tenant) for row in rows)
-        rows = [row for row in whole if row is not None]
-    return Queue(tuple(rows), len(found), before is not None)
+    ids, more = store.waiting_ids(LOOKED_AT, deployment=deployment, tenant=tenant)
+    found = (store.observation(id, tenant=tenant) for id in sorted(ids)[:count])
+    return Queue(tuple(row for row in found if row is not None), len(ids), more)
+
+
+def waiting(connection: Connection, limit: int, deployment: str | None, tenant: str | None) -> tuple[list[str], bool]:
+    """Ids of the latest verdicts on traffic that wait for a label, and whether there may be more of them.
+
+    Args:
+        connection: of the database.
+        limit: most ids; the newest.
+        deployment: see `audit_queue`; so is the next.
+        tenant: whose.
+    """
+    series = matching(connection, StreamQuery(kind="traffic", deployment=deployment)) or {}
+    found: list[str] = []
+    looked = 0
+    for row in _rows(connection) if series else ():
+        # Only those that fit count: a deployment with little traffic waits far behind one with much.
+        if row.series in series and tenant in (None, row.tenant):
+            if len(found) == limit:
+                return found, True
+            found.append(bytes(row.digest)[:16].hex())
+        looked += 1
+        if looked == LOOKED_THROUGH:
+            return found, True
+    return found, False
+
+
+def _rows(connection: Connection) -> Iterator[Any]:
+    """What waits, the newest first, in pieces: most pages need few of them."""
+    columns = [VERDICTS.c[name] for name in ("seq", "digest", "series", "tenant")]
+    last = None
+    while True:
+        query = select(*columns).where(*_WAITS)
+        if last is not None:
+            query = query.where(VERDICTS.c.seq < last)
+        some = connection.execute(query.order_by(VERDICTS.c.seq.desc()).limit(_PIECE)).all()
+        yield from some
+        if len(some) < _PIECE:
+            return
+        last = some[-1].seq
