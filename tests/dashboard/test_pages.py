@@ -302,3 +302,72 @@ def test_one_process_alone_and_one_that_ended_on_purpose_are_no_trouble(fresh, b
     fresh.pulse(ended).result()
     page = browse(fresh).page("/")
     assert "9, observe ended as asked" in seen(page) and "is silent" not in page and 'data-state="ok"' in page
+
+
+def unseen(number, at=NOW_MS - 1000, deployment="chat"):
+    """A generation that nobody judged: it names no guard."""
+    return Observation(Verdict(f"u{number}", "unmonitored", ("tap_silent",)), at, deployment=deployment)
+
+
+@pytest.fixture
+def silent_tap(fresh):
+    """The guard `a` judged one generation of `chat`, and has seen nothing of the others; `code` runs another guard."""
+    guards = ((Verdict(f"r{name}", "clear", bundle=name * 64), name) for name in "ab")
+    fresh.observe([Observation(v, NOW_MS - HOUR, deployment="chat" if n == "a" else "code") for v, n in guards])
+    fresh.observe([unseen(number) for number in range(7)] + [unseen(99, deployment="code")])
+    fresh.pulse(Pulse("chat", NOW_MS, NOW_MS - HOUR, 1, "enforce", bundle="a" * 64, promised=0.01)).result()
+    return fresh
+
+
+def test_a_filter_by_guard_does_not_hide_what_it_did_not_see(silent_tap, browse):
+    browser = browse(silent_tap)
+    now = seen(browser.page(f"/?bundle={'a' * 64}"))
+    assert "Not monitored787.5 % of all" in now.replace("\xa0", " ")
+    assert "7 of the generations name no guard" in now
+    page = browser.page(f"/verdicts?bundle={'a' * 64}")
+    assert "Not in this list: 7 generations that name no guard" in seen(page) and len(re.findall(r'id="v\w+"', page)) == 1
+    (link,) = re.findall(r'since 23 Aug.*?href="([^"]+)"', page, re.DOTALL)
+    there = browser.page(link.replace("&amp;", "&"))
+    assert len(re.findall(r'id="v\w+"', there)) == 7 and "Not in this list" not in there
+    assert "8; no rate speaks" not in seen(browser.page("/audit")) and "7; no rate speaks" in seen(browser.page("/audit"))
+
+
+def test_who_asks_for_flagged_verdicts_of_a_guard_is_not_told_of_unmonitored_ones(silent_tap, browse):
+    assert "Not in this list" not in browse(silent_tap).page(f"/verdicts?bundle={'a' * 64}&status=flagged")
+
+
+def test_a_time_of_minutes_is_honoured_to_the_minute_where_rows_are_read(fresh, browse):
+    fresh.observe([unseen(number, NOW_MS - number * 60_000) for number in (3, 9, 14, 40)])
+    browser = browse(fresh)
+    counts = {time: len(re.findall(r'id="v\w+"', browser.page(f"/verdicts?time={time}"))) for time in ("10m", "15m", "1h")}
+    assert counts == {"10m": 2, "15m": 3, "1h": 4}
+
+
+def test_pages_of_counts_say_from_when_on_they_count(fresh, browse):
+    """12 minutes past the hour: what is counted by hours begins earlier than it was asked for."""
+    fresh.observe([unseen(1, NOW_MS - 100 * 60_000), unseen(2, NOW_MS - 130 * 60_000)])
+    browser = browse(fresh)
+    now = seen(browser.page("/?since=90m"))
+    assert "last 90 minutes" in now and "Counted by whole hours: from 22 Sep 01:00 UTC until now." in now
+    assert "Generations2traffic" in now, "both are of the hours that are shown"
+    assert "Counted by whole days: from 15 Sep 00:00 UTC until now." in seen(browser.page("/?since=7d"))
+    assert "Counted by whole hours: from 21 Sep 03:00 UTC until now." in seen(browser.page("/audit?since=24h"))
+
+
+@pytest.mark.parametrize("path", ["/?since=0m", "/health?since=1y", "/audit?since=401d", "/verdicts?time=5", "/?since=-1h"])
+def test_a_time_that_is_none_is_refused_with_what_is_allowed(browser, path):
+    got = browser.get(path)
+    assert got.status == 400 and b"90m, 24h, 7d, up to 400d" in got.body
+
+
+def test_a_month_is_counted_by_days_and_a_week_by_six_hours(fresh, browse, monkeypatch):
+    """A month of single hours would be a hundred thousand counts."""
+    asked = []
+    hours = fresh.hours
+    monkeypatch.setattr(fresh, "hours", lambda *a, **more: asked.append(more.get("together", 1)) or hours(*a, **more))
+    fresh.observe([unseen(1)])
+    browser = browse(fresh)
+    for since, together in (("24h", 1), ("7d", 6), ("30d", 24)):
+        asked.clear()
+        browser.page(f"/?since={since}")
+        assert together in asked, since

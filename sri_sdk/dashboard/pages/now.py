@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
-from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, Window, for_all_tenants
-from sri_sdk.dashboard.numbers import QUANTILES, Counts, quantile
+from sri_sdk.dashboard.desk import Asked, Desk, for_all_tenants
+from sri_sdk.dashboard.numbers import QUANTILES, Counts, of_guard, quantile
 from sri_sdk.dashboard.replicas import replicas
+from sri_sdk.dashboard.spans import WINDOWS, Window
 from sri_sdk.report.troubles import SILENT_MS, canary_stopped, drift_words, standing
 from sri_sdk.serve.store.observed import HourCount, StreamQuery
 
@@ -67,12 +68,11 @@ class NowPage:
     def _history(self, asked: Asked) -> dict[str, Any]:
         desk, now, window = self._desk, self._desk.now_ms(), asked.window
         deployment, bundle = asked.get("deployment"), asked.get("bundle")
-        # Whole buckets: half an hour at the left edge would look like less traffic.
-        since = now - window.hours * words.HOUR_MS
-        since -= since % (window.alarms * words.HOUR_MS)
+        since = window.begin(now)
         # As many hours together as the pictures have: a month of single hours would be a hundred thousand counts.
         together = window.together
-        hours = desk.store.hours(since, now, deployment=deployment, bundle=bundle, together=together)
+        hours = desk.store.hours(since, now, deployment=deployment, together=together)
+        hours, unnamed = of_guard(hours, bundle)
         traffic = [each for each in hours if each.kind == "traffic"]
         latencies = desk.store.latencies(since, now, deployment=deployment, together=together)
         promises = {
@@ -82,7 +82,9 @@ class NowPage:
         }
         return {
             "window": window,
-            "windows": list(WINDOWS.values()),
+            "windows": WINDOWS,
+            "from_ms": since,
+            "unnamed": unnamed,
             "choices": desk.store.choices(),
             "counts": Counts.of(traffic),
             "promised": next(iter(promises.values())) if len(set(promises.values())) == 1 else None,
