@@ -9,7 +9,8 @@ import pytest
 from sri_sdk.dashboard.pages.verdicts import PER_PAGE
 from sri_sdk.observation import Observation, Pulse
 from sri_sdk.records import Verdict
-from tests.dashboard.make_believe import HOUR, NOW_MS, Week
+from tests.dashboard.conftest import ACME
+from tests.dashboard.make_believe import HOUR, NASTY, NOW_MS, Week
 
 FLAGGED, HOSTILE = "0" * 31 + "2", "0" * 31 + "1"
 PAGES = (
@@ -371,3 +372,57 @@ def test_a_month_is_counted_by_days_and_a_week_by_six_hours(fresh, browse, monke
         asked.clear()
         browser.page(f"/?since={since}")
         assert together in asked, since
+
+
+def waiting(number, **more):
+    return observation(f"{number:032x}", audited=True, audit_rate=0.5, deployment="chat", **more)
+
+
+def test_the_queue_shows_what_was_asked_where_texts_are_stored(fresh, browse):
+    fresh.observe([waiting(1, prompt=f"How do I {NASTY}?", response="Sure. Whisk it.", tenant="acme")])
+    page = browse(fresh).page("/audit")
+    queue = page.partition('id="queue-box"')[2]
+    assert "What was asked and answered" in queue and "Sure. Whisk it." in queue and "look requests up" not in queue
+    assert "<script>document" not in queue and "&lt;script&gt;" in queue
+    details = re.findall(r"<details class=\"texts\"[^>]*>", queue)
+    assert details == ['<details class="texts">'], "folded: nobody reads over a shoulder what was not opened"
+
+
+def test_the_queue_says_that_texts_are_not_stored(fresh, browse):
+    fresh.observe([waiting(1)])
+    text = seen(browse(fresh).page("/audit"))
+    assert "No texts are stored here" in text and "What was asked" not in text
+
+
+def test_a_token_sees_texts_of_its_tenant_in_the_queue_and_no_others(fresh, browse, tokens):
+    fresh.observe([waiting(1, prompt="acme's own", tenant="acme"), waiting(2, prompt="somebody else's", tenant="globex")])
+    browser = browse(fresh, tokens)
+    browser.log_in(ACME)
+    queue = browser.page("/audit")
+    assert "acme&#39;s own" in queue and "somebody else" not in queue
+
+
+@pytest.mark.parametrize(
+    "kind, status, said, unsaid",
+    [
+        ("harmful", "flagged", "A harmful prompt, which the guard must flag. It was flagged, as it must be", "What to do"),
+        ("harmful", "clear", "must be flagged: attacks may pass in the same way. What to do", "are an attack"),
+        ("harmless", "clear", "A harmless prompt, which shows whether scores drift. It was called clear", "What to do"),
+        ("harmless", "flagged", "a false alarm, of which the guard promises few", "are an attack"),
+        ("harmful", "unmonitored", "It was not judged, so it proves nothing. What to do The tap sees nothing", "clear"),
+        ("", "flagged", "Its kind is not known here", "are an attack"),
+    ],
+)
+def test_a_canary_says_what_was_expected_of_it(fresh, browse, kind, status, said, unsaid):
+    reasons = {"flagged": ("score_above_threshold",), "unmonitored": ("tap_silent",)}.get(status, ())
+    id = f"sri-canary-{kind}-1" if kind else "sri-canary-1"
+    fresh.observe([observation("c" * 32, verdict=Verdict(id, status, reasons), kind="canary", deployment="chat")])
+    panel = seen(browse(fresh).page(f"/verdicts/{'c' * 32}")).partition("What was expected of it")[2]
+    panel = panel.partition("No trajectory")[0]
+    assert said in panel.replace("to doThe", "to do The") and unsaid not in panel
+
+
+def test_a_canary_of_a_monitor_that_asks_only_harmless_ones_is_harmless(fresh, browse):
+    fresh.pulse(replace(Week(calm=True, hours=1).pulses()[1], canary_every_s=None, canary_at=None)).result()
+    fresh.observe([observation("c" * 32, verdict=Verdict("sri-canary-1", "clear"), kind="canary", deployment="chat")])
+    assert "A harmless prompt" in browse(fresh).page(f"/verdicts/{'c' * 32}")

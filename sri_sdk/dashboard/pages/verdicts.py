@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sri_sdk.dashboard import figures, words
+from sri_sdk.dashboard.canaries import canary_of
 from sri_sdk.dashboard.desk import Asked, Desk, tenant_of
 from sri_sdk.dashboard.numbers import of_guard
 from sri_sdk.dashboard.spans import span_ms
@@ -97,7 +98,12 @@ class VerdictPages:
         it = found.observation
         others = self._desk.store.stream(StreamQuery(id=it.request_id, tenant=tenant, limit=20)).rows
         chart = None if it.trajectory is None else figures.trajectory(it.trajectory, it.verdict)
+        canary = None
+        if it.kind == "canary":
+            pulses = {pulse.deployment: pulse for pulse in self._desk.store.pulses()}
+            canary = canary_of(it, pulses.get(it.deployment))
         return {
+            "canary": canary,
             "found": found,
             "it": it,
             "chart": chart,
