@@ -87,7 +87,8 @@ def _rows(connection: Connection) -> Iterator[Any]:
     columns = [VERDICTS.c[name] for name in ("seq", "digest", "series", "tenant")]
     last = None
     while True:
-        query = select(*columns).where(*_WAITS)
+        # With a first number, which none is below, SQLite knows that this is a range of the index.
+        query = select(*columns).where(*_WAITS, VERDICTS.c.seq >= 0)
         if last is not None:
             query = query.where(VERDICTS.c.seq < last)
         some = connection.execute(query.order_by(VERDICTS.c.seq.desc()).limit(_PIECE)).all()
