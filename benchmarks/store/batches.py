@@ -35,7 +35,7 @@ BATCH = 100
 SINGLES = 10
 """Commits of one observation in a round."""
 MEMORY = ("tmpfs", "ramfs", "overlay")
-"""File systems that say nothing of a disk: a commit costs nothing in memory, and nobody knows what is below an overlay."""
+"""File systems that say nothing of a disk: in memory a commit costs nothing, and below an overlay may be anything."""
 Deliver = Callable[[Sequence[Observation]], None]
 
 

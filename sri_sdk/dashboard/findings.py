@@ -102,6 +102,16 @@ def _shown(it: Trouble, pulse: Pulse, known: Known) -> Finding:
     return Finding(it.key, it.level, it.what, it.means, do, since, link, said)
 
 
+_REPLACED = (
+    "One that started later lives: it may have been replaced without being asked to end. If not, its traffic may run "
+    "unwatched."
+)
+_NOT_REPLACED = (
+    "It has ended without being asked to, or cannot reach the store. Its traffic may run unwatched, and the counts of "
+    "the others hide it."
+)
+
+
 def _of_replicas(name: str, known: Known) -> Iterable[Finding]:
     """Processes of a deployment that are silent, while another one of it lives."""
     some = [each for each in known.processes if each.pulse.deployment == name]
@@ -116,10 +126,7 @@ def _of_replicas(name: str, known: Known) -> Iterable[Finding]:
         yield Finding(
             f"replica {name} {started} {each.pulse.pid}", "look" if replaced else "act",
             f"Process {each.pulse.pid} of {name} is silent, beside others that live.",
-            "One that started later lives: it may have been replaced without being asked to end. If not, its traffic may "
-            "run unwatched." if replaced else
-            "It has ended without being asked to, or cannot reach the store. Its traffic may run unwatched, and the "
-            "counts of the others hide it.",
+            _REPLACED if replaced else _NOT_REPLACED,
             (
                 f"See whether process {each.pulse.pid} still runs on its machine, and read the end of its log.",
                 "If it was replaced, end processes with SIGTERM: they say so with their last sign of life.",

@@ -326,11 +326,15 @@ def test_a_filter_by_guard_does_not_hide_what_it_did_not_see(silent_tap, browse)
     assert "Not monitored787.5 % of all" in now.replace("\xa0", " ")
     assert "7 of the generations name no guard" in now
     page = browser.page(f"/verdicts?bundle={'a' * 64}")
-    assert "Not in this list: 7 generations that name no guard" in seen(page) and len(re.findall(r'id="v\w+"', page)) == 1
+    assert (
+        "Not in this list: 7 generations that name no guard" in seen(page) and len(re.findall(r'id="v\w+"', page)) == 1
+    )
     (link,) = re.findall(r'since 23 Aug.*?href="([^"]+)"', page, re.DOTALL)
     there = browser.page(link.replace("&amp;", "&"))
     assert len(re.findall(r'id="v\w+"', there)) == 7 and "Not in this list" not in there
-    assert "8; no rate speaks" not in seen(browser.page("/audit")) and "7; no rate speaks" in seen(browser.page("/audit"))
+    assert "8; no rate speaks" not in seen(browser.page("/audit")) and "7; no rate speaks" in seen(
+        browser.page("/audit")
+    )
 
 
 def test_who_asks_for_flagged_verdicts_of_a_guard_is_not_told_of_unmonitored_ones(silent_tap, browse):
@@ -340,7 +344,9 @@ def test_who_asks_for_flagged_verdicts_of_a_guard_is_not_told_of_unmonitored_one
 def test_a_time_of_minutes_is_honoured_to_the_minute_where_rows_are_read(fresh, browse):
     fresh.observe([unseen(number, NOW_MS - number * 60_000) for number in (3, 9, 14, 40)])
     browser = browse(fresh)
-    counts = {time: len(re.findall(r'id="v\w+"', browser.page(f"/verdicts?time={time}"))) for time in ("10m", "15m", "1h")}
+    counts = {
+        time: len(re.findall(r'id="v\w+"', browser.page(f"/verdicts?time={time}"))) for time in ("10m", "15m", "1h")
+    }
     assert counts == {"10m": 2, "15m": 3, "1h": 4}
 
 
@@ -355,7 +361,9 @@ def test_pages_of_counts_say_from_when_on_they_count(fresh, browse):
     assert "Counted by whole hours: from 21 Sep 03:00 UTC until now." in seen(browser.page("/audit?since=24h"))
 
 
-@pytest.mark.parametrize("path", ["/?since=0m", "/health?since=1y", "/audit?since=401d", "/verdicts?time=5", "/?since=-1h"])
+@pytest.mark.parametrize(
+    "path", ["/?since=0m", "/health?since=1y", "/audit?since=401d", "/verdicts?time=5", "/?since=-1h"]
+)
 def test_a_time_that_is_none_is_refused_with_what_is_allowed(browser, path):
     got = browser.get(path)
     assert got.status == 400 and b"90m, 24h, 7d, up to 400d" in got.body
@@ -395,7 +403,9 @@ def test_the_queue_says_that_texts_are_not_stored(fresh, browse):
 
 
 def test_a_token_sees_texts_of_its_tenant_in_the_queue_and_no_others(fresh, browse, tokens):
-    fresh.observe([waiting(1, prompt="acme's own", tenant="acme"), waiting(2, prompt="somebody else's", tenant="globex")])
+    fresh.observe(
+        [waiting(1, prompt="acme's own", tenant="acme"), waiting(2, prompt="somebody else's", tenant="globex")]
+    )
     browser = browse(fresh, tokens)
     browser.log_in(ACME)
     queue = browser.page("/audit")
@@ -405,7 +415,12 @@ def test_a_token_sees_texts_of_its_tenant_in_the_queue_and_no_others(fresh, brow
 @pytest.mark.parametrize(
     "kind, status, said, unsaid",
     [
-        ("harmful", "flagged", "A harmful prompt, which the guard must flag. It was flagged, as it must be", "What to do"),
+        (
+            "harmful",
+            "flagged",
+            "A harmful prompt, which the guard must flag. It was flagged, as it must be",
+            "What to do",
+        ),
         ("harmful", "clear", "must be flagged: attacks may pass in the same way. What to do", "are an attack"),
         ("harmless", "clear", "A harmless prompt, which shows whether scores drift. It was called clear", "What to do"),
         ("harmless", "flagged", "a false alarm, of which the guard promises few", "are an attack"),

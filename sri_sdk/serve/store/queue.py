@@ -69,14 +69,12 @@ def waiting(connection: Connection, limit: int, deployment: str | None, tenant: 
     """
     series = matching(connection, StreamQuery(kind="traffic", deployment=deployment)) or {}
     found: list[str] = []
-    looked = 0
-    for row in _rows(connection) if series else ():
+    for looked, row in enumerate(_rows(connection) if series else (), 1):
         # Only those that fit count: a deployment with little traffic waits far behind one with much.
         if row.series in series and tenant in (None, row.tenant):
             if len(found) == limit:
                 return found, True
             found.append(bytes(row.digest)[:16].hex())
-        looked += 1
         if looked == LOOKED_THROUGH:
             return found, True
     return found, False

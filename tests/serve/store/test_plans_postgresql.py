@@ -54,11 +54,13 @@ COPIED = {
     "label": "CASE WHEN n % 400 = 0 THEN n / 400 % 2 END",
 }
 COUNTED = (
-    f"INSERT INTO sri_counts SELECT 1, at / {HOUR}, series, count(*), count(audited), count(*) FILTER (WHERE label = 0), "
-    "count(*) FILTER (WHERE label = 1), 0, min(seq), max(seq) FROM sri_verdicts GROUP BY 2, 3",
-    "INSERT INTO sri_counts SELECT 24, hour - hour % 24, series, sum(generations), sum(drawn), sum(benign), sum(attack), "
-    "0, min(first_seq), max(last_seq) FROM sri_counts GROUP BY 2, 3",
-    f"INSERT INTO sri_latencies SELECT 1, at / {HOUR}, source, seq % 40 - 20, count(*) FROM sri_verdicts GROUP BY 2, 3, 4",
+    f"INSERT INTO sri_counts SELECT 1, at / {HOUR}, series, count(*), count(audited), "
+    "count(*) FILTER (WHERE label = 0), count(*) FILTER (WHERE label = 1), 0, min(seq), max(seq) FROM sri_verdicts "
+    "GROUP BY 2, 3",
+    "INSERT INTO sri_counts SELECT 24, hour - hour % 24, series, sum(generations), sum(drawn), sum(benign), "
+    "sum(attack), 0, min(first_seq), max(last_seq) FROM sri_counts GROUP BY 2, 3",
+    f"INSERT INTO sri_latencies SELECT 1, at / {HOUR}, source, seq % 40 - 20, count(*) FROM sri_verdicts "
+    "GROUP BY 2, 3, 4",
     "INSERT INTO sri_latencies SELECT 24, hour - hour % 24, source, bucket, sum(generations) FROM sri_latencies "
     "GROUP BY 2, 3, 4",
     "INSERT INTO sri_labels (seq, at, label, by, note) SELECT seq, at, label, 'ann', '' FROM sri_verdicts "
@@ -88,14 +90,15 @@ def store(postgres):
             raw.execute("TRUNCATE sri_verdicts, sri_counts, sri_latencies")
             # Made again afterwards: kept up row by row they take most of the time.
             indexes = raw.execute(
-                "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'sri_verdicts' AND indexname LIKE 'sri_verdicts_%' "
+                "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'sri_verdicts' "
                 "AND indexname <> 'sri_verdicts_pkey'"
             ).fetchall()
             for name, _ in indexes:
                 raw.execute(f"DROP INDEX {name}")
             values = ", ".join(COPIED.get(name, f"p.{name}") for name in names)
             raw.execute(
-                f"INSERT INTO sri_verdicts ({', '.join(names)}) SELECT {values} FROM generate_series(1::bigint, {ROWS}) AS n "
+                f"INSERT INTO sri_verdicts ({', '.join(names)}) SELECT {values} "
+                f"FROM generate_series(1::bigint, {ROWS}) AS n "
                 f"JOIN patterns AS p ON p.seq = CASE WHEN n % {ROWS // 3} = 7 THEN 1 "
                 f"ELSE 2 + n * 2654435761 % 4294967296 % {len(patterns) - 1} END"
             )
