@@ -71,8 +71,7 @@ class NowPage:
         since = window.begin(now)
         # As many hours together as the pictures have: a month of single hours would be a hundred thousand counts.
         together = window.together
-        hours = desk.store.hours(since, now, deployment=deployment, together=together)
-        hours, unnamed = of_guard(hours, bundle)
+        hours, unnamed = of_guard(desk.store.hours(since, now, deployment=deployment, together=together), bundle)
         traffic = [each for each in hours if each.kind == "traffic"]
         latencies = desk.store.latencies(since, now, deployment=deployment, together=together)
         promises = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, literal_column, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from sri_sdk.serve.store.observed import Observed, StreamQuery
 from sri_sdk.serve.store.series import matching
@@ -20,7 +21,7 @@ LOOKED_AT = 10_000
 LOOKED_THROUGH = 5 * LOOKED_AT
 """Waiting verdicts, of whatever deployment and tenant, among which these are looked for."""
 _PIECE = 2_000
-_WAITS = literal_column("(audited = 1)"), literal_column("(label IS NULL)")
+_WAITS: tuple[ColumnElement[bool], ...] = (literal_column("(audited = 1)"), literal_column("(label IS NULL)"))
 """As the partial index has it."""
 
 
