@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from sri_sdk.errors import SinkRejected
 from sri_sdk.observation import Kind, Observation, Pulse, Running
-from sri_sdk.serve.store import hours, labels, live, queue, scores, series, streams
+from sri_sdk.serve.store import hours, labels, live, scores, series, streams, waiting
 from sri_sdk.serve.store.engines import Engines
 from sri_sdk.serve.store.faults import DATABASE_ERRORS, StoreUnavailable, fault_of
 from sri_sdk.serve.store.keys import Keys
@@ -197,7 +197,7 @@ class Observing:
             deployment: of this one alone; None = of all.
             tenant: only this one's; None = everybody's.
         """
-        return self._read(lambda connection: queue.waiting(connection, limit, deployment, tenant))
+        return self._read(lambda connection: waiting.waiting_ids(connection, limit, deployment, tenant))
 
     def observation(self, id: str, *, tenant: str | None = None) -> Observed | None:
         """One observation with its trajectory, texts where they are kept, and labels; None = the id is unknown.

@@ -135,10 +135,10 @@ def test_the_queue_is_in_the_order_of_ids_whole_and_of_traffic_that_nobody_label
     assert audit_queue(store, 9, deployment="nobody").rows == ()
 
 
-@pytest.mark.parametrize("name, most", [("LOOKED_AT", 4), ("LOOKED_THROUGH", 6)])
+@pytest.mark.parametrize("name, most", [("queue.LOOKED_AT", 4), ("waiting.LOOKED_THROUGH", 6)])
 def test_the_queue_looks_at_a_bounded_number_of_rows_and_says_so(store, monkeypatch, name, most):
-    monkeypatch.setattr(f"sri_sdk.serve.store.queue.{name}", most)
-    monkeypatch.setattr("sri_sdk.serve.store.queue._PIECE", 2)
+    monkeypatch.setattr(f"sri_sdk.serve.store.{name}", most)
+    monkeypatch.setattr("sri_sdk.serve.store.waiting._PIECE", 2)
     store.observe([waits(number) for number in range(1, 10)])
     found = audit_queue(store, 9)
     assert (found.waiting, found.more) == (most, True)
