@@ -1,1 +1,1 @@
-"""What a verdict store of ten million rows costs: `python -m benchmarks.store.run`."""
+"""What a store of ten million rows costs: `run.py` queries, `dashboard.py` whole pages, `batches.py` commits."""

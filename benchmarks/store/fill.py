@@ -105,6 +105,6 @@ _COUNT = (
     "CROSS JOIN patterns AS p ON p.scoring_s = v.scoring_s WHERE v.severity >= 0 GROUP BY 2, 3, 4",
     "INSERT INTO sri_latencies SELECT 24, hour - hour % 24, source, bucket, sum(generations) FROM sri_latencies "
     "GROUP BY 2, 3, 4",
-    "UPDATE sri_series SET last_seq = (SELECT max(last_seq) FROM sri_counts WHERE series = sri_series.id)",
+    "UPDATE sri_series SET last_seq = COALESCE((SELECT max(last_seq) FROM sri_counts WHERE series = sri_series.id), 0)",
     "UPDATE sri_totals SET (rows, size) = (SELECT count(*), sum(size) FROM sri_verdicts)",
 )

@@ -93,9 +93,7 @@ def _next(store: VerdictStore, place: str, count: int, *, as_json: bool) -> None
     found = audit_queue(store, count)
     if as_json:
         for row in found.rows:
-            # Rows of a stream come without texts.
-            whole = store.observation(row.observation.id) or row
-            each = whole.observation
+            each = row.observation
             say_json({
                 "id": each.id, "request_id": each.request_id, "at": each.at, "deployment": each.deployment,
                 "verdict": each.verdict.to_dict(), "prompt": each.prompt, "response": each.response,

@@ -14,6 +14,7 @@ from sri_sdk.dashboard import words
 from sri_sdk.dashboard.findings import Finding, Known, findings
 from sri_sdk.dashboard.memory import Memory, Since
 from sri_sdk.dashboard.render import Renderer
+from sri_sdk.dashboard.spans import Window, window_of
 from sri_sdk.metrics.audit import measure
 from sri_sdk.observation import Pulse
 from sri_sdk.serve.http import Refusal
@@ -25,29 +26,6 @@ LONGEST_ASKED = 512
 """Characters of one thing that an operator asks for."""
 AUDIT_DAYS = 30
 """Days whose audit sample says whether a promise is broken."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A time that pages show."""
-
-    name: str
-    hours: int
-    together: int
-    """Hours in one bucket of most charts."""
-    alarms: int
-    """And in one of alarms."""
-    said: str
-
-
-WINDOWS = {
-    each.name: each
-    for each in (
-        Window("24h", 24, 1, 1, "last 24 hours"),
-        Window("7d", 7 * 24, 6, 24, "last 7 days"),
-        Window("30d", 30 * 24, 24, 24, "last 30 days"),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +61,12 @@ class Asked:
 
     @property
     def window(self) -> Window:
-        """The time to show."""
-        return WINDOWS[self.get("since", WINDOWS) or "24h"]
+        """The time to show.
+
+        Raises:
+            Refusal: 400, not a time.
+        """
+        return window_of(self.get("since") or "24h")
 
     def link(self, path: str = "", **changes: str | int | None) -> str:
         """The same page with some things asked otherwise; None = not asked for."""
@@ -132,7 +114,7 @@ class Desk:
             now, pulses, self.store.hours(now - words.DAY_MS, now), self.store.sources(),
             {p.deployment: at for p in pulses if p.canary_missed and (at := self._last_canary(p)) is not None},
             {p.deployment: at for p in pulses if p.scorer and (at := self._last_judged(p)) is not None},
-            self._broken(pulses, now), self.store.heard(),
+            self._broken(pulses, now), self.store.heard(), self.store.processes(),
         )  # fmt: skip
 
     def wrong(self) -> tuple[list[Finding], dict[str, Since]]:

@@ -15,7 +15,7 @@ from sri_sdk.metrics.intervals import exact_interval
 from sri_sdk.observation import Pulse
 from sri_sdk.report.troubles import Trouble, standing, troubles
 from sri_sdk.report.words import reason as in_words
-from sri_sdk.serve.store.observed import HourCount
+from sri_sdk.serve.store.observed import HourCount, Process
 from sri_sdk.serve.store.rows import Source
 
 Level = Literal["act", "look"]
@@ -69,6 +69,8 @@ class Known:
     """Deployment -> what the audit says, where its promise is broken."""
     heard_ms: Mapping[str, int] = field(default_factory=dict)
     """Deployment -> when the store took its last pulse, by the store's own clock."""
+    processes: Sequence[Process] = ()
+    """All that speak for a deployment, also those that have fallen silent beside one that lives."""
 
 
 def findings(known: Known) -> list[Finding]:
@@ -78,6 +80,7 @@ def findings(known: Known) -> list[Finding]:
         heard = known.heard_ms.get(pulse.deployment)
         found += [_shown(each, pulse, known) for each in troubles(pulse, known.now_ms, heard)]
         if standing(pulse, known.now_ms, heard) == "alive":
+            found += _of_replicas(pulse.deployment, known)
             found += _of_traffic(pulse, known)
     found += [_source(each) for each in known.sources if each.state in ("silent", "tap_missing")]
     return sorted(found, key=lambda each: each.level != "act")
@@ -97,6 +100,39 @@ def _shown(it: Trouble, pulse: Pulse, known: Known) -> Finding:
         link, said = f"{verdicts}&reason={_quoted(pulse.scorer)}", "These verdicts"
         do, since = (cures.cure(pulse.scorer), *do), known.judged_ms.get(name)
     return Finding(it.key, it.level, it.what, it.means, do, since, link, said)
+
+
+_REPLACED = (
+    "One that started later lives: it may have been replaced without being asked to end. If not, its traffic may run "
+    "unwatched."
+)
+_NOT_REPLACED = (
+    "It has ended without being asked to, or cannot reach the store. Its traffic may run unwatched, and the counts of "
+    "the others hide it."
+)
+
+
+def _of_replicas(name: str, known: Known) -> Iterable[Finding]:
+    """Processes of a deployment that are silent, while another one of it lives."""
+    some = [each for each in known.processes if each.pulse.deployment == name]
+    for each in some:
+        if standing(each.pulse, known.now_ms, each.heard_at) != "silent":
+            continue
+        started = each.pulse.started_at
+        replaced = any(
+            other.pulse.started_at > started and standing(other.pulse, known.now_ms, other.heard_at) == "alive"
+            for other in some
+        )
+        yield Finding(
+            f"replica {name} {started} {each.pulse.pid}", "look" if replaced else "act",
+            f"Process {each.pulse.pid} of {name} is silent, beside others that live.",
+            _REPLACED if replaced else _NOT_REPLACED,
+            (
+                f"See whether process {each.pulse.pid} still runs on its machine, and read the end of its log.",
+                "If it was replaced, end processes with SIGTERM: they say so with their last sign of life.",
+            ),
+            each.heard_at, f"/health?deployment={_quoted(name)}", "Its processes",
+        )  # fmt: skip
 
 
 def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:

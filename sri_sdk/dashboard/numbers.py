@@ -50,6 +50,26 @@ class Counts:
         return self.clear + self.flagged
 
 
+def of_guard(hours: Sequence[HourCount], bundle: str | None) -> tuple[Sequence[HourCount], int]:
+    """Counts of one guard, and of what was not judged where it ran.
+
+    A generation that nobody judged names no guard. Left out, a guard that sees nothing would look like one that has
+    nothing to see; so it counts for every guard that its deployment ran in this time.
+
+    Args:
+        hours: of all guards.
+        bundle: digest of the one in question; None = all of them.
+
+    Returns:
+        The counts, and how many generations of traffic among them name no guard.
+    """
+    if bundle is None:
+        return hours, 0
+    ran = {each.deployment for each in hours if each.bundle == bundle}
+    kept = [each for each in hours if each.bundle == bundle or (not each.bundle and each.deployment in ran)]
+    return kept, sum(each.generations for each in kept if not each.bundle and each.kind == "traffic")
+
+
 def runs_since(hours: Sequence[HourCount], fits: Callable[[HourCount], bool], share: float) -> int | None:
     """Since which hour at least this share of the generations fits, without a break; hours without any are skipped.
 

@@ -20,7 +20,8 @@ from sri_sdk.records import Prompt, Verdict
 log = logging.getLogger("sri_sdk.monitor")
 
 ID = "sri-canary-"
-"""Begins every id of a canary; no request of anybody else may begin so."""
+"""Begins every id of a canary; no request of anybody else may begin so. Its kind follows: by
+it the dashboard knows what was expected of it."""
 LOST = "interrupted"
 """Reason of a canary whose generation never ended."""
 
@@ -229,7 +230,9 @@ def must_flag(section: HarmfulSection, config: FitConfig) -> MustFlag:
 
 def _asked(prompt: Prompt, kind: Literal["harmful", "harmless"]) -> CanaryPrompt:
     # No id twice: a harmful prompt comes again and again.
-    return CanaryPrompt(replace(prompt, id=f"{ID}{uuid.uuid4().hex}", base=prompt.base or prompt.id), kind, prompt)
+    return CanaryPrompt(
+        replace(prompt, id=f"{ID}{kind}-{uuid.uuid4().hex}", base=prompt.base or prompt.id), kind, prompt
+    )
 
 
 def _reason(verdict: Verdict) -> str:

@@ -17,9 +17,9 @@ KEEP_ALL = Retention(keep_days=None, keep_rows=None, keep_counts_days=None)
 READER, WRITER, ACME = "r" * 20, "w" * 20, "a" * 20
 
 
-def opened(path):
+def opened(path, now_ms=NOW_MS):
     """A store whose clock stands still."""
-    return VerdictStore.open(f"sqlite:///{path}", kept=KEEP_ALL, clock=lambda: NOW_MS / 1000)
+    return VerdictStore.open(f"sqlite:///{path}", kept=KEEP_ALL, clock=lambda: now_ms / 1000)
 
 
 def filled(path, week):

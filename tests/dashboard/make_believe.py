@@ -123,8 +123,9 @@ class Week:
 
     def _canary(self, at: int, back: int, deployment: str) -> Observation:
         missed = not self.calm and back < 2 and deployment == "chat"
+        verdict = self._verdict("clear" if missed else "flagged", BUNDLE)
         return Observation(
-            self._verdict("clear" if missed else "flagged", BUNDLE), at,
+            replace(verdict, request_id=f"sri-canary-harmful-{verdict.request_id}"), at,
             id=UUID(int=self._random.getrandbits(128)).hex, kind="canary", deployment=deployment, model=MODEL,
             scoring_s=0.004, trajectory=self._trajectory("flagged"),
         )  # fmt: skip

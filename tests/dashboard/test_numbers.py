@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 
 from sri_sdk.dashboard import cures, figures, words
+from sri_sdk.dashboard.assets import load_assets
+from sri_sdk.dashboard.canaries import expected_of
 from sri_sdk.dashboard.findings import Known, findings
 from sri_sdk.dashboard.memory import Memory
 from sri_sdk.dashboard.numbers import Counts, quantile, runs_since
-from sri_sdk.observation import Pulse, SinkState
+from sri_sdk.monitor.canaries import CanarySchedule, MustFlag
+from sri_sdk.observation import Observation, Pulse, SinkState
+from sri_sdk.records import Prompt, Verdict
+from sri_sdk.report.looks import THEMES
 from sri_sdk.serve.store.observed import HourCount, LatencyCount
 from sri_sdk.serve.store.rows import Source
 from tests.dashboard.make_believe import HOUR, NOW_MS
@@ -234,6 +239,18 @@ def test_every_reason_code_of_the_documentation_has_its_line_of_help():
     assert codes and codes <= cures.CURES.keys()
 
 
+@pytest.mark.parametrize("kind, expected", [("harmful", "flagged"), ("harmless", "clear")])
+def test_the_ids_that_a_monitor_gives_its_canaries_say_what_is_expected(kind, expected):
+    prompts = [Prompt("h1", "x", kind)]
+    must_flag, fresh = (MustFlag(prompts, 1), None) if kind == "harmful" else (None, lambda count: prompts)
+    (due,) = CanarySchedule(60.0, must_flag, fresh, 1).due(0.0)
+    assert due.kind == kind and expected_of(Observation(Verdict(due.prompt.id, "clear"), 1), None) == expected
+
+
+def test_nobody_knows_what_was_expected_of_a_canary_whose_id_is_hashed():
+    assert expected_of(Observation(Verdict("f" * 64, "clear"), 1), None) is None
+
+
 def test_the_copies_of_published_packages_are_what_the_notice_says():
     folder = files("sri_sdk.dashboard") / "static/vendor"
     lines = re.findall(r"^(\S+\.(?:js|css)) .* (\d+) +([0-9a-f]{64})$", (folder / "NOTICE").read_text(), re.MULTILINE)
@@ -243,3 +260,22 @@ def test_the_copies_of_published_packages_are_what_the_notice_says():
     for name, size, digest in lines:
         content = (folder / name).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (int(size), digest), name
+
+
+def test_no_colour_of_the_reports_is_written_again_in_the_style_sheet():
+    written = (files("sri_sdk.dashboard") / "static/dashboard.css").read_text()
+    plain = {each for it in THEMES for each in (it.paper, it.ink, it.quiet, it.rule, it.accent)}
+    colours = plain | {each for it in THEMES for each in (*it.tones.values(), *it.series)}
+    own = re.findall(r"#[0-9a-fA-F]{6}\b", written)
+    assert not colours & set(own), "they come from looks.py, by their names"
+
+
+def test_every_colour_that_is_used_has_a_value():
+    sheet = load_assets()["dashboard.css"].content.decode()
+    named = set(re.findall(r"(--[a-z0-9-]+):", sheet))
+    script = (files("sri_sdk.dashboard") / "static/dashboard.js").read_text()
+    tones = {f"unseen-{each}" for each in range(4)} | {f"line-{each}" for each in range(3)} | {"ink", "unsampled"}
+    assert set(re.findall(r"var\((--[a-z0-9-]+)\)", sheet)) <= named and {f"--c-{each}" for each in tones} <= named
+    assert {f"--{each}" for each in re.findall(r'colour\("([a-z-]+)"\)', script)} <= named
+    for theme in THEMES:
+        assert all(each in sheet for each in (theme.paper, *theme.tones.values(), *theme.series))

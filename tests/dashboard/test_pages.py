@@ -9,7 +9,8 @@ import pytest
 from sri_sdk.dashboard.pages.verdicts import PER_PAGE
 from sri_sdk.observation import Observation, Pulse
 from sri_sdk.records import Verdict
-from tests.dashboard.make_believe import HOUR, NOW_MS, Week
+from tests.dashboard.conftest import ACME
+from tests.dashboard.make_believe import HOUR, NASTY, NOW_MS, Week
 
 FLAGGED, HOSTILE = "0" * 31 + "2", "0" * 31 + "1"
 PAGES = (
@@ -264,3 +265,179 @@ def test_the_queue_stays_with_its_deployment_after_a_label(fresh, browse, in_pag
         got = browser.get("/audit?deployment=one%26only")
     assert len(re.findall(r'class="panel" id="q\w+"', got.body.decode())) == 1 and b">r2<" not in got.body
     assert b"newest first" not in got.body
+
+
+def replicas(store, *heard, **more):
+    """Keeps pulses of several processes of one deployment, each heard some seconds ago."""
+    base = Week(calm=True, hours=1).pulses()[1]
+    now, store._clock = store._clock, None
+    for place, seconds in enumerate(heard):
+        at = NOW_MS - 1000 * seconds
+        store._clock = lambda at=at: at / 1000
+        store.pulse(replace(base, at=at, pid=100 + place, started_at=NOW_MS - (place + 2) * HOUR, **more)).result()
+    store._clock = now
+
+
+def test_a_process_that_is_silent_beside_one_that_lives_stands_out(fresh, browse):
+    replicas(fresh, 2, 900, 3)
+    browser = browse(fresh)
+    now, health, live = (seen(browser.page(path)) for path in ("/", "/health", "/live"))
+    assert "Process 101 of chat is silent, beside others that live." in now and "may have been replaced" in now
+    for page in (now, health):
+        assert "101, observe silent 15 min ago" in page and "100, observe 2 s ago" in page and "102" in page
+    assert "3 processes, 1 silent" in now and "All 3 processes" in health
+    assert "Process 101 of chat is silent, 15 min ago: what it generates cannot be seen here." in live
+    assert browser.page("/health").count('<tr class="silent">') == 1
+
+
+def test_the_newest_process_that_is_silent_was_not_replaced(fresh, browse):
+    replicas(fresh, 900, 2)
+    text = seen(browse(fresh).page("/"))
+    assert "Act now" in text and "Process 100 of chat is silent" in text and "counts of the others hide it" in text
+
+
+def test_one_process_alone_and_one_that_ended_on_purpose_are_no_trouble(fresh, browse):
+    replicas(fresh, 2)
+    assert "processes" not in seen(browse(fresh).page("/"))
+    ended = replace(Week(calm=True, hours=1).pulses()[1], pid=9, started_at=NOW_MS - 9 * HOUR, ended=True)
+    fresh.pulse(ended).result()
+    page = browse(fresh).page("/")
+    assert "9, observe ended as asked" in seen(page) and "is silent" not in page and 'data-state="ok"' in page
+
+
+def unseen(number, at=NOW_MS - 1000, deployment="chat"):
+    """A generation that nobody judged: it names no guard."""
+    return Observation(Verdict(f"u{number}", "unmonitored", ("tap_silent",)), at, deployment=deployment)
+
+
+@pytest.fixture
+def silent_tap(fresh):
+    """The guard `a` judged one generation of `chat`, and has seen nothing of the others; `code` runs another guard."""
+    guards = ((Verdict(f"r{name}", "clear", bundle=name * 64), name) for name in "ab")
+    fresh.observe([Observation(v, NOW_MS - HOUR, deployment="chat" if n == "a" else "code") for v, n in guards])
+    fresh.observe([unseen(number) for number in range(7)] + [unseen(99, deployment="code")])
+    fresh.pulse(Pulse("chat", NOW_MS, NOW_MS - HOUR, 1, "enforce", bundle="a" * 64, promised=0.01)).result()
+    return fresh
+
+
+def test_a_filter_by_guard_does_not_hide_what_it_did_not_see(silent_tap, browse):
+    browser = browse(silent_tap)
+    now = seen(browser.page(f"/?bundle={'a' * 64}"))
+    assert "Not monitored787.5 % of all" in now.replace("\xa0", " ")
+    assert "7 of the generations name no guard" in now
+    page = browser.page(f"/verdicts?bundle={'a' * 64}")
+    assert (
+        "Not in this list: 7 generations that name no guard" in seen(page) and len(re.findall(r'id="v\w+"', page)) == 1
+    )
+    (link,) = re.findall(r'since 23 Aug.*?href="([^"]+)"', page, re.DOTALL)
+    there = browser.page(link.replace("&amp;", "&"))
+    assert len(re.findall(r'id="v\w+"', there)) == 7 and "Not in this list" not in there
+    assert "8; no rate speaks" not in seen(browser.page("/audit")) and "7; no rate speaks" in seen(
+        browser.page("/audit")
+    )
+
+
+def test_who_asks_for_flagged_verdicts_of_a_guard_is_not_told_of_unmonitored_ones(silent_tap, browse):
+    assert "Not in this list" not in browse(silent_tap).page(f"/verdicts?bundle={'a' * 64}&status=flagged")
+
+
+def test_a_time_of_minutes_is_honoured_to_the_minute_where_rows_are_read(fresh, browse):
+    fresh.observe([unseen(number, NOW_MS - number * 60_000) for number in (3, 9, 14, 40)])
+    browser = browse(fresh)
+    counts = {
+        time: len(re.findall(r'id="v\w+"', browser.page(f"/verdicts?time={time}"))) for time in ("10m", "15m", "1h")
+    }
+    assert counts == {"10m": 2, "15m": 3, "1h": 4}
+
+
+def test_pages_of_counts_say_from_when_on_they_count(fresh, browse):
+    """12 minutes past the hour: what is counted by hours begins earlier than it was asked for."""
+    fresh.observe([unseen(1, NOW_MS - 100 * 60_000), unseen(2, NOW_MS - 130 * 60_000)])
+    browser = browse(fresh)
+    now = seen(browser.page("/?since=90m"))
+    assert "last 90 minutes" in now and "Counted by whole hours: from 22 Sep 01:00 UTC until now." in now
+    assert "Generations2traffic" in now, "both are of the hours that are shown"
+    assert "Counted by whole days: from 15 Sep 00:00 UTC until now." in seen(browser.page("/?since=7d"))
+    assert "Counted by whole hours: from 21 Sep 03:00 UTC until now." in seen(browser.page("/audit?since=24h"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/?since=0m", "/health?since=1y", "/audit?since=401d", "/verdicts?time=5", "/?since=-1h"]
+)
+def test_a_time_that_is_none_is_refused_with_what_is_allowed(browser, path):
+    got = browser.get(path)
+    assert got.status == 400 and b"90m, 24h, 7d, up to 400d" in got.body
+
+
+def test_a_month_is_counted_by_days_and_a_week_by_six_hours(fresh, browse, monkeypatch):
+    """A month of single hours would be a hundred thousand counts."""
+    asked = []
+    hours = fresh.hours
+    monkeypatch.setattr(fresh, "hours", lambda *a, **more: asked.append(more.get("together", 1)) or hours(*a, **more))
+    fresh.observe([unseen(1)])
+    browser = browse(fresh)
+    for since, together in (("24h", 1), ("7d", 6), ("30d", 24)):
+        asked.clear()
+        browser.page(f"/?since={since}")
+        assert together in asked, since
+
+
+def waiting(number, **more):
+    return observation(f"{number:032x}", audited=True, audit_rate=0.5, deployment="chat", **more)
+
+
+def test_the_queue_shows_what_was_asked_where_texts_are_stored(fresh, browse):
+    fresh.observe([waiting(1, prompt=f"How do I {NASTY}?", response="Sure. Whisk it.", tenant="acme")])
+    page = browse(fresh).page("/audit")
+    queue = page.partition('id="queue-box"')[2]
+    assert "What was asked and answered" in queue and "Sure. Whisk it." in queue and "look requests up" not in queue
+    assert "<script>document" not in queue and "&lt;script&gt;" in queue
+    details = re.findall(r"<details class=\"texts\"[^>]*>", queue)
+    assert details == ['<details class="texts">'], "folded: nobody reads over a shoulder what was not opened"
+
+
+def test_the_queue_says_that_texts_are_not_stored(fresh, browse):
+    fresh.observe([waiting(1)])
+    text = seen(browse(fresh).page("/audit"))
+    assert "No texts are stored here" in text and "What was asked" not in text
+
+
+def test_a_token_sees_texts_of_its_tenant_in_the_queue_and_no_others(fresh, browse, tokens):
+    fresh.observe(
+        [waiting(1, prompt="acme's own", tenant="acme"), waiting(2, prompt="somebody else's", tenant="globex")]
+    )
+    browser = browse(fresh, tokens)
+    browser.log_in(ACME)
+    queue = browser.page("/audit")
+    assert "acme&#39;s own" in queue and "somebody else" not in queue
+
+
+@pytest.mark.parametrize(
+    "kind, status, said, unsaid",
+    [
+        (
+            "harmful",
+            "flagged",
+            "A harmful prompt, which the guard must flag. It was flagged, as it must be",
+            "What to do",
+        ),
+        ("harmful", "clear", "must be flagged: attacks may pass in the same way. What to do", "are an attack"),
+        ("harmless", "clear", "A harmless prompt, which shows whether scores drift. It was called clear", "What to do"),
+        ("harmless", "flagged", "a false alarm, of which the guard promises few", "are an attack"),
+        ("harmful", "unmonitored", "It was not judged, so it proves nothing. What to do The tap sees nothing", "clear"),
+        ("", "flagged", "Its kind is not known here", "are an attack"),
+    ],
+)
+def test_a_canary_says_what_was_expected_of_it(fresh, browse, kind, status, said, unsaid):
+    reasons = {"flagged": ("score_above_threshold",), "unmonitored": ("tap_silent",)}.get(status, ())
+    id = f"sri-canary-{kind}-1" if kind else "sri-canary-1"
+    fresh.observe([observation("c" * 32, verdict=Verdict(id, status, reasons), kind="canary", deployment="chat")])
+    panel = seen(browse(fresh).page(f"/verdicts/{'c' * 32}")).partition("What was expected of it")[2]
+    panel = panel.partition("No trajectory")[0]
+    assert said in panel.replace("to doThe", "to do The") and unsaid not in panel
+
+
+def test_a_canary_of_a_monitor_that_asks_only_harmless_ones_is_harmless(fresh, browse):
+    fresh.pulse(replace(Week(calm=True, hours=1).pulses()[1], canary_every_s=None, canary_at=None)).result()
+    fresh.observe([observation("c" * 32, verdict=Verdict("sri-canary-1", "clear"), kind="canary", deployment="chat")])
+    assert "A harmless prompt" in browse(fresh).page(f"/verdicts/{'c' * 32}")

@@ -87,22 +87,23 @@ async function tab(page, name) {
 
 async function everyPage() {
   const backgrounds = {};
-  for (const size of [390, 1280]) {
-    for (const scheme of ["light", "dark"]) {
-      const page = await open(size, scheme);
-      for (const [name, { site, path, top, tall }] of Object.entries(sites.pages)) {
-        await page.goto(sites[site] + path);
-        await page.waitForFunction(() => [...document.querySelectorAll("[data-chart]")].every((each) => !each.checkVisibility() || each.childNodes.length));
-        if (tall) await page.setViewportSize({ width: size, height: tall });
-        if (top) await page.evaluate((where) => document.querySelector(where).scrollIntoView(), top);
-        const seen = await judge(page, `${name}-${size}-${scheme}`);
-        backgrounds[scheme] = seen.background;
-        await page.screenshot({ path: `${folder}/${name}-${size}-${scheme}.png` });
-        if (tall) await page.setViewportSize(SIZES[size]);
-      }
-      await page.context().close();
+  const looks = [390, 1280].flatMap((size) => ["light", "dark"].map((scheme) => [size, scheme]));
+  // Beside each other: one waits for the server or the disk while another draws.
+  await Promise.all(looks.map(async ([size, scheme]) => {
+    const page = await open(size, scheme);
+    for (const [name, { site, path, top, tall, open: folded }] of Object.entries(sites.pages)) {
+      await page.goto(sites[site] + path);
+      await page.waitForFunction(() => [...document.querySelectorAll("[data-chart]")].every((each) => !each.checkVisibility() || each.childNodes.length));
+      if (folded) await page.evaluate((which) => document.querySelector(which).click(), folded);
+      if (tall) await page.setViewportSize({ width: size, height: tall });
+      if (top) await page.evaluate((where) => document.querySelector(where).scrollIntoView(), top);
+      const seen = await judge(page, `${name}-${size}-${scheme}`);
+      backgrounds[scheme] = seen.background;
+      await page.screenshot({ path: `${folder}/${name}-${size}-${scheme}.png` });
+      if (tall) await page.setViewportSize(SIZES[size]);
     }
-  }
+    await page.context().close();
+  }));
   if (backgrounds.light === backgrounds.dark) wrong.push("light and dark look alike");
 }
 
@@ -181,12 +182,9 @@ async function loggingIn() {
   await page.context().close();
 }
 
-for (const part of [everyPage, byKeyboard, overTime, loggingIn]) {
-  try {
-    await part();
-  } catch (err) {
-    wrong.push(`${part.name}: ${err.message.split("\n").slice(0, 3).join(" ")}`);
-  }
-}
+const parts = [everyPage, byKeyboard, overTime, loggingIn];
+await Promise.all(parts.map((part) => part().catch((err) => {
+  wrong.push(`${part.name}: ${err.message.split("\n").slice(0, 3).join(" ")}`);
+})));
 await browser.close();
 console.log(JSON.stringify({ wrong, facts }));

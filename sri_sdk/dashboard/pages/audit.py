@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.desk import AUDIT_DAYS, Asked, Desk, for_all_tenants, tenant_of
+from sri_sdk.dashboard.spans import span_ms
 from sri_sdk.metrics.audit import Measured, expected_precision, measure
 from sri_sdk.serve.http import Refusal
 from sri_sdk.serve.store.queue import audit_queue
@@ -19,7 +20,8 @@ BASE_RATES = (0.0001, 0.001, 0.01, 0.1)
 """Shares of attacks for which precision is shown unasked."""
 FOUND = 0.9
 """Share of attacks that are flagged, where nobody states one: an evaluation knows it, traffic does not."""
-_DAYS = {"24h": 1, "7d": 7, "30d": 30, "90d": 90}
+OFFERED = ("24h", "7d", "30d", "90d")
+"""Times that the page offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Promise:
     measured: Measured
     gone: int
     """Drawn, and deleted before anybody labelled them."""
+    unnamed: int
+    """Generations of the deployment that name no guard, as nobody judged them."""
 
     @property
     def standing(self) -> str:
@@ -58,7 +62,7 @@ class AuditPage:
         asked, values = Asked.of(request), self._queue(request)
         if tenant_of(request) is None:
             values |= self._measured(asked)
-        return self._desk.page(request, "audit.html", asked=asked, days=_DAYS, **values)
+        return self._desk.page(request, "audit.html", asked=asked, days=OFFERED, **values)
 
     def queue(self, request: Request, deployment: str | None = None) -> Response:
         """What waits for a label; of one deployment, where the form that asks says which."""
@@ -72,9 +76,7 @@ class AuditPage:
 
     def _queue(self, request: Request, deployment: str | None = None) -> dict[str, Any]:
         deployment = deployment or Asked.of(request).get("deployment")
-        found = audit_queue(
-            self._desk.store, QUEUE, tenant=tenant_of(request), deployment=deployment, trajectories=True
-        )
+        found = audit_queue(self._desk.store, QUEUE, tenant=tenant_of(request), deployment=deployment)
         more = found.more or found.waiting > len(found.rows)
         return {
             "queue": found.rows, "more": more, "queue_of": deployment, "promises": None,
@@ -83,8 +85,8 @@ class AuditPage:
 
     def _measured(self, asked: Asked) -> dict[str, Any]:
         now, store = self._desk.now_ms(), self._desk.store
-        days = _DAYS[asked.get("since", _DAYS) or f"{AUDIT_DAYS}d"]
-        since, wanted = now - days * words.DAY_MS, asked.get("deployment")
+        wanted, name = asked.get("deployment"), asked.get("since") or f"{AUDIT_DAYS}d"
+        since = now - span_ms("since", name)
         rows = []
         for pulse in store.pulses():
             if wanted in (None, pulse.deployment):
@@ -95,16 +97,22 @@ class AuditPage:
         rates = sorted({*BASE_RATES, *([base] if base else [])})
         return {
             "promises": rows,
-            "days_asked": days,
-            "since_asked": asked.get("since") or f"{AUDIT_DAYS}d",
+            "since_asked": name,
+            "counted_from": since - since % words.HOUR_MS,
             "base": base,
             "found_share": found,
             "precisions": [(rate, [_precision(row, rate, found or FOUND) for row in rows]) for rate in rates],
         }
 
     def _promise(self, since: int, now: int, deployment: str, bundle: str, promised: float | None) -> Promise:
-        strata = self._desk.store.audit_counts(since, now, deployment=deployment or None, bundle=bundle or None)
-        return Promise(deployment, bundle, promised, measure(strata), sum(each.gone for each in strata))
+        store = self._desk.store
+        strata = store.audit_counts(since, now, deployment=deployment or None, bundle=bundle or None)
+        # What was not judged names no guard: it is of this one or of another that the deployment ran.
+        unnamed = store.audit_counts(since, now, deployment=deployment or None, bundle="") if bundle else ()
+        return Promise(
+            deployment, bundle, promised, measure(strata), sum(each.gone for each in strata),
+            sum(each.generations for each in unnamed),
+        )  # fmt: skip
 
 
 def _precision(row: Promise, base: float, found: float) -> tuple[float | None, float | None]:

@@ -8,8 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
-from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, for_all_tenants
+from sri_sdk.dashboard.desk import Asked, Desk, for_all_tenants
 from sri_sdk.dashboard.numbers import Counts
+from sri_sdk.dashboard.replicas import replicas
+from sri_sdk.dashboard.spans import WINDOWS
 from sri_sdk.observation import Pulse
 from sri_sdk.report.troubles import SILENT_MS, canary_stopped, drift_words, standing
 from sri_sdk.serve.store.observed import StreamQuery
@@ -35,20 +37,21 @@ class HealthPage:
         heard = {p.deployment: p.at for p in pulses} | store.heard()
         pulses = [p for p in pulses if standing(p, now, heard[p.deployment]) != "gone"]
         return self._desk.page(
-            request, "health.html", asked=asked, windows=list(WINDOWS.values()), window=asked.window,
+            request, "health.html", asked=asked, windows=WINDOWS, window=asked.window,
             deployments=[self._deployment(pulse, asked, now) for pulse in pulses], sources=store.sources(),
             silent_ms=SILENT_MS, heard=heard, drift_words=drift_words, choices=store.choices(),
+            replicas=replicas(store.processes(), now),
         )  # fmt: skip
 
     def _deployment(self, pulse: Pulse, asked: Asked, now: int) -> dict[str, Any]:
         store, name = self._desk.store, pulse.deployment
-        since = now - asked.window.hours * words.HOUR_MS
+        since = now - asked.window.span_ms
         flagged = store.stream(StreamQuery(kind="canary", status="flagged", deployment=name, limit=1)).rows
         canaries = store.stream(StreamQuery(kind="canary", deployment=name, limit=CANARIES)).rows
         points = store.scores(since, now, deployment=name, limit=POINTS)
         asked_by_us = store.scores(since, now, deployment=name, kind="canary", limit=POINTS // 3)
         parts = sorted({point.part for point in (*points, *asked_by_us)})[:MOST_PARTS]
-        hours = store.hours(since, now, deployment=name)
+        hours = store.hours(since, now, deployment=name, together=24)
         return {
             "pulse": pulse,
             "proven": flagged[0].observation.at if flagged else None,
@@ -56,6 +59,7 @@ class HealthPage:
             "canaries": [row.observation for row in canaries],
             "charts": [(part, figures.scores(points, asked_by_us, part)) for part in parts],
             "accounted": pulse.clear + pulse.flagged + pulse.unmonitored + pulse.not_sampled == pulse.generated,
+            "counted_from": since - since % words.HOUR_MS,
             "shadow": Counts.of(each for each in hours if each.kind == "shadow"),
             "live": Counts.of(each for each in hours if each.kind == "traffic"),
         }

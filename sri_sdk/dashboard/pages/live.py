@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from sri_sdk.dashboard import figures
 from sri_sdk.dashboard.desk import Asked, Desk, tenant_of
+from sri_sdk.dashboard.replicas import replicas, silent
 from sri_sdk.report.troubles import SILENT_MS
 
 MOST = 60
@@ -34,7 +35,9 @@ class LivePage:
         # Of no use to whoever sees one tenant: they are of all of them.
         pulses = () if tenant is not None else [p for p in store.pulses() if deployment in (None, p.deployment)]
         heard = {p.deployment: p.at for p in pulses} | store.heard()
+        processes = replicas(store.processes(), self._desk.now_ms()) if pulses else {}
+        mute = [each for pulse in pulses for each in silent(processes, pulse.deployment)]
         return self._desk.page(
             request, template, asked=asked, running=running[:MOST], more=max(len(running) - MOST, 0), pulses=pulses,
-            silent_ms=SILENT_MS, heard=heard, sparkline=figures.sparkline, deployment=deployment,
+            silent_ms=SILENT_MS, heard=heard, sparkline=figures.sparkline, deployment=deployment, mute=mute,
         )  # fmt: skip

@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
-from sri_sdk.dashboard.desk import WINDOWS, Asked, Desk, Window, for_all_tenants
-from sri_sdk.dashboard.numbers import QUANTILES, Counts, quantile
+from sri_sdk.dashboard.desk import Asked, Desk, for_all_tenants
+from sri_sdk.dashboard.numbers import QUANTILES, Counts, of_guard, quantile
+from sri_sdk.dashboard.replicas import replicas
+from sri_sdk.dashboard.spans import WINDOWS, Window
 from sri_sdk.report.troubles import SILENT_MS, canary_stopped, drift_words, standing
 from sri_sdk.serve.store.observed import HourCount, StreamQuery
 
@@ -45,6 +47,7 @@ class NowPage:
             "pulses": [p for p in pulses if standing(p, now, heard[p.deployment]) != "gone"],
             "gone": [p for p in pulses if standing(p, now, heard[p.deployment]) == "gone"],
             "heard": heard,
+            "replicas": replicas(desk.store.processes(), now),
             "canary_stopped": canary_stopped,
             "drift_words": drift_words,
             "silent_ms": SILENT_MS,
@@ -65,12 +68,12 @@ class NowPage:
     def _history(self, asked: Asked) -> dict[str, Any]:
         desk, now, window = self._desk, self._desk.now_ms(), asked.window
         deployment, bundle = asked.get("deployment"), asked.get("bundle")
-        # Whole buckets: half an hour at the left edge would look like less traffic.
-        since = now - window.hours * words.HOUR_MS
-        since -= since % (window.alarms * words.HOUR_MS)
-        hours = desk.store.hours(since, now, deployment=deployment, bundle=bundle)
+        since = window.begin(now)
+        # As many hours together as the pictures have: a month of single hours would be a hundred thousand counts.
+        together = window.together
+        hours, unnamed = of_guard(desk.store.hours(since, now, deployment=deployment, together=together), bundle)
         traffic = [each for each in hours if each.kind == "traffic"]
-        latencies = desk.store.latencies(since, now, deployment=deployment)
+        latencies = desk.store.latencies(since, now, deployment=deployment, together=together)
         promises = {
             p.deployment: p.promised
             for p in desk.store.pulses()
@@ -78,7 +81,9 @@ class NowPage:
         }
         return {
             "window": window,
-            "windows": list(WINDOWS.values()),
+            "windows": WINDOWS,
+            "from_ms": since,
+            "unnamed": unnamed,
             "choices": desk.store.choices(),
             "counts": Counts.of(traffic),
             "promised": next(iter(promises.values())) if len(set(promises.values())) == 1 else None,
@@ -87,15 +92,15 @@ class NowPage:
             "coverage": figures.coverage(hours, since, now, window.together),
             "latency": figures.latency(latencies, since, now, window.together) if latencies else None,
             "latencies": [(share, quantile(latencies, share)) for share in QUANTILES],
-            "reasons": _reasons(traffic, window),
+            "reasons": _reasons(traffic, window, now),
             "guards": _guards(traffic),
             "shadow": Counts.of(each for each in hours if each.kind == "shadow"),
             "table": figures.table,
         }
 
 
-def _reasons(hours: list[HourCount], window: Window) -> list[dict[str, Any]]:
-    """Why traffic has no verdict, the most frequent first, with the hours in which it was seen."""
+def _reasons(hours: list[HourCount], window: Window, now: int) -> list[dict[str, Any]]:
+    """Why traffic has no verdict, the most frequent first, and between which hours it was seen."""
     found: dict[str, list[HourCount]] = defaultdict(list)
     for each in hours:
         if each.status == "unmonitored":
@@ -105,7 +110,7 @@ def _reasons(hours: list[HourCount], window: Window) -> list[dict[str, Any]]:
             "code": code,
             "generations": sum(each.generations for each in some),
             "first": min(each.hour_ms for each in some),
-            "last": max(each.hour_ms for each in some),
+            "last": min(max(each.hour_ms for each in some) + (window.together - 1) * words.HOUR_MS, now),
         }
         for code, some in found.items()
     ]

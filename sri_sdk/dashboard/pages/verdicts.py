@@ -8,15 +8,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from sri_sdk.dashboard import figures, words
+from sri_sdk.dashboard.canaries import canary_of
 from sri_sdk.dashboard.desk import Asked, Desk, tenant_of
+from sri_sdk.dashboard.numbers import of_guard
+from sri_sdk.dashboard.spans import span_ms
 from sri_sdk.observation import Consequence, Kind
 from sri_sdk.records import Status
 from sri_sdk.serve.http import Refusal
 from sri_sdk.serve.store.observed import LABELS, Observed, StreamQuery
 
 PER_PAGE = 50
-TIMES = {"1h": 1, "24h": 24, "7d": 7 * 24, "30d": 30 * 24}
-"""What the filter of time offers, in hours."""
+TIMES = ("15m", "1h", "24h", "7d", "30d")
+"""What the filter of time offers; any other may be asked for."""
+NO_GUARD = "none"
+"""Asks for verdicts that name no guard: no digest reads so."""
+LOOKED_BACK = "30d"
+"""How far back verdicts without a guard are counted, where no time is asked for."""
 _LABELS = (*LABELS, "any", "unlabelled")
 
 
@@ -45,8 +52,25 @@ class VerdictPages:
         return self._desk.page(
             request, template, asked=asked, page=page, rows=page.rows, choices=self._desk.store.choices(),
             times=TIMES, labels=_LABELS, statuses=get_args(Status), kinds=get_args(Kind),
-            consequences=get_args(Consequence), filters=filters,
+            consequences=get_args(Consequence), filters=filters, no_guard=NO_GUARD,
+            unnamed=self._unnamed(asked, tenant) if template == "verdicts.html" else None,
         )  # fmt: skip
+
+    def _unnamed(self, asked: Asked, tenant: str | None) -> tuple[int, int, list[str]] | None:
+        """What a filter by guard hides: how many generations name no guard where this one ran, from when on they are
+        counted, and the deployments; None = nothing is hidden."""
+        bundle = asked.get("bundle")
+        # Counts are everybody's; and whoever asks for another status does not ask for these.
+        if bundle in (None, NO_GUARD) or tenant is not None or asked.get("status") not in (None, "unmonitored"):
+            return None
+        now = self._desk.now_ms()
+        since = max(now - span_ms("time", asked.get("time") or LOOKED_BACK), 0)
+        since -= since % words.HOUR_MS
+        together = 24 if now - since > 2 * words.DAY_MS else 1
+        hours = self._desk.store.hours(since, now, deployment=asked.get("deployment"), together=together)
+        kept, count = of_guard(hours, bundle)
+        names = {each.deployment for each in kept if not each.bundle and each.kind == "traffic"}
+        return (count, since, sorted(names)) if count else None
 
     def one(self, request: Request) -> Response:
         """One verdict.
@@ -74,7 +98,12 @@ class VerdictPages:
         it = found.observation
         others = self._desk.store.stream(StreamQuery(id=it.request_id, tenant=tenant, limit=20)).rows
         chart = None if it.trajectory is None else figures.trajectory(it.trajectory, it.verdict)
+        canary = None
+        if it.kind == "canary":
+            pulses = {pulse.deployment: pulse for pulse in self._desk.store.pulses()}
+            canary = canary_of(it, pulses.get(it.deployment))
         return {
+            "canary": canary,
             "found": found,
             "it": it,
             "chart": chart,
@@ -95,7 +124,7 @@ def query_of(asked: Asked, tenant: str | None, now_ms: int) -> StreamQuery:
     before, label = asked.get("before"), asked.get("label", _LABELS)
     if before is not None and not (before.isascii() and before.isdigit() and len(before) < 19):
         raise Refusal(400, "before: not a number. Go back to the first page.")
-    hours = TIMES.get(asked.get("time", TIMES) or "")
+    time, bundle = asked.get("time"), asked.get("bundle")
     return StreamQuery(
         before=None if before is None else int(before),
         limit=PER_PAGE,
@@ -103,13 +132,13 @@ def query_of(asked: Asked, tenant: str | None, now_ms: int) -> StreamQuery:
         reason=asked.get("reason"),
         kind=asked.get("kind", get_args(Kind)),  # type: ignore[arg-type]
         deployment=asked.get("deployment"),
-        bundle=asked.get("bundle"),
+        bundle="" if bundle == NO_GUARD else bundle,
         model=asked.get("model"),
         consequence=asked.get("consequence", get_args(Consequence)),  # type: ignore[arg-type]
         unlabelled=label == "unlabelled",
         label=None if label in (None, "unlabelled") else label,  # type: ignore[arg-type]
         tenant=asked.get("tenant") if tenant is None else tenant,
-        since_ms=None if hours is None else now_ms - hours * words.HOUR_MS,
+        since_ms=None if time is None else now_ms - span_ms("time", time),
         id=asked.get("q"),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from sri_sdk.serve.store.latency import bucket_of
 from sri_sdk.serve.store.tables import COUNTS, LATENCIES
@@ -123,12 +123,24 @@ def _add_latencies(connection: Connection, span: int, counts: Counter[tuple[int,
     spans: Counter[tuple[int, str, int]] = Counter()
     for (hour, source, bucket), count in counts.items():
         spans[hour - hour % span, source, bucket] += count
-    for (hour, source, bucket), count in spans.items():
-        values = {"span": span, "hour": hour, "source": source, "bucket": bucket}
-        if not connection.execute(_more(LATENCIES, values, count)).rowcount:
-            connection.execute(insert(LATENCIES).values(**values, generations=count))
+    known: set[tuple[int, str, int]] = set()
+    for hour in {hour for hour, *_ in spans}:
+        query = select(LATENCIES.c.source, LATENCIES.c.bucket).where(LATENCIES.c.span == span, LATENCIES.c.hour == hour)
+        known.update((hour, row.source, row.bucket) for row in connection.execute(query))
+    # Two statements, however many buckets there are: one for each would cost more than all the rest of a commit.
+    old = [key for key in spans if key in known]
+    if old:
+        rows = [{**dict(zip(_OF_LATENCY, (span, *key), strict=True)), "more": spans[key]} for key in old]
+        connection.execute(_MORE_LATENCIES, rows)
+    if len(old) < len(spans):
+        new = [(*key, count) for key, count in spans.items() if key not in known]
+        connection.execute(insert(LATENCIES), [dict(zip(_LATENCY, (span, *row), strict=True)) for row in new])
 
 
-def _more(table: Table, key: Mapping[str, Any], count: int) -> Any:
-    which = and_(*(table.c[name] == value for name, value in key.items()))
-    return update(table).where(which).values(generations=table.c.generations + count)
+_LATENCY = tuple(column.name for column in LATENCIES.columns)
+_OF_LATENCY = ("of_span", "of_hour", "of_source", "of_bucket")
+_MORE_LATENCIES = (
+    update(LATENCIES)
+    .where(*(LATENCIES.c[name] == bindparam(of) for name, of in zip(_LATENCY, _OF_LATENCY, strict=False)))
+    .values(generations=LATENCIES.c.generations + bindparam("more"))
+)

@@ -17,6 +17,9 @@ from sri_sdk.serve.store.tables import COUNTS, LATENCIES, SERIES
 
 _NAMES = ("source", "bundle", "model", "kind", "status", "reason", "consequence", "audit_rate")
 
+_NEVER_MS = 1 << 53
+"""Later than any clock can be: the largest number that JSON holds."""
+
 
 def hour_counts(
     connection: Connection, since_ms: int, until_ms: int, deployment: str | None, bundle: str | None, hours: int
@@ -64,10 +67,10 @@ def strata(
 
 def seqs_between(connection: Connection, since_ms: int | None, until_ms: int | None) -> tuple[int, int] | None:
     """Numbers between which all verdicts of a time are, both ends included; None = there are none."""
-    where = [COUNTS.c.span == 1, COUNTS.c.hour >= hour_of(since_ms or 0)]
-    if until_ms is not None:
-        where.append(COUNTS.c.hour <= hour_of(until_ms - 1))
-    row = connection.execute(select(func.min(COUNTS.c.first_seq), func.max(COUNTS.c.last_seq)).where(*where)).one()
+    # Whole days as one row each: a time without an end has years of hours.
+    names = ("first_seq", "last_seq")
+    some = _counts(COUNTS, names, since_ms or 0, _NEVER_MS if until_ms is None else until_ms, days=True)
+    row = connection.execute(select(func.min(some.c.first_seq), func.max(some.c.last_seq))).one()
     return None if row[0] is None else (row[0], row[1])
 
 

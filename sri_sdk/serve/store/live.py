@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from sri_sdk.files import canonical_json
 from sri_sdk.observation import Pulse, Running, SinkState
+from sri_sdk.serve.store.observed import Process
 from sri_sdk.serve.store.tables import PULSES, RUNNING
 from sri_sdk.strict_json import parse
 
@@ -54,7 +55,7 @@ def pulse(connection: Connection, pulse: Pulse, now_ms: int) -> None:
 
 def all_pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
     """The last of each process, by deployment and start, without those that were replaced."""
-    return tuple(pulse for _, pulse in _processes(connection, now_ms))
+    return tuple(pulse for _, pulse in processes(connection, now_ms))
 
 
 def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
@@ -71,7 +72,7 @@ def heard(connection: Connection, now_ms: int) -> dict[str, int]:
 
 def _speakers(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
     by_name: dict[str, list[tuple[int, Pulse]]] = {}
-    for at, each in _processes(connection, now_ms):
+    for at, each in processes(connection, now_ms):
         by_name.setdefault(each.deployment, []).append((at, each))
     return [_speaker(some) for some in by_name.values()]
 
@@ -107,10 +108,11 @@ def _missing(some: Sequence[tuple[int, Pulse]], newest: int) -> list[tuple[int, 
     return found
 
 
-def _processes(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
+def processes(connection: Connection, now_ms: int) -> tuple[Process, ...]:
+    """As `all_pulses`, with when each was kept."""
     order = (PULSES.c.deployment, PULSES.c.started_at, PULSES.c.pid)
     query = select(PULSES.c.at, PULSES.c.content).where(~_replaced(now_ms)).order_by(*order)
-    return [(row.at, _pulse(parse(row.content))) for row in connection.execute(query)]
+    return tuple(Process(row.at, _pulse(parse(row.content))) for row in connection.execute(query))
 
 
 def _pulse(content: Mapping[str, Any]) -> Pulse:

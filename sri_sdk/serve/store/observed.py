@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sri_sdk.observation import Consequence, Kind, Observation
+from sri_sdk.observation import Consequence, Kind, Observation, Pulse
 from sri_sdk.records import Status
 
 LabelWord = Literal["benign", "attack"]
@@ -152,6 +152,15 @@ class ScorePoint(NamedTuple):
     score: float
     """Higher = more suspicious, in its detector's unit."""
     threshold: float | None
+
+
+class Process(NamedTuple):
+    """One process of a deployment: replicas share its name."""
+
+    heard_at: int
+    """When its last pulse was kept, in milliseconds since 1970 by the clock of whoever wrote it into the store."""
+    pulse: Pulse
+    """The last."""
 
 
 @dataclass(frozen=True, slots=True)

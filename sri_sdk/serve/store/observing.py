@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from sri_sdk.errors import SinkRejected
 from sri_sdk.observation import Kind, Observation, Pulse, Running
-from sri_sdk.serve.store import hours, labels, live, scores, series, streams
+from sri_sdk.serve.store import hours, labels, live, scores, series, streams, waiting
 from sri_sdk.serve.store.engines import Engines
 from sri_sdk.serve.store.faults import DATABASE_ERRORS, StoreUnavailable, fault_of
 from sri_sdk.serve.store.keys import Keys
@@ -24,6 +24,7 @@ from sri_sdk.serve.store.observed import (
     LabelWord,
     LatencyCount,
     Observed,
+    Process,
     ScorePoint,
     Stratum,
     StreamPage,
@@ -130,6 +131,10 @@ class Observing:
         """
         return self._read(lambda connection: live.all_pulses(connection, self._now_ms()))
 
+    def processes(self) -> tuple[Process, ...]:
+        """As `all_pulses`, with when each was kept: a replica that is silent beside one that lives shows only here."""
+        return self._read(lambda connection: live.processes(connection, self._now_ms()))
+
     def heard(self) -> dict[str, int]:
         """Deployment -> when the pulse that `pulses` has of it was kept, in milliseconds by the clock of whoever wrote
         it into the store: that of the monitor itself may be another."""
@@ -181,6 +186,19 @@ class Observing:
             raise ValueError(f"limit: {wanted.limit}; allowed: 1 to {LARGEST_PAGE}.")
         key = None if wanted.id is None else self._keys.key_of(wanted.id)
         return self._read(lambda connection: streams.stream(connection, wanted, key))
+
+    def waiting_ids(
+        self, limit: int, *, deployment: str | None = None, tenant: str | None = None
+    ) -> tuple[list[str], bool]:  # fmt: skip
+        """Ids of the latest traffic that was drawn for the audit sample and that nobody has labelled, and whether there
+        may be more; `queue.audit_queue` picks from them.
+
+        Args:
+            limit: how many at most.
+            deployment: of this one alone; None = of all.
+            tenant: only this one's; None = everybody's.
+        """
+        return self._read(lambda connection: waiting.waiting_ids(connection, limit, deployment, tenant))
 
     def observation(self, id: str, *, tenant: str | None = None) -> Observed | None:
         """One observation with its trajectory, texts where they are kept, and labels; None = the id is unknown.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sri_sdk.serve.store.observed import Observed, StreamQuery
+from sri_sdk.serve.store.observed import Observed
 
 if TYPE_CHECKING:
     from sri_sdk.serve.store.store import VerdictStore
@@ -23,12 +23,11 @@ class Queue:
     waiting: int
     """Verdicts that wait, as far as was looked."""
     more: bool
-    """Whether more of them wait than were looked at."""
+    """Whether more of them wait than were looked at, or may: what lies further back was not looked through."""
 
 
 def audit_queue(
-    store: VerdictStore, count: int, *, deployment: str | None = None, tenant: str | None = None,
-    trajectories: bool = False,
+    store: VerdictStore, count: int, *, deployment: str | None = None, tenant: str | None = None
 ) -> Queue:  # fmt: skip
     """The next verdicts to label.
 
@@ -40,23 +39,10 @@ def audit_queue(
         count: how many.
         deployment: of this one alone; None = of all.
         tenant: only this one's; None = everybody's.
-        trajectories: whether rows come with their trajectories, and labels.
+
+    Returns:
+        Rows with their trajectories, texts and labels.
     """
-    found: list[Observed] = []
-    before = None
-    while len(found) < LOOKED_AT:
-        page = store.stream(
-            StreamQuery(
-                before=before, limit=1_000, kind="traffic", unlabelled=True, deployment=deployment, tenant=tenant
-            )
-        )  # fmt: skip
-        found += page.rows
-        before = page.next
-        if before is None:
-            break
-    rows = sorted(found, key=lambda row: row.observation.id)[:count]
-    if trajectories:
-        # One by one, as few are shown of the thousands that were looked at.
-        whole = (store.observation(row.observation.id, tenant=tenant) for row in rows)
-        rows = [row for row in whole if row is not None]
-    return Queue(tuple(rows), len(found), before is not None)
+    ids, more = store.waiting_ids(LOOKED_AT, deployment=deployment, tenant=tenant)
+    found = (store.observation(id, tenant=tenant) for id in sorted(ids)[:count])
+    return Queue(tuple(row for row in found if row is not None), len(ids), more)

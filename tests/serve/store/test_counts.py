@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from sqlalchemy import event
 
 from sri_sdk.observation import Observation
 from sri_sdk.records import PartVerdict, Verdict
@@ -108,3 +109,22 @@ def test_scores_are_of_each_part_and_of_a_bounded_number(store):
     spread = {(row.at - NOW) // (90 * 60_000) for row in some}
     assert len(spread) >= 4, "from all over the time, not from one end"
     assert all(NOW + 9 * HOUR <= row.at < NOW + 10 * HOUR for row in store.scores(NOW + 9 * HOUR, NOW + 10 * HOUR))
+
+
+def test_a_commit_takes_as_few_statements_however_many_it_stores(store):
+    """One for each latency would cost more than all the rest of a commit, and on PostgreSQL a way there and back."""
+
+    def sent(first: int, count: int) -> int:
+        found = []
+        listening = ("before_cursor_execute", lambda *args: found.append(args[2]))
+        event.listen(store._engines.writing, *listening)
+        try:
+            numbers = range(first, first + count)
+            store.observe([observed(f"r{each}", scoring_s=1.08 ** (each % 100) / 1000) for each in numbers])
+        finally:
+            event.remove(store._engines.writing, *listening)
+        return len(found)
+
+    sent(0, 200)
+    assert sent(200, 100) == sent(300, 3)
+    assert sum(row.generations for row in store.latencies(NOW, NOW + 1)) == 303

@@ -6,6 +6,7 @@ import pytest
 
 from sri_sdk.serve.store.kept import Retention
 from sri_sdk.serve.store.observed import Stratum, StreamQuery
+from sri_sdk.serve.store.queue import audit_queue
 from sri_sdk.serve.store.store import VerdictStore
 from tests.serve.store.conftest import rows
 from tests.serve.store.observed import HOUR, NOW, ids, observed
@@ -116,3 +117,28 @@ def test_counts_are_those_of_the_rows_whatever_happens(store):
                     assert sum(row.benign + row.attack for row in found) == sum(
                         each.benign + each.attack for each in expected
                     )
+
+
+def waits(number: int, **more):
+    return observed(f"r{number}", id=f"{number:032x}", audited=True, audit_rate=1.0, **more)
+
+
+def test_the_queue_is_in_the_order_of_ids_whole_and_of_traffic_that_nobody_labelled(store):
+    more = [waits(3, prompt="x"), waits(2, deployment="code"), waits(1, kind="canary"), observed("no", id="0" * 32)]
+    store.observe([waits(9), waits(5, tenant="acme"), *more])
+    store.label("9".rjust(32, "0"), "benign", "ann")
+    found = audit_queue(store, 2)
+    assert [row.observation.request_id for row in found.rows] == ["r2", "r3"]
+    assert (found.waiting, found.more, found.rows[1].observation.prompt) == (3, False, "x")
+    assert [row.observation.request_id for row in audit_queue(store, 9, deployment="chat").rows] == ["r3", "r5"]
+    assert [row.observation.request_id for row in audit_queue(store, 9, tenant="acme").rows] == ["r5"]
+    assert audit_queue(store, 9, deployment="nobody").rows == ()
+
+
+@pytest.mark.parametrize("name, most", [("queue.LOOKED_AT", 4), ("waiting.LOOKED_THROUGH", 6)])
+def test_the_queue_looks_at_a_bounded_number_of_rows_and_says_so(store, monkeypatch, name, most):
+    monkeypatch.setattr(f"sri_sdk.serve.store.{name}", most)
+    monkeypatch.setattr("sri_sdk.serve.store.waiting._PIECE", 2)
+    store.observe([waits(number) for number in range(1, 10)])
+    found = audit_queue(store, 9)
+    assert (found.waiting, found.more) == (most, True)

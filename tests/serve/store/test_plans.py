@@ -24,6 +24,7 @@ READS = {
     "stream, trajectories": lambda store: store.stream(StreamQuery(trajectories=True)),
     "stream, an observation's id": lambda store: store.stream(StreamQuery(id="abc")),
     "stream, far back": lambda store: store.stream(StreamQuery(before=2, kind="traffic")),
+    "queue": lambda store: store.waiting_ids(100, deployment="chat"),
     "observation": lambda store: store.observation("a"),
     "observation by its id": lambda store: store.observation("a" * 32, tenant="x"),
     "hours": lambda store: store.hours(*WEEK),
