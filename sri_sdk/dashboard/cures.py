@@ -35,7 +35,8 @@ CURES = {
     "unknown_group": "Requests name a group that the guard does not know. Fit a guard with it.",
     "incomplete_signal": "Verdicts are asked for before generations have ended.",
     "no_verdict": "Requests are looked up that nobody watched. Does every path to the model go through the watch?",
-    "scorer_unavailable": "The scorer does not answer. Is sri serve up, and is the address, token and bundle right?",
+    "scorer_unavailable": "The scorer does not answer. Look at the log of whatever scores: the monitor itself, its own "
+    "scoring process, or the server that scoring names.",
     "scorer_late": "The scorer is too slow. Look at its load, or raise scoring.budget_s.",
     "scorer_other_guard": "The scorer has another guard than the monitor. Put the same bundle at both, and reload.",
     "score_not_finite": "The detector's score is no number. Roll the guard back.",

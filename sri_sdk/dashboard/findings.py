@@ -13,7 +13,7 @@ from sri_sdk.dashboard import cures, words
 from sri_sdk.dashboard.numbers import Counts, runs_since
 from sri_sdk.metrics.intervals import exact_interval
 from sri_sdk.observation import Pulse
-from sri_sdk.report.troubles import Trouble, standing, troubles
+from sri_sdk.report.troubles import Trouble, missing, standing, troubles
 from sri_sdk.report.words import reason as in_words
 from sri_sdk.serve.store.observed import HourCount, Process
 from sri_sdk.serve.store.rows import Source
@@ -80,59 +80,34 @@ def findings(known: Known) -> list[Finding]:
         heard = known.heard_ms.get(pulse.deployment)
         found += [_shown(each, pulse, known) for each in troubles(pulse, known.now_ms, heard)]
         if standing(pulse, known.now_ms, heard) == "alive":
-            found += _of_replicas(pulse.deployment, known)
             found += _of_traffic(pulse, known)
+    found += [_shown(missing(each.pulse, each.heard_at), each.pulse, known) for each in known.processes if each.missing]
     found += [_source(each) for each in known.sources if each.state in ("silent", "tap_missing")]
     return sorted(found, key=lambda each: each.level != "act")
+
+
+_SAID: Mapping[str, str] = {"sink": "Sinks and spool", "drift": "Scores over time", "replica": "Its processes"}
+"""What shows a trouble -> words of the link to it."""
 
 
 def _shown(it: Trouble, pulse: Pulse, known: Known) -> Finding:
     """A trouble with the place in the dashboard that shows it, and what the store knows of its beginning."""
     name, do, since = pulse.deployment, it.do, it.since_ms
     verdicts, health = f"/verdicts?deployment={_quoted(name)}", f"/health?deployment={_quoted(name)}"
-    link, said = health, {"sink": "Sinks and spool", "drift": "Scores over time"}.get(it.about, "Its state")
+    link, said = (
+        health,
+        {"sink": "Sinks and spool", "drift": "Scores over time", "replica": "Its processes"}.get(it.about, "Its state"),
+    )
     if it.about == "silent":
         link, said = verdicts, "Its last verdicts"
     elif it.about in ("canary", "stopped"):
         link, said = f"/verdicts?kind=canary&deployment={_quoted(name)}", "Its canaries"
-        since = known.canary_flagged_ms.get(name) if it.about == "canary" else since
+        since = known.canary_flagged_ms.get(name) if it.about == "canary" and since is None else since
     elif it.about == "scorer" and pulse.scorer is not None:
         link, said = f"{verdicts}&reason={_quoted(pulse.scorer)}", "These verdicts"
-        do, since = (cures.cure(pulse.scorer), *do), known.judged_ms.get(name)
+        do = cures.cure(pulse.scorer), *do
+        since = known.judged_ms.get(name) if since is None else since
     return Finding(it.key, it.level, it.what, it.means, do, since, link, said)
-
-
-_REPLACED = (
-    "One that started later lives: it may have been replaced without being asked to end. If not, its traffic may run "
-    "unwatched."
-)
-_NOT_REPLACED = (
-    "It has ended without being asked to, or cannot reach the store. Its traffic may run unwatched, and the counts of "
-    "the others hide it."
-)
-
-
-def _of_replicas(name: str, known: Known) -> Iterable[Finding]:
-    """Processes of a deployment that are silent, while another one of it lives."""
-    some = [each for each in known.processes if each.pulse.deployment == name]
-    for each in some:
-        if standing(each.pulse, known.now_ms, each.heard_at) != "silent":
-            continue
-        started = each.pulse.started_at
-        replaced = any(
-            other.pulse.started_at > started and standing(other.pulse, known.now_ms, other.heard_at) == "alive"
-            for other in some
-        )
-        yield Finding(
-            f"replica {name} {started} {each.pulse.pid}", "look" if replaced else "act",
-            f"Process {each.pulse.pid} of {name} is silent, beside others that live.",
-            _REPLACED if replaced else _NOT_REPLACED,
-            (
-                f"See whether process {each.pulse.pid} still runs on its machine, and read the end of its log.",
-                "If it was replaced, end processes with SIGTERM: they say so with their last sign of life.",
-            ),
-            each.heard_at, f"/health?deployment={_quoted(name)}", "Its processes",
-        )  # fmt: skip
 
 
 def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:

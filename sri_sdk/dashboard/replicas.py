@@ -29,7 +29,7 @@ class Replica:
 def replicas(processes: Iterable[Process], now_ms: int) -> Mapping[str, Sequence[Replica]]:
     """Deployment -> its processes, without those that have been silent for a week."""
     found: dict[str, list[Replica]] = defaultdict(list)
-    for heard_at, pulse in processes:
+    for heard_at, pulse, _ in processes:
         how = standing(pulse, now_ms, heard_at)
         if how != "gone":
             found[pulse.deployment].append(Replica(pulse, heard_at, how))

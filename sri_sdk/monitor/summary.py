@@ -14,7 +14,7 @@ from sri_sdk.metrics.audit import Measured, measure
 from sri_sdk.observation import Pulse
 from sri_sdk.reason_words import in_words
 from sri_sdk.report.period import Finding, GuardRow, Period, Span, Urgency
-from sri_sdk.report.troubles import troubles
+from sri_sdk.report.troubles import missing, troubles
 from sri_sdk.serve.store.observed import HourCount, LatencyCount
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ def summarise(
     now_ms = int(time.time() * 1000) if now_ms is None else now_ms
     present, heard = pulses if now_ms - until_ms <= PRESENT_MS else [], store.heard()
     of_monitors = [each for pulse in present for each in troubles(pulse, now_ms, heard.get(pulse.deployment))]
+    named = {pulse.deployment for pulse in present}
+    beside = [each for each in store.processes() if each.missing and each.pulse.deployment in named]
+    of_monitors += [missing(each.pulse, each.heard_at) for each in beside]
     found = [Finding(each.level, f"{each.what} {each.means}") for each in of_monitors]
     found += _findings(traffic, guards, reasons)
     return Period(

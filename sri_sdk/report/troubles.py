@@ -21,7 +21,7 @@ TRAFFIC = "traffic:"
 """Begins what a pulse says of drift where only clear traffic scores otherwise; then comes the part of the guard."""
 
 Standing = Literal["alive", "silent", "gone"]
-What = Literal["silent", "clock", "canary", "stopped", "few", "looks", "scorer", "sink", "drift", "reload"]
+What = Literal["silent", "replica", "clock", "canary", "stopped", "few", "looks", "scorer", "sink", "drift", "reload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,27 @@ def drift_words(drift: str) -> str:
     if drift.startswith(TRAFFIC):
         return f"traffic alone, under part {drift.removeprefix(TRAFFIC)}"
     return f"part {drift}"
+
+
+def missing(pulse: Pulse, heard_ms: int) -> Trouble:
+    """What is wrong with a process that fell silent beside others of its deployment, and that none has replaced.
+
+    Args:
+        pulse: its last one.
+        heard_ms: when the store took it.
+    """
+    name = pulse.deployment
+    return Trouble(
+        "replica", f"replica {name} {pulse.started_at} {pulse.pid}", "act",
+        f"Process {pulse.pid} of {name} is silent, beside others that live.",
+        "It has ended without being asked to, or cannot reach the store. Its traffic may run unwatched, and the counts "
+        "of the others hide it.",
+        (
+            f"See whether process {pulse.pid} still runs on its machine, and read the end of its log.",
+            "If it is no longer wanted, end processes with SIGTERM: they say so with their last sign of life.",
+        ),
+        heard_ms,
+    )  # fmt: skip
 
 
 def troubles(pulse: Pulse, now_ms: int, heard_ms: int | None = None) -> Iterable[Trouble]:

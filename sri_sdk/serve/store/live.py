@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Table, and_, delete, exists, insert, select, update
@@ -55,64 +56,69 @@ def pulse(connection: Connection, pulse: Pulse, now_ms: int) -> None:
 
 def all_pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
     """The last of each process, by deployment and start, without those that were replaced."""
-    return tuple(pulse for _, pulse in processes(connection, now_ms))
+    return tuple(each.pulse for each in processes(connection, now_ms))
 
 
 def pulses(connection: Connection, now_ms: int) -> tuple[Pulse, ...]:
-    """One of each deployment, by name: of the processes that still speak, or that fell silent beside them, the one in
-    the worst state, else the last that started.
+    """One of each deployment, by name: of the processes that still speak, the one in the worst state, else the last
+    that started.
     """
-    return tuple(pulse for _, pulse in _speakers(connection, now_ms))
+    return tuple(each.pulse for each in _speakers(connection, now_ms))
 
 
 def heard(connection: Connection, now_ms: int) -> dict[str, int]:
     """Deployment -> when the pulse that `pulses` has of it was kept."""
-    return {pulse.deployment: at for at, pulse in _speakers(connection, now_ms)}
-
-
-def _speakers(connection: Connection, now_ms: int) -> list[tuple[int, Pulse]]:
-    by_name: dict[str, list[tuple[int, Pulse]]] = {}
-    for at, each in processes(connection, now_ms):
-        by_name.setdefault(each.deployment, []).append((at, each))
-    return [_speaker(some) for some in by_name.values()]
-
-
-def _speaker(some: Sequence[tuple[int, Pulse]]) -> tuple[int, Pulse]:
-    """The process that speaks for a deployment: when its last pulse was kept, and that pulse."""
-    newest = max(at for at, _ in some)
-    alive = [(at, each) for at, each in some if newest - at <= BESIDE_MS]
-    # One that ended on purpose says nothing beside one that goes on.
-    going = [(at, each) for at, each in alive if not each.ended]
-    missing = _missing(some, newest) if going else []
-    ranked = [(_trouble(each), at, each) for at, each in going or alive] + [(_SILENT, at, each) for at, each in missing]
-    _, at, worst = max(ranked, key=lambda each: (each[0], each[2].started_at, each[2].pid))
-    return at, worst
-
-
-def _missing(some: Sequence[tuple[int, Pulse]], newest: int) -> list[tuple[int, Pulse]]:
-    """Processes that fell silent beside others, without having ended on purpose, and that no later one has replaced.
-
-    A process replaces one at most, and one whose last pulse is from before its own start: of two replicas of which one
-    ends and is not started again, the other is no replacement.
-    """
-    starts = sorted(each.started_at for _, each in some)
-    found = []
-    for at, each in sorted(some, key=lambda one: one[1].at):
-        if each.ended or not BESIDE_MS < newest - at <= MISSED_MS:
-            continue
-        later = next((start for start in starts if start > each.at), None)
-        if later is None:
-            found.append((at, each))
-        else:
-            starts.remove(later)
-    return found
+    return {each.pulse.deployment: each.heard_at for each in _speakers(connection, now_ms)}
 
 
 def processes(connection: Connection, now_ms: int) -> tuple[Process, ...]:
-    """As `all_pulses`, with when each was kept."""
+    """As `all_pulses`, with when each was kept, and which of them are missing."""
     order = (PULSES.c.deployment, PULSES.c.started_at, PULSES.c.pid)
     query = select(PULSES.c.at, PULSES.c.content).where(~_replaced(now_ms)).order_by(*order)
-    return tuple(Process(row.at, _pulse(parse(row.content))) for row in connection.execute(query))
+    found = [Process(row.at, _pulse(parse(row.content))) for row in connection.execute(query)]
+    return tuple(each for some in _by_name(found) for each in _with_missing(some))
+
+
+def _by_name(found: Iterable[Process]) -> list[list[Process]]:
+    """The processes of each deployment; they come in the order of its name."""
+    return [list(some) for _, some in groupby(found, key=lambda each: each.pulse.deployment)]
+
+
+def _alive(some: Sequence[Process]) -> list[Process]:
+    newest = max(each.heard_at for each in some)
+    return [each for each in some if newest - each.heard_at <= BESIDE_MS]
+
+
+def _speakers(connection: Connection, now_ms: int) -> list[Process]:
+    """The process that speaks for each deployment."""
+    found = []
+    for some in _by_name(processes(connection, now_ms)):
+        alive = _alive(some)
+        # One that ended on purpose says nothing beside one that goes on.
+        going = [each for each in alive if not each.pulse.ended] or alive
+        found.append(max(going, key=lambda each: (_trouble(each.pulse), each.pulse.started_at, each.pulse.pid)))
+    return found
+
+
+def _with_missing(some: Sequence[Process]) -> Iterator[Process]:
+    """The processes of one deployment, and which of them are missing: see `Process`.
+
+    A process takes the place of one at most, and of one whose last pulse is from before its own start: of two replicas
+    of which one ends and is not started again, the other takes no place.
+    """
+    newest = max(each.heard_at for each in some)
+    missed = any(not each.pulse.ended for each in _alive(some))
+    starts = sorted(each.pulse.started_at for each in some)
+    missing = set[Process]()
+    for each in sorted(some, key=lambda one: one.pulse.at):
+        if each.pulse.ended or not missed or not BESIDE_MS < newest - each.heard_at <= MISSED_MS:
+            continue
+        later = next((start for start in starts if start > each.pulse.at), None)
+        if later is None:
+            missing.add(each)
+        else:
+            starts.remove(later)
+    return (each._replace(missing=each in missing) for each in some)
 
 
 def _pulse(content: Mapping[str, Any]) -> Pulse:
@@ -132,18 +138,14 @@ def _replaced(now_ms: int) -> ColumnElement[bool]:
 
 
 def _trouble(pulse: Pulse) -> tuple[bool, ...]:
-    """What is wrong, the worst first: blind, unasked whether it is, without scores, silent, losing verdicts, drifting,
-    with old settings, with gaps from before."""
+    """What is wrong, the worst first: blind, unasked whether it is, without scores, losing verdicts, drifting, with old
+    settings, with gaps from before."""
     losing = any(sink.failing is not None or sink.is_losing(pulse.at) for sink in pulse.sinks)
     return (
-        pulse.canary_missed is not None, pulse.canary_stopped is not None, pulse.scorer is not None, False, losing,
+        pulse.canary_missed is not None, pulse.canary_stopped is not None, pulse.scorer is not None, losing,
         pulse.drift is not None, pulse.reload_failed is not None,
         any(sink.dropped or sink.rejected for sink in pulse.sinks),
     )  # fmt: skip
-
-
-_SILENT = (False, False, False, True, False, False, False, False)
-"""Of a process that is missing: what its last pulse said is no longer known."""
 
 
 def hide(connection: Connection, gone: Callable[[Mapping[str, Any]], bool]) -> None:

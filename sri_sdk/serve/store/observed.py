@@ -161,6 +161,9 @@ class Process(NamedTuple):
     """When its last pulse was kept, in milliseconds since 1970 by the clock of whoever wrote it into the store."""
     pulse: Pulse
     """The last."""
+    missing: bool = False
+    """It fell silent within the last day while another one lives, was not asked to end, and none was started since in
+    its place."""
 
 
 @dataclass(frozen=True, slots=True)

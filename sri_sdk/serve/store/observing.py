@@ -120,8 +120,8 @@ class Observing:
         """One pulse of each deployment, by name, however old it is: compare its `at`.
 
         Where several processes of one name speak, it is that of the one in the worst state, so that no healthy replica
-        hides a blind one, nor one that fell silent beside it within the last day; where none is in trouble, of the one
-        that started last.
+        hides a blind one; where none is in trouble, of the one that started last. Processes that fell silent beside
+        them: see `processes`.
         """
         return self._read(lambda connection: live.pulses(connection, self._now_ms()))
 
@@ -132,7 +132,7 @@ class Observing:
         return self._read(lambda connection: live.all_pulses(connection, self._now_ms()))
 
     def processes(self) -> tuple[Process, ...]:
-        """As `all_pulses`, with when each was kept: a replica that is silent beside one that lives shows only here."""
+        """As `all_pulses`, with when each was kept, and which are missing: silent beside one that lives."""
         return self._read(lambda connection: live.processes(connection, self._now_ms()))
 
     def heard(self) -> dict[str, int]:
