@@ -154,20 +154,25 @@ def score_rows(run: RunGraph, signals: NDArray[np.float32], parts: int | None = 
     return _joined([score_once(run, {"signals": chunk}, parts) for chunk in chunks])
 
 
-def score_prefixes(run: RunGraph, signals: NDArray[np.float32], parts: int | None = None) -> Scored:
+def score_prefixes(
+    run: RunGraph, signals: NDArray[np.float32], parts: int | None = None, lengths: NDArray[np.int64] | None = None
+) -> Scored:
     """Generations [N, T, C] float32 at every length -> score [N, T] float32, valid [N, T] bool; K parts: [N, T, K].
 
-    Column t - 1 is the generation with its first t cells known.
+    Column t - 1 is the generation with its first t cells known. With `lengths` [N], those up to each row's own;
+    nothing is valid behind it.
     """
-    cells = signals.shape[1]
+    count, cells = signals.shape[:2]
     rows = min(max(1, CHUNK // cells) * cells, max(1, MEMORY // max(1, 4 * signals[:1].size)))
-    total, found = len(signals) * cells, []
-    for at in _starts(total, rows):
-        row, cell = np.divmod(np.arange(at, min(at + rows, total)), cells)
-        found.append(score_once(run, {"signals": _float32(signals[row]), "length": cell + 1}, parts))
-    score, valid = _joined(found)
-    shape = (-1, cells) if parts is None else (-1, cells, parts)
-    return score.reshape(shape), valid.reshape(shape)
+    due = np.arange(count * cells) if lengths is None else np.flatnonzero(np.arange(cells) < lengths[:, None])
+    shape = (count * cells,) if parts is None else (count * cells, parts)
+    score, valid = np.full(shape, INVALID_SCORE, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
+    for at in _starts(len(due), rows):
+        chosen = due[at : at + rows]
+        row, cell = np.divmod(chosen, cells)
+        inputs = {"signals": _float32(signals[row]), "length": cell + 1}
+        score[chosen], valid[chosen] = score_once(run, inputs, parts)
+    return score.reshape(count, cells, *shape[1:]), valid.reshape(count, cells, *shape[1:])
 
 
 def _starts(count: int, step: int) -> range:
@@ -175,6 +180,8 @@ def _starts(count: int, step: int) -> range:
 
 
 def _joined(parts: list[Scored]) -> Scored:
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate([score for score, _ in parts]), np.concatenate([valid for _, valid in parts])
 
 
