@@ -16,6 +16,7 @@ from sri_sdk.scoring.reasons import ABOVE
 from sri_sdk.scoring.verdicts import FLAGGED, STATUSES, UNMONITORED, Said, Verdicts
 from sri_sdk.scoring.why import WHY, why_not
 
+
 class OneScoreJudge:
     """Thresholds of a guard of format 1, and the rules by which scores become verdicts."""
 
@@ -44,21 +45,24 @@ class OneScoreJudge:
             valid: the same shape.
             said: what goes into all verdicts.
         """
-        threshold, alarm, few = self.thresholds[said.rule], None, lengths < said.needed
+        threshold, alarm = self.thresholds[said.rule], None
         # A float64: with a plain number numpy would compare as float32, and other readers do not.
-        above = score > np.float64(threshold.value)
+        above, judged = score > np.float64(threshold.value), valid
         if said.rule == "online":
             alarm, score = above.argmax(axis=1), score.max(axis=1)
             # An alarm stands even if later cells cannot be read: it came before them.
-            above = above.any(axis=1)
+            above = np.any(above, axis=1)
             # Fewer cells than it takes alarms are no generation that is clear.
-            judged = (valid.sum(axis=1) == lengths) & ~few
-        else:
-            few |= lengths < self._cells
+            judged = (valid.sum(axis=1) == lengths) & (lengths >= said.needed)
+        elif signals.lengths is not None:
             judged = valid & (lengths == self._cells)
-            above &= judged
-        why = None if judged.all() else why_not(values, lengths, few, judged, self._ranges)
-        return OneScore(signals.ids, score, above, alarm, why, threshold, said)
+        if judged.all():
+            return OneScore(signals.ids, score, above, alarm, None, threshold, said)
+        few = lengths < (said.needed if said.rule == "online" else max(said.needed, self._cells))
+        why = why_not(values, lengths, few, judged, self._ranges)
+        return OneScore(
+            signals.ids, score, above if said.rule == "online" else above & judged, alarm, why, threshold, said
+        )
 
 
 class OneScore(Verdicts):

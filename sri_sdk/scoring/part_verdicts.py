@@ -68,7 +68,7 @@ class PartVerdicts(Verdicts):
             ids: N generations.
             parts: those that the rule asks.
             unknown: [N], whose group the guard does not know.
-            groups: N, whose thresholds counted.
+            groups: N, whose thresholds counted; None = those of all, or of an unknown one.
             ended: N, how each ended.
             horizon: steps that the guard judges; None = all.
             said: what goes into all verdicts.
@@ -110,7 +110,7 @@ class PartVerdicts(Verdicts):
             "p_value": _or_none(self._p_values(rows)),
             "judged_steps": [None if blind else self._horizon for blind in unmonitored],
             "ended": self._ended[rows],
-            "group": [None if each else group for each, group in zip(self._unknown[rows].tolist(), self._groups[rows], strict=True)],
+            "group": self._groups[rows],
             "parts": parts,
         }
         said = self._said
@@ -123,7 +123,7 @@ class PartVerdicts(Verdicts):
     def _first_steps(self, rows: slice) -> list[int | None]:
         alarms = np.stack([part.alarm[rows] for part in self._parts])
         first = np.where(alarms < 0, np.iinfo(np.int64).max, alarms).min(axis=0).tolist()
-        alarming = (alarms >= 0).any(axis=0).tolist()
+        alarming: list[bool] = np.any(alarms >= 0, axis=0).tolist()
         return [self._said.step(cell) if alarm else None for cell, alarm in zip(first, alarming, strict=True)]
 
     def _reasons(self, rows: slice) -> list[tuple[str, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,27 @@ class _Rows:
     """Column -> per generation: code of why it has no number."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """A part's thresholds under one rule, by place of the group among the guard's.
+
+    The last one, which a place of -1 finds, is the largest: it counts for those whose group is not known.
+    """
+
+    thresholds: Sequence[Threshold]
+    values: NDArray[np.float64]
+    """[G + 1]"""
+    shares: NDArray[np.float64]
+    """[G + 1]: the part's share of the rule's alpha."""
+
+    @classmethod
+    def of(cls, thresholds: Mapping[str, Threshold], groups: Sequence[str]) -> Self:
+        """From thresholds by group."""
+        largest = min(thresholds, key=lambda name: (-thresholds[name].value, name))
+        ordered = [thresholds[name] for name in (*groups, largest)]
+        return cls(ordered, np.array([x.value for x in ordered]), np.array([x.alpha for x in ordered]))
+
+
 class PartsJudge:
     """Thresholds of a guard of format 2, and the rules by which scores become verdicts."""
 
@@ -52,8 +74,8 @@ class PartsJudge:
             for rule, entry in manifest.rules.items()
         }
         """Rule -> part -> group -> threshold."""
-        self._by_place = {
-            rule: {part: self._in_order(each) for part, each in parts.items()}
+        self._limits = {
+            rule: {part: _Limits.of(each, manifest.groups or (ALL,)) for part, each in parts.items()}
             for rule, parts in self.thresholds.items()
         }
 
@@ -63,9 +85,8 @@ class PartsJudge:
         """Which generations alarm, by `score` [N, K] float32 and `valid` [N, K] bool: [N] bool."""
         found, places = np.zeros(len(score), dtype=np.bool_), self._places(groups, len(score))
         for k, name in enumerate(self._manifest.part_names):
-            if name in self._by_place[rule]:
-                values = np.array([each.value for each in self._by_place[rule][name]])
-                found |= valid[:, k] & (score[:, k] > values[places])
+            if name in self._limits[rule]:
+                found |= valid[:, k] & (score[:, k] > self._limits[rule][name].values[places])
         return found
 
     def verdicts(
@@ -87,7 +108,7 @@ class PartsJudge:
         judged = [
             self._part(name, rows, score[..., k], valid[..., k], said)
             for k, name in enumerate(manifest.part_names)
-            if name in self._by_place[said.rule]
+            if name in self._limits[said.rule]
         ]
         unknown = groups < 0 if manifest.groups else np.zeros(len(values), dtype=np.bool_)
         named = [*manifest.groups, None] if manifest.groups else [None]
@@ -96,13 +117,11 @@ class PartsJudge:
             self._ended(values, lengths, said.rule), manifest.horizon.steps if manifest.horizon else None, said,
         )  # fmt: skip
 
-    def _part(
-        self, name: str, rows: _Rows, score: NDArray[np.float32], valid: NDArray[np.bool_], said: Said
-    ) -> Judged:
+    def _part(self, name: str, rows: _Rows, score: NDArray[np.float32], valid: NDArray[np.bool_], said: Said) -> Judged:
         """One part: its score [N] (online [N, T]) and whether each is valid."""
         rule, alone, cells = said.rule, name in self._alone, self._manifest.signal.cells
-        thresholds = self._by_place[rule][name]
-        limit = np.array([each.value for each in thresholds])[rows.groups]
+        limits = self._limits[rule][name]
+        limit, share = limits.values[rows.groups], limits.shares[rows.groups]
         # Fewer cells than it takes alarms are no generation that is clear.
         needed = 1 if alone else said.needed
         if rule == "online":
@@ -120,11 +139,11 @@ class PartsJudge:
         codes = np.where(whole, np.int8(CLEAR), np.int8(UNMONITORED))
         codes[alarm >= 0] = FLAGGED
         has_number = has_number & (codes != UNMONITORED)
-        p_values, shares = np.full(len(codes), np.nan), np.array([each.alpha for each in thresholds])
+        p_values = np.full(len(codes), np.nan)
         for place in np.unique(rows.groups[has_number]):
             same = has_number & (rows.groups == place)
-            p_values[same] = thresholds[place].p_values(number[same])
-        weighed = np.where(has_number, p_values * (self._manifest.rules[rule].alpha / shares[rows.groups]), 2.0)
+            p_values[same] = limits.thresholds[place].p_values(number[same])
+        weighed = np.where(has_number, p_values * (self._manifest.rules[rule].alpha / share), 2.0)
         return Judged(name, self._reasons[name], codes, alarm, why, number, limit, p_values, weighed)
 
     def _why(
@@ -164,10 +183,5 @@ class PartsJudge:
             return np.zeros(count, dtype=np.int64)
         if groups is None:
             return np.full(count, -1, dtype=np.int64)
-        place = {name: at for at, name in enumerate(known)}
+        place: dict[str | None, int] = {name: at for at, name in enumerate(known)}
         return np.array([place.get(name, -1) for name in groups], dtype=np.int64)
-
-    def _in_order(self, thresholds: Mapping[str, Threshold]) -> list[Threshold]:
-        """By place of the group; the last one, which -1 finds, is the largest: for those whose group is not known."""
-        largest = min(thresholds, key=lambda name: (-thresholds[name].value, name))
-        return [thresholds[name] for name in (*(self._manifest.groups or (ALL,)), largest)]

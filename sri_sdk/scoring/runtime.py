@@ -150,8 +150,11 @@ def score_once(run: RunGraph, inputs: dict[str, Any], parts: int | None = None) 
 
 def score_rows(run: RunGraph, signals: NDArray[np.float32], parts: int | None = None) -> Scored:
     """Finished generations [N, T, C] float32 -> score [N] float32, valid [N] bool, in chunks; with K parts, [N, K]."""
-    chunks = (_float32(signals[at : at + CHUNK]) for at in _starts(len(signals), CHUNK))
-    return _joined([score_once(run, {"signals": chunk}, parts) for chunk in chunks])
+    if len(signals) <= CHUNK:
+        return score_once(run, {"signals": _float32(signals)}, parts)
+    starts = range(0, len(signals), CHUNK)
+    found = [score_once(run, {"signals": _float32(signals[at : at + CHUNK])}, parts) for at in starts]
+    return np.concatenate([score for score, _ in found]), np.concatenate([valid for _, valid in found])
 
 
 def score_prefixes(
@@ -167,22 +170,12 @@ def score_prefixes(
     due = np.arange(count * cells) if lengths is None else np.flatnonzero(np.arange(cells) < lengths[:, None])
     shape = (count * cells,) if parts is None else (count * cells, parts)
     score, valid = np.full(shape, INVALID_SCORE, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
-    for at in _starts(len(due), rows):
+    for at in range(0, len(due), rows):
         chosen = due[at : at + rows]
         row, cell = np.divmod(chosen, cells)
         inputs = {"signals": _float32(signals[row]), "length": cell + 1}
         score[chosen], valid[chosen] = score_once(run, inputs, parts)
     return score.reshape(count, cells, *shape[1:]), valid.reshape(count, cells, *shape[1:])
-
-
-def _starts(count: int, step: int) -> range:
-    return range(0, max(count, 1), step)
-
-
-def _joined(parts: list[Scored]) -> Scored:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate([score for score, _ in parts]), np.concatenate([valid for _, valid in parts])
 
 
 def _brief(err: Exception) -> str:

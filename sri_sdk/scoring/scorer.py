@@ -16,14 +16,14 @@ from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.calibrate.debounce import debounced
 from sri_sdk.errors import ScoringError
 from sri_sdk.policy import Debounce
-from sri_sdk.records import Rule, Signals
+from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.admission import admit
 from sri_sdk.scoring.one_score import OneScoreJudge
 from sri_sdk.scoring.parts import PartsJudge
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
 from sri_sdk.scoring.trial import trial
-from sri_sdk.scoring.verdicts import Said, Verdicts
+from sri_sdk.scoring.verdicts import Said
 
 
 class Scorer:
@@ -84,8 +84,8 @@ class Scorer:
     def score(
         self, signals: Signals, *, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False,
         subject: str = "signals", debounce: Debounce | None = None,
-    ) -> Verdicts:  # fmt: skip
-        """One verdict per generation, in order.
+    ) -> Sequence[Verdict]:  # fmt: skip
+        """One verdict per generation, in order. A `Verdict` is made when somebody looks at it.
 
         A row that cannot be scored is `unmonitored` and says why; it never fails its neighbours.
 

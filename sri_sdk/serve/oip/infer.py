@@ -93,7 +93,7 @@ class Inference:
         if entry is not None and entry.live is live and (shadow := entry.shadow) is not None:
             self.shadows.compare_verdicts(bundle, verdicts, lambda: judge(shadow.scorer))
 
-    def _verdicts(self, asked: Asked, verdicts: list[Verdict]) -> dict[str, Array]:
+    def _verdicts(self, asked: Asked, verdicts: Sequence[Verdict]) -> dict[str, Array]:
         for verdict in verdicts:
             self.statuses[asked.model.bundle, verdict.status] += 1
         p_values = [np.nan if verdict.p_value is None else verdict.p_value for verdict in verdicts]
@@ -105,7 +105,7 @@ class Inference:
         return {name: columns[name] for name in VERDICT}
 
 
-def judged(asked: Asked, tensors: Tensors) -> list[Verdict]:
+def judged(asked: Asked, tensors: Tensors) -> Sequence[Verdict]:
     """The verdicts on a request's rows.
 
     Raises:
