@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Label = Literal["harmless", "harmful"]
 Outcome = Literal["refusal", "harmful", "harmless", "other"]
 """How a judge classifies a response: it refuses, does harm, answers harmlessly, or none of these."""
+Tier = Literal["portable", "python"]
+"""Where a detector's graph may run: in every reader, or in Python's alone."""
+Domain = Literal["sigma", "logit"]
+"""Which form of the signal a detector reads."""
 Status = Literal["clear", "flagged", "unmonitored", "not_sampled"]
 Rule = Literal["final", "online", "request"]
 """When a guard decides: once the generation has ended, at every step while it runs, or once the prompt was read."""

@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.bundle.manifest_v2 import ALL, Manifest2
+from sri_sdk.bundle.ranges import INVALID_SCORE
 from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.records import Ended, Rule, Signals
 from sri_sdk.scoring.part_verdicts import Judged, PartVerdicts

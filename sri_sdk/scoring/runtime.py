@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.bundle.manifest import GraphEntry
-from sri_sdk.detector import Tier
+from sri_sdk.bundle.ranges import INVALID_SCORE
 from sri_sdk.errors import BundleError
+from sri_sdk.records import Tier
 from sri_sdk.scoring.inspect.inspector import inspect
 from sri_sdk.scoring.inspect.work import Work
 

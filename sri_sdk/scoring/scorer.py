@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from os import PathLike
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,16 @@ from sri_sdk.bundle.signature import KeyFile
 from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.calibrate.debounce import debounced
 from sri_sdk.errors import ScoringError
-from sri_sdk.policy import Debounce
 from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.admission import admit
 from sri_sdk.scoring.one_score import OneScoreJudge
 from sri_sdk.scoring.parts import PartsJudge
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
-from sri_sdk.scoring.trial import trial
 from sri_sdk.scoring.verdicts import Said
+
+if TYPE_CHECKING:
+    from sri_sdk.policy import Debounce
 
 
 class Scorer:
@@ -235,3 +236,10 @@ def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, RunGraph]:
         name: load(bundle.graph(name), f"{bundle.path}/{name}.onnx", bundle.manifest.graphs[name], tier)
         for name in names
     }
+
+
+def trial(bundle: Bundle, names: Collection[str]) -> None:
+    """See `sri_sdk.scoring.trial`, which most processes never need."""
+    from sri_sdk.scoring.trial import trial
+
+    trial(bundle, names)
