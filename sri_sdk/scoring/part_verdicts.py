@@ -129,8 +129,8 @@ class PartVerdicts(Verdicts):
     def _reasons(self, rows: slice) -> list[tuple[str, ...]]:
         """Alarms, the most suspicious first; then why parts could not judge; then that the group is not known."""
         unknown, codes = self._unknown[rows], self._codes[rows]
-        found: list[tuple[str, ...]] = [()] * len(codes)
-        for row in np.flatnonzero(unknown | (codes != CLEAR)).tolist():
+        found: list[tuple[str, ...]] = [(UNKNOWN_GROUP,) if each else () for each in unknown.tolist()]
+        for row in np.flatnonzero(codes != CLEAR).tolist():
             at = row + (rows.start or 0)
             order = sorted(np.flatnonzero(self._flagged[:, at]).tolist(), key=lambda k: float(self._weighed[k, at]))
             codes_of = [self._parts[k].reason for k in order]
