@@ -21,7 +21,7 @@ from sri_sdk.scoring.one_score import OneScoreJudge
 from sri_sdk.scoring.parts import PartsJudge
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
-from sri_sdk.scoring.verdicts import Said
+from sri_sdk.scoring.verdicts import Said, Verdicts
 
 if TYPE_CHECKING:
     from sri_sdk.policy import Debounce
@@ -105,6 +105,13 @@ class Scorer:
             ScoringError: T or C differ, lengths are not in 0..T, or no fingerprint and not `unverified`.
             ModelMismatch: the signals belong to another model, tap or profile.
         """
+        return self.judge(signals, rule=rule, accept=accept, unverified=unverified, subject=subject, debounce=debounce)
+
+    def judge(
+        self, signals: Signals, *, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False,
+        subject: str = "signals", debounce: Debounce | None = None,
+    ) -> Verdicts:  # fmt: skip
+        """The same as arrays, [N] each, for those who need no `Verdict`: see `Verdicts`."""
         if rule not in self.rules:
             raise ScoringError(f"rule {rule!r} does not exist; allowed: {', '.join(self.rules)}.")
         accepted = admit(self.manifest, signals, subject=subject, accept=accept, unverified=unverified)

@@ -101,3 +101,16 @@ def test_records_are_made_in_bulk_only_as_long_as_no_constructor_does_more(kind)
 def test_fields_that_nobody_names_have_their_defaults():
     made = in_bulk(Verdict, 2, {"request_id": ["a", "b"]}, status="clear")
     assert made == [Verdict("a", "clear"), Verdict("b", "clear")]
+
+
+def test_a_verdict_as_json_has_every_field_of_its_schema_in_order_and_lists_for_tuples(verdicts):
+    later = ("judged_steps", "ended", "group", "parts")
+    for found in verdicts:
+        names = [name for name in Verdict.__slots__ if found.schema == 2 or name not in later]
+        value = found.to_dict()
+        assert list(value) == names
+        for name in names:
+            kept = getattr(found, name)
+            if name == "parts":
+                kept = [{each: getattr(part, each) for each in PartVerdict.__slots__} for part in kept]
+            assert value[name] == (list(kept) if isinstance(kept, tuple) else kept)
