@@ -56,7 +56,7 @@ class OneScoreJudge:
             judged = (valid.sum(axis=1) == lengths) & (lengths >= said.needed)
         elif signals.lengths is not None:
             judged = valid & (lengths == self._cells)
-        if judged.all():
+        if np.count_nonzero(judged) == len(judged):  # Half the time of `all`.
             return OneScore(signals.ids, score, above, alarm, None, threshold, said)
         few = lengths < (said.needed if said.rule == "online" else max(said.needed, self._cells))
         why = why_not(values, lengths, few, judged, self._ranges)

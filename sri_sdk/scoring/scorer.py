@@ -44,6 +44,7 @@ class Scorer:
         else:
             self._judge, self._count = PartsJudge(manifest), len(manifest.parts)
         self._shape = (manifest.signal.cells, len(manifest.ranges[0]))
+        self._all_cells = np.array([manifest.signal.cells], dtype=np.int64)
 
     def __reduce__(self) -> NoReturn:
         raise ScoringError(
@@ -112,7 +113,7 @@ class Scorer:
         subject: str = "signals", debounce: Debounce | None = None,
     ) -> Verdicts:  # fmt: skip
         """The same as arrays, [N] each, for those who need no `Verdict`: see `Verdicts`."""
-        if rule not in self.rules:
+        if rule not in self.manifest.rules:
             raise ScoringError(f"rule {rule!r} does not exist; allowed: {', '.join(self.rules)}.")
         accepted = admit(self.manifest, signals, subject=subject, accept=accept, unverified=unverified)
         values = signals.domain(self.manifest.signal.domain)
@@ -213,7 +214,7 @@ class Scorer:
     def _lengths(self, signals: Signals, subject: str) -> NDArray[np.int64]:
         cells = self._shape[0]
         if signals.lengths is None:
-            return np.full(len(signals), cells, dtype=np.int64)
+            return self._all_cells.repeat(len(signals))
         lengths = np.asarray(signals.lengths, dtype=np.int64)
         if lengths.shape != (len(signals),) or ((lengths < 0) | (lengths > cells)).any():
             raise ScoringError(
