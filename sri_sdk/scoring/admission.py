@@ -46,7 +46,8 @@ def admit(
                 "Hard fields cannot be accepted: fit a guard for that model."
             )
     values = signals.domain(manifest.signal.domain)
-    if not len(values) == len(signals.ids) == (different := len(set(signals.ids))):
+    different = len(set(signals.ids))
+    if not len(values) == len(signals.ids) == different:
         raise ScoringError(
             f"{subject}: {len(signals.ids)} ids, {different} of them different, for {len(values)} rows. "
             "Give each row an id of its own."
