@@ -92,7 +92,7 @@ class OneScore(Verdicts):
 
     @property
     def p_values(self) -> NDArray[np.float64]:
-        """See `Verdicts.p_values`."""
+        """See `Verdicts.p_values`: [N] float64."""
         return np.where(self._codes == UNMONITORED, np.nan, self._threshold.p_values(self._score))
 
     def _make(self, rows: slice) -> list[Verdict]:

@@ -86,7 +86,7 @@ class PartVerdicts(Verdicts):
 
     @property
     def p_values(self) -> NDArray[np.float64]:
-        """See `Verdicts.p_values`."""
+        """See `Verdicts.p_values`: [N] float64."""
         return self._p_values(slice(None))
 
     def _p_values(self, rows: slice) -> NDArray[np.float64]:
@@ -140,7 +140,7 @@ class PartVerdicts(Verdicts):
 
 
 def _or_none(numbers: NDArray[np.float64]) -> list[float | None]:
-    """None for NaN."""
+    """[N] float64 -> N numbers, None for NaN."""
     return [None if number != number else number for number in numbers.tolist()]
 
 
