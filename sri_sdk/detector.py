@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from sri_sdk.graph.builder import Graph, Value
 from sri_sdk.plugin import Plugin
+from sri_sdk.records import Domain as Domain
+from sri_sdk.records import Tier as Tier
 
-Tier = Literal["portable", "python"]
-Domain = Literal["sigma", "logit"]
 Labels = Literal["ignored", "optional", "required"]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 Label = Literal["harmless", "harmful"]
 Outcome = Literal["refusal", "harmful", "harmless", "other"]
 """How a judge classifies a response: it refuses, does harm, answers harmlessly, or none of these."""
+Tier = Literal["portable", "python"]
+"""Where a detector's graph may run: in every reader, or in Python's alone."""
+Domain = Literal["sigma", "logit"]
+"""Which form of the signal a detector reads."""
 Status = Literal["clear", "flagged", "unmonitored", "not_sampled"]
 Rule = Literal["final", "online", "request"]
 """When a guard decides: once the generation has ended, at every step while it runs, or once the prompt was read."""
@@ -370,7 +375,7 @@ class PartVerdict:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return dict(zip(PartVerdict.__slots__, _PART(self), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,8 +417,13 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """The verdict as JSON types, in the versioned schema every runtime shares."""
-        later = _LATER if self.schema == 1 else ()
-        return {name: _plain(getattr(self, name)) for name in self.__slots__ if name not in later}
+        # Services write thousands of these: one call reads all fields.
+        names, read = _FIRST if self.schema == 1 else _ALL
+        found = dict(zip(names, read(self), strict=True))
+        found["reasons"], found["accepted"] = list(self.reasons), list(self.accepted)
+        if self.schema != 1:
+            found["parts"] = [part.to_dict() for part in self.parts]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,6 +466,10 @@ class RecoveryAction:
 
 
 _LATER = ("judged_steps", "ended", "group", "parts")
+_PART = attrgetter(*PartVerdict.__slots__)
+_ALL = Verdict.__slots__, attrgetter(*Verdict.__slots__)
+_OF_SCHEMA_1 = tuple(name for name in Verdict.__slots__ if name not in _LATER)
+_FIRST = _OF_SCHEMA_1, attrgetter(*_OF_SCHEMA_1)
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from sri_sdk import errors, reason_words, registry
 from sri_sdk.capture import conclude
 from sri_sdk.checkpoint import load_checkpoint
 from sri_sdk.older_hooks import OLDER_NAMES
-from sri_sdk.scoring import scorer
+from sri_sdk.scoring import reasons
 from tests import command_line
 from tests.fitting.conftest import SMALL
 from tests.test_layers import EXPORTERS_MAY_IMPORT, LAYER_OF, PLUGINS_MAY_IMPORT
@@ -132,7 +132,7 @@ def test_every_error_and_every_reason_has_a_cure() -> None:
     # Codes are the lower-case constants of the modules that give verdicts their reasons.
     codes = {
         value
-        for module in (conclude, scorer, reason_words)
+        for module in (conclude, reasons, reason_words)
         for name, value in vars(module).items()
         if name.isupper() and not name.startswith("_") and isinstance(value, str) and value.islower()
     }

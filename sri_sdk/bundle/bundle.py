@@ -16,18 +16,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sri_sdk.bundle.files import MANIFEST as MANIFEST
 from sri_sdk.bundle.files import SIGNATURE, UNLISTED, read_files, write_files
-from sri_sdk.bundle.guard_parts import GuardParts as GuardParts
 from sri_sdk.bundle.manifest import NO_DIGEST
 from sri_sdk.bundle.manifest_v2 import AnyManifest, read_manifest
-from sri_sdk.bundle.multi_part_guard import AnyGuard
 from sri_sdk.bundle.signature import KeyFile, verify
 from sri_sdk.errors import BundleError, ConfigError
 from sri_sdk.files import sha256
-from sri_sdk.graph.builder import Graph
+
+if TYPE_CHECKING:
+    from sri_sdk.bundle.multi_part_guard import AnyGuard
+    from sri_sdk.graph.builder import Graph
 
 
 @dataclass(frozen=True, slots=True, eq=False)

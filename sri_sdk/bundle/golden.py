@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle.guard_graphs import RANGE
-from sri_sdk.detector import Domain
+from sri_sdk.bundle.ranges import RANGE
+from sri_sdk.records import Domain
 
 REAL_ROWS, BROKEN_ROWS = 9, 4
 PROBE_ROWS = 4

@@ -18,17 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from sri_sdk.anchors import Anchors
+from sri_sdk.bundle.ranges import INVALID_SCORE as INVALID_SCORE
+from sri_sdk.bundle.ranges import RANGE as RANGE
 from sri_sdk.bundle.signal_graph import LARGEST, draw_signal
 from sri_sdk.calibrate.prefix import PrefixScale
 from sri_sdk.detector import Detector, Domain
 from sri_sdk.errors import BundleError
 from sri_sdk.graph.builder import Graph, Value
 from sri_sdk.signal import EPS, TAU
-
-INVALID_SCORE = float(np.float32(3e38))
-"""Score of a row that cannot be scored. A detector's own score is below it, or the row counts as invalid."""
-RANGE: dict[Domain, tuple[float, float]] = {"sigma": (-1e-3, 1 + 1e-3), "logit": (-1e4, 1e4)}
-"""Open interval a cell must lie in. Sigma has room for rounding; logits beyond 1e4 come from no real model."""
 
 
 def signal_graph(detector: Detector, cells: int, layers: int) -> Graph:

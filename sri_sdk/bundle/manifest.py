@@ -14,15 +14,15 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE
-from sri_sdk.bundle.packed_array import Model, PackedArray
+from sri_sdk.bundle.exact import JsonValue, Model, Spelt, Within, Wrong
+from sri_sdk.bundle.packed_array import PackedArray
+from sri_sdk.bundle.ranges import INVALID_SCORE
 from sri_sdk.calibrate.conformal import Threshold
-from sri_sdk.detector import Tier
 from sri_sdk.errors import BundleError
 from sri_sdk.files import sha256
 from sri_sdk.graph.builder import Dtype
+from sri_sdk.records import Tier
 from sri_sdk.strict_json import JsonError, parse, write
 
 MANIFEST_FORMAT = 1
@@ -43,7 +43,7 @@ MOST_CELLS = 2**18
 """Most cells times layers: with more, one row of some graphs would take 32 MiB."""
 NO_DIGEST = "0" * 64
 
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Spelt("[0-9a-f]{64}")]
 Shape = tuple[int | str, ...]
 """A string is a free dimension."""
 
@@ -52,7 +52,7 @@ class FileEntry(Model):
     """What one file must be."""
 
     sha256: Sha256
-    size: int = Field(ge=0)
+    size: Annotated[int, Within(ge=0)]
     """Bytes."""
 
 
@@ -74,11 +74,11 @@ class GraphEntry(Model):
 class SignalEntry(Model):
     """The signals the graphs `signal` and `prefix` take: [B, cells, layers] in the detector's domain."""
 
-    cells: int = Field(ge=1, le=4096)
+    cells: Annotated[int, Within(ge=1, le=4096)]
     """T."""
-    layers: int = Field(ge=1, le=1024)
+    layers: Annotated[int, Within(ge=1, le=1024)]
     """C."""
-    hidden_size: int = Field(ge=1, le=2**20)
+    hidden_size: Annotated[int, Within(ge=1, le=2**20)]
     """D of the states the signal was made from."""
     domain: Literal["sigma", "logit"]
     low: float
@@ -107,19 +107,17 @@ class RuleEntry(Model):
     """One rule's threshold: flagged when score > value."""
 
     value: float
-    alpha: float = Field(gt=0, lt=1)
-    delta: float | None = Field(gt=0, lt=1)
-    n: int = Field(ge=1)
-    rank: int = Field(ge=1)
-    tolerance: float = Field(ge=0)
+    alpha: Annotated[float, Within(gt=0, lt=1)]
+    delta: Annotated[float, Within(gt=0, lt=1)] | None
+    n: Annotated[int, Within(ge=1)]
+    rank: Annotated[int, Within(ge=1)]
+    tolerance: Annotated[float, Within(ge=0)]
     """Already part of `value`."""
     scores: PackedArray
     """[n] float32 sorted calibration scores; p = (1 + #{s_i >= s}) / (n + 1)."""
 
-    @model_validator(mode="after")
-    def _calibrated(self) -> Self:
+    def _consistent(self) -> None:
         check_scores(self.scores, self.n, self.rank)
-        return self
 
     @classmethod
     def of(cls, threshold: Threshold) -> Self:
@@ -141,8 +139,8 @@ class Rate(Model):
     """A measured rate with its interval, as the report states it."""
 
     name: str
-    k: int = Field(ge=0)
-    n: int = Field(ge=1)
+    k: Annotated[int, Within(ge=0)]
+    n: Annotated[int, Within(ge=1)]
     low: float
     high: float
 
@@ -157,8 +155,7 @@ class GoldenEntry(Model):
     tolerance: PackedArray
     """[G] float32, per row; 0 where the row is invalid."""
 
-    @model_validator(mode="after")
-    def _one_each(self) -> Self:
+    def _consistent(self) -> None:
         rows = self.score.shape
         given = [(x.dtype, x.shape) for x in (self.score, self.valid, self.tolerance)]
         if len(rows) != 1 or given != [("float32", rows), ("bool", rows), ("float32", rows)]:
@@ -168,7 +165,6 @@ class GoldenEntry(Model):
         tolerance, valid = self.tolerance.unpack(), self.valid.unpack()
         if not (tolerance >= 0).all() or not np.isfinite(tolerance).all() or valid.all() or not valid.any():
             raise ValueError("a tolerance is not a number, or the rows are all valid, or none is")
-        return self
 
 
 class Manifest(Model):
@@ -199,8 +195,7 @@ class Manifest(Model):
     producer: dict[str, str]
     """Versions of what wrote it. No date: the same guard gives the same bytes."""
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> None:
         size = self.signal.cells * self.signal.layers * self.signal.hidden_size
         problems = [
             (set(self.rules) == {"final", "online"}, "rules must be final and online"),
@@ -226,7 +221,6 @@ class Manifest(Model):
         for fine, problem in problems:
             if not fine:
                 raise ValueError(problem)
-        return self
 
     def _step_states(self) -> int:
         rows = self.golden["step"].score.shape[0] if "step" in self.golden else 0
@@ -260,9 +254,10 @@ class Manifest(Model):
         Raises:
             BundleError: another format, damaged, or not a manifest.
         """
-        if (found := opened(content, source)) != MANIFEST_FORMAT:
+        found, value = opened(content, source)
+        if found != MANIFEST_FORMAT:
             raise unknown_format(found, source)
-        return validated(cls, content, source)
+        return validated(cls, value, source)
 
 
 def to_bytes(manifest: Model) -> bytes:
@@ -273,8 +268,8 @@ def to_bytes(manifest: Model) -> bytes:
     return text.replace(f'\n "digest": "{NO_DIGEST}"', f'\n "digest": "{sha256(text.encode())}"', 1).encode()
 
 
-def opened(content: bytes, source: str) -> int:
-    """The format of a manifest that matches its own digest; nothing else is checked yet.
+def opened(content: bytes, source: str) -> tuple[int, object]:
+    """The format of a manifest that matches its own digest, and its JSON; nothing else is checked yet.
 
     Raises:
         BundleError: too many values, not a manifest, of no format this SDK knows, or damaged.
@@ -294,7 +289,7 @@ def opened(content: bytes, source: str) -> int:
     own = str(digest).encode()
     if len(own) != 64 or content.count(own) != 1 or sha256(content.replace(own, NO_DIGEST.encode())) != digest:
         raise BundleError(f"{source}: the manifest does not match its own digest. Copy the bundle again.")
-    return found
+    return found, value
 
 
 def unknown_format(found: Any, source: str) -> BundleError:
@@ -308,18 +303,17 @@ def unknown_format(found: Any, source: str) -> BundleError:
 Entry = TypeVar("Entry", bound=Model)
 
 
-def validated(form: type[Entry], content: bytes, source: str) -> Entry:
-    """A manifest of one format, checked whole.
+def validated(form: type[Entry], value: object, source: str) -> Entry:
+    """A manifest of one format, checked whole, from its JSON.
 
     Raises:
         BundleError: something in it is not as the format says; names the place.
     """
     try:
-        return form.model_validate_json(content)
-    except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise BundleError(f"{source}: {where}: {first['msg']}. Export the guard again.") from err
+        return form.model_validate(value)
+    except Wrong as err:
+        where = ".".join(err.place) or "manifest"
+        raise BundleError(f"{source}: {where}: {err.problem}. Export the guard again.") from err
 
 
 def common_problems(manifest: Any) -> list[tuple[bool, str]]:

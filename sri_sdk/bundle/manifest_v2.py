@@ -6,12 +6,12 @@ is the specification of both.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, JsonValue, model_validator
 
+from sri_sdk.bundle.exact import Items, JsonValue, Model
 from sri_sdk.bundle.manifest import (
     GRAPHS,
     LARGEST_PROBE,
@@ -28,7 +28,6 @@ from sri_sdk.bundle.manifest import (
     unknown_format,
     validated,
 )  # fmt: skip
-from sri_sdk.bundle.packed_array import Model
 from sri_sdk.bundle.part_entries import (
     AnchorsEntry2,
     EndedEntry,
@@ -40,7 +39,7 @@ from sri_sdk.bundle.part_entries import (
     SignalEntry2,
 )  # fmt: skip
 from sri_sdk.calibrate.conformal import Threshold
-from sri_sdk.detector import Tier
+from sri_sdk.records import Tier
 
 MOST_PARTS = 16
 MOST_GROUPS = 64
@@ -64,10 +63,10 @@ class Manifest2(Model):
     fingerprint: dict[str, dict[str, JsonValue]]
     fingerprint_digest: Sha256
     anchors: AnchorsEntry2
-    parts: tuple[PartEntry, ...] = Field(min_length=1, max_length=MOST_PARTS)
+    parts: Annotated[tuple[PartEntry, ...], Items(least=1, most=MOST_PARTS)]
     tier: Tier
     """`python` if any part's is."""
-    groups: tuple[Group, ...] = Field(max_length=MOST_GROUPS)
+    groups: Annotated[tuple[Group, ...], Items(most=MOST_GROUPS)]
     """Sorted; empty = one threshold per part, under the name `all`."""
     rules: dict[Literal["final", "online", "request"], RuleEntry2]
     horizon: HorizonEntry | None
@@ -77,8 +76,7 @@ class Manifest2(Model):
     golden: dict[str, GoldenEntry2]
     producer: dict[str, str]
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> None:
         names = [part.name for part in self.parts]
         order = [column.name for column in self.signal.columns]
         tiers = {part.detector.tier for part in self.parts}
@@ -102,7 +100,6 @@ class Manifest2(Model):
         for fine, problem in problems:
             if not fine:
                 raise ValueError(problem)
-        return self
 
     def _rules_fit(self) -> list[tuple[bool, str]]:
         reading = self.request_parts
@@ -187,11 +184,11 @@ def read_manifest(content: bytes, source: str) -> Manifest | Manifest2:
     Raises:
         BundleError: another format, damaged, or not a manifest.
     """
-    found = opened(content, source)
+    found, value = opened(content, source)
     if found == 1:
-        return validated(Manifest, content, source)
+        return validated(Manifest, value, source)
     if found == 2:
-        return validated(Manifest2, content, source)
+        return validated(Manifest2, value, source)
     raise unknown_format(found, source)
 
 

@@ -8,29 +8,22 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sri_sdk.bundle.exact import Items, Model, Within
 from sri_sdk.graph.builder import Dtype
 
 _DTYPES: dict[Dtype, str] = {"float32": "<f4", "int64": "<i8", "bool": "|b1"}
-
-
-class Model(BaseModel):
-    """Immutable, exact: no unknown keys, no coercion, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class PackedArray(Model):
     """An array as text."""
 
     dtype: Dtype
-    shape: tuple[Annotated[int, Field(ge=0)], ...] = Field(max_length=8)
+    shape: Annotated[tuple[Annotated[int, Within(ge=0)], ...], Items(most=8)]
     base64: str
     """Row-major, little-endian; a bool is one byte, 0 or 1."""
 
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _consistent(self) -> None:
         content = b64decode(self.base64, validate=True)
         if b64encode(content).decode() != self.base64:  # Bits behind the last byte: other readers refuse them.
             raise ValueError("base64 with bits left over")
@@ -38,7 +31,6 @@ class PackedArray(Model):
             raise ValueError(f"{len(content)} bytes for {self.dtype} of shape {self.shape}")
         if self.dtype == "bool" and content.strip(b"\0\1"):
             raise ValueError("a bool that is neither 0 nor 1")
-        return self
 
     @classmethod
     def pack(cls, array: NDArray[Any]) -> Self:

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field, JsonValue, model_validator
 
+from sri_sdk.bundle.exact import Items, JsonValue, Model, Spelt, Within
 from sri_sdk.bundle.manifest import LARGEST_SCORE, MOST_CELLS, MOST_GOLDEN, Sha256, check_scores
-from sri_sdk.bundle.packed_array import Model, PackedArray
+from sri_sdk.bundle.packed_array import PackedArray
 from sri_sdk.calibrate.conformal import Threshold
-from sri_sdk.detector import Tier
+from sri_sdk.records import Tier
 
-ColumnName = Annotated[str, Field(pattern="^[a-z0-9@-]{1,64}$")]
-PartName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,31}$")]
-Reason = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,63}$")]
+ColumnName = Annotated[str, Spelt("[a-z0-9@-]{1,64}")]
+PartName = Annotated[str, Spelt("[a-z][a-z0-9-]{0,31}")]
+Reason = Annotated[str, Spelt("[a-z][a-z0-9_]{0,63}")]
 GROUP = "^[A-Za-z0-9_.-]{1,64}$"
 """What the name of a group looks like."""
-Group = Annotated[str, Field(pattern=GROUP)]
+Group = Annotated[str, Spelt(GROUP)]
 
 
 class ColumnEntry(Model):
@@ -26,7 +26,7 @@ class ColumnEntry(Model):
 
     name: ColumnName
     kind: Literal["sri", "request"]
-    layers: tuple[Literal["final"] | Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=1024)
+    layers: Annotated[tuple[Literal["final"] | Annotated[int, Within(ge=0)], ...], Items(least=1, most=1024)]
     """Where its states are read; one for `sri`."""
     low: float
     """A cell must be above this."""
@@ -37,15 +37,14 @@ class ColumnEntry(Model):
 class SignalEntry2(Model):
     """The signals that the graphs `signal` and `prefix` take: [B, cells, columns] in `domain`."""
 
-    cells: int = Field(ge=1, le=4096)
+    cells: Annotated[int, Within(ge=1, le=4096)]
     """T."""
-    hidden_size: int = Field(ge=1, le=2**20)
+    hidden_size: Annotated[int, Within(ge=1, le=2**20)]
     """D of the states the signal was made from."""
     domain: Literal["sigma", "logit"]
-    columns: tuple[ColumnEntry, ...] = Field(min_length=1, max_length=1024)
+    columns: Annotated[tuple[ColumnEntry, ...], Items(least=1, most=1024)]
 
-    @model_validator(mode="after")
-    def _columns_fit(self) -> Self:
+    def _consistent(self) -> None:
         names = [column.name for column in self.columns]
         if len(set(names)) != len(names):
             raise ValueError("two columns have one name")
@@ -57,7 +56,6 @@ class SignalEntry2(Model):
             raise ValueError("low of a column is not below its high")
         if self.cells * len(self.columns) > MOST_CELLS:
             raise ValueError(f"cells times columns is above {MOST_CELLS}")
-        return self
 
     @property
     def request(self) -> ColumnEntry | None:
@@ -82,7 +80,7 @@ class PartEntry(Model):
     """One score of the graphs: entry k of this list is column k of `score` and `valid`."""
 
     name: PartName
-    columns: tuple[ColumnName, ...] = Field(min_length=1)
+    columns: Annotated[tuple[ColumnName, ...], Items(least=1)]
     """What it reads, in the order of the signals."""
     reason: Reason
     """Code of its alarms."""
@@ -92,26 +90,24 @@ class PartEntry(Model):
 class GroupEntry(Model):
     """A part's threshold for one group: flagged when score > value."""
 
-    value: float = Field(lt=LARGEST_SCORE)
-    n: int = Field(ge=1)
-    rank: int = Field(ge=1)
-    tolerance: float = Field(ge=0)
+    value: Annotated[float, Within(lt=LARGEST_SCORE)]
+    n: Annotated[int, Within(ge=1)]
+    rank: Annotated[int, Within(ge=1)]
+    tolerance: Annotated[float, Within(ge=0)]
     scores: PackedArray
     """[n] float32 sorted calibration scores; p = (1 + #{s_i >= s}) / (n + 1)."""
 
-    @model_validator(mode="after")
-    def _calibrated(self) -> Self:
+    def _consistent(self) -> None:
         check_scores(self.scores, self.n, self.rank)
-        return self
 
 
 class PartRule(Model):
     """What one part does under a rule."""
 
-    alpha: float = Field(gt=0, lt=1)
+    alpha: Annotated[float, Within(gt=0, lt=1)]
     """Its share of the rule's."""
-    delta: float | None = Field(gt=0, lt=1)
-    groups: dict[Group, GroupEntry] = Field(min_length=1)
+    delta: Annotated[float, Within(gt=0, lt=1)] | None
+    groups: Annotated[dict[Group, GroupEntry], Items(least=1)]
 
     @classmethod
     def of(cls, thresholds: Mapping[str, Threshold]) -> Self:
@@ -136,8 +132,8 @@ class PartRule(Model):
 class RuleEntry2(Model):
     """One rule: it alarms if any of its parts does."""
 
-    alpha: float = Field(gt=0, lt=1)
-    parts: dict[PartName, PartRule] = Field(min_length=1)
+    alpha: Annotated[float, Within(gt=0, lt=1)]
+    parts: Annotated[dict[PartName, PartRule], Items(least=1)]
 
 
 class RequestEntry(Model):
@@ -159,7 +155,7 @@ class AnchorsEntry2(Model):
 class HorizonEntry(Model):
     """The guard decides on the first steps of a generation."""
 
-    steps: int = Field(ge=1, lt=2**31)
+    steps: Annotated[int, Within(ge=1, lt=2**31)]
 
 
 class EndedEntry(Model):
@@ -177,8 +173,7 @@ class GoldenEntry2(Model):
     valid: PackedArray
     tolerance: PackedArray
 
-    @model_validator(mode="after")
-    def _one_each(self) -> Self:
+    def _consistent(self) -> None:
         shape = self.score.shape
         given = [(x.dtype, x.shape) for x in (self.score, self.valid, self.tolerance)]
         if len(shape) != 2 or given != [("float32", shape), ("bool", shape), ("float32", shape)]:
@@ -190,4 +185,3 @@ class GoldenEntry2(Model):
             raise ValueError("a tolerance is not a number")
         if valid.all(axis=0).any() or not valid.any(axis=0).all():
             raise ValueError("the rows of a part are all valid, or none is")
-        return self

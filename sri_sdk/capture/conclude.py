@@ -155,6 +155,7 @@ def conclude_verdicts(
     scorer = settings.scorer
     if scorer is None:
         return ()
+    scored: Sequence[Verdict]
     if signals is None or recorder is None:
         scored = [Verdict(t.request_id, "unmonitored", (NO_SIGNAL,), bundle=scorer.bundle.digest) for t in traces]
     else:

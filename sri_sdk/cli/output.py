@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from sri_sdk.text import STEERS
 from sri_sdk.text import visible as visible
 
+_LINES_AT_ONCE = 256
 _LINES = re.compile(f"(?!\n)[{STEERS}]")
 
 
@@ -36,6 +38,13 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def say_json(value: Any) -> None:
     """One JSON document in one line."""
     click.echo(json_text(value))
+
+
+def say_json_lines(values: Iterable[Any]) -> None:
+    """One JSON document per line, some hundred lines at a time: each call of the terminal costs as much as a line."""
+    waiting = iter(values)
+    while lines := [json_text(value) for value in islice(waiting, _LINES_AT_ONCE)]:
+        click.echo("\n".join(lines))
 
 
 def emit_json(value: Any) -> None:

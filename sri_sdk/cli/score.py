@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sri_sdk.cli.output import json_text, say, say_json, say_lines, table
+from sri_sdk.cli.output import json_text, say, say_json_lines, say_lines, table
 from sri_sdk.cli.verdict_words import part_words
 from sri_sdk.files import write_text
 from sri_sdk.reason_words import in_words
@@ -62,8 +62,7 @@ def command(
     if out is not None:
         write_text(out, "".join(f"{json_text(verdict.to_dict())}\n" for verdict in verdicts))
     if as_json:
-        for verdict in verdicts:
-            say_json(verdict.to_dict())
+        say_json_lines(verdict.to_dict() for verdict in verdicts)
     else:
         listed = [verdict for verdict in verdicts if show_all or verdict.status != "clear"]
         if listed:

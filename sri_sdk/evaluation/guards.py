@@ -52,7 +52,7 @@ class GuardScores:
     """Group -> [N] float64, higher = more suspicious, NaN = could not be scored."""
     seconds: float
     """Wall-clock seconds of scoring one generation, without the tap."""
-    verdicts: Mapping[Rule, Mapping[str, list[Verdict]]] = field(default_factory=dict)
+    verdicts: Mapping[Rule, Mapping[str, Sequence[Verdict]]] = field(default_factory=dict)
     """Rule -> group -> one verdict per generation; empty for baselines."""
     alarms: Mapping[str, NDArray[np.bool_]] | None = None
     """Group -> [N] bool: which generations it flags, where several thresholds decide; None = the one threshold does."""
@@ -82,7 +82,7 @@ class FittedDetector:
     name: str
     threshold: float
     """Conformal, of the rule `final`."""
-    verdicts: Mapping[Rule, Mapping[str, list[Verdict]]]
+    verdicts: Mapping[Rule, Mapping[str, Sequence[Verdict]]]
     """Rule -> group -> one verdict per generation."""
     seconds: float
     """Wall-clock seconds of scoring one generation."""
@@ -126,7 +126,7 @@ def fit_detector(
         detector, section.name, signals["reference"], signals["calibration"], anchors=anchors, exporter=exporter,
         alpha=limits.alpha, delta=limits.delta, contamination=limits.contamination,
     ).scorer()  # fmt: skip
-    verdicts: dict[Rule, dict[str, list[Verdict]]] = {
+    verdicts: dict[Rule, dict[str, Sequence[Verdict]]] = {
         rule: {group: scorer.score(found, rule=rule, subject=group) for group, found in signals.items()}
         for rule in ("final", "online")
     }

@@ -140,7 +140,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
 
 
 def _measure(scorer: Scorer, test: Collected) -> GuardRates:
-    verdicts: dict[Rule, list[Verdict]] = {
+    verdicts: dict[Rule, Sequence[Verdict]] = {
         rule: scorer.score(test.signals, rule=rule, subject="test fold") for rule in scorer.rules
     }
     return guard_rates(test.prompts, test.outcomes, dict(verdicts))

@@ -46,12 +46,14 @@ def admit(
                 "Hard fields cannot be accepted: fit a guard for that model."
             )
     values = signals.domain(manifest.signal.domain)
-    if len(signals.ids) != len(values) or len(set(signals.ids)) != len(signals.ids):
+    different = len(set(signals.ids))
+    if not len(values) == len(signals.ids) == different:
         raise ScoringError(
-            f"{subject}: {len(signals.ids)} ids, {len(set(signals.ids))} of them different, for {len(values)} rows. "
+            f"{subject}: {len(signals.ids)} ids, {different} of them different, for {len(values)} rows. "
             "Give each row an id of its own."
         )
-    expected = (manifest.signal.cells, len(manifest.ranges[0]))
+    columns = manifest.signal.layers if isinstance(manifest, Manifest) else len(manifest.signal.columns)
+    expected = (manifest.signal.cells, columns)
     found = values.shape
     if len(found) != 3 or found[1:] != expected:
         raise ScoringError(
@@ -83,5 +85,5 @@ def admit(
                 f"{subject}: made with {name} {str(given)[:12]}, the guard was calibrated with {str(wanted)[:12]}. "
                 "Compute the signals again with the guard's own anchors and settings."
             )
-    guard = Fingerprint.from_dict(manifest.fingerprint)
+    guard = Fingerprint(manifest.fingerprint["hard"], manifest.fingerprint["soft"])
     return guard.admit(Fingerprint.from_dict(signals.fingerprint), subject=subject, accept=accept)

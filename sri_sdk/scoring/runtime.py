@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.bundle.manifest import GraphEntry
-from sri_sdk.detector import Tier
+from sri_sdk.bundle.ranges import INVALID_SCORE
 from sri_sdk.errors import BundleError
+from sri_sdk.records import Tier
 from sri_sdk.scoring.inspect.inspector import inspect
 from sri_sdk.scoring.inspect.work import Work
 
@@ -150,32 +150,32 @@ def score_once(run: RunGraph, inputs: dict[str, Any], parts: int | None = None) 
 
 def score_rows(run: RunGraph, signals: NDArray[np.float32], parts: int | None = None) -> Scored:
     """Finished generations [N, T, C] float32 -> score [N] float32, valid [N] bool, in chunks; with K parts, [N, K]."""
-    chunks = (_float32(signals[at : at + CHUNK]) for at in _starts(len(signals), CHUNK))
-    return _joined([score_once(run, {"signals": chunk}, parts) for chunk in chunks])
+    if len(signals) <= CHUNK:
+        return score_once(run, {"signals": _float32(signals)}, parts)
+    starts = range(0, len(signals), CHUNK)
+    found = [score_once(run, {"signals": _float32(signals[at : at + CHUNK])}, parts) for at in starts]
+    return np.concatenate([score for score, _ in found]), np.concatenate([valid for _, valid in found])
 
 
-def score_prefixes(run: RunGraph, signals: NDArray[np.float32], parts: int | None = None) -> Scored:
+def score_prefixes(
+    run: RunGraph, signals: NDArray[np.float32], parts: int | None = None, lengths: NDArray[np.int64] | None = None
+) -> Scored:
     """Generations [N, T, C] float32 at every length -> score [N, T] float32, valid [N, T] bool; K parts: [N, T, K].
 
-    Column t - 1 is the generation with its first t cells known.
+    Column t - 1 is the generation with its first t cells known. With `lengths` [N], those up to each row's own;
+    nothing is valid behind it.
     """
-    cells = signals.shape[1]
+    count, cells = signals.shape[:2]
     rows = min(max(1, CHUNK // cells) * cells, max(1, MEMORY // max(1, 4 * signals[:1].size)))
-    total, found = len(signals) * cells, []
-    for at in _starts(total, rows):
-        row, cell = np.divmod(np.arange(at, min(at + rows, total)), cells)
-        found.append(score_once(run, {"signals": _float32(signals[row]), "length": cell + 1}, parts))
-    score, valid = _joined(found)
-    shape = (-1, cells) if parts is None else (-1, cells, parts)
-    return score.reshape(shape), valid.reshape(shape)
-
-
-def _starts(count: int, step: int) -> range:
-    return range(0, max(count, 1), step)
-
-
-def _joined(parts: list[Scored]) -> Scored:
-    return np.concatenate([score for score, _ in parts]), np.concatenate([valid for _, valid in parts])
+    due = np.arange(count * cells) if lengths is None else np.flatnonzero(np.arange(cells) < lengths[:, None])
+    shape = (count * cells,) if parts is None else (count * cells, parts)
+    score, valid = np.full(shape, INVALID_SCORE, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
+    for at in range(0, len(due), rows):
+        chosen = due[at : at + rows]
+        row, cell = np.divmod(chosen, cells)
+        inputs = {"signals": _float32(signals[row]), "length": cell + 1}
+        score[chosen], valid[chosen] = score_once(run, inputs, parts)
+    return score.reshape(count, cells, *shape[1:]), valid.reshape(count, cells, *shape[1:])
 
 
 def _brief(err: Exception) -> str:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from os import PathLike
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.bundle.bundle import Bundle
-from sri_sdk.bundle.guard_graphs import INVALID_SCORE
 from sri_sdk.bundle.manifest import Manifest
 from sri_sdk.bundle.signature import KeyFile
 from sri_sdk.calibrate.conformal import Threshold
 from sri_sdk.calibrate.debounce import debounced
 from sri_sdk.errors import ScoringError
-from sri_sdk.policy import Debounce
-from sri_sdk.records import Rule, Signals, Status, Verdict
+from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.admission import admit
-from sri_sdk.scoring.parts import PartsJudge, missing_in, rows_of
-from sri_sdk.scoring.reasons import ABOVE, INCOMPLETE, NOT_FINITE, OUT_OF_RANGE, UNSCORABLE
+from sri_sdk.scoring.one_score import OneScoreJudge
+from sri_sdk.scoring.parts import PartsJudge
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
 from sri_sdk.scoring.self_test import self_test
-from sri_sdk.scoring.trial import trial
+from sri_sdk.scoring.verdicts import Said, Verdicts
+
+if TYPE_CHECKING:
+    from sri_sdk.policy import Debounce
 
 
 class Scorer:
@@ -37,14 +37,14 @@ class Scorer:
         self._signal, self._prefix = runs["signal"], runs["prefix"]
         self.thresholds: dict[str, Threshold] = {}
         """By rule, of a guard with one score; empty where it has parts."""
-        self._parts: PartsJudge | None = None
+        self._judge: OneScoreJudge | PartsJudge
         if isinstance(manifest, Manifest):
-            self.thresholds = {rule: entry.threshold() for rule, entry in manifest.rules.items()}
+            self._judge, self._count = OneScoreJudge(manifest), None
+            self.thresholds = self._judge.thresholds
         else:
-            self._parts = PartsJudge(manifest)
-        self._count = None if isinstance(manifest, Manifest) else len(manifest.parts)
-        self._low, self._high = manifest.ranges
-        self._shape = (manifest.signal.cells, len(self._low))
+            self._judge, self._count = PartsJudge(manifest), len(manifest.parts)
+        self._shape = (manifest.signal.cells, len(manifest.ranges[0]))
+        self._all_cells = np.array([manifest.signal.cells], dtype=np.int64)
 
     def __reduce__(self) -> NoReturn:
         raise ScoringError(
@@ -86,8 +86,8 @@ class Scorer:
     def score(
         self, signals: Signals, *, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False,
         subject: str = "signals", debounce: Debounce | None = None,
-    ) -> list[Verdict]:  # fmt: skip
-        """One verdict per generation, in order.
+    ) -> Sequence[Verdict]:  # fmt: skip
+        """One verdict per generation, in order. A `Verdict` is made when somebody looks at it.
 
         A row that cannot be scored is `unmonitored` and says why; it never fails its neighbours.
 
@@ -106,40 +106,25 @@ class Scorer:
             ScoringError: T or C differ, lengths are not in 0..T, or no fingerprint and not `unverified`.
             ModelMismatch: the signals belong to another model, tap or profile.
         """
-        if rule not in self.rules:
+        return self.judge(signals, rule=rule, accept=accept, unverified=unverified, subject=subject, debounce=debounce)
+
+    def judge(
+        self, signals: Signals, *, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False,
+        subject: str = "signals", debounce: Debounce | None = None,
+    ) -> Verdicts:  # fmt: skip
+        """The same as arrays, [N] each, for those who need no `Verdict`: see `Verdicts`."""
+        if rule not in self.manifest.rules:
             raise ScoringError(f"rule {rule!r} does not exist; allowed: {', '.join(self.rules)}.")
         accepted = admit(self.manifest, signals, subject=subject, accept=accept, unverified=unverified)
         values = signals.domain(self.manifest.signal.domain)
         lengths = self._lengths(signals, subject)
-        if self._parts is not None:
-            return self._judge_parts(self._parts, signals, values, lengths, rule, accepted, debounce)
-        score, alarm, valid = (
-            self._final(values, lengths) if rule == "final" else self._online(values, lengths, debounce)
+        score, valid = (
+            self._online(values, lengths, debounce)
+            if rule == "online"
+            else score_rows(self._signal, values, self._count)
         )
-        threshold, needed = self.thresholds[rule], 1 if debounce is None else debounce.alarms
-        p_values = threshold.p_values(score)
-        verdicts = []
-        for row, request_id in enumerate(signals.ids):
-            reasons = () if valid[row] else self._why(values[row], int(lengths[row]), rule, needed)
-            # A score above the threshold counts even if later cells cannot be read: the alarm came before them.
-            flagged = float(score[row]) > threshold.value and score[row] != np.float32(INVALID_SCORE)
-            status: Status = "flagged" if flagged else "unmonitored" if reasons else "clear"
-            scored = status != "unmonitored"
-            verdicts.append(
-                Verdict(
-                    request_id=request_id,
-                    status=status,
-                    reasons=((ABOVE,) if flagged else ()) + reasons,
-                    score=float(score[row]) if scored else None,
-                    threshold=threshold.value,
-                    p_value=float(p_values[row]) if scored else None,
-                    first_alarm_step=self._step(int(alarm[row])) if flagged and rule == "online" else None,
-                    rule=rule,
-                    bundle=self.bundle.digest,
-                    accepted=accepted,
-                )
-            )
-        return verdicts
+        said = Said(rule, self.bundle.digest, accepted, 1 if debounce is None else debounce.alarms, self._step)
+        return self._judge.verdicts(signals, values, lengths, score, valid, said)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -162,9 +147,7 @@ class Scorer:
             groups: one per generation, where the guard has thresholds by group; None = not named.
         """
         score, valid = scored
-        if self._parts is None:
-            return np.asarray(valid & (score > np.float64(self.thresholds[rule].value)))
-        return self._parts.alarms(score, valid, rows_of(groups, len(score)), rule)
+        return self._judge.alarms(score, valid, groups, rule)
 
     def debounced(self, scores: NDArray[np.float32], debounce: Debounce | None) -> NDArray[np.float32]:
         """Scores of the online rule at every cell, -inf where there is none: [B, T] float32 -> [B, T], debounced.
@@ -211,29 +194,6 @@ class Scorer:
             raise ScoringError(f"lengths: {lengths.dtype} {list(lengths.shape)}, allowed: int64 [{len(signals)}].")
         return score_once(self._prefix, {"signals": signals, "length": lengths}, self._count)
 
-    def _judge_parts(
-        self, judge: PartsJudge, signals: Signals, values: NDArray[np.float32], lengths: NDArray[np.int64], rule: Rule,
-        accepted: tuple[str, ...], debounce: Debounce | None,
-    ) -> list[Verdict]:  # fmt: skip
-        """Verdicts of a guard with parts on signals [N, T, C]; `lengths` is [N]."""
-        run, ask = (self._prefix, score_prefixes) if rule == "online" else (self._signal, score_rows)
-        score, valid = ask(run, values, self._count)
-        if rule == "online" and debounce is not None:
-            # Known cells only: what lies behind them must not count, and -inf is above no threshold.
-            due = valid & (np.arange(self._shape[0]) < lengths[:, None])[..., None]
-            score = np.where(due, self.debounced(np.where(due, score, np.float32(-np.inf)), debounce), score)
-        groups, verdicts = rows_of(signals.groups, len(signals)), []
-        for row, request_id in enumerate(signals.ids):
-            found = judge.verdict(
-                request_id, values[row], int(lengths[row]), groups[row], rule, score[row], valid[row],
-                missing_in(signals.missing, row), 1 if debounce is None else debounce.alarms,
-            )  # fmt: skip
-            first = None if found.first_alarm_step is None else self._step(found.first_alarm_step)
-            verdicts.append(
-                replace(found, bundle=self.bundle.digest, accepted=accepted, first_alarm_step=first)
-            )  # fmt: skip
-        return verdicts
-
     # -- internals -------------------------------------------------------------------------------------------
 
     def _step(self, cell: int) -> int | None:
@@ -254,7 +214,7 @@ class Scorer:
     def _lengths(self, signals: Signals, subject: str) -> NDArray[np.int64]:
         cells = self._shape[0]
         if signals.lengths is None:
-            return np.full(len(signals), cells, dtype=np.int64)
+            return self._all_cells.repeat(len(signals))
         lengths = np.asarray(signals.lengths, dtype=np.int64)
         if lengths.shape != (len(signals),) or ((lengths < 0) | (lengths > cells)).any():
             raise ScoringError(
@@ -263,34 +223,11 @@ class Scorer:
             )
         return lengths
 
-    def _final(self, values: NDArray[Any], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        """[N, T, C] signals -> [N] score, [N] first alarm (always 0), [N] whether the row was judged."""
-        score, valid = score_rows(self._signal, values)
-        valid = valid & (lengths == self._shape[0])
-        return np.where(valid, score, np.float32(INVALID_SCORE)), np.zeros(len(values), np.int64), valid
-
-    def _online(
-        self, values: NDArray[Any], lengths: NDArray[np.int64], debounce: Debounce | None
-    ) -> tuple[NDArray[Any], ...]:
-        """[N, T, C] signals -> [N] largest score, [N] first cell with an alarm, [N] whether all cells were readable."""
-        scores, valid = score_prefixes(self._prefix, values)
-        due = np.arange(self._shape[0]) < lengths[:, None]
-        judged = self.debounced(np.where(valid & due, scores, np.float32(-np.inf)), debounce)
-        worst = judged.max(axis=1)
-        # A float64: with a plain number numpy would compare as float32, and other readers do not.
-        alarm = (judged > np.float64(self.thresholds["online"].value)).argmax(axis=1)
-        # Fewer cells than it takes alarms are no generation that is clear.
-        return worst, alarm, (valid | ~due).all(axis=1) & (lengths >= (1 if debounce is None else debounce.alarms))
-
-    def _why(self, values: NDArray[np.float32], length: int, rule: Rule, needed: int) -> tuple[str, ...]:
-        """Reason codes of a row [T, C] that could not be judged completely; it takes `needed` cells at least."""
-        cells = self._shape[0]
-        if length < needed or (rule == "final" and length < cells):
-            return (INCOMPLETE,)
-        seen = values[:length]
-        if not np.isfinite(seen).all():
-            return (NOT_FINITE,)
-        return (UNSCORABLE,) if ((seen > self._low) & (seen < self._high)).all() else (OUT_OF_RANGE,)
+    def _online(self, values: NDArray[Any], lengths: NDArray[np.int64], debounce: Debounce | None) -> Scored:
+        """[N, T, C] signals -> [N, T] debounced scores, -inf where a cell has none, and whether it has one; [N, T, K]
+        of a guard with K parts."""  # fmt: skip
+        score, valid = score_prefixes(self._prefix, values, self._count, lengths)
+        return self.debounced(np.where(valid, score, np.float32(-np.inf)), debounce), valid
 
 
 def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, RunGraph]:
@@ -307,3 +244,10 @@ def load_graphs(bundle: Bundle, names: Collection[str]) -> dict[str, RunGraph]:
         name: load(bundle.graph(name), f"{bundle.path}/{name}.onnx", bundle.manifest.graphs[name], tier)
         for name in names
     }
+
+
+def trial(bundle: Bundle, names: Collection[str]) -> None:
+    """See `sri_sdk.scoring.trial`, which most processes never need."""
+    from sri_sdk.scoring.trial import trial
+
+    trial(bundle, names)

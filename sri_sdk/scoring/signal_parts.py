@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.detector import Domain
 from sri_sdk.errors import ScoringError
-from sri_sdk.records import Signals
+from sri_sdk.records import Domain, Signals
 from sri_sdk.signal import sigmoid
 
 SIGNALS_FORMAT = 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -122,7 +122,7 @@ class Shelf:
 
     def score(
         self, name: str, signals: Signals, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False
-    ) -> list[Verdict]:
+    ) -> Sequence[Verdict]:
         """Verdicts of the live version; see `Scorer.score`."""
         return self.live(name).scorer.score(signals, rule=rule, accept=accept, unverified=unverified)
 

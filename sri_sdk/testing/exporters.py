@@ -18,8 +18,9 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from sri_sdk.bundle.bundle import MANIFEST, GuardParts
+from sri_sdk.bundle.bundle import MANIFEST
 from sri_sdk.bundle.guard_graphs import signal_graph
+from sri_sdk.bundle.guard_parts import GuardParts
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.build import calibrate_guard
 from sri_sdk.graph.builder import Graph, Value

@@ -16,7 +16,8 @@ from sri_exporter_triton.exporter import TritonExporter
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from sri_sdk import registry
-from sri_sdk.bundle.bundle import Bundle, GuardParts
+from sri_sdk.bundle.bundle import Bundle
+from sri_sdk.bundle.guard_parts import GuardParts
 from sri_sdk.fitting.build import calibrate_guard
 from sri_sdk.scoring.runtime import load
 from sri_sdk.testing.planted import PlantedDetector, planted_anchors, planted_signals

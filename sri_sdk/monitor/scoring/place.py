@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sri_sdk.policy import Debounce
 from sri_sdk.reason_words import SCORER_LATE, SCORER_OTHER_GUARD, SCORER_UNAVAILABLE
@@ -52,7 +52,7 @@ class PlacedScorer(Scorer):
     def score(
         self, signals: Signals, *, rule: Rule = "final", accept: Collection[str] = (), unverified: bool = False,
         subject: str = "signals", debounce: Debounce | None = None,
-    ) -> list[Verdict]:  # fmt: skip
+    ) -> Sequence[Verdict]:  # fmt: skip
         """As `Scorer.score`; where a place scores, verdicts may be `unmonitored` because it gave no answer, or because
         another guard gave it."""
         began = time.perf_counter()

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 
 from sri_sdk.bundle.manifest import GraphEntry
-from sri_sdk.detector import Tier
 from sri_sdk.errors import BundleError
+from sri_sdk.records import Tier
 from sri_sdk.scoring.inspect import onnx_messages as onnx
 from sri_sdk.scoring.inspect.dtypes import Dtypes
 from sri_sdk.scoring.inspect.learned import svm_width, trees_width

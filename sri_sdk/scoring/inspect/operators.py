@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sri_sdk.detector import Tier
 from sri_sdk.graph.builder import ML_OPERATORS, OPERATORS, OPSETS
+from sri_sdk.records import Tier
 
 ML = "ai.onnx.ml"
 

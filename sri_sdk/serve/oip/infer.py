@@ -11,6 +11,7 @@ import numpy as np
 from sri_sdk.records import Signals, Verdict
 from sri_sdk.scoring.admission import UNVERIFIED
 from sri_sdk.scoring.scorer import Scorer
+from sri_sdk.scoring.verdicts import Verdicts
 from sri_sdk.serve.batching import INLINE_SECONDS, Batching
 from sri_sdk.serve.oip.asked import Asked
 from sri_sdk.serve.oip.model import VERDICT
@@ -19,7 +20,7 @@ from sri_sdk.serve.shadow import Shadows
 from sri_sdk.serve.shelf import Shelf, Version
 
 Tensors = Mapping[str, Array]
-VERDICT_SECONDS = 1e-4
+VERDICT_SECONDS = 5e-6
 """About what one verdict takes beside its score."""
 
 
@@ -93,19 +94,19 @@ class Inference:
         if entry is not None and entry.live is live and (shadow := entry.shadow) is not None:
             self.shadows.compare_verdicts(bundle, verdicts, lambda: judge(shadow.scorer))
 
-    def _verdicts(self, asked: Asked, verdicts: list[Verdict]) -> dict[str, Array]:
-        for verdict in verdicts:
-            self.statuses[asked.model.bundle, verdict.status] += 1
-        p_values = [np.nan if verdict.p_value is None else verdict.p_value for verdict in verdicts]
+    def _verdicts(self, asked: Asked, verdicts: Verdicts) -> dict[str, Array]:
+        statuses = verdicts.statuses
+        for status, count in Counter(statuses).items():
+            self.statuses[asked.model.bundle, status] += count
         columns = {
-            "flagged": np.array([verdict.status == "flagged" for verdict in verdicts]),
-            "p_value": np.array(p_values, np.float32),
-            "status": np.array([verdict.status for verdict in verdicts], object),
+            "flagged": verdicts.flagged,
+            "p_value": verdicts.p_values.astype(np.float32),
+            "status": np.array(statuses, object),
         }
         return {name: columns[name] for name in VERDICT}
 
 
-def judged(asked: Asked, tensors: Tensors) -> list[Verdict]:
+def judged(asked: Asked, tensors: Tensors) -> Verdicts:
     """The verdicts on a request's rows.
 
     Raises:
@@ -117,7 +118,7 @@ def judged(asked: Asked, tensors: Tensors) -> list[Verdict]:
         tuple(map(str, range(asked.rows))), signals, signals, asked.fingerprint, tensors.get("length"),
         groups=None if asked.group is None else (asked.group,) * asked.rows,
     )  # fmt: skip
-    return asked.model.scorer.score(
+    return asked.model.scorer.judge(
         made, rule=asked.rule, accept=asked.accept, unverified=bool(asked.echo.get("sri_" + UNVERIFIED)),
         subject=asked.model.name,
     )  # fmt: skip

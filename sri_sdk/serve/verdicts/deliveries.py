@@ -93,7 +93,7 @@ class Deliveries:
         body = await request.body()
         signals = await asyncio.to_thread(self._read, live.scorer, body)
 
-        def judge(scorer: Scorer) -> list[Verdict]:
+        def judge(scorer: Scorer) -> Sequence[Verdict]:
             return scorer.score(signals, rule=rule, accept=accept, unverified=unverified)
 
         if not unverified and signals.fingerprint is None:
