@@ -4,9 +4,11 @@
     logit_t = log((d_t^harmful + eps) / (d_t^harmless + eps)) / tau
     sigma_t = sigmoid(logit_t)
 
-This file is the reference: numpy, float32. `capture/device_signal.py` is the same on the model's device, and
-`signal_graph.py` the same as a graph. All three compute d as half the squared distance of the unit vectors: real
-hidden states lie so close to the anchors that `1 - dot` in float32 loses up to 0.17 of sigma and can fall below 0.
+This file is the reference: numpy. `capture/device_signal.py` is the same on the model's device, and `signal_graph.py`
+the same as a graph. Real hidden states lie so close to the anchors that `1 - dot` in float32 loses up to 0.17 of sigma
+and can fall below 0. So those two, in float32, compute d as half the squared distance of the unit vectors; here the dot
+products are float64, in which `1 - dot` loses nothing that float32 could hold. That also is the fastest way on a CPU: a
+block of states is read once, and its copy in float64 stays in the cache for all three products.
 
 Appendix D of the paper prints the log-ratio with the opposite sign; section 3.1 and the authors' code agree on
 the sign used here: 1 = internally compliant, 0 = refusal-aligned.
@@ -23,6 +25,9 @@ TAU = 0.1
 EPS = 1e-8
 SMALLEST_NORM_SQUARED = 1e-30
 """Below this the direction of a float32 vector is rounding noise: it counts as zero."""
+LARGEST_NORM_SQUARED = float(np.finfo(np.float32).max)
+BLOCK = 2**16
+"""Numbers of one block of states: as float64 half a MiB, which a core's own cache holds beside the anchors."""
 
 Floats = NDArray[np.float32]
 
@@ -46,8 +51,14 @@ def norm_squared(states: NDArray[Any]) -> Floats:
 
 def usable(states: NDArray[Any]) -> NDArray[np.bool_]:
     """[..., D] -> [...] bool: finite and with a direction. Anything else has no signal."""
-    squared = norm_squared(states)
-    return np.isfinite(squared) & (squared > SMALLEST_NORM_SQUARED)
+    wide = states.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _has_direction(np.matmul(wide[..., None, :], wide[..., :, None])[..., 0, 0])
+
+
+def _has_direction(squared: NDArray[np.float64]) -> NDArray[np.bool_]:
+    # As if it were float32, which is what a device and a graph compute it in.
+    return (squared > SMALLEST_NORM_SQUARED) & (squared <= LARGEST_NORM_SQUARED)
 
 
 def unit(states: NDArray[Any]) -> Floats:
@@ -58,14 +69,14 @@ def unit(states: NDArray[Any]) -> Floats:
     return direction
 
 
-def cosine_distance(states: NDArray[Any], anchors: NDArray[Any]) -> Floats:
-    """[..., D] against [..., D] -> [...] float32 in [0, 2]: 1 - cos, as half the squared distance of unit vectors."""
-    return _half_squared(unit(states) - unit(anchors))
+class UnitAnchors:
+    """The two anchors as unit vectors, ready to be measured against; made once for all generations."""
 
-
-def _half_squared(gap: Floats) -> Floats:
-    distance: Floats = np.float32(0.5) * (gap * gap).sum(axis=-1)
-    return distance
+    def __init__(self, harmless: NDArray[Any], harmful: NDArray[Any]) -> None:
+        """Takes the anchors, [T, C, D] each."""
+        pair = np.stack([harmless, harmful], axis=2).astype(np.float64)
+        self.pair = pair / np.maximum(np.linalg.norm(pair, axis=-1, keepdims=True), np.sqrt(SMALLEST_NORM_SQUARED))
+        """[T, C, 2, D] float64, harmless first, each of length 1."""
 
 
 def sri(
@@ -81,23 +92,56 @@ def sri(
         eps: keeps the logarithm finite when a state equals an anchor.
 
     Returns:
-        sigma and logit, [..., T, C] float32, unitless. Never NaN for states that are `usable`; the caller refuses the
-        others.
+        sigma and logit, [..., T, C] float32, unitless; NaN for states that are not `usable`, and for no others.
     """
-    return sri_of_units(unit(phi), unit(harmless), unit(harmful), tau=tau, eps=eps)
-
-
-def sri_of_units(phi: Floats, harmless: Floats, harmful: Floats, *, tau: float = TAU, eps: float = EPS) -> Signal:
-    """`sri` for unit vectors (see `unit`): the anchors of a long run are normalised only once.
-
-    `phi` is [..., T, C, D], `harmless` and `harmful` are [T, C, D], all float32; the result is [..., T, C] float32.
-    """
-    towards_refusal = _half_squared(phi - harmful)
-    towards_answer = _half_squared(phi - harmless)
-    # One logarithm of the ratio, not two of the parts: near sigma = 0.5 its rounding error is ten times smaller.
-    ratio = (towards_refusal + np.float32(eps)) / (towards_answer + np.float32(eps))
-    logit: Floats = np.log(ratio) * np.float32(1.0 / tau)
+    rows = phi.reshape(-1, *phi.shape[-3:])
+    logit = sri_logits(rows, UnitAnchors(harmless, harmful).pair, tau=tau, eps=eps).reshape(phi.shape[:-1])
     return Signal(sigmoid(logit), logit)
+
+
+def sri_logits(
+    phi: NDArray[Any], pair: NDArray[np.float64], *, tau: float = TAU, eps: float = EPS,
+    index: NDArray[np.int64] | None = None,
+) -> Floats:  # fmt: skip
+    """`sri` against anchors that are unit vectors already, in blocks that stay in the cache.
+
+    A number depends on its own state and anchors alone, bit for bit, however many are computed at once.
+
+    Args:
+        phi: [B, T, C, D] states, or [B, 1, C, D] for the same state in all cells; with `index`, [N, C, D].
+        pair: [T, C, 2, D] float64, as `UnitAnchors` has it, or some of its cells.
+        tau: temperature; smaller = sharper.
+        eps: keeps the logarithm finite when a state equals an anchor.
+        index: [B, T] int64, which of the N states is in which cell; None = `phi` is laid on cells already.
+
+    Returns:
+        [B, T, C] float32 logit; NaN for states that are not `usable`.
+    """
+    rows, cells = phi.shape[:2] if index is None else index.shape
+    columns, width = phi.shape[-2:]
+    squared, dots = np.empty((rows, cells, columns)), np.empty((rows, max(cells, len(pair)), columns, 2))
+    # Rows before cells: the anchors of a cell are then read once for many rows.
+    most = max(1, BLOCK // max(1, columns * width))
+    high = min(rows, most)
+    wide = min(cells, max(1, most // max(1, high)))
+    block = np.empty((high, wide, columns, width))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for cell in range(0, cells, wide):
+            its_cells = slice(cell, cell + wide)
+            its_pair = pair if 1 in (cells, len(pair)) else pair[its_cells]
+            for row in range(0, rows, high):
+                at = slice(row, row + high), its_cells
+                found = squared[at]
+                states = block[: found.shape[0], : found.shape[1]]
+                states[...] = phi[at] if index is None else phi[index[at]]
+                np.matmul(states[..., None, :], states[..., :, None], out=found[..., None, None])
+                its_dots = dots[at[0]] if cells == 1 else dots[at]
+                np.matmul(its_pair[..., None, :], states[..., None, :, None], out=its_dots[..., None, None])
+        length = np.sqrt(np.where(_has_direction(squared), squared, np.nan))
+        distance = np.maximum(1 - dots / length[..., None], 0) + eps
+        # One logarithm of the ratio, not two of the parts: near sigma = 0.5 its rounding error is ten times smaller.
+        logit: Floats = (np.log(distance[..., 1] / distance[..., 0]) / tau).astype(np.float32)
+    return logit
 
 
 def sigmoid(logit: Floats) -> Floats:
