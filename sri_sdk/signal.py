@@ -53,11 +53,11 @@ def usable(states: NDArray[Any]) -> NDArray[np.bool_]:
     """[..., D] -> [...] bool: finite and with a direction. Anything else has no signal."""
     wide = states.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        return _has_direction(np.matmul(wide[..., None, :], wide[..., :, None])[..., 0, 0])
+        return _has_direction(_dots(wide, wide))
 
 
 def _has_direction(squared: NDArray[np.float64]) -> NDArray[np.bool_]:
-    # As if it were float32, which is what a device and a graph compute it in.
+    """[...] -> [...] bool. Bounds as if lengths were float32, in which a device and a graph compute them."""
     return (squared > SMALLEST_NORM_SQUARED) & (squared <= LARGEST_NORM_SQUARED)
 
 
@@ -119,13 +119,16 @@ def sri_logits(
     """
     rows, cells = phi.shape[:2] if index is None else index.shape
     columns, width = phi.shape[-2:]
-    squared, dots = np.empty((rows, cells, columns)), np.empty((rows, max(cells, len(pair)), columns, 2))
-    # Rows before cells: the anchors of a cell are then read once for many rows.
     most = max(1, BLOCK // max(1, columns * width))
-    high = min(rows, most)
-    wide = min(cells, max(1, most // max(1, high)))
-    block = np.empty((high, wide, columns, width))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        if rows * cells <= most:
+            states = (phi if index is None else phi[index]).astype(np.float64)
+            return _logits(_dots(states, states), _dots(pair, states[..., None, :]), tau, eps)
+        squared, dots = np.empty((rows, cells, columns)), np.empty((rows, max(cells, len(pair)), columns, 2))
+        # Rows before cells: the anchors of a cell are then read once for many rows.
+        high = min(rows, most)
+        wide = max(1, most // high)
+        block = np.empty((high, wide, columns, width))
         for cell in range(0, cells, wide):
             its_cells = slice(cell, cell + wide)
             its_pair = pair if 1 in (cells, len(pair)) else pair[its_cells]
@@ -134,13 +137,26 @@ def sri_logits(
                 found = squared[at]
                 states = block[: found.shape[0], : found.shape[1]]
                 states[...] = phi[at] if index is None else phi[index[at]]
-                np.matmul(states[..., None, :], states[..., :, None], out=found[..., None, None])
-                its_dots = dots[at[0]] if cells == 1 else dots[at]
-                np.matmul(its_pair[..., None, :], states[..., None, :, None], out=its_dots[..., None, None])
-        length = np.sqrt(np.where(_has_direction(squared), squared, np.nan))
-        distance = np.maximum(1 - dots / length[..., None], 0) + eps
-        # One logarithm of the ratio, not two of the parts: near sigma = 0.5 its rounding error is ten times smaller.
-        logit: Floats = (np.log(distance[..., 1] / distance[..., 0]) / tau).astype(np.float32)
+                _dots(states, states, out=found)
+                _dots(its_pair, states[..., None, :], out=dots[at[0]] if cells == 1 else dots[at])
+        return _logits(squared, dots, tau, eps)
+
+
+def _dots(
+    x: NDArray[np.float64], y: NDArray[np.float64], out: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """[..., D] and [..., D] -> [...]: vector by vector, so that no product depends on its neighbours."""
+    into = None if out is None else out[..., None, None]
+    found: NDArray[np.float64] = np.matmul(x[..., None, :], y[..., :, None], out=into)
+    return found[..., 0, 0]
+
+
+def _logits(squared: NDArray[np.float64], dots: NDArray[np.float64], tau: float, eps: float) -> Floats:
+    """Squared lengths [B, T, C] and products with both unit anchors [B, T, C, 2] -> [B, T, C] float32."""
+    length = np.sqrt(np.where(_has_direction(squared), squared, np.nan))
+    distance = np.maximum((1 + eps) - dots / length[..., None], eps)
+    # One logarithm of the ratio, not two of the parts: near sigma = 0.5 its rounding error is ten times smaller.
+    logit: Floats = (np.log(distance[..., 1] / distance[..., 0]) * (1 / tau)).astype(np.float32)
     return logit
 
 
