@@ -163,5 +163,5 @@ def _logits(squared: NDArray[np.float64], dots: NDArray[np.float64], tau: float,
 def sigmoid(logit: Floats) -> Floats:
     """[...] -> [...] float32 in [0, 1], without overflow at either end."""
     small = np.exp(-np.abs(logit))
-    value: Floats = np.where(logit >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32, copy=False)
-    return value
+    value: Floats = np.where(logit >= 0, np.float32(1), small) / (1 + small)
+    return value.astype(np.float32, copy=False)

@@ -38,9 +38,9 @@ def facts_of(steps: Sequence[Pooled]) -> tuple[torch.Tensor | None, torch.Tensor
     Returns:
         [S, R] bool, requests each belongs to, None = all; [S, R] int64, tokens committed before each, None = not known.
     """
-    shown = [each.active for each in steps]
     active, committed = None, None
-    if any(each is not None for each in shown):
+    shown = [each.active for each in steps]
+    if any([each is not None for each in shown]):
         every = torch.ones(len(steps[0].phi), dtype=torch.bool)
         active = _stacked([every if each is None else each for each in shown], steps)
     counts = [each.committed for each in steps if each.committed is not None]

@@ -70,6 +70,9 @@ class Recorder:
         self._judges = (
             self.stream is not None and settings.scorer is not None and settings.policy.rule == "online"
         )  # fmt: skip
+        self._everyone = np.ones((1, requests), dtype=np.bool_)
+        # Asked for at every step.
+        self._immediate, self._steps_per_look = settings.immediate, settings.steps_per_look
         self._given = 0
         self._kept: list[Pooled] = []
         self._flight: tuple[Flight, list[Pooled]] | None = None
@@ -101,7 +104,7 @@ class Recorder:
         self._given += len(steps)
         horizon = self._settings.horizon
         due = not steps or (horizon is not None and self._given >= horizon)
-        if due or len(self._kept) >= self._settings.steps_per_look:
+        if due or len(self._kept) >= self._steps_per_look:
             self._take_kept()
         if due:
             self._land()
@@ -144,7 +147,7 @@ class Recorder:
         kept, self._kept = self._kept, []
         if not kept:
             return
-        if self.stream is None or not self._settings.immediate or on_host(kept[0].phi):
+        if self.stream is None or not self._immediate or on_host(kept[0].phi):
             self._take_now(kept, *_to_host(*facts_of(kept)))
             return
         flight = Flight(kept, self.stream.formula, *self._cells_ahead(len(kept)))
@@ -177,7 +180,7 @@ class Recorder:
         states: Sequence[StepStates] | None = None,
     ) -> None:  # fmt: skip
         """Takes steps of which the host knows, [S, R], what they belong to and what was committed before each."""
-        active = np.ones((len(steps), len(self.steps)), dtype=np.bool_) if active is None else active
+        active = np.repeat(self._everyone, len(steps), axis=0) if active is None else active
         if self._settings.horizon is not None:
             # A step beyond the horizon would overwrite the last cell.
             active = active & (self._done(active) < self._settings.horizon)
@@ -203,7 +206,7 @@ class Recorder:
         self, steps: Sequence[Pooled], active: NDArray[np.bool_], before: NDArray[np.int64],
         states: Sequence[StepStates] | None = None,
     ) -> None:  # fmt: skip
-        """Takes S steps: requests each belongs to, progress before each, [S, R], and states that were measured ahead."""
+        """Takes S steps: requests each belongs to and progress before each, [S, R], and states if measured ahead."""
         grid, stream = self._settings.grid, self.stream
         # How many tokens a step commits shows only at the next one, so its cell stays open until then.
         after = before if grid is not None and grid.mapping == "committed" else before + 1
@@ -253,14 +256,14 @@ class Recorder:
         ]
         if not new:
             return
-        rows, lengths = (np.array(side, dtype=np.int64) for side in zip(*new, strict=True))
+        rows = np.array([row for row, _ in new])
+        lengths = np.array([length for _, length in new])
         values = self._with_request(scorer.manifest.signal.domain)[rows]
         groups = [self._groups[row] for row, _ in new]
         scored = self._debounced(scorer, rows, lengths, scorer.score_prefix(values, lengths))
-        for at in np.flatnonzero(scorer.alarms(scored, "online", groups)).tolist():
-            row, length = new[at]
+        for (row, length), alarm in zip(new, scorer.alarms(scored, "online", groups).tolist(), strict=True):
             # Lengths of a row rise, so its first alarm comes first.
-            if row not in self.alarms:
+            if alarm and row not in self.alarms:
                 self.alarms[row] = self._closed_by(row, length, steps)
 
     def _closed_by(self, row: int, length: int, steps: Sequence[_Steps]) -> int:

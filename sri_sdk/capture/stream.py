@@ -62,18 +62,18 @@ class SignalStream:
     ) -> None:
         """`add` for the states [R, C, D] of one step wherever they are; `before`, `after` and `active` are [R]."""
         groups: dict[tuple[int, int], list[int]] = {}
-        for row, (on, *span) in enumerate(zip(active.tolist(), before.tolist(), after.tolist(), strict=True)):
+        for row, (on, *ends) in enumerate(zip(active.tolist(), before.tolist(), after.tolist(), strict=True)):
             if on:
-                groups.setdefault((span[0], span[1]), []).append(row)
+                groups.setdefault((ends[0], ends[1]), []).append(row)
         # Mostly one: rows in step share their cells.
         for span, rows in groups.items():
             self._put(states, rows, *self._grid.cells_of(*span), self._grid.closed(span[1]))
 
     def _put(self, states: StepStates, rows: list[int], start: int, stop: int, closed: int) -> None:
         """Fills cells start..stop of some rows with a step that closes the first `closed` cells."""
-        if min(self._stops[row] for row in rows) < start:
-            self._bridge(states, rows, start)
         its: Rows = ALL if len(rows) == len(self._stops) else np.array(rows)
+        if min([self._stops[row] for row in rows]) < start:
+            self._bridge(states, rows, start)
         self._write(its, start, states.logits(its, start, stop))
         self.lengths[its] = closed
         for row in rows:
@@ -170,8 +170,10 @@ class SignalStream:
 
     def _write(self, rows: Rows, start: int, logit: NDArray[np.float32]) -> None:
         """Puts [rows, n, C] float32 into n cells from `start` on."""
-        self.logit[rows, start : start + logit.shape[1]] = logit
-        self._sigma = None
+        cells = slice(start, start + logit.shape[1])
+        self.logit[rows, cells] = logit
+        if self._sigma is not None:
+            self._sigma[rows, cells] = sigmoid(logit)
         # The sum shows a NaN too, and is cheaper.
         if np.isnan(logit.sum()):
             self.broken[rows] |= np.isnan(logit).any(axis=(1, 2))
