@@ -87,7 +87,8 @@ class Policy(Config):
         ge=1,
         le=64,
         description="Of the rule online: steps from one look at the score to the next. 1 = an alarm is known with its "
-        "step; 4 = up to 3 steps later, with a quarter of the calls. Verdicts at the end are the same.",
+        "step; 4 = up to 3 steps later, with a quarter of the calls. Where alarms stop a generation, 1 waits for the "
+        "accelerator in each step, and more never does. Verdicts at the end are the same.",
     )
     own_refusal: Action | None = Field(
         default=None,
@@ -175,6 +176,11 @@ class Policy(Config):
     def stops_on_alarm(self) -> bool:
         """Whether an alarm ends a generation that runs; the final rule decides when nothing, or the rest, is left."""
         return self.rule != "final" and self.flagged != "report"
+
+    @property
+    def steps_late(self) -> int:
+        """Most steps that an alarm which stops a generation may come after its own."""
+        return self.look_every - 1
 
     @property
     def recovers(self) -> bool:

@@ -1,7 +1,8 @@
 """Numbers on their way from an accelerator, of steps that are judged while the model runs.
 
 Whoever asked for the numbers of a step within that step would wait until the device has done all of it. So their copy
-is started, and read when the next step comes: an alarm is known one step later than on a CPU.
+is started, and read when the next step comes: an alarm is known one step later than on a CPU. A policy that stops
+generations says how late that may be (`look_every`).
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Recorder:
         )  # fmt: skip
         self._everyone = np.ones((1, requests), dtype=np.bool_)
         # Asked for at every step.
-        self._immediate, self._steps_per_look = settings.immediate, settings.steps_per_look
+        self._may_be_late, self._steps_per_look = settings.may_be_late, settings.steps_per_look
         self._given = 0
         self._kept: list[Pooled] = []
         self._flight: tuple[Flight, list[Pooled]] | None = None
@@ -93,8 +93,8 @@ class Recorder:
     def take_many(self, steps: Sequence[Pooled]) -> None:
         """Takes steps in their order, measured in one call; on a CPU with the very numbers that one by one would give.
 
-        With a rule that decides meanwhile, steps are kept until there are as many as the policy looks at together, and
-        the numbers of a CUDA device are read when the next steps come.
+        With a rule that decides meanwhile, steps are kept until there are as many as the policy looks at together. If
+        it need not know an alarm before the next step, the numbers of a CUDA device are read only then.
 
         Args:
             steps: as they were pooled; nobody may write to their tensors later. None at all = nothing follows: what is
@@ -104,10 +104,19 @@ class Recorder:
         self._given += len(steps)
         horizon = self._settings.horizon
         due = not steps or (horizon is not None and self._given >= horizon)
-        if due or len(self._kept) >= self._steps_per_look:
+        if due or self._enough():
             self._take_kept()
-        if due:
-            self._land()
+            if not due:
+                return
+        self._land()
+
+    def _enough(self) -> bool:
+        """Whether the steps that were kept are to be measured now."""
+        wanted = self._steps_per_look
+        if wanted > 1 and self._may_be_late and not on_host(self._kept[0].phi):
+            # Their numbers are on their way for one more.
+            wanted -= 1
+        return len(self._kept) >= wanted
 
     def finish(self, tail: Iterable[Pooled], whole: NDArray[np.bool_]) -> None:
         """Takes what the profile defines after the end, and fills the grid, for requests that were seen whole ([R])."""
@@ -147,7 +156,7 @@ class Recorder:
         kept, self._kept = self._kept, []
         if not kept:
             return
-        if self.stream is None or not self._immediate or on_host(kept[0].phi):
+        if self.stream is None or not self._may_be_late or on_host(kept[0].phi):
             self._take_now(kept, *_to_host(*facts_of(kept)))
             return
         flight = Flight(kept, self.stream.formula, *self._cells_ahead(len(kept)))

@@ -68,8 +68,8 @@ class WatchSettings:
     keep_states: bool = False
     """Keep phi in the traces; costs S * C * D floats per request. Without anchors they are always kept."""
     live: bool = False
-    """Have the signal at every step, not only at the end: numbers leave the device each time, from CUDA one step later.
-    Online as often as the policy looks."""
+    """Have the signal at every step, not only at the end: numbers leave the device each time, and on CUDA
+    may be seen a step later. Always so online, as often as the policy looks."""
     request_layers: Layers = ()
     """What is read of the requests' own tokens, where their place in the prompt is known; empty = nothing."""
     request_tokens: int | None = None
@@ -97,6 +97,14 @@ class WatchSettings:
     def steps_per_look(self) -> int:
         """Steps that are measured and judged together, as they come."""
         return self.policy.look_every if self.immediate and not self.live else 1
+
+    @property
+    def may_be_late(self) -> bool:
+        """Whether a step's numbers may be read from an accelerator when the next one comes, so that none waits for it.
+
+        Not where an alarm must stop a generation before its next step.
+        """
+        return self.immediate and not (self.policy.stops_on_alarm and self.policy.steps_late == 0)
 
     @property
     def groups(self) -> tuple[str, ...]:
