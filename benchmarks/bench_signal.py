@@ -56,8 +56,7 @@ def stream(anchors: Anchors, phi: torch.Tensor, *, at_once: bool = False) -> np.
     before = np.repeat(np.arange(CELLS)[:, None], requests, axis=1)
     active = np.ones(before.shape, dtype=np.bool_)
     if at_once:
-        # As the steps come: one tensor each.
-        signals.add_many(torch.stack(list(phi)), before, before + 1, active)
+        signals.add_many(list(phi), before, before + 1, active)
     else:
         for t in range(CELLS):
             signals.add(phi[t], before[t], before[t] + 1, active[t])

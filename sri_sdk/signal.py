@@ -16,6 +16,7 @@ the sign used here: 1 = internally compliant, 0 = refusal-aligned.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,9 +75,10 @@ class UnitAnchors:
 
     def __init__(self, harmless: NDArray[Any], harmful: NDArray[Any]) -> None:
         """Takes the anchors, [T, C, D] each."""
-        pair = np.stack([harmless, harmful], axis=2).astype(np.float64)
-        self.pair = pair / np.maximum(np.linalg.norm(pair, axis=-1, keepdims=True), np.sqrt(SMALLEST_NORM_SQUARED))
+        self.pair = np.empty((*harmless.shape[:-1], 2, harmless.shape[-1]))
         """[T, C, 2, D] float64, harmless first, each of length 1."""
+        self.pair[..., 0, :], self.pair[..., 1, :] = harmless, harmful
+        self.pair /= np.sqrt(np.maximum(_dots(self.pair, self.pair), SMALLEST_NORM_SQUARED))[..., None]
 
 
 def sri(
@@ -99,47 +101,90 @@ def sri(
     return Signal(sigmoid(logit), logit)
 
 
-def sri_logits(
-    phi: NDArray[Any], pair: NDArray[np.float64], *, tau: float = TAU, eps: float = EPS,
-    index: NDArray[np.int64] | None = None,
-) -> Floats:  # fmt: skip
+def sri_logits(phi: NDArray[Any], pair: NDArray[np.float64], *, tau: float = TAU, eps: float = EPS) -> Floats:
     """`sri` against anchors that are unit vectors already, in blocks that stay in the cache.
 
     A number depends on its own state and anchors alone, bit for bit, however many are computed at once.
 
     Args:
-        phi: [B, T, C, D] states, or [B, 1, C, D] for the same state in all cells; with `index`, [N, C, D].
+        phi: [B, T, C, D] states, or [B, 1, C, D] for the same state in all cells.
         pair: [T, C, 2, D] float64, as `UnitAnchors` has it, or some of its cells.
         tau: temperature; smaller = sharper.
         eps: keeps the logarithm finite when a state equals an anchor.
-        index: [B, T] int64, which of the N states is in which cell; None = `phi` is laid on cells already.
 
     Returns:
         [B, T, C] float32 logit; NaN for states that are not `usable`.
     """
-    rows, cells = phi.shape[:2] if index is None else index.shape
-    columns, width = phi.shape[-2:]
-    most = max(1, BLOCK // max(1, columns * width))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        if rows * cells <= most:
-            states = (phi if index is None else phi[index]).astype(np.float64)
+        if phi.size <= BLOCK:
+            states = phi.astype(np.float64)
             return _logits(_dots(states, states), _dots(pair, states[..., None, :]), tau, eps)
-        squared, dots = np.empty((rows, cells, columns)), np.empty((rows, max(cells, len(pair)), columns, 2))
-        # Rows before cells: the anchors of a cell are then read once for many rows.
-        high = min(rows, most)
-        wide = max(1, most // high)
-        block = np.empty((high, wide, columns, width))
-        for cell in range(0, cells, wide):
-            its_cells = slice(cell, cell + wide)
-            its_pair = pair if 1 in (cells, len(pair)) else pair[its_cells]
-            for row in range(0, rows, high):
-                at = slice(row, row + high), its_cells
-                found = squared[at]
-                states = block[: found.shape[0], : found.shape[1]]
-                states[...] = phi[at] if index is None else phi[index[at]]
-                _dots(states, states, out=found)
-                _dots(its_pair, states[..., None, :], out=dots[at[0]] if cells == 1 else dots[at])
-        return _logits(squared, dots, tau, eps)
+
+        def copy(into: NDArray[np.float64], rows: slice, cells: slice) -> None:
+            into[...] = phi[rows, cells]
+
+        return _logits(*_in_blocks(copy, phi.shape, pair), tau, eps)
+
+
+def sri_logits_of_steps(
+    steps: Sequence[NDArray[Any]], index: NDArray[np.int64], pair: NDArray[np.float64], *, tau: float = TAU,
+    eps: float = EPS,
+) -> Floats:  # fmt: skip
+    """`sri_logits` of states that lie where S steps left them; no array with all of them is made.
+
+    Args:
+        steps: S arrays [B, C, D].
+        index: [B, T] int64, the step whose state is in each cell.
+        pair: as for `sri_logits`.
+        tau: as for `sri_logits`.
+        eps: as for `sri_logits`.
+
+    Returns:
+        [B, T, C] float32 logit; NaN for states that are not `usable`.
+    """
+    in_cells: list[list[int]] = index.T.tolist()
+
+    def gather(into: NDArray[np.float64], rows: slice, cells: slice) -> None:
+        for cell, every in enumerate(in_cells[cells]):
+            its = every[rows]
+            if its.count(its[0]) == len(its):
+                into[:, cell] = steps[its[0]][rows]
+            else:
+                for row, step in enumerate(its):
+                    into[row, cell] = steps[step][rows.start + row]
+
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return _logits(*_in_blocks(gather, (*index.shape, *steps[0].shape[1:]), pair), tau, eps)
+
+
+def _in_blocks(
+    fill: Callable[[NDArray[np.float64], slice, slice], None], shape: tuple[int, ...], pair: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Squared lengths [B, T, C] of states and their products with the anchors, [B, T, C, 2].
+
+    Args:
+        fill: copies the states of some rows and cells, the slices, into [b, t, C, D].
+        shape: (B, T, C, D) of all states.
+        pair: [T, C, 2, D] unit anchors; T may be 1 here, or in `shape`.
+    """
+    rows, cells, columns, width = shape
+    squared, dots = np.empty((rows, cells, columns)), np.empty((rows, max(cells, len(pair)), columns, 2))
+    # Rows before cells: the anchors of a cell are then read once for many rows.
+    most = max(1, BLOCK // max(1, columns * width))
+    high = max(1, min(rows, most))
+    wide = max(1, min(cells, most // high))
+    block = np.empty((high, wide, columns, width))
+    for cell in range(0, cells, wide):
+        its_cells = slice(cell, cell + wide)
+        its_pair = pair if 1 in (cells, len(pair)) else pair[its_cells]
+        for row in range(0, rows, high):
+            its_rows = slice(row, row + high)
+            found = squared[its_rows, its_cells]
+            states = block[: found.shape[0], : found.shape[1]]
+            fill(states, its_rows, its_cells)
+            _dots(states, states, out=found)
+            _dots(its_pair, states[..., None, :], out=dots[its_rows] if cells == 1 else dots[its_rows, its_cells])
+    return squared, dots
 
 
 def _dots(

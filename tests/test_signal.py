@@ -9,7 +9,7 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.guard_graphs import full_graph
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.scoring.runtime import load
-from sri_sdk.signal import BLOCK, EPS, TAU, UnitAnchors, sigmoid, sri, sri_logits, unit, usable
+from sri_sdk.signal import BLOCK, EPS, TAU, UnitAnchors, sigmoid, sri, sri_logits, sri_logits_of_steps, unit, usable
 
 WIDTHS = [64, 512, 4096]
 DISTANCES = [1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
@@ -97,9 +97,11 @@ def test_no_number_depends_on_how_many_are_computed_at_once(width):
     assert np.array_equal(whole, np.array(one_by_one))
     # As a generation gives them: step after step.
     assert np.array_equal(whole, sri_logits(phi.swapaxes(0, 1).copy().swapaxes(0, 1), pair))
-    order = rng.permutation(rows * cells)
-    flat = phi.reshape(-1, 2, width)[order]
-    assert np.array_equal(whole, sri_logits(flat, pair, index=np.argsort(order).reshape(rows, cells)))
+    order = rng.permuted(np.tile(np.arange(cells), (rows, 1)), axis=1)
+    steps = [np.stack([phi[row, order[row, step]] for row in range(rows)]) for step in range(cells)]
+    assert np.array_equal(whole, sri_logits_of_steps(steps, np.argsort(order, axis=1), pair))
+    in_step = np.tile(np.arange(cells), (rows, 1))
+    assert np.array_equal(whole, sri_logits_of_steps(list(phi.swapaxes(0, 1)), in_step, pair))
     assert np.array_equal(sri_logits(phi[:, :1], pair)[:, 0], whole[:, 0])
 
 

@@ -235,7 +235,7 @@ class Recorder:
         elif len(phi) == 1:
             stream.add(phi[0], before[0], after[0], active[0])
         else:
-            stream.add_many(torch.stack(phi), before, after, active)
+            stream.add_many(phi, before, after, active)
 
     def judge_requests(self) -> None:
         """Judges what the requests say by themselves, each once it is known; for guards whose rule is `request`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sri_sdk.capture.device_signal import device_logits, device_pair, device_usable
-from sri_sdk.signal import UnitAnchors, sri_logits, usable
+from sri_sdk.signal import UnitAnchors, sri_logits, sri_logits_of_steps, usable
 
 Rows = slice | NDArray[np.int64]
 """Some of R requests; a slice where it is all of them."""
@@ -26,11 +27,9 @@ class Formula:
     tau: float
     eps: float
 
-    def on_host(
-        self, phi: NDArray[np.float32], start: int, end: int, index: NDArray[np.int64] | None = None
-    ) -> NDArray[np.float32]:
-        """States [B, T or 1, C, D] float32 in cells start..end -> logit [B, T, C]; with `index`, see `sri_logits`."""
-        return sri_logits(phi, self.units.pair[start:end], tau=self.tau, eps=self.eps, index=index)
+    def on_host(self, phi: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
+        """States [B, T or 1, C, D] float32 in cells start..end -> logit [B, T, C]."""
+        return sri_logits(phi, self.units.pair[start:end], tau=self.tau, eps=self.eps)
 
     def on_device(self, phi: torch.Tensor, start: int, end: int) -> torch.Tensor:
         """The same for states on a device, [..., T or 1, C, D] -> logit [..., T, C]. Waits for nothing."""
@@ -82,13 +81,19 @@ def states_of(phi: torch.Tensor, formula: Formula) -> StepStates:
     return HostStates(phi.numpy(), formula) if on_host(phi) else DeviceStates(phi, formula)
 
 
+def last_states(phi: Sequence[torch.Tensor], last: NDArray[np.int64], formula: Formula) -> StepStates:
+    """The states [R, C, D] that S steps leave: of each request those of step `last`, [R] int64; a copy."""
+    rows = [phi[step][row] for row, step in enumerate(last.tolist())]
+    return states_of(torch.stack(rows), formula)
+
+
 def measure_all(
-    phi: torch.Tensor, formula: Formula, active: NDArray[np.bool_], index: NDArray[np.int64], start: int
+    phi: Sequence[torch.Tensor], formula: Formula, active: NDArray[np.bool_], index: NDArray[np.int64], start: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The states of S steps in the cells they are in, in one call; from an accelerator, in one transfer.
 
     Args:
-        phi: [S, R, C, D] float32 states.
+        phi: S tensors [R, C, D] float32.
         formula: what they are measured against.
         active: [S, R] bool, requests each step belongs to.
         index: [R, T] int64, the step whose state each of T cells has; -1 = none of these.
@@ -98,23 +103,17 @@ def measure_all(
         [R, T, C] float32 logit, NaN where the state is not usable and anything where there is none, and [R] bool:
         requests with a state that is not usable, whether or not it is in a cell.
     """
-    one = _measure_on_host if on_host(phi) else _measure_on_device
+    one = _measure_on_host if on_host(phi[0]) else _measure_on_device
     return one(phi, formula, active, index, start)
 
 
 def _measure_on_host(
-    phi: torch.Tensor, formula: Formula, active: NDArray[np.bool_], index: NDArray[np.int64], start: int
+    phi: Sequence[torch.Tensor], formula: Formula, active: NDArray[np.bool_], index: NDArray[np.int64], start: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    states, (steps, requests) = phi.numpy(), active.shape
-    cells, end = index.shape[1], start + index.shape[1]
-    first = int(index[0, 0])
-    if first >= 0 and (index == np.arange(first, first + cells)).all():
-        # A step for each cell, the same for all requests: as they lie.
-        logit = formula.on_host(states[first : first + cells].swapaxes(0, 1), start, end)
-    else:
-        flat = states.reshape(steps * requests, *states.shape[2:])
-        at = np.maximum(index, 0) * requests + np.arange(requests)[:, None]
-        logit = formula.on_host(flat, start, end, at)
+    # Where they lie: putting them side by side would take longer than measuring them.
+    states = [step.numpy() for step in phi]
+    pair = formula.units.pair[start : start + index.shape[1]]
+    logit = sri_logits_of_steps(states, np.maximum(index, 0), pair, tau=formula.tau, eps=formula.eps)
     broken: NDArray[np.bool_] = np.any(np.isnan(logit) & (index >= 0)[:, :, None], axis=(1, 2))
     rest, (row, cell) = active.copy(), np.nonzero(index >= 0)
     rest[index[row, cell], row] = False
@@ -125,17 +124,16 @@ def _measure_on_host(
 
 
 def _measure_on_device(
-    phi: torch.Tensor, formula: Formula, active: NDArray[np.bool_], index: NDArray[np.int64], start: int
+    phi: Sequence[torch.Tensor], formula: Formula, active: NDArray[np.bool_], index: NDArray[np.int64], start: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    requests, cells = index.shape
-    columns = phi.shape[2]
-    at = torch.from_numpy(np.maximum(index, 0)).to(phi.device)
-    every = torch.arange(requests, device=phi.device)[:, None]
-    wide = max(1, MOST_ON_DEVICE // max(1, phi[0].numel()))
+    (requests, cells), states = index.shape, torch.stack(list(phi))
+    at = torch.from_numpy(np.maximum(index, 0)).to(states.device)
+    every = torch.arange(requests, device=states.device)[:, None]
+    wide = max(1, MOST_ON_DEVICE // max(1, states[0].numel()))
     parts = [
-        formula.on_device(phi[at[:, cell : cell + wide], every], start + cell, start + min(cell + wide, cells))
+        formula.on_device(states[at[:, cell : cell + wide], every], start + cell, start + min(cell + wide, cells))
         for cell in range(0, cells, wide)
     ]
-    bad = torch.stack([~device_usable(step).all(-1) for step in phi]) & torch.from_numpy(active).to(phi.device)
+    bad = torch.stack([~device_usable(step).all(-1) for step in states]) & torch.from_numpy(active).to(states.device)
     found = torch.cat([torch.cat(parts, dim=1).flatten(), bad.any(0).float()]).cpu().numpy()
-    return found[:-requests].reshape(requests, cells, columns), found[-requests:].astype(np.bool_)
+    return found[:-requests].reshape(requests, cells, -1), found[-requests:].astype(np.bool_)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.capture.states import Formula, Rows, StepStates, measure_all, states_of
+from sri_sdk.capture.states import Formula, Rows, StepStates, last_states, measure_all, states_of
 from sri_sdk.grid import StepGrid
 from sri_sdk.signal import Floats, sigmoid
 
@@ -97,12 +99,13 @@ class SignalStream:
                 self._write(its, stop, last.logits(its, stop, start))
 
     def add_many(
-        self, phi: torch.Tensor, before: NDArray[np.int64], after: NDArray[np.int64], active: NDArray[np.bool_]
-    ) -> None:
+        self, phi: Sequence[torch.Tensor], before: NDArray[np.int64], after: NDArray[np.int64],
+        active: NDArray[np.bool_],
+    ) -> None:  # fmt: skip
         """Takes S steps, measured in one call.
 
         Args:
-            phi: [S, R, C, D] float32 pooled states.
+            phi: S tensors [R, C, D] float32, the pooled states of each.
             before: [S, R] progress before each step, in units of the grid's budget; never falls.
             after: [S, R] progress after it.
             active: [S, R] requests each step belongs to.
@@ -138,14 +141,10 @@ class SignalStream:
         self._sigma = None
         self.broken |= broken
         self.lengths = np.where(seen, closed, self.lengths)
-        # Indexing copies, so the states of the other steps can go.
-        self._hold(phi[torch.from_numpy(closing).to(phi.device), torch.from_numpy(every).to(phi.device)], seen, stop)
-
-    def _hold(self, phi: torch.Tensor, seen: NDArray[np.bool_], stop: NDArray[np.int64]) -> None:
-        """Keeps the last states [R, C, D] of requests [R] bool, which are in the cells before `stop` [R] int64."""
-        states = states_of(phi, self.formula)
-        for row in np.flatnonzero(seen):
-            self._last[row], self._stops[row] = states, int(stop[row])
+        # A copy, so that the states of the other steps can go.
+        states = last_states(phi, closing, self.formula)
+        for at in np.flatnonzero(seen):
+            self._last[at], self._stops[at] = states, int(stop[at])
 
     def finish(self, whole: NDArray[np.bool_]) -> None:
         """After the end the last state holds: it is measured against the anchors of the cells that are left.

@@ -105,8 +105,8 @@ def test_a_generation_in_step_is_measured_in_one_call(mapping, monkeypatch) -> N
         {"cells": 8, "budget": 8, "steps": 8, "rows": 3, "mapping": mapping, "ends": False, "unusable": 0,
          "horizon": None, "seed": 1}
     )  # fmt: skip
-    calls, real = [], states.sri_logits
-    monkeypatch.setattr(states, "sri_logits", lambda *args, **more: calls.append(1) or real(*args, **more))
+    calls, real = [], states.sri_logits_of_steps
+    monkeypatch.setattr(states, "sri_logits_of_steps", lambda *args, **more: calls.append(1) or real(*args, **more))
     found = Recorder(settings, 3)
     found.take_many([replace(each, active=None) for each in steps])
     assert len(calls) == 1
