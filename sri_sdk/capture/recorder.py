@@ -72,7 +72,7 @@ class Recorder:
         )  # fmt: skip
         self._everyone = np.ones((1, requests), dtype=np.bool_)
         # Asked for at every step.
-        self._may_be_late, self._steps_per_look = settings.may_be_late, settings.steps_per_look
+        self._steps_per_look, self._late = settings.steps_per_look, settings.steps_late
         self._given = 0
         self._kept: list[Pooled] = []
         self._flight: tuple[Flight, list[Pooled]] | None = None
@@ -113,9 +113,9 @@ class Recorder:
     def _enough(self) -> bool:
         """Whether the steps that were kept are to be measured now."""
         wanted = self._steps_per_look
-        if wanted > 1 and self._may_be_late and not on_host(self._kept[0].phi):
+        if wanted > 1 and self._late is not None and not on_host(self._kept[0].phi):
             # Their numbers are on their way for one more.
-            wanted -= 1
+            wanted = self._late
         return len(self._kept) >= wanted
 
     def finish(self, tail: Iterable[Pooled], whole: NDArray[np.bool_]) -> None:
@@ -156,7 +156,9 @@ class Recorder:
         kept, self._kept = self._kept, []
         if not kept:
             return
-        if self.stream is None or not self._may_be_late or on_host(kept[0].phi):
+        waits = self._late is not None and len(kept) > self._late
+        if self.stream is None or waits or not self._settings.immediate or on_host(kept[0].phi):
+            self._land()
             self._take_now(kept, *_to_host(*facts_of(kept)))
             return
         flight = Flight(kept, self.stream.formula, *self._cells_ahead(len(kept)))

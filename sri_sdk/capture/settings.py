@@ -99,12 +99,9 @@ class WatchSettings:
         return self.policy.look_every if self.immediate and not self.live else 1
 
     @property
-    def may_be_late(self) -> bool:
-        """Whether a step's numbers may be read from an accelerator when the next one comes, so that none waits for it.
-
-        Not where an alarm must stop a generation before its next step.
-        """
-        return self.immediate and not (self.policy.stops_on_alarm and self.policy.steps_late == 0)
+    def steps_late(self) -> int | None:
+        """Most steps that an alarm may come late; None = any number, since none stops the generation."""
+        return self.policy.steps_late if self.policy.stops_on_alarm else None
 
     @property
     def groups(self) -> tuple[str, ...]:
