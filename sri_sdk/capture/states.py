@@ -72,7 +72,7 @@ class DeviceStates(StepStates):
 
 
 def on_host(states: torch.Tensor) -> bool:
-    """Whether numpy can read the tensor where it is."""
+    """Whether numpy can read the tensor, of any shape and dtype, where it is."""
     return states.device.type == "cpu"
 
 
