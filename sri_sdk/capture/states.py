@@ -72,7 +72,7 @@ class DeviceStates(StepStates):
 
 
 def on_host(states: torch.Tensor) -> bool:
-    """Whether numpy can read the tensor, of any shape and dtype, where it is."""
+    """Whether numpy can read states, [...] of any dtype, where they are."""
     return states.device.type == "cpu"
 
 
