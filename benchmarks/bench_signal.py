@@ -1,10 +1,11 @@
-"""The signal of whole generations, T = 32: ours, three ways, against the usual loop of a research script.
+"""The signal of whole generations, T = 32: ours, several ways, against the usual loop of a research script.
 
 The floor is what any implementation must read: the states once, and both anchors once. `triad` is the memory speed of
 the very same amount of bytes (a = b + s * c, as in STREAM), so what fits into a cache is compared with that cache.
-"Row by row" does a batch one generation at a time, so that its temporaries stay in the cache. "Kept anchors" are unit
-vectors already, as in a running stream; the numpy reference normalises both in every call, torch and the graph do not.
-The graph also holds the detector; "streamed" is the path of `watch` on the CPU, one step of all rows at a time.
+"Row by row" does a batch one generation at a time, so that its temporaries stay in the cache; numpy's reference works
+in blocks of that size anyway. "Kept anchors" are unit vectors already, as a guard keeps them; the reference makes them
+anew in every call, torch and the graph do not. The graph also holds the detector. "Streamed" are the paths of `watch`
+on the CPU: one step of all rows at a time, as for the rule `online`, and all steps in one call at the end (`final`).
 """
 
 import math
@@ -25,13 +26,13 @@ from sri_sdk.capture.device_signal import device_sri, device_unit
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.grid import StepGrid
 from sri_sdk.scoring.runtime import load
-from sri_sdk.signal import EPS, TAU, sri, sri_of_units, unit
+from sri_sdk.signal import EPS, TAU, UnitAnchors, sigmoid, sri, sri_logits
 
 LARGE = 256 * 2**20
 """Bytes of each array of the triad that no cache of usual size holds."""
 TITLES = {
     "numpy": "numpy reference", "kept": "numpy, kept anchors", "torch": "torch", "graph": "`full` graph",
-    "stream": "streamed step by step", "kept, rows": "numpy, kept anchors, row by row",
+    "stream": "streamed step by step", "many": "streamed, all steps at once",
     "torch, rows": "torch, row by row", "graph, rows": "`full` graph, row by row",
 }  # fmt: skip
 
@@ -48,15 +49,18 @@ def research_loop(phi: torch.Tensor, harmless: torch.Tensor, harmful: torch.Tens
     return sigma
 
 
-def stream(anchors: Anchors, phi: torch.Tensor) -> np.ndarray:
-    """The path of `watch` on the CPU: a step at a time, for all requests."""
-    requests = len(phi)
+def stream(anchors: Anchors, phi: torch.Tensor, *, at_once: bool = False) -> np.ndarray:
+    """The path of `watch` on the CPU for states [S, R, C, D]: a step at a time, or all at once."""
+    requests = phi.shape[1]
     signals = SignalStream(anchors, StepGrid(CELLS, "step", CELLS), requests, tau=TAU, eps=EPS)
-    active = np.ones(requests, dtype=np.bool_)
-    for t in range(CELLS):
-        before = np.full(requests, t, dtype=np.int64)
-        signals.add(phi[:, t], before, before + 1, active)
-    signals.finish(active)
+    before = np.repeat(np.arange(CELLS)[:, None], requests, axis=1)
+    active = np.ones(before.shape, dtype=np.bool_)
+    if at_once:
+        signals.add_many(list(phi), before, before + 1, active)
+    else:
+        for t in range(CELLS):
+            signals.add(phi[t], before[t], before[t] + 1, active[t])
+    signals.finish(active[0])
     return signals.sigma
 
 
@@ -81,7 +85,7 @@ def bench_signal(benchmark, report, detector, batch, width):
     on_device = torch.from_numpy(phi)
     harmless, harmful = torch.from_numpy(anchors.harmless), torch.from_numpy(anchors.harmful)
     unit_harmless, unit_harmful = device_unit(harmless), device_unit(harmful)
-    kept_harmless, kept_harmful = unit(anchors.harmless), unit(anchors.harmful)
+    pair, by_step = UnitAnchors(anchors.harmless, anchors.harmful).pair, on_device.swapaxes(0, 1).contiguous()
     graph = load(OnnxExporter().compile(full_graph(detector, anchors)), "graph full")
     floor = phi.nbytes + anchors.harmless.nbytes + anchors.harmful.nbytes
 
@@ -89,7 +93,7 @@ def bench_signal(benchmark, report, detector, batch, width):
         return sri(phi, anchors.harmless, anchors.harmful).sigma
 
     def kept() -> np.ndarray:
-        return sri_of_units(unit(phi), kept_harmless, kept_harmful).sigma
+        return sigmoid(sri_logits(phi, pair))
 
     def device() -> np.ndarray:
         return device_sri(on_device, unit_harmless, unit_harmful)[0].numpy()
@@ -101,26 +105,28 @@ def bench_signal(benchmark, report, detector, batch, width):
         return research_loop(on_device[:, :, 0], harmless[:, 0], harmful[:, 0])
 
     def streamed() -> np.ndarray:
-        return stream(anchors, on_device)
+        return stream(anchors, by_step)
+
+    def at_once() -> np.ndarray:
+        return stream(anchors, by_step, at_once=True)
 
     expected = reference()
     assert np.ptp(expected) > 0.01
-    for other in (kept, device, full, streamed):
+    for other in (kept, device, full, streamed, at_once):
         np.testing.assert_allclose(other(), expected, atol=1e-5)
     np.testing.assert_allclose(loop(), expected[..., 0], atol=2e-3)  # its 1 - cos loses digits
 
     def by_row(states, measure: Callable) -> Callable[[], list]:
         return lambda: [measure(states[row : row + 1]) for row in range(batch)]
 
-    ours = {"numpy": reference, "kept": kept, "torch": device, "graph": full, "stream": streamed}
+    ours = {"numpy": reference, "kept": kept, "torch": device, "graph": full, "stream": streamed, "many": at_once}
     if batch > 1:
         ours |= {
-            "kept, rows": by_row(phi, lambda row: sri_of_units(unit(row), kept_harmless, kept_harmful)),
             "torch, rows": by_row(on_device, lambda row: device_sri(row, unit_harmless, unit_harmful)),
             "graph, rows": by_row(phi, lambda row: graph(["sigma", "score", "valid"], {"activations": row})),
         }
     memory = {"same": triad(floor), "large": triad(3 * LARGE)} if width == 4096 else {"same": triad(floor)}
-    seconds = race(benchmark, {**ours, "loop": loop, **memory}, rounds=12 if batch == 32 else 30)
+    seconds = race(benchmark, {**ours, "loop": loop, **memory}, rounds=20 if batch == 32 else 30)
     where = f"D={width}, B={batch}"
     for name in ours:
         rate = floor / np.median(seconds[name]) / 1e9

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from sri_sdk.files import save_arrays, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.records import REQUEST, Column, Label, Outcome
 from sri_sdk.request_map import RequestMap
-from sri_sdk.signal import usable
+from sri_sdk.signal import UnitAnchors, usable
 from sri_sdk.strict_json import json_from_array, json_to_array
 
 ANCHORS_FORMAT = 1
@@ -47,6 +47,15 @@ class Anchors:
     """Prompts used and seen per class, judge and version, digest of the prompt ids."""
     request: RequestMap | None = None
     """From states of the request to the last column; None = there is no such column."""
+    _units: UnitAnchors | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def units(self) -> UnitAnchors:
+        """The two means, ready to be measured against; made once, so their arrays must not change after that."""
+        if self._units is None:
+            object.__setattr__(self, "_units", UnitAnchors(self.harmless, self.harmful))
+            assert self._units is not None
+        return self._units
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -44,6 +44,18 @@ class StepGrid:
         """
         return min(progress * self.cells // self.budget, self.cells)
 
+    def cells_of(self, before: int, after: int) -> tuple[int, int]:
+        """The cells of a step by the progress before and after it: its first one, and the one behind its last.
+
+        With fewer steps than cells, those up to the next step's own hold this one.
+        """
+        first = min(before * self.cells // self.budget, self.cells - 1)
+        return first, max(first + 1, self.closed(after))
+
+    def progress_for(self, length: int) -> int:
+        """The least progress that closes the first `length` cells."""
+        return -(-length * self.budget // self.cells)
+
     def source(self, clock: NDArray[np.int64]) -> NDArray[np.int64]:
         """The step in each cell.
 

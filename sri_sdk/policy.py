@@ -82,6 +82,14 @@ class Policy(Config):
         description="Of the rule online: one alarm is none, {alarms: 2, of: 3} asks for two within three cells. Fewer "
         "false alarms than promised, and fewer attacks found; null = one alarm is enough.",
     )
+    look_every: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Of the rule online: steps from one look at the score to the next. 1 = an alarm is known with its "
+        "step; 4 = up to 3 steps later, with a quarter of the calls. Where alarms stop a generation, 1 waits for the "
+        "accelerator in each step, and more never does. Verdicts at the end are the same.",
+    )
     own_refusal: Action | None = Field(
         default=None,
         description="On an alarm over a generation that the model itself refused: report = release the refusal and say "
@@ -140,6 +148,8 @@ class Policy(Config):
     def _agrees(self) -> Self:
         if self.debounce is not None and self.rule != "online":
             raise ValueError(f"debounce: counts alarms of the rule online, and the rule is {self.rule}; leave it out")
+        if self.look_every != 1 and self.rule != "online":
+            raise ValueError(f"look_every: counts steps of the rule online, and the rule is {self.rule}; leave it out")
         if self.own_refusal is not None and self.rule == "request":
             raise ValueError(
                 "own_refusal: rule 'request' judges before anything is generated, so nothing has ended; leave it out, "
@@ -166,6 +176,11 @@ class Policy(Config):
     def stops_on_alarm(self) -> bool:
         """Whether an alarm ends a generation that runs; the final rule decides when nothing, or the rest, is left."""
         return self.rule != "final" and self.flagged != "report"
+
+    @property
+    def steps_late(self) -> int:
+        """Most steps that an alarm which stops a generation may come after its own."""
+        return self.look_every - 1
 
     @property
     def recovers(self) -> bool:
@@ -196,7 +211,7 @@ class Policy(Config):
         """What holds while a flagged generation is generated again: the same rule, and nothing follows from it yet."""
         return Policy(
             rule=self.rule, flagged="report", unmonitored="report", beyond_horizon=self.beyond_horizon,
-            debounce=self.debounce,
+            debounce=self.debounce, look_every=self.look_every,
         )  # fmt: skip
 
     def to_recover(self, decision: Decision) -> bool:

@@ -9,7 +9,7 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.bundle.guard_graphs import full_graph
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.scoring.runtime import load
-from sri_sdk.signal import EPS, TAU, sigmoid, sri, unit, usable
+from sri_sdk.signal import BLOCK, EPS, TAU, UnitAnchors, sigmoid, sri, sri_logits, sri_logits_of_steps, unit, usable
 
 WIDTHS = [64, 512, 4096]
 DISTANCES = [1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6]
@@ -69,6 +69,52 @@ def test_numpy_and_the_exported_graph_are_as_exact_as_float32_allows(width, dtyp
         allowed = np.maximum(5e-6, 2e-7 / np.sqrt(nearest.min()))
         assert np.abs(sri(phi, harmless, harmful).sigma - expected).max() <= allowed, ("numpy", distance)
         assert np.abs(exported(harmless, harmful)(phi)[0] - expected).max() <= allowed, ("graph", distance)
+
+
+@pytest.mark.parametrize("dtype", ROUND)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_numpy_is_exact_to_the_digits_of_a_float32_however_close_states_are(width, dtype):
+    for distance in DISTANCES:
+        phi, harmless, harmful = states_at(distance, width)
+        phi = ROUND[dtype](phi)
+        assert np.abs(sri(phi, harmless, harmful).sigma - in_float64(phi, harmless, harmful)[0]).max() <= 2e-7
+
+
+@pytest.mark.parametrize("width", [3, 64, 4096, BLOCK + 1])
+def test_no_number_depends_on_how_many_are_computed_at_once(width):
+    """Blocks of rows and cells, a state wherever it lies in memory, one state for all cells: the same bits."""
+    rng = np.random.default_rng(width)
+    rows, cells = (5, 40) if width < BLOCK else (2, 3)
+    phi, harmless, harmful = (
+        rng.normal(size=(*shape, 2, width)).astype(np.float32) for shape in ((rows, cells), (cells,), (cells,))
+    )
+    pair = UnitAnchors(harmless, harmful).pair
+    whole = sri_logits(phi, pair)
+    one_by_one = [
+        [sri_logits(phi[row, cell][None, None], pair[cell : cell + 1])[0, 0] for cell in range(cells)]
+        for row in range(rows)
+    ]
+    assert np.array_equal(whole, np.array(one_by_one))
+    # As a generation gives them: step after step.
+    assert np.array_equal(whole, sri_logits(phi.swapaxes(0, 1).copy().swapaxes(0, 1), pair))
+    order = rng.permuted(np.tile(np.arange(cells), (rows, 1)), axis=1)
+    steps = [np.stack([phi[row, order[row, step]] for row in range(rows)]) for step in range(cells)]
+    assert np.array_equal(whole, sri_logits_of_steps(steps, np.argsort(order, axis=1), pair))
+    in_step = np.tile(np.arange(cells), (rows, 1))
+    assert np.array_equal(whole, sri_logits_of_steps(list(phi.swapaxes(0, 1)), in_step, pair))
+    assert np.array_equal(sri_logits(phi[:, :1], pair)[:, 0], whole[:, 0])
+
+
+def test_states_without_a_direction_have_no_signal_and_cost_their_neighbours_nothing():
+    phi, harmless, harmful = states_at(0.1, 64)
+    expected = sri(phi, harmless, harmful).logit
+    for bad in (0, np.nan, np.inf, 1e-20, 3e38):
+        broken = phi.copy()
+        broken[2, 1] = bad
+        logit = sri(broken, harmless, harmful).logit
+        assert np.isnan(logit[2, 1]).all()
+        logit[2, 1] = expected[2, 1]
+        assert np.array_equal(logit, expected)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

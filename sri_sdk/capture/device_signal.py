@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import torch
 
-from sri_sdk.signal import EPS, SMALLEST_NORM_SQUARED, TAU
+from sri_sdk.signal import EPS, SMALLEST_NORM_SQUARED, TAU, UnitAnchors
+
+_there: WeakKeyDictionary[UnitAnchors, dict[torch.device, torch.Tensor]] = WeakKeyDictionary()
+"""Anchors on the devices they have been used on: they move once, not with each generation."""
+
+
+def device_pair(units: UnitAnchors, device: torch.device) -> torch.Tensor:
+    """[T, C, 2, D] float32 on the device, harmless first."""
+    found = _there.setdefault(units, {})
+    if device not in found:
+        found[device] = torch.from_numpy(units.pair).float().to(device)
+    return found[device]
 
 
 def device_unit(states: torch.Tensor) -> torch.Tensor:
@@ -40,3 +53,9 @@ def device_sri(
     towards_answer = (direction - harmless).square().sum(-1) * 0.5
     logit = ((towards_refusal + eps) / (towards_answer + eps)).log() * (1.0 / tau)
     return logit.sigmoid(), logit
+
+
+def device_logits(phi: torch.Tensor, pair: torch.Tensor, *, tau: float, eps: float) -> torch.Tensor:
+    """The logit of [..., C, D] states against [..., C, 2, D] (`device_pair`), [..., C] float32; NaN if not usable."""
+    _, logit = device_sri(phi, pair[..., 0, :], pair[..., 1, :], tau=tau, eps=eps)
+    return torch.where(device_usable(phi), logit, torch.nan)

@@ -298,8 +298,7 @@ class Passes:
         """Records what was pooled. With the final rule that is once, at the end: no step waits for the device."""
         waiting, self._waiting = self._waiting, []
         if self.recorder is not None:
-            for pooled in waiting:
-                self.recorder.take(pooled)
+            self.recorder.take_many(waiting)
 
     def _start(self, plan: StepPlan, input_ids: torch.Tensor) -> None:
         """The first step says how many requests there are, and whether the generation suits the guard's profile.

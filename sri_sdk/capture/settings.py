@@ -68,7 +68,8 @@ class WatchSettings:
     keep_states: bool = False
     """Keep phi in the traces; costs S * C * D floats per request. Without anchors they are always kept."""
     live: bool = False
-    """Have the signal at every step, not only at the end: numbers leave the device each time. Always so online."""
+    """Have the signal at every step, not only at the end: numbers leave the device each time, and on CUDA
+    may be seen a step later. Always so online, as often as the policy looks."""
     request_layers: Layers = ()
     """What is read of the requests' own tokens, where their place in the prompt is known; empty = nothing."""
     request_tokens: int | None = None
@@ -91,6 +92,16 @@ class WatchSettings:
     def immediate(self) -> bool:
         """Whether a step is measured as soon as it is pooled."""
         return self.live or (self.scorer is not None and self.policy.rule == "online")
+
+    @property
+    def steps_per_look(self) -> int:
+        """Steps that are measured and judged together, as they come."""
+        return self.policy.look_every if self.immediate and not self.live else 1
+
+    @property
+    def steps_late(self) -> int | None:
+        """Most steps that an alarm may come late; None = any number, since none stops the generation."""
+        return self.policy.steps_late if self.policy.stops_on_alarm else None
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.capture.device_signal import device_sri, device_usable
+from sri_sdk.capture.states import Formula, Rows, StepStates, last_states, measure_all, states_of
 from sri_sdk.grid import StepGrid
-from sri_sdk.signal import sri_of_units, unit, usable
+from sri_sdk.signal import Floats, sigmoid
+
+ALL = slice(None)
 
 
 class SignalStream:
-    """The signals of R requests while they grow. Equal bit for bit to the offline signal of the same states.
+    """The signals of R requests while they grow. On the CPU equal bit for bit to the offline signal of the same states.
 
-    States on an accelerator are measured there, so that 2 * C numbers per step and request move, not C * D; states on
-    the CPU go through the numpy reference. A state without a direction (NaN, infinity, zero length) leaves NaN in its
-    cells: no signal, and every scorer answers `unmonitored`.
+    So it does not matter whether steps are given one by one or many at once. States on an accelerator are measured
+    there, so that C numbers per step and request move, not C * D; states on the CPU go through the numpy reference. A
+    state without a direction (NaN, infinity, zero length) leaves NaN in its cells: no signal, and every scorer answers
+    `unmonitored`.
     """
 
     def __init__(self, anchors: Anchors, grid: StepGrid, requests: int, *, tau: float, eps: float) -> None:
-        self._grid, self._tau, self._eps = grid, tau, eps
-        self._units = (unit(anchors.harmless), unit(anchors.harmful))
-        shape = (requests, *anchors.harmless.shape[:2])
-        self.sigma = np.full(shape, np.nan, dtype=np.float32)
+        self._grid = grid
+        self.formula = Formula(anchors.units, tau, eps)
+        self.logit = np.full((requests, *anchors.harmless.shape[:2]), np.nan, dtype=np.float32)
         """[R, T, C]; cells beyond `lengths` are not filled yet."""
-        self.logit = np.full(shape, np.nan, dtype=np.float32)
-        """[R, T, C]."""
         self.lengths = np.zeros(requests, dtype=np.int64)
         """[R]: cells that can no longer change."""
         self.broken = np.zeros(requests, dtype=np.bool_)
         """[R]: a state without a direction was seen."""
-        self._last: list[tuple[torch.Tensor, int]] = [(torch.empty(0), -1)] * requests
-        self._device_units: list[torch.Tensor] | None = None
+        self._sigma: Floats | None = None
+        self._last: list[StepStates | None] = [None] * requests
+        # Lists, since a few rows are faster counted without numpy.
+        self._stops = [0] * requests
+
+    @property
+    def sigma(self) -> Floats:
+        """[R, T, C]; cells beyond `lengths` are not filled yet."""
+        if self._sigma is None:
+            self._sigma = sigmoid(self.logit)
+        return self._sigma
 
     def add(
         self, phi: torch.Tensor, before: NDArray[np.int64], after: NDArray[np.int64], active: NDArray[np.bool_]
@@ -43,40 +52,99 @@ class SignalStream:
         """Takes one step.
 
         Args:
-            phi: [R, C, D] float32 pooled states.
+            phi: [R, C, D] float32 pooled states; nobody may write to them later.
             before: [R] progress before the step, in units of the grid's budget.
             after: [R] progress after it.
             active: [R] requests the step belongs to.
         """
-        first = np.minimum(before * self._grid.cells // self._grid.budget, self._grid.cells - 1)
-        closed = np.minimum(after * self._grid.cells // self._grid.budget, self._grid.cells)
-        # With fewer steps than cells, the cells up to the next step's own hold this one.
-        stop = np.maximum(first + 1, closed)
-        self._bridge(first, active, phi)
-        # Mostly one group: rows in step share their cells.
-        for start, end in {(int(a), int(b)) for a, b in zip(first[active], stop[active], strict=True)}:
-            rows = np.flatnonzero(active & (first == start) & (stop == end))
-            self._fill(phi, rows, start, end)
-        self.lengths = np.where(active, closed, self.lengths)
-        for row in np.flatnonzero(active):
-            self._last[row] = (phi[row], int(stop[row]))
+        self.add_states(states_of(phi, self.formula), before, after, active)
 
-    def _bridge(self, first: NDArray[np.int64], active: NDArray[np.bool_], phi: torch.Tensor) -> None:
+    def add_states(
+        self, states: StepStates, before: NDArray[np.int64], after: NDArray[np.int64], active: NDArray[np.bool_]
+    ) -> None:
+        """`add` for the states [R, C, D] of one step wherever they are; `before`, `after` and `active` are [R]."""
+        groups: dict[tuple[int, int], list[int]] = {}
+        for row, (on, *ends) in enumerate(zip(active.tolist(), before.tolist(), after.tolist(), strict=True)):
+            if on:
+                groups.setdefault((ends[0], ends[1]), []).append(row)
+        # Mostly one: rows in step share their cells.
+        for span, rows in groups.items():
+            self._put(states, rows, *self._grid.cells_of(*span), self._grid.closed(span[1]))
+
+    def _put(self, states: StepStates, rows: list[int], start: int, stop: int, closed: int) -> None:
+        """Fills cells start..stop of some rows with a step that closes the first `closed` cells."""
+        its: Rows = ALL if len(rows) == len(self._stops) else np.array(rows)
+        if min([self._stops[row] for row in rows]) < start:
+            self._bridge(states, rows, start)
+        self._write(its, start, states.logits(its, start, stop))
+        self.lengths[its] = closed
+        for row in rows:
+            self._last[row], self._stops[row] = states, stop
+
+    def _bridge(self, states: StepStates, rows: list[int], start: int) -> None:
         """Cells that progress jumped over hold the step before: counting tokens, only the next step shows the jump.
 
         Progress may begin beyond the first cell, where a response was started: there is no step before, and those cells
         hold the first one.
 
         Args:
-            first: [R] int64, cell that each request's step begins in.
-            active: [R] bool, requests the step belongs to.
-            phi: [R, C, D] float32 pooled states.
+            states: of the step.
+            rows: the requests it belongs to.
+            start: the cell it begins in.
         """
-        for row in np.flatnonzero(active):
-            held, stop = self._last[row]
-            held, stop = (phi[row], 0) if stop < 0 else (held, stop)
-            if stop < first[row]:
-                self._fill(held[None], np.array([0]), stop, int(first[row]), into=np.array([row]))
+        for row in rows:
+            stop, last = self._stops[row], self._last[row] or states
+            if stop < start:
+                its = np.array([row])
+                self._write(its, stop, last.logits(its, stop, start))
+
+    def add_many(
+        self, phi: Sequence[torch.Tensor], before: NDArray[np.int64], after: NDArray[np.int64],
+        active: NDArray[np.bool_],
+    ) -> None:  # fmt: skip
+        """Takes S steps, measured in one call.
+
+        Args:
+            phi: S tensors [R, C, D] float32, the pooled states of each.
+            before: [S, R] progress before each step, in units of the grid's budget; never falls.
+            after: [S, R] progress after it.
+            active: [S, R] requests each step belongs to.
+        """
+        seen: NDArray[np.bool_] = np.any(active, axis=0)
+        if not seen.any():
+            return
+        steps, requests = active.shape
+        cells, budget, every = self._grid.cells, self._grid.budget, np.arange(requests)
+        first = np.minimum(before * cells // budget, cells - 1)
+        # The last step that begins at or before a cell is in it, whatever came between.
+        in_cell = np.full((requests, cells), -1)
+        step, row = np.nonzero(active)
+        np.maximum.at(in_cell, (row, first[step, row]), step)
+        in_cell = np.maximum.accumulate(in_cell, axis=1)
+        opening, closing = active.argmax(axis=0), steps - 1 - active[::-1].argmax(axis=0)
+        start = first[opening, every]
+        for at in np.flatnonzero(seen):
+            its, last = np.array([at]), self._last[at]
+            if last is None:
+                # Cells before the first step of all hold it.
+                start[at] = 0
+            elif self._stops[at] < start[at]:
+                self._write(its, self._stops[at], last.logits(its, self._stops[at], int(start[at])))
+        closed = np.minimum(after[closing, every] * cells // budget, cells)
+        stop = np.maximum(first[closing, every] + 1, closed)
+        cell = np.arange(cells)
+        mine = seen[:, None] & (cell >= start[:, None]) & (cell < stop[:, None])
+        index = np.where(mine, np.where(in_cell < 0, opening[:, None], in_cell), -1)
+        low, high = int(start[seen].min()), int(stop[seen].max())
+        logit, broken = measure_all(phi, self.formula, active, index[:, low:high], low)
+        self.logit[:, low:high][mine[:, low:high]] = logit[mine[:, low:high]]
+        self._sigma = None
+        self.broken |= broken
+        self.lengths = np.where(seen, closed, self.lengths)
+        # A copy, so that the states of the other steps can go.
+        states = last_states(phi, closing, self.formula)
+        for at in np.flatnonzero(seen):
+            self._last[at], self._stops[at] = states, int(stop[at])
 
     def finish(self, whole: NDArray[np.bool_]) -> None:
         """After the end the last state holds: it is measured against the anchors of the cells that are left.
@@ -84,39 +152,27 @@ class SignalStream:
         Only for requests that did end ([R] bool): what was never generated has no signal, and cells that were only
         supposed would flag harmless generations that were cut short.
         """
-        for row, (phi, stop) in enumerate(self._last):
-            if not whole[row]:
+        cells, groups = self._grid.cells, dict[int, list[int]]()
+        for row, last in enumerate(self._last):
+            if not whole[row] or last is None:
                 continue
-            if 0 <= stop < self._grid.cells:
-                self._fill(phi[None], np.array([0]), stop, self._grid.cells, into=np.array([row]))
-            if stop >= 0:
-                self.lengths[row] = self._grid.cells
+            self.lengths[row] = cells
+            if self._stops[row] < cells:
+                groups.setdefault(id(last), []).append(row)
+        for rows in groups.values():
+            last, start, its = self._last[rows[0]], min(self._stops[row] for row in rows), np.array(rows)
+            assert last is not None
+            logit = last.logits(its, start, cells)
+            for row, found in zip(rows, logit, strict=True):
+                self._write(np.array([row]), self._stops[row], found[None, self._stops[row] - start :])
+                self._stops[row] = cells
 
-    def _fill(
-        self, phi: torch.Tensor, rows: NDArray[np.int64], start: int, end: int, into: NDArray[np.int64] | None = None
-    ) -> None:
-        into = rows if into is None else into
-        states = phi if len(rows) == len(phi) else phi[torch.as_tensor(rows, device=phi.device)]
-        good, sigma, logit = self._measure(states[:, None], start, end)
-        cells = slice(start, end)
-        self.sigma[into, cells] = np.where(good, sigma, np.float32(np.nan))
-        self.logit[into, cells] = np.where(good, logit, np.float32(np.nan))
-        self.broken[into] |= ~good.all(axis=(1, 2))
-
-    def _measure(self, states: torch.Tensor, start: int, end: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        """[R, 1, C, D] states against cells start..end: usable [R, 1, C], sigma and logit [R, end - start, C]."""
-        if states.device.type == "cpu":
-            phi = states.numpy()
-            good = usable(phi)
-            with np.errstate(invalid="ignore", over="ignore"):
-                harmless, harmful = (anchor[start:end] for anchor in self._units)
-                measured = sri_of_units(unit(phi), harmless, harmful, tau=self._tau, eps=self._eps)
-            return good, measured.sigma, measured.logit
-        if self._device_units is None:
-            self._device_units = [torch.from_numpy(anchor).to(states.device) for anchor in self._units]
-        near, far = (anchor[start:end] for anchor in self._device_units)
-        sigma, logit = device_sri(states, near, far, tau=self._tau, eps=self._eps)
-        # One transfer for all three: a copy per tensor would wait for the device three times.
-        good_device = device_usable(states).expand_as(sigma).float()
-        good, sigma_host, logit_host = torch.stack([good_device, sigma, logit]).cpu().numpy()
-        return good.astype(np.bool_), sigma_host, logit_host
+    def _write(self, rows: Rows, start: int, logit: NDArray[np.float32]) -> None:
+        """Puts [rows, n, C] float32 into n cells from `start` on."""
+        cells = slice(start, start + logit.shape[1])
+        self.logit[rows, cells] = logit
+        if self._sigma is not None:
+            self._sigma[rows, cells] = sigmoid(logit)
+        # The sum shows a NaN too, and is cheaper.
+        if np.isnan(logit.sum()):
+            self.broken[rows] |= np.isnan(logit).any(axis=(1, 2))

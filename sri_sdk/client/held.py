@@ -48,7 +48,8 @@ class HeldTokens(Generic[Piece]):
 
     * It withholds nothing (`report` throughout): at once.
     * Rule `online` or `request`: once `behind` more pieces are there. A piece of step k is judged before the pass of
-      step k + 1 gives its own, so an alarm comes before the piece that it is about.
+      step k + 1 gives its own, so an alarm comes before the piece that it is about. A policy that looks every N steps
+      only (`look_every`) holds back N - 1 more.
     * Rule `final`: once the verdict is there.
 
     What is left at the end waits for the verdict, for at most `budget_s` seconds; then the policy decides on a verdict
@@ -66,7 +67,8 @@ class HeldTokens(Generic[Piece]):
                 grid has steps.
         """
         self._policy, self._request_id, self._budget = policy, request_id, budget_s
-        self._behind = 0 if not policy.may_withhold else None if policy.rule == "final" else max(behind, 1)
+        late = max(behind, 1) + policy.steps_late
+        self._behind = 0 if not policy.may_withhold else None if policy.rule == "final" else late
         self._changed = threading.Condition()
         self._pieces: deque[Piece] = deque()
         self._wakers: list[Callable[[], None]] = []

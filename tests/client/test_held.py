@@ -66,6 +66,11 @@ def test_a_coarse_grid_holds_as_many_pieces_as_a_cell_has_steps():
     assert found.ready() == ["a", "b"]
 
 
+def test_a_policy_that_looks_seldom_holds_back_what_an_alarm_may_come_late_for():
+    found = held(ONLINE.model_copy(update={"look_every": 4}), *"abcdef")
+    assert found.ready() == ["a", "b"]
+
+
 @pytest.mark.parametrize(("policy", "sent"), [(FINAL, []), (OPEN, ["a"])], ids=["fail-closed", "fail-open"])
 def test_without_a_verdict_in_time_the_policy_decides(policy, sent):
     found = held(policy, "a", budget_s=0.05)
