@@ -15,11 +15,13 @@ begins; the canvas does the rest:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
+from sri_sdk.canvas.steady import SteadyPasses, SteadySteps
 from sri_sdk.errors import SriError
 from sri_sdk.reason_words import CANVAS_PRIMED
-from sri_sdk.records import PADDING, RunView, StepPlan
+from sri_sdk.records import PADDING, ForwardCall, RunView, StepPlan
 
 if TYPE_CHECKING:
     import torch
@@ -243,6 +245,47 @@ class Canvas:
             span=self._span(first, input_ids.shape[1], shift) if plain else None, canvas=self.size,
         )  # fmt: skip
 
+    def steady(
+        self, plan: StepPlan, goes_on: Callable[[ForwardCall], bool] | None = None, *, all_active: bool = False,
+    ) -> SteadyPasses | None:  # fmt: skip
+        """The passes that show all of prompt and canvas again, for `Hook.steady`; None = this one does not.
+
+        Args:
+            plan: of a pass, by this canvas.
+            goes_on: says of a later pass over ids of the same shape whether it does so too; None = each does.
+            all_active: whether every request is active in every pass; False = those with a position to fill.
+        """
+        width = plan.positions.shape[1]
+        shown = self._places is not None and self._places[0] == (0, width) and plan.span is not None
+        if not shown or plan.committed is not self.committed or self.start is None or self.size is None:
+            return None
+        if self.start + self.size > width:
+            return None
+        return _WholePasses(self, goes_on, all_active=all_active)
+
+    def _read(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Takes note of S passes that show prompt and canvas whole, [S, B, L] int64, as `see` does of each.
+
+        Returns:
+            [S, R, P] bool tensor: positions without a mask in each.
+        """
+        assert self.start is not None and self.size is not None
+        import torch
+
+        ids, place = input_ids[:, : self.requests], slice(self.start, self.start + self.size)
+        committed = ids[:, :, place] != self.mask_id
+        if not self._reopens:
+            if self._prompt is None:
+                self._prompt = ids[0, :, : self.start].clone()
+            other = (ids[:, :, : self.start] != self._prompt) & (self._prompt != self.mask_id)
+            some = committed.flatten(1).any(1)
+            before = torch.cat([self.committed.any()[None], some[:-1]])
+            self._note(other.any() | (before & ~some).any())
+        if self._guessed and self.batch == 2 * self.requests:
+            self._note((input_ids[:, self.requests :, place] != ids[:, :, place]).any())
+        self.committed = committed[-1]
+        return committed
+
     def _refuse_other_width(self, first: int, length: int) -> None:
         """Where every pass shows all columns from the first on, another number of them moves what stands in them.
 
@@ -295,6 +338,22 @@ class Canvas:
         begin = max(self.start - shift - first, 0)
         end = length if self.size is None else min(self.start + self.size - shift - first, length)
         return (begin, end) if begin < end else None
+
+
+class _WholePasses(SteadyPasses):
+    """Passes that show prompt and canvas whole, as most masked families without a cache make them."""
+
+    def __init__(self, canvas: Canvas, goes_on: Callable[[ForwardCall], bool] | None, *, all_active: bool) -> None:
+        self._canvas, self._goes_on, self._all_active = canvas, goes_on, all_active
+
+    def goes_on(self, call: ForwardCall) -> bool:
+        """As the family says."""
+        return self._goes_on is None or self._goes_on(call)
+
+    def read(self, input_ids: torch.Tensor) -> SteadySteps:
+        """[S, B, L] int64 tensor: a request is active while it has a mask."""
+        committed = self._canvas._read(input_ids)
+        return SteadySteps(committed, None if self._all_active else ~committed.all(2))
 
 
 def _common_length(runs: torch.Tensor, usual: int | None) -> int:

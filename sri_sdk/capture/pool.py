@@ -58,9 +58,64 @@ class Pooler(ABC):
         """States the profile defines after the end of a generation, up to `count` of them."""
         yield from ()
 
+    def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:  # noqa: ARG002
+        """Room for up to `capacity` passes like the last one, whose C tensors `states` are [B, L, D].
+
+        None = this profile must know of each pass what it committed, or shapes do not suit.
+        """
+        return None
+
+    @abstractmethod
+    def reopen(self, pooled: Pooled) -> None:
+        """Takes back a step that was pooled elsewhere: `close_step` gives it."""
+
     def states_for(self, budget: int) -> int:
         """Number of vectors a generation of `budget` steps gives."""
         return budget
+
+
+class SteadyPool(ABC):
+    """Pools passes that differ in their states alone: one reduction each, into memory that is there already.
+
+    A pass costs no look at its tokens; `take` makes steps of several passes at once. Memory that was given out is not
+    written again.
+    """
+
+    def __init__(self, states: list[torch.Tensor], requests: int, capacity: int) -> None:
+        """Takes the C tensors [B, L, D] of a pass, R and the most passes."""
+        self._shapes = [((capacity, requests, each.shape[-1]), each.device) for each in states]
+        self._rows: list[torch.Tensor] = []
+        self._each: list[tuple[torch.Tensor, ...]] = []
+        self.renew()
+
+    def renew(self) -> None:
+        """Makes room for as many passes again, numbered from 0."""
+        # Written from inside and outside of inference mode.
+        with torch.inference_mode(False):
+            self._rows = [torch.empty(shape, dtype=torch.float32, device=home) for shape, home in self._shapes]
+            self._each = [rows.unbind(0) for rows in self._rows]
+
+    @abstractmethod
+    def add(self, index: int, states: list[torch.Tensor]) -> None:
+        """Takes the C tensors [B, L, D] of pass `index`."""
+
+    @abstractmethod
+    def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
+        """The steps of passes start..stop, each taken once and in order.
+
+        Args:
+            start: first of them.
+            stop: behind the last.
+            active: [S, R] bool; None = all.
+            committed: [S, R, P] bool; None = not known.
+        """
+
+    def _stack(self, start: int, stop: int) -> torch.Tensor:
+        """[S, R, C, D] of passes start..stop; not a copy where C is 1."""
+        home = self._rows[-1].device
+        if len(self._rows) == 1:
+            return self._rows[0][start:stop, :, None]
+        return torch.stack([rows[start:stop].to(home) for rows in self._rows], dim=2)
 
 
 def make_pooler(scheme: Scheme, profile: str) -> Pooler:
@@ -101,14 +156,20 @@ class CanvasPooler(Pooler):
         ready, self._ready = self._ready, None
         return ready
 
+    def reopen(self, pooled: Pooled) -> None:
+        """Takes back a step that was pooled elsewhere."""
+        self._open, self._ready = None, pooled
+
+    def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:
+        """Passes with the positions of `plan`; None for `generated`."""
+        return None if self._only_committed else _SteadyCanvas(states, plan, capacity)
+
     def _pool(self, states: list[torch.Tensor], plan: StepPlan, committed: torch.Tensor | None = None) -> Pooled:
         home = states[-1].device
         if plan.span is not None and not self._only_committed:
             phi = torch.stack([_span_sum(s, plan).to(home) for s in states], dim=1) / (plan.span[1] - plan.span[0])
             return Pooled(phi, plan.active, _count(plan.committed))
-        positions = _of_requests(plan.positions, plan)
-        target = torch.where(positions == PADDING, positions, positions + plan.shift)
-        wanted = target >= 0 if plan.canvas is None else (target >= 0) & (target < plan.canvas)
+        target, wanted = _on_canvas(plan)
         if self._only_committed:
             if committed is None:
                 raise ConfigError(
@@ -120,6 +181,45 @@ class CanvasPooler(Pooler):
             wanted &= committed.to(target.device).gather(1, target.clamp(0, committed.shape[1] - 1))
         phi = torch.stack([_mean(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
         return Pooled(phi, plan.active, _count(plan.committed))
+
+
+class _SteadyCanvas(SteadyPool):
+    """The mean over canvas positions that stay where they are."""
+
+    def __init__(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> None:
+        requests, batch, length = len(plan.positions if plan.rows is None else plan.rows), *states[-1].shape[:2]
+        super().__init__(states, requests, capacity)
+        self._plan = plan
+        self._span: tuple[int, int] | None = None
+        self._unwanted: list[torch.Tensor] = []
+        self._count: torch.Tensor | int
+        # Of rows that are all requests, as nearly always: slices, which copy nothing.
+        self._all_rows = plan.rows is None and requests == batch
+        if plan.span is not None:
+            self._count = plan.span[1] - plan.span[0]
+            self._span = None if plan.span == (0, length) else (plan.span[0], self._count)
+            return
+        _, wanted = _on_canvas(plan)
+        if not bool(wanted.all()):
+            self._unwanted = [~wanted.to(each.device)[..., None] for each in states]
+        self._count = wanted.sum(1).clamp(min=1).to(states[-1].device)[None, :, None, None]
+
+    def add(self, index: int, states: list[torch.Tensor]) -> None:
+        """Sums the rows of each of the C tensors [B, L, D]."""
+        for layer, each in enumerate(states):
+            if self._span is not None:
+                each = each.narrow(1, *self._span)
+            if not self._all_rows:
+                each = _of_requests(each, self._plan)
+            if self._unwanted:
+                each = each.masked_fill(self._unwanted[layer], 0)
+            torch.sum(each, 1, dtype=torch.float32, out=self._each[layer][index])
+
+    def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
+        """The means of passes start..stop; `active` [S, R] and `committed` [S, R, P]."""
+        phi = (self._stack(start, stop) / self._count).unbind(0)
+        counts = None if committed is None else committed.sum(2)
+        return _steps(phi, active, counts)
 
 
 class RunningPooler(Pooler):
@@ -164,6 +264,32 @@ class RunningPooler(Pooler):
         opened, self._open = self._open, None
         return opened
 
+    def reopen(self, pooled: Pooled) -> None:
+        """Takes back a step that was pooled elsewhere."""
+        self._open = pooled
+
+    def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:
+        """Passes of one generated token each; None where there are others."""
+        one_each = plan.positions.shape[1] == states[-1].shape[1] == 1 and plan.rows is None
+        return _SteadyTokens(self, states, capacity) if one_each and self._sum is not None else None
+
+    def take(self, states: torch.Tensor, active: torch.Tensor | None) -> list[Pooled]:
+        """Adds the states [S, R, C, D] of passes of one token each, of which `active` [S, R] bool count, None = all."""
+        assert self._sum is not None and self._last is not None and self._count is not None
+        home = states.device
+        if active is None:
+            active = torch.ones(states.shape[:2], dtype=torch.bool, device=home)
+        active = active.to(home)
+        sums = _running(self._sum, states.masked_fill(~active[:, :, None, None], 0))
+        counts = self._count + active.cumsum(0)
+        # The last pass that each row was active in; none = what it was before.
+        latest = (active * torch.arange(1, len(active) + 1, device=home)[:, None]).amax(0)
+        picked = states[(latest - 1).clamp(min=0), torch.arange(len(latest), device=home)]
+        self._last = torch.where((latest > 0)[:, None, None], picked, self._last)
+        self._sum, self._count = sums[-1], counts[-1]
+        self._passes += len(active)
+        return _steps((sums / counts.clamp(min=1)[:, :, None, None]).unbind(0), active, None)
+
     def tail(self, count: int) -> Iterator[Pooled]:
         """`predicting` only: after the end the last state repeats and the mean keeps moving (authors' code)."""
         if not self._ahead or self._sum is None or self._last is None or self._count is None:
@@ -180,6 +306,51 @@ class RunningPooler(Pooler):
     def _mean_now(self, active: torch.Tensor | None) -> Pooled:
         assert self._sum is not None and self._count is not None
         return Pooled(self._sum / self._count.clamp(min=1)[:, None, None], active, None)
+
+
+class _SteadyTokens(SteadyPool):
+    """Keeps the state of each token; the running mean is made when steps are taken."""
+
+    def __init__(self, pooler: RunningPooler, states: list[torch.Tensor], capacity: int) -> None:
+        super().__init__(states, len(states[-1]), capacity)
+        self._pooler = pooler
+
+    def renew(self) -> None:
+        """As wide as the states: nothing has to be cut out of these."""
+        super().renew()
+        self._each = [rows[:, :, None].unbind(0) for rows in self._rows]
+
+    def add(self, index: int, states: list[torch.Tensor]) -> None:
+        """Copies the C tensors [B, 1, D]."""
+        for room, each in zip(self._each, states, strict=True):
+            room[index].copy_(each)
+
+    def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
+        """The running means after passes start..stop; `active` [S, R], and `committed` is not read."""
+        return self._pooler.take(self._stack(start, stop), active)
+
+
+def _running(first: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
+    """[R, C, D] and [S, R, C, D] float32 -> [S, R, C, D]: the sum after each, added up one after the other."""
+    sums = torch.empty_like(added, memory_format=torch.contiguous_format)
+    for each, total in zip(added.unbind(0), sums.unbind(0), strict=True):
+        first = torch.add(first, each, out=total)
+    return sums
+
+
+def _steps(phi: tuple[torch.Tensor, ...], active: torch.Tensor | None, counts: torch.Tensor | None) -> list[Pooled]:
+    """S steps of `phi`, S of [R, C, D], `active` and `counts` [S, R]."""
+    none = (None,) * len(phi)
+    each_active = none if active is None else active.unbind(0)
+    each_count = none if counts is None else counts.unbind(0)
+    return [Pooled(*each) for each in zip(phi, each_active, each_count, strict=True)]
+
+
+def _on_canvas(plan: StepPlan) -> tuple[torch.Tensor, torch.Tensor]:
+    """[R, L] int64 position that each row predicts, and [R, L] bool whether it lies on the canvas."""
+    positions = _of_requests(plan.positions, plan)
+    target = torch.where(positions == PADDING, positions, positions + plan.shift)
+    return target, target >= 0 if plan.canvas is None else (target >= 0) & (target < plan.canvas)
 
 
 def _of_requests(rows: torch.Tensor, plan: StepPlan) -> torch.Tensor:

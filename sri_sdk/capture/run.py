@@ -83,7 +83,7 @@ class Run:
             hook, settings, self._view, pooler=self._pooler, coverage=self._coverage, rows=self._rows,
             faults=self._faults, request_ids=request_ids,
             # A driver encodes the prompts itself, and looks.
-            stated=() if driven else settings.stated, locates=not driven,
+            stated=() if driven else settings.stated, locates=not driven, steady=not driven,
             groups=groups if settings.groups else None,
         )  # fmt: skip
         self._horizon = Horizon(settings, self._passes, self._coverage, self._rows, self._faults)
@@ -345,6 +345,8 @@ class Run:
         Returns:
             The same tokens.
         """
+        with self._faults.isolated():
+            self._passes.settle()
         if self._passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
         self._passes.shift.ends(tokens)
@@ -435,6 +437,7 @@ class Run:
 
     def _close(self, committed: torch.Tensor | None) -> None:
         """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
+        self._passes.settle()
         if self._passes.open and not self._passes.beyond:
             self.fail(SILENT)
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
