@@ -116,7 +116,7 @@ class Hook(BothNames, Plugin):
         Raise on a pass that fits nothing, such as the prompt of a second generation: the run becomes `unmonitored`.
         """
 
-    def steady(self, plan: StepPlan, run: RunView) -> SteadyPasses | None:  # noqa: ARG002
+    def steady(self, plan: StepPlan, run: RunView) -> SteadyPasses | None:
         """Says how the passes behind a planned one go on, if they may go on without being asked about one by one.
 
         Optional, for speed: a watch that need not decide meanwhile then looks at the tokens of all of them at once. The

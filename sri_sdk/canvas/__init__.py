@@ -6,5 +6,6 @@ from sri_sdk.canvas.steady import OneTokenPasses, SteadyPasses, SteadySteps
 from sri_sdk.canvas.window import Window, block_in_work, replaced_columns
 
 __all__ = [
-    "Canvas", "OneTokenPasses", "PassNote", "SteadyPasses", "SteadySteps", "Window", "block_in_work", "replaced_columns",
+    "Canvas", "OneTokenPasses", "PassNote", "SteadyPasses", "SteadySteps", "Window", "block_in_work",
+    "replaced_columns",
 ]  # fmt: skip

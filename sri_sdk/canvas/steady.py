@@ -33,7 +33,7 @@ class SteadyPasses(ABC):
     Their rows, shift, canvas and, in masked families, positions are those of the plan before.
     """
 
-    def goes_on(self, call: ForwardCall) -> bool:  # noqa: ARG002 - for families whose passes carry arguments
+    def goes_on(self, call: ForwardCall) -> bool:
         """Whether a pass over ids of the same shape is one more of them; else `Hook.plan` is asked about it.
 
         Called as the pass begins. It never waits for the device, and looks at no token.

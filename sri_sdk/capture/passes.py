@@ -83,6 +83,8 @@ class Passes:
         self._may_be_steady = (
             steady and hook.firings == 1 and not settings.policy.stops_on_tampering and says_how_it_goes_on(hook)
         )
+        self._alone = (settings.layers or ("final",)) == ("final",)
+        self._immediate, self._horizon = settings.immediate, settings.horizon
         self._steady: SteadyRun | None = None
         self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor]] | None = None
         self._ids: torch.Tensor | None = None
@@ -132,16 +134,17 @@ class Passes:
         steady = self._steady or self._new_steady(input_ids)
         if steady is None:
             return False
-        horizon = self._settings.horizon
+        horizon = self._horizon
         ends = horizon is not None and self._closed + max(steady.waiting, 1) >= horizon
         if ends or steady.open or steady.overwritten or not steady.takes(input_ids, self._kwargs):
             self.settle()
             return False
         if self._steady is None:
             # The planned step before; of these profiles none asks what it committed.
-            self._steady = steady
             self.close_step(None)
-        elif self._settings.immediate:
+            self._steady = steady
+            steady.start()
+        elif self._immediate:
             self._closed_steps(steady.take())
         if steady.full:
             self._closed_steps(steady.renew())
@@ -166,19 +169,20 @@ class Passes:
         if going is None:
             return None
         capacity = capacity_for(ids, self._settings.budget)
-        pool = self._pooler.steady(states, plan, capacity)
-        if pool is None:
+        room = self._pooler.steady(states, plan, capacity)
+        if room is None:
             return None
         return SteadyRun(
-            going, plan, ids, pool, capacity, coverage=self._coverage, shift=self.shift, tamper=self.tamper
-        )
+            going, plan, ids, self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
+            tamper=self.tamper,
+        )  # fmt: skip
 
     def _closed_steps(self, steps: list[Pooled]) -> None:
         """Takes steps behind which another one has begun."""
         self._coverage.seen.extend(each.active for each in steps)
         self._waiting.extend(steps)
         self._closed += len(steps)
-        if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
+        if self._immediate or len(self._waiting) >= MOST_WAITING:
             self._record()
 
     def settle(self) -> None:
@@ -210,15 +214,14 @@ class Passes:
                 self._faults.add(TWICE)
             self._states[layer] = states
             return
-        layers = self._settings.layers or ("final",)
-        if layers == ("final",):
+        if self._alone:
             found = [states]
         else:
             self._states["final"] = states
-            if any(name not in self._states for name in layers):
+            if any(name not in self._states for name in self._settings.layers):
                 self._faults.add(SILENT)
                 return
-            found = [self._states[name] for name in layers]
+            found = [self._states[name] for name in self._settings.layers]
         self._pooled = True
         if states.requires_grad:
             found = [each.detach() for each in found]

@@ -40,7 +40,13 @@ class Pooled:
 
 
 class Pooler(ABC):
-    """Pools one generation. Every pass goes through `add`, then `close_step` once its commits are known."""
+    """Pools one generation. Every pass goes through `add`, then `close_step` once its commits are known.
+
+    Attributes:
+        room: takes the states of steady passes, whose steps are made later; None = passes come one by one.
+    """
+
+    room: SteadyPool | None = None
 
     @abstractmethod
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
@@ -58,7 +64,7 @@ class Pooler(ABC):
         """States the profile defines after the end of a generation, up to `count` of them."""
         yield from ()
 
-    def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:  # noqa: ARG002
+    def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:
         """Room for up to `capacity` passes like the last one, whose C tensors `states` are [B, L, D].
 
         None = this profile must know of each pass what it committed, or shapes do not suit.
@@ -86,18 +92,20 @@ class SteadyPool(ABC):
         self._shapes = [((capacity, requests, each.shape[-1]), each.device) for each in states]
         self._rows: list[torch.Tensor] = []
         self._each: list[tuple[torch.Tensor, ...]] = []
+        self._next = 0
         self.renew()
 
     def renew(self) -> None:
         """Makes room for as many passes again, numbered from 0."""
+        self._next = 0
         # Written from inside and outside of inference mode.
         with torch.inference_mode(False):
             self._rows = [torch.empty(shape, dtype=torch.float32, device=home) for shape, home in self._shapes]
             self._each = [rows.unbind(0) for rows in self._rows]
 
     @abstractmethod
-    def add(self, index: int, states: list[torch.Tensor]) -> None:
-        """Takes the C tensors [B, L, D] of pass `index`."""
+    def add(self, states: list[torch.Tensor]) -> None:
+        """Takes the C tensors [B, L, D] of the next pass."""
 
     @abstractmethod
     def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
@@ -146,6 +154,9 @@ class CanvasPooler(Pooler):
 
         `generated` keeps them until the step's commits are known: no copy, only the tensor the pass made anyway.
         """
+        if self.room is not None:
+            self.room.add(states)
+            return
         self._open, self._ready = ((states, plan), None) if self._only_committed else (None, self._pool(states, plan))
 
     def close_step(self, committed: torch.Tensor | None) -> Pooled | None:
@@ -204,8 +215,9 @@ class _SteadyCanvas(SteadyPool):
             self._unwanted = [~wanted.to(each.device)[..., None] for each in states]
         self._count = wanted.sum(1).clamp(min=1).to(states[-1].device)[None, :, None, None]
 
-    def add(self, index: int, states: list[torch.Tensor]) -> None:
+    def add(self, states: list[torch.Tensor]) -> None:
         """Sums the rows of each of the C tensors [B, L, D]."""
+        index, self._next = self._next, self._next + 1
         for layer, each in enumerate(states):
             if self._span is not None:
                 each = each.narrow(1, *self._span)
@@ -235,6 +247,9 @@ class RunningPooler(Pooler):
 
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
         """Adds the states of this pass, C tensors [B, L, D], to the mean."""
+        if self.room is not None:
+            self.room.add(states)
+            return
         added, rows = self._added(states, plan)
         counts = rows > 0 if plan.active is None else (rows > 0) & plan.active.to(rows.device)
         if self._sum is None or self._last is None or self._count is None:
@@ -320,8 +335,9 @@ class _SteadyTokens(SteadyPool):
         super().renew()
         self._each = [rows[:, :, None].unbind(0) for rows in self._rows]
 
-    def add(self, index: int, states: list[torch.Tensor]) -> None:
+    def add(self, states: list[torch.Tensor]) -> None:
         """Copies the C tensors [B, 1, D]."""
+        index, self._next = self._next, self._next + 1
         for room, each in zip(self._each, states, strict=True):
             room[index].copy_(each)
 

@@ -90,6 +90,10 @@ class Run:
         self.calls = WatchedCalls(
             hook, self._view, self._coverage, self._faults, self.returned, self._passes.tamper.called
         )
+        policy = settings.policy
+        self._stops_meanwhile = not driven and (
+            settings.horizon is not None or policy.stops_on_alarm or policy.stops_on_tampering
+        )
         self._finished = self._held = False
         self.traces: tuple[Trace, ...] = ()
         self.request: RequestStates | None = None
@@ -228,9 +232,14 @@ class Run:
         if self._finished:
             return
         done = self._view.steps
-        with self._faults.isolated():
+        # Written out: this runs in every pass.
+        try:
             self._passes.begin(input_ids)
-        if self._driven:
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                raise
+            self._faults.isolate(err)
+        if not self._stops_meanwhile:
             return
         self._judge_horizon()
         # Only now: what the step before did to the signal shows once this pass tells its commits.

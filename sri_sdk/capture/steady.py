@@ -15,7 +15,7 @@ import torch
 
 from sri_sdk.canvas import SteadyPasses
 from sri_sdk.capture.coverage import CoverageTracker
-from sri_sdk.capture.pool import Pooled, SteadyPool
+from sri_sdk.capture.pool import Pooled, Pooler, SteadyPool
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.tamper import TamperSigns
 from sri_sdk.hook import Hook
@@ -40,11 +40,11 @@ class SteadyRun:
     """
 
     def __init__(
-        self, going: SteadyPasses, plan: StepPlan, input_ids: torch.Tensor, pool: SteadyPool, capacity: int, *,
-        coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
+        self, going: SteadyPasses, plan: StepPlan, input_ids: torch.Tensor, pooler: Pooler, room: SteadyPool,
+        capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
     ) -> None:  # fmt: skip
         """Takes what says whether they go on, the plan of the pass before, and its tokens [B, L] int64."""
-        self._going, self.plan, self._pool = going, plan, pool
+        self._going, self.plan, self._pooler, self._room = going, plan, pooler, room
         self._coverage, self._shift, self._tamper = coverage, shift, tamper
         self._shape = input_ids.shape
         self._capacity, self._requests = capacity, len(plan.positions if plan.rows is None else plan.rows)
@@ -80,6 +80,10 @@ class SteadyRun:
         """Whether there is no room for another pass."""
         return self._begun == self._capacity
 
+    def start(self) -> None:
+        """From now on the pooler takes states of passes that go on."""
+        self._pooler.room = self._room
+
     def takes(self, input_ids: torch.Tensor, kwargs: Mapping[str, Any]) -> bool:
         """Whether a pass over these ids goes on as those before; the caller then begins it."""
         # The shape first: nothing else says as much for as little.
@@ -94,7 +98,7 @@ class SteadyRun:
 
     def add(self, states: list[torch.Tensor]) -> None:
         """The pass that is open gave C tensors [B, L, D]."""
-        self._pool.add(self._pooled, states)
+        self._pooler.add(states, self.plan)
         self._pooled += 1
         self.open = False
         if self._wanted:
@@ -119,7 +123,7 @@ class SteadyRun:
         if start == self._given:
             return []
         read = self._read(start, self._given)
-        return self._pool.take(start, self._given, *read)
+        return self._room.take(start, self._given, *read)
 
     def _read(self, start: int, stop: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         said = self._going.read(self._ids[start + 1 : stop + 1])
@@ -134,6 +138,7 @@ class SteadyRun:
             As `take`.
         """
         steps = self.take()
+        self._pooler.room = None
         if self.open:
             # It began, so what it showed counts; it gave no states, so it is no step.
             self._read(self._begun - 1, self._begun)
@@ -148,8 +153,9 @@ class SteadyRun:
     def renew(self) -> list[Pooled]:
         """Makes room for as many passes again; all of them were pooled. Returns as `look`."""
         steps = self.look()
-        self._pool.renew()
+        self._room.renew()
         self._empty(self.last_ids)
+        self.start()
         return steps
 
 
