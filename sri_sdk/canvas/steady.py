@@ -51,6 +51,16 @@ class SteadyPasses(ABC):
             input_ids: [S, B, L] int64 tensor, tokens of S passes.
         """
 
+    def verify(self, input_ids: torch.Tensor) -> None:
+        """Looks for signs that passes belong to another generation, and notes them where `plan` would have.
+
+        Each pass is given once, after `read` and as late as possible: what decides meanwhile does not wait for it. The
+        default finds none.
+
+        Args:
+            input_ids: [S, B, L] int64 tensor, tokens of S passes.
+        """
+
 
 class OneTokenPasses(SteadyPasses):
     """Autoregressive families: each pass holds the token that the one before has decoded.
@@ -69,6 +79,6 @@ class OneTokenPasses(SteadyPasses):
 
         memory = self._memory
         ended = torch.isin(input_ids[:, :, 0], memory["ends"])
-        active = memory["active"] & ~(ended.cumsum(0) > 0)
+        active = memory["active"] & ~(ended.cumsum(0) > 0 if len(ended) > 1 else ended)
         memory["active"], memory["next"] = active[-1], memory["next"] + len(input_ids)
         return SteadySteps(active=active)

@@ -84,7 +84,10 @@ class Passes:
             steady and hook.firings == 1 and not settings.policy.stops_on_tampering and says_how_it_goes_on(hook)
         )
         self._alone = (settings.layers or ("final",)) == ("final",)
-        self._immediate, self._horizon = settings.immediate, settings.horizon
+        self._counts = settings.grid is not None and settings.grid.mapping == "committed"
+        self._horizon = settings.horizon
+        # Steps before somebody looks at them: nobody does before the end, or each, or as often as the policy says.
+        self._look_every = int(getattr(settings, "steps_per_look", 1)) if settings.immediate else MOST_WAITING
         self._steady: SteadyRun | None = None
         self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor]] | None = None
         self._ids: torch.Tensor | None = None
@@ -144,7 +147,7 @@ class Passes:
             self.close_step(None)
             self._steady = steady
             steady.start()
-        elif self._immediate:
+        elif steady.waiting >= self._look_every:
             self._closed_steps(steady.take())
         if steady.full:
             self._closed_steps(steady.renew())
@@ -174,15 +177,17 @@ class Passes:
             return None
         return SteadyRun(
             going, plan, ids, self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
-            tamper=self.tamper,
+            tamper=self.tamper, counts=self._counts,
         )  # fmt: skip
 
     def _closed_steps(self, steps: list[Pooled]) -> None:
         """Takes steps behind which another one has begun."""
+        if not steps:
+            return
         self._coverage.seen.extend(each.active for each in steps)
         self._waiting.extend(steps)
         self._closed += len(steps)
-        if self._immediate or len(self._waiting) >= MOST_WAITING:
+        if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
             self._record()
 
     def settle(self) -> None:

@@ -89,18 +89,27 @@ class SteadyPool(ABC):
 
     def __init__(self, states: list[torch.Tensor], requests: int, capacity: int) -> None:
         """Takes the C tensors [B, L, D] of a pass, R and the most passes."""
-        self._shapes = [((capacity, requests, each.shape[-1]), each.device) for each in states]
-        self._rows: list[torch.Tensor] = []
-        self._each: list[tuple[torch.Tensor, ...]] = []
+        self._shape = (capacity, requests, states[-1].shape[-1])
+        self._homes = [each.device for each in states]
         self._next = 0
+        self._rows: list[torch.Tensor] = []
+        self._all: torch.Tensor | None = None
+        self._each: list[tuple[torch.Tensor, ...]] = []
         self.renew()
 
     def renew(self) -> None:
         """Makes room for as many passes again, numbered from 0."""
         self._next = 0
+        capacity, requests, width = self._shape
         # Written from inside and outside of inference mode.
         with torch.inference_mode(False):
-            self._rows = [torch.empty(shape, dtype=torch.float32, device=home) for shape, home in self._shapes]
+            if len(set(self._homes)) == 1:
+                # [S, R, C, D], so that nothing has to be put together.
+                shape = (capacity, requests, len(self._homes), width)
+                self._all = torch.empty(shape, dtype=torch.float32, device=self._homes[0])
+                self._rows = list(self._all.unbind(2))
+            else:
+                self._rows = [torch.empty(self._shape, dtype=torch.float32, device=home) for home in self._homes]
             self._each = [rows.unbind(0) for rows in self._rows]
 
     @abstractmethod
@@ -119,10 +128,10 @@ class SteadyPool(ABC):
         """
 
     def _stack(self, start: int, stop: int) -> torch.Tensor:
-        """[S, R, C, D] of passes start..stop; not a copy where C is 1."""
-        home = self._rows[-1].device
-        if len(self._rows) == 1:
-            return self._rows[0][start:stop, :, None]
+        """[S, R, C, D] of passes start..stop."""
+        if self._all is not None:
+            return self._all[start:stop]
+        home = self._homes[-1]
         return torch.stack([rows[start:stop].to(home) for rows in self._rows], dim=2)
 
 
@@ -254,11 +263,11 @@ class RunningPooler(Pooler):
         counts = rows > 0 if plan.active is None else (rows > 0) & plan.active.to(rows.device)
         if self._sum is None or self._last is None or self._count is None:
             self._sum, self._last = torch.zeros_like(added), torch.zeros_like(added)
-            self._count = torch.zeros_like(rows)
-        keep = counts[:, None, None]
+            self._count = torch.zeros_like(rows)[:, None, None]
+        keep, many = counts[:, None, None], rows[:, None, None]
         self._sum = torch.where(keep, self._sum + added, self._sum)
-        self._last = torch.where(keep, added / rows.clamp(min=1)[:, None, None], self._last)
-        self._count = torch.where(counts, self._count + rows, self._count)
+        self._last = torch.where(keep, added / many.clamp(min=1), self._last)
+        self._count = torch.where(keep, self._count + many, self._count)
         # The prompt's pass predicts the first token but holds no state of a generated one.
         self._open = self._mean_now(counts) if self._ahead or self._passes else None
         self._passes += 1
@@ -291,19 +300,25 @@ class RunningPooler(Pooler):
     def take(self, states: torch.Tensor, active: torch.Tensor | None) -> list[Pooled]:
         """Adds the states [S, R, C, D] of passes of one token each, of which `active` [S, R] bool count, None = all."""
         assert self._sum is not None and self._last is not None and self._count is not None
-        home = states.device
+        self._passes += len(states)
         if active is None:
-            active = torch.ones(states.shape[:2], dtype=torch.bool, device=home)
+            sums, added = _running(self._sum, states), _one_to(len(states), states.device)
+            return self._taken(sums, self._count + added, states[-1], None)
+        home = states.device
         active = active.to(home)
         sums = _running(self._sum, states.masked_fill(~active[:, :, None, None], 0))
-        counts = self._count + active.cumsum(0)
         # The last pass that each row was active in; none = what it was before.
         latest = (active * torch.arange(1, len(active) + 1, device=home)[:, None]).amax(0)
         picked = states[(latest - 1).clamp(min=0), torch.arange(len(latest), device=home)]
-        self._last = torch.where((latest > 0)[:, None, None], picked, self._last)
-        self._sum, self._count = sums[-1], counts[-1]
-        self._passes += len(active)
-        return _steps((sums / counts.clamp(min=1)[:, :, None, None]).unbind(0), active, None)
+        last = torch.where((latest > 0)[:, None, None], picked, self._last)
+        return self._taken(sums, self._count + active.cumsum(0)[:, :, None, None], last, active)
+
+    def _taken(
+        self, sums: torch.Tensor, counts: torch.Tensor, last: torch.Tensor, active: torch.Tensor | None
+    ) -> list[Pooled]:
+        """The means of `sums` [S, R, C, D] over `counts` [S, R, 1, 1] tokens; `last` [R, C, D], `active` [S, R]."""
+        self._sum, self._count, self._last = sums[-1], counts[-1], last
+        return _steps((sums / counts.clamp(min=1)).unbind(0), active, None)
 
     def tail(self, count: int) -> Iterator[Pooled]:
         """`predicting` only: after the end the last state repeats and the mean keeps moving (authors' code)."""
@@ -320,7 +335,7 @@ class RunningPooler(Pooler):
 
     def _mean_now(self, active: torch.Tensor | None) -> Pooled:
         assert self._sum is not None and self._count is not None
-        return Pooled(self._sum / self._count.clamp(min=1)[:, None, None], active, None)
+        return Pooled(self._sum / self._count.clamp(min=1), active, None)
 
 
 class _SteadyTokens(SteadyPool):
@@ -333,7 +348,8 @@ class _SteadyTokens(SteadyPool):
     def renew(self) -> None:
         """As wide as the states: nothing has to be cut out of these."""
         super().renew()
-        self._each = [rows[:, :, None].unbind(0) for rows in self._rows]
+        with torch.inference_mode(False):
+            self._each = [rows[:, :, None].unbind(0) for rows in self._rows]
 
     def add(self, states: list[torch.Tensor]) -> None:
         """Copies the C tensors [B, 1, D]."""
@@ -346,8 +362,15 @@ class _SteadyTokens(SteadyPool):
         return self._pooler.take(self._stack(start, stop), active)
 
 
+def _one_to(count: int, home: torch.device) -> torch.Tensor:
+    """[S, 1, 1, 1]: 1 to `count`."""
+    return torch.arange(1, count + 1, device=home)[:, None, None, None]
+
+
 def _running(first: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
     """[R, C, D] and [S, R, C, D] float32 -> [S, R, C, D]: the sum after each, added up one after the other."""
+    if len(added) == 1:
+        return first + added
     sums = torch.empty_like(added, memory_format=torch.contiguous_format)
     for each, total in zip(added.unbind(0), sums.unbind(0), strict=True):
         first = torch.add(first, each, out=total)

@@ -41,9 +41,13 @@ class SteadyRun:
 
     def __init__(
         self, going: SteadyPasses, plan: StepPlan, input_ids: torch.Tensor, pooler: Pooler, room: SteadyPool,
-        capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
+        capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns, counts: bool,
     ) -> None:  # fmt: skip
-        """Takes what says whether they go on, the plan of the pass before, and its tokens [B, L] int64."""
+        """Takes what says whether they go on, the plan of the pass before, and its tokens [B, L] int64.
+
+        `counts` = somebody asks how many positions were committed.
+        """
+        self._counts = counts
         self._going, self.plan, self._pooler, self._room = going, plan, pooler, room
         self._coverage, self._shift, self._tamper = coverage, shift, tamper
         self._shape = input_ids.shape
@@ -122,14 +126,17 @@ class SteadyRun:
         start, self._given = self._given, self._pooled
         if start == self._given:
             return []
-        read = self._read(start, self._given)
-        return self._room.take(start, self._given, *read)
+        active, committed = self._read(start, self._given)
+        if active is not None and active.device.type == "cpu" and bool(active.all()):
+            # Without a look from the host where that would wait for a device.
+            active = None
+        return self._room.take(start, self._given, active, committed)
 
     def _read(self, start: int, stop: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         said = self._going.read(self._ids[start + 1 : stop + 1])
         if said.active is not None:
             self._active.append(said.active)
-        return said.active, said.committed
+        return said.active, said.committed if self._counts else None
 
     def look(self) -> list[Pooled]:
         """Looks at everything that was not looked at, once, at the end of this row of passes.
@@ -143,7 +150,10 @@ class SteadyRun:
             # It began, so what it showed counts; it gave no states, so it is no step.
             self._read(self._begun - 1, self._begun)
         ids, plan = self._ids[: self._begun + 1], self.plan
-        active = torch.cat(self._active) if self._active else None
+        if self._begun == 0:
+            return steps
+        active = (self._active[0] if len(self._active) == 1 else torch.cat(self._active)) if self._active else None
+        self._going.verify(ids[1:])
         self._coverage.shown_steady(ids, active)
         self._shift.begins_steady(ids, plan, active, self._states)
         self._tamper.shown_steady(ids[1:], plan, active)
