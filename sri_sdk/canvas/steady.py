@@ -78,7 +78,11 @@ class OneTokenPasses(SteadyPasses):
         import torch
 
         memory = self._memory
+        memory["next"] += len(input_ids)
         ended = torch.isin(input_ids[:, :, 0], memory["ends"])
-        active = memory["active"] & ~(ended.cumsum(0) > 0 if len(ended) > 1 else ended)
-        memory["active"], memory["next"] = active[-1], memory["next"] + len(input_ids)
+        if len(ended) == 1:
+            memory["active"] = memory["active"] & ~ended[0]
+            return SteadySteps(active=memory["active"][None])
+        active = memory["active"] & ~(ended.cumsum(0) > 0)
+        memory["active"] = active[-1]
         return SteadySteps(active=active)

@@ -301,6 +301,10 @@ class RunningPooler(Pooler):
         """Adds the states [S, R, C, D] of passes of one token each, of which `active` [S, R] bool count, None = all."""
         assert self._sum is not None and self._last is not None and self._count is not None
         self._passes += len(states)
+        if active is None and len(states) == 1:
+            self._last = states[0]
+            self._sum, self._count = self._sum + self._last, self._count + 1
+            return [Pooled(self._sum / self._count, None, None)]
         if active is None:
             sums, added = _running(self._sum, states), _one_to(len(states), states.device)
             return self._taken(sums, self._count + added, states[-1], None)
@@ -369,8 +373,6 @@ def _one_to(count: int, home: torch.device) -> torch.Tensor:
 
 def _running(first: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
     """[R, C, D] and [S, R, C, D] float32 -> [S, R, C, D]: the sum after each, added up one after the other."""
-    if len(added) == 1:
-        return first + added
     sums = torch.empty_like(added, memory_format=torch.contiguous_format)
     for each, total in zip(added.unbind(0), sums.unbind(0), strict=True):
         first = torch.add(first, each, out=total)
