@@ -14,6 +14,7 @@ from sri_sdk.capture import watch as watch_module
 from sri_sdk.capture.pool import CanvasPooler, RunningPooler
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.steady import SteadyRun
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.capture.tap import Tap
 from sri_sdk.hook import Hook
@@ -24,6 +25,7 @@ PLACES: dict[str, tuple[tuple[Any, str], ...]] = {
     "fingerprint": ((watch_module, "watch_settings"),),
     "callbacks": ((Tap, "on_root"), (Tap, "on_embedding"), (Tap, "on_state")),
     "pooling": tuple((p, name) for p in (CanvasPooler, RunningPooler) for name in ("add", "close_step", "tail")),
+    "steady passes": ((SteadyRun, "take"), (SteadyRun, "look")),
     "recorder": ((Recorder, "take"), (Recorder, "finish"), (Recorder, "clock"), (Recorder, "phi")),
     "signal": ((SignalStream, "add"), (SignalStream, "finish")),
     "scoring": ((Scorer, "score_prefix"),),

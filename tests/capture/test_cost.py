@@ -46,7 +46,7 @@ class Operations(TorchDispatchMode):
 
 @contextmanager
 def around_callbacks(block: Callable[[], AbstractContextManager[Callable[[], int]]]) -> Iterator[list[int]]:
-    """Puts `block` around every callback of every tap, and nothing that the model does; adds up what it counts, by pass.
+    """Puts `block` around every callback of every tap, and not around the model; adds up what it counts, by pass.
 
     `block` gives what says, at its end, how many there were.
     """
@@ -153,9 +153,9 @@ def steps_of(scheme: str, count: Callable[[], AbstractContextManager[Callable[[]
     """Per pass of one generation, what `count` says of the tap's callbacks."""
     hook, generate = SUBJECTS[scheme]()
     run = Run(hook, settings_for(hook, live=live))
-    with around_callbacks(count) as found, tap_of(hook.model).installed(hook, run), tap_of(hook.model).owned_by(run):
-        with torch.inference_mode():
-            run.returned(generate())
+    tap = tap_of(hook.model)
+    with around_callbacks(count) as found, tap.installed(hook, run), tap.owned_by(run), torch.inference_mode():
+        run.returned(generate())
     run.finish()
     assert not [reason for trace in run.traces for reason in trace.reasons]
     return found
