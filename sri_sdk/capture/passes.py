@@ -24,7 +24,7 @@ from sri_sdk.capture.rows import RowReasons
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
-from sri_sdk.capture.steady import SteadyRun, capacity_for, holds_too_much, says_how_it_goes_on
+from sri_sdk.capture.steady import SteadyRun, capacity_for, holds_too_much, is_plain, says_how_it_goes_on
 from sri_sdk.capture.tamper import TamperSigns
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
@@ -166,7 +166,7 @@ class Passes:
             return None
         plan, ids, states = last
         requests = len(plan.positions if plan.rows is None else plan.rows)
-        if holds_too_much(states[-1], self.shift.steps_wanted(ids, requests)):
+        if not is_plain((ids, *states)) or holds_too_much(states[-1], self.shift.steps_wanted(ids, requests)):
             return None
         going = self._hook.steady(plan, self._view)
         if going is None:
@@ -176,7 +176,7 @@ class Passes:
         if room is None:
             return None
         return SteadyRun(
-            going, plan, ids, self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
+            going, plan, ids, states[-1], self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
             tamper=self.tamper, counts=self._counts,
         )  # fmt: skip
 

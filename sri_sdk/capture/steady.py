@@ -8,7 +8,7 @@ comes to the same as asking pass by pass, and is read before anybody is told any
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.pool import Pooled, Pooler, SteadyPool
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.tamper import TamperSigns
+from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, StepPlan
 
@@ -40,17 +41,18 @@ class SteadyRun:
     """
 
     def __init__(
-        self, going: SteadyPasses, plan: StepPlan, input_ids: torch.Tensor, pooler: Pooler, room: SteadyPool,
-        capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns, counts: bool,
+        self, going: SteadyPasses, plan: StepPlan, input_ids: torch.Tensor, states: torch.Tensor, pooler: Pooler,
+        room: SteadyPool, capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
+        counts: bool,
     ) -> None:  # fmt: skip
-        """Takes what says whether they go on, the plan of the pass before, and its tokens [B, L] int64.
+        """Takes what says whether they go on; of the pass before the plan, tokens [B, L] int64 and states [B, L, D].
 
         `counts` = somebody asks how many positions were committed.
         """
         self._counts = counts
         self._going, self.plan, self._pooler, self._room = going, plan, pooler, room
         self._coverage, self._shift, self._tamper = coverage, shift, tamper
-        self._shape = input_ids.shape
+        self._shape, self._states_shape = input_ids.shape, states.shape
         self._capacity, self._requests = capacity, len(plan.positions if plan.rows is None else plan.rows)
         self.open = self.overwritten = False
         self._empty(input_ids)
@@ -101,7 +103,17 @@ class SteadyRun:
         self.open = True
 
     def add(self, states: list[torch.Tensor]) -> None:
-        """The pass that is open gave C tensors [B, L, D]."""
+        """The pass that is open gave C tensors [B, L, D].
+
+        Raises:
+            CaptureError: they have another shape than those of the pass before.
+        """
+        shape = states[-1].shape
+        if shape != self._states_shape:
+            raise CaptureError(
+                f"states of shape {list(shape)} after {list(self._states_shape)} in passes over the same number of "
+                "tokens: which rows are which cannot be told"
+            )
         self._pooler.add(states, self.plan)
         self._pooled += 1
         self.open = False
@@ -127,8 +139,8 @@ class SteadyRun:
         if start == self._given:
             return []
         active, committed = self._read(start, self._given)
+        # Only where the look waits for no device: what is pooled of all rows costs less.
         if active is not None and active.device.type == "cpu" and bool(active.all()):
-            # Without a look from the host where that would wait for a device.
             active = None
         return self._room.take(start, self._given, active, committed)
 
@@ -178,6 +190,11 @@ def capacity_for(input_ids: torch.Tensor, most: int | None) -> int:
 def holds_too_much(states: torch.Tensor, passes: int) -> bool:
     """Whether keeping the states [B, L, D] of that many passes is too much."""
     return passes * states.numel() * states.element_size() > MOST_HELD
+
+
+def is_plain(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether these are tensors like any: subclasses need not mix with the tap's own memory."""
+    return all(type(each) is torch.Tensor for each in tensors)
 
 
 def says_how_it_goes_on(hook: Hook) -> bool:
