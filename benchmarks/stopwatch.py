@@ -23,9 +23,9 @@ from sri_sdk.scoring.scorer import Scorer
 PLACES: dict[str, tuple[tuple[Any, str], ...]] = {
     "choosing the hook": ((watch_module, "choose_hook"),),
     "fingerprint": ((watch_module, "watch_settings"),),
+    "steady passes": ((SteadyRun, "take"), (SteadyRun, "look")),
     "callbacks": ((Tap, "on_root"), (Tap, "on_embedding"), (Tap, "on_state")),
     "pooling": tuple((p, name) for p in (CanvasPooler, RunningPooler) for name in ("add", "close_step", "tail")),
-    "steady passes": ((SteadyRun, "take"), (SteadyRun, "look")),
     "recorder": ((Recorder, "take"), (Recorder, "finish"), (Recorder, "clock"), (Recorder, "phi")),
     "signal": ((SignalStream, "add"), (SignalStream, "finish")),
     "scoring": ((Scorer, "score_prefix"),),
