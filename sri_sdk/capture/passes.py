@@ -158,7 +158,7 @@ class Passes:
         return True
 
     def _new_steady(self, input_ids: torch.Tensor) -> SteadyRun | None:
-        """Room for passes behind the last one, which was planned; None = they are asked about one by one."""
+        """Room for passes over [B, L] int64 ids behind the last one, which was planned; None = all are planned."""
         last, self._last = self._last, None
         if last is None or self._beyond or self._locates or last[1].shape != input_ids.shape:
             return None

@@ -181,7 +181,7 @@ class CanvasPooler(Pooler):
         self._open, self._ready = None, pooled
 
     def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:
-        """Passes with the positions of `plan`; None for `generated`."""
+        """Passes with the positions of `plan`, like one whose C tensors are [B, L, D]; None for `generated`."""
         return None if self._only_committed else _SteadyCanvas(states, plan, capacity)
 
     def _pool(self, states: list[torch.Tensor], plan: StepPlan, committed: torch.Tensor | None = None) -> Pooled:
@@ -293,7 +293,7 @@ class RunningPooler(Pooler):
         self._open = pooled
 
     def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:
-        """Passes of one generated token each; None where there are others."""
+        """Passes of one generated token each, C tensors [B, 1, D]; None where there are others."""
         one_each = plan.positions.shape[1] == states[-1].shape[1] == 1 and plan.rows is None
         return _SteadyTokens(self, states, capacity) if one_each and self._sum is not None else None
 

@@ -91,7 +91,7 @@ class SteadyRun:
         self._pooler.room = self._room
 
     def takes(self, input_ids: torch.Tensor, kwargs: Mapping[str, Any]) -> bool:
-        """Whether a pass over these ids goes on as those before; the caller then begins it."""
+        """Whether a pass over [B, L] int64 ids goes on as those before; the caller then begins it."""
         # The shape first: nothing else says as much for as little.
         return input_ids.shape == self._shape and self._going.goes_on(ForwardCall(input_ids, kwargs))
 
@@ -193,7 +193,7 @@ def holds_too_much(states: torch.Tensor, passes: int) -> bool:
 
 
 def is_plain(tensors: Iterable[torch.Tensor]) -> bool:
-    """Whether these are tensors like any: subclasses need not mix with the tap's own memory."""
+    """Whether tensors of any shape [...] are like any: subclasses need not mix with the tap's own memory."""
     return all(type(each) is torch.Tensor for each in tensors)
 
 

@@ -139,7 +139,7 @@ class TamperSigns:
         self._tokens, self._where, self._undone = None, None, None
 
     def _ends(self, device: torch.device) -> torch.Tensor | None:
-        """Ids that end a response; None = there are none."""
+        """[E] int64 tensor, ids that end a response; None = there are none."""
         ends = tuple(self._hook.eos_ids() if self._view.eos_ids is None else self._view.eos_ids)
         if self._end_ids is None or self._end_ids[0] != ends:
             self._end_ids = ends, torch.tensor(ends, device=device)
