@@ -130,11 +130,12 @@ class DreamHook(sri_sdk.Hook):
         canvas, asked = Canvas.of(run), run.memory.get("call")
         if canvas is None or asked is None or asked.left is None:
             return None
+        note: _Call = asked
 
-        def goes_on(call: ForwardCall) -> bool:
-            if not asked.left or run.memory.get("call") is not asked:
+        def goes_on(_call: ForwardCall) -> bool:
+            if not note.left or run.memory.get("call") is not note:
                 return False
-            asked.left -= 1
+            note.left -= 1
             return True
 
         return canvas.steady(plan, goes_on, all_active=True)
