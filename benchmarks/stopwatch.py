@@ -14,6 +14,7 @@ from sri_sdk.capture import watch as watch_module
 from sri_sdk.capture.pool import CanvasPooler, RunningPooler
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.steady import SteadyRun
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.capture.tap import Tap
 from sri_sdk.hook import Hook
@@ -22,6 +23,7 @@ from sri_sdk.scoring.scorer import Scorer
 PLACES: dict[str, tuple[tuple[Any, str], ...]] = {
     "choosing the hook": ((watch_module, "choose_hook"),),
     "fingerprint": ((watch_module, "watch_settings"),),
+    "steady passes": ((SteadyRun, "take"), (SteadyRun, "look")),
     "callbacks": ((Tap, "on_root"), (Tap, "on_embedding"), (Tap, "on_state")),
     "pooling": tuple((p, name) for p in (CanvasPooler, RunningPooler) for name in ("add", "close_step", "tail")),
     "recorder": ((Recorder, "take_many"), (Recorder, "finish"), (Recorder, "clock"), (Recorder, "phi")),

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, SteadyPasses
 from sri_sdk.errors import ConfigError, ConformanceError
 from sri_sdk.older_hooks import BothNames
 from sri_sdk.plugin import Config, Plugin
@@ -115,6 +115,22 @@ class Hook(BothNames, Plugin):
 
         Raise on a pass that fits nothing, such as the prompt of a second generation: the run becomes `unmonitored`.
         """
+
+    def steady(self, plan: StepPlan, run: RunView) -> SteadyPasses | None:
+        """Says how the passes behind a planned one go on, if they may go on without being asked about one by one.
+
+        Optional, for speed: a watch that need not decide meanwhile then looks at the tokens of all of them at once. The
+        SDK's canvas makes them for most masked families (`Canvas.steady`), and `OneTokenPasses` for autoregressive
+        ones. A class that writes a `plan` of its own must say it anew, or every pass is planned.
+
+        Args:
+            plan: of the pass before; the next one shows ids of the same shape.
+            run: the generation.
+
+        Returns:
+            None, the default = every pass is asked about with `plan`.
+        """
+        return None
 
     def prompt_modules(self) -> tuple[torch.nn.Module, Sequence[torch.nn.Module], torch.nn.Module] | None:
         """Embedding, blocks and last norm of a part of the model that reads prompts and does nothing else.

@@ -2,6 +2,10 @@
 
 from sri_sdk.canvas.canvas import Canvas
 from sri_sdk.canvas.pass_note import PassNote
+from sri_sdk.canvas.steady import OneTokenPasses, SteadyPasses, SteadySteps
 from sri_sdk.canvas.window import Window, block_in_work, replaced_columns
 
-__all__ = ["Canvas", "PassNote", "Window", "block_in_work", "replaced_columns"]
+__all__ = [
+    "Canvas", "OneTokenPasses", "PassNote", "SteadyPasses", "SteadySteps", "Window", "block_in_work",
+    "replaced_columns",
+]  # fmt: skip

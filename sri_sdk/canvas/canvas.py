@@ -15,11 +15,13 @@ begins; the canvas does the rest:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
+from sri_sdk.canvas.steady import SteadyPasses, SteadySteps
 from sri_sdk.errors import SriError
 from sri_sdk.reason_words import CANVAS_PRIMED
-from sri_sdk.records import PADDING, RunView, StepPlan
+from sri_sdk.records import PADDING, ForwardCall, RunView, StepPlan
 
 if TYPE_CHECKING:
     import torch
@@ -243,6 +245,24 @@ class Canvas:
             span=self._span(first, input_ids.shape[1], shift) if plain else None, canvas=self.size,
         )  # fmt: skip
 
+    def steady(
+        self, plan: StepPlan, goes_on: Callable[[ForwardCall], bool] | None = None, *, all_active: bool = False,
+    ) -> SteadyPasses | None:  # fmt: skip
+        """The passes that show all of prompt and canvas again, for `Hook.steady`; None = this one does not.
+
+        Args:
+            plan: of a pass, by this canvas.
+            goes_on: says of a later pass over ids of the same shape whether it does so too; None = each does.
+            all_active: whether every request is active in every pass; False = those with a position to fill.
+        """
+        width = plan.positions.shape[1]
+        shown = self._places is not None and self._places[0] == (0, width) and plan.span is not None
+        if not shown or plan.committed is not self.committed or self.start is None or self.size is None:
+            return None
+        if self.start + self.size > width:
+            return None
+        return _WholePasses(self, goes_on, all_active=all_active)
+
     def _refuse_other_width(self, first: int, length: int) -> None:
         """Where every pass shows all columns from the first on, another number of them moves what stands in them.
 
@@ -272,6 +292,29 @@ class Canvas:
         other = (prompt != self._prompt) & (self._prompt != self.mask_id)
         self._note(other.any() | (self.committed.any() & ~committed.any()))
 
+    def _compare_all(self, input_ids: torch.Tensor, committed: torch.Tensor, before: torch.Tensor) -> None:
+        """Notes whether one of S passes that show everything belongs to another generation; for `steady`.
+
+        Args:
+            input_ids: [S, B, L] int64 tensor.
+            committed: [S, R, P] bool tensor, positions without a mask in each.
+            before: [R, P] bool tensor, the same of the pass before the first.
+        """
+        import torch
+
+        assert self.start is not None and self.size is not None
+        ids = input_ids[:, : self.requests]
+        if not self._reopens:
+            if self._prompt is None:
+                self._prompt = ids[0, :, : self.start].clone()
+            other = (ids[:, :, : self.start] != self._prompt) & (self._prompt != self.mask_id)
+            some = committed.flatten(1).any(1)
+            some_before = torch.cat([before.any()[None], some[:-1]])
+            self._note(other.any() | (some_before & ~some).any())
+        if self._guessed and self.batch == 2 * self.requests:
+            place = slice(self.start, self.start + self.size)
+            self._note((input_ids[:, self.requests :, place] != ids[:, :, place]).any())
+
     def _note(self, new: torch.Tensor) -> None:
         self._moved = new if self._moved is None else self._moved | new
 
@@ -295,6 +338,40 @@ class Canvas:
         begin = max(self.start - shift - first, 0)
         end = length if self.size is None else min(self.start + self.size - shift - first, length)
         return (begin, end) if begin < end else None
+
+
+class _WholePasses(SteadyPasses):
+    """Passes that show prompt and canvas whole, as most masked families without a cache make them."""
+
+    def __init__(self, canvas: Canvas, goes_on: Callable[[ForwardCall], bool] | None, *, all_active: bool) -> None:
+        assert canvas.start is not None and canvas.size is not None
+        self._canvas, self._goes_on, self._all_active = canvas, goes_on, all_active
+        self._place = slice(canvas.start, canvas.start + canvas.size)
+        self._before = canvas.committed
+
+    def goes_on(self, call: ForwardCall) -> bool:
+        """As the family says."""
+        return self._goes_on is None or self._goes_on(call)
+
+    def read(self, input_ids: torch.Tensor) -> SteadySteps:
+        """[S, B, L] int64 tensor: a request is active while it has a mask."""
+        committed = self._shown(input_ids) != self._canvas.mask_id
+        self._canvas.committed = committed[-1]
+        return SteadySteps(committed, None if self._all_active else ~committed.all(2))
+
+    def verify(self, input_ids: torch.Tensor) -> None:
+        """As `Canvas.see` of each pass: [S, B, L] int64 tensor."""
+        canvas, shown = self._canvas, self._shown(input_ids)
+        committed = shown != canvas.mask_id
+        canvas._compare_all(input_ids, committed, self._before)
+        self._before = committed[-1]
+
+    def _shown(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """[S, R, P] of [S, B, L]: the canvas."""
+        canvas = self._canvas
+        if canvas.requests < input_ids.shape[1]:
+            input_ids = input_ids[:, : canvas.requests]
+        return input_ids[:, :, self._place]
 
 
 def _common_length(runs: torch.Tensor, usual: int | None) -> int:

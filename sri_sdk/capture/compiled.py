@@ -78,10 +78,6 @@ class HookPoints:
         # Keys of torch's own handles count up from 0; ours are negative, and no two taps share one.
         return Placed(module, kind, self._hooks[name], -(self.number << 16) - place - 1)
 
-    def listener(self) -> Listener | None:
-        """The tap; None = its model is gone."""
-        return self._listener()
-
     def observed(self, place: int, names: str, tensors: Sequence[torch.Tensor]) -> None:
         """Compiled code reached a hook point.
 
@@ -118,6 +114,8 @@ class HookPoints:
     def _made(self, kind: str, name: Any, place: int) -> Callable[..., None]:
         # What compiled code keeps of these functions: two numbers and the counter.
         number, counter = self.number, self._counter
+        # Eager code knows the tap itself, or that its model is gone.
+        tap = self._listener
 
         # torch passes keyword arguments only while the module's table asks for them, and looks at that table twice: a
         # watch that ends in another thread may change it in between.
@@ -126,7 +124,7 @@ class HookPoints:
                 # Only tensors get into compiled code: a cache, a flag or a config is not seen there.
                 given = {key: value for key, value in kwargs.items() if isinstance(value, torch.Tensor)}
                 _observe(counter, list(given.values()), ",".join(given), number, place)
-            elif (listener := _listener(number)) is not None:
+            elif (listener := tap()) is not None:
                 listener.on_root(kwargs)
 
         def on_embedding(_module: Any, args: Any, *rest: Any) -> None:
@@ -134,7 +132,7 @@ class HookPoints:
             ids = args[0] if args else next(iter(kwargs.values()), None)
             if torch.compiler.is_compiling():
                 _observe(counter, [ids], "", number, place)
-            elif (listener := _listener(number)) is not None:
+            elif (listener := tap()) is not None:
                 (listener.on_prompt if name == PROMPT else listener.on_embedding)(ids)
 
         def on_state(_module: Any, _args: Any, output: Any) -> None:
@@ -142,7 +140,7 @@ class HookPoints:
             states = output[0] if isinstance(output, tuple) else output
             if torch.compiler.is_compiling():
                 _observe(counter, [states], "", number, place)
-            elif (listener := _listener(number)) is not None:
+            elif (listener := tap()) is not None:
                 listener.on_state(name, states)
 
         made: dict[str, Callable[..., None]] = {ROOT: on_root, EMBEDDING: on_embedding, STATE: on_state}
@@ -199,11 +197,6 @@ def _mark(module: torch.nn.Module, more: int) -> None:
 def is_recorded(tensor: Any) -> bool:
     """Whether this pass is being recorded into a CUDA graph, whose replays the tap will not see."""
     return isinstance(tensor, torch.Tensor) and tensor.is_cuda and torch.cuda.is_current_stream_capturing()
-
-
-def _listener(number: int) -> Listener | None:
-    points = _hook_points.get(number)
-    return None if points is None else points.listener()
 
 
 def _body(counter: torch.Tensor, tensors: list[torch.Tensor], names: str, tap: int, place: int) -> None:

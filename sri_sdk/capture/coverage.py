@@ -87,6 +87,15 @@ class CoverageTracker:
         else:
             self._read.shown(input_ids, finished=False)
 
+    def shown_steady(self, input_ids: torch.Tensor, active: torch.Tensor | None) -> None:
+        """Takes the tokens [1 + S, B, L] int64 of S steps behind the pass that was shown last, which comes first.
+
+        `active` [S, R] bool are requests still generating; None = all.
+        """
+        if self._first is None or self._hook.scheme != "masked" or self.end_reported:
+            return
+        self._read.shown_steady(input_ids, None if active is None else ~active.any(1))
+
     def returned(self, tokens: torch.Tensor, passes: int | None) -> str | None:
         """What the watched call returned; see `Run.returned`.
 
@@ -224,6 +233,24 @@ class FinishedText:
             self._seen_again = self._finished & same & finished
         # A copy: samplers write into their canvas.
         self._text, self._finished = (None if finished is False else input_ids.clone()), finished
+
+    def shown_steady(self, input_ids: torch.Tensor, finished: torch.Tensor | None) -> None:
+        """Takes S passes at once, [1 + S, B, L] int64 behind the one shown last, and their `finished` [S] bool.
+
+        None = all had something left to fill.
+        """
+        before = self._finished
+        if finished is None:
+            # As one by one: the first may follow finished text, none of the others does.
+            self.shown(input_ids[1], finished=False)
+            return
+        if before is False:
+            before = torch.zeros_like(finished[0])
+        flags = torch.cat([torch.as_tensor(before, device=finished.device).reshape(1), finished])
+        same = (input_ids[1:] == input_ids[:-1]).flatten(1).all(1)
+        self._changed = self._changed | (flags[:-1] & ~same).any()
+        self._seen_again = flags[-2] & same[-1] & flags[-1]
+        self._text, self._finished = input_ids[-1], finished[-1]
 
     def returned(self, tokens: torch.Tensor, prompt: int) -> None:
         """Takes what the call returned, [R, L] int64, with or without the `prompt` columns in front."""

@@ -24,6 +24,7 @@ from sri_sdk.capture.rows import RowReasons
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
+from sri_sdk.capture.steady import SteadyRun, capacity_for, holds_too_much, is_plain, says_how_it_goes_on
 from sri_sdk.capture.tamper import TamperSigns
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
@@ -53,7 +54,7 @@ class Passes:
     def __init__(
         self, hook: Hook, settings: WatchSettings, view: RunView, *, pooler: Pooler, coverage: CoverageTracker,
         rows: RowReasons, faults: Faults, request_ids: Sequence[str] | None, stated: tuple[str, ...],
-        locates: bool = False, groups: Sequence[str | None] | None = None,
+        locates: bool = False, groups: Sequence[str | None] | None = None, steady: bool = False,
     ) -> None:  # fmt: skip
         self._hook, self._settings, self._view = hook, settings, view
         self._pooler, self._coverage, self._rows, self._faults = pooler, coverage, rows, faults
@@ -78,6 +79,18 @@ class Passes:
         self.shift = ShiftCheck(hook)
         self.tamper = TamperSigns(hook, view, settings)
         rows.late = self.tamper.report
+        # What decides meanwhile by what the tokens show looks at each pass.
+        self._may_be_steady = (
+            steady and hook.firings == 1 and not settings.policy.stops_on_tampering and says_how_it_goes_on(hook)
+        )
+        self._alone = (settings.layers or ("final",)) == ("final",)
+        self._counts = settings.grid is not None and settings.grid.mapping == "committed"
+        self._horizon = settings.horizon
+        # Steps before somebody looks at them: nobody does before the end, or each, or as often as the policy says.
+        self._look_every = int(getattr(settings, "steps_per_look", 1)) if settings.immediate else MOST_WAITING
+        self._steady: SteadyRun | None = None
+        self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor]] | None = None
+        self._ids: torch.Tensor | None = None
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -86,9 +99,11 @@ class Passes:
 
     def begin(self, input_ids: torch.Tensor) -> None:
         """The embedding ran on [B, L] int64 ids: a forward pass has begun, and the step before is over."""
+        if (self._steady is not None or self._may_be_steady) and self._goes_on(input_ids):
+            return
         if self._plan is not None:
             self._faults.add(SILENT)
-        self._plan, self._states, self._fired, self._pooled = None, {}, {}, False
+        self._plan, self._states, self._fired, self._pooled, self._last = None, {}, {}, False, None
         call, self._kwargs = ForwardCall(input_ids, self._kwargs), {}
         self._view.forwards += 1
         self._view.reading = None
@@ -112,6 +127,115 @@ class Passes:
         self._plan = plan
         self._coverage.planned(plan)
         self._view.steps += 1
+        # A copy: samplers write into their canvas.
+        self._ids = input_ids.clone() if self._may_be_steady and not self._beyond else None
+
+    # -- passes that go on as the one before -------------------------------------------------------------------
+
+    def _goes_on(self, input_ids: torch.Tensor) -> bool:
+        """Begins the pass over [B, L] int64 ids if it goes on as the one before, which needs no plan."""
+        steady = self._steady or self._new_steady(input_ids)
+        if steady is None:
+            return False
+        horizon = self._horizon
+        ends = horizon is not None and self._closed + max(steady.waiting, 1) >= horizon
+        if ends or steady.open or steady.overwritten or not steady.takes(input_ids, self._kwargs):
+            self.settle()
+            return False
+        if self._steady is None:
+            # The planned step before; of these profiles none asks what it committed.
+            self.close_step(None)
+            self._steady = steady
+            steady.start()
+        elif steady.waiting >= self._look_every:
+            self._closed_steps(steady.take())
+        if steady.full:
+            self._closed_steps(steady.renew())
+        self._states, self._kwargs, self._pooled = {}, {}, False
+        steady.begin(input_ids)
+        self._view.forwards += 1
+        self._view.steps += 1
+        return True
+
+    def _new_steady(self, input_ids: torch.Tensor) -> SteadyRun | None:
+        """Room for passes over [B, L] int64 ids behind the last one, which was planned; None = all are planned."""
+        last, self._last = self._last, None
+        if last is None or self._beyond or self._locates or last[1].shape != input_ids.shape:
+            return None
+        if self.requests is not None and self.requests.waits and self.request_fault is None:
+            return None
+        plan, ids, states = last
+        requests = len(plan.positions if plan.rows is None else plan.rows)
+        if not is_plain((ids, *states)) or holds_too_much(states[-1], self.shift.steps_wanted(ids, requests)):
+            return None
+        going = self._hook.steady(plan, self._view)
+        if going is None:
+            return None
+        capacity = capacity_for(ids, self._settings.budget)
+        room = self._pooler.steady(states, plan, capacity)
+        if room is None:
+            return None
+        return SteadyRun(
+            going, plan, ids, states[-1], self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
+            tamper=self.tamper, counts=self._counts,
+        )  # fmt: skip
+
+    def _closed_steps(self, steps: list[Pooled]) -> None:
+        """Takes steps behind which another one has begun."""
+        if not steps:
+            return
+        self._coverage.seen.extend(each.active for each in steps)
+        self._waiting.extend(steps)
+        self._closed += len(steps)
+        if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
+            self._record()
+
+    def settle(self) -> None:
+        """Looks at everything that has run, so that what is known of the run is known."""
+        steady, self._steady = self._steady, None
+        if steady is None:
+            return
+        steps = steady.look()
+        if steady.overwritten:
+            self._may_be_steady = False
+        if steady.open:
+            self._closed_steps(steps)
+            self._plan = steady.plan
+            return
+        if steps:
+            # Nobody has said yet what follows the last one.
+            self._closed_steps(steps[:-1])
+            self._coverage.seen.append(steps[-1].active)
+            self._pooler.reopen(steps[-1])
+
+    def _steady_state(self, steady: SteadyRun, layer: str | int, states: torch.Tensor) -> None:
+        """A tapped module gave [B, L, D] in a pass that goes on as the one before."""
+        if not steady.open:
+            if self._pooled:
+                self._faults.add(TWICE)
+            return
+        if layer != "final":
+            if layer in self._states:
+                self._faults.add(TWICE)
+            self._states[layer] = states
+            return
+        if self._alone:
+            found = [states]
+        else:
+            self._states["final"] = states
+            if any(name not in self._states for name in self._settings.layers):
+                self._faults.add(SILENT)
+                return
+            found = [self._states[name] for name in self._settings.layers]
+        self._pooled = True
+        if states.requires_grad:
+            found = [each.detach() for each in found]
+        try:
+            steady.add(found)
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                raise
+            self._faults.isolate(err)
 
     def _check_stated(self, call: ForwardCall, plan: StepPlan | None) -> None:
         """Looks for the stated system prompt in the tokens of the first pass."""
@@ -133,6 +257,9 @@ class Passes:
         """A tapped module ran."""
         # Some blocks return (states, cache), some norms (states, residual): the states come first.
         states = output[0] if isinstance(output, tuple) else output
+        if self._steady is not None:
+            self._steady_state(self._steady, layer, states)
+            return
         if self._plan is None and self._pooled:
             self._faults.add(TWICE)
             return
@@ -158,7 +285,10 @@ class Passes:
             plan, self._plan, self._pooled = self._plan, None, True
             # A guard that reads requests alone has no layers; the pooler still counts, and the recorder keeps nothing.
             layers = self._settings.layers or ("final",)
-            self._pooler.add([self._states[name].detach() for name in layers], plan)
+            found = [self._states[name].detach() for name in layers]
+            self._pooler.add(found, plan)
+            if self._may_be_steady and self._ids is not None:
+                self._last, self._ids = (plan, self._ids, found), None
             self.shift.ran(self._states["final"])
             self._coverage.seen.append(plan.active)
 
@@ -260,6 +390,8 @@ class Passes:
 
     def drop(self) -> None:
         """Ends the pass that is open without a step."""
+        with self._faults.isolated():
+            self.settle()
         self._plan = None
 
     def close(self, committed: torch.Tensor | None) -> None:
@@ -286,11 +418,11 @@ class Passes:
     @property
     def open(self) -> bool:
         """Whether a step has begun and not reached the last norm."""
-        return self._plan is not None
+        return self._plan is not None or (self._steady is not None and self._steady.open)
 
     def forget(self) -> None:
         """Lets go of the model's last states: whoever keeps a run keeps its results."""
-        self._states, self._waiting = {}, []
+        self._states, self._waiting, self._steady, self._last, self._ids = {}, [], None, None, None
         self.shift.forget()
         self.tamper.forget()
 

@@ -40,7 +40,13 @@ class Pooled:
 
 
 class Pooler(ABC):
-    """Pools one generation. Every pass goes through `add`, then `close_step` once its commits are known."""
+    """Pools one generation. Every pass goes through `add`, then `close_step` once its commits are known.
+
+    Attributes:
+        room: takes the states of steady passes, whose steps are made later; None = passes come one by one.
+    """
+
+    room: SteadyPool | None = None
 
     @abstractmethod
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
@@ -58,9 +64,75 @@ class Pooler(ABC):
         """States the profile defines after the end of a generation, up to `count` of them."""
         yield from ()
 
+    def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:
+        """Room for up to `capacity` passes like the last one, whose C tensors `states` are [B, L, D].
+
+        None = this profile must know of each pass what it committed, or shapes do not suit.
+        """
+        return None
+
+    @abstractmethod
+    def reopen(self, pooled: Pooled) -> None:
+        """Takes back a step that was pooled elsewhere: `close_step` gives it."""
+
     def states_for(self, budget: int) -> int:
         """Number of vectors a generation of `budget` steps gives."""
         return budget
+
+
+class SteadyPool(ABC):
+    """Pools passes that differ in their states alone: one reduction each, into memory that is there already.
+
+    A pass costs no look at its tokens; `take` makes steps of several passes at once. Memory that was given out is not
+    written again.
+    """
+
+    def __init__(self, states: list[torch.Tensor], requests: int, capacity: int) -> None:
+        """Takes the C tensors [B, L, D] of a pass, R and the most passes."""
+        self._shape = (capacity, requests, states[-1].shape[-1])
+        self._homes = [each.device for each in states]
+        self._next = 0
+        self._rows: list[torch.Tensor] = []
+        self._all: torch.Tensor | None = None
+        self._each: list[tuple[torch.Tensor, ...]] = []
+        self.renew()
+
+    def renew(self) -> None:
+        """Makes room for as many passes again, numbered from 0."""
+        self._next = 0
+        capacity, requests, width = self._shape
+        # Written from inside and outside of inference mode.
+        with torch.inference_mode(False):
+            if len(set(self._homes)) == 1:
+                # [S, R, C, D], so that nothing has to be put together.
+                shape = (capacity, requests, len(self._homes), width)
+                self._all = torch.empty(shape, dtype=torch.float32, device=self._homes[0])
+                self._rows = list(self._all.unbind(2))
+            else:
+                self._rows = [torch.empty(self._shape, dtype=torch.float32, device=home) for home in self._homes]
+            self._each = [rows.unbind(0) for rows in self._rows]
+
+    @abstractmethod
+    def add(self, states: list[torch.Tensor]) -> None:
+        """Takes the C tensors [B, L, D] of the next pass."""
+
+    @abstractmethod
+    def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
+        """The steps of passes start..stop, each taken once and in order.
+
+        Args:
+            start: first of them.
+            stop: behind the last.
+            active: [S, R] bool; None = all.
+            committed: [S, R, P] bool; None = not known.
+        """
+
+    def _stack(self, start: int, stop: int) -> torch.Tensor:
+        """[S, R, C, D] of passes start..stop."""
+        if self._all is not None:
+            return self._all[start:stop]
+        home = self._homes[-1]
+        return torch.stack([rows[start:stop].to(home) for rows in self._rows], dim=2)
 
 
 def make_pooler(scheme: Scheme, profile: str) -> Pooler:
@@ -91,6 +163,9 @@ class CanvasPooler(Pooler):
 
         `generated` keeps them until the step's commits are known: no copy, only the tensor the pass made anyway.
         """
+        if self.room is not None:
+            self.room.add(states)
+            return
         self._open, self._ready = ((states, plan), None) if self._only_committed else (None, self._pool(states, plan))
 
     def close_step(self, committed: torch.Tensor | None) -> Pooled | None:
@@ -101,14 +176,20 @@ class CanvasPooler(Pooler):
         ready, self._ready = self._ready, None
         return ready
 
+    def reopen(self, pooled: Pooled) -> None:
+        """Takes back a step that was pooled elsewhere."""
+        self._open, self._ready = None, pooled
+
+    def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:
+        """Passes with the positions of `plan`, like one whose C tensors are [B, L, D]; None for `generated`."""
+        return None if self._only_committed else _SteadyCanvas(states, plan, capacity)
+
     def _pool(self, states: list[torch.Tensor], plan: StepPlan, committed: torch.Tensor | None = None) -> Pooled:
         home = states[-1].device
         if plan.span is not None and not self._only_committed:
             phi = torch.stack([_span_sum(s, plan).to(home) for s in states], dim=1) / (plan.span[1] - plan.span[0])
             return Pooled(phi, plan.active, _count(plan.committed))
-        positions = _of_requests(plan.positions, plan)
-        target = torch.where(positions == PADDING, positions, positions + plan.shift)
-        wanted = target >= 0 if plan.canvas is None else (target >= 0) & (target < plan.canvas)
+        target, wanted = _on_canvas(plan)
         if self._only_committed:
             if committed is None:
                 raise ConfigError(
@@ -120,6 +201,46 @@ class CanvasPooler(Pooler):
             wanted &= committed.to(target.device).gather(1, target.clamp(0, committed.shape[1] - 1))
         phi = torch.stack([_mean(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
         return Pooled(phi, plan.active, _count(plan.committed))
+
+
+class _SteadyCanvas(SteadyPool):
+    """The mean over canvas positions that stay where they are."""
+
+    def __init__(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> None:
+        requests, batch, length = len(plan.positions if plan.rows is None else plan.rows), *states[-1].shape[:2]
+        super().__init__(states, requests, capacity)
+        self._plan = plan
+        self._span: tuple[int, int] | None = None
+        self._unwanted: list[torch.Tensor] = []
+        self._count: torch.Tensor | int
+        # Of rows that are all requests, as nearly always: slices, which copy nothing.
+        self._all_rows = plan.rows is None and requests == batch
+        if plan.span is not None:
+            self._count = plan.span[1] - plan.span[0]
+            self._span = None if plan.span == (0, length) else (plan.span[0], self._count)
+            return
+        _, wanted = _on_canvas(plan)
+        if not bool(wanted.all()):
+            self._unwanted = [~wanted.to(each.device)[..., None] for each in states]
+        self._count = wanted.sum(1).clamp(min=1).to(states[-1].device)[None, :, None, None]
+
+    def add(self, states: list[torch.Tensor]) -> None:
+        """Sums the rows of each of the C tensors [B, L, D]."""
+        index, self._next = self._next, self._next + 1
+        for layer, each in enumerate(states):
+            if self._span is not None:
+                each = each.narrow(1, *self._span)
+            if not self._all_rows:
+                each = _of_requests(each, self._plan)
+            if self._unwanted:
+                each = each.masked_fill(self._unwanted[layer], 0)
+            torch.sum(each, 1, dtype=torch.float32, out=self._each[layer][index])
+
+    def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
+        """The means of passes start..stop; `active` [S, R] and `committed` [S, R, P]."""
+        phi = (self._stack(start, stop) / self._count).unbind(0)
+        counts = None if committed is None else committed.sum(2)
+        return _steps(phi, active, counts)
 
 
 class RunningPooler(Pooler):
@@ -135,15 +256,18 @@ class RunningPooler(Pooler):
 
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
         """Adds the states of this pass, C tensors [B, L, D], to the mean."""
+        if self.room is not None:
+            self.room.add(states)
+            return
         added, rows = self._added(states, plan)
         counts = rows > 0 if plan.active is None else (rows > 0) & plan.active.to(rows.device)
         if self._sum is None or self._last is None or self._count is None:
             self._sum, self._last = torch.zeros_like(added), torch.zeros_like(added)
-            self._count = torch.zeros_like(rows)
-        keep = counts[:, None, None]
+            self._count = torch.zeros_like(rows)[:, None, None]
+        keep, many = counts[:, None, None], rows[:, None, None]
         self._sum = torch.where(keep, self._sum + added, self._sum)
-        self._last = torch.where(keep, added / rows.clamp(min=1)[:, None, None], self._last)
-        self._count = torch.where(counts, self._count + rows, self._count)
+        self._last = torch.where(keep, added / many.clamp(min=1), self._last)
+        self._count = torch.where(keep, self._count + many, self._count)
         # The prompt's pass predicts the first token but holds no state of a generated one.
         self._open = self._mean_now(counts) if self._ahead or self._passes else None
         self._passes += 1
@@ -164,6 +288,42 @@ class RunningPooler(Pooler):
         opened, self._open = self._open, None
         return opened
 
+    def reopen(self, pooled: Pooled) -> None:
+        """Takes back a step that was pooled elsewhere."""
+        self._open = pooled
+
+    def steady(self, states: list[torch.Tensor], plan: StepPlan, capacity: int) -> SteadyPool | None:
+        """Passes of one generated token each, C tensors [B, 1, D]; None where there are others."""
+        one_each = plan.positions.shape[1] == states[-1].shape[1] == 1 and plan.rows is None
+        return _SteadyTokens(self, states, capacity) if one_each and self._sum is not None else None
+
+    def take(self, states: torch.Tensor, active: torch.Tensor | None) -> list[Pooled]:
+        """Adds the states [S, R, C, D] of passes of one token each, of which `active` [S, R] bool count, None = all."""
+        assert self._sum is not None and self._last is not None and self._count is not None
+        self._passes += len(states)
+        if active is None and len(states) == 1:
+            self._last = states[0]
+            self._sum, self._count = self._sum + self._last, self._count + 1
+            return [Pooled(self._sum / self._count, None, None)]
+        if active is None:
+            sums, added = _running(self._sum, states), _one_to(len(states), states.device)
+            return self._taken(sums, self._count + added, states[-1], None)
+        home = states.device
+        active = active.to(home)
+        sums = _running(self._sum, states.masked_fill(~active[:, :, None, None], 0))
+        # The last pass that each row was active in; none = what it was before.
+        latest = (active * torch.arange(1, len(active) + 1, device=home)[:, None]).amax(0)
+        picked = states[(latest - 1).clamp(min=0), torch.arange(len(latest), device=home)]
+        last = torch.where((latest > 0)[:, None, None], picked, self._last)
+        return self._taken(sums, self._count + active.cumsum(0)[:, :, None, None], last, active)
+
+    def _taken(
+        self, sums: torch.Tensor, counts: torch.Tensor, last: torch.Tensor, active: torch.Tensor | None
+    ) -> list[Pooled]:
+        """The means of `sums` [S, R, C, D] over `counts` [S, R, 1, 1] tokens; `last` [R, C, D], `active` [S, R]."""
+        self._sum, self._count, self._last = sums[-1], counts[-1], last
+        return _steps((sums / counts.clamp(min=1)).unbind(0), active, None)
+
     def tail(self, count: int) -> Iterator[Pooled]:
         """`predicting` only: after the end the last state repeats and the mean keeps moving (authors' code)."""
         if not self._ahead or self._sum is None or self._last is None or self._count is None:
@@ -179,7 +339,59 @@ class RunningPooler(Pooler):
 
     def _mean_now(self, active: torch.Tensor | None) -> Pooled:
         assert self._sum is not None and self._count is not None
-        return Pooled(self._sum / self._count.clamp(min=1)[:, None, None], active, None)
+        return Pooled(self._sum / self._count.clamp(min=1), active, None)
+
+
+class _SteadyTokens(SteadyPool):
+    """Keeps the state of each token; the running mean is made when steps are taken."""
+
+    def __init__(self, pooler: RunningPooler, states: list[torch.Tensor], capacity: int) -> None:
+        super().__init__(states, len(states[-1]), capacity)
+        self._pooler = pooler
+
+    def renew(self) -> None:
+        """As wide as the states: nothing has to be cut out of these."""
+        super().renew()
+        with torch.inference_mode(False):
+            self._each = [rows[:, :, None].unbind(0) for rows in self._rows]
+
+    def add(self, states: list[torch.Tensor]) -> None:
+        """Copies the C tensors [B, 1, D]."""
+        index, self._next = self._next, self._next + 1
+        for room, each in zip(self._each, states, strict=True):
+            room[index].copy_(each)
+
+    def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
+        """The running means after passes start..stop; `active` [S, R], and `committed` is not read."""
+        return self._pooler.take(self._stack(start, stop), active)
+
+
+def _one_to(count: int, home: torch.device) -> torch.Tensor:
+    """[S, 1, 1, 1]: 1 to `count`."""
+    return torch.arange(1, count + 1, device=home)[:, None, None, None]
+
+
+def _running(first: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
+    """[R, C, D] and [S, R, C, D] float32 -> [S, R, C, D]: the sum after each, added up one after the other."""
+    sums = torch.empty_like(added, memory_format=torch.contiguous_format)
+    for each, total in zip(added.unbind(0), sums.unbind(0), strict=True):
+        first = torch.add(first, each, out=total)
+    return sums
+
+
+def _steps(phi: tuple[torch.Tensor, ...], active: torch.Tensor | None, counts: torch.Tensor | None) -> list[Pooled]:
+    """S steps of `phi`, S of [R, C, D], `active` and `counts` [S, R]."""
+    none = (None,) * len(phi)
+    each_active = none if active is None else active.unbind(0)
+    each_count = none if counts is None else counts.unbind(0)
+    return [Pooled(*each) for each in zip(phi, each_active, each_count, strict=True)]
+
+
+def _on_canvas(plan: StepPlan) -> tuple[torch.Tensor, torch.Tensor]:
+    """[R, L] int64 position that each row predicts, and [R, L] bool whether it lies on the canvas."""
+    positions = _of_requests(plan.positions, plan)
+    target = torch.where(positions == PADDING, positions, positions + plan.shift)
+    return target, target >= 0 if plan.canvas is None else (target >= 0) & (target < plan.canvas)
 
 
 def _of_requests(rows: torch.Tensor, plan: StepPlan) -> torch.Tensor:

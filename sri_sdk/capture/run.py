@@ -83,12 +83,16 @@ class Run:
             hook, settings, self._view, pooler=self._pooler, coverage=self._coverage, rows=self._rows,
             faults=self._faults, request_ids=request_ids,
             # A driver encodes the prompts itself, and looks.
-            stated=() if driven else settings.stated, locates=not driven,
+            stated=() if driven else settings.stated, locates=not driven, steady=not driven,
             groups=groups if settings.groups else None,
         )  # fmt: skip
         self._horizon = Horizon(settings, self._passes, self._coverage, self._rows, self._faults)
         self.calls = WatchedCalls(
             hook, self._view, self._coverage, self._faults, self.returned, self._passes.tamper.called
+        )
+        policy = settings.policy
+        self._stops_meanwhile = not driven and (
+            settings.horizon is not None or policy.stops_on_alarm or policy.stops_on_tampering
         )
         self._finished = self._held = False
         self.traces: tuple[Trace, ...] = ()
@@ -228,9 +232,14 @@ class Run:
         if self._finished:
             return
         done = self._view.steps
-        with self._faults.isolated():
+        # Written out: this runs in every pass.
+        try:
             self._passes.begin(input_ids)
-        if self._driven:
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                raise
+            self._faults.isolate(err)
+        if not self._stops_meanwhile:
             return
         self._judge_horizon()
         # Only now: what the step before did to the signal shows once this pass tells its commits.
@@ -345,6 +354,8 @@ class Run:
         Returns:
             The same tokens.
         """
+        with self._faults.isolated():
+            self._passes.settle()
         if self._passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
         self._passes.shift.ends(tokens)
@@ -435,6 +446,7 @@ class Run:
 
     def _close(self, committed: torch.Tensor | None) -> None:
         """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
+        self._passes.settle()
         if self._passes.open and not self._passes.beyond:
             self.fail(SILENT)
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):

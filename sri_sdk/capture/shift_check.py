@@ -14,6 +14,7 @@ parameters, a few hundredths of one pass over 256 tokens), and one number leaves
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -75,9 +76,51 @@ class ShiftCheck:
         if plan is None or self._head is None or self._kept >= KEPT:
             return
         if before is not None and before.states is not None and before.ids.shape == input_ids.shape:
-            self._collect(before.ids, before.states, before.plan, input_ids, plan)
+            self._collect_one(before.ids, before.states, before.plan, input_ids, plan)
         # A copy: samplers write into their canvas.
         self._before = _Pass(input_ids.clone(), plan)
+
+    def steps_wanted(self, input_ids: torch.Tensor, requests: int) -> int:
+        """How many more steps over [B, L] int64 ids are looked at, of `requests` requests; 0 = none."""
+        if self._head is None or self._before is None or self._kept >= KEPT:
+            return 0
+        return math.ceil((KEPT - self._kept) / (requests * _per_request(requests, input_ids.shape[1])))
+
+    def begins_steady(
+        self, input_ids: torch.Tensor, plan: StepPlan, active: torch.Tensor | None, states: Sequence[torch.Tensor]
+    ) -> None:
+        """Takes S steps at once, whose rows are those of `plan`, the last one that began.
+
+        Args:
+            input_ids: [1 + S, B, L] int64 tensor, tokens of that step and of those behind it.
+            plan: of that step.
+            active: [S, R] bool, requests still generating in those behind it; None = all.
+            states: those of the first of the S steps, as many as `steps_wanted` says, each [B, L, D].
+        """
+        before = self._before
+        if before is None or before.states is None or self._head is None:
+            return
+        requests = len(plan.positions if plan.rows is None else plan.rows)
+        count = min(len(input_ids) - 1, 1 + len(states), self.steps_wanted(input_ids[0], requests))
+        before_each = [before.states, *states][:count]
+        if count:
+            known = None
+            if active is not None:
+                first = before.plan.active
+                first = torch.ones_like(active[:1]) if first is None else first[None].to(active.device)
+                known = torch.cat([first, active])
+            self._collect(
+                input_ids[:count], before_each, plan, input_ids[1 : count + 1], plan,
+                () if known is None else (known[:count], known[1 : count + 1]),
+            )  # fmt: skip
+        self._before = _Pass(input_ids[-1], plan if active is None else replace(plan, active=active[-1]))
+        if len(states) >= len(input_ids) - 1:
+            self._before.states = states[len(input_ids) - 2]
+
+    @property
+    def last_states(self) -> torch.Tensor | None:
+        """[B, L, D] of the last step; None = they are not needed."""
+        return None if self._before is None else self._before.states
 
     def ran(self, states: torch.Tensor) -> None:
         """The step's states after the last norm, [B, L, D]."""
@@ -94,7 +137,7 @@ class ShiftCheck:
             return
         now = before.ids.clone()
         now[rows] = tokens.to(now.device)
-        self._collect(before.ids, before.states, before.plan, now, replace(before.plan, active=None))
+        self._collect_one(before.ids, before.states, before.plan, now, replace(before.plan, active=None))
 
     def contradicted(self) -> bool:
         """Whether the tokens come from the row that the plan does not name. Waits for the device: ask once."""
@@ -114,36 +157,53 @@ class ShiftCheck:
         """Lets go of tensors."""
         self._found, self._before = [], None
 
-    def _collect(
+    def _collect_one(
         self, shown: torch.Tensor, states: torch.Tensor, plan: StepPlan, now: torch.Tensor, after: StepPlan
     ) -> None:
-        """Keeps the leftmost positions of each request that were masks in `shown` and are tokens in `now`, both [B, L].
+        """Takes one step: `shown` and `now` [B, L], `states` [B, L, D]; see `_collect`."""
+        active = [each[None] for each in (plan.active, after.active) if each is not None]
+        self._collect(shown[None], [states], plan, now[None], after, active)
 
-        `states` [B, L, D] and `plan` are of the step between, `after` is the next one's plan.
+    def _collect(
+        self, shown: torch.Tensor, states: Sequence[torch.Tensor], plan: StepPlan, now: torch.Tensor, after: StepPlan,
+        active: Sequence[torch.Tensor],
+    ) -> None:  # fmt: skip
+        """Keeps the leftmost positions of each request that were masks in `shown` and are tokens in `now`.
+
+        Args:
+            shown: [S, B, L] int64 tensor, tokens of S passes.
+            states: S of [B, L, D], theirs.
+            plan: what their rows are.
+            now: [S, B, L] int64 tensor, tokens of the pass behind each.
+            after: what the rows of that are.
+            active: [S, R] bool tensors; only requests that are in all of them count.
         """
-        rows = torch.arange(len(shown), device=shown.device) if plan.rows is None else plan.rows
-        shown, now, places, next_places = shown[rows], now[rows], plan.positions[rows], after.positions[rows]
-        filled = (shown == self._mask) & (now != self._mask) & (places == next_places) & (places > 0)
+        rows = torch.arange(shown.shape[1], device=shown.device) if plan.rows is None else plan.rows
+        shown, now, places, next_places = shown[:, rows], now[:, rows], plan.positions[rows], after.positions[rows]
+        filled = (shown == self._mask) & (now != self._mask) & ((places == next_places) & (places > 0))
         # The first one has no row before it in this pass, or one of another place.
-        filled[:, 1:] &= places[:, :-1] == places[:, 1:] - 1
-        filled[:, 0] = False
+        filled[:, :, 1:] &= places[:, :-1] == places[:, 1:] - 1
+        filled[:, :, 0] = False
         ends = self._hook.eos_ids()
         if ends:
             # Some samplers fill up what is behind an end token, and no row predicted that.
             at_end = torch.isin(now, torch.tensor(ends, device=now.device)) & (shown == self._mask)
-            filled &= at_end.cumsum(1) == 0
-        for active in (plan.active, after.active):
-            if active is not None:
-                filled &= active.to(filled.device)[:, None]
-        length = filled.shape[1]
-        count = min(max(PER_STEP // len(filled), 1), length)
+            filled &= at_end.cumsum(2) == 0
+        for each in active:
+            filled &= each.to(filled.device)[:, :, None]
+        requests, length = filled.shape[1:]
+        count = _per_request(requests, length)
         order = filled * torch.arange(length, 0, -1, device=filled.device)
-        value, at = order.topk(count, dim=1)
-        pairs = torch.stack([at, (at - 1).clamp(min=0)], dim=2).flatten(1)
-        own = states[rows.to(states.device)]
-        picked = own.gather(1, pairs.to(own.device)[..., None].expand(-1, -1, own.shape[2]))
-        self._found.append((picked.reshape(-1, 2, own.shape[2]), now.gather(1, at).flatten(), (value > 0).flatten()))
-        self._kept += len(value.flatten())
+        value, at = order.topk(count, dim=2)
+        pairs = torch.stack([at, (at - 1).clamp(min=0)], dim=3).flatten(2)
+        home, width = states[0].device, states[0].shape[2]
+        # As rows of all requests together: nothing else is copied.
+        wanted = (pairs + (rows.to(pairs.device) * states[0].shape[1])[:, None]).flatten(1).to(home)
+        picked = [each.flatten(0, 1).index_select(0, at_once) for each, at_once in zip(states, wanted, strict=True)]
+        self._found.append(
+            (torch.cat(picked).reshape(-1, 2, width), now.gather(2, at).flatten(), (value > 0).flatten())
+        )
+        self._kept += value.numel()
         self._shift = plan.shift
 
     def _likelihoods(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
@@ -183,6 +243,11 @@ def likelihoods(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     best = grid[coarse.argmax(0)]
     fine = torch.stack([of(best * STEP ** (part / 4)) for part in (-3, -2, -1, 1, 2, 3)])
     return torch.cat([coarse, fine]).amax(0)
+
+
+def _per_request(requests: int, length: int) -> int:
+    """Positions looked at per request in one step over `length` tokens."""
+    return min(max(PER_STEP // requests, 1), length)
 
 
 def matrix_of_head(hook: Hook) -> tuple[torch.Tensor, torch.Tensor | None] | None:

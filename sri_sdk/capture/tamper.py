@@ -44,6 +44,7 @@ class TamperSigns:
         self._where: tuple[torch.Tensor, torch.Tensor] | None = None
         self._width = 0
         self._undone: torch.Tensor | None = None
+        self._end_ids: tuple[tuple[int, ...], torch.Tensor] | None = None
 
     def called(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """One of the model's own generation methods begins: how long the prompts are that it was given."""
@@ -85,25 +86,40 @@ class TamperSigns:
 
     def shown(self, input_ids: torch.Tensor, plan: StepPlan) -> None:
         """Takes a step's tokens [B, L] int64, and compares what was committed before."""
+        if self.looks_at(plan):
+            self._compare(input_ids[None], plan, None if plan.active is None else plan.active[None])
+
+    def shown_steady(self, input_ids: torch.Tensor, plan: StepPlan, active: torch.Tensor | None) -> None:
+        """Takes the tokens [S, B, L] int64 of S steps whose rows are those of `plan`; `active` [S, R], None = all."""
+        if self.looks_at(plan):
+            self._compare(input_ids, plan, active)
+
+    def looks_at(self, plan: StepPlan) -> bool:
+        """Whether a step's tokens are compared at all."""
+        return self._looks and plan.committed is not None and self._mask_id() is not None
+
+    def _compare(self, input_ids: torch.Tensor, plan: StepPlan, active: torch.Tensor | None) -> None:
         mask = self._mask_id()
-        if not self._looks or plan.committed is None or mask is None:
-            return
-        ids = input_ids if plan.rows is None else input_ids[plan.rows.to(input_ids.device)]
+        assert plan.committed is not None and mask is not None
+        ids = input_ids if plan.rows is None else input_ids[:, plan.rows.to(input_ids.device)]
         places, width = self._places(plan), plan.committed.shape[1]
-        tokens = self._wide(width, ids)
-        before = tokens.gather(1, places)
+        tokens = self._wide(width, ids[0])
+        before = tokens.gather(1, places)[None]
+        if len(ids) > 1:
+            # What is not on the canvas is never compared.
+            before = torch.cat([before, ids[:-1].masked_fill(places == width, UNSEEN)])
         changed = (before != UNSEEN) & (before != mask)
         changed &= (ids == mask) if self._hook.edits_tokens else (ids != before)
-        if ends := self._hook.eos_ids() if self._view.eos_ids is None else self._view.eos_ids:
+        if (ends := self._ends(ids.device)) is not None:
             # Loops fill up what is behind an end token.
-            changed &= ~torch.isin(ids, torch.tensor(ends, device=ids.device))
-        if plan.active is not None:
+            changed &= ~torch.isin(ids, ends)
+        if active is not None:
             # What is written into a row that has ended is no generation.
-            changed &= plan.active.to(ids.device)[:, None]
-        undone = changed.any(1)
+            changed &= active.to(ids.device)[:, :, None]
+        undone = changed.any(2).any(0)
         self._undone = undone if self._undone is None else self._undone | undone
         # What is not on the canvas is written behind it, and cut off again.
-        self._tokens = tokens.scatter(1, places, ids)[:, :width]
+        self._tokens = tokens.scatter(1, places, ids[-1])[:, :width]
 
     def permit(self, opened: torch.Tensor) -> None:
         """Positions [R, P] bool that the caller of a driven sampler opens again."""
@@ -121,6 +137,13 @@ class TamperSigns:
     def forget(self) -> None:
         """Lets go of tensors."""
         self._tokens, self._where, self._undone = None, None, None
+
+    def _ends(self, device: torch.device) -> torch.Tensor | None:
+        """[E] int64 tensor, ids that end a response; None = there are none."""
+        ends = tuple(self._hook.eos_ids() if self._view.eos_ids is None else self._view.eos_ids)
+        if self._end_ids is None or self._end_ids[0] != ends:
+            self._end_ids = ends, torch.tensor(ends, device=device)
+        return self._end_ids[1] if ends else None
 
     def _mask_id(self) -> int | None:
         if self._mask is None and self._hook.scheme == "masked":

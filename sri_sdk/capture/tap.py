@@ -156,12 +156,12 @@ class Tap:
 
     def on_root(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward begins."""
-        if (run := self.owner()) is not None:
+        if (run := _owners.get().get(id(self))) is not None:
             run.enter_forward(kwargs)
 
     def on_embedding(self, input_ids: Any) -> None:
         """The token embedding ran: a forward pass has begun."""
-        if (run := self.owner()) is None:
+        if (run := _owners.get().get(id(self))) is None:
             self.unowned += id(self) not in _owners.get()
             return
         if is_recorded(input_ids):
@@ -178,15 +178,13 @@ class Tap:
 
     def on_state(self, layer: Any, output: Any) -> None:
         """A tapped module ran."""
-        if (run := self.owner()) is None:
+        if (run := _owners.get().get(id(self))) is None:
             return
-        if isinstance(layer, str) and layer.startswith(PROMPT):
-            name = layer.removeprefix(f"{PROMPT} ")
-            run.prompt_state(
-                int(name) if name.isdecimal() else name, output[0] if isinstance(output, tuple) else output
-            )
-        else:
+        if layer == "final" or not isinstance(layer, str):
             run.state(layer, output)
+            return
+        name = layer.removeprefix(f"{PROMPT} ")
+        run.prompt_state(int(name) if name.isdecimal() else name, output[0] if isinstance(output, tuple) else output)
 
     def _around_call(self, name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """One generation method: the run sees its arguments before, and its result after."""

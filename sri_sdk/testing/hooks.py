@@ -20,6 +20,7 @@ from sri_sdk.testing import _hook_life as life
 from sri_sdk.testing import _hook_memory as memory
 from sri_sdk.testing import _hook_request as requests
 from sri_sdk.testing import _hook_states as states
+from sri_sdk.testing import _hook_steady as steady
 from sri_sdk.testing import _hook_steering as steering
 from sri_sdk.testing import _hook_text as text
 from sri_sdk.testing._hook_case import Generate, HookCase, subject
@@ -103,6 +104,11 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         "phi-is-the-mean",
         "phi equals a float64 mean, taken by the kit, of the same states over the rows that plan() names.",
         states.phi_is_the_mean,
+    ),
+    Promise(
+        "steady-passes-agree",
+        "Where steady() speaks for many passes, they are what plan() would say of each. Else speed changes verdicts.",
+        steady.steady_passes_agree,
     ),
     Promise(
         "padding-excluded",

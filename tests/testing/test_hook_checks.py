@@ -12,6 +12,7 @@ from sri_plugin_toy.hook import ToyHook
 from sri_plugin_toy.model import MASK, PAD
 
 from sri_sdk import Match
+from sri_sdk.canvas import OneTokenPasses
 from sri_sdk.records import PADDING
 from sri_sdk.testing import hook_checks, run_checks
 
@@ -117,6 +118,20 @@ class EndsARowTooSoon(LabCausalHook):
     def plan(self, call, run):
         made = super().plan(call, run)
         return replace(made, active=made.active & (torch.arange(len(made.active)) > (run.forwards > 5) - 1))
+
+
+class NeverEndsARowInTheLongRun(LabCausalHook):
+    """The plan is right, and what is said of many passes is not."""
+
+    def plan(self, call, run):
+        return super().plan(call, run)
+
+    def steady(self, plan, run):
+        class AllActive(OneTokenPasses):
+            def read(self, input_ids):
+                return replace(super().read(input_ids), active=None)
+
+        return AllActive(run.memory) if plan.positions.shape[1] == 1 else None
 
 
 class HasNoEndToSee(NeverEndsARow):
@@ -303,6 +318,7 @@ FAULTS = [
         MISREAD | {"canvas-is-whole", "padding-excluded", "batch-1-equals-batch-n", "steered-rows-stay-apart"},
     ),
     (WrongSpan, "phi-is-the-mean", set()),
+    (NeverEndsARowInTheLongRun, "steady-passes-agree", set()),
     (CountsTheEndByRealTokens, "padding-excluded", WITHOUT_ROW | STARTED),
     (LooksAtTheBatch, "batch-1-equals-batch-n", WITHOUT_ROW | STARTED | {"steered-rows-stay-apart"}),
     (WrongWidth, "records-sane", set()),

@@ -12,6 +12,7 @@ import sri_sdk
 from sri_plugin_causal.calls import BATCHED, Call, refuse_what_cannot_be_watched, tokens_in
 from sri_plugin_causal.module_paths import TABLE
 from sri_plugin_causal.proof import contradiction
+from sri_sdk.canvas import OneTokenPasses, SteadyPasses
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.records import PADDING
@@ -135,6 +136,10 @@ class CausalHook(sri_sdk.Hook):
         # The last row of every pass predicts the next token; padding is on the left, so it never is that row.
         return sri_sdk.StepPlan(positions, shift=1, active=memory["active"], span=(length - 1, length))
 
+    def steady(self, plan: sri_sdk.StepPlan, run: sri_sdk.RunView) -> SteadyPasses | None:
+        """Behind the prompt's pass, one token per pass, as long as the cache goes on."""
+        return _Decoding(run.memory) if plan.positions.shape[1] == 1 else None
+
     def _prompt(self, call: sri_sdk.ForwardCall, run: sri_sdk.RunView) -> torch.Tensor:
         """[B, L] positions of the prompt's rows: -1 is the last one, padding nothing."""
         import torch
@@ -220,6 +225,18 @@ class CausalHook(sri_sdk.Hook):
         from sri_plugin_causal.stand_ins.example import case
 
         return case(cls)
+
+
+class _Decoding(OneTokenPasses):
+    """The passes behind the prompt's."""
+
+    def __init__(self, memory: dict[str, Any]) -> None:
+        super().__init__(memory)
+        self._notes = memory
+
+    def goes_on(self, call: sri_sdk.ForwardCall) -> bool:
+        """Until another generation begins, which `plan` then refuses."""
+        return not self._notes.get("again") and not _begins_anew(call, self._notes)
 
 
 def _not_causal(model: Any) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
 from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.canvas import Canvas, Window
+from sri_sdk.canvas import Canvas, SteadyPasses, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
 from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
@@ -124,6 +124,21 @@ class DreamHook(sri_sdk.Hook):
             run.reads(ids)
             return None
         return canvas.plan(ids, shift=1)
+
+    def steady(self, plan: StepPlan, run: RunView) -> SteadyPasses | None:
+        """Of a `diffusion_generate` that takes all its steps: as many passes as are due, each of the whole canvas."""
+        canvas, asked = Canvas.of(run), run.memory.get("call")
+        if canvas is None or asked is None or asked.left is None:
+            return None
+        note: _Call = asked
+
+        def goes_on(_call: ForwardCall) -> bool:
+            if not note.left or run.memory.get("call") is not note:
+                return False
+            note.left -= 1
+            return True
+
+        return canvas.steady(plan, goes_on, all_active=True)
 
     def _plan_called(self, ids: torch.Tensor, asked: _Call, run: RunView) -> StepPlan | None:
         canvas, length = Canvas.of(run), ids.shape[1]

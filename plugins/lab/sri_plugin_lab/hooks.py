@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 import sri_sdk
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, OneTokenPasses, SteadyPasses
 from sri_sdk.records import PADDING
 from sri_sdk.structure import missing_paths, module_at, modules_at
 
@@ -96,6 +96,11 @@ class LabDiffusionHook(_LabHook):
             canvas = Canvas.find(call.input_ids, self.mask_id(), run=run).remember(run)
         return canvas.plan(call.input_ids)
 
+    def steady(self, plan: sri_sdk.StepPlan, run: sri_sdk.RunView) -> SteadyPasses | None:
+        """Every pass shows prompt and canvas whole."""
+        canvas = Canvas.of(run)
+        return None if canvas is None else canvas.steady(plan)
+
 
 class LabCausalHook(_LabHook):
     """The lab's autoregressive model: the prompt's pass is the first step, then one token per pass."""
@@ -179,6 +184,10 @@ class LabCausalHook(_LabHook):
             memory["active"] = memory["active"] & ~ended
         # The last row of every pass predicts the next token; on the left, prompts may be padded.
         return sri_sdk.StepPlan(positions, shift=1, active=memory["active"], span=(length - 1, length))
+
+    def steady(self, plan: sri_sdk.StepPlan, run: sri_sdk.RunView) -> SteadyPasses | None:
+        """Behind the prompt's pass, one token per pass."""
+        return OneTokenPasses(run.memory) if plan.positions.shape[1] == 1 else None
 
 
 def _small(family: type[_LabHook]) -> tuple[_LabHook, sri_sdk.Encoded]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 import sri_sdk
 from sri_plugin_llada.layout import CLASSES, Layout, layout_of, problem_of
-from sri_sdk.canvas import Canvas, Window, replaced_columns
+from sri_sdk.canvas import Canvas, SteadyPasses, Window, replaced_columns
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
@@ -129,6 +129,11 @@ class LladaHook(sri_sdk.Hook):
             f"a pass of {batch} x {length} tokens without a cache, after one of {canvas.batch} x {window.width}: watch "
             "one generation at a time, and call the model itself, not its forward, where a cache is used"
         )
+
+    def steady(self, plan: StepPlan, run: RunView) -> SteadyPasses | None:
+        """Passes without a cache show prompt and canvas whole, each a step."""
+        canvas = Canvas.of(run)
+        return None if canvas is None else canvas.steady(plan, lambda call: call.kwargs.get("past_key_values") is None)
 
     def _first(self, call: ForwardCall, run: RunView) -> StepPlan | None:
         mask, ids = self.mask_id(), call.input_ids

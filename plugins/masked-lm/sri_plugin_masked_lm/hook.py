@@ -10,7 +10,7 @@ from pydantic import Field
 
 import sri_sdk
 from sri_plugin_masked_lm.module_paths import TABLE
-from sri_sdk.canvas import Canvas
+from sri_sdk.canvas import Canvas, SteadyPasses
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError, SriError
 from sri_sdk.structure import (
@@ -129,6 +129,11 @@ class MaskedLmHook(sri_sdk.Hook):
             raise SriError(f"a pass of {found} tokens after passes of {expected}; watch one generation at a time")
         # Finished text has no mask, so no request is active in such a pass.
         return canvas.plan(ids, shift=self.shift())
+
+    def steady(self, plan: sri_sdk.StepPlan, run: sri_sdk.RunView) -> SteadyPasses | None:
+        """Every pass shows prompt and canvas whole."""
+        canvas = Canvas.of(run)
+        return None if canvas is None else canvas.steady(plan)
 
     def _find(self, ids: torch.Tensor, mask_id: int, run: sri_sdk.RunView) -> Canvas | None:
         """The canvas of a first pass over [B, L] ids; None = it has no mask."""

@@ -1,0 +1,216 @@
+"""Steady passes of a run: per pass one copy of the tokens and one reduction; all looks at them come later, at once.
+
+A pass that goes on as the one before (`sri_sdk.canvas.SteadyPasses`) means nothing new. So its tokens are copied into
+memory that is there already, its states are pooled, and that is all. What they say is read in one go: who is still
+generating, what was committed, signs of tampering, the check of the shift, whether a finished text was changed. It
+comes to the same as asking pass by pass, and is read before anybody is told anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from sri_sdk.canvas import SteadyPasses
+from sri_sdk.capture.coverage import CoverageTracker
+from sri_sdk.capture.pool import Pooled, Pooler, SteadyPool
+from sri_sdk.capture.shift_check import ShiftCheck
+from sri_sdk.capture.tamper import TamperSigns
+from sri_sdk.errors import CaptureError
+from sri_sdk.hook import Hook
+from sri_sdk.records import ForwardCall, StepPlan
+
+MOST_PASSES = 64
+"""Passes in a row before they are read, as many as wait on the device otherwise."""
+MOST_HELD = 64 * 2**20
+"""Bytes of states kept for the check of the shift, which looks at the first steps; larger ones are looked at as they
+come."""
+MOST_TOKENS = 64 * 2**20
+"""Bytes of token ids kept; fewer passes in a row where a batch is large."""
+
+
+class SteadyRun:
+    """Passes behind a planned one, up to where something new begins.
+
+    Attributes:
+        open: whether a pass has begun and not reached the last norm.
+        plan: of the pass before.
+        overwritten: whether the model writes its states into memory that it gave out before.
+    """
+
+    def __init__(
+        self, going: SteadyPasses, plan: StepPlan, input_ids: torch.Tensor, states: torch.Tensor, pooler: Pooler,
+        room: SteadyPool, capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
+        counts: bool,
+    ) -> None:  # fmt: skip
+        """Takes what says whether they go on; of the pass before the plan, tokens [B, L] int64 and states [B, L, D].
+
+        `counts` = somebody asks how many positions were committed.
+        """
+        self._counts = counts
+        self._going, self.plan, self._pooler, self._room = going, plan, pooler, room
+        self._coverage, self._shift, self._tamper = coverage, shift, tamper
+        self._shape, self._states_shape = input_ids.shape, states.shape
+        self._capacity, self._requests = capacity, len(plan.positions if plan.rows is None else plan.rows)
+        self.open = self.overwritten = False
+        self._empty(input_ids)
+
+    def _empty(self, input_ids: torch.Tensor) -> None:
+        """Begins with nothing behind a pass over [B, L] int64 ids."""
+        with torch.inference_mode(False):
+            self._ids = input_ids.new_empty((self._capacity + 1, *input_ids.shape))
+            self._each = self._ids.unbind(0)
+        self._each[0].copy_(input_ids)
+        self._begun = self._pooled = self._given = 0
+        self._active: list[torch.Tensor] = []
+        self._states: list[torch.Tensor] = []
+        self._wanted = self._shift.steps_wanted(input_ids, self._requests)
+        # The pass before has left its own states.
+        last = self._shift.last_states
+        self._where = set() if last is None else {last.data_ptr()}
+
+    @property
+    def waiting(self) -> int:
+        """Passes that were pooled and not taken."""
+        return self._pooled - self._given
+
+    @property
+    def last_ids(self) -> torch.Tensor:
+        """[B, L] int64 tensor: tokens of the last pass."""
+        return self._each[self._begun]
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another pass."""
+        return self._begun == self._capacity
+
+    def start(self) -> None:
+        """From now on the pooler takes states of passes that go on."""
+        self._pooler.room = self._room
+
+    def takes(self, input_ids: torch.Tensor, kwargs: Mapping[str, Any]) -> bool:
+        """Whether a pass over [B, L] int64 ids goes on as those before; the caller then begins it."""
+        # The shape first: nothing else says as much for as little.
+        return input_ids.shape == self._shape and self._going.goes_on(ForwardCall(input_ids, kwargs))
+
+    def begin(self, input_ids: torch.Tensor) -> None:
+        """Another pass, over [B, L] int64 ids, has begun."""
+        self._begun += 1
+        # A copy: samplers write into their canvas.
+        self._each[self._begun].copy_(input_ids)
+        self.open = True
+
+    def add(self, states: list[torch.Tensor]) -> None:
+        """The pass that is open gave C tensors [B, L, D].
+
+        Raises:
+            CaptureError: they have another shape than those of the pass before.
+        """
+        shape = states[-1].shape
+        if shape != self._states_shape:
+            raise CaptureError(
+                f"states of shape {list(shape)} after {list(self._states_shape)} in passes over the same number of "
+                "tokens: which rows are which cannot be told"
+            )
+        self._pooler.add(states, self.plan)
+        self._pooled += 1
+        self.open = False
+        if self._wanted:
+            self._hold(states[-1])
+
+    def _hold(self, states: torch.Tensor) -> None:
+        """Keeps the states [B, L, D] of a pass that the check of the shift will look at; no copy."""
+        self._wanted -= 1
+        where = states.data_ptr()
+        if where in self._where:
+            # What is kept is not what it was: the check of the shift begins anew, and looks at passes as they come.
+            self.overwritten, self._wanted = True, 0
+            self._states.clear()
+            self._shift.forget()
+            return
+        self._where.add(where)
+        self._states.append(states)
+
+    def take(self) -> list[Pooled]:
+        """The steps that were pooled since the last time. Closed, unless they are the last: the caller knows."""
+        start, self._given = self._given, self._pooled
+        if start == self._given:
+            return []
+        active, committed = self._read(start, self._given)
+        # Only where the look waits for no device: what is pooled of all rows costs less.
+        if active is not None and active.device.type == "cpu" and bool(active.all()):
+            active = None
+        return self._room.take(start, self._given, active, committed)
+
+    def _read(self, start: int, stop: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        said = self._going.read(self._ids[start + 1 : stop + 1])
+        if said.active is not None:
+            self._active.append(said.active)
+        return said.active, said.committed if self._counts else None
+
+    def look(self) -> list[Pooled]:
+        """Looks at everything that was not looked at, once, at the end of this row of passes.
+
+        Returns:
+            As `take`.
+        """
+        steps = self.take()
+        self._pooler.room = None
+        if self.open:
+            # It began, so what it showed counts; it gave no states, so it is no step.
+            self._read(self._begun - 1, self._begun)
+        ids, plan = self._ids[: self._begun + 1], self.plan
+        if self._begun == 0:
+            return steps
+        active = (self._active[0] if len(self._active) == 1 else torch.cat(self._active)) if self._active else None
+        self._going.verify(ids[1:])
+        self._coverage.shown_steady(ids, active)
+        self._shift.begins_steady(ids, plan, active, self._states)
+        self._tamper.shown_steady(ids[1:], plan, active)
+        self._states, self._active = [], []
+        return steps
+
+    def renew(self) -> list[Pooled]:
+        """Makes room for as many passes again; all of them were pooled. Returns as `look`."""
+        steps = self.look()
+        self._room.renew()
+        self._empty(self.last_ids)
+        self.start()
+        return steps
+
+
+def capacity_for(input_ids: torch.Tensor, most: int | None) -> int:
+    """How many passes over [B, L] int64 ids may go in a row; `most` = steps of the generation, None = not known."""
+    fitting = max(MOST_TOKENS // max(input_ids.numel() * input_ids.element_size(), 1), 1)
+    return min(MOST_PASSES, fitting, MOST_PASSES if most is None else max(most, 1))
+
+
+def holds_too_much(states: torch.Tensor, passes: int) -> bool:
+    """Whether keeping the states [B, L, D] of that many passes is too much."""
+    return passes * states.numel() * states.element_size() > MOST_HELD
+
+
+def is_plain(tensors: Iterable[torch.Tensor]) -> bool:
+    """Whether tensors of any shape [...] are like any: subclasses need not mix with the tap's own memory."""
+    return all(type(each) is torch.Tensor for each in tensors)
+
+
+def says_how_it_goes_on(hook: Hook) -> bool:
+    """Whether `hook.steady` speaks of the `plan` that the hook has: of the same class, and not of a parent's."""
+    if "plan" in vars(hook) or "steady" in vars(hook):
+        return False
+    return _same_hand(type(hook))
+
+
+def _home(kind: type, name: str) -> type | None:
+    return next((each for each in kind.__mro__ if name in vars(each)), None)
+
+
+def _same_hand(kind: type) -> bool:
+    plan, steady = _home(kind, "plan"), _home(kind, "steady")
+    if plan is None or steady is None or steady is Hook or not issubclass(steady, plan):
+        return False
+    # What stands in its place at run time, as a spy, wants to hear of every pass.
+    return getattr(vars(plan)["plan"], "__qualname__", "") == f"{plan.__qualname__}.plan"

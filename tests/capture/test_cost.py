@@ -1,0 +1,189 @@
+"""What a step costs, in counts: torch operations and Python frames inside the tap. Seconds depend on the machine."""
+
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sri_sdk import registry
+from sri_sdk.anchors import Anchors
+from sri_sdk.capture.run import Run
+from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.tap import Tap, tap_of
+from sri_sdk.fingerprint import Fingerprint
+from sri_sdk.grid import StepGrid
+from sri_sdk.pooling import USUAL
+
+STEPS = 24
+WAITS = ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "nonzero")
+"""Methods of tensors that wait for the device."""
+
+MOST = {
+    ("masked", "final"): (4, 36), ("masked", "online"): (24, 135), ("autoregressive", "final"): (3, 40),
+    ("autoregressive", "online"): (26, 140), ("block", "final"): (135, 110), ("block", "online"): (160, 225),
+}  # fmt: skip
+"""Scheme and rule -> torch operations and Python calls of one step inside the tap, at most. Online without the scorer.
+The floor, a bare hook on the last norm that takes one mean: 1 and 1. Less is welcome; then lower the number here."""
+
+
+class Operations(TorchDispatchMode):
+    """Counts torch operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def around_callbacks(block: Callable[[], AbstractContextManager[Callable[[], int]]]) -> Iterator[list[int]]:
+    """Puts `block` around every callback of every tap, and not around the model; adds up what it counts, by pass.
+
+    `block` gives what says, at its end, how many there were.
+    """
+    found: list[int] = []
+
+    def around(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def callback(*args: Any) -> Any:
+            if name == "on_embedding":
+                found.append(0)
+            with block() as count:
+                result = original(*args)
+            if found:
+                found[-1] += count()
+            return result
+
+        return callback
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("on_root", "on_embedding", "on_state"):
+            patched.setattr(Tap, name, around(name, getattr(Tap, name)))
+        yield found
+
+
+@contextmanager
+def operations() -> Iterator[Callable[[], int]]:
+    """Counts torch operations."""
+    with Operations() as mode:
+        yield lambda: mode.count
+
+
+@contextmanager
+def frames() -> Iterator[Callable[[], int]]:
+    """Counts Python functions that are called."""
+    count = 0
+
+    def on_event(_frame: Any, event: str, _arg: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(on_event)
+    try:
+        yield lambda: count
+    finally:
+        sys.setprofile(before)
+
+
+def waits() -> Callable[[], AbstractContextManager[Callable[[], int]]]:
+    """Counts calls that wait for the device, on an accelerator; and those that a scalar in an index or a test makes."""
+
+    @contextmanager
+    def block() -> Iterator[Callable[[], int]]:
+        count = 0
+
+        def noted(original: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                nonlocal count
+                count += 1
+                return original(*args, **kwargs)
+
+            return call
+
+        with pytest.MonkeyPatch.context() as patched:
+            for name in WAITS:
+                patched.setattr(torch.Tensor, name, noted(getattr(torch.Tensor, name)))
+            yield lambda: count
+
+    return block
+
+
+def settings_for(hook: Any, *, live: bool) -> WatchSettings:
+    """Signals against made-up anchors, measured at the end or (`live`) at every step, as online."""
+    shape = (STEPS, 1, hook.hidden_size())
+    near, far = (np.random.default_rng(seed).normal(size=shape).astype(np.float32) for seed in (0, 1))
+    anchors = Anchors(near, far, Fingerprint({"hidden_size": shape[2]}, {}), {})
+    return WatchSettings(
+        USUAL[hook.scheme], grid=StepGrid(STEPS, "step", STEPS), budget=None, anchors=anchors, live=live,
+        keeps_commits=True,
+    )  # fmt: skip
+
+
+def lab_diffusion() -> tuple[Any, Callable[[], Any]]:
+    case = registry.load("hooks", "lab-diffusion").example()
+    model, ids = case.hook.model, case.encoded.input_ids[:1]
+    return case.hook, lambda: model.generate(ids, max_new_tokens=STEPS, steps=STEPS)
+
+
+def causal() -> tuple[Any, Callable[[], Any]]:
+    case = registry.load("hooks", "causal").example()
+    model, ids = case.hook.model, case.encoded.input_ids[:1]
+    options = {"max_new_tokens": STEPS, "min_new_tokens": STEPS, "do_sample": False}
+    return case.hook, lambda: model.generate(ids, attention_mask=torch.ones_like(ids), **options)
+
+
+def block() -> tuple[Any, Callable[[], Any]]:
+    case = registry.load("hooks", "sdar").example()
+    return case.hook, lambda: case.generate(case.encoded)
+
+
+SUBJECTS = {"masked": lab_diffusion, "autoregressive": causal, "block": block}
+
+
+def steps_of(scheme: str, count: Callable[[], AbstractContextManager[Callable[[], int]]], *, live: bool) -> list[int]:
+    """Per pass of one generation, what `count` says of the tap's callbacks."""
+    hook, generate = SUBJECTS[scheme]()
+    run = Run(hook, settings_for(hook, live=live))
+    tap = tap_of(hook.model)
+    with around_callbacks(count) as found, tap.installed(hook, run), tap.owned_by(run), torch.inference_mode():
+        run.returned(generate())
+    run.finish()
+    assert not [reason for trace in run.traces for reason in trace.reasons]
+    return found
+
+
+def typical(found: list[int]) -> float:
+    """That of a step in the middle: the first ones find out what comes, and the last one may end."""
+    return statistics.median(found[len(found) // 3 : -2])
+
+
+@pytest.mark.parametrize(("scheme", "rule"), MOST)
+def test_a_step_costs_no_more_than_is_stated(scheme: str, rule: str) -> None:
+    found = (
+        typical(steps_of(scheme, operations, live=rule == "online")),
+        typical(steps_of(scheme, frames, live=rule == "online")),
+    )
+    most = MOST[scheme, rule]
+    assert all(count <= limit for count, limit in zip(found, most, strict=True)), (
+        f"{scheme}, {rule} rule: a step takes {found[0]:.0f} torch operations and {found[1]:.0f} Python calls inside "
+        f"the tap, {most} are allowed"
+    )
+
+
+@pytest.mark.parametrize("scheme", ["masked", "autoregressive"])
+def test_no_step_waits_for_the_device_with_the_final_rule(scheme: str) -> None:
+    # The first pass looks once; from the third on, passes go on as the one before.
+    assert sum(steps_of(scheme, waits(), live=False)[2:]) == 0
+
+
+def test_what_waits_is_noticed() -> None:
+    assert sum(steps_of("masked", waits(), live=True)[2:]) > 0

@@ -1,0 +1,211 @@
+"""Steady passes: read many at once, they say what they say one by one."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import sri_sdk
+from sri_sdk import registry
+from sri_sdk.capture import passes, steady
+from sri_sdk.capture.run import Run
+from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.steady import SteadyRun
+from sri_sdk.capture.tap import tap_of
+
+FAMILIES = ("lab-diffusion", "lab-causal", "causal", "llada", "masked-lm", "dream")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def case(request: pytest.FixtureRequest) -> Any:
+    return registry.load("hooks", request.param).example()
+
+
+def watched(case: Any, way: str = "generate", *, one_by_one: bool = False, **how: Any) -> tuple[Run, Any]:
+    generate = getattr(case, way)
+    with pytest.MonkeyPatch.context() as patched:
+        if one_by_one:
+            patched.setattr(passes, "says_how_it_goes_on", lambda hook: False)
+        with sri_sdk.watch(case.hook.model, hook=case.hook, **how) as run:
+            tokens = run.returned(generate(case.encoded))
+    return run, tokens
+
+
+def assert_same(found: Run, expected: Run) -> None:
+    for mine, theirs in zip(found.traces, expected.traces, strict=True):
+        assert (mine.steps, mine.expected, mine.reasons) == (theirs.steps, theirs.expected, theirs.reasons)
+        assert np.array_equal(mine.clock, theirs.clock)
+        assert np.array_equal(mine.phi, theirs.phi, equal_nan=True)
+
+
+@pytest.mark.parametrize("way", ["generate", "generate_sampled", "generate_guided"])
+def test_they_say_at_once_what_they_say_one_by_one(case: Any, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if getattr(case, way) is None:
+        pytest.skip("this family has no such way")
+    begun: list[int] = []
+    original = SteadyRun.begin
+    monkeypatch.setattr(SteadyRun, "begin", lambda self, ids: (begun.append(1), original(self, ids))[1])
+    found, tokens = watched(case, way)
+    assert begun, "no pass went on as the one before"
+    expected, same = watched(case, way, one_by_one=True)
+    assert torch.equal(tokens, same)
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("capacity", [1, 3])
+def test_it_does_not_matter_when_they_are_read(case: Any, capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steady, "MOST_PASSES", capacity)
+    found, _ = watched(case)
+    expected, _ = watched(case, one_by_one=True)
+    assert_same(found, expected)
+
+
+def test_several_layers_are_pooled_alike(case: Any) -> None:
+    layers = (0, "final")
+    found, _ = watched(case, layers=layers)
+    expected, _ = watched(case, one_by_one=True, layers=layers)
+    assert found.traces[0].phi.shape[1] == 2
+    assert_same(found, expected)
+
+
+# -- a loop of somebody's own, in which something goes wrong -------------------------------------------------
+
+
+Edit = Callable[[int, torch.Tensor, int], torch.Tensor | None]
+"""(pass, [B, L] ids, first canvas column) -> the ids to show in its place; None = as they are, changed or not."""
+
+
+def filled_by_hand(edit: Edit, *, one_by_one: bool, length: int = 12, case: Any = None) -> Run:
+    """The lab's model fills one position of two canvases after the other, and `edit` writes into what it is shown."""
+    case = case or registry.load("hooks", "lab-diffusion").example()
+    hook, mask = case.hook, case.hook.mask_id()
+    settings = WatchSettings("response", keep_states=True, keeps_commits=True, canvas=length)
+    with pytest.MonkeyPatch.context() as patched:
+        if one_by_one:
+            patched.setattr(passes, "says_how_it_goes_on", lambda hook: False)
+        run = Run(hook, settings)
+    prompts = case.encoded.input_ids[:2]
+    start = prompts.shape[1]
+    ids = torch.cat([prompts, torch.full((2, length), mask)], dim=1)
+    tap = tap_of(hook.model)
+    with tap.installed(hook, run), tap.owned_by(run), torch.inference_mode():
+        for index in range(length):
+            shown = edit(index, ids, start)
+            logits = hook.model(ids if shown is None else shown).logits
+            ids[:, start + index] = logits[:, start + index, 20:].argmax(-1) + 20
+        run.returned(ids[:, start:])
+    run.finish()
+    return run
+
+
+def opens(index: int, ids: torch.Tensor, start: int) -> None:
+    if index == 7:
+        ids[1, start + 2] = registry.load("hooks", "lab-diffusion").example().hook.mask_id()
+
+
+def rewrites(index: int, ids: torch.Tensor, start: int) -> None:
+    if index == 9:
+        ids[0, start + 3] = 21 + (ids[0, start + 3] == 21)
+
+
+def in_the_last_pass(index: int, ids: torch.Tensor, start: int) -> None:
+    if index == 11:
+        ids[0, start + 3] = 21 + (ids[0, start + 3] == 21)
+
+
+def another_prompt(index: int, ids: torch.Tensor, start: int) -> None:
+    if index == 6:
+        ids[1, start - 1] += 1
+
+
+def begins_anew(index: int, ids: torch.Tensor, start: int) -> None:
+    if index == 6:
+        ids[:, start:] = registry.load("hooks", "lab-diffusion").example().hook.mask_id()
+
+
+def shows_less(index: int, ids: torch.Tensor, start: int) -> torch.Tensor | None:
+    return ids[:, :-1] if index == 8 else None
+
+
+def shows_one_row(index: int, ids: torch.Tensor, start: int) -> torch.Tensor | None:
+    return ids[:1].repeat(2, 1) if index == 5 else None
+
+
+EDITS = {
+    opens: "canvas_rewritten", rewrites: "canvas_rewritten", in_the_last_pass: "canvas_rewritten",
+    another_prompt: "hook_failed", begins_anew: "hook_failed", shows_less: "hook_failed", shows_one_row: "hook_failed",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit.__name__)
+@pytest.mark.parametrize("capacity", [2, 64])
+def test_what_goes_wrong_in_the_middle_of_them_is_found(
+    edit: Edit, capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steady, "MOST_PASSES", capacity)
+    found, expected = filled_by_hand(edit, one_by_one=False), filled_by_hand(edit, one_by_one=True)
+    assert [trace.reasons for trace in found.traces] == [trace.reasons for trace in expected.traces]
+    assert EDITS[edit] in {reason for trace in found.traces for reason in trace.reasons}
+
+
+def test_a_true_loop_is_not_accused() -> None:
+    found = filled_by_hand(lambda *_: None, one_by_one=False)
+    assert not [reason for trace in found.traces for reason in trace.reasons]
+    assert_same(found, filled_by_hand(lambda *_: None, one_by_one=True))
+
+
+def test_a_plan_of_a_subclass_is_asked_about_every_pass(case: Any) -> None:
+    asked: list[int] = []
+
+    class Own(type(case.hook)):  # type: ignore[misc]
+        def plan(self, call: Any, run: Any) -> Any:
+            asked.append(run.forwards)
+            return super().plan(call, run)
+
+    hook = Own(case.hook.model, case.hook.config)
+    with sri_sdk.watch(hook.model, hook=hook) as run:
+        run.returned(case.generate(case.encoded))
+    assert len(asked) >= max(trace.steps for trace in run.traces)
+
+
+def test_what_a_reader_raises_costs_the_verdict_and_not_the_generation(
+    case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steady.SteadyRun, "_read", lambda *_: 1 / 0)
+    plain = case.generate(case.encoded)
+    run, tokens = watched(case)
+    assert torch.equal(tokens, plain)
+    assert all("hook_failed" in trace.reasons for trace in run.traces)
+    assert run.failure is not None and run.failure.startswith("ZeroDivisionError")
+
+
+def test_a_pass_whose_norm_never_runs_is_noticed() -> None:
+    case = registry.load("hooks", "lab-diffusion").example()
+    embedding, calls = case.hook.embedding(), []
+
+    def reads_once_more(index: int, ids: torch.Tensor, start: int) -> None:
+        if index == 6:
+            calls.append(embedding(ids))
+
+    run = filled_by_hand(reads_once_more, one_by_one=False, case=case)
+    assert calls and all("tap_silent" in trace.reasons for trace in run.traces)
+
+
+def test_states_that_are_written_over_are_not_compared_with_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that gives the same memory out in every pass: what was kept of it is no longer what it was."""
+    case = registry.load("hooks", "lab-diffusion").example()
+    norm, room = case.hook.final_norm(), {}
+    forward = type(norm).forward
+
+    def reuses(self: Any, hidden: torch.Tensor) -> torch.Tensor:
+        made = forward(self, hidden)
+        if self is not norm:
+            return made
+        return room.setdefault(made.shape, torch.empty_like(made)).copy_(made)
+
+    monkeypatch.setattr(type(norm), "forward", reuses)
+    with torch.inference_mode():
+        run, _ = watched(case)
+    assert not [reason for trace in run.traces for reason in trace.reasons]
