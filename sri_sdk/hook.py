@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sri_sdk.canvas import Canvas
@@ -12,7 +13,7 @@ from sri_sdk.older_hooks import BothNames
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.structure import sublayers_of, unwrapped
+from sri_sdk.structure import sublayers_of, takes_argument, unwrapped
 from sri_sdk.thoughts import KNOWN, Thoughts
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Scheme = Literal["autoregressive", "masked", "canvas"]
 """Autoregressive: one token after the other. Masked: holes are filled in. Canvas: every token of a block may change at
 every step, and none is a hole."""
+KEEPS_LOGITS = "logits_to_keep"
+"""What transformers' models call the rows whose logits they make, counted from the end."""
 Capability = Literal["phi", "input_ids", "committed", "draft", "clock", "budget", "request"]
 
 
@@ -262,7 +265,7 @@ class Hook(BothNames, Plugin):
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
-        *, use_cache: bool = False,
+        *, use_cache: bool = False, last: int | None = None,
     ) -> ForwardOutput:  # fmt: skip
         """One forward pass of the model, as a driven sampler wants it. Logits are the model's own, unshifted.
 
@@ -271,14 +274,23 @@ class Hook(BothNames, Plugin):
             attention_mask: [B, cached + L] int64 tensor, 0 = padding; None = no padding.
             cache: what the previous pass returned.
             use_cache: whether to return a cache.
+            last: rows whose logits are read, counted from the end; None = all. A model that cannot leave out the others
+                returns all.
         """
         options: dict[str, Any] = {"past_key_values": cache, "use_cache": use_cache} if use_cache else {}
+        if last is not None and takes_argument(unwrapped(self.model), KEEPS_LOGITS):
+            options[KEEPS_LOGITS] = last
         if attention_mask is not None:
             # Padding on the left must not count as text: position 0 is the first real token of each row.
             positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
             options.update(attention_mask=attention_mask, position_ids=positions)
         output = self.model(input_ids=input_ids, **options)
         return ForwardOutput(output.logits, getattr(output, "past_key_values", None))
+
+    @property
+    def takes_last(self) -> bool:
+        """Whether `forward` takes `last`; one that a family has of its own may not."""
+        return "last" in signature(type(self).forward).parameters
 
     def block_length(self) -> int | None:
         """Tokens per block of a block-causal family, counted from the first prompt token; a pass must not show what

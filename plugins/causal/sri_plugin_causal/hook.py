@@ -199,14 +199,14 @@ class CausalHook(sri_sdk.Hook):
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
-        *, use_cache: bool = False,
+        *, use_cache: bool = False, last: int | None = None,
     ) -> ForwardOutput:  # fmt: skip
-        """As the base says: [B, L] ids in, [B, L, V] logits out.
+        """As the base says: [B, L] ids in, [B, L, V] logits out, or those of the `last` rows.
 
         Raises:
             SriError: the model keeps its cache elsewhere, and without it would go on from one token.
         """
-        output = super().forward(input_ids, attention_mask, cache, use_cache=use_cache)
+        output = super().forward(input_ids, attention_mask, cache, use_cache=use_cache, last=last)
         if use_cache and output.cache is None:
             raise SriError(
                 f"{type(unwrapped(self.model)).__name__}: its output has no past_key_values, which driven sampling "

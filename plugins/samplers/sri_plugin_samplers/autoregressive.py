@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 import sri_sdk
+from sri_plugin_samplers.roomy_cache import make_room
 from sri_plugin_samplers.rows import RowRandom
 
 if TYPE_CHECKING:
@@ -56,9 +57,13 @@ class AutoregressiveSampler(sri_sdk.Sampler):
         draft = ids.new_full((batch, self.config.tokens), fill)
         committed = torch.zeros(draft.shape, dtype=torch.bool, device=device)
         active = torch.ones(batch, dtype=torch.bool, device=device)
+        # With a large vocabulary, the logits of a whole batch of prompts take more memory than the model.
+        last: dict[str, Any] = {"last": 1} if hook.takes_last else {}
         for index in range(self.config.tokens):
-            output = hook.forward(ids, attention, cache, use_cache=True)
+            output = hook.forward(ids, attention, cache, use_cache=True, **last)
             cache = output.cache
+            if not index:
+                make_room(cache)
             token = self._choose(output.logits[:, -1].float(), random).masked_fill(~active, fill)
             draft, committed = draft.clone(), committed.clone()
             draft[:, index] = token

@@ -239,19 +239,22 @@ class MaskedSampler(sri_sdk.Sampler):
 
         ids = torch.cat([prompts.input_ids, shown], dim=1)
         attention = torch.cat([prompts.attention_mask, torch.ones_like(shown)], dim=1)
-        first = prompts.input_ids.shape[1] - hook.shift()
+        # Rows are counted from the end: a pass may leave out the logits of the prompt.
+        wanted = shown.shape[1] + hook.shift()
+        last: dict[str, Any] = {"last": wanted} if columns is None and hook.takes_last else {}
 
         def those(logits: torch.Tensor) -> torch.Tensor:
+            first = logits.shape[1] - wanted
             if columns is None:
                 return logits[:, first : first + shown.shape[1]]
             rows = (first + columns).clamp(0, logits.shape[1] - 1)
             return logits.gather(1, rows[..., None].expand(-1, -1, logits.shape[2]))
 
         if self.config.cfg_scale <= 0:
-            return those(hook.forward(ids, attention).logits)
+            return those(hook.forward(ids, attention, **last).logits)
         # Padding stays padding: only what the prompt says is hidden from the unconditional half.
         hidden = torch.cat([prompts.input_ids.masked_fill(prompts.attention_mask == 1, mask), shown], dim=1)
-        both = hook.forward(torch.cat([ids, hidden]), attention.repeat(2, 1)).logits
+        both = hook.forward(torch.cat([ids, hidden]), attention.repeat(2, 1), **last).logits
         conditional, unconditional = (those(half) for half in both.chunk(2))
         return unconditional + (self.config.cfg_scale + 1) * (conditional - unconditional)
 
