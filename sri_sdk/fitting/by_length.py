@@ -11,7 +11,7 @@ from typing import TypeVar
 from sri_sdk.records import Prompt
 
 T = TypeVar("T")
-SHORT = 400
+SHORT = 100
 """Characters up to which a prompt costs little beside its response, so that the given order stays."""
 
 
