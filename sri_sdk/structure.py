@@ -9,7 +9,7 @@ A hook for many architectures has a table of `ModulePaths`, one row for each way
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -44,8 +44,8 @@ def class_names(model: Any) -> tuple[str, ...]:
 
 
 @cache
-def _forward_takes(kind: type, name: str) -> bool:
-    for base in kind.__mro__:
+def _forward_takes(kind: Hashable, name: str) -> bool:
+    for base in inspect.getmro(cast("type[Any]", kind)):
         if (forward := vars(base).get("forward")) is None:
             continue
         parameters = inspect.signature(forward).parameters

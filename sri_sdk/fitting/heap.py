@@ -1,8 +1,8 @@
 """Keeps freed memory in the process while batches are generated.
 
-A pass over a batch takes and frees some hundred megabytes, tensor by tensor. glibc gives much of that back to the system
-at once, and each page that it takes again is filled with zeros first: up to a third of the time of a pass over a small
-model.
+A pass over a batch takes and frees some hundred megabytes, tensor by tensor. glibc gives much of that back to the
+system at once, and each page that it takes again is filled with zeros first: up to a third of the time of a pass over a
+small model.
 """
 
 from __future__ import annotations
@@ -69,5 +69,5 @@ def _glibc() -> ctypes.CDLL | None:
     if any(name.startswith("MALLOC_") for name in os.environ):
         return None
     libc = ctypes.CDLL(None)
-    # Another allocator that was loaded before it, such as jemalloc, has no mallopt of its own, and glibc's is idle then.
+    # Where another allocator was loaded before it, such as jemalloc, glibc's own is idle and its settings do nothing.
     return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt") else None

@@ -131,11 +131,9 @@ def _fills(case: SamplerCase, shift: int) -> None:
         shown.append(ids)
         return ids if mask is None else torch.where(ids == other, mask, torch.where(ids == mask, other, ids))
 
-    def edit(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        # A pass may have the logits of its last rows only.
-        before = ids.shape[1] - logits.shape[1]
+    def edit(_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         for position in range(width):
-            if 0 <= (row := first + position - shift - before) < logits.shape[1]:
+            if 0 <= (row := first + position - shift) < logits.shape[1]:
                 logits[:, row, spare[position % len(spare)]] = SURE
         return logits
 

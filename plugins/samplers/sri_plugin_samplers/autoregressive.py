@@ -57,10 +57,8 @@ class AutoregressiveSampler(sri_sdk.Sampler):
         draft = ids.new_full((batch, self.config.tokens), fill)
         committed = torch.zeros(draft.shape, dtype=torch.bool, device=device)
         active = torch.ones(batch, dtype=torch.bool, device=device)
-        # With a large vocabulary, the logits of a whole batch of prompts take more memory than the model.
-        last: dict[str, Any] = {"last": 1} if hook.takes_last else {}
         for index in range(self.config.tokens):
-            output = hook.forward(ids, attention, cache, use_cache=True, **last)
+            output = hook.forward_last(1, ids, attention, cache, use_cache=True)
             cache = output.cache
             if not index:
                 make_room(cache)

@@ -34,10 +34,12 @@ def make_room(past: Any) -> None:
 
 
 @cache
-def _roomy(growing: type[Any]) -> type[Any]:
+def _roomy(growing: Any) -> type[Any]:
     class RoomyLayer(growing):  # type: ignore[misc]  # mypy does not follow transformers
         """A growing layer whose tensors are the beginning of larger ones."""
 
+        keys: torch.Tensor | None
+        values: torch.Tensor | None
         _whole: tuple[torch.Tensor, torch.Tensor] | None = None
         _shown: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -45,7 +47,7 @@ def _roomy(growing: type[Any]) -> type[Any]:
             self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
         ) -> tuple[torch.Tensor, torch.Tensor]:
             """Writes keys and values [B, H, L, D] behind the others, and returns all of them."""
-            if self.keys is None:
+            if self.keys is None or self.values is None:
                 made: tuple[torch.Tensor, torch.Tensor] = super().update(key_states, value_states, *args, **kwargs)
                 return made
             held, more = self.keys.shape[-2], key_states.shape[-2]
