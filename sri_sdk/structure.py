@@ -64,7 +64,7 @@ def takes_argument(model: Any, name: str) -> bool:
         model: the model as it is called.
         name: of the argument.
     """
-    return _forward_takes(type(model), name)
+    return _forward_takes(cast("Hashable", type(model)), name)
 
 
 def not_of_family(

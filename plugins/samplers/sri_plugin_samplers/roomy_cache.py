@@ -7,8 +7,9 @@ time: in a batch of short answers by a small model, a fifth of the step.
 from __future__ import annotations
 
 import sys
+from collections.abc import Hashable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import torch
@@ -30,12 +31,12 @@ def make_room(past: Any) -> None:
     growing = getattr(sys.modules.get("transformers.cache_utils"), "DynamicLayer", None)
     for layer in getattr(past, "layers", None) or ():
         if growing is not None and type(layer) is growing and layer.keys is not None:
-            layer.__class__ = _roomy(growing)
+            layer.__class__ = _roomy(cast("Hashable", growing))
 
 
 @cache
-def _roomy(growing: Any) -> type[Any]:
-    class RoomyLayer(growing):  # type: ignore[misc]  # mypy does not follow transformers
+def _roomy(growing: Hashable) -> type[Any]:
+    class RoomyLayer(cast("type[Any]", growing)):  # type: ignore[misc]  # mypy does not follow transformers
         """A growing layer whose tensors are the beginning of larger ones."""
 
         keys: torch.Tensor | None
