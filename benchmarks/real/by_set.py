@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
-from sri_sdk.evaluation.by_length import longest_first, places
 
 from benchmarks.real.numbers import rate
 from benchmarks.real.sections import counted as shown
@@ -25,6 +24,7 @@ from sri_sdk import registry
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.errors import ConfigError
+from sri_sdk.fitting.by_length import longest_first, places
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.groups import draw_groups
 from sri_sdk.files import write_text

@@ -25,7 +25,7 @@ from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.fitting.batches import Batches
-from sri_sdk.fitting.by_length import longest_first, places
+from sri_sdk.fitting.by_length import SHORT_IN_FITS, longest_first, places
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment, Tapped
 from sri_sdk.fitting.heap import kept_heap
@@ -137,7 +137,7 @@ class Collector:
             ConfigError: too few generations of a class count, found as soon as it is certain; or too many cannot be
                 judged.
         """
-        ordered = [prompts[at] for at in longest_first(prompts)]
+        ordered = [prompts[at] for at in longest_first(prompts, SHORT_IN_FITS)]
         store = Store(self.cache, "anchors", self.key(ordered))
         with store.alone("sums"), kept_heap():
             builder = self._sums(ordered, store)
@@ -212,7 +212,7 @@ class Collector:
             outcomes = codes(said.outcomes)
             return {"sigma": signals.sigma, "logit": signals.logit, "outcomes": outcomes}, {"counts": said.counts}
 
-        order = longest_first(prompts)
+        order = longest_first(prompts, SHORT_IN_FITS)
         ordered = [prompts[at] for at in order]
         key = {**self.key(ordered), "anchors": anchors.digest}
         columns = None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.errors import CaptureError
-from sri_sdk.fitting.by_length import longest_first
+from sri_sdk.fitting.by_length import SHORT_IN_FITS, longest_first
 from sri_sdk.fitting.sample_space import Gram, combine_layer, discriminant, held_out_scores, log_odds_scale
 from sri_sdk.fitting.shrinkage import Shrinkage, choose_shrinkage
 from sri_sdk.records import Prompt, RequestStates
@@ -53,7 +53,7 @@ def request_states(
     Raises:
         CaptureError: a request could not be located or was not seen whole.
     """
-    order, states = longest_first(prompts), None
+    order, states = longest_first(prompts, SHORT_IN_FITS), None
     for start in range(0, len(prompts), batch_size):
         rows = order[start : start + batch_size]
         batch = [prompts[at] for at in rows]

@@ -9,7 +9,7 @@ import pytest
 
 from sri_sdk import registry
 from sri_sdk.config.load import load_config
-from sri_sdk.fitting.by_length import SHORT
+from sri_sdk.fitting.by_length import SHORT_IN_FITS
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.request import request_states
@@ -21,7 +21,7 @@ from .conftest import write_config
 def longer(prompts: list[Prompt]) -> list[Prompt]:
     """Every third prompt with the lab's own words in front, so that it is a long one."""
     front = "feed the pony of the farmer . " * 4
-    assert len(front) > SHORT
+    assert len(front) > SHORT_IN_FITS
     return [p if at % 3 else Prompt(p.id, front + p.text, p.label) for at, p in enumerate(prompts)]
 
 
@@ -55,7 +55,7 @@ def test_signals_come_in_the_order_of_the_prompts_and_are_those_of_each_prompt_a
     monkeypatch.setattr(Collector, "run", lambda self, some, *rest: batches.append(some) or run(self, some, *rest))
     found = ours.signals("train", prompts, anchors)
     assert found.prompts == tuple(prompts) and found.signals.ids == tuple(p.id for p in prompts)
-    assert all(len(p.text) > SHORT for p in batches[0]), "the long ones together, and first"
+    assert all(len(p.text) > SHORT_IN_FITS for p in batches[0]), "the long ones together, and first"
     for row in (0, 1, 7):
         alone = ours.signals("alone", [prompts[row]], anchors)
         np.testing.assert_allclose(found.signals.logit[row], alone.signals.logit[0], atol=1e-2)
