@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -97,3 +99,24 @@ def test_states_of_requests_come_in_the_order_of_the_prompts(prompts):
         return RequestStates(states, yes, yes)
 
     assert request_states(prompts, read, batch_size=5)[:, 0, 0].tolist() == list(range(len(prompts)))
+
+
+def test_the_memory_of_a_batch_is_free_as_soon_as_its_results_are_there(deployment, prompts, tmp_path, monkeypatch):
+    """Without Python's collector, which may come a hundred batches later."""
+    runs, run = [], Collector.run
+
+    def remembered(self, some, *rest):
+        driven = run(self, some, *rest)
+        runs.append(weakref.ref(driven.run))
+        return driven
+
+    monkeypatch.setattr(Collector, "run", remembered)
+    gc.collect()
+    gc.disable()
+    try:
+        ours = collector(deployment, tmp_path)
+        ours.signals("train", prompts, ours.anchors(prompts))
+        alive = sum(each() is not None for each in runs)
+    finally:
+        gc.enable()
+    assert len(runs) == 6 and alive == 0
