@@ -28,7 +28,6 @@ from sri_sdk.fitting.batches import Batches
 from sri_sdk.fitting.by_length import SHORT_IN_FITS, longest_first, places
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment, Tapped
-from sri_sdk.fitting.heap import kept_heap
 from sri_sdk.fitting.judged import Counts, Judged, judged
 from sri_sdk.fitting.store import Batch, Store
 from sri_sdk.fitting.tally import Tally, refuse_few
@@ -139,7 +138,7 @@ class Collector:
         """
         ordered = [prompts[at] for at in longest_first(prompts, SHORT_IN_FITS)]
         store = Store(self.cache, "anchors", self.key(ordered))
-        with store.alone("sums"), kept_heap():
+        with store.alone("sums"):
             builder = self._sums(ordered, store)
         provenance = {
             "prompts_digest": self.key(prompts)["prompts"],
@@ -251,9 +250,7 @@ class Collector:
         work = Batches(Store(self.cache, stage, key), prompts, self.batch_size, make)
         for start in work.starts:
             self.progress(stage, start, len(prompts))
-            with kept_heap():
-                made = work.at(start)
-            yield work.prompts_at(start), made
+            yield work.prompts_at(start), work.at(start)
         self.progress(stage, len(prompts), len(prompts))
 
     def signal_settings(self, anchors: Anchors) -> WatchSettings:

@@ -18,7 +18,6 @@ from sri_sdk.capture.start import has_room
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.fitting.around import shortened
 from sri_sdk.fitting.collect import Collector
-from sri_sdk.fitting.heap import kept_heap
 from sri_sdk.fitting.request import METHOD, fit_request_map, request_states
 from sri_sdk.fitting.shrinkage import FALSE_ALARMS
 from sri_sdk.fitting.store import Store
@@ -65,11 +64,10 @@ def _found_or_fitted(collector: Collector, prompts: Sequence[Prompt], store: Sto
             "under request.layers."
         )
     collector.progress(STAGE, 0, len(prompts))
-    with kept_heap():
-        states = request_states(
-            prompts, lambda batch: read(collector, batch), batch_size=collector.batch_size,
-            progress=lambda done: collector.progress(STAGE, done, len(prompts)),
-        )  # fmt: skip
+    states = request_states(
+        prompts, lambda batch: read(collector, batch), batch_size=collector.batch_size,
+        progress=lambda done: collector.progress(STAGE, done, len(prompts)),
+    )  # fmt: skip
     fitted = fit_request_map(states, prompts, seed=collector.seed)
     provenance = {
         **_counts(prompts),
