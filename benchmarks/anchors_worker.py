@@ -1,7 +1,7 @@
 """`python anchors_worker.py SCHEME WAY PER_CLASS BATCH`: one way to anchors, in a process of its own.
 
-What one contender asks of the allocator must not serve another. Runs the way once per line of input and prints JSON
-each time: processor seconds of all of it, and of the model's forward within.
+What one contender leaves in the heap must not serve another. Runs the way once per line of input and prints JSON each
+time: processor seconds of all of it, and of the model's forward within.
 """
 
 from __future__ import annotations

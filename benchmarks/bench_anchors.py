@@ -3,7 +3,8 @@
 Ours caches keys and values, moves one pooled vector per step, and keeps two running sums. The research loop
 (`research.py`) keeps every layer of every step of a batch, and the causal one recomputes the sequence per token.
 
-Processor time, each contender in a process of its own: what is kept of freed memory is a part of what they do.
+Processor time, each contender in a process of its own: in one process they share a heap, and what one of them frees or
+keeps decides how many pages the other must take from the system.
 """
 
 import subprocess
