@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import research
@@ -15,6 +16,7 @@ from sri_plugin_lab.judge import LabJudge
 from sri_plugin_samplers.autoregressive import AutoregressiveSampler
 from sri_plugin_samplers.low_confidence import LowConfidenceSampler
 
+from sri_sdk.capture.drive import generate_untapped
 from sri_sdk.capture.identity import fingerprint
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.fitting.collect import Collector
@@ -28,7 +30,8 @@ Way = Callable[[], tuple[np.ndarray, ...]]
 
 
 def ways(scheme: str, *, per_class: int, batch_size: int) -> dict[str, Way]:
-    """`ours`, `research` with the same batches, and `alone`: research with one prompt at a time."""
+    """`ours`, `research` with the same batches, `alone`: research with one prompt at a time, and `untapped`: the same
+    batches by our sampler, which gives no anchors."""
     sampler: Sampler
     if scheme == "causal":
         hook_class, sampler, pooling, loop = LabCausalHook, AutoregressiveSampler(), "predicting", research.causal
@@ -39,12 +42,27 @@ def ways(scheme: str, *, per_class: int, batch_size: int) -> dict[str, Way]:
     loaded = hook_class.load(hook_class.Config())
     world = LabDataset()
     asked = [p for label in ("harmless", "harmful") for p in world.prompts("fit", label, per_class)]
-    plain = partial(research.anchors, loaded, asked, loop=loop)
+    plain, hook = partial(research.anchors, loaded, asked, loop=loop), hook_class(loaded.model)
     return {
-        "ours": partial(_ours, hook_class(loaded.model), loaded, sampler, pooling, asked, batch_size),
+        "ours": partial(_ours, hook, loaded, sampler, pooling, asked, batch_size),
+        "untapped": partial(_untapped, hook, loaded, sampler, asked, batch_size),
         "research": partial(plain, batch_size=batch_size),
         "alone": partial(plain, batch_size=1),
     }
+
+
+def model_of(way: Way) -> Any:
+    """The model that a way runs."""
+    assert isinstance(way, partial)
+    return next(each.model for each in way.args if isinstance(each, LoadedModel))
+
+
+def _untapped(
+    hook: Hook, loaded: LoadedModel, sampler: Sampler, asked: list[Prompt], batch_size: int
+) -> tuple[np.ndarray, ...]:
+    for start in range(0, len(asked), batch_size):
+        generate_untapped(hook, loaded, sampler, asked[start : start + batch_size])
+    return ()
 
 
 def _ours(

@@ -1,4 +1,4 @@
-"""`python peak_memory.py SCHEME PER_CLASS BATCH ROUNDS`: peak memory of both ways to anchors, in a process of its own.
+"""`python peak_memory.py SCHEME PER_CLASS BATCH ROUNDS WAY ...`: peak memory of ways to anchors, in a process.
 
 Prints JSON: way -> [rounds] bytes by which the resident memory of the process rose above what it was before. Linux
 only: the kernel's high-water mark is reset before each run.
@@ -39,9 +39,10 @@ def main() -> None:
     torch.set_num_threads(1)
     both = ways(scheme, per_class=per_class, batch_size=batch_size)
     warm = ways(scheme, per_class=8, batch_size=2)
-    warm["ours"]()
-    warm["research"]()
-    result: dict[str, list[int]] = {"ours": [], "research": []}
+    names = sys.argv[5:]
+    for name in names:
+        warm[name]()
+    result: dict[str, list[int]] = {name: [] for name in names}
     for _ in range(rounds):
         for name, values in result.items():
             values.append(rise(both[name]))

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sri_sdk.canvas import Canvas, SteadyPasses
-from sri_sdk.errors import ConfigError, ConformanceError
+from sri_sdk.errors import ConfigError, ConformanceError, SriError
 from sri_sdk.older_hooks import BothNames
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.structure import sublayers_of, unwrapped
+from sri_sdk.structure import sublayers_of, takes_argument, unwrapped
 from sri_sdk.thoughts import KNOWN, Thoughts
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Scheme = Literal["autoregressive", "masked", "canvas"]
 """Autoregressive: one token after the other. Masked: holes are filled in. Canvas: every token of a block may change at
 every step, and none is a hole."""
+KEEPS_LOGITS = "logits_to_keep"
+"""What transformers' models call the rows whose logits they make, counted from the end."""
 Capability = Literal["phi", "input_ids", "committed", "draft", "clock", "budget", "request"]
 
 
@@ -287,14 +289,52 @@ class Hook(BothNames, Plugin):
             attention_mask: [B, cached + L] int64 tensor, 0 = padding; None = no padding.
             cache: what the previous pass returned.
             use_cache: whether to return a cache.
+
+        Raises:
+            SriError: a cache is asked for and the model keeps it elsewhere; it would go on from one token.
         """
-        options: dict[str, Any] = {"past_key_values": cache, "use_cache": use_cache} if use_cache else {}
+        return self._pass(input_ids, attention_mask, cache, use_cache, {})
+
+    def forward_last(
+        self, last: int, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """As `forward`, for a sampler that reads the logits of the last rows only: those before them may be left out.
+
+        With a large vocabulary, the logits of a whole batch of prompts take more memory than the model. The default
+        leaves them out where transformers' models can, and never where a family has a `forward` of its own.
+
+        Args:
+            last: rows that are read, counted from the end; at least 1.
+            input_ids: as for `forward`, [B, L].
+            attention_mask: as for `forward`, [B, cached + L].
+            cache: as for `forward`.
+            use_cache: as for `forward`.
+        """
+        if getattr(self.forward, "__func__", None) is not Hook.forward:
+            return self.forward(input_ids, attention_mask, cache, use_cache=use_cache)
+        can = takes_argument(unwrapped(self.model), KEEPS_LOGITS)
+        return self._pass(input_ids, attention_mask, cache, use_cache, {KEEPS_LOGITS: last} if can else {})
+
+    def _pass(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Any, use_cache: bool,
+        options: dict[str, Any],
+    ) -> ForwardOutput:  # fmt: skip
+        """One pass over [B, L] ids, with further arguments of the model's forward; see `forward`."""
+        if use_cache:
+            options = {**options, "past_key_values": cache, "use_cache": use_cache}
         if attention_mask is not None:
             # Padding on the left must not count as text: position 0 is the first real token of each row.
             positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
-            options.update(attention_mask=attention_mask, position_ids=positions)
+            options = {**options, "attention_mask": attention_mask, "position_ids": positions}
         output = self.model(input_ids=input_ids, **options)
-        return ForwardOutput(output.logits, getattr(output, "past_key_values", None))
+        made = ForwardOutput(output.logits, getattr(output, "past_key_values", None))
+        if use_cache and made.cache is None:
+            raise SriError(
+                f"{type(unwrapped(self.model)).__name__}: its output has no past_key_values, which driven sampling "
+                "hands on. Generate with model.generate() under sri_sdk.watch() instead."
+            )
+        return made
 
     def block_length(self) -> int | None:
         """Tokens per block of a block-causal family, counted from the first prompt token; a pass must not show what

@@ -246,7 +246,7 @@ class ForwardOutput:
     """What a driven forward pass returns."""
 
     logits: torch.Tensor
-    """[B, L, V] tensor."""
+    """[B, L, V] tensor; of `forward_last` perhaps of the last rows only."""
     cache: Any = None
     """The model's own key-value cache, to pass on; None = no cache."""
 

@@ -9,7 +9,8 @@ A hook for many architectures has a table of `ModulePaths`, one row for each way
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sri_sdk.errors import SriError
@@ -40,6 +41,30 @@ def class_names(model: Any) -> tuple[str, ...]:
     A name among the bases says nothing about how the model generates: ask `not_of_family`.
     """
     return tuple(kind.__name__ for kind in type(unwrapped(model)).__mro__)
+
+
+@cache
+def _forward_takes(kind: Hashable, name: str) -> bool:
+    for base in inspect.getmro(cast("type[Any]", kind)):
+        if (forward := vars(base).get("forward")) is None:
+            continue
+        parameters = inspect.signature(forward).parameters
+        if name in parameters:
+            return True
+        # What a forward takes as **kwargs, it passes on to that of its base.
+        if all(each.kind is not each.VAR_KEYWORD for each in parameters.values()):
+            return False
+    return False
+
+
+def takes_argument(model: Any, name: str) -> bool:
+    """Whether the forward of a model's class, or the one that it passes its keyword arguments on to, has this argument.
+
+    Args:
+        model: the model as it is called.
+        name: of the argument.
+    """
+    return _forward_takes(cast("Hashable", type(model)), name)
 
 
 def not_of_family(

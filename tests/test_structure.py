@@ -19,6 +19,7 @@ from sri_sdk.structure import (
     modules_at,
     paths_of,
     submodule,
+    takes_argument,
     unwrapped,
 )
 
@@ -142,3 +143,16 @@ def test_a_model_without_a_row_is_refused_with_the_row_that_comes_closest(model:
     assert closest_paths(model, [GPT, NO_EMBEDDING]) == closest
     with pytest.raises(SriError, match=f"LlamaForCausalLM: no known place of norm and blocks: {closest}"):
         paths_of(model, [GPT, NO_EMBEDDING])
+
+
+def test_an_argument_is_found_behind_keyword_arguments_that_are_passed_on(model: Any) -> None:
+    class PassesOn(type(model)):  # type: ignore[misc]
+        def forward(self, input_ids: torch.Tensor, **options: Any) -> Any:
+            return super().forward(input_ids=input_ids, **options)
+
+    class KeepsThem(type(model)):  # type: ignore[misc]
+        def forward(self, input_ids: torch.Tensor) -> Any:
+            return super().forward(input_ids=input_ids)
+
+    for kind, takes in ((type(model), True), (PassesOn, True), (KeepsThem, False), (nn.Linear, False)):
+        assert takes_argument(kind.__new__(kind), "logits_to_keep") is takes

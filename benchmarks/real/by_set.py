@@ -24,10 +24,10 @@ from sri_sdk import registry
 from sri_sdk.config.evaluation import EvaluationConfig
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.errors import ConfigError
-from sri_sdk.evaluation.by_length import longest_first, places
 from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.groups import draw_groups
 from sri_sdk.files import write_text
+from sri_sdk.fitting.by_length import longest_first, places
 from sri_sdk.metrics.rates import exact_rate
 from sri_sdk.records import Prompt
 from sri_sdk.strict_json import write

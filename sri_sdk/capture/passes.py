@@ -26,6 +26,7 @@ from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
 from sri_sdk.capture.steady import SteadyRun, capacity_for, holds_too_much, is_plain, says_how_it_goes_on
 from sri_sdk.capture.tamper import TamperSigns
+from sri_sdk.capture.weak import weak
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, RequestStates, RunView, StepPlan
@@ -460,4 +461,4 @@ class Passes:
         self._view.requests = requests
         self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)
-        self.recorder = Recorder(self._settings, requests, self.request_column, self.groups)
+        self.recorder = Recorder(self._settings, requests, weak(self.request_column), self.groups)

@@ -33,6 +33,7 @@ from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons
 from sri_sdk.capture.settings import Layers, WatchSettings
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.capture.watched_calls import WatchedCalls
+from sri_sdk.capture.weak import weak
 from sri_sdk.errors import CaptureError, GenerationAborted
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Decision
@@ -88,7 +89,7 @@ class Run:
         )  # fmt: skip
         self._horizon = Horizon(settings, self._passes, self._coverage, self._rows, self._faults)
         self.calls = WatchedCalls(
-            hook, self._view, self._coverage, self._faults, self.returned, self._passes.tamper.called
+            hook, self._view, self._coverage, self._faults, weak(self.returned), self._passes.tamper.called
         )
         policy = settings.policy
         self._stops_meanwhile = not driven and (

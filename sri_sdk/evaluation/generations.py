@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.drive import Drive
 from sri_sdk.errors import ConfigError
-from sri_sdk.evaluation.by_length import longest_first, places
 from sri_sdk.evaluation.steered import Steered
+from sri_sdk.fitting.by_length import longest_first, places
 from sri_sdk.fitting.collect import Collector, texts_of
 from sri_sdk.fitting.judged import judged
 from sri_sdk.fitting.store import Batch

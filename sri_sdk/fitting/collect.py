@@ -25,6 +25,7 @@ from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.files import digest, sha256
 from sri_sdk.fingerprint import Fingerprint
 from sri_sdk.fitting.batches import Batches
+from sri_sdk.fitting.by_length import SHORT_IN_FITS, longest_first, places
 from sri_sdk.fitting.counters import Counters
 from sri_sdk.fitting.deployment import Deployment, Tapped
 from sri_sdk.fitting.judged import Counts, Judged, judged
@@ -135,11 +136,22 @@ class Collector:
             ConfigError: too few generations of a class count, found as soon as it is certain; or too many cannot be
                 judged.
         """
-        store = Store(self.cache, "anchors", self.key(prompts))
+        ordered = [prompts[at] for at in longest_first(prompts, SHORT_IN_FITS)]
+        store = Store(self.cache, "anchors", self.key(ordered))
         with store.alone("sums"):
-            return self._anchors(prompts, store)
+            builder = self._sums(ordered, store)
+        provenance = {
+            "prompts_digest": self.key(prompts)["prompts"],
+            "judge": {"name": self.judge_name, "version": self.judge.version},
+            "seed": self.seed,
+            KEEPS_COMMITS: self.sampler.keeps_commits,
+        }
+        anchors = builder.build(self.fingerprint, provenance)
+        refuse_few(anchors.provenance["counts"])
+        return anchors
 
-    def _anchors(self, prompts: Sequence[Prompt], store: Store) -> Anchors:
+    def _sums(self, prompts: Sequence[Prompt], store: Store) -> AnchorBuilder:
+        """Both sums over prompts, continued from where an interrupted run left them."""
         grid = self._grid()
         builder = AnchorBuilder((grid.cells, len(self.settings.layers), self.hook.hidden_size()))
         tally = Tally("anchors", prompts, self.judge)
@@ -175,15 +187,7 @@ class Collector:
         self.progress("anchors", len(prompts), len(prompts))
         if len(order) > EARLY_BATCHES:
             tally.say()
-        provenance = {
-            "prompts_digest": self.key(prompts)["prompts"],
-            "judge": {"name": self.judge_name, "version": self.judge.version},
-            "seed": self.seed,
-            KEEPS_COMMITS: self.sampler.keeps_commits,
-        }
-        anchors = builder.build(self.fingerprint, provenance)
-        refuse_few(anchors.provenance["counts"])
-        return anchors
+        return builder
 
     def signals(self, stage: str, prompts: Sequence[Prompt], anchors: Anchors) -> Collected:
         """Signals and outcomes of a fold.
@@ -207,20 +211,25 @@ class Collector:
             outcomes = codes(said.outcomes)
             return {"sigma": signals.sigma, "logit": signals.logit, "outcomes": outcomes}, {"counts": said.counts}
 
-        key = {**self.key(prompts), "anchors": anchors.digest}
+        order = longest_first(prompts, SHORT_IN_FITS)
+        ordered = [prompts[at] for at in order]
+        key = {**self.key(ordered), "anchors": anchors.digest}
         columns = None
         if anchors.request is not None:
             key["request_map"] = anchors.request.digest
             columns = tuple(column.name for column in anchors.columns)
         tally, parts = Tally(stage, prompts, self.judge), []
-        for batch, (arrays, notes) in self.batches(stage, prompts, key, make):
+        for batch, (arrays, notes) in self.batches(stage, ordered, key, make):
             parts.append(arrays)
             self.counters.add(stage, len(batch), notes["counts"])
             self.counters.check(stage, ended=len(parts) * self.batch_size >= len(prompts))
             tally.add(batch, words(arrays["outcomes"]))
             tally.refusals()
         tally.say()
-        sigma, logit, outcomes = (np.concatenate([part[k] for part in parts]) for k in ("sigma", "logit", "outcomes"))
+        back = places(order)
+        sigma, logit, outcomes = (
+            np.concatenate([part[k] for part in parts])[back] for k in ("sigma", "logit", "outcomes")
+        )
         made = Signals(tuple(p.id for p in prompts), sigma, logit, self.printed(anchors), columns=columns)
         return Collected(tuple(prompts), made, words(outcomes))
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.errors import CaptureError
+from sri_sdk.fitting.by_length import SHORT_IN_FITS, longest_first
 from sri_sdk.fitting.sample_space import Gram, combine_layer, discriminant, held_out_scores, log_odds_scale
 from sri_sdk.fitting.shrinkage import Shrinkage, choose_shrinkage
 from sri_sdk.records import Prompt, RequestStates
@@ -52,9 +53,10 @@ def request_states(
     Raises:
         CaptureError: a request could not be located or was not seen whole.
     """
-    parts = []
+    order, states = longest_first(prompts, SHORT_IN_FITS), None
     for start in range(0, len(prompts), batch_size):
-        batch = prompts[start : start + batch_size]
+        rows = order[start : start + batch_size]
+        batch = [prompts[at] for at in rows]
         found = read(batch)
         for row, prompt in enumerate(batch):
             if not found.complete[row]:
@@ -63,9 +65,11 @@ def request_states(
                     f"prompt {prompt.id!r}: its request {what}. Leave the prompt out if it is empty; otherwise check "
                     "the chat template and the hook's `prompt_columns` with `sri check hook NAME`."
                 )
-        parts.append(found.states)
+        if states is None:
+            states = np.empty((len(prompts), *found.states.shape[1:]), dtype=np.float32)
+        states[rows] = found.states
         progress(start + len(batch))
-    return np.concatenate(parts)
+    return np.empty((0, 0, 0), dtype=np.float32) if states is None else states
 
 
 def fit_request_map(

@@ -50,6 +50,7 @@ def forward_is_the_model(case: HookCase) -> None:
     _rows_stay(case, ids, mask, logits, where)
     _one_pass_as_it_is(case, ids, mask, where)
     _padding_is_inert(case, ids, mask, logits, where)
+    _last_rows_are_the_same(case, ids, mask, logits)
     if case.hook.scheme == "autoregressive":
         _cache_goes_on(case, ids, mask, logits, where)
 
@@ -134,6 +135,22 @@ def _gap(one: torch.Tensor, two: torch.Tensor) -> float:
         return float("inf")
     finite = torch.isfinite(one)
     return float((one - two)[finite].abs().max() / one[finite].abs().max().clamp(min=1e-12))
+
+
+def _last_rows_are_the_same(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, logits: torch.Tensor) -> None:
+    """Asked for its last rows, a pass gives those of the [B, L, V] logits, whatever it gives before them."""
+    with torch.no_grad():
+        found = case.hook.forward_last(STARTED, ids, mask).logits
+    rows = found.shape[1]
+    gap = float("inf") if rows < STARTED else max(
+        _gap(one[-STARTED:], two[-STARTED:]) for one, two in zip(logits, found, strict=True)
+    )  # fmt: skip
+    if not gap <= COMPANY:
+        raise ConformanceError(
+            f"{subject(case)}.forward_last({STARTED}): returns {rows} rows of logits, and the last {STARTED} are not "
+            f"those of forward() ({gap:.2g} of their size, {COMPANY:g} allowed). Count rows from the end, or leave the "
+            "method to the base, which goes by forward()."
+        )
 
 
 def _rows_stay(case: HookCase, ids: torch.Tensor, mask: torch.Tensor, logits: torch.Tensor, where: str) -> None:

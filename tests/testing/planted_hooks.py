@@ -340,6 +340,12 @@ class ForwardKeepsNoCache(LabCausalHook):
         return ForwardOutput(super().forward(input_ids, attention_mask).logits)
 
 
+class ForwardTakesFirstRows(LabCausalHook):
+    def forward_last(self, last, input_ids, attention_mask=None, cache=None, *, use_cache=False):
+        made = super().forward(input_ids, attention_mask, cache, use_cache=use_cache)
+        return ForwardOutput(made.logits[:, :last], made.cache)
+
+
 class CountsOnItself(LabCausalHook):
     """It begins anew with each prompt, so one generation after the other is right."""
 
@@ -463,6 +469,8 @@ PLANTED = [
     Planted("forward of the response alone", ForwardOfTheResponse, "forward-is-the-model", ("logits [3, 22, 'V']",)),
     Planted("forward drops the cache", ForwardDropsTheCache, "forward-is-the-model", ("cache",)),
     Planted("forward keeps no cache", ForwardKeepsNoCache, "forward-is-the-model", ("cache",)),
+    Planted("forward takes the first rows for the last", ForwardTakesFirstRows, "forward-is-the-model",
+            ("forward_last(2)", "Count rows from the end")),
     Planted("state on self", CountsOnItself, "nothing-on-the-hook", ("`self.next` changes in pass", "run.memory")),
     Planted("state on the class", EndsOnItsClass, "nothing-on-the-hook", ("EndsOnItsClass.ended", "run.memory")),
     Planted("a second generation unnoticed", NoticesNoSecondCall, "one-generation-per-watch", ("two generations",)),

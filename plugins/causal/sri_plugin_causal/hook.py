@@ -21,7 +21,6 @@ from sri_sdk.structure import class_names, closest_paths, find_paths, module_at,
 if TYPE_CHECKING:
     import torch
 
-    from sri_sdk.records import ForwardOutput
     from sri_sdk.structure import ModulePaths
 
 SRI_PLUGIN_API = 2
@@ -201,23 +200,6 @@ class CausalHook(sri_sdk.Hook):
         device: Any = self.embedding().weight.device
         device = next(self.model.parameters()).device if device.type == "meta" else device
         return sri_sdk.Encoded(ids.to(device), mask.to(device))
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
-        *, use_cache: bool = False,
-    ) -> ForwardOutput:  # fmt: skip
-        """As the base says: [B, L] ids in, [B, L, V] logits out.
-
-        Raises:
-            SriError: the model keeps its cache elsewhere, and without it would go on from one token.
-        """
-        output = super().forward(input_ids, attention_mask, cache, use_cache=use_cache)
-        if use_cache and output.cache is None:
-            raise SriError(
-                f"{type(unwrapped(self.model)).__name__}: its output has no past_key_values, which driven sampling "
-                "hands on. Generate with model.generate() under sri_sdk.watch() instead."
-            )
-        return output
 
     @classmethod
     def example(cls) -> Any:

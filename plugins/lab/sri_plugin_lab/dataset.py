@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +14,10 @@ from sri_plugin_lab.subsets import Name, Subset
 from sri_sdk.errors import ConfigError
 
 SRI_PLUGIN_API = 1
+
+Label = Literal["harmless", "harmful"]
+_Place = tuple[str, Label, int, str | None]
+"""Split, label, rank among the requests of its pool, and attack."""
 
 
 class LabDataset(sri_sdk.Dataset):
@@ -36,6 +41,12 @@ class LabDataset(sri_sdk.Dataset):
                 raise ValueError(f"{', '.join(taken)} is a split of the world already; choose another name")
             return found
 
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config)
+        # Folds ask for the first prompts of a slice again and again, for more of them each time.
+        self._made: dict[_Place, sri_sdk.Prompt] = {}
+        self._parts: dict[tuple[str, Label], tuple[list[int], Iterator[int]]] = {}
+
     def splits(self) -> Sequence[str]:
         """The world's splits, and the parts of them that the options name."""
         return (*world.SPLITS, *self.config.subsets)
@@ -45,19 +56,37 @@ class LabDataset(sri_sdk.Dataset):
         return tuple(world.ATTACKS)
 
     def prompts(
-        self, split: str, label: Literal["harmless", "harmful"], count: int, *, attack: str | None = None
-    ) -> list[sri_sdk.Prompt]:
+        self, split: str, label: Label, count: int, *, attack: str | None = None
+    ) -> list[sri_sdk.Prompt]:  # fmt: skip
         """The first `count` prompts."""
         try:
+            world.refuse_unknown_attack(attack)
             part = self.config.subsets.get(split)
-            made = (
-                world.prompts(split, label, count, attack=attack)
-                if part is None
-                else part.prompts(label, count, attack=attack)
-            )
+            ranks = world.ranks(split, label, count) if part is None else self._ranks(split, part, label, count)
         except (ValueError, KeyError) as err:
             raise ConfigError(f"dataset lab: {err}") from err
-        return [sri_sdk.Prompt(p.id, p.text, p.label, p.attack, p.base, p.prefill, _language(p)) for p in made]
+        home = split if part is None else part.split
+        return [self._prompt((home, label, rank, attack)) for rank in ranks]
+
+    def _ranks(self, name: str, part: Subset, label: Label, count: int) -> list[int]:
+        """The ranks of the first requests of a part.
+
+        Raises:
+            ValueError: it has fewer.
+        """
+        found, rest = self._parts.setdefault((name, label), ([], part.ranks(label)))
+        found += islice(rest, max(0, count - len(found)))
+        if len(found) < count:
+            raise ValueError(f"{count} {label} prompts asked of a part of split {part.split!r}, which has {len(found)}")
+        return found[:count]
+
+    def _prompt(self, place: _Place) -> sri_sdk.Prompt:
+        if (found := self._made.get(place)) is None:
+            split, label, rank, attack = place
+            p = world.prompt_at(split, label, rank, attack=attack)
+            found = sri_sdk.Prompt(p.id, p.text, p.label, p.attack, p.base, p.prefill, _language(p))
+            self._made[place] = found
+        return found
 
 
 def _language(prompt: world.LabPrompt) -> str:

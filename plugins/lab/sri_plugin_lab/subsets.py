@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -61,18 +62,18 @@ class Subset(sri_sdk.Config):
         Raises:
             ValueError: a name is unknown, or there are fewer.
         """
-        ranks = world.split_range(self.split, label)
-        if attack is not None and attack not in world.ATTACKS:
-            raise ValueError(f"attack {attack!r} does not exist in the lab world; choose {', '.join(world.ATTACKS)}")
-        found: list[world.LabPrompt] = []
-        for rank in _shuffled(ranks, f"{self.split}/{label}/subset"):
-            if len(found) == count:
-                break
-            if self._has(world.request(world.pool_of(self.split, label), rank)):
-                found.append(world.prompt_at(self.split, label, rank, attack=attack))
+        world.refuse_unknown_attack(attack)
+        found = list(islice(self.ranks(label), count))
         if len(found) < count:
             raise ValueError(f"{count} {label} prompts asked of a part of split {self.split!r}, which has {len(found)}")
-        return found
+        return [world.prompt_at(self.split, label, rank, attack=attack) for rank in found]
+
+    def ranks(self, label: str) -> Iterator[int]:
+        """The shuffled ranks, within their pool, of all its requests, in an order that does not depend on how many are
+        taken."""
+        shuffled = _shuffled(world.split_range(self.split, label), f"{self.split}/{label}/subset")
+        pool = world.pool_of(self.split, label)
+        return (rank for rank in shuffled if self._has(world.request(pool, rank)))
 
     def _has(self, asked: world.Request) -> bool:
         cell = f"{world.GROUP_OF[asked.verb]}/{world.KIND_OF[asked.object]}"

@@ -190,15 +190,28 @@ def prompts(split: str, label: str, n: int, *, attack: str | None = None, seed: 
     Raises:
         ValueError: when a name is unknown, or more prompts are asked for than the split holds.
     """
-    ranks = split_range(split, label)
+    refuse_unknown_attack(attack)
+    return [prompt_at(split, label, rank, attack=attack) for rank in ranks(split, label, n, seed=seed)]
+
+
+def refuse_unknown_attack(attack: str | None) -> None:
+    """Raises ValueError if the world has no attack of this name; None = plain."""
     if attack is not None and attack not in ATTACKS:
         raise ValueError(
             f"attack {attack!r} does not exist in the lab world; choose None or one of {', '.join(ATTACKS)}"
         )
-    if not 0 <= n <= len(ranks):
-        raise ValueError(f"{n} {label} prompts asked of split {split!r}, which holds {len(ranks)}; ask for fewer")
-    drawn = random.Random(f"{split}/{label}/{seed}").sample(ranks, n)
-    return [prompt_at(split, label, rank, attack=attack) for rank in drawn]
+
+
+def ranks(split: str, label: str, n: int, *, seed: int = 0) -> list[int]:
+    """The shuffled ranks of the `n` requests that `prompts` draws.
+
+    Raises:
+        ValueError: a name is unknown, or more are asked for than the split holds.
+    """
+    held = split_range(split, label)
+    if not 0 <= n <= len(held):
+        raise ValueError(f"{n} {label} prompts asked of split {split!r}, which holds {len(held)}; ask for fewer")
+    return random.Random(f"{split}/{label}/{seed}").sample(held, n)
 
 
 def prompt_at(split: str, label: str, rank: int, *, attack: str | None = None) -> LabPrompt:

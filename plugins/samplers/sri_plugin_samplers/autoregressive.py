@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 import sri_sdk
+from sri_plugin_samplers.roomy_cache import make_room
 from sri_plugin_samplers.rows import RowRandom
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ class AutoregressiveSampler(sri_sdk.Sampler):
         committed = torch.zeros(draft.shape, dtype=torch.bool, device=device)
         active = torch.ones(batch, dtype=torch.bool, device=device)
         for index in range(self.config.tokens):
-            output = hook.forward(ids, attention, cache, use_cache=True)
+            output = hook.forward_last(1, ids, attention, cache, use_cache=True)
             cache = output.cache
+            if not index:
+                make_room(cache)
             token = self._choose(output.logits[:, -1].float(), random).masked_fill(~active, fill)
             draft, committed = draft.clone(), committed.clone()
             draft[:, index] = token

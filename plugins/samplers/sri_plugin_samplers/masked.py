@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -239,19 +240,23 @@ class MaskedSampler(sri_sdk.Sampler):
 
         ids = torch.cat([prompts.input_ids, shown], dim=1)
         attention = torch.cat([prompts.attention_mask, torch.ones_like(shown)], dim=1)
-        first = prompts.input_ids.shape[1] - hook.shift()
+        wanted = shown.shape[1] + hook.shift()
+        # Where the model attends in blocks, a column may lie in the prompt.
+        forward = partial(hook.forward_last, wanted) if columns is None else hook.forward
 
         def those(logits: torch.Tensor) -> torch.Tensor:
+            # A pass may leave out the logits of the prompt, so rows are counted from the end.
+            first = logits.shape[1] - wanted
             if columns is None:
                 return logits[:, first : first + shown.shape[1]]
             rows = (first + columns).clamp(0, logits.shape[1] - 1)
             return logits.gather(1, rows[..., None].expand(-1, -1, logits.shape[2]))
 
         if self.config.cfg_scale <= 0:
-            return those(hook.forward(ids, attention).logits)
+            return those(forward(ids, attention).logits)
         # Padding stays padding: only what the prompt says is hidden from the unconditional half.
         hidden = torch.cat([prompts.input_ids.masked_fill(prompts.attention_mask == 1, mask), shown], dim=1)
-        both = hook.forward(torch.cat([ids, hidden]), attention.repeat(2, 1)).logits
+        both = forward(torch.cat([ids, hidden]), attention.repeat(2, 1)).logits
         conditional, unconditional = (those(half) for half in both.chunk(2))
         return unconditional + (self.config.cfg_scale + 1) * (conditional - unconditional)
 

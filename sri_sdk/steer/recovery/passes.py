@@ -7,8 +7,10 @@ reads a state that was steered, and the steering still decides what is said.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,6 +63,19 @@ class Passes:
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
         """One pass as `Hook.forward` has it, [B, L] int64 tokens; B may be twice the rows under guidance."""
+        return self._pass(self._hook.forward, input_ids, attention_mask, cache, use_cache)
+
+    def forward_last(
+        self, last: int, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """One pass as `Hook.forward_last` has it, [B, L] int64 tokens."""
+        return self._pass(partial(self._hook.forward_last, last), input_ids, attention_mask, cache, use_cache)
+
+    def _pass(
+        self, forward: Callable[..., ForwardOutput], input_ids: torch.Tensor, attention_mask: torch.Tensor | None,
+        cache: Any, use_cache: bool,
+    ) -> ForwardOutput:  # fmt: skip
         self.calls += 1
         now = [self._steer is not None and self.step in course.steered for course in self._courses]
         plain_cache, steered_cache = (cache.plain, cache.steered) if isinstance(cache, _Caches) else (cache, None)
@@ -68,13 +83,13 @@ class Passes:
             # Nothing was steered so far, so both generations have read the same.
             steered_cache = copy.deepcopy(plain_cache)
         with nullcontext() if self._steer is None else self._steer.off():
-            plain = self._hook.forward(input_ids, attention_mask, plain_cache, use_cache=use_cache)
+            plain = forward(input_ids, attention_mask, plain_cache, use_cache=use_cache)
         if self._steer is None or not any(now):
             # A cache of steered passes that missed one is of no use.
             return ForwardOutput(self._kept(plain.logits), _Caches(plain.cache, None) if use_cache else None)
         rows = torch.tensor(now, device=input_ids.device)
         with tap_of(self._hook.model).unheard(), self._steer.on(rows):
-            steered = self._hook.forward(input_ids, attention_mask, steered_cache, use_cache=use_cache)
+            steered = forward(input_ids, attention_mask, steered_cache, use_cache=use_cache)
         # Under guidance every row stands there twice.
         on = rows.repeat(len(input_ids) // len(now))[:, None, None]
         logits = torch.where(on.to(plain.logits.device), steered.logits, plain.logits)

@@ -1,6 +1,6 @@
 """Prompts of like length are generated together, and results come back in the order they were asked for."""
 
-from sri_sdk.evaluation.by_length import SHORT, longest_first, places
+from sri_sdk.fitting.by_length import SHORT, longest_first, places
 from sri_sdk.records import Prompt
 
 TEXTS = ["a", "b" * (SHORT + 5), "c", "d" * (SHORT + 9), "e" * (SHORT + 5)]

@@ -1,0 +1,24 @@
+"""Telling an object something without keeping it alive: parts of a run that know each other would outlive it.
+
+What is in a ring is freed by Python's collector only, which counts objects and not the tensors they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+from weakref import WeakMethod
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def weak(method: Callable[P, T]) -> Callable[P, T | None]:
+    """Calls a bound method as long as somebody else keeps its object; then it does nothing and returns None."""
+    held = WeakMethod(method)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        found = held()
+        return None if found is None else found(*args, **kwargs)
+
+    return call
