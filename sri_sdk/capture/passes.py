@@ -88,7 +88,7 @@ class Passes:
         self._counts = settings.grid is not None and settings.grid.mapping == "committed"
         self._horizon = settings.horizon
         # Steps before somebody looks at them: nobody does before the end, or each, or as often as the policy says.
-        self._look_every = int(getattr(settings, "steps_per_look", 1)) if settings.immediate else MOST_WAITING
+        self._look_every = settings.steps_per_look if settings.immediate else MOST_WAITING
         self._steady: SteadyRun | None = None
         self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor]] | None = None
         self._ids: torch.Tensor | None = None
