@@ -3,6 +3,8 @@
 Digests cost milliseconds, and a watch needs them each time: between two watches anybody may change the model. A glance
 reads what they are made of, name by name and value by value, and is compared with an earlier one. It relies on no
 version counter: writing through `tensor.data`, or through an array that shares its memory, moves none.
+
+Over all modules at once, by `map` and `chain`: loops in Python would cost several times as much.
 """
 
 from __future__ import annotations
@@ -17,17 +19,14 @@ from typing import Any, Self
 import torch
 
 from sri_sdk.capture.digests import config_digest, sample_indices
-from sri_sdk.capture.modules import every_module
 
 Slots = list[torch.Tensor | None]
 """What stands under the names of parameters and buffers, module by module."""
-Values = tuple[bytes, ...]
-"""Sampled values, one entry per dtype and device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A model without the values of its tensors. Two are equal if each fact is; it keeps nothing of the model alive."""
+    """What a model is made of, without values. Two are equal if each fact is; it keeps nothing of the model alive."""
 
     children: tuple[tuple[str, ...], ...]
     """Names of the modules in each module, in the order of `every_module`: together they are the tree."""
@@ -37,66 +36,90 @@ class Frame:
     """What the digests say of a class, of each once."""
     attributes: tuple[str, ...]
     """Names of all attributes, module by module."""
-    counts: tuple[int, ...]
-    """How many attributes, parameters and buffers each module has."""
-    floats: bytes
-    """Per attribute: whether it is a constant."""
-    constants: tuple[str, ...]
-    modes: tuple[str, ...]
-    """`rope_type` of the modules that have their own: some kinds compute their constants and buffers anew."""
     tensors: tuple[str, ...]
     """Names of all parameters, then of all buffers, module by module."""
+    counts: tuple[int, ...]
+    """How many attributes each module has, how many parameters, and how many buffers."""
     absent: bytes
-    """Per name: whether nothing stands there."""
+    """Per name of `tensors`: whether nothing stands there."""
     unsaved: tuple[tuple[str, ...], ...]
     """Buffers that no checkpoint has, of the modules that have some."""
+    modes: tuple[str, ...]
+    """`rope_type` of the modules that have their own: some kinds compute their constants and buffers anew."""
     config: str
 
-    @classmethod
-    def of(cls, model: Any) -> tuple[Self, Slots]:
-        """What a model is made of now, and its tensors."""
-        modules = every_module(model)
-        parts = [vars(module) for module in modules]
-        # Over all modules at once: a loop in Python would cost more than everything else here.
-        values = list(chain.from_iterable(map(dict.values, parts)))
-        floats = bytes(map(isinstance, values, repeat(float)))
-        parameters, buffers = ([part[table] for part in parts] for table in ("_parameters", "_buffers"))
-        slots: Slots = list(chain.from_iterable(map(dict.values, (*parameters, *buffers))))
+
+class Glance:
+    """One look at a live model; forget it before the model changes.
+
+    Attributes:
+        frame: what the model is made of.
+        slots: its tensors.
+    """
+
+    def __init__(self, model: Any, modules: Sequence[torch.nn.Module]) -> None:
+        """Takes the model and what `every_module` finds in it."""
+        parts = self._parts = [vars(module) for module in modules]
+        tables = [*[part["_parameters"] for part in parts], *[part["_buffers"] for part in parts]]
         kinds = list(map(type, modules))
-        frame = cls(
-            children=tuple([_children(part["_modules"]) for part in parts]),
+        self.slots: Slots = list(chain.from_iterable(map(dict.values, tables)))
+        self.frame = Frame(
+            children=tuple([_names(children) if (children := part["_modules"]) else () for part in parts]),
             kinds=tuple(map(weakref.ref, kinds)),
-            classes=tuple([_told(kind) for kind in dict.fromkeys(kinds)]),
+            classes=tuple(map(_told, dict.fromkeys(kinds))),
             attributes=tuple(chain.from_iterable(parts)),
-            counts=(*map(len, parts), *map(len, parameters), *map(len, buffers)),
-            floats=floats,
-            constants=tuple(map(repr, compress(values, floats))),
-            modes=tuple([str(part["rope_type"]) for part in parts if "rope_type" in part]),
-            tensors=tuple(chain.from_iterable((*parameters, *buffers))),
-            absent=bytes(map(is_, slots, repeat(None))),
+            tensors=tuple(chain.from_iterable(tables)),
+            counts=(*map(len, parts), *map(len, tables)),
+            absent=bytes(map(is_, self.slots, repeat(None))),
             unsaved=tuple([tuple(sorted(found)) for part in parts if (found := part["_non_persistent_buffers_set"])]),
+            modes=tuple([str(part["rope_type"]) for part in parts if "rope_type" in part]),
             config=_config(model),
         )
-        return frame, slots
+
+    def constants(self, public: bytes) -> tuple[bytes, tuple[str, ...]]:
+        """The constants of all modules.
+
+        Args:
+            public: [A] per name of `Frame.attributes`, whether it may be one.
+
+        Returns:
+            Per public attribute whether it is one, and the values of those that are.
+        """
+        values = list(compress(chain.from_iterable(map(dict.values, self._parts)), public))
+        kinds = list(map(type, values))
+        constant = {kind for kind in set(kinds) if issubclass(kind, float)}
+        floats = bytes(map(constant.__contains__, kinds))
+        return floats, tuple(map(repr, compress(values, floats)))
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values that digests are made of."""
+
+    constants: tuple[bytes, tuple[str, ...]]
+    tensors: list[tuple[Any, ...]]
+    """Class, shape, dtype and device of each tensor."""
+    samples: list[bytes]
+    """Of all tensors of one dtype on one device, at the places where their digests sample them."""
 
 
 class Reader:
-    """Reads the tensors of a model at the places where its digests sample them, as long as its frame is the same."""
+    """Reads the values that a model's digests are made of, as long as its frame stays the same."""
 
-    def __init__(self, slots: Slots, covered: Sequence[int]) -> None:
+    def __init__(self, glance: Glance, covered: Sequence[int]) -> None:
         """Use `Reader.of`."""
+        self._public = bytes([not name.startswith("_") for name in glance.frame.attributes])
         self._covered = tuple(covered)
-        self._facts = self._look(slots) or []
-        groups: dict[tuple[torch.dtype, torch.device], list[tuple[int, torch.Tensor]]] = {}
-        for slot in self._covered:
-            tensor = slots[slot]
+        self._groups: dict[tuple[torch.dtype, torch.device], tuple[list[int], list[torch.Tensor]]] = {}
+        for at, slot in enumerate(covered):
+            tensor = glance.slots[slot]
             if tensor is not None and tensor.numel():
-                places = sample_indices(tensor.numel(), tensor.device)
-                groups.setdefault((tensor.dtype, tensor.device), []).append((slot, places))
-        self._groups = list(groups.values())
+                group = self._groups.setdefault((tensor.dtype, tensor.device), ([], []))
+                group[0].append(at)
+                group[1].append(sample_indices(tensor.numel(), tensor.device))
 
     @classmethod
-    def of(cls, slots: Slots, digested: Collection[torch.Tensor]) -> Self | None:
+    def of(cls, glance: Glance, digested: Collection[torch.Tensor]) -> Self | None:
         """A reader of all `digested` tensors [...].
 
         Returns:
@@ -105,41 +128,45 @@ class Reader:
         """
         wanted, found = {_place(tensor) for tensor in digested}, set[Any]()
         covered = []
-        for slot, tensor in enumerate(slots):
+        for slot, tensor in enumerate(glance.slots):
             if tensor is None or (place := _place(tensor)) not in wanted:
                 continue
             if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.is_complex() or tensor.is_quantized:
                 return None
             found.add(place)
             covered.append(slot)
-        return cls(slots, covered) if found == wanted else None
+        return cls(glance, covered) if found == wanted else None
 
-    def read(self, slots: Slots) -> Values | None:
-        """The values as they are now; None = they are not the tensors that this reader was made for."""
-        if self._look(slots) != self._facts:
+    def read(self, glance: Glance, like: Values | None = None) -> Values | None:
+        """The values as they are now.
+
+        Args:
+            glance: of a model with the reader's frame.
+            like: what they are compared with; samples of tensors of other shapes are not read. None = nothing.
+
+        Returns:
+            None = they are not those of `like`, or another thread is just changing them.
+        """
+        tensors = [tensor for slot in self._covered if (tensor := glance.slots[slot]) is not None]
+        facts = [(type(tensor), tensor.shape, tensor.dtype, tensor.device) for tensor in tensors]
+        if like is not None and like.tensors != facts:
             return None
         try:
             with torch.inference_mode():
                 read = [
-                    torch.cat([torch.take(slots[slot], places) for slot, places in group])  # type: ignore[arg-type]
-                    for group in self._groups
+                    torch.cat(list(map(torch.take, [tensors[at] for at in group], places)))
+                    for group, places in self._groups.values()
                 ]
                 # One transfer per dtype and device: a copy per tensor would wait for a GPU hundreds of times.
-                return tuple(values.view(torch.uint8).cpu().numpy().tobytes() for values in read)
+                samples = [values.view(torch.uint8).cpu().numpy().tobytes() for values in read]
         except (RuntimeError, IndexError):
-            # Another thread is just changing them.
             return None
-
-    def _look(self, slots: Slots) -> list[Any] | None:
-        """Class, shape, dtype and device of the tensors."""
-        tensors = [slots[slot] for slot in self._covered]
-        if None in map(type, tensors):
-            return None
-        return [(type(t), t.shape, t.dtype, t.device) for t in tensors if t is not None]
+        values = Values(glance.constants(self._public), facts, samples)
+        return values if like is None or like == values else None
 
 
-def _children(modules: dict[str, Any]) -> tuple[str, ...]:
-    return tuple([name for name, module in modules.items() if module is not None]) if modules else ()
+def _names(children: dict[str, Any]) -> tuple[str, ...]:
+    return tuple([name for name, module in list(children.items()) if module is not None])
 
 
 def _told(kind: type) -> tuple[str, ...]:
@@ -153,16 +180,13 @@ def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
 
 
 def _config(model: Any) -> str:
-    """What the digest of a config is made of, as far as it is known how it is made; else that digest."""
+    """What the digest of a config is made of, where transformers makes a dict of it; else that digest."""
     config = getattr(model, "config", None)
     made = getattr(type(config), "to_dict", None)
-    if "to_dict" in getattr(config, "__dict__", {}) or not str(getattr(made, "__module__", "")).startswith(
-        "transformers."
-    ):
-        return config_digest(model)
-    return _values(config)
+    known = str(getattr(made, "__module__", "")).startswith("transformers.")
+    return _told_of(config) if known and "to_dict" not in vars(config) else config_digest(model)
 
 
-def _values(config: Any) -> str:
-    values = {key: _values(value) if hasattr(value, "to_dict") else value for key, value in vars(config).items()}
+def _told_of(config: Any) -> str:
+    values = {key: _told_of(value) if hasattr(value, "to_dict") else value for key, value in vars(config).items()}
     return f"{getattr(type(config), 'model_type', '')} {values!r}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +44,11 @@ def shown(hook: Hook, system_prompt: str | None) -> Shown:
         ModelMismatch: a weight cannot be read.
     """
     model = hook.model
-    digests, foreign = digests_of(model), foreign_code(model)
+    modules = every_module(model)
+    digests, foreign = digests_of(model, modules), foreign_code(model, modules)
     soft = {
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "adapter": _adapter(model, digests, foreign),
+        "adapter": _adapter(model, modules, digests, foreign),
         "torch": torch.__version__.split("+")[0],
         "transformers": _transformers(),
         "system_prompt": system_prompt_fact(system_prompt),
@@ -141,13 +142,13 @@ def without_foreign_code(adapter: str, foreign: str) -> str:
     return adapter.removesuffix(foreign).removesuffix(", ") or "none"
 
 
-def _adapter(model: Any, digests: Digests, foreign: str) -> str:
+def _adapter(model: Any, modules: Sequence[torch.nn.Module], digests: Digests, foreign: str) -> str:
     """What adapters add to the weights as the model runs now: their values, and what is switched on and how strongly.
 
     None of the latter is a tensor: `set_adapter`, `disable_adapter` and a scaling change the function and no weight.
     Forward hooks and replaced forwards of others are named: what they do to the signal, nobody can read off them.
     """
-    running = _all_running(model)
+    running = _all_running(model, modules)
     if not running and not digests.adapted:
         return foreign or "none"
     # Adapters that are tensors and nothing else keep the digest that guards were fitted with.
@@ -155,9 +156,8 @@ def _adapter(model: Any, digests: Digests, foreign: str) -> str:
     return told[:12] + (f", {foreign}" if foreign else "")
 
 
-def _all_running(model: Any) -> dict[str, Any]:
+def _all_running(model: Any, modules: Sequence[torch.nn.Module]) -> dict[str, Any]:
     """What each module does with its adapters, by plain name."""
-    modules = every_module(model)
     # Asking a module for what it has not is what costs, so those are asked that may have it.
     asked = {
         kind

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
+
 from sri_sdk.capture.digests import config_digest, digest_of_adapters, digest_of_weights, is_adapter, modules_digest
-from sri_sdk.capture.glance import Frame, Reader, Values
-from sri_sdk.capture.modules import unsaved_buffers
+from sri_sdk.capture.glance import Frame, Glance, Reader, Values
+from sri_sdk.capture.modules import every_module, unsaved_buffers
 from sri_sdk.capture.stored import stored_tensors
 
 MOST_FRAMES = 4
@@ -43,26 +45,29 @@ class _Known:
 _known: MutableMapping[Any, tuple[_Known, ...]] = WeakKeyDictionary()
 
 
-def digests_of(model: Any) -> Digests:
+def digests_of(model: Any, modules: Sequence[torch.nn.Module] | None = None) -> Digests:
     """The digests of a model as it is now.
 
     Nothing is taken on trust. Names, classes, constants, config and the sampled values themselves are read again each
     time; if all are what they were, the digests are. Models with weights that are computed (parametrizations), packed
     by a quantiser, spread over processes or kept elsewhere by accelerate are digested anew each time.
 
+    Args:
+        model: the live model.
+        modules: what `every_module` finds in it; None = that is asked now.
+
     Raises:
         ModelMismatch: a weight cannot be read.
     """
-    frame, slots = Frame.of(model)
-    known = _known.get(model, ())
-    for each in known:
-        if each.frame == frame:
-            if each.reader.read(slots) == each.values:
+    glance = Glance(model, every_module(model) if modules is None else modules)
+    for each in _known.get(model, ()):
+        if each.frame == glance.frame:
+            if each.reader.read(glance, each.values) is not None:
                 return each.digests
             break
     stored = stored_tensors(model)
-    reader = Reader.of(slots, [tensor for _, tensor in (*stored, *unsaved_buffers(model))])
-    values = None if reader is None else reader.read(slots)
+    reader = Reader.of(glance, [tensor for _, tensor in (*stored, *unsaved_buffers(model))])
+    values = None if reader is None else reader.read(glance)
     digests = Digests(
         config=config_digest(model),
         weights=digest_of_weights(model, stored),
@@ -72,8 +77,8 @@ def digests_of(model: Any) -> Digests:
     )
     if reader is not None and values is not None:
         # Another thread may have changed the model meanwhile.
-        again, slots = Frame.of(model)
-        if again == frame and reader.read(slots) == values:
-            others = [each for each in _known.get(model, ()) if each.frame != frame]
-            _known[model] = (_Known(frame, reader, values, digests), *others[: MOST_FRAMES - 1])
+        again = Glance(model, every_module(model))
+        if again.frame == glance.frame and reader.read(again, values) is not None:
+            others = [each for each in _known.get(model, ()) if each.frame != glance.frame]
+            _known[model] = (_Known(glance.frame, reader, values, digests), *others[: MOST_FRAMES - 1])
     return digests

@@ -101,12 +101,12 @@ def unsaved_buffers(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield f"{name}.{buffer}".removeprefix("."), tensor
 
 
-def foreign_code(model: Any) -> str:
+def foreign_code(model: Any, modules: Sequence[torch.nn.Module] | None = None) -> str:
     """Steerings, hooks and replaced forwards that are not the model's own, for people; empty = there are none.
 
     What they do can be compared and not judged: equal code over equal values counts as the same.
     """
-    if _is_bare(every_module(model)):
+    if _is_bare(every_module(model) if modules is None else modules):
         return ""
     found = [
         *_steerings(model),
@@ -150,10 +150,14 @@ def _is_dynamic(module: torch.nn.Module) -> bool:
 
 def _is_bare(modules: Sequence[torch.nn.Module]) -> bool:
     """Whether nobody put anything on modules or their classes. It is the usual case, and needs no module's name."""
-    kinds = set(map(type, modules))
+    kinds, parts = set(map(type, modules)), [vars(module) for module in modules]
     if any(map(_is_foreign, _all_modules_hooks())) or not all(map(_has_own_forward, kinds)):
         return False
-    marked = [m for m in modules if m._forward_hooks or m._forward_pre_hooks or not _PLACES.isdisjoint(vars(m))]
+    marked = [
+        module
+        for module, part in zip(modules, parts, strict=True)
+        if part["_forward_hooks"] or part["_forward_pre_hooks"] or not _PLACES.isdisjoint(part)
+    ]
     if any(_steers(call) for module in marked for call in list(module._forward_hooks.values())):
         return False
     drops = tuple(kind for kind in kinds if issubclass(kind, torch.nn.modules.dropout._DropoutNd))
