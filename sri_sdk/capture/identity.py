@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from sri_sdk.capture.digests import weights_digest as weights_digest  # also for tests of plugins
+from sri_sdk.capture.digests import weights_digest as weights_digest  # known by this name before
 from sri_sdk.capture.known import Digests, digests_of
 from sri_sdk.capture.modules import every_module, foreign_code, plain_name
 from sri_sdk.files import digest
@@ -162,7 +162,7 @@ def _all_running(model: Any, modules: Sequence[torch.nn.Module]) -> dict[str, An
     asked = {
         kind
         for kind in set(map(type, modules))
-        if hasattr(kind, "active_adapters") or kind.__getattr__ is not torch.nn.Module.__getattr__
+        if hasattr(kind, "active_adapters") or getattr(kind, "__getattr__", None) is not torch.nn.Module.__getattr__
     }
     if not any(_running(each) for each in modules if type(each) in asked or "active_adapters" in vars(each)):
         return {}

@@ -24,9 +24,8 @@ _WRAPPERS = ("OptimizedModule", "DistributedDataParallel", "FullyShardedDataPara
 _REPLACED = ("forward", "_old_forward", "__call__")
 _PLACES = frozenset((*_REPLACED, "_hf_hook"))
 """Attributes of a module under which somebody may have put code."""
-_own_forwards: MutableMapping[type, list[tuple[weakref.ref[types.FunctionType], types.CodeType]]] = (
-    weakref.WeakKeyDictionary()
-)
+Layers = list[tuple[weakref.ref[types.FunctionType], types.CodeType]]
+_own_forwards: MutableMapping[type, Layers] = weakref.WeakKeyDictionary()
 """Class -> its forward and what that wraps, each with its code, where nothing of it is foreign."""
 MOST_NAMED = 3
 """Pieces of foreign code that a fingerprint names; it counts the others."""
@@ -37,7 +36,11 @@ MOST_MODULES = 1_000_000
 
 
 def every_module(model: Any) -> list[torch.nn.Module]:
-    """All modules of a model, level by level from the model itself; one in two places stands there twice."""
+    """All modules of a model, level by level from the model itself; one in two places stands there twice.
+
+    Raises:
+        RecursionError: it has more than `MOST_MODULES`.
+    """
     found = [model]
     for module in found:
         if children := module._modules:
@@ -105,6 +108,10 @@ def foreign_code(model: Any, modules: Sequence[torch.nn.Module] | None = None) -
     """Steerings, hooks and replaced forwards that are not the model's own, for people; empty = there are none.
 
     What they do can be compared and not judged: equal code over equal values counts as the same.
+
+    Args:
+        model: the live model.
+        modules: what `every_module` finds in it; None = that is asked now.
     """
     if _is_bare(every_module(model) if modules is None else modules):
         return ""
@@ -160,12 +167,17 @@ def _is_bare(modules: Sequence[torch.nn.Module]) -> bool:
     ]
     if any(_steers(call) for module in marked for call in list(module._forward_hooks.values())):
         return False
-    drops = tuple(kind for kind in kinds if issubclass(kind, torch.nn.modules.dropout._DropoutNd))
-    return not any(told for module in marked for told in _on("", module)) and not (drops and any(map(_drops, modules)))
+    if any(told for module in marked for told in _on("", module)):
+        return False
+    return not any(map(_drops, modules)) if any(map(_is_dropout, kinds)) else True
+
+
+def _is_dropout(kind: type) -> bool:
+    return issubclass(kind, torch.nn.modules.dropout._DropoutNd)
 
 
 def _drops(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.modules.dropout._DropoutNd) and module.training and bool(module.p)
+    return _is_dropout(type(module)) and module.training and bool(module.p)
 
 
 def _steers(call: Any) -> bool:
@@ -221,28 +233,27 @@ def _owner(kind: type) -> type | None:
 
 def _has_own_forward(kind: type) -> bool:
     """Whether the forward of a class is its own. What was found of the very same functions is not asked again."""
-    call: Any = getattr(kind, "forward", None)
-    if (layers := _own_forwards.get(kind)) is not None:
-        for function, code in layers:
-            if call is not function() or call.__code__ is not code:
-                break
-            call = _inner(call)
-        else:
-            if call is None:
-                return True
+    layers = _layers(getattr(kind, "forward", None))
+    if layers is not None and _own_forwards.get(kind) == layers:
+        return True
     owner = _owner(kind)
     if owner is None:
         return True
     call = vars(owner)["forward"]
     if _is_foreign(call, owner):
         return False
+    if layers is not None and isinstance(call, types.FunctionType):
+        _own_forwards[kind] = layers
+    return True
+
+
+def _layers(call: Any) -> Layers | None:
+    """A function and what it wraps, outermost first, each with its code; None = something in it is no function."""
     found = []
     while isinstance(call, types.FunctionType):
         found.append((weakref.ref(call), call.__code__))
         call = _inner(call)
-    if call is None:
-        _own_forwards[kind] = found
-    return True
+    return found if call is None else None
 
 
 def _is_foreign(call: Any, owner: type | None = None, module: torch.nn.Module | None = None) -> bool:

@@ -154,8 +154,8 @@ def watch_settings(
     expected = loaded.anchors.fingerprint
     # What a live model cannot show (sampler, profile) is the caller's promise; what it can show is compared.
     if fingerprint is None:
-        live = shown(hook, system_prompt)
-        hard, soft, foreign = live.hard, live.soft, live.foreign
+        model = shown(hook, system_prompt)
+        hard, soft, foreign = model.hard, model.soft, model.foreign
     else:
         hard, soft, foreign = (
             {name: fingerprint.hard[name] for name in MODEL_FACTS if name in fingerprint.hard},
