@@ -50,7 +50,7 @@ def digests_of(model: Any, modules: Sequence[torch.nn.Module] | None = None) -> 
 
     Nothing is taken on trust. Names, classes, constants, config and the sampled values themselves are read again each
     time; if all are what they were, the digests are. Models with weights that are computed (parametrizations), packed
-    by a quantiser, spread over processes or kept elsewhere by accelerate are digested anew each time.
+    by a quantiser, spread over processes, kept elsewhere by accelerate or in TorchScript are digested anew each time.
 
     Args:
         model: the live model.
@@ -59,15 +59,16 @@ def digests_of(model: Any, modules: Sequence[torch.nn.Module] | None = None) -> 
     Raises:
         ModelMismatch: a weight cannot be read.
     """
-    glance = Glance(model, every_module(model) if modules is None else modules)
+    glance = _glance(model, every_module(model) if modules is None else modules)
     for each in _known.get(model, ()):
-        if each.frame == glance.frame:
+        if glance is not None and each.frame == glance.frame:
             if each.reader.read(glance, each.values) is not None:
                 return each.digests
             break
     stored = stored_tensors(model)
-    reader = Reader.of(glance, [tensor for _, tensor in (*stored, *unsaved_buffers(model))])
-    values = None if reader is None else reader.read(glance)
+    covered = [tensor for _, tensor in (*stored, *unsaved_buffers(model))]
+    reader = None if glance is None else Reader.of(glance, covered)
+    values = None if glance is None or reader is None else reader.read(glance)
     digests = Digests(
         config=config_digest(model),
         weights=digest_of_weights(model, stored),
@@ -75,10 +76,18 @@ def digests_of(model: Any, modules: Sequence[torch.nn.Module] | None = None) -> 
         adapters=digest_of_adapters(stored),
         adapted=any(is_adapter(name) for name, _ in model.named_parameters()),
     )
-    if reader is not None and values is not None:
+    if glance is not None and reader is not None and values is not None:
         # Another thread may have changed the model meanwhile.
-        again = Glance(model, every_module(model))
-        if again.frame == glance.frame and reader.read(again, values) is not None:
+        again = _glance(model, every_module(model))
+        if again is not None and again.frame == glance.frame and reader.read(again, values) is not None:
             others = [each for each in _known.get(model, ()) if each.frame != glance.frame]
             _known[model] = (_Known(glance.frame, reader, values, digests), *others[: MOST_FRAMES - 1])
     return digests
+
+
+def _glance(model: Any, modules: Sequence[torch.nn.Module]) -> Glance | None:
+    """A look at the model; None = its modules keep their parts elsewhere, as those of TorchScript do."""
+    try:
+        return Glance(model, modules)
+    except (KeyError, TypeError):
+        return None

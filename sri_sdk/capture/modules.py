@@ -163,7 +163,7 @@ def _is_bare(modules: Sequence[torch.nn.Module]) -> bool:
     marked = [
         module
         for module, part in zip(modules, parts, strict=True)
-        if part["_forward_hooks"] or part["_forward_pre_hooks"] or not _PLACES.isdisjoint(part)
+        if part.get("_forward_hooks", True) or part.get("_forward_pre_hooks", True) or not _PLACES.isdisjoint(part)
     ]
     if any(_steers(call) for module in marked for call in list(module._forward_hooks.values())):
         return False

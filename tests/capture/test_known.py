@@ -381,6 +381,17 @@ def test_weights_that_accelerate_takes_away_are_read_where_it_keeps_them() -> No
     assert facts(moved) != before
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_part_in_torchscript_is_digested_each_time(digested: list[Any]) -> None:
+    model = build(0)
+    plain = facts(model)
+    model.head = torch.jit.script(model.head)
+    before = facts(model), facts(model)
+    assert before[0] == before[1] and before[0][0][:4] == plain[0][:4] and len(digested) > 3
+    model.head.weight.data.add_(1)
+    assert facts(model) != before[0]
+
+
 # -- what is known, and of whom ------------------------------------------------------------------------------------
 
 
