@@ -48,6 +48,7 @@ class Anchors:
     request: RequestMap | None = None
     """From states of the request to the last column; None = there is no such column."""
     _units: UnitAnchors | None = field(default=None, init=False, repr=False, compare=False)
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def units(self) -> UnitAnchors:
@@ -73,9 +74,15 @@ class Anchors:
     def digest(self) -> str:
         """SHA-256 over the little-endian float32 bytes of the two means, harmless first; the request map has its own.
 
-        It identifies the anchors that made a signal.
+        It identifies the anchors that made a signal. Of means that cannot be written to, it is computed once.
         """
-        return sha256(self.harmless.astype("<f4").tobytes() + self.harmful.astype("<f4").tobytes())
+        fixed = not (self.harmless.flags.writeable or self.harmful.flags.writeable)
+        if fixed and self._digest:
+            return self._digest
+        found = sha256(self.harmless.astype("<f4").tobytes() + self.harmful.astype("<f4").tobytes())
+        if fixed:
+            object.__setattr__(self, "_digest", found)
+        return found
 
     def save(self, target: Path) -> None:
         """Writes an .npz without pickle, whole or not at all."""
@@ -104,6 +111,8 @@ class Anchors:
             with np.load(source, allow_pickle=False) as stored:
                 head = json_from_array(stored["head"])
                 arrays = {name: stored[name] for name in stored.files if name != "head"}
+            for array in arrays.values():
+                array.setflags(write=False)
             found = head.get("format") if isinstance(head, dict) else head
             if found in (ANCHORS_FORMAT, WITH_REQUEST):
                 anchors = cls(

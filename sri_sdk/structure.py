@@ -9,8 +9,8 @@ A hook for many architectures has a table of `ModulePaths`, one row for each way
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sri_sdk.errors import SriError
@@ -240,6 +240,11 @@ def _part(block: torch.nn.Module, path: str) -> torch.nn.Module | None:
     return None if also is not None and submodule(block, also) is None else submodule(block, path)
 
 
-def _named_rows(model: Any, table: Sequence[ModulePaths]) -> list[ModulePaths]:
+def _named_rows(model: Any, table: Sequence[ModulePaths]) -> Iterator[ModulePaths]:
     base = getattr(unwrapped(model), "base_model_prefix", "") or "model"
-    return [ModulePaths(*(path.format(base=base) for path in row)) for row in table]
+    return (_named(row, base) for row in table)
+
+
+@lru_cache(maxsize=256)
+def _named(row: ModulePaths, base: str) -> ModulePaths:
+    return ModulePaths(*(path.format(base=base) for path in row))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import types
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -20,8 +21,33 @@ _OURS = frozenset({"torch", "transformers", "accelerate", "peft", "sri_sdk", "fu
 """Packages whose hooks and wrappers record, place or dispatch and leave the function as it is. What an adapter of PEFT
 does is covered by itself."""
 _WRAPPERS = ("OptimizedModule", "DistributedDataParallel", "FullyShardedDataParallel")
+_REPLACED = ("forward", "_old_forward", "__call__")
+_PLACES = frozenset((*_REPLACED, "_hf_hook"))
+"""Attributes of a module under which somebody may have put code."""
+Layers = list[tuple[weakref.ref[types.FunctionType], types.CodeType]]
+_own_forwards: MutableMapping[type, Layers] = weakref.WeakKeyDictionary()
+"""Class -> its forward and what that wraps, each with its code, where nothing of it is foreign."""
 MOST_NAMED = 3
 """Pieces of foreign code that a fingerprint names; it counts the others."""
+
+
+MOST_MODULES = 1_000_000
+"""A model with more is taken for one that contains itself."""
+
+
+def every_module(model: Any) -> list[torch.nn.Module]:
+    """All modules of a model, level by level from the model itself; one in two places stands there twice.
+
+    Raises:
+        RecursionError: it has more than `MOST_MODULES`.
+    """
+    found = [model]
+    for module in found:
+        if children := module._modules:
+            found += [each for each in children.values() if each is not None]
+        if len(found) > MOST_MODULES:
+            raise RecursionError(f"{type(model).__name__} has more than {MOST_MODULES:,} modules, or contains itself")
+    return found
 
 
 def walk(model: Any) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -78,18 +104,24 @@ def unsaved_buffers(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
             yield f"{name}.{buffer}".removeprefix("."), tensor
 
 
-def foreign_code(model: Any) -> str:
+def foreign_code(model: Any, modules: Sequence[torch.nn.Module] | None = None) -> str:
     """Steerings, hooks and replaced forwards that are not the model's own, for people; empty = there are none.
 
     What they do can be compared and not judged: equal code over equal values counts as the same.
+
+    Args:
+        model: the live model.
+        modules: what `every_module` finds in it; None = that is asked now.
     """
+    if _is_bare(every_module(model) if modules is None else modules):
+        return ""
     found = [
         *_steerings(model),
         *(_told("forward hook for all modules", "", call) for call in _all_modules_hooks() if _is_foreign(call)),
         *(each for name, module in model.named_modules() for each in _on(name, module)),
         *_on_classes(model),
     ]
-    if any(isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.training and m.p for m in model.modules()):
+    if any(map(_drops, model.modules())):
         found.append("dropout in training mode (call model.eval())")
     more = f" and {len(found) - MOST_NAMED} more ({digest(found)[:8]})" if len(found) > MOST_NAMED else ""
     return ", ".join(found[:MOST_NAMED]) + more
@@ -123,10 +155,39 @@ def _is_dynamic(module: torch.nn.Module) -> bool:
     return "dynamic" in kind or kind == "longrope"
 
 
+def _is_bare(modules: Sequence[torch.nn.Module]) -> bool:
+    """Whether nobody put anything on modules or their classes. It is the usual case, and needs no module's name."""
+    kinds, parts = set(map(type, modules)), [vars(module) for module in modules]
+    if any(map(_is_foreign, _all_modules_hooks())) or not all(map(_has_own_forward, kinds)):
+        return False
+    marked = [
+        module
+        for module, part in zip(modules, parts, strict=True)
+        if part.get("_forward_hooks", True) or part.get("_forward_pre_hooks", True) or not _PLACES.isdisjoint(part)
+    ]
+    if any(_steers(call) for module in marked for call in list(module._forward_hooks.values())):
+        return False
+    if any(told for module in marked for told in _on("", module)):
+        return False
+    return not any(map(_drops, modules)) if any(map(_is_dropout, kinds)) else True
+
+
+def _is_dropout(kind: type) -> bool:
+    return issubclass(kind, torch.nn.modules.dropout._DropoutNd)
+
+
+def _drops(module: torch.nn.Module) -> bool:
+    return _is_dropout(type(module)) and module.training and bool(module.p)
+
+
+def _steers(call: Any) -> bool:
+    return callable(getattr(call, "changes_states", None))
+
+
 def _steerings(model: Any) -> list[str]:
     """What steerings of ours do to the states of this thread or task, each once."""
-    calls = [call for module in model.modules() for call in module._forward_hooks.values()]
-    told = (call.changes_states() for call in calls if callable(getattr(call, "changes_states", None)))
+    calls = [call for module in model.modules() for call in list(module._forward_hooks.values())]
+    told = (call.changes_states() for call in calls if _steers(call))
     return list(dict.fromkeys(each for each in told if each is not None))
 
 
@@ -138,8 +199,9 @@ def _all_modules_hooks() -> list[Any]:
 def _on(name: str, module: torch.nn.Module) -> Iterator[str]:
     """What others put on one module."""
     for table in (module._forward_pre_hooks, module._forward_hooks):
-        yield from (_told("forward hook", name, call) for call in table.values() if _is_foreign(call))
-    for attribute in ("forward", "_old_forward", "__call__"):
+        # A copy: a watch that begins in another thread puts its hooks there meanwhile.
+        yield from (_told("forward hook", name, call) for call in list(table.values()) if _is_foreign(call))
+    for attribute in _REPLACED:
         call = vars(module).get(attribute)
         if call is not None and _is_foreign(call, module=module):
             yield _told("replaced forward", name, call)
@@ -159,9 +221,39 @@ def _on_classes(model: Any) -> Iterator[str]:
     """Classes whose forward somebody replaced for all their modules."""
     seen: dict[type, None] = dict.fromkeys(type(module) for module in model.modules())
     for kind in seen:
-        owner = next((each for each in kind.__mro__ if "forward" in vars(each)), None)
+        owner = _owner(kind)
         if owner is not None and _is_foreign(vars(owner)["forward"], owner):
             yield _told("replaced forward", f"class {owner.__name__}", vars(owner)["forward"])
+
+
+def _owner(kind: type) -> type | None:
+    """The class that the forward of a class is written in; None = it has none."""
+    return next((each for each in kind.__mro__ if "forward" in vars(each)), None)
+
+
+def _has_own_forward(kind: type) -> bool:
+    """Whether the forward of a class is its own. What was found of the very same functions is not asked again."""
+    layers = _layers(getattr(kind, "forward", None))
+    if layers is not None and _own_forwards.get(kind) == layers:
+        return True
+    owner = _owner(kind)
+    if owner is None:
+        return True
+    call = vars(owner)["forward"]
+    if _is_foreign(call, owner):
+        return False
+    if layers is not None and isinstance(call, types.FunctionType):
+        _own_forwards[kind] = layers
+    return True
+
+
+def _layers(call: Any) -> Layers | None:
+    """A function and what it wraps, outermost first, each with its code; None = something in it is no function."""
+    found = []
+    while isinstance(call, types.FunctionType):
+        found.append((weakref.ref(call), call.__code__))
+        call = _inner(call)
+    return found if call is None else None
 
 
 def _is_foreign(call: Any, owner: type | None = None, module: torch.nn.Module | None = None) -> bool:
@@ -185,11 +277,16 @@ def _is_foreign(call: Any, owner: type | None = None, module: torch.nn.Module | 
         # Where it was written: `functools.wraps` copies names, and these globals are its own.
         if str(call.__globals__.get("__name__")).partition(".")[0] not in known:
             return True
-        inner = getattr(call, "_torchdynamo_orig_callable", None) or getattr(call, "__wrapped__", None)
+        inner = _inner(call)
         if inner is None:
             return owner is not None and not _is_written_in(call, owner)
         call = inner
     return True
+
+
+def _inner(call: Any) -> Any:
+    """What a function wraps; None = nothing."""
+    return getattr(call, "_torchdynamo_orig_callable", None) or getattr(call, "__wrapped__", None)
 
 
 def _is_written_in(call: types.FunctionType, owner: type) -> bool:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.identity import (
     MODEL_FACTS,
-    model_circumstances,
-    model_facts,
     request_prompt_fact,
+    shown,
     template_fact,
     without_foreign_code,
 )
@@ -166,14 +165,16 @@ def watch_settings(
     expected = loaded.anchors.fingerprint
     # What a live model cannot show (sampler, profile) is the caller's promise; what it can show is compared.
     if fingerprint is None:
-        shown, soft = model_facts(hook), model_circumstances(hook, system_prompt)
+        model = shown(hook, system_prompt)
+        hard, soft, foreign = model.hard, model.soft, model.foreign
     else:
-        shown, soft = (
+        hard, soft, foreign = (
             {name: fingerprint.hard[name] for name in MODEL_FACTS if name in fingerprint.hard},
             dict(fingerprint.soft),
+            foreign_code(hook.model),
         )
     profile = {} if sampler is None else {"sampler": dict(sampler)}
-    found = Fingerprint({**expected.hard, **shown, **profile}, soft)
+    found = Fingerprint({**expected.hard, **hard, **profile}, soft)
     request = expected.hard.get("request")
     if request is not None:
         seen = (
@@ -182,7 +183,6 @@ def watch_settings(
             else fingerprint.hard.get("request")
         )
         found = replace(found, hard={**found.hard, "request": seen})
-    foreign = foreign_code(hook.model)
     uncovered = bool(foreign) and soft["adapter"] != expected.soft.get("adapter") and "adapter" not in accept
     if uncovered:
         # Generation goes on, and no verdict is given: see OTHER_CODE.

@@ -98,7 +98,7 @@ class Tap:
             ROOT: partial(put, ROOT, ROOT, hook.model),
             EMBEDDING: partial(put, EMBEDDING, EMBEDDING, hook.embedding()),
         }
-        for layer in (*run.layers, "final"):
+        for layer in dict.fromkeys((*run.layers, "final")):
             if layer != "final" and not 0 <= int(layer) < len(blocks):
                 raise ConfigError(
                     f"tap.layers: {layer}; {type(hook).__name__} has blocks 0 to {len(blocks) - 1}, "
@@ -109,7 +109,7 @@ class Tap:
         if run.reads_requests and (parts := hook.prompt_modules()) is not None:
             embedding, own_blocks, norm = parts
             wanted[PROMPT] = partial(put, PROMPT, EMBEDDING, embedding)
-            for layer in (*run.layers, "final"):
+            for layer in dict.fromkeys((*run.layers, "final")):
                 name = f"{PROMPT} {layer}"
                 wanted[name] = partial(put, name, STATE, norm if layer == "final" else own_blocks[int(layer)])
         return wanted

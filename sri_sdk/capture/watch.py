@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -141,9 +142,7 @@ def watch(
     if family.model is not model:
         raise ConfigError("watch: the hook was built on another model object, and would see nothing of this one.")
     if policy is None:
-        policy = Policy(
-            rule=rule, flagged="abort" if abort else "report", unmonitored="report", beyond_horizon="report"
-        )
+        policy = _policy(rule, abort)
     if policy.recovers:
         raise ConfigError(
             "watch: the policy says flagged: recover, and a generation that is recovered is generated again, which "
@@ -157,7 +156,8 @@ def watch(
         layers=layers, grid=grid, tokenizer=tokenizer,
         request_layers=() if request_spans is None or guard is not None else layers,
     )  # fmt: skip
-    settings = replace(settings, hold_first_token=hold_first_token)
+    if hold_first_token:
+        settings = replace(settings, hold_first_token=True)
     if request_spans is not None and not settings.request_layers:
         raise ConfigError("watch: request_spans: this guard reads no requests; leave them out.")
     if groups is not None:
@@ -171,6 +171,12 @@ def watch(
         raise
     finally:
         run.finish()
+
+
+@lru_cache(maxsize=8)
+def _policy(rule: Rule, abort: bool) -> Policy:
+    """What `rule` and `abort` mean; a policy checks itself when it is made, which each watch would pay for again."""
+    return Policy(rule=rule, flagged="abort" if abort else "report", unmonitored="report", beyond_horizon="report")
 
 
 def check_groups(groups: Sequence[str | None], settings: WatchSettings, request_ids: Sequence[str] | None) -> None:
