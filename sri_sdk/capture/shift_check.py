@@ -6,9 +6,11 @@ in between two passes is likely by the row that predicted it. For each of the tw
 module asks how likely the tokens are, at the temperature that suits them best. If the row that the plan does not name
 explains them better, by far, the run is not trusted.
 
-It costs little: per step, up to `PER_STEP` positions' states are copied on the device. At the end, `MOST` positions at
-most are multiplied with the head's matrix, 4 x MOST x D x V floating-point operations (0.07 * 10^12 for 8 billion
-parameters, a few hundredths of one pass over 256 tokens), and one number leaves the device.
+It costs little: per step, up to `PER_STEP` positions' states are copied on the device. At the end `MOST` positions at
+most are compared with `WORDS` words of the vocabulary, spread over it, besides the tokens themselves. That settles it
+where the plan is right and the model is sure of something. Else they are multiplied with the whole matrix of the head,
+4 x MOST x D x V floating-point operations (0.07 * 10^12 for 8 billion parameters, a few hundredths of one pass over 256
+tokens). Two numbers leave the device each time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,12 @@ KEPT = 256
 """Positions kept per generation, filled or not; then no more are looked at."""
 MOST = 32
 """Positions compared at the end."""
-STEP = 3.0
+WORDS = 1024
+"""Words of the vocabulary that a first look compares tokens with, where it has many times as many."""
+SETTLED = 5.0
+"""Nats. By so much the plan's rows must lead in the first look for there to be no second one. Were the other rows the
+true ones, they would about once in e^5 = 148 times."""
+STEP = 3
 TEMPERATURES = tuple(0.003 * STEP**k for k in range(8))
 """In units of the distance from an ordinary word to the likeliest one, from greedy to nearly uniform: samplers do not
 say theirs, and models scale their logits."""
@@ -149,9 +156,15 @@ class ShiftCheck:
         self.compared = len(chosen)
         if not self.compared:
             return False
-        at, before = self._likelihoods(rows[chosen.to(rows.device)], tokens[chosen])
-        planned, other = (before, at) if self._shift else (at, before)
-        return other - planned > DECISIVE
+        rows, tokens = rows[chosen.to(rows.device)], tokens[chosen]
+        if len(self._head[0]) >= 4 * WORDS and self._lead(self._at_first(rows, tokens)) < -SETTLED:
+            return False
+        return self._lead(self._likelihoods(rows, tokens)) > DECISIVE
+
+    def _lead(self, likelihoods: tuple[float, float]) -> float:
+        """Nats by which the rows lead that the plan does not name."""
+        at, before = likelihoods
+        return at - before if self._shift else before - at
 
     def forget(self) -> None:
         """Lets go of tensors."""
@@ -215,6 +228,19 @@ class ShiftCheck:
         at, before = likelihoods(logits, tokens.to(weight.device)).tolist()
         return at, before
 
+    def _at_first(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
+        """As `_likelihoods`, `rows` [M, 2, D] and tokens [M], as if there were no words but some."""
+        assert self._head is not None
+        weight, bias = self._head
+        spread = torch.arange(WORDS, device=weight.device) * (len(weight) // WORDS)
+        words = torch.cat([spread, tokens.to(weight.device).clamp(max=len(weight) - 1)])
+        some = None if bias is None else bias[words]
+        logits = torch.nn.functional.linear(rows.to(weight.device, weight.dtype), weight[words], some).float()
+        logits.masked_fill_(words == self._mask, -torch.inf)
+        places = torch.arange(WORDS, len(words), device=weight.device)
+        at, before = likelihoods(logits, places).tolist()
+        return at, before
+
 
 def likelihoods(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """How well each of C rows explains tokens, each at the temperature that suits it best.
@@ -233,16 +259,23 @@ def likelihoods(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     words = logits.gather(-1, tokens[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
     foreign = torch.full_like(words, math.log(FOREIGN / logits.shape[-1]))
 
-    def of(temperatures: torch.Tensor) -> torch.Tensor:
-        found = words / temperatures - (logits / temperatures[:, None]).logsumexp(-1)
+    def of(temperatures: torch.Tensor | float, normalisers: torch.Tensor) -> torch.Tensor:
+        """[C] likelihoods at one temperature per row; `normalisers` [M, C] are the sums of the words' weights there."""
+        found = words / temperatures - normalisers.log()
         return torch.logaddexp(found + math.log1p(-FOREIGN), foreign).double().sum(0)
 
-    grid = torch.tensor(TEMPERATURES, device=logits.device)
-    coarse = torch.stack([of(each.expand(logits.shape[1])) for each in grid])
+    # No word's weight exceeds 1, so that there is nothing to shift; a temperature a third as high cubes them.
+    weights, coarse = (logits / TEMPERATURES[-1]).exp_(), []
+    for temperature in reversed(TEMPERATURES):
+        coarse.append(of(temperature, weights.sum(-1)))
+        weights.mul_(weights.square())
     # Then around each row's own best: else that row wins whose temperature happens to be on the grid.
-    best = grid[coarse.argmax(0)]
-    fine = torch.stack([of(best * STEP ** (part / 4)) for part in (-3, -2, -1, 1, 2, 3)])
-    return torch.cat([coarse, fine]).amax(0)
+    best = torch.tensor(TEMPERATURES[::-1], device=logits.device)[torch.stack(coarse).argmax(0)]
+    fine = []
+    for part in (-3, -2, -1, 1, 2, 3):
+        temperatures = best * STEP ** (part / 4)
+        fine.append(of(temperatures, torch.div(logits, temperatures[:, None], out=weights).exp_().sum(-1)))
+    return torch.stack([*coarse, *fine]).amax(0)
 
 
 def _per_request(requests: int, length: int) -> int:

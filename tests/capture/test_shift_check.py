@@ -1,9 +1,11 @@
 """The plan's shift against the tokens that are filled in: which row predicted them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sri_plugin_masked_lm.hook import MaskedLmHook
@@ -12,6 +14,7 @@ from sri_plugin_masked_lm.stand_ins import model as double
 
 import sri_sdk
 from sri_sdk import registry
+from sri_sdk.capture import shift_check
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.shift_check import DECISIVE, KEPT, ShiftCheck, matrix_of_head
@@ -118,6 +121,54 @@ def test_a_single_step_is_compared_with_what_was_returned() -> None:
         with sri_sdk.watch(model, hook=hook) as run:
             run.returned(double.generate(model, prompts.input_ids, prompts.attention_mask, steps=1))
         assert ("shift_differs" in _reasons(run)) is told
+
+
+def test_a_first_look_at_some_words_hides_no_other_row(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+    original = ShiftCheck._at_first
+
+    def noted(self: ShiftCheck, *given: Any) -> tuple[float, float]:
+        looks.append(self._lead(found := original(self, *given)))
+        return found
+
+    monkeypatch.setattr(ShiftCheck, "_at_first", noted)
+    monkeypatch.setattr(shift_check, "WORDS", 8)
+    for generate in filter(None, (case.generate, case.generate_sampled, case.generate_guided)):
+        for hook, differs in ((case.hook, False), (_flipped(case.hook), True)):
+            with sri_sdk.watch(case.hook.model, hook=hook) as run:
+                generate(case.encoded)
+            assert ("shift_differs" in _reasons(run)) is differs
+    assert looks and max(looks[::2]) < 0 < min(looks[1::2])
+
+
+def test_the_first_look_settles_it_where_the_plan_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shift_check, "WORDS", 8)
+    monkeypatch.delattr(ShiftCheck, "_likelihoods")
+    case = registry.load("hooks", "llada").example()
+    with sri_sdk.watch(case.hook.model, hook=case.hook) as run:
+        case.generate(case.encoded)
+    assert not {"shift_differs", "hook_failed"} & _reasons(run)
+
+
+def test_likelihoods_are_those_of_a_softmax_at_the_best_temperature() -> None:
+    torch.manual_seed(0)
+    logits, tokens = torch.randn(20, 2, 500) * 7, torch.randint(500, (20,))
+    logits[..., 3] = -torch.inf
+    tokens[tokens == 3] = 4
+    tokens[:15] = logits[:15, 0].argmax(-1)
+    scale = -(logits - logits.amax(-1, keepdim=True)).median(-1).values.median()
+    found = shift_check.likelihoods(logits.clone(), tokens)
+    best = []
+    for row in range(2):
+        at = [
+            torch.logaddexp(
+                (logits[:, row] / scale / temperature).log_softmax(-1)[torch.arange(20), tokens] + math.log(0.99),
+                torch.tensor(math.log(0.01 / 500)),
+            ).sum()
+            for temperature in 0.003 * 3 ** np.arange(-0.75, 8, 0.25)
+        ]
+        best.append(float(max(at)))
+    torch.testing.assert_close(found, torch.tensor(best, dtype=torch.float64), rtol=0, atol=2e-3)
 
 
 def test_a_head_out_of_reach_is_never_a_reason(case: Any) -> None:
