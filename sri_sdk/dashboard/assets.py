@@ -19,6 +19,7 @@ NAMES = {
     "icon-ok.svg": "image/svg+xml",
     "icon-look.svg": "image/svg+xml",
     "icon-act.svg": "image/svg+xml",
+    "icon-idle.svg": "image/svg+xml",
 }
 """Name -> media type; nothing else is served."""
 

@@ -121,7 +121,7 @@ class Desk:
         """What is wrong, the worst first, and since when."""
         known = self.known()
         found = findings(known)
-        return found, self.memory.note(found, known.now_ms)
+        return found, self.memory.note(found, known.now_ms, lives=known.lives)
 
     def _last_canary(self, pulse: Pulse) -> int | None:
         return self._newest(StreamQuery(kind="canary", status="flagged", deployment=pulse.deployment, limit=1))

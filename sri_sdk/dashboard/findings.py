@@ -72,6 +72,13 @@ class Known:
     processes: Sequence[Process] = ()
     """All that speak for a deployment, also those that have fallen silent beside one that lives."""
 
+    @property
+    def lives(self) -> bool:
+        """Whether anybody watches now: a monitor, or a source of `sri serve`."""
+        return any(each.state in ("alive", "quiet") for each in self.sources) or any(
+            standing(each, self.now_ms, self.heard_ms.get(each.deployment)) == "alive" for each in self.pulses
+        )
+
 
 def findings(known: Known) -> list[Finding]:
     """Everything that is wrong, the worst first."""

@@ -9,6 +9,7 @@ import pytest
 from sri_sdk.dashboard.pages.verdicts import PER_PAGE
 from sri_sdk.observation import Observation, Pulse
 from sri_sdk.records import Verdict
+from sri_sdk.serve.store.rows import Delivered
 from tests.dashboard.conftest import ACME
 from tests.dashboard.make_believe import HOUR, NASTY, NOW_MS, Week
 
@@ -303,6 +304,58 @@ def test_one_process_alone_and_one_that_ended_on_purpose_are_no_trouble(fresh, b
     fresh.pulse(ended).result()
     page = browse(fresh).page("/")
     assert "9, observe ended as asked" in seen(page) and "is silent" not in page and 'data-state="ok"' in page
+
+
+def ended(store, deployment, days=0.0, **more):
+    """A monitor that was asked to end some days ago, or 19 s ago."""
+    now, at = store._clock, int(NOW_MS - 19_000 - days * 24 * HOUR)
+    store._clock = lambda: at / 1000
+    base = Week(calm=True, hours=1).pulses()[1]
+    store.pulse(replace(base, deployment=deployment, at=at, started_at=at - HOUR, **{"ended": True, **more})).result()
+    store._clock = now
+
+
+def test_who_ended_as_asked_is_not_called_given_up(fresh, browse):
+    ended(fresh, "chat")
+    ended(fresh, "trial", 20)
+    ended(fresh, "old", 9, ended=False)
+    text = seen(browse(fresh).page("/"))
+    assert "Ended as asked: chat, 19 s ago; trial, 20 days ago." in text
+    assert "Not seen for over a week: old, 9 days ago." in text
+    assert "Some monitors have ended on purpose, others have not been seen for over a week. Nobody watches" in text
+
+
+def test_nothing_is_well_where_nobody_watches(fresh, browse):
+    ended(fresh, "chat")
+    page = browse(fresh).page("/")
+    text = seen(page)
+    assert (
+        "Nothing runs now, since 03:11:46 UTC." in text
+        and "The monitor has ended on purpose: nothing is broken." in text
+    )
+    assert 'data-state="idle"' in page and "icon-idle.svg" in page and 'class="mood idle"' in page
+    for wrong in ("all well", "All well", "Nothing needs you", "sri serve", "over a week"):
+        assert wrong not in text, wrong
+    assert "nothing runs" in seen(browse(fresh).page("/"))
+
+
+def test_nobody_says_that_it_ended_on_purpose_where_it_did_not(fresh, browse):
+    ended(fresh, "old", 9, ended=False)
+    text = seen(browse(fresh).page("/"))
+    assert "No monitor has been seen for over a week, and none has said that it ends." in text
+    assert "on purpose" not in text
+
+
+def test_verdicts_alone_are_no_sign_of_a_server(fresh, browse):
+    fresh.observe([unseen(1)])
+    page = browse(fresh).page("/")
+    assert "Nobody says that anything runs." in page and "come from" not in page and 'data-state="idle"' in page
+
+
+def test_a_server_without_monitors_is_named_while_its_sources_live(fresh, browse):
+    fresh.add([Delivered(Verdict("r1", "clear"), "", "gpu-1")])
+    page = browse(fresh).page("/")
+    assert "verdicts come from sri serve alone" in seen(page) and 'data-state="ok"' in page and "all well" in page
 
 
 def unseen(number, at=NOW_MS - 1000, deployment="chat"):
