@@ -11,7 +11,7 @@ from sri_sdk.observation import Observation, Pulse
 from sri_sdk.records import Verdict
 from sri_sdk.serve.store.rows import Delivered
 from tests.dashboard.conftest import ACME
-from tests.dashboard.make_believe import HOUR, NASTY, NOW_MS, Week
+from tests.dashboard.make_believe import BUNDLE, HOUR, NASTY, NOW_MS, OTHER, Week
 
 FLAGGED, HOSTILE = "0" * 31 + "2", "0" * 31 + "1"
 PAGES = (
@@ -420,6 +420,61 @@ def test_pages_of_counts_say_from_when_on_they_count(fresh, browse):
 def test_a_time_that_is_none_is_refused_with_what_is_allowed(browser, path):
     got = browser.get(path)
     assert got.status == 400 and b"90m, 24h, 7d, up to 400d" in got.body
+
+
+@pytest.mark.parametrize(
+    "path, said",
+    [
+        ("/health?since=1y", "since: '1y' is not a time"),
+        ("/verdicts?status=odd", "status: 'odd' is not a word that is known here; allowed: clear, flagged"),
+        ("/verdicts?before=x", "before: 'x' is not a number"),
+        ("/audit?base=-1", "base: '-1' is not a share"),
+        ("/?since=" + "9" * 300, "since: '" + "9" * 40 + "...' is not a time"),
+        ("/?since=%3Cb%3E", "since: '<b>' is not a time"),
+        ("/?guard=4f0a1c9e6b7d", "'guard': not a parameter of this page; allowed: bundle, deployment, since."),
+        ("/live?since=1h", "'since': not a parameter of this page; allowed: deployment."),
+        ("/now?x=1", "'x': not a parameter of this page; allowed: none."),
+        (f"/verdicts/{FLAGGED}?x=1", "'x': not a parameter of this page"),
+        ("/health?bundle=4f0a", "'bundle': not a parameter of this page; allowed: deployment, since."),
+        ("/audit?x=", "'x': not a parameter of this page; allowed: base, deployment, found, since."),
+        ("/verdicts?since=1h&time=2h", "since and time: both are given"),
+    ],
+)
+def test_a_refusal_says_what_was_found_and_what_is_allowed(browser, path, said):
+    got = browser.get(path)
+    assert got.status == 400 and said in seen(got.body.decode()) and b"<b>&" not in got.body
+
+
+@pytest.mark.parametrize("page", ["/verdicts", "/", "/audit", "/health"])
+def test_a_time_goes_by_both_of_its_names(browser, page):
+    by_time, by_since = browser.page(f"{page}?time=90m"), browser.page(f"{page}?since=90m")
+    assert by_time == by_since != browser.page(page)
+
+
+@pytest.mark.parametrize("page", ["/?", "/verdicts?", "/verdicts?status=flagged&"])
+def test_a_guard_is_found_by_how_its_digest_begins(browser, page):
+    short, whole = (browser.page(f"{page}bundle={each}") for each in (BUNDLE[:12], BUNDLE))
+    assert short == whole and f'value="{BUNDLE}" selected' in short
+
+
+def test_a_guard_that_has_judged_nothing_yet_is_known_by_its_monitor(fresh, browse):
+    fresh.pulse(Pulse("chat", NOW_MS, NOW_MS - HOUR, 1, "enforce", bundle="sha256:" + "a" * 64)).result()
+    assert "Generations" in browse(fresh).page("/?bundle=aaaaaaaaaaaa")
+
+
+def test_no_guard_and_several_are_refused_with_those_that_are_known(browser, browse, fresh, tokens):
+    got = browser.get("/?bundle=zzzz")
+    said = seen(got.body.decode())
+    assert got.status == 400 and "bundle: 'zzzz' is how no guard begins" in said
+    assert BUNDLE[:12] in said and OTHER[:12] in said
+    fresh.observe([observation(n * 32, verdict=Verdict(n, "clear", bundle=f"ab{n}" + "0" * 61)) for n in "12"])
+    got = browse(fresh).get("/verdicts?bundle=ab")
+    said = seen(got.body.decode())
+    assert got.status == 400 and "'ab' is how several guards begin" in said and "ab1000000000, ab2000000000" in said
+    tenant = browse(fresh, tokens)
+    tenant.log_in(ACME)
+    said = tenant.get("/verdicts?bundle=zz").body.decode()
+    assert "no guard begins" in said and "ab1" not in said, "guards of others are not told"
 
 
 def test_a_month_is_counted_by_days_and_a_week_by_six_hours(fresh, browse, monkeypatch):

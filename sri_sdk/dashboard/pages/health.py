@@ -31,7 +31,8 @@ class HealthPage:
     def whole(self, request: Request) -> Response:
         """The page."""
         for_all_tenants(request)
-        asked, now, store = Asked.of(request), self._desk.now_ms(), self._desk.store
+        asked = self._desk.asked(request, "since", "deployment")
+        now, store = self._desk.now_ms(), self._desk.store
         wanted = asked.get("deployment")
         pulses = [p for p in store.pulses() if wanted in (None, p.deployment)]
         heard = {p.deployment: p.at for p in pulses} | store.heard()

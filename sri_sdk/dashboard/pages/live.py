@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sri_sdk.dashboard import figures
-from sri_sdk.dashboard.desk import Asked, Desk, tenant_of
+from sri_sdk.dashboard.desk import Desk, tenant_of
 from sri_sdk.dashboard.replicas import replicas, silent
 from sri_sdk.report.troubles import SILENT_MS
 
@@ -29,7 +29,7 @@ class LivePage:
         return self._answer(request, "live_rows.html")
 
     def _answer(self, request: Request, template: str) -> Response:
-        asked, tenant = Asked.of(request), tenant_of(request)
+        asked, tenant = self._desk.asked(request, "deployment"), tenant_of(request)
         deployment, store = asked.get("deployment"), self._desk.store
         running = [each for each in store.running(tenant) if deployment in (None, each.deployment)]
         # Of no use to whoever sees one tenant: they are of all of them.

@@ -26,12 +26,13 @@ class NowPage:
     def whole(self, request: Request) -> Response:
         """The page."""
         for_all_tenants(request)
-        asked = Asked.of(request)
+        asked = self._desk.asked(request, "since", "deployment", "bundle")
         return self._desk.page(request, "now.html", asked=asked, **self._state(), **self._history(asked))
 
     def state(self, request: Request) -> Response:
         """What is wrong and how each deployment is."""
         for_all_tenants(request)
+        self._desk.asked(request)
         return self._desk.page(request, "now_state.html", **self._state())
 
     def _state(self) -> dict[str, Any]:
