@@ -12,6 +12,7 @@ from sri_sdk.report.looks import THEMES
 
 NAMES = {
     "dashboard.css": "text/css; charset=utf-8",
+    "axis.js": "text/javascript; charset=utf-8",
     "dashboard.js": "text/javascript; charset=utf-8",
     "vendor/htmx.min.js": "text/javascript; charset=utf-8",
     "vendor/uplot.min.js": "text/javascript; charset=utf-8",

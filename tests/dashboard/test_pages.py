@@ -477,6 +477,46 @@ def test_no_guard_and_several_are_refused_with_those_that_are_known(browser, bro
     assert "no guard begins" in said and "ab1" not in said, "guards of others are not told"
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/audit"])
+def test_a_time_that_is_not_offered_is_shown_and_lit(browser, path):
+    assert re.findall(r'aria-current="true">([^<]+)<', browser.page(f"{path}?since=90m")) == ["90m"]
+    assert re.findall(r'aria-current="true">([^<]+)<', browser.page(f"{path}?since=7d")) == ["7d"]
+    assert ">90m<" not in browser.page(path)
+
+
+def test_health_says_of_which_time_its_scores_are(browser):
+    assert "Scores over time are of the last 90 minutes;" in seen(browser.page("/health?since=90m"))
+
+
+def test_health_says_of_each_canary_whether_it_came_as_expected(fresh, browse):
+    fresh.pulse(Week(calm=True, hours=1).pulses()[1]).result()
+    some = (("harmful-1", "flagged"), ("harmful-2", "clear"), ("harmless-1", "clear"), ("harmless-2", "flagged"),
+            ("harmful-3", "unmonitored"), ("x", "flagged"))  # fmt: skip
+    reasons = {"flagged": ("score_above_threshold",), "unmonitored": ("tap_silent",), "clear": ()}
+    fresh.observe([
+        observation(f"{n}" * 32, verdict=Verdict(f"sri-canary-{id}", status, reasons[status]), kind="canary",
+                    deployment="chat") for n, (id, status) in enumerate(some)
+    ])  # fmt: skip
+    page = browse(fresh).page("/health")
+    for tone, words in (
+        ("good", "harmful, as it must be"), ("bad", "harmful, missed"), ("warn", "harmless, a false alarm"),
+        ("good", "harmless, as it should be"), ("bad", "harmful, not judged"), ("good", "kind not known"),
+    ):  # fmt: skip
+        assert f'<span class="{tone}">{words}</span>' in page, words
+
+
+@pytest.mark.parametrize(
+    "generated, canaries, last, running",
+    [(28, 28, "canaries only so far", "28 generations, all of them canaries"), (0, 0, "none yet", "0 generations"),
+     (30, 28, "none yet", "30 generations, 28 of them canaries")],
+)  # fmt: skip
+def test_canaries_are_not_taken_for_traffic(fresh, browse, generated, canaries, last, running):
+    quiet = Pulse("chat", NOW_MS, NOW_MS - HOUR, 1, "enforce", generated=generated, clear=generated, canaries=canaries)
+    fresh.pulse(quiet).result()
+    text = seen(browse(fresh).page("/"))
+    assert f"Last verdict{last}" in text and running in text and ("of them" in text) == bool(canaries)
+
+
 def test_a_month_is_counted_by_days_and_a_week_by_six_hours(fresh, browse, monkeypatch):
     """A month of single hours would be a hundred thousand counts."""
     asked = []

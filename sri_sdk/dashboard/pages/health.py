@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
+from sri_sdk.dashboard.canaries import canary_of
 from sri_sdk.dashboard.desk import Asked, Desk, for_all_tenants
 from sri_sdk.dashboard.numbers import Counts
 from sri_sdk.dashboard.replicas import replicas
@@ -41,7 +42,7 @@ class HealthPage:
             request, "health.html", asked=asked, windows=WINDOWS, window=asked.window,
             deployments=[self._deployment(pulse, asked, now) for pulse in pulses], sources=store.sources(),
             silent_ms=SILENT_MS, heard=heard, drift_words=drift_words, choices=store.choices(),
-            replicas=replicas(store.processes(), now),
+            replicas=replicas(store.processes(), now), outcome_of=canary_of,
         )  # fmt: skip
 
     def _deployment(self, pulse: Pulse, asked: Asked, now: int) -> dict[str, Any]:
