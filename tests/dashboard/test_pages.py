@@ -339,6 +339,13 @@ def test_nothing_is_well_where_nobody_watches(fresh, browse):
     assert "nothing runs" in seen(browse(fresh).page("/"))
 
 
+def test_who_ended_as_asked_is_silent_nowhere(fresh, browse):
+    ended(fresh, "chat", 0.1)
+    browser = browse(fresh)
+    assert "is silent" not in browser.page("/live") + browser.page("/health") + browser.page("/")
+    assert "No monitor runs now" in browser.page("/health") and "within a week" not in browser.page("/health")
+
+
 def test_nobody_says_that_it_ended_on_purpose_where_it_did_not(fresh, browse):
     ended(fresh, "old", 9, ended=False)
     text = seen(browse(fresh).page("/"))
@@ -485,7 +492,7 @@ def test_a_time_that_is_not_offered_is_shown_and_lit(browser, path):
 
 
 def test_health_says_of_which_time_its_scores_are(browser):
-    assert "Scores over time are of the last 90 minutes;" in seen(browser.page("/health?since=90m"))
+    assert "Scores over time are of the last 90 minutes, and so are" in seen(browser.page("/health?since=90m"))
 
 
 def test_health_says_of_each_canary_whether_it_came_as_expected(fresh, browse):

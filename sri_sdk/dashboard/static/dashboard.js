@@ -123,7 +123,7 @@
     const long = last - spec.x[0] > 3 * 86400;
     const chart = new uPlot({
       width: wide, height: tall, tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
-      padding: [8, 22, 0, 0],
+      padding: [8, 30, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 7 } },
       legend: { live: true },
       scales: { x: { time: !cells, range: () => (spec.x.length === 1 && !barred ? [spec.x[0] - 1, spec.x[0] + 1] : [spec.x[0], last]) }, y: { range, distr: spec.log ? 3 : 1 } },
