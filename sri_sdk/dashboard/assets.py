@@ -12,6 +12,7 @@ from sri_sdk.report.looks import THEMES
 
 NAMES = {
     "dashboard.css": "text/css; charset=utf-8",
+    "axis.js": "text/javascript; charset=utf-8",
     "dashboard.js": "text/javascript; charset=utf-8",
     "vendor/htmx.min.js": "text/javascript; charset=utf-8",
     "vendor/uplot.min.js": "text/javascript; charset=utf-8",
@@ -19,6 +20,7 @@ NAMES = {
     "icon-ok.svg": "image/svg+xml",
     "icon-look.svg": "image/svg+xml",
     "icon-act.svg": "image/svg+xml",
+    "icon-idle.svg": "image/svg+xml",
 }
 """Name -> media type; nothing else is served."""
 

@@ -23,6 +23,8 @@ class Canary:
     standing: Literal["good", "warn", "bad"]
     says: str
     """Whether it came as expected."""
+    short: str
+    """Its kind and whether it came as expected, in a list."""
     do: tuple[str, ...] = ()
     """What to do; empty = nothing."""
 
@@ -54,7 +56,7 @@ def canary_of(it: Observation, pulse: Pulse | None) -> Canary:
         why = it.verdict.reasons[:1]
         first = (cure(why[0]),) if why else ()
         return Canary(
-            kind, "bad", "It was not judged, so it proves nothing.",
+            kind, "bad", "It was not judged, so it proves nothing.", f"{_SHORT[expected]}, not judged",
             (*first, "What keeps the guard from a canary keeps it from traffic too: see coverage on Now."),
         )  # fmt: skip
     if expected is None:
@@ -63,15 +65,19 @@ def canary_of(it: Observation, pulse: Pulse | None) -> Canary:
             "Its kind is not known here: its id does not say it, as with ids that are hashed, or of an older release. "
             + ("Of a harmful one this would be a miss, of a harmless one it is right." if status == "clear" else
                "Of a harmful one this is right, of a harmless one it is a false alarm."),
+            _SHORT[expected],
             ("Health says of the deployment whether its harmful canaries are flagged.",),
         )  # fmt: skip
     return Canary(kind, *_OUTCOMES[expected, status])
 
 
-_OUTCOMES: dict[tuple[Expected, Status], tuple[Literal["good", "warn", "bad"], str, tuple[str, ...]]] = {
-    ("flagged", "flagged"): ("good", "It was flagged, as it must be: the guard works.", ()),
+_SHORT: dict[Expected | None, str] = {"flagged": "harmful", "clear": "harmless", None: "kind not known"}
+_OUTCOMES: dict[tuple[Expected, Status], tuple[Literal["good", "warn", "bad"], str, str, tuple[str, ...]]] = {
+    ("flagged", "flagged"): (
+        "good", "It was flagged, as it must be: the guard works.", "harmful, as it must be", (),
+    ),
     ("flagged", "clear"): (
-        "bad", "It was called clear, and must be flagged: attacks may pass in the same way.",
+        "bad", "It was called clear, and must be flagged: attacks may pass in the same way.", "harmful, missed",
         (
             "See whether others of the same time were flagged (Health): one of several may be missed, and while a "
             "monitor looks for prompts that its guard flags, some are not.",
@@ -80,10 +86,12 @@ _OUTCOMES: dict[tuple[Expected, Status], tuple[Literal["good", "warn", "bad"], s
         ),
     ),
     ("clear", "clear"): (
-        "good", "It was called clear, as it should be. Its score is compared with the calibration.", (),
+        "good", "It was called clear, as it should be. Its score is compared with the calibration.",
+        "harmless, as it should be", (),
     ),
     ("clear", "flagged"): (
         "warn", "It was flagged, and is harmless: a false alarm, of which the guard promises few and not none.",
+        "harmless, a false alarm",
         ("Several of them are drift: Health compares their scores with the calibration.",),
     ),
 }  # fmt: skip

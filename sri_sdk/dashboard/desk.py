@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -24,6 +24,12 @@ from sri_sdk.serve.store.store import VerdictStore
 
 LONGEST_ASKED = 512
 """Characters of one thing that an operator asks for."""
+TIMES = ("since", "time")
+"""Two names of one thing: pages of counts call it the one, lists the other, and both take both."""
+MOST_NAMED = 8
+"""Of the guards that are known, how many a refusal names."""
+NO_GUARD = "none"
+"""Asks for verdicts that name no guard: no digest reads so."""
 AUDIT_DAYS = 30
 """Days whose audit sample says whether a promise is broken."""
 
@@ -36,17 +42,32 @@ class Asked:
     """What was asked for, without what is empty."""
 
     @classmethod
-    def of(cls, request: Request) -> Asked:
+    def of(cls, request: Request, allowed: Collection[str]) -> Asked:
         """Reads it from the address.
 
+        Args:
+            request: what was asked.
+            allowed: names of the parameters that the page knows; a time also goes by its other name of `TIMES`.
+
         Raises:
-            Refusal: 400, a parameter is written twice, too long, or not UTF-8.
+            Refusal: 400, a parameter is unknown, written twice, too long, or not UTF-8.
         """
-        found = request.scope["sri_request"].query
-        for name, value in found.items():
+        made: dict[str, str] = {}
+        for written, value in request.scope["sri_request"].query.items():
+            name = written
+            if written in TIMES and written not in allowed:
+                name = next((each for each in TIMES if each in allowed), written)
+            if name not in allowed:
+                known = ", ".join(sorted(allowed)) or "none"
+                raise Refusal(
+                    400, f"{words.asked(written)}: not a parameter of this page; allowed: {known}. Leave it out."
+                )  # fmt: skip
+            if name in made:
+                raise Refusal(400, f"{' and '.join(TIMES)}: both are given, and mean the same. Give one of them.")
             if len(value) > LONGEST_ASKED:
                 raise Refusal(400, f"{name}: {len(value)} characters; allowed: {LONGEST_ASKED}. Ask for less.")
-        return cls({name: value.strip() for name, value in found.items() if value.strip()})
+            made[name] = value.strip()
+        return cls({name: value for name, value in made.items() if value})
 
     def get(self, name: str, allowed: Any = None) -> str | None:
         """One parameter; None = not asked for.
@@ -56,7 +77,9 @@ class Asked:
         """
         found = self.query.get(name)
         if found is not None and allowed is not None and found not in allowed:
-            raise Refusal(400, f"{name}: not a word that is known here; allowed: {', '.join(allowed)}.")
+            raise Refusal(
+                400, f"{name}: {words.asked(found)} is not a word that is known here; allowed: {', '.join(allowed)}."
+            )  # fmt: skip
         return found
 
     @property
@@ -90,6 +113,37 @@ class Desk:
         """Milliseconds since 1970."""
         return int(self.clock() * 1000)
 
+    def asked(self, request: Request, *allowed: str) -> Asked:
+        """What a page is to show, with the whole digest of a guard that is asked for by its beginning.
+
+        Args:
+            request: what was asked.
+            allowed: see `Asked.of`.
+
+        Raises:
+            Refusal: 400, as `Asked.of`; or no guard begins so, or several do.
+        """
+        asked = Asked.of(request, allowed)
+        wanted = asked.get("bundle")
+        if wanted in (None, NO_GUARD):
+            return asked
+        return Asked({**asked.query, "bundle": self._guard(wanted, tenant_of(request))})
+
+    def _guard(self, wanted: str, tenant: str | None) -> str:
+        """The digest that begins so."""
+        known = {*self.store.choices().bundles, *(pulse.bundle for pulse in self.store.pulses() if pulse.bundle)}
+        begin = wanted.removeprefix(words.DIGEST)
+        found = [each for each in known if each.removeprefix(words.DIGEST).startswith(begin)]
+        if wanted in known or len(found) == 1:
+            return wanted if wanted in known else found[0]
+        # Guards that other tenants use are nobody else's business.
+        shown = sorted(map(words.short, found or known)) if tenant is None else []
+        some = f": {', '.join(shown[:MOST_NAMED])}{' and others' if len(shown) > MOST_NAMED else ''}" if shown else ""
+        raise Refusal(
+            400, f"bundle: {words.asked(wanted)} is how {'several guards begin' if found else 'no guard begins'}; "
+            f"allowed: the digest of one that this store knows, or how it alone begins{some}.",
+        )  # fmt: skip
+
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """A page for whoever asks."""
         return self.render.page(template, status, **self.shared(caller_of(request)), path=request.url.path, **values)
@@ -121,7 +175,7 @@ class Desk:
         """What is wrong, the worst first, and since when."""
         known = self.known()
         found = findings(known)
-        return found, self.memory.note(found, known.now_ms)
+        return found, self.memory.note(found, known.now_ms, lives=known.lives)
 
     def _last_canary(self, pulse: Pulse) -> int | None:
         return self._newest(StreamQuery(kind="canary", status="flagged", deployment=pulse.deployment, limit=1))

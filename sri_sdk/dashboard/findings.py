@@ -28,7 +28,7 @@ MISSED = 15
 UNSEEN_ACT, UNSEEN_LOOK = 0.5, 0.02
 """Shares of traffic without a verdict."""
 RARE = 1e-4
-"""Error of the interval of recent alarms: so rarely is a guard called noisy that keeps its promise."""
+"""Error of the interval of recent alarms: at one look, so rarely is a guard called noisy that keeps its promise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,13 @@ class Known:
     """Deployment -> when the store took its last pulse, by the store's own clock."""
     processes: Sequence[Process] = ()
     """All that speak for a deployment, also those that have fallen silent beside one that lives."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether anybody watches now: a monitor, or a source of `sri serve`."""
+        return any(each.state in ("alive", "quiet") for each in self.sources) or any(
+            standing(each, self.now_ms, self.heard_ms.get(each.deployment)) == "alive" for each in self.pulses
+        )
 
 
 def findings(known: Known) -> list[Finding]:
@@ -131,19 +138,22 @@ def _of_traffic(pulse: Pulse, known: Known) -> Iterable[Finding]:
     if pulse.promised is not None and last.judged >= ENOUGH:
         low, _ = exact_interval(last.flagged, last.judged, RARE)
         if low > pulse.promised:
-            at_most = pulse.promised * last.judged
+            at_most, begin = pulse.promised * last.judged, words.hour(this_hour - words.HOUR_MS)
             yield Finding(
-                f"alarms {name}", "act", f"{name} flags {words.percent(last.flagged, last.judged)} of its traffic.",
-                f"{words.count(last.flagged)} of {words.count(last.judged)} since "
-                f"{words.hour(this_hour - words.HOUR_MS)}; harmless traffic alone gives at most {at_most:.2g} "
-                "on average. An attack is under way, or the guard drifted.",
+                f"alarms {name}", "act",
+                f"{name} has flagged {words.percent(last.flagged, last.judged)} of its traffic since {begin}.",
+                f"{words.count(last.flagged)} of {words.count(last.judged)}; harmless traffic alone gives at most "
+                f"{at_most:.2g} on average, and at one look so many less than once in {words.count(round(1 / RARE))} "
+                "times. There was an attack in this time, or the guard no longer fits the model or its traffic. Every "
+                "look judges anew what came since then, one to two hours: this goes once enough clear traffic has "
+                "followed, or the hour is over. The flagged ones stay under Verdicts and in Alarms below.",
                 (
                     "Open the flagged verdicts: one tenant or one moment points to an attack.",
                     "All tenants at once, after a deploy: undo the deploy.",
                     "Label some of them, so that the audit can tell the two apart.",
                 ),
                 runs_since(hours, lambda each: each.status == "flagged", pulse.promised * 3),
-                f"/verdicts?status=flagged&deployment={_quoted(name)}", "Flagged verdicts",
+                f"/verdicts?status=flagged&kind=traffic&time=2h&deployment={_quoted(name)}", "Flagged verdicts",
             )  # fmt: skip
     if name in known.broken:
         yield Finding(

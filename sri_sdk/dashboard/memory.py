@@ -26,9 +26,11 @@ class Memory:
         """Whether anybody has looked yet."""
         self.act = self.look = 0
         """How much is wrong, at the last look."""
+        self.lives = False
+        """Whether anybody watched, at the last look: without, nothing is wrong, and nothing is well either."""
 
-    def note(self, found: Sequence[Finding], now_ms: int) -> dict[str, Since]:
-        """Takes what is wrong now; forgets what is not any more.
+    def note(self, found: Sequence[Finding], now_ms: int, *, lives: bool = True) -> dict[str, Since]:
+        """Takes what is wrong now, and whether anybody watches; forgets what is not wrong any more.
 
         Returns:
             Key of each finding -> since when.
@@ -42,4 +44,5 @@ class Memory:
         self._since, self.looked = noted, True
         self.act = sum(each.level == "act" for each in found)
         self.look = len(noted) - self.act
+        self.lives = lives
         return noted

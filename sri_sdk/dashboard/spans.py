@@ -63,8 +63,8 @@ def span_ms(what: str, name: str) -> int:
     span = int(found[1]) * _UNITS[found[2]] if found else 0
     if not 0 < span <= LONGEST_MS:
         raise Refusal(
-            400, f"{what}: not a time that can be shown; allowed: minutes, hours and days such as 90m, 24h, 7d, up to "
-            f"{LONGEST_MS // words.DAY_MS}d.",
+            400, f"{what}: {words.asked(name)} is not a time that can be shown; allowed: minutes, hours and days such "
+            f"as 90m, 24h, 7d, up to {LONGEST_MS // words.DAY_MS}d.",
         )  # fmt: skip
     return span
 

@@ -15,6 +15,10 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 THIN = "\N{NO-BREAK SPACE}"
 """Between a number and its unit."""
+DIGEST = "sha256:"
+"""How some digests begin."""
+MOST_REPEATED = 40
+"""Characters of what was asked for that a refusal repeats."""
 
 STATUS = words.STATUS
 CONSEQUENCE: dict[Consequence, str] = {
@@ -93,7 +97,12 @@ def seconds(value: float) -> str:
 
 def short(digest: str) -> str:
     """The beginning of a digest, by which people tell two apart."""
-    return digest.removeprefix("sha256:")[:12]
+    return digest.removeprefix(DIGEST)[:12]
+
+
+def asked(text: str) -> str:
+    """What somebody asked for, in quotes, as a refusal repeats it."""
+    return repr(text if len(text) <= MOST_REPEATED else f"{text[:MOST_REPEATED]}...")
 
 
 def headline(found: Observation) -> str:

@@ -3,12 +3,15 @@
 import hashlib
 import math
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from sri_sdk import strict_json
 from sri_sdk.dashboard import cures, figures, words
 from sri_sdk.dashboard.assets import load_assets
 from sri_sdk.dashboard.canaries import expected_of
@@ -122,6 +125,17 @@ def test_more_alarms_than_the_promise_allows_are_an_attack_or_a_drifted_guard():
     assert found(pulses=[pulse(promised=0.01)], recent=few) == []
     assert found(pulses=[pulse(promised=0.01)], recent=many) == [("act", "alarms chat")]
     assert found(pulses=[pulse()], recent=many) == [], "nothing was promised"
+
+
+def test_a_word_on_many_alarms_is_of_the_time_that_was_looked_at_and_is_judged_anew():
+    begun = [hour(0, "flagged", 7), hour(1, "clear", 61), hour(5, "flagged", 50)]
+    (one,) = findings(Known(NOW_MS, [pulse(promised=0.01)], begun))
+    assert one.what.replace("\xa0", " ") == "chat has flagged 10.3 % of its traffic since 22 Sep 02:00 UTC."
+    assert "Every look judges anew what came since then, one to two hours" in one.means
+    assert "at one look so many less than once in 10,000 times" in one.means and "is under way" not in one.means
+    assert one.link.startswith("/verdicts?status=flagged&kind=traffic&time=2h&"), "canaries are no part of it"
+    later = [hour(0, "flagged", 9), hour(0, "clear", 191)]
+    assert found(pulses=[pulse(promised=0.01)], recent=later) == []
 
 
 def test_no_traffic_is_told_only_where_much_was_to_be_expected():
@@ -249,6 +263,30 @@ def test_the_ids_that_a_monitor_gives_its_canaries_say_what_is_expected(kind, ex
 
 def test_nobody_knows_what_was_expected_of_a_canary_whose_id_is_hashed():
     assert expected_of(Observation(Verdict("f" * 64, "clear"), 1), None) is None
+
+
+@pytest.mark.parametrize(
+    "first, step, long, expected",
+    [
+        (START / 1000, 3600, False, ["03:00", "04:00", "05:00", "06:00"]),
+        (START / 1000 + 1860, 15, False, ["03:31:00", "03:31:15", "03:31:30", "03:31:45"]),
+        (START / 1000, 43_200, False, ["03:00\n22 Sep", "15:00\n22 Sep", "03:00\n23 Sep", "15:00\n23 Sep"]),
+        (START / 1000, 0.5, False, ["03:00:00", "", "03:00:01", ""]),
+        (START / 1000, 86_400, True, ["22 Sep", "23 Sep", "24 Sep", "25 Sep"]),
+    ],
+    ids=["hours", "seconds", "several-days", "below-a-second", "days"],
+)
+def test_no_two_ticks_of_an_axis_of_time_read_alike(first, step, long, expected):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on PATH to run the page's script with")
+    script = (files("sri_sdk.dashboard") / "static/axis.js").read_text(encoding="utf-8")
+    ticks = strict_json.write([first + place * step for place in range(4)])
+    script += f"console.log(JSON.stringify(sriAxis.labels({ticks}, {'true' if long else 'false'})));"
+    done = subprocess.run([node, "-"], input=script, capture_output=True, text=True, timeout=60, check=True)
+    assert strict_json.parse(done.stdout.encode()) == expected
+    drawn = (files("sri_sdk.dashboard") / "static/dashboard.js").read_text(encoding="utf-8")
+    assert "labels(splits, long)" in drawn
 
 
 def test_the_copies_of_published_packages_are_what_the_notice_says():

@@ -9,8 +9,9 @@ import pytest
 from sri_sdk.dashboard.pages.verdicts import PER_PAGE
 from sri_sdk.observation import Observation, Pulse
 from sri_sdk.records import Verdict
+from sri_sdk.serve.store.rows import Delivered
 from tests.dashboard.conftest import ACME
-from tests.dashboard.make_believe import HOUR, NASTY, NOW_MS, Week
+from tests.dashboard.make_believe import BUNDLE, HOUR, NASTY, NOW_MS, OTHER, Week
 
 FLAGGED, HOSTILE = "0" * 31 + "2", "0" * 31 + "1"
 PAGES = (
@@ -305,6 +306,65 @@ def test_one_process_alone_and_one_that_ended_on_purpose_are_no_trouble(fresh, b
     assert "9, observe ended as asked" in seen(page) and "is silent" not in page and 'data-state="ok"' in page
 
 
+def ended(store, deployment, days=0.0, **more):
+    """A monitor that was asked to end some days ago, or 19 s ago."""
+    now, at = store._clock, int(NOW_MS - 19_000 - days * 24 * HOUR)
+    store._clock = lambda: at / 1000
+    base = Week(calm=True, hours=1).pulses()[1]
+    store.pulse(replace(base, deployment=deployment, at=at, started_at=at - HOUR, **{"ended": True, **more})).result()
+    store._clock = now
+
+
+def test_who_ended_as_asked_is_not_called_given_up(fresh, browse):
+    ended(fresh, "chat")
+    ended(fresh, "trial", 20)
+    ended(fresh, "old", 9, ended=False)
+    text = seen(browse(fresh).page("/"))
+    assert "Ended as asked: chat, 19 s ago; trial, 20 days ago." in text
+    assert "Not seen for over a week: old, 9 days ago." in text
+    assert "Some monitors have ended on purpose, others have not been seen for over a week. Nobody watches" in text
+
+
+def test_nothing_is_well_where_nobody_watches(fresh, browse):
+    ended(fresh, "chat")
+    page = browse(fresh).page("/")
+    text = seen(page)
+    assert (
+        "Nothing runs now, since 03:11:46 UTC." in text
+        and "The monitor has ended on purpose: nothing is broken." in text
+    )
+    assert 'data-state="idle"' in page and "icon-idle.svg" in page and 'class="mood idle"' in page
+    for wrong in ("all well", "All well", "Nothing needs you", "sri serve", "over a week"):
+        assert wrong not in text, wrong
+    assert "nothing runs" in seen(browse(fresh).page("/"))
+
+
+def test_who_ended_as_asked_is_silent_nowhere(fresh, browse):
+    ended(fresh, "chat", 0.1)
+    browser = browse(fresh)
+    assert "is silent" not in browser.page("/live") + browser.page("/health") + browser.page("/")
+    assert "No monitor runs now" in browser.page("/health") and "within a week" not in browser.page("/health")
+
+
+def test_nobody_says_that_it_ended_on_purpose_where_it_did_not(fresh, browse):
+    ended(fresh, "old", 9, ended=False)
+    text = seen(browse(fresh).page("/"))
+    assert "No monitor has been seen for over a week, and none has said that it ends." in text
+    assert "on purpose" not in text
+
+
+def test_verdicts_alone_are_no_sign_of_a_server(fresh, browse):
+    fresh.observe([unseen(1)])
+    page = browse(fresh).page("/")
+    assert "Nobody says that anything runs." in page and "come from" not in page and 'data-state="idle"' in page
+
+
+def test_a_server_without_monitors_is_named_while_its_sources_live(fresh, browse):
+    fresh.add([Delivered(Verdict("r1", "clear"), "", "gpu-1")])
+    page = browse(fresh).page("/")
+    assert "verdicts come from sri serve alone" in seen(page) and 'data-state="ok"' in page and "all well" in page
+
+
 def unseen(number, at=NOW_MS - 1000, deployment="chat"):
     """A generation that nobody judged: it names no guard."""
     return Observation(Verdict(f"u{number}", "unmonitored", ("tap_silent",)), at, deployment=deployment)
@@ -367,6 +427,101 @@ def test_pages_of_counts_say_from_when_on_they_count(fresh, browse):
 def test_a_time_that_is_none_is_refused_with_what_is_allowed(browser, path):
     got = browser.get(path)
     assert got.status == 400 and b"90m, 24h, 7d, up to 400d" in got.body
+
+
+@pytest.mark.parametrize(
+    "path, said",
+    [
+        ("/health?since=1y", "since: '1y' is not a time"),
+        ("/verdicts?status=odd", "status: 'odd' is not a word that is known here; allowed: clear, flagged"),
+        ("/verdicts?before=x", "before: 'x' is not a number"),
+        ("/audit?base=-1", "base: '-1' is not a share"),
+        ("/?since=" + "9" * 300, "since: '" + "9" * 40 + "...' is not a time"),
+        ("/?since=%3Cb%3E", "since: '<b>' is not a time"),
+        ("/?guard=4f0a1c9e6b7d", "'guard': not a parameter of this page; allowed: bundle, deployment, since."),
+        ("/live?since=1h", "'since': not a parameter of this page; allowed: deployment."),
+        ("/now?x=1", "'x': not a parameter of this page; allowed: none."),
+        (f"/verdicts/{FLAGGED}?x=1", "'x': not a parameter of this page"),
+        ("/health?bundle=4f0a", "'bundle': not a parameter of this page; allowed: deployment, since."),
+        ("/audit?x=", "'x': not a parameter of this page; allowed: base, deployment, found, since."),
+        ("/verdicts?since=1h&time=2h", "since and time: both are given"),
+    ],
+)
+def test_a_refusal_says_what_was_found_and_what_is_allowed(browser, path, said):
+    got = browser.get(path)
+    assert got.status == 400 and said in seen(got.body.decode()) and b"<b>&" not in got.body
+
+
+@pytest.mark.parametrize("page", ["/verdicts", "/", "/audit", "/health"])
+def test_a_time_goes_by_both_of_its_names(browser, page):
+    by_time, by_since = browser.page(f"{page}?time=90m"), browser.page(f"{page}?since=90m")
+    assert by_time == by_since != browser.page(page)
+
+
+@pytest.mark.parametrize("page", ["/?", "/verdicts?", "/verdicts?status=flagged&"])
+def test_a_guard_is_found_by_how_its_digest_begins(browser, page):
+    short, whole = (browser.page(f"{page}bundle={each}") for each in (BUNDLE[:12], BUNDLE))
+    assert short == whole and f'value="{BUNDLE}" selected' in short
+
+
+def test_a_guard_that_has_judged_nothing_yet_is_known_by_its_monitor(fresh, browse):
+    fresh.pulse(Pulse("chat", NOW_MS, NOW_MS - HOUR, 1, "enforce", bundle="sha256:" + "a" * 64)).result()
+    assert "Generations" in browse(fresh).page("/?bundle=aaaaaaaaaaaa")
+
+
+def test_no_guard_and_several_are_refused_with_those_that_are_known(browser, browse, fresh, tokens):
+    got = browser.get("/?bundle=zzzz")
+    said = seen(got.body.decode())
+    assert got.status == 400 and "bundle: 'zzzz' is how no guard begins" in said
+    assert BUNDLE[:12] in said and OTHER[:12] in said
+    fresh.observe([observation(n * 32, verdict=Verdict(n, "clear", bundle=f"ab{n}" + "0" * 61)) for n in "12"])
+    got = browse(fresh).get("/verdicts?bundle=ab")
+    said = seen(got.body.decode())
+    assert got.status == 400 and "'ab' is how several guards begin" in said and "ab1000000000, ab2000000000" in said
+    tenant = browse(fresh, tokens)
+    tenant.log_in(ACME)
+    said = tenant.get("/verdicts?bundle=zz").body.decode()
+    assert "no guard begins" in said and "ab1" not in said, "guards of others are not told"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/audit"])
+def test_a_time_that_is_not_offered_is_shown_and_lit(browser, path):
+    assert re.findall(r'aria-current="true">([^<]+)<', browser.page(f"{path}?since=90m")) == ["90m"]
+    assert re.findall(r'aria-current="true">([^<]+)<', browser.page(f"{path}?since=7d")) == ["7d"]
+    assert ">90m<" not in browser.page(path)
+
+
+def test_health_says_of_which_time_its_scores_are(browser):
+    assert "Scores over time are of the last 90 minutes, and so are" in seen(browser.page("/health?since=90m"))
+
+
+def test_health_says_of_each_canary_whether_it_came_as_expected(fresh, browse):
+    fresh.pulse(Week(calm=True, hours=1).pulses()[1]).result()
+    some = (("harmful-1", "flagged"), ("harmful-2", "clear"), ("harmless-1", "clear"), ("harmless-2", "flagged"),
+            ("harmful-3", "unmonitored"), ("x", "flagged"))  # fmt: skip
+    reasons = {"flagged": ("score_above_threshold",), "unmonitored": ("tap_silent",), "clear": ()}
+    fresh.observe([
+        observation(f"{n}" * 32, verdict=Verdict(f"sri-canary-{id}", status, reasons[status]), kind="canary",
+                    deployment="chat") for n, (id, status) in enumerate(some)
+    ])  # fmt: skip
+    page = browse(fresh).page("/health")
+    for tone, words in (
+        ("good", "harmful, as it must be"), ("bad", "harmful, missed"), ("warn", "harmless, a false alarm"),
+        ("good", "harmless, as it should be"), ("bad", "harmful, not judged"), ("good", "kind not known"),
+    ):  # fmt: skip
+        assert f'<span class="{tone}">{words}</span>' in page, words
+
+
+@pytest.mark.parametrize(
+    "generated, canaries, last, running",
+    [(28, 28, "canaries only so far", "28 generations, all of them canaries"), (0, 0, "none yet", "0 generations"),
+     (30, 28, "none yet", "30 generations, 28 of them canaries")],
+)  # fmt: skip
+def test_canaries_are_not_taken_for_traffic(fresh, browse, generated, canaries, last, running):
+    quiet = Pulse("chat", NOW_MS, NOW_MS - HOUR, 1, "enforce", generated=generated, clear=generated, canaries=canaries)
+    fresh.pulse(quiet).result()
+    text = seen(browse(fresh).page("/"))
+    assert f"Last verdict{last}" in text and running in text and ("of them" in text) == bool(canaries)
 
 
 def test_a_month_is_counted_by_days_and_a_week_by_six_hours(fresh, browse, monkeypatch):

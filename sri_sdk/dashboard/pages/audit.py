@@ -20,6 +20,7 @@ BASE_RATES = (0.0001, 0.001, 0.01, 0.1)
 """Shares of attacks for which precision is shown unasked."""
 FOUND = 0.9
 """Share of attacks that are flagged, where nobody states one: an evaluation knows it, traffic does not."""
+_ASKED = ("since", "deployment", "base", "found")
 OFFERED = ("24h", "7d", "30d", "90d")
 """Times that the page offers."""
 
@@ -59,7 +60,7 @@ class AuditPage:
 
     def whole(self, request: Request) -> Response:
         """The page. Whoever may see one tenant only sees its queue: rates are of all of them."""
-        asked, values = Asked.of(request), self._queue(request)
+        asked, values = self._desk.asked(request, *_ASKED), self._queue(request)
         if tenant_of(request) is None:
             values |= self._measured(asked)
         return self._desk.page(request, "audit.html", asked=asked, days=OFFERED, **values)
@@ -71,11 +72,11 @@ class AuditPage:
     def promises(self, request: Request) -> Response:
         """The measured rates, without what stands around."""
         for_all_tenants(request)
-        asked = Asked.of(request)
+        asked = self._desk.asked(request, *_ASKED)
         return self._desk.page(request, "audit_promises.html", asked=asked, **self._measured(asked))
 
     def _queue(self, request: Request, deployment: str | None = None) -> dict[str, Any]:
-        deployment = deployment or Asked.of(request).get("deployment")
+        deployment = deployment or self._desk.asked(request, *_ASKED).get("deployment")
         found = audit_queue(self._desk.store, QUEUE, tenant=tenant_of(request), deployment=deployment)
         more = found.more or found.waiting > len(found.rows)
         return {
@@ -131,5 +132,9 @@ def _share(asked: Asked, name: str, default: float | None) -> float | None:
     except ValueError:
         found = -1.0
     if not 0 < found <= 1:
-        raise Refusal(400, f"{name}: not a share in percent; allowed: above 0, up to 100. Write 0.1 for one in 1,000.")
+        raise Refusal(
+            400,
+            f"{name}: {words.asked(written)} is not a share in percent; allowed: above 0, up to 100. Write 0.1 for one "
+            "in 1,000.",
+        )
     return found

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sri_sdk.dashboard import figures, words
+from sri_sdk.dashboard.canaries import canary_of
 from sri_sdk.dashboard.desk import Asked, Desk, for_all_tenants
 from sri_sdk.dashboard.numbers import Counts
 from sri_sdk.dashboard.replicas import replicas
@@ -31,7 +32,8 @@ class HealthPage:
     def whole(self, request: Request) -> Response:
         """The page."""
         for_all_tenants(request)
-        asked, now, store = Asked.of(request), self._desk.now_ms(), self._desk.store
+        asked = self._desk.asked(request, "since", "deployment")
+        now, store = self._desk.now_ms(), self._desk.store
         wanted = asked.get("deployment")
         pulses = [p for p in store.pulses() if wanted in (None, p.deployment)]
         heard = {p.deployment: p.at for p in pulses} | store.heard()
@@ -40,7 +42,7 @@ class HealthPage:
             request, "health.html", asked=asked, windows=WINDOWS, window=asked.window,
             deployments=[self._deployment(pulse, asked, now) for pulse in pulses], sources=store.sources(),
             silent_ms=SILENT_MS, heard=heard, drift_words=drift_words, choices=store.choices(),
-            replicas=replicas(store.processes(), now),
+            replicas=replicas(store.processes(), now), outcome_of=canary_of,
         )  # fmt: skip
 
     def _deployment(self, pulse: Pulse, asked: Asked, now: int) -> dict[str, Any]:

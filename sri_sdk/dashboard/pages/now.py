@@ -26,26 +26,33 @@ class NowPage:
     def whole(self, request: Request) -> Response:
         """The page."""
         for_all_tenants(request)
-        asked = Asked.of(request)
+        asked = self._desk.asked(request, "since", "deployment", "bundle")
         return self._desk.page(request, "now.html", asked=asked, **self._state(), **self._history(asked))
 
     def state(self, request: Request) -> Response:
         """What is wrong and how each deployment is."""
         for_all_tenants(request)
+        self._desk.asked(request)
         return self._desk.page(request, "now_state.html", **self._state())
 
     def _state(self) -> dict[str, Any]:
         desk, now = self._desk, self._desk.now_ms()
         found, since = desk.wrong()
-        pulses = desk.store.pulses()
+        pulses, sources = desk.store.pulses(), desk.store.sources()
         heard = {p.deployment: p.at for p in pulses} | desk.store.heard()
         newest = {p.deployment: self._newest(p.deployment) for p in pulses}
         canaries = {p.deployment: self._newest(p.deployment, flagged_canary=True) for p in pulses}
+        gone = [p for p in pulses if standing(p, now, heard[p.deployment]) == "gone"]
+        rested = [heard[p.deployment] for p in gone]
+        rested += [at for each in sources for at in (each.heartbeat_at, each.verdict_at) if at is not None]
         return {
             "findings": found,
             "since": since,
+            "lives": desk.memory.lives,
+            "rests_since": max(rested, default=None),
             "pulses": [p for p in pulses if standing(p, now, heard[p.deployment]) != "gone"],
-            "gone": [p for p in pulses if standing(p, now, heard[p.deployment]) == "gone"],
+            "ended": [p for p in gone if p.ended],
+            "lost": [p for p in gone if not p.ended],
             "heard": heard,
             "replicas": replicas(desk.store.processes(), now),
             "canary_stopped": canary_stopped,
@@ -53,7 +60,7 @@ class NowPage:
             "silent_ms": SILENT_MS,
             "newest": newest,
             "canaries": canaries,
-            "sources": desk.store.sources(),
+            "sources": sources,
             "anything": bool(pulses) or desk.store.last_seq() > 0,
         }
 

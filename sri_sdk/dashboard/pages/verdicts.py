@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from sri_sdk.dashboard import figures, words
 from sri_sdk.dashboard.canaries import canary_of
-from sri_sdk.dashboard.desk import Asked, Desk, tenant_of
+from sri_sdk.dashboard.desk import NO_GUARD, Asked, Desk, tenant_of
 from sri_sdk.dashboard.numbers import of_guard
 from sri_sdk.dashboard.spans import span_ms
 from sri_sdk.observation import Consequence, Kind
@@ -20,11 +20,13 @@ from sri_sdk.serve.store.observed import LABELS, Observed, StreamQuery
 PER_PAGE = 50
 TIMES = ("15m", "1h", "24h", "7d", "30d")
 """What the filter of time offers; any other may be asked for."""
-NO_GUARD = "none"
-"""Asks for verdicts that name no guard: no digest reads so."""
 LOOKED_BACK = "30d"
 """How far back verdicts without a guard are counted, where no time is asked for."""
 _LABELS = (*LABELS, "any", "unlabelled")
+_FILTERS = (
+    "q", "before", "status", "reason", "time", "consequence", "kind", "label", "deployment", "bundle", "model",
+    "tenant",
+)  # fmt: skip
 
 
 class VerdictPages:
@@ -42,7 +44,7 @@ class VerdictPages:
         return self._answer(request, "verdicts_rows.html")
 
     def _answer(self, request: Request, template: str) -> Response:
-        asked, tenant = Asked.of(request), tenant_of(request)
+        asked, tenant = self._desk.asked(request, *_FILTERS), tenant_of(request)
         query = query_of(asked, tenant, self._desk.now_ms())
         page = self._desk.store.stream(query)
         if template == "verdicts.html" and len(page.rows) == 1 and _is_whole(asked, page.rows[0]):
@@ -78,6 +80,7 @@ class VerdictPages:
         Raises:
             Refusal: 404, nothing is known under this id.
         """
+        self._desk.asked(request)
         return self._one(request, "verdict.html")
 
     def labels(self, request: Request) -> Response:
@@ -123,7 +126,7 @@ def query_of(asked: Asked, tenant: str | None, now_ms: int) -> StreamQuery:
     """
     before, label = asked.get("before"), asked.get("label", _LABELS)
     if before is not None and not (before.isascii() and before.isdigit() and len(before) < 19):
-        raise Refusal(400, "before: not a number. Go back to the first page.")
+        raise Refusal(400, f"before: {words.asked(before)} is not a number of a page. Go back to the first page.")
     time, bundle = asked.get("time"), asked.get("bundle")
     return StreamQuery(
         before=None if before is None else int(before),

@@ -23,10 +23,7 @@
     score: (v) => Number(v.toPrecision(3)).toString(),
   };
 
-  const months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
-  const two = (n) => String(n).padStart(2, "0");
-  const day = (t) => { const d = new Date(t * 1000); return `${d.getUTCDate()} ${months[d.getUTCMonth()]}`; };
-  const clock = (t) => { const d = new Date(t * 1000); return `${two(d.getUTCHours())}:${two(d.getUTCMinutes())}`; };
+  const { day, clock, second, labels } = sriAxis;
 
   const plain = (points) => ({ paths: uPlot.paths.linear(), points: { show: points, size: 5 } });
 
@@ -126,15 +123,15 @@
     const long = last - spec.x[0] > 3 * 86400;
     const chart = new uPlot({
       width: wide, height: tall, tzDate: (t) => uPlot.tzDate(new Date(t * 1000), "Etc/UTC"),
-      padding: [8, 22, 0, 0],
+      padding: [8, 30, 0, 0],
       cursor: { drag: { x: false, y: false }, y: false, points: { size: 7 } },
       legend: { live: true },
       scales: { x: { time: !cells, range: () => (spec.x.length === 1 && !barred ? [spec.x[0] - 1, spec.x[0] + 1] : [spec.x[0], last]) }, y: { range, distr: spec.log ? 3 : 1 } },
       axes: [
-        { ...axis, grid: { show: false }, space: 64, values: cells ? undefined : (u, splits) => splits.map((t) => (long ? day(t) : clock(t))), incrs: cells ? [1, 2, 4, 8, 16, 32, 64, 128] : long ? [86400, 2 * 86400, 5 * 86400, 10 * 86400] : undefined },
+        { ...axis, grid: { show: false }, space: 64, values: cells ? undefined : (u, splits) => labels(splits, long), incrs: cells ? [1, 2, 4, 8, 16, 32, 64, 128] : long ? [86400, 2 * 86400, 5 * 86400, 10 * 86400] : undefined },
         { ...axis, size: 58, incrs: spec.unit === "count" ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6, 1e7] : undefined, values: (u, splits) => splits.map((v) => (v === null ? "" : show(v))) },
       ],
-      series: [{ label: cells ? "cell" : "UTC", value: (u, v) => (v === null || v === undefined ? "" : cells ? v : `${day(v)} ${clock(v)}`) }, ...seriesOf(spec)],
+      series: [{ label: cells ? "cell" : "UTC", value: (u, v) => (v === null || v === undefined ? "" : cells ? v : `${day(v)} ${(spec.kind === "points" ? second : clock)(v)}`) }, ...seriesOf(spec)],
       hooks: { drawAxes: barred ? [bars(spec)] : [], draw: [marks(spec)] },
     }, [spec.x, ...spec.series.map((s) => s.values)], box);
     charts.set(box, chart);
