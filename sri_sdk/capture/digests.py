@@ -23,7 +23,7 @@ VOLATILE = {
 """Entries of a config that say how a model is run, and nothing of what it computes."""
 _ADAPTER = ("lora_", "adapter")
 
-Named = Sequence[tuple[str, torch.Tensor]]
+NamedTensors = Sequence[tuple[str, torch.Tensor]]
 """Tensors [...] of any shape and dtype, by plain name."""
 
 
@@ -41,8 +41,8 @@ def weights_digest(model: Any) -> str:
     return digest_of_weights(model, stored_tensors(model))
 
 
-def digest_of_weights(model: Any, stored: Named) -> str:
-    """`weights_digest` of a model whose tensors were listed already.
+def digest_of_weights(model: Any, stored: NamedTensors) -> str:
+    """`weights_digest` of a model whose tensors, of any shape [...], were listed already.
 
     Raises:
         ModelMismatch: there is none.
@@ -56,8 +56,8 @@ def digest_of_weights(model: Any, stored: Named) -> str:
     return _digest_of(weights)
 
 
-def digest_of_adapters(stored: Named) -> str:
-    """SHA-256 over a sample of every tensor of an adapter."""
+def digest_of_adapters(stored: NamedTensors) -> str:
+    """SHA-256 over a sample of every tensor [...] of an adapter."""
     return _digest_of([(name, tensor) for name, tensor in stored if is_adapter(name)])
 
 
@@ -96,7 +96,7 @@ def sample_indices(size: int, device: torch.device) -> torch.Tensor:
     return torch.linspace(0, size - 1, count, dtype=torch.float64).long().to(device)
 
 
-def _digest_of(tensors: Named) -> str:
+def _digest_of(tensors: NamedTensors) -> str:
     hasher, samples = hashlib.sha256(), list[torch.Tensor]()
     for name, tensor in tensors:
         if tensor.numel():
