@@ -129,7 +129,9 @@ def _next(store: VerdictStore, place: str, count: int, *, texts: bool, as_json: 
         return
     header, *lines = _table(found.rows).split("\n")
     shown = [_texts(row) if texts else [] for row in found.rows]
-    say_lines("\n".join([header, *(line for row in zip(lines, shown, strict=True) for line in (row[0], *row[1]))]) + "\n")
+    say_lines(
+        "\n".join([header, *(line for row in zip(lines, shown, strict=True) for line in (row[0], *row[1]))]) + "\n"
+    )
     if texts and not any(shown):
         say("no texts are kept of these (store_texts of the monitor's file): look the requests up by their ids")
     say(f"{found.waiting}{' or more' if found.more else ''} wait for a label; next: sri label {place} ID benign|attack")

@@ -185,6 +185,7 @@ class _Loop:
         until: float | None = None
         while True:
             if self._wishes.end.is_set() and until is None:
+                log.info("asked to end: what waits is generated first, for at most %g s", DRAIN_S)
                 self._traffic.stop()
                 until = time.monotonic() + DRAIN_S
             if until is not None and time.monotonic() > until:

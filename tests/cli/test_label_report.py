@@ -66,7 +66,9 @@ def test_a_part_of_an_id_labels_nothing_and_is_told_the_whole_ones(store: str) -
     (one, *_) = a_day(hours=2)
     for part, whole in ((one.id[:8], one.id), ("req-", "and others")):
         refused = sri("label", store, part, "attack")
-        assert refused.exit_code == 1 and "An id must be whole; so begins " in refused.output and whole in refused.output
+        assert (
+            refused.exit_code == 1 and "An id must be whole; so begins " in refused.output and whole in refused.output
+        )
     assert "An id must be whole" not in sri("label", store, "nothing", "attack").output
 
 

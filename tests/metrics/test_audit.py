@@ -171,4 +171,6 @@ def test_a_harmful_request_that_was_refused_is_labelled_so_that_its_alarm_is_no_
     refused = [Stratum("flagged", 1.0, 4, 4, 0, 4), Stratum("clear", 1.0, 100, 100, 98, 2)]
     said_benign = [Stratum("flagged", 1.0, 4, 4, 4, 0), Stratum("clear", 1.0, 100, 100, 98, 2)]
     assert measure(refused).rate == 0 and measure(refused).precision == 1
-    assert measure(said_benign).rate == pytest.approx(4 / 102), "as the page warns: alarms that were right count as false"
+    assert measure(said_benign).rate == pytest.approx(4 / 102), (
+        "as the page warns: alarms that were right count as false"
+    )

@@ -118,12 +118,12 @@ def test_the_same_file_started_twice_is_told_so_by_its_spool_first(write_monitor
         ]
         canaries.enter_context(claimed(book))
         spool.enter_context(claimed(tmp_path / "spool.db"))
-        told = read_monitor(
-            write_monitor(
-                requests={"from": "http", "port": ports[1]}, canaries={"harmless": {"split": "test"}, "state": str(book)},
-                sinks=[{"name": "prometheus", "options": {"port": ports[0]}}],
-            )
-        )  # fmt: skip
+        changes = {
+            "requests": {"from": "http", "port": ports[1]},
+            "canaries": {"harmless": {"split": "test"}, "state": str(book)},
+            "sinks": [{"name": "prometheus", "options": {"port": ports[0]}}],
+        }
+        told = read_monitor(write_monitor(**changes))
         for other, said in (
             (spool, r"in use by another monitor. Is this one running already\?.*spool\.path"),
             (canaries, "another process has it"),
@@ -178,6 +178,7 @@ def test_wishes_reload_and_end_it_between_batches(write_monitor, deployment, cap
         wait_for(lambda: "reloaded: mode observe" in caplog.text)
         threading.Event().wait(0.5)
     (found,) = ended
+    assert "asked to end: what waits is generated first" in caplog.text
     assert found.balance.even and found.balance.clear + found.balance.flagged > 0, "the reload brought sample: 1.0"
     assert found.waiting == 0
 

@@ -65,7 +65,9 @@ def test_the_first_hour_is_typed_in_one_terminal_in_as_many_lines_as_the_page_sa
 
 def test_both_pages_say_the_same_of_how_long_the_fit_takes() -> None:
     for name in ("first-hour", "monitor"):
-        (line,) = re.findall(r"^sri fit configs/lab-diffusion\.yaml .*$", Path(f"docs/{name}.md").read_text("utf-8"), re.M)
+        (line,) = re.findall(
+            r"^sri fit configs/lab-diffusion\.yaml .*$", Path(f"docs/{name}.md").read_text("utf-8"), re.M
+        )
         assert "two minutes of one core" in line
 
 

@@ -71,7 +71,11 @@ def test_advice_on_a_scorer_is_about_where_it_is(scoring, said, not_said) -> Non
 @pytest.mark.parametrize(
     ("refused", "said", "not_said"),
     [
-        (f"monitor.yaml: requests: {RELOAD_CANNOT} name, requests. Restart the monitor.", "Restart the monitor", "Mend"),
+        (
+            f"monitor.yaml: requests: {RELOAD_CANNOT} name, requests. Restart the monitor.",
+            "Restart the monitor",
+            "Mend",
+        ),
         ("monitor.yaml: mode: found 'nonsense'", "Mend the file", "Restart the monitor"),
     ],
     ids=["fixed", "wrong"],

@@ -81,7 +81,6 @@ class DatasetTraffic(Traffic):
         self._given += 1
         return Asked(replace(prompt, id=f"{prompt.id}.{self._given}", base=prompt.base or prompt.id))
 
-
     def _drawn(self, kind: tuple[Label, str | None]) -> Prompt:
         if not self._left.get(kind):
             everything = list(self._prompts[kind])
