@@ -240,10 +240,10 @@ def _refused(settings: ServeSettings, port_key: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        taken = "Is this one running already? If not, choose" if err.errno == errno.EADDRINUSE else "Choose"
+        twice = " Or is this one running already?" if err.errno == errno.EADDRINUSE else ""
         raise ConfigError(
-            f"{settings.host}:{settings.port}: cannot be listened on ({err.strerror or err}). {taken} another port "
-            f"({port_key}), or 0 for a free one."
+            f"{settings.host}:{settings.port}: cannot be listened on ({err.strerror or err}). Choose another port "
+            f"({port_key}), or 0 for a free one.{twice}"
         ) from err
 
 

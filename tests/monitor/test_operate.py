@@ -127,7 +127,7 @@ def test_the_same_file_started_twice_is_told_so_by_its_spool_first(write_monitor
         for other, said in (
             (spool, r"in use by another monitor. Is this one running already\?.*spool\.path"),
             (canaries, "another process has it"),
-            (address, rf"{ports[1]}: cannot .* Is this one running already\? If not, choose .*requests\.port"),
+            (address, rf"{ports[1]}: cannot .*requests\.port.* Or is this one running already\?"),
             (numbers, f"cannot listen on .*{ports[0]}"),
         ):
             with pytest.raises(ConfigError, match=said):
