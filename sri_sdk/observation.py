@@ -25,6 +25,8 @@ Consequence = Literal["released", "withheld", "would_withhold", "recovered"]
 LOSS_MS = 3_600_000
 """Milliseconds without a further loss after which a sink is no longer losing observations: what was lost is history
 then, and stays counted."""
+RELOAD_CANNOT = "changed, and a reload cannot change"
+"""What `Pulse.reload_failed` says where the file is right, and needs a new process."""
 CANARIES_LATE = 3
 """Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
 MOST_CELLS = 1 << 16
@@ -314,6 +316,11 @@ class Pulse:
     """Since when `looks` is not empty."""
     scoring: Literal["process", "local", "remote", ""] = ""
     """Where scores are made, as the settings have it; empty = not said."""
+
+    @property
+    def needs_restart(self) -> bool:
+        """Whether the last reload was refused since only another process can have what was changed."""
+        return RELOAD_CANNOT in (self.reload_failed or "")
 
     @property
     def canary_stopped(self) -> int | None:

@@ -69,6 +69,6 @@ def _serve(settings: Any, place: str) -> None:
             say("nobody is asked for a token: whoever reaches it may see and label everything", err=True)
 
     try:
-        Server(settings, built, started).run()
+        Server(settings, built, started, port_key="--port").run()
     finally:
         opened.close()

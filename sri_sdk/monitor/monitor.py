@@ -27,7 +27,7 @@ from sri_sdk.monitor.reading import Told, checked, read_monitor
 from sri_sdk.monitor.settings import MonitorSettings
 from sri_sdk.monitor.since import Since
 from sri_sdk.monitor.watched import Watched
-from sri_sdk.observation import Kind, Observation, Pulse
+from sri_sdk.observation import RELOAD_CANNOT, Kind, Observation, Pulse
 from sri_sdk.policy import Decision
 from sri_sdk.records import Signals
 
@@ -363,8 +363,8 @@ class Monitor:
             changed.append("config")
         if changed:
             raise ConfigError(
-                f"{before.source}: {', '.join(dict.fromkeys(changed))}: changed, and a reload cannot change "
-                f"{', '.join(FIXED)}. Restart the monitor, or put these back."
+                f"{before.source}: {', '.join(dict.fromkeys(changed))}: {RELOAD_CANNOT} {', '.join(FIXED)}. "
+                "Restart the monitor, or put these back."
             )
         return Live.open(told, self._model)
 

@@ -23,6 +23,7 @@ from sri_sdk.monitor.monitor import Monitor
 from sri_sdk.monitor.outlet import Outlet
 from sri_sdk.monitor.reading import Told
 from sri_sdk.monitor.sink_checks import SinkCheck, check_sinks
+from sri_sdk.monitor.spool.spool import claim_spool
 from sri_sdk.monitor.traffic.open import open_traffic
 from sri_sdk.monitor.traffic.traffic import Traffic
 from sri_sdk.observation import SinkState
@@ -125,15 +126,18 @@ def operate(
         opened.callback(traffic.close)
         checks: tuple[SinkCheck, ...] = ()
         claims = opened.enter_context(ExitStack())
+        spool: ExitStack | None = None
         if check:
             checks = check_sinks(told.settings)
             for each in checks:
                 say(each.line)
         else:
-            # All that another process may have: loading the model takes minutes.
-            traffic.claim()
+            # All that another process may have: loading the model takes minutes. The spool first, since whoever starts
+            # one file twice is told so by it, and an address may be anybody's.
+            spool = opened.enter_context(claim_spool(told.settings.spool_path))
             claims.enter_context(canaries_claimed(told.settings.canaries, told.settings.guard.path))
-        outlet = Outlet.open(told.settings, check=check)
+            traffic.claim()
+        outlet = Outlet.open(told.settings, check=check, claim=spool)
         opened.callback(outlet.close, 0.0)
         if deployment is None:
             say(f"loading the model of hook {config.model.hook}; this may take a while")
@@ -181,6 +185,7 @@ class _Loop:
         until: float | None = None
         while True:
             if self._wishes.end.is_set() and until is None:
+                log.info("asked to end: what waits is generated first, for at most %g s", DRAIN_S)
                 self._traffic.stop()
                 until = time.monotonic() + DRAIN_S
             if until is not None and time.monotonic() > until:

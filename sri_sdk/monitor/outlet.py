@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from sri_sdk import registry
 from sri_sdk.monitor.settings import MonitorSettings
-from sri_sdk.monitor.spool.spool import Spool
+from sri_sdk.monitor.spool.spool import Spool, claim_spool
 from sri_sdk.observation import Observation, Pulse, Running, SinkState
 from sri_sdk.sink import Sink
 
@@ -33,12 +33,13 @@ class Outlet:
         self._onlookers: list[_Onlooker] = []
 
     @classmethod
-    def open(cls, settings: MonitorSettings, *, check: bool = False) -> Outlet:
+    def open(cls, settings: MonitorSettings, *, check: bool = False, claim: ExitStack | None = None) -> Outlet:
         """Builds the sinks and opens the spool, which goes on with what an earlier process left.
 
         Args:
             settings: checked.
             check: open nothing: the spool, and ports that sinks listen on, may be those of a monitor that runs.
+            claim: of `claim_spool`, where somebody has it already; None = claim it here, before any sink is built.
 
         Raises:
             PluginError, ConfigError: a sink does not exist or refuses its options; another monitor has the spool.
@@ -46,12 +47,13 @@ class Outlet:
         if check:
             return cls({}, None)
         with ExitStack() as opened:
+            held = opened.enter_context(claim or claim_spool(settings.spool_path))
             sinks: dict[str, Sink] = {}
             for each in settings.sinks:
                 sinks[each.called] = registry.build("sinks", each.name, each.options)
                 opened.callback(sinks[each.called].close)
             settings.spool_path.parent.mkdir(parents=True, exist_ok=True)
-            spool = Spool.open(settings.spool_path, sinks, max_bytes=settings.spool.max_bytes)
+            spool = Spool.open(settings.spool_path, sinks, max_bytes=settings.spool.max_bytes, claim=held)
             opened.pop_all()
         return cls(sinks, spool)
 

@@ -78,7 +78,8 @@ class _Asked:
             said = plugin.check(registry.configure("sinks", self._section.name, self._section.options), self._timeout_s)
         # A plugin that calls sys.exit() must not take the answer along.
         except BaseException as err:
-            return SinkCheck(name, "failed", words_of(err))
+            # Errors begin with the plugin's name, as a line about a sink does.
+            return SinkCheck(name, "failed", words_of(err).removeprefix(f"sink {self._section.name}: "))
         if said is None:
             return SinkCheck(name, "unknown", _CANNOT_TELL)
         return SinkCheck(name, "ok", " ".join(str(said).split()))

@@ -139,7 +139,7 @@ def troubles(pulse: Pulse, now_ms: int, heard_ms: int | None = None) -> Iterable
     if pulse.reload_failed is not None:
         yield Trouble(
             "reload", f"reload {name}", "look", f"{name} refused its new settings: {pulse.reload_failed}",
-            "It goes on with the old ones.", ("Mend the file, and send SIGHUP again.",), pulse.reload_failed_since,
+            "It goes on with the old ones.", _of_reload(pulse), pulse.reload_failed_since,
         )  # fmt: skip
 
 
@@ -183,6 +183,13 @@ def _of_canaries(pulse: Pulse) -> Iterable[Trouble]:
                 "If it is meant for other attacks, name those in canaries.harmful.",
             ),
         )  # fmt: skip
+
+
+def _of_reload(pulse: Pulse) -> tuple[str, ...]:
+    """What to do where new settings were refused: that depends on whether another process would take them."""
+    if pulse.needs_restart:
+        return ("Restart the monitor: the file is right. Or put the named keys back, and send SIGHUP again.",)
+    return ("Mend the file, and send SIGHUP again. Do not restart before that: a new process reads the same file.",)
 
 
 def _of_scorer(pulse: Pulse) -> tuple[str, ...]:

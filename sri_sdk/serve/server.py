@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
@@ -78,18 +79,19 @@ class Server(Generic[AnyServed]):
         built: the application.
         started: called with the address once it listens.
         hangups: what a SIGHUP becomes; None = it is not minded here.
+        port_key: what an operator sets to have another port.
     """
 
     def __init__(
         self, settings: ServeSettings, built: AnyServed, started: Callable[[str, AnyServed], None] | None = None,
-        hangups: Hangups | None = None,
+        hangups: Hangups | None = None, port_key: str = "port",
     ) -> None:  # fmt: skip
         try:
             import uvicorn
         except ImportError as err:
             raise MissingExtra("sri serve", extra="serve") from err
         self._settings, self._built, self._started = settings, built, started
-        self._hangups = hangups or Hangups()
+        self._hangups, self._port_key = hangups or Hangups(), port_key
         self._claimed: socket.socket | None = None
         tls = settings.tls
         if tls is not None:
@@ -114,7 +116,7 @@ class Server(Generic[AnyServed]):
         """
         settings = self._settings
         if settings.uds is None and self._claimed is None:
-            with _refused(settings):
+            with _refused(settings, self._port_key):
                 self._claimed = _bound(settings)
 
     def close(self) -> None:
@@ -170,7 +172,7 @@ class Server(Generic[AnyServed]):
             with _unix_socket(settings.uds) as sock:
                 yield sock
             return
-        with _refused(settings), self._claimed or _bound(settings) as sock:
+        with _refused(settings, self._port_key), self._claimed or _bound(settings) as sock:
             sock.listen(BACKLOG)
             sock.setblocking(False)
             yield sock
@@ -233,14 +235,15 @@ def _bound(settings: ServeSettings) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _refused(settings: ServeSettings) -> Iterator[None]:
+def _refused(settings: ServeSettings, port_key: str) -> Iterator[None]:
     """An address that cannot be had, in words."""
     try:
         yield
     except OSError as err:
+        twice = " Or is this one running already?" if err.errno == errno.EADDRINUSE else ""
         raise ConfigError(
-            f"{settings.host}:{settings.port}: cannot be listened on ({err.strerror or err}). Choose another port, "
-            "or 0 for a free one."
+            f"{settings.host}:{settings.port}: cannot be listened on ({err.strerror or err}). Choose another port "
+            f"({port_key}), or 0 for a free one.{twice}"
         ) from err
 
 

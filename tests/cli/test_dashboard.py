@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -67,3 +68,9 @@ def test_looking_at_a_store_deletes_nothing_of_it(store: Path) -> None:
     with open_store(f"sqlite:///{store}") as found:
         before = found.totals()
         assert before[0] and found.prune() == 0 and found.totals() == before
+
+
+def test_a_port_that_is_taken_is_said_with_the_option_that_chooses_another(store: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = sri(f"sqlite:///{store}", "--port", str(taken.getsockname()[1]))
+    assert done.exit_code == 1 and "running already?" in done.output and "(--port)" in done.output

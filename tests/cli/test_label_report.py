@@ -41,6 +41,37 @@ def test_the_queue_has_texts_where_texts_are_stored(tmp_path: Path) -> None:
     assert (shown["id"], shown["prompt"], shown["response"]) == (one.id, "asked", "answered")
 
 
+def test_the_queue_shows_what_was_asked_and_answered_and_steers_no_terminal(tmp_path: Path) -> None:
+    one, two, *_ = sorted((each for each in a_day(hours=2) if each.audited), key=lambda each: each.id)
+    kept = [replace(one, prompt="asked\nID x \x1b[2J", response="a" * 500), replace(two, prompt="again", response=None)]
+    filled(tmp_path / "t.db", kept).close()
+    place = f"sqlite:///{tmp_path / 't.db'}"
+    lines = sri("label", place, "--next", "2").output.splitlines()
+    assert lines[1].startswith(one.id) and lines[4].startswith(two.id)
+    assert lines[2] == r"    prompt    asked\nID x \x1b[2J"
+    assert lines[3] == f"    response  {'a' * 400} ... (500 characters; --json has all)"
+    assert lines[5:7] == ["    prompt    again", "    response  (not kept)"]
+    hidden = sri("label", place, "--next", "2", "--no-text").output
+    assert one.id in hidden and "asked" not in hidden and "aaaa" not in hidden
+    as_json = json.loads(sri("label", place, "--next", "1", "--no-text", "--json").output)
+    assert (as_json["prompt"], as_json["response"]) == (None, None)
+
+
+def test_a_queue_without_texts_says_where_to_look(store: str) -> None:
+    assert "no texts are kept of these (store_texts" in sri("label", store, "--next", "3").output
+    assert "store_texts" not in sri("label", store, "--next", "3", "--no-text").output
+
+
+def test_a_part_of_an_id_labels_nothing_and_is_told_the_whole_ones(store: str) -> None:
+    (one, *_) = a_day(hours=2)
+    for part, whole in ((one.id[:8], one.id), ("req-", "and others")):
+        refused = sri("label", store, part, "attack")
+        assert (
+            refused.exit_code == 1 and "An id must be whole; so begins " in refused.output and whole in refused.output
+        )
+    assert "An id must be whole" not in sri("label", store, "nothing", "attack").output
+
+
 def test_a_request_is_labelled_by_its_own_id_and_an_unknown_one_is_refused(store: str) -> None:
     assert sri("label", store, "req-3", "attack", "--json").exit_code == 0
     refused = sri("label", store, "req-none", "attack")
@@ -55,8 +86,9 @@ def test_a_request_is_labelled_by_its_own_id_and_an_unknown_one_is_refused(store
         (("x", "good"), "allowed: ID benign, or ID attack"),
         (("x", "benign", "--next", "3"), "give an ID and a label, or --next N"),
         (("--export", "out"), "--export and --guard go together"),
+        (("x", "benign", "--no-text"), "--no-text goes with --next"),
     ],
-    ids=["nothing", "half", "word", "both", "guard"],
+    ids=["nothing", "half", "word", "both", "guard", "text"],
 )
 def test_wrong_usage_is_refused_in_words(store: str, args: tuple[str, ...], says: str) -> None:
     refused = sri("label", store, *args)

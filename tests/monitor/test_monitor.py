@@ -122,6 +122,7 @@ def test_a_reload_that_is_wrong_changes_nothing_and_says_so_until_one_is_right(
     refused = monitor.reload()
     assert refused is not None and said in refused and "\n" not in refused
     assert monitor.live is before and monitor.settings.sample == 0.5 and monitor.pulse.reload_failed == refused
+    assert monitor.pulse.needs_restart is said.endswith(": changed")
     write_monitor(sample=0.1)
     assert monitor.reload() is None and monitor.pulse.reload_failed is None and monitor.settings.sample == 0.1
 

@@ -110,6 +110,31 @@ def test_what_another_process_has_is_refused_before_anything_is_loaded(
             operate(read_monitor(write_monitor(**changes)), lambda _: None)
 
 
+def test_the_same_file_started_twice_is_told_so_by_its_spool_first(write_monitor, tmp_path, no_model) -> None:
+    book = tmp_path / "canaries.json"
+    with ExitStack() as numbers, ExitStack() as address, ExitStack() as canaries, ExitStack() as spool:
+        ports = [
+            each.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for each in (numbers, address)
+        ]
+        canaries.enter_context(claimed(book))
+        spool.enter_context(claimed(tmp_path / "spool.db"))
+        changes = {
+            "requests": {"from": "http", "port": ports[1]},
+            "canaries": {"harmless": {"split": "test"}, "state": str(book)},
+            "sinks": [{"name": "prometheus", "options": {"port": ports[0]}}],
+        }
+        told = read_monitor(write_monitor(**changes))
+        for other, said in (
+            (spool, r"in use by another monitor. Is this one running already\?.*spool\.path"),
+            (canaries, "another process has it"),
+            (address, rf"{ports[1]}: cannot .*requests\.port.* Or is this one running already\?"),
+            (numbers, f"cannot listen on .*{ports[0]}"),
+        ):
+            with pytest.raises(ConfigError, match=said):
+                operate(told, lambda _: None)
+            other.close()
+
+
 def test_an_address_that_was_claimed_is_given_back_where_loading_fails(write_monitor, monkeypatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -153,6 +178,7 @@ def test_wishes_reload_and_end_it_between_batches(write_monitor, deployment, cap
         wait_for(lambda: "reloaded: mode observe" in caplog.text)
         threading.Event().wait(0.5)
     (found,) = ended
+    assert "asked to end: what waits is generated first" in caplog.text
     assert found.balance.even and found.balance.clear + found.balance.flagged > 0, "the reload brought sample: 1.0"
     assert found.waiting == 0
 

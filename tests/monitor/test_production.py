@@ -52,6 +52,25 @@ def test_the_page_of_alarms_names_reasons_that_exist() -> None:
     assert named and named <= known, named - known
 
 
+def test_the_first_hour_is_typed_in_one_terminal_in_as_many_lines_as_the_page_says() -> None:
+    page = Path("docs/first-hour.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    typed = [line for block in blocks for line in block.splitlines() if line]
+    assert len(typed) == 10 and "ten lines to type, in one terminal" in page
+    assert typed[0].endswith(". .venv/bin/activate"), "so that the others find `sri`"
+    for line in typed:
+        stays = line.startswith(("sri monitor", "sri dashboard", "prometheus"))
+        assert line.endswith(" &") is stays, line
+
+
+def test_both_pages_say_the_same_of_how_long_the_fit_takes() -> None:
+    for name in ("first-hour", "monitor"):
+        (line,) = re.findall(
+            r"^sri fit configs/lab-diffusion\.yaml .*$", Path(f"docs/{name}.md").read_text("utf-8"), re.M
+        )
+        assert "two minutes of one core" in line
+
+
 def test_the_unit_is_one_that_systemd_takes(tmp_path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")

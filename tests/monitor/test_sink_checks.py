@@ -43,6 +43,12 @@ def test_each_sink_says_by_its_name_whether_it_could_deliver(write_monitor, tmp_
     assert [each.name for each in tmp_path.iterdir()] == ["monitor.yaml"], "nothing was made"
 
 
+def test_a_line_names_its_sink_once(write_monitor, tmp_path) -> None:
+    webhook = {"name": "webhook", "options": {"url": "http://127.0.0.1:9", "secret_file": str(tmp_path / "none")}}
+    (found,) = checked(write_monitor, webhook)
+    assert found.line.startswith("sink webhook: cannot deliver: secret_file: ")
+
+
 def test_the_port_of_the_monitor_that_runs_is_no_fault(write_monitor) -> None:
     sink = PrometheusSink(PrometheusSink.Config(port=0))
     try:

@@ -55,6 +55,20 @@ def test_a_dataset_gives_its_mix_under_new_ids_until_its_count() -> None:
     assert 30 < kinds["harmful", "infill"] < 90
 
 
+def test_no_prompt_of_a_dataset_comes_again_before_all_of_its_kind_were_asked(caplog) -> None:
+    caplog.set_level("INFO")
+    wanted = {"from": "dataset", "split": "test", "harmful": 0.5, "prompts": 40, "seed": 3, "count": 200}
+    traffic = DatasetTraffic(registry.build("datasets", "lab", {}), section(**wanted))
+    asked: dict[str, list[str]] = {"harmless": [], "harmful": []}
+    while (batch := traffic.take(8, 0.1)) is not None:
+        for each in batch:
+            asked[each.prompt.label].append(each.prompt.id.rpartition(".")[0])
+    for ids in asked.values():
+        first, second = ids[:40], ids[40:80]
+        assert len(set(first)) == 40 and set(second) == set(first) and second != first
+    assert sum("begin anew" in each for each in caplog.messages) == sum((len(ids) - 1) // 40 for ids in asked.values())
+
+
 def test_a_rate_is_kept_by_a_clock_that_nobody_sets(monkeypatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

@@ -97,6 +97,17 @@ def test_the_page_names_every_number_and_no_other(exported):
     assert {rule["alert"] for rule in rules()} == set(re.findall(r"^\| `(Sri\w+)` \|", page, re.MULTILINE))
 
 
+def test_each_alert_is_found_by_its_name_on_the_page_that_says_what_to_do():
+    page = (ROOT / "docs" / "when-it-alarms.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(Sri\w+)` \|[^|]+\| \[[^]]+\]\((#[\w-]+)\) \|$", page, re.MULTILINE))
+    headings = {
+        "#" + re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in re.findall(r"^## (.+)$", page, re.M)
+    }
+    assert set(rows.values()) <= headings
+    found = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules()}
+    assert found == {alert: f"docs/when-it-alarms.md{anchor}" for alert, anchor in rows.items()}
+
+
 def test_the_panels_of_the_dashboard_stand_side_by_side():
     found = panels()
     assert len({panel["id"] for panel in found}) == len(found) > 15
@@ -136,3 +147,12 @@ def test_every_alert_is_tried():
     quiet, _, loud = tried.partition("a process that hangs")
     for rule in rules():
         assert rule["alert"] in quiet and (rule["alert"] in loud or "SriSink.*" in loud), rule["alert"]
+
+
+@pytest.mark.parametrize(
+    ("alert", "says", "not_said"),
+    [("SriReloadFailed", "a restart", "would fail"), ("SriFlagged", "on average", "them, at most")],
+)
+def test_an_alert_says_no_more_than_is_so(alert, says, not_said):
+    (description,) = (rule["annotations"]["description"] for rule in rules() if rule["alert"] == alert)
+    assert says in description and not_said not in description

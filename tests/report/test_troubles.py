@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sri_sdk.observation import LOSS_MS, Pulse, SinkState
+from sri_sdk.observation import LOSS_MS, RELOAD_CANNOT, Pulse, SinkState
 from sri_sdk.report.troubles import troubles
 
 NOW = 1_800_000_000_000
@@ -65,4 +65,21 @@ def test_each_trouble_says_since_when_it_has_been_there(about, fields) -> None:
 )
 def test_advice_on_a_scorer_is_about_where_it_is(scoring, said, not_said) -> None:
     (found,) = told(replace(WELL, scorer="scorer_unavailable", scoring=scoring))
+    assert said in " ".join(found.do) and not_said not in " ".join(found.do)
+
+
+@pytest.mark.parametrize(
+    ("refused", "said", "not_said"),
+    [
+        (
+            f"monitor.yaml: requests: {RELOAD_CANNOT} name, requests. Restart the monitor.",
+            "Restart the monitor",
+            "Mend",
+        ),
+        ("monitor.yaml: mode: found 'nonsense'", "Mend the file", "Restart the monitor"),
+    ],
+    ids=["fixed", "wrong"],
+)
+def test_advice_on_a_reload_follows_why_it_was_refused(refused, said, not_said) -> None:
+    (found,) = told(replace(WELL, reload_failed=refused))
     assert said in " ".join(found.do) and not_said not in " ".join(found.do)

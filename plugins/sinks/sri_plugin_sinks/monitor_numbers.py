@@ -108,14 +108,21 @@ class MonitorNumbers:
     def _ended(self) -> bool:
         return bool(self._pulses) and all(each.ended for each in self._pulses.values())
 
+    @property
+    def end_is_awaited(self) -> bool:
+        """Whether the monitors have ended, and somebody who reads the numbers has not read that yet."""
+        with self._lock:
+            read = self._read_at is not None and time.monotonic() - self._read_at < READER_S
+            return read and self._ended and not self._end_is_known
+
     def wait_until_end_is_known(self, timeout_s: float) -> None:
         """Waits until somebody has read that the monitors have ended; not at all where they have not, or nobody reads.
 
         Args:
             timeout_s: seconds that it waits at most.
         """
-        with self._lock:
-            if self._ended and self._read_at is not None and time.monotonic() - self._read_at < READER_S:
+        if self.end_is_awaited:
+            with self._lock:
                 self._read.wait_for(lambda: self._end_is_known, timeout_s)
 
     def _observed(self) -> Iterator[Any]:

@@ -143,6 +143,8 @@ class PrometheusSink(sri_sdk.Sink):
         self._write(0)
         if self._server is not None:
             server, self._server = self._server, None
+            if self._numbers.end_is_awaited:
+                log.info("sink prometheus: waiting for a last scrape, at most %g s", self.config.last_scrape_s)
             self._numbers.wait_until_end_is_known(self.config.last_scrape_s)
             server.shutdown()
             server.server_close()

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import shlex
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -153,9 +154,9 @@ def _readable_secrets(config: WebhookSink.Config) -> None:
         try:
             secrets_of(config.secret_file)
         except (OSError, ValueError) as err:
-            raise ConfigError(
-                f"sink webhook: {said(err)}. Write one with: echo whsec_$(openssl rand -base64 32)"
-            ) from err
+            # In the place of the file, since what is wrong in it is not quoted; only this user may read it.
+            written = f'(umask 077; echo "whsec_$(openssl rand -base64 32)" > {shlex.quote(str(config.secret_file))})'
+            raise ConfigError(f"sink webhook: secret_file: {said(err)}. Write one with: {written}") from err
 
 
 def secret_of(line: str) -> bytes | None:

@@ -225,7 +225,8 @@ def asked():
     made.close()
 
 
-def test_the_end_waits_for_prometheus_to_read_that_it_was_on_purpose(asked):
+def test_the_end_waits_for_prometheus_to_read_that_it_was_on_purpose(asked, caplog):
+    caplog.set_level("INFO")
     sink, scrape, closing = asked
     sink.pulse(PULSE)
     assert number(scrape(), "ended", deployment="chat") == 0
@@ -233,17 +234,19 @@ def test_the_end_waits_for_prometheus_to_read_that_it_was_on_purpose(asked):
     closing.start()
     closing.join(0.3)
     assert closing.is_alive()
+    assert "waiting for a last scrape, at most 30 s" in caplog.text, "not in silence"
     assert number(scrape(), "ended", deployment="chat") == 1
     closing.join(20)
     assert not closing.is_alive()
 
 
 @pytest.mark.parametrize(("read", "ended"), [(False, True), (True, False)], ids=["nobody-reads", "not-on-purpose"])
-def test_nothing_else_waits_for_prometheus(asked, read, ended):
+def test_nothing_else_waits_for_prometheus(asked, read, ended, caplog):
+    caplog.set_level("INFO")
     sink, scrape, closing = asked
     sink.pulse(replace(PULSE, ended=ended))
     if read and not ended:
         scrape()
     closing.start()
     closing.join(20)
-    assert not closing.is_alive()
+    assert not closing.is_alive() and "last scrape" not in caplog.text

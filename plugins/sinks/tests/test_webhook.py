@@ -3,13 +3,14 @@
 import base64
 import hashlib
 import hmac
+import shutil
 import ssl
 import subprocess
 
 import pytest
 from sri_plugin_sinks.example_receiver import Receiver, request_ids
 from sri_plugin_sinks.http_post import NotTaken, seconds_of
-from sri_plugin_sinks.webhook import WebhookSink, secret_of, signature
+from sri_plugin_sinks.webhook import WebhookSink, secret_of, secrets_of, signature
 
 import sri_sdk
 from sri_sdk.errors import ConfigError, SinkRejected
@@ -129,6 +130,17 @@ def test_a_file_without_a_secret_is_refused_before_anything_runs(sink_of, tmp_pa
     with pytest.raises(ConfigError, match=r"not lines of whsec_.*openssl") as caught:
         sink_of(secret_file=file)
     assert "hunter2" not in str(caught.value).replace(str(file), "")
+
+
+def test_the_cure_for_a_missing_secret_is_a_command_that_writes_it(sink_of, tmp_path):
+    file = tmp_path / "a secret"
+    with pytest.raises(ConfigError, match=r"sink webhook: secret_file: .*No such file") as caught:
+        sink_of(secret_file=file)
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl here")
+    subprocess.run(["sh", "-c", str(caught.value).partition("Write one with: ")[2]], check=True)
+    assert len(secrets_of(file)) == 1 and file.stat().st_mode & 0o077 == 0
+    sink_of(secret_file=file)
 
 
 def test_nothing_is_posted_unsigned_while_the_secret_is_away(receiver, sink_of, tmp_path):

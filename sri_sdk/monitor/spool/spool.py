@@ -30,6 +30,21 @@ PATIENCE_S = 10.0
 """Seconds that `close` waits, unless somebody says otherwise."""
 
 
+def claim_spool(file: Path) -> ExitStack:
+    """Keeps other processes from a spool, also before it is opened; let go of when what is returned is closed.
+
+    Raises:
+        ConfigError: another process has it.
+    """
+    with ExitStack() as claim:
+        if not claim.enter_context(claimed(file)):
+            raise ConfigError(
+                f"spool: {file} is in use by another monitor. Is this one running already? If not, give each monitor a "
+                "file of its own, by spool.path."
+            )
+        return claim.pop_all()
+
+
 class Spool:
     """Observations on their way to sinks: on disk, in order, bounded and counted. Any thread may call it.
 
@@ -47,7 +62,9 @@ class Spool:
         self._closed = False
 
     @classmethod
-    def open(cls, path: Path | str, sinks: Mapping[str, Sink], *, max_bytes: int = MAX_BYTES) -> Self:
+    def open(
+        cls, path: Path | str, sinks: Mapping[str, Sink], *, max_bytes: int = MAX_BYTES, claim: ExitStack | None = None
+    ) -> Self:  # fmt: skip
         """Opens the file, or makes it, and begins to deliver what an earlier process left there.
 
         Args:
@@ -56,6 +73,7 @@ class Spool:
                 any more stays in the file.
             max_bytes: of the observations that wait for one sink; what comes then is dropped for this sink. The file
                 takes up to twice as much, for each sink whose observations no other one still needs.
+            claim: of `claim_spool`, where somebody has it already; the spool takes it over.
 
         Raises:
             ConfigError: another process has the file, or it is not a spool of this release; it cannot be read or
@@ -64,9 +82,7 @@ class Spool:
         file = Path(path)
         if len({id(sink) for sink in sinks.values()}) != len(sinks):
             raise ConfigError("spool: one sink under two names; every observation would arrive twice. Name each once.")
-        with ExitStack() as claim:
-            if not claim.enter_context(claimed(file)):
-                raise ConfigError(f"spool: {file} is in use by another monitor. Give each monitor a file of its own.")
+        with claim or claim_spool(file) as held:
             left = disk.prepare(file, sinks)
             with closing(disk.connect(file)) as connection:
                 last = disk.last_number(connection)
@@ -85,7 +101,7 @@ class Spool:
             writer = Writer(file, shared, last=last, max_bytes=max_bytes)
             for lane in lanes:
                 Courier(file, shared, lane)
-            return cls(shared, writer, claim.pop_all())
+            return cls(shared, writer, held.pop_all())
 
     def put(self, observations: Sequence[Observation]) -> Future[None]:
         """Accepts observations, and returns before they are on disk.

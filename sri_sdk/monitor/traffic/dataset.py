@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -13,9 +14,15 @@ from sri_sdk.monitor.settings import RequestsSection
 from sri_sdk.monitor.traffic.traffic import Asked, Traffic
 from sri_sdk.records import Label, Prompt
 
+log = logging.getLogger("sri_sdk.monitor")
+
 
 class DatasetTraffic(Traffic):
-    """Requests drawn from a dataset. Each gets an id of its own: `PROMPT.NUMBER`."""
+    """Requests drawn from a dataset. Each gets an id of its own: `PROMPT.NUMBER`.
+
+    No prompt of a kind comes again before all of them were asked: a few that the guard happens to flag would otherwise
+    look like many alarms.
+    """
 
     def __init__(self, dataset: Dataset, section: RequestsSection) -> None:
         """Takes the dataset, and what of it is asked.
@@ -32,6 +39,8 @@ class DatasetTraffic(Traffic):
         self._kinds, self._shares = list(kinds), list(kinds.values())
         self._prompts = {kind: _up_to(dataset, section.split, kind, section.prompts) for kind in self._kinds}
         self._random = random.Random(f"traffic {section.seed}")
+        self._left: dict[tuple[Label, str | None], list[Prompt]] = {}
+        """Kind -> prompts that were not asked since all of them were, in the order in which they are taken off."""
         self._given = 0
         self._begin: float | None = None
         self._stopped = False
@@ -68,9 +77,22 @@ class DatasetTraffic(Traffic):
 
     def _next(self) -> Asked:
         (kind,) = self._random.choices(self._kinds, self._shares)
-        prompt = self._random.choice(self._prompts[kind])
+        prompt = self._drawn(kind)
         self._given += 1
         return Asked(replace(prompt, id=f"{prompt.id}.{self._given}", base=prompt.base or prompt.id))
+
+    def _drawn(self, kind: tuple[Label, str | None]) -> Prompt:
+        if not self._left.get(kind):
+            everything = list(self._prompts[kind])
+            if kind in self._left:
+                label, attack = kind
+                log.info(
+                    "requests: all %d prompts of split %r that are %s%s were asked; they begin anew",
+                    len(everything), self._section.split, label, "" if attack is None else f", by the attack {attack}",
+                )  # fmt: skip
+            self._random.shuffle(everything)
+            self._left[kind] = everything
+        return self._left[kind].pop()
 
 
 def _up_to(dataset: Dataset, split: str, kind: tuple[Label, str | None], count: int) -> Sequence[Prompt]:

@@ -70,7 +70,8 @@ class HttpTraffic(Traffic):
         shelf = Shelf({})
         # A server wants to know what it serves; this one serves no bundle.
         inference = Inference(shelf, Batching(1), Shadows())
-        self._server = Server(self._settings, Built(app, shelf, inference, Counts(), tokens, None), self._listens)
+        built = Built(app, shelf, inference, Counts(), tokens, None)
+        self._server = Server(self._settings, built, self._listens, port_key="requests.port")
         self._thread = threading.Thread(target=self._run, name="sri-http", daemon=True)
         self._started: Future[str] = Future()
 
