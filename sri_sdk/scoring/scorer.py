@@ -35,16 +35,18 @@ class Scorer:
         self.bundle = bundle
         self.manifest = manifest = bundle.manifest
         self._signal, self._prefix = runs["signal"], runs["prefix"]
-        self.thresholds: dict[str, Threshold] = {}
-        """By rule, of a guard with one score; empty where it has parts."""
         self._judge: OneScoreJudge | PartsJudge
         if isinstance(manifest, Manifest):
             self._judge, self._count = OneScoreJudge(manifest), None
-            self.thresholds = self._judge.thresholds
         else:
             self._judge, self._count = PartsJudge(manifest), len(manifest.parts)
         self._shape = (manifest.signal.cells, len(manifest.ranges[0]))
         self._all_cells = np.array([manifest.signal.cells], dtype=np.int64)
+
+    @property
+    def thresholds(self) -> dict[str, Threshold]:
+        """By rule, of a guard with one score; empty where it has parts."""
+        return self._judge.thresholds if isinstance(self._judge, OneScoreJudge) else {}
 
     def __reduce__(self) -> NoReturn:
         raise ScoringError(

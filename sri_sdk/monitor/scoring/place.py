@@ -45,7 +45,7 @@ class PlacedScorer(Scorer):
     def __init__(self, scorer: Scorer, place: Place | None) -> None:
         """Takes the bundle as it is loaded here, and where it scores; None = here."""
         super().__init__(scorer.bundle, {"signal": scorer._signal, "prefix": scorer._prefix})
-        self.thresholds = scorer.thresholds
+        self._judge = scorer._judge
         self._place, self._other = place, False
         self._last = threading.local()
 
