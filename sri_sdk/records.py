@@ -420,7 +420,8 @@ class Verdict:
         # Services write thousands of these: one call reads all fields.
         names, read = _FIRST if self.schema == 1 else _ALL
         found = dict(zip(names, read(self), strict=True))
-        found["reasons"], found["accepted"] = list(self.reasons), list(self.accepted)
+        # What somebody put there by mistake stays what it is, for whoever writes it to refuse.
+        found.update((name, list(found[name])) for name in ("reasons", "accepted") if isinstance(found[name], tuple))
         if self.schema != 1:
             found["parts"] = [part.to_dict() for part in self.parts]
         return found
