@@ -71,7 +71,7 @@ class _Pair:
 
     def alike(self, other: _Pair) -> bool:
         """Whether both can be looked at at once."""
-        return all(
+        return self.plan.rows is other.plan.rows and all(
             mine.shape == theirs.shape for mine, theirs in zip(self._sized(), other._sized(), strict=True)
         ) and (self.plan.shift, self.states.dtype, self.states.device, *self._active_in()) == (
             other.plan.shift, other.states.dtype, other.states.device, *other._active_in(),
@@ -218,7 +218,7 @@ class ShiftCheck:
         size = self._size_of(shown, requests)
         self._kept += size
         # Of each position that is kept, two rows are. A copy: some models write into states that they gave out.
-        if plan.rows is not None or after.rows is not None or shown.numel() > 2 * size:
+        if plan.rows is not after.rows or shown.numel() > 2 * size:
             self._look()
             self._collect_one(shown, before.states, plan, now, after)
             return
