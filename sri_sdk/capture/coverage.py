@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from sri_sdk.capture.conclude import INCOMPLETE, ROWS_DIFFER, SILENT, UNEXPLAINED, Coverage
+from sri_sdk.capture.later import enough
 from sri_sdk.capture.recorder import to_host
 from sri_sdk.hook import Hook
 from sri_sdk.records import PADDING, RunView, StepPlan
@@ -220,9 +221,6 @@ class FinishedText:
     for the device before the end.
     """
 
-    MOST_WAITING: ClassVar = 64
-    """Passes that are looked at at once, at most."""
-
     def __init__(self) -> None:
         self._waiting: list[tuple[torch.Tensor, torch.Tensor | None]] = []
         self._text: torch.Tensor | None = None
@@ -235,9 +233,8 @@ class FinishedText:
 
         `active` [R] bool are requests still generating: without one, nothing was left to fill. None = something was.
         """
-        if self._waiting and (
-            len(self._waiting) >= self.MOST_WAITING or self._waiting[0][0].shape != input_ids.shape
-        ):  # fmt: skip
+        waiting = self._waiting
+        if enough(len(waiting), input_ids) or (waiting and waiting[0][0].shape != input_ids.shape):
             self._look()
         self._waiting.append((input_ids, active))
 

@@ -312,7 +312,7 @@ class ShiftCheck:
 
     def _at_first(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
         """As `_likelihoods`, `rows` [M, 2, D] and tokens [M], as if there were no words but some."""
-        assert self._head is not None
+        assert self._head is not None and self._mask is not None
         weight, bias = self._head
         spread = torch.arange(WORDS, device=weight.device) * (len(weight) // WORDS)
         words = torch.cat([spread, tokens.to(weight.device).clamp(max=len(weight) - 1)])

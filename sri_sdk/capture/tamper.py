@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from sri_sdk.canvas import Canvas
+from sri_sdk.capture.later import enough
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.hook import Hook
 from sri_sdk.reason_words import CANVAS_PRIMED, CANVAS_REWRITTEN
@@ -28,8 +29,6 @@ from sri_sdk.records import RunView, StepPlan
 
 UNSEEN = -1
 """In place of a token: nobody knows yet what stands there, or it may change."""
-MOST_WAITING = 64
-"""Steps that are compared at once, at most."""
 PROMPTS = ("input_ids", "inputs", "prompt")
 """Names that generation methods have for the tokens they are given."""
 
@@ -94,7 +93,8 @@ class TamperSigns:
         """
         if not self.looks_at(plan):
             return
-        if self._waiting and (len(self._waiting) >= MOST_WAITING or not _stands(plan, self._waiting[-1][1])):
+        waiting = self._waiting
+        if enough(len(waiting), input_ids) or (waiting and not _stands(plan, waiting[-1][1])):
             self._look()
         self._waiting.append((input_ids, plan))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sri_sdk import registry
-from sri_sdk.capture import tamper
+from sri_sdk.capture import later
 from sri_sdk.capture.coverage import FinishedText
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
@@ -111,8 +111,7 @@ def test_together_they_say_what_they_say_one_by_one(
     case: Any, at: int | None, waiting: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit = nothing if at is None else rewriting(at)
-    monkeypatch.setattr(tamper, "MOST_WAITING", waiting)
-    monkeypatch.setattr(FinishedText, "MOST_WAITING", waiting)
+    monkeypatch.setattr(later, "MOST_WAITING", waiting)
     found = watched(case, monkeypatch, edit)
     with at_once():
         expected = watched(case, monkeypatch, edit)
@@ -123,3 +122,10 @@ def test_together_they_say_what_they_say_one_by_one(
         assert not reasons
     elif not case.hook.edits_tokens:
         assert "canvas_rewritten" in reasons
+
+
+def test_few_long_passes_wait_and_many_short_ones() -> None:
+    long, short = torch.zeros(8, later.MOST_TOKENS // 16), torch.zeros(1, 4)
+    assert not later.enough(0, torch.zeros(later.MOST_TOKENS + 1))
+    assert not later.enough(1, long) and later.enough(2, long)
+    assert not later.enough(later.MOST_WAITING - 1, short) and later.enough(later.MOST_WAITING, short)
