@@ -282,7 +282,7 @@ class FinishedText:
         self._take_many(input_ids, finished)
 
     def _take_many(self, input_ids: torch.Tensor, finished: torch.Tensor) -> None:
-        """As `shown_steady`, once nothing waits."""
+        """As `shown_steady` for [1 + S, B, L] int64 ids and `finished` [S] bool, once nothing waits."""
         before = self._finished
         if before is False:
             before = torch.zeros_like(finished[0])
