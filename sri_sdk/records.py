@@ -207,7 +207,8 @@ class StepPlan:
     """
 
     positions: torch.Tensor
-    """[B, L] int64 tensor, rows of the forward, unconditional rows included."""
+    """[B, L] int64 tensor, rows of the forward, unconditional rows included. Nobody writes into it afterwards; the same
+    tensor again says, at no cost, that the rows stand where they stood."""
     shift: int
     """0 where hidden state i predicts token i (most masked models), 1 where it predicts the next one."""
     rows: torch.Tensor | None = None

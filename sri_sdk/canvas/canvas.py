@@ -70,6 +70,8 @@ class Canvas:
         self._moved: torch.Tensor | None = None
         self._guessed = False
         self._places: tuple[tuple[int, int], torch.Tensor] | None = None
+        self._reached: tuple[torch.Tensor, int] | None = None
+        self._written: tuple[torch.Tensor, int, torch.Tensor] | None = None
         self.batch = self.requests if batch is None else batch
 
     @classmethod
@@ -178,7 +180,7 @@ class Canvas:
         Args:
             input_ids: [B, L] int64 tensor.
             first: column of the pass's first row.
-            positions: [R, L] where the rows are, if they are not one column after the other.
+            positions: [R, L] where the rows are, if they are not one column after the other; nobody writes into it.
 
         Returns:
             [R, L] int64 tensor: canvas position of each row's own token; `PADDING` behind the canvas.
@@ -205,19 +207,35 @@ class Canvas:
         if self.size is not None:
             positions = positions.masked_fill(positions >= self.size, PADDING)
         else:
-            # One number per pass leaves the device, and only in families whose canvas grows and whose rows may differ.
-            reach = first + ids.shape[1] - self.start if self.start is not None else int(positions.max()) + 1
+            reach = self._reach(positions, first + ids.shape[1])
             if reach > self.committed.shape[1]:
                 more = self.committed.new_zeros(self.requests, reach - self.committed.shape[1])
                 self.committed = torch.cat([self.committed, more], dim=1)
-        on = positions >= 0
         # A new tensor each time: the plans of earlier steps still hold the old one. Rows off the canvas write into a
         # column that is cut off again.
         width = self.committed.shape[1]
-        wider = torch.cat([self.committed, self.committed[:, :1] if width else self.committed.new_zeros(len(on), 1)], 1)
-        where = torch.where(on, positions, width)
+        more = self.committed[:, :1] if width else self.committed.new_zeros(len(positions), 1)
+        wider = torch.cat([self.committed, more], dim=1)
+        where = self._columns(positions, width)
         self.committed = wider.scatter(1, where, ids != self.mask_id)[:, :width]
         return positions
+
+    def _reach(self, positions: torch.Tensor, end: int) -> int:
+        """Positions of a canvas that grows, with those of a pass, [R, L] int64, whose last column is before `end`."""
+        if self.start is not None:
+            return end - self.start
+        if self._reached is None or self._reached[0] is not positions:
+            # One number leaves the device, wherever a block begins, and only where rows may differ.
+            self._reached = positions, int(positions.max()) + 1
+        return self._reached[1]
+
+    def _columns(self, positions: torch.Tensor, width: int) -> torch.Tensor:
+        """[R, L]: `positions`, and `width` where they are off the canvas. Kept, as most passes show the same ones."""
+        import torch
+
+        if self._written is None or self._written[0] is not positions or self._written[1] != width:
+            self._written = positions, width, torch.where(positions >= 0, positions, width)
+        return self._written[2]
 
     def plan(
         self, input_ids: torch.Tensor, first: int = 0, *, shift: int = 0, active: torch.Tensor | None = None,
@@ -230,7 +248,7 @@ class Canvas:
             first: column of the pass's first row.
             shift: 1 where a row predicts the token behind it.
             active: [R] bool tensor, requests still generating; None = those with a position to fill.
-            positions: [R, L] where the rows are, if they are not one column after the other.
+            positions: [R, L] where the rows are, if they are not one column after the other; nobody writes into it.
         """
         plain = positions is None
         where = self.see(input_ids, first, positions)

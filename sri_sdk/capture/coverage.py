@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sri_sdk.capture.conclude import INCOMPLETE, ROWS_DIFFER, SILENT, UNEXPLAINED, Coverage
+from sri_sdk.capture.later import enough
 from sri_sdk.capture.recorder import to_host
 from sri_sdk.hook import Hook
 from sri_sdk.records import PADDING, RunView, StepPlan
@@ -77,15 +78,16 @@ class CoverageTracker:
         self._shapes.setdefault(plan.positions.shape[1], plan)
 
     def shown(self, input_ids: torch.Tensor, plan: StepPlan | None) -> None:
-        """Takes the tokens [B, L] int64 of any pass, and its plan: those that are no step must be explained."""
+        """Takes the tokens [B, L] int64 of any pass, into which nobody writes, and its plan.
+
+        Passes that are no step must be explained.
+        """
         if self._first is None or self._hook.scheme != "masked" or self.end_reported:
             return  # What comes before the first step, or behind the last one, is none of this generation.
         if self._view.reading is not None:
             self._read.shown(input_ids, finished=True)
-        elif plan is not None and plan.active is not None:
-            self._read.shown(input_ids, finished=~plan.active.any())
         else:
-            self._read.shown(input_ids, finished=False)
+            self._read.later(input_ids, None if plan is None else plan.active)
 
     def shown_steady(self, input_ids: torch.Tensor, active: torch.Tensor | None) -> None:
         """Takes the tokens [1 + S, B, L] int64 of S steps behind the pass that was shown last, which comes first.
@@ -220,30 +222,68 @@ class FinishedText:
     """
 
     def __init__(self) -> None:
+        self._waiting: list[tuple[torch.Tensor, torch.Tensor | None]] = []
         self._text: torch.Tensor | None = None
         self._finished: torch.Tensor | bool = False
         self._seen_again: torch.Tensor | bool = False
         self._changed: torch.Tensor | bool = False
 
+    def later(self, input_ids: torch.Tensor, active: torch.Tensor | None) -> None:
+        """Takes the tokens [B, L] int64 of a pass, into which nobody writes, to be looked at together with others.
+
+        `active` [R] bool are requests still generating: without one, nothing was left to fill. None = something was.
+        """
+        waiting = self._waiting
+        if enough(len(waiting), input_ids) or (waiting and waiting[0][0].shape != input_ids.shape):
+            self._look()
+        self._waiting.append((input_ids, active))
+
+    def _look(self) -> None:
+        """Looks at the passes that wait, all of one shape."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        known = next((active for _, active in waiting if active is not None), None)
+        if known is None:
+            for ids, _ in waiting:
+                self._take(ids, finished=False)
+            return
+        open_ = torch.ones_like(known)
+        ended = ~torch.stack([open_ if active is None else active for _, active in waiting]).any(1)
+        self._take(waiting[0][0], finished=ended[0])
+        if len(waiting) > 1:
+            self._take_many(torch.stack([ids for ids, _ in waiting]), ended[1:])
+
     def shown(self, input_ids: torch.Tensor, *, finished: torch.Tensor | bool) -> None:
-        """Takes the tokens [B, L] int64 of a pass, and whether ([] bool tensor) it had nothing left to fill."""
+        """Takes the tokens [B, L] int64 of a pass, and whether ([] bool tensor) it had nothing left to fill.
+
+        Nobody writes into the tokens afterwards.
+        """
+        self._look()
+        self._take(input_ids, finished=finished)
+
+    def _take(self, input_ids: torch.Tensor, *, finished: torch.Tensor | bool) -> None:
         if self._finished is not False and self._text is not None:
             same = input_ids.shape == self._text.shape and (input_ids == self._text).all()
             self._changed = self._changed | (self._finished & _not(same))
             self._seen_again = self._finished & same & finished
-        # A copy: samplers write into their canvas.
-        self._text, self._finished = (None if finished is False else input_ids.clone()), finished
+        self._text, self._finished = (None if finished is False else input_ids), finished
 
     def shown_steady(self, input_ids: torch.Tensor, finished: torch.Tensor | None) -> None:
         """Takes S passes at once, [1 + S, B, L] int64 behind the one shown last, and their `finished` [S] bool.
 
         None = all had something left to fill.
         """
-        before = self._finished
+        self._look()
         if finished is None:
             # As one by one: the first may follow finished text, none of the others does.
-            self.shown(input_ids[1], finished=False)
+            self._take(input_ids[1], finished=False)
             return
+        self._take_many(input_ids, finished)
+
+    def _take_many(self, input_ids: torch.Tensor, finished: torch.Tensor) -> None:
+        """As `shown_steady` for [1 + S, B, L] int64 ids and `finished` [S] bool, once nothing waits."""
+        before = self._finished
         if before is False:
             before = torch.zeros_like(finished[0])
         flags = torch.cat([torch.as_tensor(before, device=finished.device).reshape(1), finished])
@@ -254,6 +294,7 @@ class FinishedText:
 
     def returned(self, tokens: torch.Tensor, prompt: int) -> None:
         """Takes what the call returned, [R, L] int64, with or without the `prompt` columns in front."""
+        self._look()
         if self._finished is False or self._text is None:
             return
         text, length = self._text[: len(tokens)], tokens.shape[1]
@@ -264,6 +305,7 @@ class FinishedText:
 
     def doubtful(self) -> bool:
         """Whether a text changed after it was called finished, or was never seen again."""
+        self._look()
         return bool(self._changed) or bool(self._finished & _not(self._seen_again))
 
 

@@ -109,7 +109,9 @@ class Passes:
         self._view.forwards += 1
         self._view.reading = None
         plan = self._hook.plan(call, self._view)
-        self._coverage.shown(input_ids, plan)
+        # A copy, for all who keep it: samplers write into their canvas.
+        kept = input_ids.clone() if self._hook.scheme == "masked" or self._may_be_steady else input_ids
+        self._coverage.shown(kept, plan)
         if not self._beyond:
             self.shift.begins(input_ids, plan)
         if self._view.forwards == 1 and SYSTEM_PROMPT in self.stated and self._settings.tokenizer is not None:
@@ -121,15 +123,14 @@ class Passes:
             return
         self._start(plan, input_ids)
         if not self._beyond:
-            self.tamper.shown(input_ids, plan)
+            self.tamper.shown(kept, plan)
         self.close_step(plan.committed)
         if self._settings.policy.stops_on_tampering:
             self._rows.found()
         self._plan = plan
         self._coverage.planned(plan)
         self._view.steps += 1
-        # A copy: samplers write into their canvas.
-        self._ids = input_ids.clone() if self._may_be_steady and not self._beyond else None
+        self._ids = kept if self._may_be_steady and not self._beyond else None
 
     # -- passes that go on as the one before -------------------------------------------------------------------
 

@@ -157,6 +157,7 @@ class CanvasPooler(Pooler):
         self._only_committed = only_committed
         self._open: tuple[list[torch.Tensor], StepPlan] | None = None
         self._ready: Pooled | None = None
+        self._wanted: _Wanted | None = None
 
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
         """Pools the C tensors [B, L, D] at once where it can: they are still in the caches of the pass that made them.
@@ -189,18 +190,52 @@ class CanvasPooler(Pooler):
         if plan.span is not None and not self._only_committed:
             phi = torch.stack([_span_sum(s, plan).to(home) for s in states], dim=1) / (plan.span[1] - plan.span[0])
             return Pooled(phi, plan.active, _count(plan.committed))
-        target, wanted = _on_canvas(plan)
-        if self._only_committed:
-            if committed is None:
-                raise ConfigError(
-                    "pooling `generated` needs to know which positions were committed; this hook cannot tell. "
-                    "Use pooling `response`."
-                )
-            # A last block may reach beyond the response: nothing there counts as committed.
-            wanted &= target < committed.shape[1]
-            wanted &= committed.to(target.device).gather(1, target.clamp(0, committed.shape[1] - 1))
-        phi = torch.stack([_mean(_of_requests(s, plan), wanted).to(home) for s in states], dim=1)
+        if not self._only_committed:
+            wanted = self._wanted_by(plan)
+            sums = [wanted.sum(_of_requests(each, plan)).to(home) for each in states]
+            return Pooled(torch.stack(sums, dim=1) / wanted.count_on(home), plan.active, _count(plan.committed))
+        if committed is None:
+            raise ConfigError(
+                "pooling `generated` needs to know which positions were committed; this hook cannot tell. "
+                "Use pooling `response`."
+            )
+        target, on = _on_canvas(plan)
+        # A last block may reach beyond the response: nothing there counts as committed.
+        on &= target < committed.shape[1]
+        on &= committed.to(target.device).gather(1, target.clamp(0, committed.shape[1] - 1))
+        phi = torch.stack([_mean(_of_requests(s, plan), on).to(home) for s in states], dim=1)
         return Pooled(phi, plan.active, _count(plan.committed))
+
+    def _wanted_by(self, plan: StepPlan) -> _Wanted:
+        """The rows that count in a pass, which stand where those of the pass before stood, mostly."""
+        if self._wanted is None or not self._wanted.suits(plan):
+            self._wanted = _Wanted(plan)
+        return self._wanted
+
+
+class _Wanted:
+    """The rows of a pass that predict canvas positions."""
+
+    def __init__(self, plan: StepPlan) -> None:
+        self._of = plan.positions, plan.rows, plan.shift, plan.canvas
+        _, wanted = _on_canvas(plan)
+        self._out, self._count = ~wanted[..., None], wanted.sum(1).clamp(min=1)[:, None, None]
+
+    def suits(self, plan: StepPlan) -> bool:
+        """Whether they are those of another plan too, as far as that shows without a look at a tensor."""
+        positions, rows, shift, canvas = self._of
+        return (
+            positions is plan.positions and rows is plan.rows and (shift, canvas) == (plan.shift, plan.canvas)
+        )  # fmt: skip
+
+    def sum(self, states: torch.Tensor) -> torch.Tensor:
+        """[R, L, D] states -> [R, D] float32. Other rows are cleared, since padding may hold NaN."""
+        # A model spread over devices has its norm elsewhere than its embedding, where the plan was made.
+        return states.masked_fill(self._out.to(states.device), 0).sum(1, dtype=torch.float32)
+
+    def count_on(self, device: torch.device) -> torch.Tensor:
+        """[R, 1, 1]: how many they are."""
+        return self._count.to(device)
 
 
 class _SteadyCanvas(SteadyPool):

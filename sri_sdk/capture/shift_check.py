@@ -6,7 +6,8 @@ in between two passes is likely by the row that predicted it. For each of the tw
 module asks how likely the tokens are, at the temperature that suits them best. If the row that the plan does not name
 explains them better, by far, the run is not trusted.
 
-It costs little: per step, up to `PER_STEP` positions' states are copied on the device. At the end `MOST` positions at
+It costs little: per step, up to `PER_STEP` positions' states are copied on the device; where a pass shows hardly more,
+as a block does, all of them are, and which count is found out for many passes at once. At the end `MOST` positions at
 most are compared with `WORDS` words of the vocabulary, spread over it, besides the tokens themselves. That settles it
 where the plan is right and the model is sure of something. Else they are multiplied with the whole matrix of the head,
 4 x MOST x D x V floating-point operations (0.07 * 10^12 for 8 billion parameters, a few hundredths of one pass over 256
@@ -55,6 +56,34 @@ class _Pass:
     states: torch.Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two steps next to each other that are looked at later, with others alike; nobody writes into their tensors."""
+
+    shown: torch.Tensor
+    """[B, L] int64 tensor, tokens of the first."""
+    states: torch.Tensor
+    """[B, L, D], its states."""
+    plan: StepPlan
+    now: torch.Tensor
+    """[B, L] int64 tensor, tokens of the second."""
+    after: StepPlan
+
+    def alike(self, other: _Pair) -> bool:
+        """Whether both can be looked at at once."""
+        return self.plan.rows is other.plan.rows and all(
+            mine.shape == theirs.shape for mine, theirs in zip(self._sized(), other._sized(), strict=True)
+        ) and (self.plan.shift, self.states.dtype, self.states.device, *self._active_in()) == (
+            other.plan.shift, other.states.dtype, other.states.device, *other._active_in(),
+        )  # fmt: skip
+
+    def _sized(self) -> tuple[torch.Tensor, ...]:
+        return self.shown, self.states, self.plan.positions, self.after.positions
+
+    def _active_in(self) -> tuple[bool, bool]:
+        return self.plan.active is not None, self.after.active is not None
+
+
 class ShiftCheck:
     """Collects tokens that one generation fills in, with the states of the two rows that may have predicted them.
 
@@ -70,6 +99,7 @@ class ShiftCheck:
         self._asked = False
         self._before: _Pass | None = None
         self._found: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._waiting: list[_Pair] = []
         self._kept = 0
         self._shift = 0
 
@@ -82,10 +112,10 @@ class ShiftCheck:
             self._head = None if self._mask is None else matrix_of_head(self._hook)
         if plan is None or self._head is None or self._kept >= KEPT:
             return
-        if before is not None and before.states is not None and before.ids.shape == input_ids.shape:
-            self._collect_one(before.ids, before.states, before.plan, input_ids, plan)
-        # A copy: samplers write into their canvas.
-        self._before = _Pass(input_ids.clone(), plan)
+        ids = input_ids.clone()  # Samplers write into their canvas.
+        if before is not None and before.states is not None and before.ids.shape == ids.shape:
+            self._collect_later(before, ids, plan)
+        self._before = _Pass(ids, plan)
 
     def steps_wanted(self, input_ids: torch.Tensor, requests: int) -> int:
         """How many more steps over [B, L] int64 ids are looked at, of `requests` requests; 0 = none."""
@@ -104,6 +134,7 @@ class ShiftCheck:
             active: [S, R] bool, requests still generating in those behind it; None = all.
             states: those of the first of the S steps, as many as `steps_wanted` says, each [B, L, D].
         """
+        self._look()
         before = self._before
         if before is None or before.states is None or self._head is None:
             return
@@ -116,10 +147,12 @@ class ShiftCheck:
                 first = before.plan.active
                 first = torch.ones_like(active[:1]) if first is None else first[None].to(active.device)
                 known = torch.cat([first, active])
+            places = plan.positions[None]
             self._collect(
-                input_ids[:count], before_each, plan, input_ids[1 : count + 1], plan,
+                input_ids[:count], before_each, plan, input_ids[1 : count + 1], (places, places),
                 () if known is None else (known[:count], known[1 : count + 1]),
             )  # fmt: skip
+            self._kept += self._size_of(input_ids[0], requests) * count
         self._before = _Pass(input_ids[-1], plan if active is None else replace(plan, active=active[-1]))
         if len(states) >= len(input_ids) - 1:
             self._before.states = states[len(input_ids) - 2]
@@ -136,6 +169,7 @@ class ShiftCheck:
 
     def ends(self, tokens: torch.Tensor) -> None:
         """Takes what the call returned, [R, L] int64: the last step's tokens, if it shows the columns of that pass."""
+        self._look()
         before, self._before = self._before, None
         if before is None or before.states is None or self._kept >= KEPT:
             return
@@ -145,9 +179,11 @@ class ShiftCheck:
         now = before.ids.clone()
         now[rows] = tokens.to(now.device)
         self._collect_one(before.ids, before.states, before.plan, now, replace(before.plan, active=None))
+        self._kept += self._size_of(before.ids, len(tokens))
 
     def contradicted(self) -> bool:
         """Whether the tokens come from the row that the plan does not name. Waits for the device: ask once."""
+        self._look()
         if not self._found or self._head is None:
             return False
         rows, tokens, filled = (torch.cat(part) for part in zip(*self._found, strict=True))
@@ -168,34 +204,81 @@ class ShiftCheck:
 
     def forget(self) -> None:
         """Lets go of tensors."""
-        self._found, self._before = [], None
+        self._found, self._before, self._waiting = [], None, []
+
+    def _size_of(self, shown: torch.Tensor, requests: int) -> int:
+        """Positions that one step over [B, L] ids adds."""
+        return requests * _per_request(requests, shown.shape[1])
+
+    def _collect_later(self, before: _Pass, now: torch.Tensor, after: StepPlan) -> None:
+        """Takes the step `before`, whose tokens show in `now` [B, L]; at once where keeping all of it is too much."""
+        assert before.states is not None
+        shown, plan = before.ids, before.plan
+        requests = len(plan.positions if plan.rows is None else plan.rows)
+        size = self._size_of(shown, requests)
+        self._kept += size
+        # Of each position that is kept, two rows are. A copy: some models write into states that they gave out.
+        if plan.rows is not after.rows or shown.numel() > 2 * size:
+            self._look()
+            self._collect_one(shown, before.states, plan, now, after)
+            return
+        pair = _Pair(shown, before.states.clone(), plan, now, after)
+        if self._waiting and not self._waiting[0].alike(pair):
+            self._look()
+        self._waiting.append(pair)
+        if self._kept >= KEPT:
+            self._look()
+
+    def _look(self) -> None:
+        """Looks at what waits, at once."""
+        pairs, self._waiting = self._waiting, []
+        if not pairs:
+            return
+        if len(pairs) == 1:
+            self._collect_one(pairs[0].shown, pairs[0].states, pairs[0].plan, pairs[0].now, pairs[0].after)
+            return
+        active = [
+            torch.stack(each)
+            for each in zip(*(_known(pair.plan.active, pair.after.active) for pair in pairs), strict=True)
+        ]
+        places = torch.stack([pair.plan.positions for pair in pairs])
+        next_places = torch.stack([pair.after.positions for pair in pairs])
+        self._collect(
+            torch.stack([pair.shown for pair in pairs]), [pair.states for pair in pairs], pairs[0].plan,
+            torch.stack([pair.now for pair in pairs]), (places, next_places), active,
+        )  # fmt: skip
 
     def _collect_one(
         self, shown: torch.Tensor, states: torch.Tensor, plan: StepPlan, now: torch.Tensor, after: StepPlan
     ) -> None:
         """Takes one step: `shown` and `now` [B, L], `states` [B, L, D]; see `_collect`."""
-        active = [each[None] for each in (plan.active, after.active) if each is not None]
-        self._collect(shown[None], [states], plan, now[None], after, active)
+        active = [each[None] for each in _known(plan.active, after.active)]
+        places = plan.positions[None], after.positions[None]
+        self._collect(shown[None], [states], plan, now[None], places, active)
 
     def _collect(
-        self, shown: torch.Tensor, states: Sequence[torch.Tensor], plan: StepPlan, now: torch.Tensor, after: StepPlan,
-        active: Sequence[torch.Tensor],
+        self, shown: torch.Tensor, states: Sequence[torch.Tensor], plan: StepPlan, now: torch.Tensor,
+        positions: tuple[torch.Tensor, torch.Tensor], active: Sequence[torch.Tensor],
     ) -> None:  # fmt: skip
         """Keeps the leftmost positions of each request that were masks in `shown` and are tokens in `now`.
 
         Args:
             shown: [S, B, L] int64 tensor, tokens of S passes.
             states: S of [B, L, D], theirs.
-            plan: what their rows are.
+            plan: says which of their rows are requests, and which token they predict.
             now: [S, B, L] int64 tensor, tokens of the pass behind each.
-            after: what the rows of that are.
+            positions: what their rows are, and what those of the pass behind are, [S, B, L] or [1, B, L] each.
             active: [S, R] bool tensors; only requests that are in all of them count.
         """
-        rows = torch.arange(shown.shape[1], device=shown.device) if plan.rows is None else plan.rows
-        shown, now, places, next_places = shown[:, rows], now[:, rows], plan.positions[rows], after.positions[rows]
+        places, next_places = positions
+        if plan.rows is None:
+            rows = torch.arange(shown.shape[1], device=shown.device)
+        else:
+            rows = plan.rows
+            shown, now, places, next_places = (each[:, rows] for each in (shown, now, places, next_places))
         filled = (shown == self._mask) & (now != self._mask) & ((places == next_places) & (places > 0))
         # The first one has no row before it in this pass, or one of another place.
-        filled[:, :, 1:] &= places[:, :-1] == places[:, 1:] - 1
+        filled[:, :, 1:] &= places[..., :-1] == places[..., 1:] - 1
         filled[:, :, 0] = False
         ends = self._hook.eos_ids()
         if ends:
@@ -216,7 +299,6 @@ class ShiftCheck:
         self._found.append(
             (torch.cat(picked).reshape(-1, 2, width), now.gather(2, at).flatten(), (value > 0).flatten())
         )
-        self._kept += value.numel()
         self._shift = plan.shift
 
     def _likelihoods(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
@@ -230,7 +312,7 @@ class ShiftCheck:
 
     def _at_first(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
         """As `_likelihoods`, `rows` [M, 2, D] and tokens [M], as if there were no words but some."""
-        assert self._head is not None
+        assert self._head is not None and self._mask is not None
         weight, bias = self._head
         spread = torch.arange(WORDS, device=weight.device) * (len(weight) // WORDS)
         words = torch.cat([spread, tokens.to(weight.device).clamp(max=len(weight) - 1)])
@@ -276,6 +358,11 @@ def likelihoods(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         temperatures = best * STEP ** (part / 4)
         fine.append(of(temperatures, torch.div(logits, temperatures[:, None], out=weights).exp_().sum(-1)))
     return torch.stack([*coarse, *fine]).amax(0)
+
+
+def _known(*masks: torch.Tensor | None) -> list[torch.Tensor]:
+    """Those of the tensors [R] that are there."""
+    return [each for each in masks if each is not None]
 
 
 def _per_request(requests: int, length: int) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from sri_sdk.canvas import Canvas
+from sri_sdk.capture.later import enough
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.hook import Hook
 from sri_sdk.reason_words import CANVAS_PRIMED, CANVAS_REWRITTEN
@@ -44,6 +45,7 @@ class TamperSigns:
         self._where: tuple[torch.Tensor, torch.Tensor] | None = None
         self._width = 0
         self._undone: torch.Tensor | None = None
+        self._waiting: list[tuple[torch.Tensor, StepPlan]] = []
         self._end_ids: tuple[tuple[int, ...], torch.Tensor] | None = None
 
     def called(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -85,18 +87,38 @@ class TamperSigns:
         return bool(primed.all())
 
     def shown(self, input_ids: torch.Tensor, plan: StepPlan) -> None:
-        """Takes a step's tokens [B, L] int64, and compares what was committed before."""
-        if self.looks_at(plan):
-            self._compare(input_ids[None], plan, None if plan.active is None else plan.active[None])
+        """Takes a step's tokens [B, L] int64, into which nobody writes, to be compared with what was committed before.
+
+        Steps whose rows stand where those of the step before stood are compared together.
+        """
+        if not self.looks_at(plan):
+            return
+        waiting = self._waiting
+        if enough(len(waiting), input_ids) or (waiting and not _stands(plan, waiting[-1][1])):
+            self._look()
+        self._waiting.append((input_ids, plan))
 
     def shown_steady(self, input_ids: torch.Tensor, plan: StepPlan, active: torch.Tensor | None) -> None:
         """Takes the tokens [S, B, L] int64 of S steps whose rows are those of `plan`; `active` [S, R], None = all."""
         if self.looks_at(plan):
+            self._look()
             self._compare(input_ids, plan, active)
 
     def looks_at(self, plan: StepPlan) -> bool:
         """Whether a step's tokens are compared at all."""
         return self._looks and plan.committed is not None and self._mask_id() is not None
+
+    def _look(self) -> None:
+        """Compares the steps that wait."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        plan = waiting[-1][1]
+        if len(waiting) == 1:
+            self._compare(waiting[0][0][None], plan, None if plan.active is None else plan.active[None])
+            return
+        active = [each.active for _, each in waiting if each.active is not None]
+        self._compare(torch.stack([ids for ids, _ in waiting]), plan, torch.stack(active) if active else None)
 
     def _compare(self, input_ids: torch.Tensor, plan: StepPlan, active: torch.Tensor | None) -> None:
         mask = self._mask_id()
@@ -123,6 +145,7 @@ class TamperSigns:
 
     def permit(self, opened: torch.Tensor) -> None:
         """Positions [R, P] bool that the caller of a driven sampler opens again."""
+        self._look()
         if self._tokens is not None:
             width = min(opened.shape[1], self._tokens.shape[1])
             known, rest = self._tokens[:, :width], self._tokens[:, width:]
@@ -130,13 +153,14 @@ class TamperSigns:
 
     def report(self) -> None:
         """Passes on what was found since the last time, without waiting for the device."""
+        self._look()
         undone, self._undone = self._undone, None
         if undone is not None:
             self._view.distrust(undone, CANVAS_REWRITTEN, "committed positions were opened again, or hold other tokens")
 
     def forget(self) -> None:
         """Lets go of tensors."""
-        self._tokens, self._where, self._undone = None, None, None
+        self._tokens, self._where, self._undone, self._waiting = None, None, None, []
 
     def _ends(self, device: torch.device) -> torch.Tensor | None:
         """[E] int64 tensor, ids that end a response; None = there are none."""
@@ -168,3 +192,14 @@ class TamperSigns:
         seen = 0 if known is None else known.shape[1]
         new = ids.new_full((len(ids), width + 1 - seen), UNSEEN)
         return new if known is None else torch.cat([known, new], dim=1)
+
+
+def _stands(plan: StepPlan, before: StepPlan) -> bool:
+    """Whether the rows of two steps are the same, as far as that shows without a look at a tensor."""
+    assert plan.committed is not None and before.committed is not None
+    return (
+        plan.positions is before.positions
+        and plan.rows is before.rows
+        and plan.committed.shape == before.committed.shape
+        and (plan.active is None) == (before.active is None)
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import sri_sdk
 from sri_sdk.canvas import Canvas, Window, block_in_work
@@ -10,6 +11,45 @@ from sri_sdk.records import PADDING, RunView, StepPlan
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """Where the rows of a pass stand, of b requests that are still in the batch."""
+
+    asked: tuple[int, int, int, tuple[int, ...]]
+    """First column, columns, columns stored before, requests."""
+    here: torch.Tensor
+    """[b] int64 tensor, those requests."""
+    places: torch.Tensor
+    """[b, L] int64 tensor, canvas position of each row."""
+    positions: torch.Tensor
+    """[b, L] int64 tensor, the same without rows that predict nothing of this block."""
+    of_all: torch.Tensor
+    """[R, L] int64 tensor, `places` of all requests; `PADDING` where one has left."""
+    rows: torch.Tensor | None
+    """[R] int64 tensor, row of each request; None = all are there."""
+
+    @classmethod
+    def of(cls, asked: tuple[int, int, int, tuple[int, ...]], canvas: Canvas, to_the_end: bool) -> Self:
+        """Works it out; `to_the_end` = the pass shows the last row of the block."""
+        import torch
+
+        first, length, _, requests = asked
+        device = canvas.starts.device
+        here = torch.tensor(requests, device=device)
+        places = canvas.positions(torch.arange(first, first + length, device=device))[here]
+        positions = places
+        if to_the_end:
+            # What the last row of a block predicts is asked of the pass that stores the block.
+            positions = torch.cat([places[:, :-1], torch.full_like(places[:, -1:], PADDING)], dim=1)
+        if len(requests) == canvas.requests:
+            return cls(asked, here, places, positions, places, None)
+        of_all = places.new_full((canvas.requests, length), PADDING)
+        of_all[here] = places
+        rows = torch.zeros(canvas.requests, dtype=torch.int64, device=device)
+        rows[here] = torch.arange(len(here), device=device)
+        return cls(asked, here, places, positions, of_all, rows)
 
 
 class Blocks:
@@ -33,6 +73,7 @@ class Blocks:
         self._holes: torch.Tensor | None = None
         self._opened: torch.Tensor | None = None
         self._leaving: list[int] = []
+        self._stand: _Stand | None = None
 
     def plan(self, ids: torch.Tensor, run: RunView) -> StepPlan | None:
         """The plan of a pass over [b, L] ids, b the requests that are still in the batch."""
@@ -76,7 +117,7 @@ class Blocks:
         places = torch.full_like(ids, -1)
         if self._canvas is not None:
             # What the block's last step filled in shows nowhere else.
-            places = self._see(self._canvas, ids, self.window.stored)
+            places = self._see(self._canvas, ids, self.window.stored).places
         run.shows(places, torch.tensor(self._requests, device=ids.device))
         self.window.store(ids.shape[1])
         if self._opened is not None and self._stop is not None:
@@ -148,37 +189,37 @@ class Blocks:
         small = self._small or self._block
         start = int(block_in_work(self._holes.any(0)[None], small))
         on = self._holes[:, start : start + small].any(1).to(ids.device)
-        places = self._see(canvas, ids, self.window.stored + at)
-        # What the last row of a block predicts is asked of the pass that stores the block.
-        last = torch.arange(at, at + ids.shape[1], device=ids.device) == self._block - 1
-        positions = places.masked_fill(last, PADDING)
-        if len(ids) == canvas.requests:
-            return StepPlan(positions, shift=1, committed=canvas.committed, active=on, places=places)
-        here = torch.tensor(self._requests, device=ids.device)
-        rows = torch.zeros(canvas.requests, dtype=torch.int64, device=ids.device)
-        rows[here] = torch.arange(len(here), device=ids.device)
+        stand = self._see(canvas, ids, self.window.stored + at)
+        if stand.rows is None:
+            return StepPlan(
+                stand.positions, shift=1, committed=canvas.committed, active=on, places=stand.places
+            )  # fmt: skip
         active = torch.zeros(canvas.requests, dtype=torch.bool, device=ids.device)
-        active[here] = on
+        active[stand.here] = on
         return StepPlan(
-            positions, shift=1, rows=rows, committed=canvas.committed, active=active, places=places, owners=here
-        )
+            stand.positions, shift=1, rows=stand.rows, committed=canvas.committed, active=active, places=stand.places,
+            owners=stand.here,
+        )  # fmt: skip
 
-    def _see(self, canvas: Canvas, ids: torch.Tensor, first: int) -> torch.Tensor:
-        """[b, L] int64 tensor: canvas position of each row; takes note of what is filled in, of those still there."""
+    def _see(self, canvas: Canvas, ids: torch.Tensor, first: int) -> _Stand:
+        """Where the rows of a pass stand that begins at column `first`; takes note of what [b, L] ids fill in."""
         import torch
 
         assert self._block is not None
-        here = torch.tensor(self._requests, device=ids.device)
-        positions = canvas.positions(first + torch.arange(ids.shape[1], device=ids.device))[here]
-        shown = ids.new_full((canvas.requests, ids.shape[1]), self.mask)
-        places = torch.full_like(shown, PADDING)
-        shown[here], places[here] = ids, positions
-        canvas.see(shown, first, places)
+        asked = first, ids.shape[1], self.window.stored, tuple(self._requests)
+        # Most passes show what the one before showed.
+        if self._stand is None or self._stand.asked != asked:
+            self._stand = _Stand.of(asked, canvas, first + ids.shape[1] == self.window.stored + self._block)
+        stand, shown = self._stand, ids
+        if stand.rows is not None:
+            shown = ids.new_full((canvas.requests, ids.shape[1]), self.mask)
+            shown[stand.here] = ids
+        canvas.see(shown, first, stand.of_all)
         # A pass over a part of a block has rows whose predictions lie behind what it shows.
         missing = self.window.stored + self._block - self._earliest - canvas.committed.shape[1]
         if missing > 0:
             canvas.committed = torch.nn.functional.pad(canvas.committed, (0, missing))
-        return positions
+        return stand
 
     def counted(self, request: int, length: int) -> int:
         """Tokens of a response that steps account for: the one behind the last stored block came with its storing."""
