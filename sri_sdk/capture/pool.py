@@ -217,16 +217,16 @@ class _Wanted:
     """The rows of a pass that predict canvas positions."""
 
     def __init__(self, plan: StepPlan) -> None:
-        self._of = plan.positions, plan.rows, plan.shift, plan.canvas
+        self._of = plan.positions, _writes_to(plan.positions), plan.rows, plan.shift, plan.canvas
         _, wanted = _on_canvas(plan)
         self._out, self._count = ~wanted[..., None], wanted.sum(1).clamp(min=1)[:, None, None]
 
     def suits(self, plan: StepPlan) -> bool:
         """Whether they are those of another plan too, as far as that shows without a look at a tensor."""
-        positions, rows, shift, canvas = self._of
-        return (
-            positions is plan.positions and rows is plan.rows and (shift, canvas) == (plan.shift, plan.canvas)
-        )  # fmt: skip
+        positions, writes, rows, shift, canvas = self._of
+        same = positions is plan.positions and rows is plan.rows and (shift, canvas) == (plan.shift, plan.canvas)
+        # A hook may not write into what it has handed over; most that do are noticed here.
+        return same and writes == _writes_to(positions)
 
     def sum(self, states: torch.Tensor) -> torch.Tensor:
         """[R, L, D] states -> [R, D] float32. Other rows are cleared, since padding may hold NaN."""
@@ -236,6 +236,11 @@ class _Wanted:
     def count_on(self, device: torch.device) -> torch.Tensor:
         """[R, 1, 1]: how many they are."""
         return self._count.to(device)
+
+
+def _writes_to(positions: torch.Tensor) -> int | None:
+    """How often something was written into a tensor [R, L]; None = it does not count that."""
+    return None if positions.is_inference() else positions._version
 
 
 class _SteadyCanvas(SteadyPool):
