@@ -79,7 +79,7 @@ class Passes:
         self.stated = stated
         self.shift = ShiftCheck(hook)
         self.tamper = TamperSigns(hook, view, settings)
-        rows.late = self.tamper.report
+        rows.late = self._report_tampering
         # What decides meanwhile by what the tokens show looks at each pass.
         self._may_be_steady = (
             steady and hook.firings == 1 and not settings.policy.stops_on_tampering and says_how_it_goes_on(hook)
@@ -87,11 +87,16 @@ class Passes:
         self._alone = (settings.layers or ("final",)) == ("final",)
         self._counts = settings.grid is not None and settings.grid.mapping == "committed"
         self._horizon = settings.horizon
-        # Steps before somebody looks at them: nobody does before the end, or each, or as often as the policy says.
-        self._look_every = settings.steps_per_look if settings.immediate else MOST_WAITING
+        # Steps before they are handed over: each where somebody decides meanwhile, and the recorder counts how many.
+        self._look_every = 1 if settings.immediate else MOST_WAITING
         self._steady: SteadyRun | None = None
-        self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor]] | None = None
+        self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor], torch.Tensor] | None = None
         self._ids: torch.Tensor | None = None
+
+    def _report_tampering(self) -> None:
+        # What waits to be looked at is looked at here, so that a pass that fits nothing shows here as well.
+        with self._faults.isolated():
+            self.tamper.report()
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -122,6 +127,11 @@ class Passes:
                 self._rows.passed(input_ids)
             return
         self._start(plan, input_ids)
+        requests = len(input_ids if plan.rows is None else plan.rows)
+        if requests != self._view.requests:
+            raise CaptureError(
+                f"a pass of {requests} requests after passes of {self._view.requests}: watch one generation at a time"
+            )
         if not self._beyond:
             self.tamper.shown(kept, plan)
         self.close_step(plan.committed)
@@ -166,9 +176,12 @@ class Passes:
             return None
         if self.requests is not None and self.requests.waits and self.request_fault is None:
             return None
-        plan, ids, states = last
+        plan, ids, states, final = last
         requests = len(plan.positions if plan.rows is None else plan.rows)
-        if not is_plain((ids, *states)) or holds_too_much(states[-1], self.shift.steps_wanted(ids, requests)):
+        # Of a plan for other rows than the pass has, nobody could say what goes on.
+        if len(plan.positions) != len(ids) or any(each.shape[:2] != ids.shape for each in (*states, final)):
+            return None
+        if not is_plain((ids, *states, final)) or holds_too_much(final, self.shift.steps_wanted(ids, requests)):
             return None
         going = self._hook.steady(plan, self._view)
         if going is None:
@@ -178,7 +191,7 @@ class Passes:
         if room is None:
             return None
         return SteadyRun(
-            going, plan, ids, states[-1], self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
+            going, plan, ids, final, self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
             tamper=self.tamper, counts=self._counts,
         )  # fmt: skip
 
@@ -233,7 +246,7 @@ class Passes:
         if states.requires_grad:
             found = [each.detach() for each in found]
         try:
-            steady.add(found)
+            steady.add(found, found[0] if self._alone else self._states["final"])
         except BaseException as err:
             if isinstance(err, KeyboardInterrupt):
                 raise
@@ -290,7 +303,7 @@ class Passes:
             found = [self._states[name].detach() for name in layers]
             self._pooler.add(found, plan)
             if self._may_be_steady and self._ids is not None:
-                self._last, self._ids = (plan, self._ids, found), None
+                self._last, self._ids = (plan, self._ids, found, self._states["final"].detach()), None
             self.shift.ran(self._states["final"])
             self._coverage.seen.append(plan.active)
 

@@ -336,6 +336,8 @@ class Run:
 
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
+        with self._faults.isolated():
+            self._passes.settle()
         self._coverage.expected = tuple(steps)
 
     def returned(self, tokens: torch.Tensor, passes: int | None = None) -> torch.Tensor:
@@ -418,7 +420,7 @@ class Run:
             rows = self._rows.found()
             self.traces = tuple(unseen_trace(i, [*rows.get(r, ()), *self._faults.reasons]) for r, i in enumerate(ids))
         else:
-            coverage = coverage or self._coverage.coverage(len(ids))
+            coverage = coverage or self._coverage_of(len(ids))
             rows = self._rows.found()
             self.traces = tuple(
                 conclude_trace(
@@ -466,6 +468,12 @@ class Run:
             )
         self._horizon.ends(commits_known=committed is not None or self._hook.scheme == "autoregressive")
         self._passes.close(committed)
+
+    def _coverage_of(self, requests: int) -> list[Coverage]:
+        """How much was seen of each request; nothing, where that cannot be told."""
+        with self._faults.isolated():
+            return self._coverage.coverage(requests)
+        return [Coverage(0, None, None, ended=False)] * requests
 
     def _seen_whole(self, coverage: Sequence[Coverage]) -> bool:
         return not self._faults.reasons and not any(each.reasons() for each in coverage)

@@ -102,13 +102,13 @@ class SteadyRun:
         self._each[self._begun].copy_(input_ids)
         self.open = True
 
-    def add(self, states: list[torch.Tensor]) -> None:
-        """The pass that is open gave C tensors [B, L, D].
+    def add(self, states: list[torch.Tensor], final: torch.Tensor) -> None:
+        """The pass that is open gave C tensors to pool, and `final` after the last norm, each [B, L, D].
 
         Raises:
             CaptureError: they have another shape than those of the pass before.
         """
-        shape = states[-1].shape
+        shape = next((each.shape for each in (*states, final) if each.shape[:2] != self._states_shape[:2]), final.shape)
         if shape != self._states_shape:
             raise CaptureError(
                 f"states of shape {list(shape)} after {list(self._states_shape)} in passes over the same number of "
@@ -118,7 +118,7 @@ class SteadyRun:
         self._pooled += 1
         self.open = False
         if self._wanted:
-            self._hold(states[-1])
+            self._hold(final)
 
     def _hold(self, states: torch.Tensor) -> None:
         """Keeps the states [B, L, D] of a pass that the check of the shift will look at; no copy."""

@@ -1,6 +1,7 @@
 """Steady passes: read many at once, they say what they say one by one."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -209,3 +210,47 @@ def test_states_that_are_written_over_are_not_compared_with_tokens(monkeypatch: 
     with torch.inference_mode():
         run, _ = watched(case)
     assert not [reason for trace in run.traces for reason in trace.reasons]
+
+
+def test_a_batch_that_grows_behind_the_first_pass_is_not_trusted() -> None:
+    case = registry.load("hooks", "lab-diffusion").example()
+    prompts, mask = case.encoded.input_ids[:2], case.hook.mask_id()
+    ids = torch.cat([prompts, torch.full((2, 6), mask)], 1)
+    with sri_sdk.watch(case.hook.model, hook=case.hook, request_ids=["a"]) as run, torch.inference_mode():
+        case.hook.model(ids[:1].clone())
+        for column in range(prompts.shape[1], ids.shape[1]):
+            ids[:, column] = case.hook.model(ids).logits[:, column, 20:].argmax(-1) + 20
+    assert all("hook_failed" in trace.reasons for trace in run.traces)
+
+
+@pytest.mark.parametrize("layers", [(0,), ("final", 0), (0, "final")])
+def test_the_check_of_the_shift_reads_the_last_norm_whatever_is_tapped(layers: Any) -> None:
+    case = registry.load("hooks", "masked-lm").example()
+
+    class Flipped(type(case.hook)):  # type: ignore[misc]
+        def plan(self, call: Any, run: Any) -> Any:
+            plan = super().plan(call, run)
+            return None if plan is None else replace(plan, shift=1 - plan.shift, span=None)
+
+        def steady(self, plan: Any, run: Any) -> Any:
+            return super().steady(plan, run)
+
+    for hook, differs in ((case.hook, False), (Flipped(case.hook.model, case.hook.config), True)):
+        with sri_sdk.watch(case.hook.model, hook=hook, layers=layers) as run:
+            case.generate(case.encoded)
+        assert any("shift_differs" in trace.reasons for trace in run.traces) is differs
+
+
+def test_what_was_expected_later_explains_no_earlier_pass() -> None:
+    case = registry.load("hooks", "lab-diffusion").example()
+    prompts, mask = case.encoded.input_ids[:2], case.hook.mask_id()
+    ids, width = torch.cat([prompts, torch.full((2, 6), mask)], 1), prompts.shape[1]
+    with sri_sdk.watch(case.hook.model, hook=case.hook) as run, torch.inference_mode():
+        for column in range(width, ids.shape[1]):
+            ids[:, column] = case.hook.model(ids).logits[:, column, 20:].argmax(-1) + 20
+        for column in range(width, ids.shape[1]):
+            case.hook.model(ids)
+            ids[:, column] = 20 + (ids[:, column] - 19) % 5
+        case.hook.model(ids)
+        run.expect([6, 6])
+    assert all("unexplained_pass" in trace.reasons for trace in run.traces)
