@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 ROWS = 300_000
 SPAN = 28 * 24 * HOUR
 """Rows end at `NOW`, and are spread over so many milliseconds. `READS` look at the last week of it."""
-SPARE = 300
+SPARE = 1000
 """Rows of a big table that a statement may read beside those that it answers with."""
 BIG = ("sri_verdicts", "sri_trajectories", "sri_texts", "sri_labels")
 SUMMED = ("sri_counts", "sri_latencies")
