@@ -55,6 +55,17 @@ def test_every_observation_is_stored_dropped_or_waiting_in_every_second(troubled
     assert min(part.min() for part in (troubled.stored, troubled.dropped, troubled.waiting, troubled.late)) == 0
 
 
+def test_a_spool_with_room_for_all_but_a_few_drops_these_and_stores_the_others_as_if_it_had_room():
+    plan = slowed(50)
+    roomy = day(plan, MEASURED, small(), OUTAGE, runs=1)
+    row = MEASURED["spool_bytes"]
+    full = day(plan, MEASURED, small(spool_bytes=(roomy.waiting.max() - 3.5) / 4 * row), OUTAGE, runs=1)
+    assert not roomy.dropped.any() and 0 < full.dropped.sum() < 500
+    until = int(full.dropped.argmax())
+    assert (full.stored[:, :until] == roomy.stored[:, :until]).all()
+    assert full.stored.sum() + full.dropped.sum() == roomy.stored.sum()
+
+
 def test_nothing_is_scored_while_no_scorer_is_there_nor_stored_without_a_database(troubled):
     gone = slice(14 * 3600 + 1, 14 * 3600 + 1800)
     assert not troubled.scored[:, gone].any() and not troubled.stored[:, gone].any()
@@ -203,8 +214,11 @@ def test_twice_the_price_is_twice_the_money_and_nothing_else():
 
 def test_an_assumption_is_changed_by_name_and_nonsense_is_refused():
     assert Plan.of(["generations=1e6", "alpha=0.01"]) == replace(Plan(), generations=1e6, alpha=0.01)
-    for wrong, words in (("generation=1", "no assumption"), ("alpha=much", "no number"), ("alpha=2", "between 0 and 1"),
-                         ("full=1.5", "allowed"), ("slower=0", "allowed"), ("generations=nan", "allowed")):  # fmt: skip
+    refused = {
+        "generation=1": "no assumption", "alpha=much": "no number", "alpha=2": "between 0 and 1", "full=1.5": "allowed",
+        "slower=0": "allowed", "generations=nan": "allowed", "generations=5": "at least",
+    }  # fmt: skip
+    for wrong, words in refused.items():
         with pytest.raises(ValueError, match=words):
             Plan.of([wrong])
 

@@ -225,29 +225,40 @@ def _spooled(
 
 def _in_time(came: Counts, speed: Floats) -> tuple[Counts, Counts, Counts]:
     """Scored, too late, and still waiting: [R, T] each."""
-    scored, late, left = np.zeros_like(came), np.zeros_like(came), np.zeros_like(came)
-    waits, can = np.zeros(len(came), np.int64), speed.astype(np.int64)
-    for t in range(came.shape[1]):
-        waits = waits + came[:, t]
-        scored[:, t] = np.minimum(waits, can[:, t])
-        waits = waits - scored[:, t]
-        # Who has more before it than is answered within its patience gets no answer in time.
-        late[:, t] = np.maximum(waits - (PATIENCE_S * can[:, t]).astype(np.int64), 0)
-        waits = left[:, t] = waits - late[:, t]
-    return scored, late, left
+    can = speed.astype(np.int64)
+    # Who has more before it than is answered within its patience gets no answer in time.
+    return _queue(came, can, (PATIENCE_S * can).astype(np.int64), newest_alone=False)
 
 
 def _kept(came: Counts, speed: Floats, room: int) -> tuple[Counts, Counts, Counts]:
     """Stored, dropped and still waiting: [R, T] each."""
-    stored, dropped, left = np.zeros_like(came), np.zeros_like(came), np.zeros_like(came)
-    waits, can = np.zeros(len(came), np.int64), speed.astype(np.int64)
-    for t in range(came.shape[1]):
-        waits = waits + came[:, t]
-        stored[:, t] = np.minimum(waits, can[:, t])
-        waits = waits - stored[:, t]
-        dropped[:, t] = np.minimum(np.maximum(waits - room, 0), came[:, t])
-        waits = left[:, t] = waits - dropped[:, t]
-    return stored, dropped, left
+    return _queue(came, speed.astype(np.int64), np.full_like(came, room), newest_alone=True)
+
+
+def _queue(came: Counts, can: Counts, room: Counts, *, newest_alone: bool) -> tuple[Counts, Counts, Counts]:
+    """Taken, lost and still waiting, [R, T] each: what has come is taken as far as it can be, and what then waits
+    beyond the room is lost.
+
+    Args:
+        came: in each second.
+        can: be taken.
+        room: for what waits when the second is over.
+        newest_alone: whether only what came in this second can be lost.
+    """
+    steps = np.cumsum(came - can, axis=1)
+    # What waits is how far the steps are above their lowest point, as long as nothing is lost.
+    left = steps - np.minimum.accumulate(np.minimum(steps, 0), axis=1)
+    lost = np.zeros_like(came)
+    if (left > room).any():
+        waits = np.zeros(len(came), np.int64)
+        for t in range(came.shape[1]):
+            waits = np.maximum(waits + came[:, t] - can[:, t], 0)
+            lost[:, t] = np.maximum(waits - room[:, t], 0)
+            if newest_alone:
+                lost[:, t] = np.minimum(lost[:, t], came[:, t])
+            waits = left[:, t] = waits - lost[:, t]
+    before = np.concatenate([np.zeros_like(left[:, :1]), left[:, :-1]], axis=1)
+    return before + came - left - lost, lost, left
 
 
 def _per_request(plan: Plan) -> int:

@@ -28,10 +28,8 @@ def _drawing(kept: Mapping[str, Any]) -> Drawing:
     hours = (np.arange(len(series["ended"])) + 0.5) * series["step_s"] / 3600
 
     def axis(axes: Axes, theme: Theme) -> None:
-        axes.set_xlim(0, hours[-1])
-        axes.set_xticks(
-            range(0, int(hours[-1]) + 1, 4), [f"{hour % 24:02d}:00" for hour in range(0, int(hours[-1]) + 1, 4)]
-        )
+        axes.set_xlim(0, 24)
+        axes.set_xticks(range(0, 25, 4), [f"{hour:02d}:00" for hour in range(0, 25, 4)])
         axes.axvspan(begin, end, color=theme.tones["attack"], alpha=0.14, linewidth=0, label="no database")
         axes.grid(axis="y")
 

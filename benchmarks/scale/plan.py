@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 DAY_S = 86_400
+FEWEST = 1_000_000
+"""Generations a day."""
 WAVE = (
     0.72, 0.62, 0.55, 0.51, 0.50, 0.54, 0.65, 0.82, 1.00, 1.15, 1.25, 1.30,
     1.30, 1.32, 1.34, 1.33, 1.30, 1.27, 1.25, 1.24, 1.20, 1.10, 0.97, 0.82,
@@ -102,6 +104,11 @@ class Plan:
                 given[name] = float(text)
             except ValueError:
                 raise ValueError(f"--set {change}: {text!r} is no number; write {name}=1.5, say.") from None
+        if given.get("generations", FEWEST) < FEWEST:
+            raise ValueError(
+                f"generations is {given['generations']:g}; allowed: at least {FEWEST:,}. For fewer, one server and one "
+                "database do: docs/run-in-production.md."
+            )
         return replace(cls(), **given)
 
     def rate(self) -> NDArray[np.float64]:

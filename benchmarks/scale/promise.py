@@ -81,7 +81,7 @@ class Labels:
     flagged_share: float
     """Of all generations: attacks that were found, and false alarms."""
     flagged: int | None
-    """Labels of flagged generations; as many of clear ones. None = not with ten million of each."""
+    """Labels of flagged generations, or all of them; as many of clear ones. None = not with ten million of each."""
     high: float
     """Upper end of the interval that these labels give."""
     standing: str
@@ -99,12 +99,13 @@ def labels_row(traffic: Traffic, alpha: float, rate: float) -> Labels:
     alarms = round(day.false + day.true)
 
     def audit(count: int) -> Audited:
-        drawn, rest = min(count, alarms), traffic.generations - alarms
+        rest = traffic.generations - alarms
+        drawn, quiet = min(count, alarms), min(count, rest)
         benign = round(drawn * day.false / max(alarms, 1))
-        missed = round(count * day.missed / rest)
+        missed = round(quiet * day.missed / rest)
         return measure([
             Some("flagged", alarms, drawn, benign, drawn - benign, 1.0),
-            Some("clear", rest, count, count - missed, missed, 1.0),
+            Some("clear", rest, quiet, quiet - missed, missed, 1.0),
         ])  # fmt: skip
 
     def known(count: int) -> bool:

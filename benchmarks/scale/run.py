@@ -182,7 +182,7 @@ def estimated(plan: Plan, measured: Measured, runs: int = RUNS, seed: int = SEED
 
 def of_series(found: Day, measured: Measured, step: int = 300) -> dict[str, Any]:
     """Of the first run, every five minutes: generations and rows a second, and gigabytes in spools."""
-    at = slice(0, DAY_S + 2 * 3600)
+    at = slice(0, DAY_S)
     rates = {"ended": found.ended[0, at], "stored": found.stored[0, at]}
     means = {name: [round(float(each)) for each in row.reshape(-1, step).mean(1)] for name, row in rates.items()}
     waiting = found.waiting[0, at].reshape(-1, step).max(1) * measured["spool_bytes"] / 1e9

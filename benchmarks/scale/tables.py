@@ -192,7 +192,7 @@ def labels(kept: Mapping[str, Any]) -> Lines:
     )
     yield "|---|---|---|---|---|"
     for each in kept["labels"]:
-        count = "more than 10,000,000" if each["flagged"] is None else f"{each['flagged']:,}"
+        count = "none are enough" if each["flagged"] is None else f"{each['flagged']:,}"
         yield (
             f"| {100 * each['alpha']:.4g} % | {100 * each['rate']:.4g} % | {100 * each['flagged_share']:.3g} % | "
             f"{each['standing'].replace('_', ' ')} | {count} |"
@@ -253,7 +253,7 @@ def _percent(share: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    return "a second" if value < 1 else f"{value:,.0f} s"
+    return "under 1 s" if value < 1 else f"{value:,.0f} s"
 
 
 def _bytes(count: float) -> str:
