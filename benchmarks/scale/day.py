@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from benchmarks.scale.measured import Measured
 from benchmarks.scale.plan import DAY_S, Plan
+from sri_sdk.monitor.settings import ScoringSection
+from sri_sdk.monitor.spool.spool import MAX_BYTES as SPOOL_BYTES
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-PATIENCE_S = 0.5
-"""What `scoring.budget_s` of a monitor is unless somebody says otherwise: beyond, a generation is unmonitored."""
-SPOOL_BYTES = 2**30
-"""What `spool.max_bytes` is unless somebody says otherwise."""
+PATIENCE_S = ScoringSection().budget_s
+"""A monitor waits so long for a verdict unless somebody says otherwise: beyond, a generation is unmonitored."""
 TAIL_S = 6 * 3600
 """Seconds behind the day in which only what waits is stored."""
 
@@ -97,10 +97,10 @@ class Day:
         return np.where(quiet.any(1), quiet.argmax(1), np.inf)
 
 
-def fleet(plan: Plan, measured: Measured, database: str = "postgresql") -> Fleet:
+def fleet(plan: Plan, measured: Measured) -> Fleet:
     """What the peak of the wave needs at the stated utilisations."""
     scorers = plan.peak * measured[_serve(plan)] * 1e-6 / plan.score_full
-    databases = plan.peak / (measured.rows_per_s(database, plan.slower) * plan.store_full)
+    databases = plan.peak / (measured.rows_per_s("postgresql", plan.slower) * plan.store_full)
     return Fleet(int(np.ceil(scorers)), int(np.ceil(databases)), plan.processes)
 
 

@@ -47,7 +47,7 @@ class Measured:
     call_us: Mapping[int, Floats]
     """Generations in a call in process -> processor microseconds, one number a call."""
     slow_call_ms: float
-    """Of a bundle whose call takes long, whatever its rows."""
+    """Of a bundle whose call takes long, whatever its rows; as `benchmarks/serving/batching.py` makes it."""
     handler_us: Floats
     """Of a request that is scored together with others, one number a round: what is left when the call is shared."""
     commit_shape: Mapping[str, Floats]

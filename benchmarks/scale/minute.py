@@ -65,13 +65,12 @@ def batched(at: Floats, handler: Floats, call_s: float, row_s: float, most_rows:
     """
     ready = at + inline(at, handler).waits
     ends = np.full(len(at), np.inf)
-    waiting, free, calls, first = deque[int](), 0.0, 0, 0
-    worked = 0.0
+    waiting, taken, free, worked, calls, first = deque[int](), list[int](), 0.0, 0.0, 0, 0
     while first < len(at) or waiting:
         begin = max(free, ready[waiting[0]] if waiting else ready[first])
         while first < len(at) and ready[first] <= begin:
-            # Refused where it comes: those that wait, and those in the call that just ended, are `QUEUE` at most.
-            if len(waiting) < QUEUE:
+            # Those that wait count, and those in the call that runs when it comes.
+            if len(waiting) + (len(taken) if ready[first] < free else 0) < QUEUE:
                 waiting.append(first)
             first += 1
         taken = [waiting.popleft() for _ in range(min(len(waiting), most_rows))]
