@@ -206,6 +206,7 @@ sys.exit(sum(main(["check", *each], standalone_mode=False) or 0 for each in aske
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform == "win32", reason="environments are laid out differently")
 def test_new_plugins_of_every_kind_install_pass_and_leave_the_rest_unharmed(tmp_path: Path) -> None:
     fresh = Fresh(tmp_path)
