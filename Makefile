@@ -72,9 +72,10 @@ eval-quick: $(READY)  ## the evaluation of embedded models on a few prompts, min
 eval: $(READY)  ## all of it at full size, about an hour; out/lab, continues where it stopped
 	$(BIN)/sri eval configs/lab.yaml
 
-# Two workers with one thread each: torch's own threads in both would wait for each other most of the time.
+# Three workers with one thread each, for two cores: many tests wait for a database, a disk or another process. Torch's own
+# threads in all of them would wait for each other most of the time.
 test: $(READY)  ## all tests; ARGS="-k word" for some
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 test-transformers-4: .venv-transformers-4.57.6/.ready  ## the families' tests on the last transformers 4; ARGS as above
 	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist worksteal $(FAMILY_TESTS) $(DOUBLES_KITS:%=--deselect=plugins/%) $(ARGS)
