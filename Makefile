@@ -16,6 +16,16 @@ FAMILIES := baselines block causal diffusion-gemma dream judges lab llada llada2
 TOY_ONLY := choose compiled observed_methods policy pool stream watch
 FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.py tests/test_checkpoint.py \
     tests/test_structure.py $(filter-out $(TOY_ONLY:%=tests/capture/test_%.py),$(wildcard tests/capture/test_*.py))
+# Nor do doubles of published code that import none of it. Their runs of the whole kit are left out here; the rest of
+# these files is quick, and wraps some doubles in packages that do.
+DOUBLES_KITS := block/tests/test_fast_dllm.py::test_the_hook_keeps_its_promises \
+    block/tests/test_sdar.py::test_the_hook_keeps_its_promises \
+    dream/tests/test_cached.py::test_it_keeps_the_promises_of_a_hook \
+    dream/tests/test_hook.py::test_it_keeps_the_promises_of_a_hook \
+    dream/tests/test_hook.py::test_the_promises_hold_under_every_rule \
+    llada/tests/test_hook.py::test_the_hook_keeps_its_promises \
+    llada2/tests/test_hook.py::test_the_hook_keeps_its_promises \
+    llada2/tests/test_pipeline.py::test_the_pipeline_passes_the_kit
 
 .DEFAULT_GOAL := help
 .PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise soak real real-model real-quick real-reference recovery steer strict triton wheel screenshots
@@ -62,12 +72,13 @@ eval-quick: $(READY)  ## the evaluation of embedded models on a few prompts, min
 eval: $(READY)  ## all of it at full size, about an hour; out/lab, continues where it stopped
 	$(BIN)/sri eval configs/lab.yaml
 
-# Two workers with one thread each: torch's own threads in both would wait for each other most of the time.
+# Three workers with one thread each, for two cores: many tests wait for a database, a disk or another process. Torch's own
+# threads in all of them would wait for each other most of the time.
 test: $(READY)  ## all tests; ARGS="-k word" for some
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 test-transformers-4: .venv-transformers-4.57.6/.ready  ## the families' tests on the last transformers 4; ARGS as above
-	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist worksteal $(FAMILY_TESTS) $(ARGS)
+	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist worksteal $(FAMILY_TESTS) $(DOUBLES_KITS:%=--deselect=plugins/%) $(ARGS)
 
 # Opt-in: needs copies of the families' public repositories; plugins/*/README.md says which, and in what folders.
 real-code: $(READY) $(OTHERS:%=.venv-transformers-%/.ready)  ## the families' real code, tiny weights; MODEL_CODE=folder

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +60,52 @@ def blocks_of(page: Path) -> list[Block]:
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
+FORKS = """
+import os, runpy, sys, traceback
+import onnx, sklearn.linear_model, torch  # Not onnxruntime, which starts a thread: no fork would have it.
+from transformers import LlamaForCausalLM
+
+for line in sys.stdin:
+    folder, page = line.rstrip("\\n").split("\\t")
+    if not (child := os.fork()):
+        os.chdir(folder)
+        said = os.open("said", os.O_WRONLY | os.O_CREAT)
+        os.dup2(said, 1), os.dup2(said, 2)
+        sys.argv, sys.path[0], code = [page], folder, 1
+        try:
+            runpy.run_path(page, run_name="__main__")
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        sys.exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Runs pages, each in a process of its own that need not import torch and the like anew."""
+
+
+@pytest.fixture(scope="module")
+def run_page() -> Iterator[Callable[[Path], tuple[int, str]]]:
+    """run_page(file): its exit code, and what it printed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKS], env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stdout is not None
+
+        def run(file: Path) -> tuple[int, str]:
+            process.stdin.write(f"{file.parent}\t{file.name}\n")
+            process.stdin.flush()
+            code = int(process.stdout.readline())
+            return code, (file.parent / "said").read_text(encoding="utf-8", errors="replace")
+
+        yield run
+        process.stdin.close()
+
+
 @pytest.mark.parametrize("page", dict.fromkeys(b.page for b in BLOCKS if b.not_run is None), ids=lambda page: page.name)
-def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) -> None:
+def test_the_code_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, run_page: Callable[[Path], tuple[int, str]]
+) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs/lab-diffusion.yaml").write_text(yaml.safe_dump(README_CONFIG))
     # Every line stays where the page has it, so that a traceback names the page and its line.
@@ -71,11 +116,8 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path) 
             lines[block.line - 1 : block.line - 1 + len(code)] = code
     (tmp_path / page.name).write_text("\n".join(lines), encoding="utf-8")
     # A process of its own: pages define classes and tap models, and the next one must not see them.
-    done = subprocess.run(
-        [sys.executable, page.name], cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{page.relative_to(ROOT)}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    code, said = run_page(tmp_path / page.name)
+    assert code == 0, f"{page.relative_to(ROOT)}:\n{said[-6000:]}"
 
 
 def test_a_family_whose_own_loop_never_calls_the_model_takes_at_most_60_lines() -> None:

@@ -53,7 +53,7 @@ def test_every_order_keeps_every_promise(family, prompts, order, hook, options) 
     def make() -> SamplerCase:
         if hook == "tiny":
             return SamplerCase(build(order, **options), family(shift=1, block=4, ends=(END, 7, 9)), prompts, IDS)
-        example = registry.load("hooks", hook).example()
+        example = example_of(hook)
         return SamplerCase(build(order, **options), example.hook, example.encoded, IDS)
 
     assert [r for r in run_checks(sampler_checks(make)) if r.state != "passed"] == []
