@@ -93,7 +93,7 @@ def _pool(ray: Any, setup: bytes, options: RayExecutor.Config, *, ours: bool) ->
     if there.get("GPU", 0) < devices or there.get("CPU", 0) < options.cpus:
         raise ConfigError(
             f"ray: the cluster {options.address!r} has {there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} "
-            f"accelerators; one actor needs {options.cpus:g} and {options.devices:g}."
+            f"accelerators; one actor needs {options.cpus:g} and {devices:g}."
         )
     machines = sum(bool(node["Alive"]) for node in ray.nodes())
     size = options.workers or (int(there["GPU"] // devices) if devices else machines)

@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from multiprocessing.connection import Connection
+from typing import NoReturn
 
 from sri_plugin_executors.messages import FAILED, MADE, STAGE
 
@@ -31,6 +32,16 @@ def main(descriptor: int) -> None:
     setup = messages.get()
     # The parent has said what there is to say of the model.
     logging.getLogger("sri_sdk").setLevel(logging.ERROR)
+    try:
+        _work(connection, messages, setup)
+    except BaseException as err:
+        traceback.print_exc()
+        connection.send_bytes(FAILED + f"{type(err).__name__}: {err}".encode(errors="replace"))
+        sys.exit(1)
+
+
+def _work(connection: Connection, messages: queue.SimpleQueue[bytes], setup: bytes) -> NoReturn:
+    """Makes one shard after the other."""
     from sri_sdk import Worker
 
     worker, stage = Worker(setup), b""
@@ -38,14 +49,8 @@ def main(descriptor: int) -> None:
         message = messages.get()
         if message[:1] == STAGE:
             stage = message[1:]
-            continue
-        try:
-            made = worker.make(stage, message[1:])
-        except BaseException as err:
-            traceback.print_exc()
-            connection.send_bytes(FAILED + f"{type(err).__name__}: {err}".encode(errors="replace"))
-            sys.exit(1)
-        connection.send_bytes(MADE + made)
+        else:
+            connection.send_bytes(MADE + worker.make(stage, message[1:]))
 
 
 def _read(connection: Connection, messages: queue.SimpleQueue[bytes]) -> None:

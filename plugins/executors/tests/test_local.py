@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-import yaml
 from sri_plugin_executors.local import LocalExecutor, _shares
 
 import sri_sdk
@@ -22,50 +21,20 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.executor import ShardLost, ShardResult
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.deployment import Deployment
-from sri_sdk.fitting.dispatch import Dispatcher, setup_of, workers_of
+from sri_sdk.fitting.dispatch import setup_of, workers_of
+from sri_sdk.fitting.prompts import prompts_of
+
+from .conftest import config_in, guard_files
 
 KILLS = int(os.environ.get("SRI_KILLS", "1"))
 """Moments at which a whole run is killed."""
 
-CONFIG: dict[str, Any] = {
-    "version": 1,
-    "model": {"hook": "lab-causal"},
-    "sampler": {"name": "autoregressive", "options": {"tokens": 24}},
-    "tap": {"pooling": "predicting", "cells": 4},
-    "prompts": {"dataset": "lab"},
-    "judge": {"name": "lab"},
-    "folds": {
-        "anchors": {"split": "fit", "harmless": 8, "harmful": 8},
-        "train": {"split": "fit", "harmless": 20},
-        "reference": {"split": "fit", "harmless": 20},
-        "calibration": {"split": "calibration", "harmless": 19},
-    },
-    "detector": {"name": "mahalanobis"},
-    "calibrate": {"alpha": 0.05},
-    "policy": {"rule": "final", "flagged": "report", "unmonitored": "report"},
-    "batch_size": 4,
-}
 RUN = """
 import sys, sri_sdk
 from sri_plugin_executors.local import LocalExecutor
 workers = LocalExecutor(LocalExecutor.Config(workers=int(sys.argv[2])))
 sri_sdk.fit(sri_sdk.load_config(sys.argv[1]), executor=workers)
 """
-
-
-def config_in(folder: Path) -> Path:
-    folder.mkdir()
-    path = folder / "guard.yaml"
-    path.write_text(yaml.safe_dump({**CONFIG, "out": str(folder / "guard")}))
-    return path
-
-
-def guard_files(folder: Path) -> dict[str, bytes]:
-    """Anchors, detector and bundle."""
-    out = folder / "guard"
-    return {
-        str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file() and "cache" not in p.parts
-    }  # fmt: skip
 
 
 def until(found: Callable[[], Any], what: str) -> Any:
@@ -76,13 +45,6 @@ def until(found: Callable[[], Any], what: str) -> Any:
             return result
         time.sleep(0.01)
     raise AssertionError(f"never happened: {what}")
-
-
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("alone") / "run"
-    sri_sdk.fit(sri_sdk.load_config(config_in(folder)))
-    return guard_files(folder)
 
 
 def test_a_worker_that_is_killed_is_replaced_and_the_guard_is_the_same(alone, tmp_path, monkeypatch):
@@ -121,20 +83,20 @@ def test_a_worker_that_is_killed_is_replaced_and_the_guard_is_the_same(alone, tm
 def test_a_run_that_is_killed_with_its_workers_at_work_goes_on_to_the_same_bytes(kill, alone, tmp_path):
     """By SIGKILL, once a number of batches lie in the cache: then its workers end by themselves."""
     path, cache = config_in(tmp_path / "run"), tmp_path / "run" / "guard" / "cache"
-    moments = [1 + (7 * kill) % 17]
-    for moment in moments:
-        with subprocess.Popen([sys.executable, "-c", RUN, str(path), "2"]) as run:
+    moment, later = 1 + (7 * kill) % 12, random.Random(kill).uniform(0, 0.2)
+    with subprocess.Popen([sys.executable, "-c", RUN, str(path), "2"]) as run:
 
-            def far_enough(moment: int = moment) -> bool:
-                assert run.poll() is None, "it ended before it was killed"
-                return len(list(cache.rglob("*.safetensors"))) >= moment
+        def far_enough() -> bool:
+            assert run.poll() is None, "it ended before it was killed"
+            return len(list(cache.rglob("*.safetensors"))) >= moment
 
-            until(far_enough, f"{moment} files in the cache")
-            workers = psutil.Process(run.pid).children(recursive=True)
-            run.kill()
-        until(lambda: not any(map(_alive, workers)), "the workers end with their parent")  # noqa: B023
-        assert not (tmp_path / "run" / "guard" / "bundle").exists(), "nothing half written"
+        until(far_enough, f"{moment} files in the cache")
+        workers = psutil.Process(run.pid).children(recursive=True)
+        time.sleep(later)
+        run.kill()
     assert workers
+    until(lambda: not any(map(_alive, workers)), "the workers end with their parent")
+    assert not (tmp_path / "run" / "guard" / "bundle").exists(), "nothing half written"
     sri_sdk.fit(sri_sdk.load_config(path))
     assert guard_files(tmp_path / "run") == alone
 
@@ -148,7 +110,7 @@ def _alive(process: psutil.Process) -> bool:
 
 def test_ctrl_c_ends_the_workers_at_once(tmp_path):
     live = Deployment.open(sri_sdk.load_config(config_in(tmp_path / "run")))
-    prompts = sri_sdk.fitting.prompts.prompts_of(live.config).anchors
+    prompts = prompts_of(live.config).anchors
 
     def interrupted(_stage: str, done: int, _total: int) -> None:
         if done:
@@ -164,7 +126,7 @@ def test_ctrl_c_ends_the_workers_at_once(tmp_path):
     assert not list(tmp_path.rglob("*.lock"))
 
 
-def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch, capfd):
+def test_a_worker_that_cannot_start_says_why():
     """Here its setup cannot be read; the same goes for whatever a worker raises."""
     pool = LocalExecutor().start(b"not json")
     try:
@@ -173,8 +135,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path, monkeypatch, capfd):
     finally:
         pool.close()
     assert isinstance(event, ShardLost) and event.shard == "prompts 0 to 3 of 'train'"
-    assert event.cause == "exit code 1"
-    assert "not json" in capfd.readouterr().err or True
+    assert event.cause.startswith("JsonError: "), "and not only that it is gone"
 
 
 @pytest.mark.parametrize(
@@ -207,4 +168,3 @@ def test_setups_are_small(tmp_path):
     """A model never travels: each worker loads its own."""
     live = Deployment.open(sri_sdk.load_config(config_in(tmp_path / "run")))
     assert len(setup_of(live)) < 10_000
-    assert Dispatcher
