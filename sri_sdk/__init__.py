@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from sri_sdk.emitter import Delivery, Emitter
     from sri_sdk.errors import SriError
     from sri_sdk.evaluation.evaluate import evaluate
+    from sri_sdk.evaluation.worker import Worker
     from sri_sdk.executor import Executor, Shard, ShardLost, ShardResult, WorkerPool
     from sri_sdk.exporter import Exporter
     from sri_sdk.fingerprint import Fingerprint
     from sri_sdk.fitting.deployment import Deployment
     from sri_sdk.fitting.fit import Fitted, fit
-    from sri_sdk.fitting.worker import Worker
     from sri_sdk.graph.builder import Graph, Value
     from sri_sdk.grid import StepGrid
     from sri_sdk.hook import Hook
@@ -253,7 +253,7 @@ _HOME = {
     "WatchSettings": "capture.settings",
     "Watched": "monitor.watched",
     "Where": "steer.where",
-    "Worker": "fitting.worker",
+    "Worker": "evaluation.worker",
     "WorkerPool": "executor",
     "drive": "capture.drive",
     "evaluate": "evaluation.evaluate",

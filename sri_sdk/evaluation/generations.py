@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.errors import ConfigError
+from sri_sdk.evaluation.drafts import WatchedDrafts
+from sri_sdk.evaluation.steered import Steered
 from sri_sdk.fitting.by_length import longest_first, places
 from sri_sdk.fitting.collect import Collector
-from sri_sdk.fitting.drafts import WatchedDrafts
 from sri_sdk.fitting.packed import Batch
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.guard_rates import class_of
 from sri_sdk.metrics.outcomes import words
 from sri_sdk.records import Outcome, Prompt, Signals
-from sri_sdk.steer.steered import Steered
 from sri_sdk.strict_json import parse
 
 T = TypeVar("T")

@@ -17,6 +17,7 @@ from sri_sdk.anchors import Anchors
 from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.config.fit import RequestSection
 from sri_sdk.evaluation.generations import Generations
+from sri_sdk.evaluation.steered import Steered
 from sri_sdk.fitting.by_length import longest_first, places
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.deployment import Deployment, Tapped
@@ -24,7 +25,6 @@ from sri_sdk.fitting.packed import Batch
 from sri_sdk.fitting.request_stage import collect_request_map, map_key, read
 from sri_sdk.records import Prompt, Signals
 from sri_sdk.request_map import RequestMap
-from sri_sdk.steer.steered import Steered
 
 
 @dataclass(frozen=True, slots=True)

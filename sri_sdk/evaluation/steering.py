@@ -14,16 +14,16 @@ from sri_sdk.config.steering import SteeringSection
 from sri_sdk.evaluation.generations import Generations, Generator
 from sri_sdk.evaluation.groups import HARMFUL, HARMLESS, attack_group
 from sri_sdk.evaluation.guards import GuardScores
+from sri_sdk.evaluation.steered import Steered
+from sri_sdk.evaluation.steered_outcomes import SteeredOutcomes
 from sri_sdk.evaluation.steering_claims import Claims, Outcomes
 from sri_sdk.evaluation.steering_directions import Directions
 from sri_sdk.evaluation.steering_guards import STEERED_HARMFUL, STEERED_HARMLESS, guards_on
 from sri_sdk.fitting.collect import Collector
-from sri_sdk.fitting.steered_outcomes import SteeredOutcomes
 from sri_sdk.metrics.steering import SteeringResult
 from sri_sdk.records import Prompt
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.operations import Add
-from sri_sdk.steer.steered import Steered
 from sri_sdk.steer.where import Positions, Where
 
 STEERED = {HARMFUL: STEERED_HARMFUL, HARMLESS: STEERED_HARMLESS}

@@ -168,7 +168,7 @@ class Collector(Generating):
     def _found(
         self, prompts: Sequence[Prompt], order: Sequence[int], notes: Mapping[str, Any]
     ) -> Iterator[tuple[tuple[Prompt, ...], Batch]]:
-        """What a former run has noted of each batch of the anchors."""
+        """What a former run has noted of each batch of the anchors; the arrays [...] are in the whole."""
         for start, each in zip(order, notes["batches"], strict=True):
             yield tuple(prompts[start : start + self.batch_size]), ({}, each)
         self.progress("anchors", len(prompts), len(prompts))

@@ -124,7 +124,7 @@ class _StageRun:
         progress(0, len(work.prompts))
 
     def wanted(self, start: int) -> Batch:
-        """One batch, as soon as it is there."""
+        """One batch, arrays [...] by name and notes, as soon as it is there."""
         while True:
             self._deal()
             if start in self._there:
@@ -216,7 +216,7 @@ class _StageRun:
 
 
 def refused(err: SriError) -> Batch:
-    """An error as a batch, so that every executor carries it."""
+    """An error as a batch without arrays [...], so that every executor carries it."""
     problems = list(err.problems) if isinstance(err, ConfigError) else []
     return {}, {REFUSED: {"kind": type(err).__name__, "message": str(err), "problems": problems}}
 

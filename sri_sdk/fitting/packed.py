@@ -30,7 +30,7 @@ def pack(arrays: Mapping[str, NDArray[Any]], notes: Mapping[str, Any]) -> bytes:
 
 
 def unpack(content: bytes) -> Batch:
-    """The inverse of `pack`.
+    """The inverse of `pack`: the same arrays [...] and notes.
 
     Raises:
         ValueError: these are no such bytes.

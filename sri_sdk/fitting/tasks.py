@@ -43,7 +43,7 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def restored(cls, state: Batch) -> Self:
-        """The inverse of `state`."""
+        """The inverse of `state`, from the same arrays [...]."""
 
 
 class AnchorSums(Task):
@@ -62,12 +62,12 @@ class AnchorSums(Task):
         return builder.state(), {"outcomes": list(said.outcomes), "counts": said.counts}
 
     def state(self) -> Batch:
-        """Nothing: the live model knows all of it."""
+        """Nothing, no array [...]: the live model knows all of it."""
         return {}, {}
 
     @classmethod
     def restored(cls, state: Batch) -> Self:
-        """The inverse of `state`."""
+        """The inverse of `state`, from the same arrays [...]."""
         return cls()
 
 
@@ -95,7 +95,7 @@ class FoldSignals(Task):
 
     @classmethod
     def restored(cls, state: Batch) -> Self:
-        """The inverse of `state`."""
+        """The inverse of `state`, from the same arrays [...]."""
         return cls(restored_anchors(state))
 
 

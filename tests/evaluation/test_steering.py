@@ -13,6 +13,7 @@ from sri_sdk.evaluation.datasets import Datasets
 from sri_sdk.evaluation.evaluate import evaluate
 from sri_sdk.evaluation.groups import draw_groups
 from sri_sdk.evaluation.guards import GuardScores
+from sri_sdk.evaluation.steered import Steered
 from sri_sdk.evaluation.steering_claims import Claims, Outcomes
 from sri_sdk.evaluation.steering_guards import STEERED_HARMFUL, STEERED_HARMLESS, guards_on
 from sri_sdk.evaluation.steering_prompts import draw_steering
@@ -23,7 +24,6 @@ from sri_sdk.records import Prompt
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.operations import Add
 from sri_sdk.steer.random_search import random_directions
-from sri_sdk.steer.steered import Steered
 from sri_sdk.steer.where import Where
 from sri_sdk.strict_json import parse, write
 from tests.evaluation.conftest import SMALL, generations, write_evaluation_config

@@ -16,20 +16,20 @@ import pytest
 from sri_sdk import Shard, ShardLost, ShardResult, Worker, WorkerPool, registry
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch, SriError, WorkerLost
+from sri_sdk.evaluation.drafts import WatchedDrafts
+from sri_sdk.evaluation.steered import Steered
+from sri_sdk.evaluation.steered_outcomes import SteeredOutcomes
 from sri_sdk.fitting.batches import batch_name
 from sri_sdk.fitting.collect import WHOLE, Collector
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.dispatch import TRIES, Dispatcher, setup_of
-from sri_sdk.fitting.drafts import WatchedDrafts
 from sri_sdk.fitting.generating import Generating
 from sri_sdk.fitting.packed import pack, unpack
-from sri_sdk.fitting.steered_outcomes import SteeredOutcomes
 from sri_sdk.fitting.store import Store
 from sri_sdk.fitting.tasks import FoldSignals, Task
 from sri_sdk.records import Prompt
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.operations import Add
-from sri_sdk.steer.steered import Steered
 from sri_sdk.steer.where import Where
 
 from .conftest import write_config

@@ -9,12 +9,12 @@ from typing import Any
 from sri_sdk._version import __version__
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ModelMismatch, SriError
+from sri_sdk.evaluation.drafts import WatchedDrafts
+from sri_sdk.evaluation.steered_outcomes import SteeredOutcomes
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.dispatch import refused
-from sri_sdk.fitting.drafts import WatchedDrafts
 from sri_sdk.fitting.generating import Generating
 from sri_sdk.fitting.packed import pack, unpack
-from sri_sdk.fitting.steered_outcomes import SteeredOutcomes
 from sri_sdk.fitting.tasks import AnchorSums, FoldSignals, Task
 from sri_sdk.records import Prompt
 from sri_sdk.strict_json import parse, write

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sri_sdk import registry
 from sri_sdk.anchors import Anchors
 from sri_sdk.capture.drive import Drive
+from sri_sdk.evaluation.steered import Steered
 from sri_sdk.fitting.generating import Generating, texts_of
 from sri_sdk.fitting.judged import judged
 from sri_sdk.fitting.packed import Batch
@@ -22,7 +23,6 @@ from sri_sdk.fitting.tasks import Task, anchors_state, restored_anchors
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.outcomes import NONE, codes
 from sri_sdk.records import Prompt
-from sri_sdk.steer.steered import Steered
 from sri_sdk.strict_json import write
 from sri_sdk.thoughts import Thoughts
 
@@ -84,7 +84,7 @@ class WatchedDrafts(Task):
 
     @classmethod
     def restored(cls, state: Batch) -> Self:
-        """The inverse of `state`."""
+        """The inverse of `state`, from the same arrays [...]."""
         arrays, notes = state
         name, options = notes["judge"] or ("", {})
         texts, drafts = notes["keep"]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from sri_sdk.evaluation.steered import Steered
 from sri_sdk.fitting.generating import Generating
 from sri_sdk.fitting.packed import Batch
 from sri_sdk.fitting.tasks import Task
 from sri_sdk.metrics.outcomes import codes
 from sri_sdk.records import Prompt
-from sri_sdk.steer.steered import Steered
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +36,5 @@ class SteeredOutcomes(Task):
 
     @classmethod
     def restored(cls, state: Batch) -> Self:
-        """The inverse of `state`."""
+        """The inverse of `state`, from the same arrays [...]."""
         return cls(Steered.restored(*state))
