@@ -1,5 +1,4 @@
-"""Workers get the batches of a stage, and nobody sees that in what comes of them. The workers here are in this process:
-they answer in another order, twice, or not at all."""
+"""Workers get the batches of a stage, and nobody sees that in what comes of them."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sri_sdk import Shard, ShardLost, ShardResult, Worker, WorkerPool, registry
+from sri_sdk import ShardLost, ShardResult, WorkerPool, registry
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch, SriError, WorkerLost
 from sri_sdk.evaluation.drafts import WatchedDrafts
@@ -34,83 +33,7 @@ from sri_sdk.steer.where import Where
 
 from .conftest import write_config
 from .test_collect_order import longer
-
-CAUSE = "ended by SIGKILL"
-
-
-class Here(WorkerPool):
-    """Two workers in this process that wait with every answer as long as they may."""
-
-    size = 2
-
-    def __init__(self, deployment: Deployment, **changes: Any) -> None:
-        setup = {**json.loads(setup_of(deployment)), **changes}
-        self._worker = Worker(json.dumps(setup).encode())
-        self.given: list[str] = []
-        self.out: list[Shard] = []
-
-    def give(self, shard: Shard) -> None:
-        self.given.append(shard.name)
-        self.out.append(shard)
-
-    def wait(self, seconds: float) -> ShardResult | ShardLost | None:
-        return self.made(self.out.pop(0)) if self.out else None
-
-    def made(self, shard: Shard) -> ShardResult:
-        return ShardResult(shard.name, self._worker.make(shard.stage, shard.prompts), "here")
-
-    def close(self) -> None:
-        self.out.clear()
-
-
-class Backwards(Here):
-    """The last shard that was given is the first to be made."""
-
-    def wait(self, seconds: float) -> ShardResult | ShardLost | None:
-        return self.made(self.out.pop()) if self.out else None
-
-
-class Twice(Here):
-    """Every answer comes again, behind the next one."""
-
-    def wait(self, seconds: float) -> ShardResult | ShardLost | None:
-        if not self.out:
-            return None
-        shard = self.out.pop(0)
-        if self.given.count(shard.name) == 1:
-            self.given.append(shard.name)
-            self.out.insert(1, shard)
-        return self.made(shard)
-
-
-class Losing(Here):
-    """Ends over each shard as often as is survived."""
-
-    times = TRIES - 1
-
-    def wait(self, seconds: float) -> ShardResult | ShardLost | None:
-        if not self.out:
-            return None
-        shard = self.out.pop(0)
-        return ShardLost(shard.name, "worker 7", CAUSE) if self.dies(shard) else self.made(shard)
-
-    def dies(self, shard: Shard) -> bool:
-        return Counter(self.given)[shard.name] <= self.times
-
-
-class Garbling(Losing):
-    """What arrives first is damaged."""
-
-    def wait(self, seconds: float) -> ShardResult | ShardLost | None:
-        found = super().wait(seconds)
-        return ShardResult(found.shard, b"\x00" * 9, "worker 7") if isinstance(found, ShardLost) else found
-
-
-class Poisoned(Losing):
-    """One shard kills whoever makes it."""
-
-    def dies(self, shard: Shard) -> bool:
-        return shard.name.startswith("prompts 4 to 7 of 'train'")
+from .workers_here import CAUSE, Backwards, Garbling, Here, Losing, Poisoned, Twice
 
 
 @pytest.fixture(scope="module")
@@ -154,25 +77,25 @@ def alone(deployment, prompts, tmp_path_factory) -> tuple[tuple[str, bytes], dic
 
 @pytest.mark.parametrize("pool", [Here, Backwards, Twice, Losing, Garbling])
 def test_workers_that_reorder_repeat_and_die_make_the_same_bytes(pool, deployment, prompts, alone, tmp_path):
-    found = fold(collector(deployment, tmp_path, pool(deployment)), prompts)
+    found = fold(collector(deployment, tmp_path, pool(setup_of(deployment))), prompts)
     assert (found, files(tmp_path)) == alone
 
 
 def test_what_is_there_is_dealt_to_nobody(deployment, prompts, alone, tmp_path):
     ours = collector(deployment, tmp_path)
-    stopped = replace(ours, dispatcher=Dispatcher(first := Here(deployment)))
+    stopped = replace(ours, dispatcher=Dispatcher(first := Here(setup_of(deployment))))
     batches = stopped.batches("train", prompts, {"a": 1}, FoldSignals(ours.anchors(prompts)))
     next(batches)
     batches.close()
     assert len(first.given) == 3, "as many as keep two workers busy, and there are only three"
-    second = Here(deployment)
+    second = Here(setup_of(deployment))
     again = replace(ours, dispatcher=Dispatcher(second))
     assert len(list(again.batches("train", prompts, {"a": 1}, FoldSignals(ours.anchors(prompts))))) == 3
     assert second.given == first.given[1:]
 
 
 def test_a_shard_that_kills_everybody_ends_the_run_and_the_rest_is_kept(deployment, prompts, alone, tmp_path):
-    pool = Poisoned(deployment)
+    pool = Poisoned(setup_of(deployment))
     with pytest.raises(WorkerLost) as caught:
         fold(collector(deployment, tmp_path, pool), prompts)
     text = str(caught.value)
@@ -189,7 +112,7 @@ def test_what_a_worker_finds_wrong_is_said_as_this_process_would(raised, deploym
         raise raised
 
     monkeypatch.setattr(Generating, "run", broken)
-    pool = Here(deployment)
+    pool = Here(setup_of(deployment))
     with pytest.raises(type(raised)) as caught:
         collector(deployment, tmp_path, pool).anchors(prompts)
     assert str(caught.value) == str(raised) and getattr(caught.value, "problems", ()) == getattr(raised, "problems", ())
@@ -204,7 +127,8 @@ def test_what_a_worker_finds_wrong_is_said_as_this_process_would(raised, deploym
     ],
 )
 def test_a_worker_that_is_not_like_the_rest_is_refused(change, says, deployment, prompts, tmp_path):
-    pool = Here(deployment, **change(deployment.fingerprint.to_dict()))
+    setup = {**json.loads(setup_of(deployment)), **change(deployment.fingerprint.to_dict())}
+    pool = Here(json.dumps(setup).encode())
     with pytest.raises(ModelMismatch, match=says):
         collector(deployment, tmp_path, pool).anchors(prompts)
 
@@ -213,7 +137,7 @@ def test_a_damaged_batch_is_dealt_again(deployment, prompts, alone, tmp_path):
     fold(collector(deployment, tmp_path), prompts)
     broken = next(tmp_path.glob(f"train-*/{batch_name(4)}.safetensors"))
     broken.write_bytes(broken.read_bytes()[:-1])
-    pool = Here(deployment)
+    pool = Here(setup_of(deployment))
     assert (fold(collector(deployment, tmp_path, pool), prompts), files(tmp_path)) == alone
     assert [name.partition(" (")[0] for name in pool.given] == ["prompts 4 to 7 of 'train'"]
 
@@ -221,7 +145,7 @@ def test_a_damaged_batch_is_dealt_again(deployment, prompts, alone, tmp_path):
 def test_what_another_process_is_at_is_not_dealt(deployment, prompts, tmp_path):
     """It finishes, or ends without: then the batch is dealt after all."""
     for finishes in (True, False):
-        ours, pool = collector(deployment, tmp_path / str(finishes)), Here(deployment)
+        ours, pool = collector(deployment, tmp_path / str(finishes)), Here(setup_of(deployment))
         task, key = FoldSignals(collector(deployment, tmp_path).anchors(prompts)), {"a": 1}
         store = Store(ours.cache, "train", key)
         other = store.claim(batch_name(0))
@@ -235,7 +159,7 @@ def test_what_another_process_is_at_is_not_dealt(deployment, prompts, tmp_path):
                     other.__exit__(None, None, None)  # noqa: B023
                 return super().wait(seconds)
 
-        pool = Waiting(deployment)
+        pool = Waiting(setup_of(deployment))
         made = replace(ours, dispatcher=Dispatcher(pool)).batches("train", prompts, key, task)
         starts = [batch[0].id for batch, _ in made]
         assert starts == [prompts[0].id, prompts[4].id, prompts[8].id]
@@ -246,13 +170,13 @@ def test_what_another_process_is_at_is_not_dealt(deployment, prompts, tmp_path):
 def test_a_run_that_is_refused_early_gives_up_its_claims(deployment, prompts, tmp_path):
     harmless = [replace(p, label="harmful") for p in prompts]
     with pytest.raises(ConfigError, match="anchors"):
-        collector(deployment, tmp_path, Here(deployment)).anchors(harmless)
+        collector(deployment, tmp_path, Here(setup_of(deployment))).anchors(harmless)
     assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_progress_never_goes_back_and_ends_with_all(deployment, prompts, tmp_path):
     seen: list[tuple[int, int]] = []
-    ours = collector(deployment, tmp_path, Backwards(deployment))
+    ours = collector(deployment, tmp_path, Backwards(setup_of(deployment)))
     ours = replace(ours, progress=lambda stage, done, total: seen.append((done, total)))
     ours.anchors(prompts)
     assert seen == sorted(seen) and seen[-1] == (12, 12)
