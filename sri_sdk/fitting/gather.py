@@ -94,7 +94,8 @@ def gather(
     collector.refuse_special(generated)
     with workers_of(executor, deployment) as dispatcher:
         dealing = replace(collector, dispatcher=dispatcher)
-        return _gathered(dealing, deployment, folds, generated, observed, timed, recalibrate)
+        found = _gathered(dealing, deployment, folds, generated, observed, timed, recalibrate)
+    return replace(found, collector=collector)
 
 
 def _gathered(

@@ -25,8 +25,9 @@ from sri_sdk.fitting.dispatch import TRIES, Dispatcher, setup_of
 from sri_sdk.fitting.generating import Generating
 from sri_sdk.fitting.packed import pack, unpack
 from sri_sdk.fitting.store import Store
-from sri_sdk.fitting.tasks import FoldSignals, Task
+from sri_sdk.fitting.tasks import FoldSignals, Task, anchors_state, restored_anchors
 from sri_sdk.records import Prompt
+from sri_sdk.request_map import RequestMap
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.operations import Add
 from sri_sdk.steer.where import Where
@@ -208,6 +209,15 @@ def test_every_task_travels(deployment, prompts, tmp_path):
         assert pack(*again.state()) == pack(arrays, notes)
         one, two = (_timeless(each.make(live, prompts[:4])) for each in (task, again))
         assert pack(*one) == pack(*two)
+
+
+def test_anchors_with_a_request_map_travel(deployment, prompts, tmp_path):
+    anchors = collector(deployment, tmp_path).anchors(prompts)
+    weight = np.random.default_rng(0).normal(size=(2, anchors.harmless.shape[2])).astype(np.float32)
+    anchors = replace(anchors, request=RequestMap(weight, 0.1, {"prompts": {"plain": {"harmful": 3}}}))
+    again = restored_anchors(unpack(pack(*anchors_state(anchors))))
+    assert again.digest == anchors.digest and again.request.digest == anchors.request.digest
+    assert again.provenance == anchors.provenance and again.columns == anchors.columns
 
 
 def _timeless(batch: tuple[Any, Any]) -> tuple[Any, Any]:
