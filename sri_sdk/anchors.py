@@ -192,15 +192,20 @@ class AnchorBuilder:
         return Anchors(means["harmless"], means["harmful"], fingerprint, {**provenance, "counts": counts})
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Everything so far, to continue an interrupted run: sums [T, C, D] float64 and counts [2, 2] int64."""
+        """Everything so far, for `merge`: sums [T, C, D] float64 and counts [2, 2] int64."""
         counts = np.array([[self._used[x], self._seen[x]] for x in _WANTED], dtype=np.int64)
         return {**{f"sum_{label}": self._sums[label] for label in _WANTED}, "counts": counts}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """The inverse of `state`, from the same sums [T, C, D] and counts [2, 2]."""
+    def merge(self, state: Mapping[str, NDArray[Any]]) -> Self:
+        """Adds the sums [T, C, D] float64 and counts [2, 2] of another builder, as its `state` has them.
+
+        Sums of the same parts, merged in the same order, are equal bit for bit, whoever made the parts.
+        """
         for row, label in enumerate(_WANTED):
-            self._sums[label] = np.array(state[f"sum_{label}"], dtype=np.float64)
-            self._used[label], self._seen[label] = (int(x) for x in state["counts"][row])
+            self._sums[label] += state[f"sum_{label}"]
+            used, seen = (int(x) for x in state["counts"][row])
+            self._used[label] += used
+            self._seen[label] += seen
         return self
 
 

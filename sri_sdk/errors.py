@@ -15,6 +15,7 @@
     |-- GenerationAborted      a guard stopped this generation, as its policy asked
     |-- BundleError            an exported artefact is damaged, incomplete or of another format
     |-- ScoringError           signals do not fit the detector that should score them
+    |-- WorkerLost             workers ended over one batch more often than is allowed
     |-- SinkRejected           a sink will never take some of what it was handed
     `-- ConformanceError       a plugin breaks a promise of its interface
 
@@ -138,6 +139,10 @@ class ScoringError(SriError):
     """Signals do not fit the detector that should score them."""
 
 
+class WorkerLost(SriError):
+    """Workers ended over one batch more often than is allowed; the message names it, the last of them, and why."""
+
+
 class SinkRejected(SriError):
     """A sink will never take some of the observations that it was handed; the others are safe."""
 
@@ -169,6 +174,7 @@ EXTRA_WITH = {
     "psycopg": "postgres",
     "opentelemetry": "traces",
     "confluent_kafka": "kafka",
+    "ray": "scale",
 }
 """Import name -> extra. `google` is protobuf."""
 

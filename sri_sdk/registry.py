@@ -31,6 +31,7 @@ from sri_sdk.errors import (
     missing_extra,
     missing_package,
 )
+from sri_sdk.executor import Executor
 from sri_sdk.exporter import Exporter
 from sri_sdk.hook import Hook
 from sri_sdk.judge import Judge
@@ -71,6 +72,7 @@ KINDS: dict[str, Kind] = {
     "datasets": Kind("sri.datasets", Dataset, (1,)),
     "attacks": Kind("sri.attacks", Attack, (1,)),
     "baselines": Kind("sri.baselines", Baseline, (1,)),
+    "executors": Kind("sri.executors", Executor, (1,)),
 }
 
 

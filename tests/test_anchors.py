@@ -43,7 +43,7 @@ def test_the_order_of_generations_does_not_show():
 
 def test_an_interrupted_mean_continues_where_it_stopped():
     harmless, harmful = states(6, 1), states(4, 2)
-    again = AnchorBuilder((3, 1, 8)).restore(built(harmless[:3], harmful).state())
+    again = AnchorBuilder((3, 1, 8)).merge(built(harmless[:3], harmful).state())
     for phi in harmless[3:]:
         again.add("harmless", "other", phi, prompt_id="a")
     assert again.build(PRINT, {}).digest == built(harmless, harmful).build(PRINT, {}).digest

@@ -41,7 +41,7 @@ import sri_sdk
 
 
 RUN_MODELS = {
-    "Deployment", "Fitted", "Monitor", "Recovery", "Run", "WatchSettings", "Watched", "drive", "evaluate",
+    "Deployment", "Fitted", "Monitor", "Recovery", "Run", "WatchSettings", "Watched", "Worker", "drive", "evaluate",
     "extract_directions", "fit", "request_spans", "steer", "watch", "watch_settings",
 }  # fmt: skip
 

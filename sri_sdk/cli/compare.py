@@ -10,6 +10,7 @@ from sri_sdk.cli.output import emit_json, say, say_lines, table, visible
 
 if TYPE_CHECKING:
     from sri_sdk.config.fit import FitConfig
+    from sri_sdk.executor import Executor
     from sri_sdk.metrics.cells import Cell, Table
     from sri_sdk.metrics.comparison import Comparison
 
@@ -17,14 +18,16 @@ WIDTH = 130
 """Characters of a line; a wider table is shown in several."""
 
 
-def compare_detectors(config: FitConfig, names: Sequence[str], *, as_json: bool) -> None:
+def compare_detectors(
+    config: FitConfig, names: Sequence[str], executor: Executor | None = None, *, as_json: bool
+) -> None:
     """Compares detectors on a checked config; prints the tables and writes them to `config.out`."""
     from sri_sdk.cli.bars import progress_bars
     from sri_sdk.fitting.compare import compare
     from sri_sdk.report.comparison import write_comparison
 
     with progress_bars() as progress:
-        found = compare(config, [name.strip() for name in names], progress)
+        found = compare(config, [name.strip() for name in names], progress, executor)
     paths = write_comparison(found, Path(config.out))
     if as_json:
         emit_json(found.to_dict())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sri_sdk.cli.output import emit_json, say, say_lines, table, visible
+from sri_sdk.cli.workers import executor_of, worker_options
 
 if TYPE_CHECKING:
     from sri_sdk.metrics.cells import Cell
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 )
 @click.option("--model", "models", multiple=True, help="Only this model of CONFIG; repeatable. Default: all.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write to, instead of the one in CONFIG.")
+@worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print all results as one JSON document.")
-def command(config: Path, limit: int | None, models: tuple[str, ...], out: Path | None, as_json: bool) -> None:
+def command(
+    config: Path, limit: int | None, models: tuple[str, ...], out: Path | None, workers: int | None, ray: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Attack the models of CONFIG, compare guards, and write a report.
 
     Interrupted, it continues where it stopped. Without --limit it may take hours; the bars say how long.
@@ -34,12 +39,13 @@ def command(config: Path, limit: int | None, models: tuple[str, ...], out: Path 
     if out is not None:
         checked = checked.model_copy(update={"out": out})
     prepare_libraries()
+    executor = executor_of(workers, ray)
     from sri_sdk.evaluation.evaluate import evaluate
     from sri_sdk.metrics.results import to_json
     from sri_sdk.report import write_evaluation
 
     with progress_bars() as progress:
-        found = evaluate(checked, progress, limit=limit, only=models)
+        found = evaluate(checked, progress, limit=limit, only=models, executor=executor)
     paths = write_evaluation(found, Path(checked.out))
     if as_json:
         emit_json(to_json(found))

@@ -13,6 +13,7 @@ from sri_sdk.bundle.files import SIGNATURE
 from sri_sdk.bundle.manifest_v2 import NamedThreshold, thresholds_of
 from sri_sdk.cli.compare import compare_detectors
 from sri_sdk.cli.output import emit_json, say, say_lines, table
+from sri_sdk.cli.workers import executor_of, worker_options
 from sri_sdk.metrics.results import CLASS_WORDS
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ EVERY = "every installed one"
     "--compare", is_flag=False, flag_value=EVERY, metavar="[NAME,NAME...]",
     help="Instead of a guard: fit detectors on the folds, all that are installed or these, and show them side by side.",
 )  # fmt: skip
+@worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
-def command(config: Path | None, recalibrate: bool, compare: str | None, as_json: bool) -> None:
+def command(
+    config: Path | None, recalibrate: bool, compare: str | None, workers: int | None, ray: str | None, as_json: bool
+) -> None:  # fmt: skip
     """Fit, calibrate, export and measure a guard. Interrupted, it continues where it stopped."""
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
     from sri_sdk.config.load import load_config
@@ -45,15 +49,17 @@ def command(config: Path | None, recalibrate: bool, compare: str | None, as_json
         raise click.UsageError("--compare fits detectors anew, and --recalibrate keeps one: choose one of them.")
     checked = load_config(config)
     prepare_libraries()
+    executor = executor_of(workers, ray)
     if compare is not None:
-        compare_detectors(checked, () if compare == EVERY else compare.split(","), as_json=as_json)
+        names = () if compare == EVERY else compare.split(",")
+        compare_detectors(checked, names, executor, as_json=as_json)
         return
     from sri_sdk.fitting.fit import fit
 
     signature = Path(checked.out) / "bundle" / SIGNATURE
     signed = signature.is_file()
     with progress_bars() as progress:
-        fitted = fit(checked, progress, recalibrate=recalibrate)
+        fitted = fit(checked, progress, recalibrate=recalibrate, executor=executor)
     if signed and not signature.exists():
         # A server that asks for a signature refuses the new one, and goes on with the old.
         say(

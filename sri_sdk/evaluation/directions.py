@@ -1,8 +1,12 @@
-"""`sri steer extract`: from a config to the refusal direction of its model, or to an attribute's from two texts."""
+"""`sri steer extract`: from a config to the refusal direction of its model, or to an attribute's from two texts.
+
+<out>/cache/steer-*     what an interrupted extraction continues from: rates of candidates, and no direction
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +19,20 @@ from sri_sdk.files import sha256
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.draw import LABELS, draw_unused
+from sri_sdk.fitting.generating import Generating
 from sri_sdk.fitting.mix import bases_of
 from sri_sdk.fitting.prompts import prompts_of
+from sri_sdk.fitting.store import Store
 from sri_sdk.judge import Judge
 from sri_sdk.records import Label, Prompt
 from sri_sdk.steer.direction import Direction
 from sri_sdk.steer.extract import TemplateMeans, extract_means, states_of
 from sri_sdk.steer.make import extract_directions, made_of, one_direction, refuse_overlap
-from sri_sdk.steer.select import Limits, Selection, Trial, select
+from sri_sdk.steer.select import Keep, Limits, Selection, Trial, select
 from sri_sdk.steer.spectrum import Spectrum, spectrum
+from sri_sdk.strict_json import JsonError
 
+STAGE = "steer"
 LARGEST_TEXT = 16 * 2**20
 """Bytes of a file of prompts at most."""
 
@@ -75,7 +83,9 @@ def extract_refusal(config: FitConfig, progress: Progress = lambda *_: None) -> 
         hook, live.loaded, live.sampler, judge, tuple(validation["harmless"]), tuple(validation["harmful"]),
         system_prompt=system, seed=config.seed, batch_size=config.batch_size,
     )  # fmt: skip
-    chosen = select(trial, means, Limits(**section.limits.model_dump()), advance=progress)
+    read = [p for each in (*kinds.values(), *validation.values()) for p in each]
+    keep = _kept(live, config, read, means.places.names)
+    chosen = select(trial, means, Limits(**section.limits.model_dump()), advance=progress, keep=keep)
     block, place = chosen.taken.block, chosen.taken.place
     at = [
         states_of(
@@ -126,6 +136,36 @@ def extract_attribute(
     )  # fmt: skip
     more = {"source": live.loaded.source, "files": {"without": _sha(without), "with": _sha(having)}}
     return Direction(made.name, made.vectors, made.towards, made.means, {**made.provenance, **more})
+
+
+def _kept(live: Deployment, config: FitConfig, read: Sequence[Prompt], places: Sequence[str]) -> Keep:
+    """Keeps what candidates did beside the cache of `sri fit`.
+
+    Args:
+        live: the model.
+        config: of the extraction.
+        read: all prompts that something is made of or tried on.
+        places: where states are read.
+    """
+    cache = Path(config.out) / "cache"
+    key = {
+        **Generating.on(live).key(read),
+        "places": list(places),
+        # The fingerprint of a model says nothing of the sampler's options where a guard has a horizon.
+        "sampler": config.sampler.model_dump(mode="json"),
+    }
+    store = Store(cache, STAGE, key)
+
+    def keep(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        if isinstance(found := store.load_notes(name), dict):
+            return found
+        made = make()
+        # A number that is none, as of a candidate that breaks the model, has no place in JSON.
+        with suppress(JsonError):
+            store.save_notes(name, made)
+        return made
+
+    return keep
 
 
 def _drawn(

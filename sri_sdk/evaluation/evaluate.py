@@ -25,6 +25,7 @@ from sri_sdk.evaluation.groups import draw_groups
 from sri_sdk.evaluation.one_model import ModelEvaluation
 from sri_sdk.evaluation.steering_prompts import draw_steering
 from sri_sdk.evaluation.surrogate import surrogate_result
+from sri_sdk.executor import Executor
 from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
@@ -39,6 +40,7 @@ def evaluate(
     *,
     limit: int | None = None,
     only: Sequence[str] = (),
+    executor: Executor | None = None,
 ) -> Evaluation:
     """Runs an evaluation, or continues one that was interrupted.
 
@@ -47,10 +49,12 @@ def evaluate(
         progress: called as generations are done.
         limit: most prompts per group, for a quick look.
         only: names of the models to evaluate; none = all of them.
+        executor: starts the workers that generate; None = this process does. The generations are the same.
 
     Raises:
         ConfigError: there is no such model, prompts overlap or are too few, or a plugin refuses its options.
         CaptureError: a generation could not be watched whole.
+        WorkerLost: workers ended over one batch more often than is allowed.
         ScoringError, BundleError: a guard of ours could not be fitted.
     """
     if unknown := [name for name in only if name not in config.models]:
@@ -69,7 +73,15 @@ def evaluate(
     for name in only or config.models:
         with _timed(seconds, name):
             run = ModelEvaluation(
-                config, name, groups, datasets, models.open(config.fit_config(name)), progress, steering, directions
+                config,
+                name,
+                groups,
+                datasets,
+                models.open(config.fit_config(name)),
+                progress,
+                steering,
+                directions,
+                executor,
             )
             done[name] = run.evaluated()
             if run.direction is not None:

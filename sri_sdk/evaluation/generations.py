@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.anchors import Anchors
-from sri_sdk.capture.drive import Drive
 from sri_sdk.errors import ConfigError
+from sri_sdk.evaluation.drafts import WatchedDrafts
 from sri_sdk.evaluation.steered import Steered
 from sri_sdk.fitting.by_length import longest_first, places
-from sri_sdk.fitting.collect import Collector, texts_of
-from sri_sdk.fitting.judged import judged
-from sri_sdk.fitting.store import Batch
+from sri_sdk.fitting.collect import Collector
+from sri_sdk.fitting.packed import Batch
 from sri_sdk.judge import Judge
 from sri_sdk.metrics.guard_rates import class_of
-from sri_sdk.metrics.outcomes import NONE, codes, words
+from sri_sdk.metrics.outcomes import words
 from sri_sdk.records import Outcome, Prompt, Signals
-from sri_sdk.strict_json import parse, write
-from sri_sdk.thoughts import Thoughts
+from sri_sdk.strict_json import parse
 
 T = TypeVar("T")
 LARGEST_DRAFTS = 2**28
@@ -129,39 +125,6 @@ def _drafts(packed: NDArray[np.uint8], prompts: Sequence[Prompt]) -> tuple[tuple
         ) from err
 
 
-class _Onlooker:
-    """Reads and judges the draft of every step, and measures the time that takes, which is not generating."""
-
-    def __init__(
-        self, prompts: Sequence[Prompt], judge: Judge | None, thoughts: Thoughts, budget: int, *, keep: bool
-    ) -> None:  # fmt: skip
-        self._prompts, self._judge, self._thoughts = prompts, judge, thoughts
-        self.judged = 0
-        """Drafts that the judge saw."""
-        self.unparsable: list[str] = []
-        """Ids of the prompts of those whose judgement could not be read."""
-        self.drafts = np.full((len(prompts), budget), NONE, dtype=np.int8)
-        self.texts: list[list[str]] | None = [[] for _ in prompts] if keep else None
-        self.paused = 0.0
-
-    def __call__(self, driven: Drive) -> None:
-        if driven.step is None or (self._judge is None and self.texts is None):
-            return
-        start = time.perf_counter()
-        active = np.flatnonzero(driven.step.active.cpu().numpy()).tolist()
-        texts = driven.texts
-        if self._judge is not None:
-            # A draft without an answer yet is no fault, so only what the judge gets wrong is counted.
-            said = judged(self._judge, self._thoughts, [self._prompts[i] for i in active], [texts[i] for i in active])
-            self.drafts[active, driven.step.index] = codes(said.outcomes)
-            self.judged += len(active)
-            self.unparsable += said.counts.get("unparsable", ())
-        if self.texts is not None:
-            for row in active:
-                self.texts[row].append(texts[row])
-        self.paused += time.perf_counter() - start
-
-
 @dataclass(frozen=True, slots=True)
 class Generator:
     """Generates groups of prompts under one model's tap, and finds again what a former run has made."""
@@ -187,7 +150,7 @@ class Generator:
         order = longest_first(prompts)
         ordered = [prompts[at] for at in order]
         parts = []
-        for some, batch in self.collector.batches(name, ordered, self._key(ordered), self._make):
+        for some, batch in self.collector.batches(name, ordered, self._key(ordered), self._task()):
             notes, made = batch[1], made + len(some)
             counters.add(name, len(some), notes["counts"])
             if self.draft_judge is not None:
@@ -196,35 +159,12 @@ class Generator:
             parts.append(self._read(some, batch))
         return Generations.joined(parts).take(places(order))
 
-    def _make(self, prompts: tuple[Prompt, ...]) -> Batch:
-        budget = self.collector.sampler.budget()
-        thoughts = self.collector.hook.thoughts
-        onlooker = _Onlooker(prompts, self.draft_judge, thoughts, budget, keep=self.keep_drafts)
-        start = time.perf_counter()
-        with nullcontext() if self.steered is None else self.steered.on(self.collector.hook, budget):
-            driven = self.collector.run(prompts, self.collector.signal_settings(self.anchors), onlooker)
-        seconds = time.perf_counter() - start - onlooker.paused
-        signals, clocks = driven.run.signals, [trace.clock for trace in driven.run.traces]
-        assert signals is not None
-        said = self.collector.judged(prompts, texts_of(driven))
-        width = max(budget + 1, *(len(clock) for clock in clocks))
-        arrays: dict[str, NDArray[Any]] = {
-            "sigma": signals.sigma,
-            "logit": signals.logit,
-            "outcomes": codes(said.outcomes),
-            "clock": np.stack([np.pad(c, (0, width - len(c)), mode="edge") for c in clocks]).astype(np.int64),
-            "drafts": onlooker.drafts,
-        }
-        if onlooker.texts is not None:
-            # Drafts of one response differ by a few words each: packed, they take a tenth.
-            packed = zlib.compress(write(onlooker.texts).encode())
-            arrays["draft_texts"] = np.frombuffer(packed, dtype=np.uint8)
-        return arrays, {
-            "seconds": seconds,
-            "responses": list(driven.texts) if self.keep_texts else None,
-            "counts": {**said.counts, **({"unparsable drafts": onlooker.unparsable} if onlooker.unparsable else {})},
-            "drafts": onlooker.judged,
-        }
+    def _task(self) -> WatchedDrafts:
+        judge = self.draft_judge
+        return WatchedDrafts(
+            self.anchors, judge, "" if judge is None else str(self.draft_judge_name), keep_texts=self.keep_texts,
+            keep_drafts=self.keep_drafts, steered=self.steered,
+        )  # fmt: skip
 
     def _read(self, prompts: tuple[Prompt, ...], batch: Batch) -> Generations:
         arrays, notes = batch

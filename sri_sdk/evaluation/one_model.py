@@ -40,9 +40,11 @@ from sri_sdk.evaluation.separate import separations, unseen_families
 from sri_sdk.evaluation.steering import STEERED, SteeringAnalysis
 from sri_sdk.evaluation.steering_directions import find_directions
 from sri_sdk.evaluation.steering_prompts import SteeringPrompts, expected
+from sri_sdk.executor import Executor
 from sri_sdk.files import digest
 from sri_sdk.fitting.collect import Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.dispatch import workers_of
 from sri_sdk.fitting.forecast import Forecast
 from sri_sdk.fitting.store import Store
 from sri_sdk.judge import Judge
@@ -61,6 +63,7 @@ class ModelEvaluation:
     def __init__(
         self, config: EvaluationConfig, name: str, groups: Groups, datasets: Datasets, deployment: Deployment,
         progress: Progress, steering: SteeringPrompts | None = None, directions: Mapping[str, Direction] | None = None,
+        executor: Executor | None = None,
     ) -> None:  # fmt: skip
         def advance(stage: str, made: int, total: int) -> None:
             progress(f"{name}: {stage}", made, total)
@@ -70,6 +73,7 @@ class ModelEvaluation:
         wanted = config.steering is not None and name in (config.steering.models or config.models)
         self._steering_prompts, self._directions = steering if wanted else None, directions or {}
         self._steering: SteeringAnalysis | None = None
+        self._executor = executor
         self._progress = Forecast(self._expected(), advance)
         self.collector = Collector.of(deployment, Path(config.out) / STORE / name, self._progress)
 
@@ -91,6 +95,15 @@ class ModelEvaluation:
 
     def evaluated(self) -> Evaluated:
         """Generates, scores and measures."""
+        own = self.collector
+        with workers_of(self._executor, self._deployment) as dispatcher:
+            self.collector = replace(own, dispatcher=dispatcher)
+            try:
+                return self._evaluated()
+            finally:
+                self.collector = own
+
+    def _evaluated(self) -> Evaluated:
         self._open_steering(wait=False)
         config, groups = self._config, self._groups
         compared = config.guards if config.models[self._name].guards else {}

@@ -21,8 +21,8 @@ from sri_sdk.evaluation.steered import Steered
 from sri_sdk.fitting.by_length import longest_first, places
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.deployment import Deployment, Tapped
+from sri_sdk.fitting.packed import Batch
 from sri_sdk.fitting.request_stage import collect_request_map, map_key, read
-from sri_sdk.fitting.store import Batch
 from sri_sdk.records import Prompt, Signals
 from sri_sdk.request_map import RequestMap
 

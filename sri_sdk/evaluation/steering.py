@@ -15,12 +15,11 @@ from sri_sdk.evaluation.generations import Generations, Generator
 from sri_sdk.evaluation.groups import HARMFUL, HARMLESS, attack_group
 from sri_sdk.evaluation.guards import GuardScores
 from sri_sdk.evaluation.steered import Steered
+from sri_sdk.evaluation.steered_outcomes import SteeredOutcomes
 from sri_sdk.evaluation.steering_claims import Claims, Outcomes
 from sri_sdk.evaluation.steering_directions import Directions
 from sri_sdk.evaluation.steering_guards import STEERED_HARMFUL, STEERED_HARMLESS, guards_on
 from sri_sdk.fitting.collect import Collector
-from sri_sdk.fitting.store import Batch
-from sri_sdk.metrics.outcomes import codes
 from sri_sdk.metrics.steering import SteeringResult
 from sri_sdk.records import Prompt
 from sri_sdk.steer.direction import Direction
@@ -258,18 +257,10 @@ class SteeringAnalysis:
     def _generated(self, stage: str, prompts: Sequence[Prompt], steered: Steered) -> Outcomes:
         """What the judge says of responses under steering, kept for a continued run."""
         collector, parts = self._collector, list[NDArray[np.int8]]()
-        budget, counters = collector.sampler.budget(), collector.counters
-
-        def make(batch: tuple[Prompt, ...]) -> Batch:
-            # A steering of its own for every batch: each is a generation.
-            with steered.on(collector.hook, budget):
-                texts = collector.respond(batch)
-            said = collector.judged(batch, texts)
-            return {"outcomes": codes(said.outcomes)}, {"counts": said.counts}
-
+        counters = collector.counters
         key: dict[str, Any] = {**collector.key(prompts), "steered": steered.key()}
         group = f"steered {stage.removesuffix(' %')}"
-        for batch, (arrays, notes) in collector.batches(group, prompts, key, make):
+        for batch, (arrays, notes) in collector.batches(group, prompts, key, SteeredOutcomes(steered)):
             parts.append(arrays["outcomes"])
             counters.add(group, len(batch), notes["counts"])
         counters.check(group, ended=True)

@@ -11,7 +11,8 @@ from sri_sdk.config.steering import SteeringSection
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.steering_prompts import SteeringPrompts
 from sri_sdk.fitting.collect import Collector
-from sri_sdk.fitting.store import Batch, Store
+from sri_sdk.fitting.packed import Batch
+from sri_sdk.fitting.store import Store
 from sri_sdk.metrics.rates import exact_rate
 from sri_sdk.metrics.steering import Spot
 from sri_sdk.steer.direction import Direction

@@ -21,6 +21,7 @@ from sri_sdk.config.fit import CalibrateSection, FitConfig, PartSection
 from sri_sdk.config.mix import PLAIN
 from sri_sdk.detector import Detector
 from sri_sdk.errors import ConfigError, SriError
+from sri_sdk.executor import Executor
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.checks import all_valid, check_fold, noise, same
 from sri_sdk.fitting.collect import Collected, Progress
@@ -43,7 +44,10 @@ SINGLE_CALLS = 200
 """Generations that each detector scores one by one, to time it."""
 
 
-def compare(config: FitConfig, names: Sequence[str] = (), progress: Progress = lambda *_: None) -> Comparison:
+def compare(
+    config: FitConfig, names: Sequence[str] = (), progress: Progress = lambda *_: None,
+    executor: Executor | None = None,
+) -> Comparison:  # fmt: skip
     """Fits and calibrates detectors one by one, and measures them on the test fold.
 
     Args:
@@ -69,7 +73,7 @@ def compare(config: FitConfig, names: Sequence[str] = (), progress: Progress = l
     folds = prompts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     Path(config.out).mkdir(parents=True, exist_ok=True)
-    gathered = gather(config, folds, progress, timed, recalibrate=False)
+    gathered = gather(config, folds, progress, timed, recalibrate=False, executor=executor)
     for name in ("train", "reference", "calibration", "test"):
         check_fold(gathered.collected[name].signals, name, gathered.anchors)
     harmless = [p for p in folds.test if p.label == "harmless"]

@@ -20,6 +20,7 @@ from sri_sdk.bundle.multi_part_guard import MultiPartGuard
 from sri_sdk.config.columns import needs_format_2
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ConfigError
+from sri_sdk.executor import Executor
 from sri_sdk.exporter import Exporter
 from sri_sdk.fitting.artefacts import restore_parts, write_guard
 from sri_sdk.fitting.build import Calibrated, calibrate
@@ -64,17 +65,22 @@ class Fitted:
     """That detectors learnt from; None = none, or only thresholds were set anew."""
 
 
-def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False) -> Fitted:
+def fit(
+    config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate: bool = False,
+    executor: Executor | None = None,
+) -> Fitted:  # fmt: skip
     """Fits, calibrates, exports and measures a guard.
 
     Args:
         config: a checked config.
         progress: called as generations are done.
         recalibrate: keep the anchors and the detector under `config.out`, and set new thresholds only.
+        executor: starts the workers that generate; None = this process does. The guard is the same.
 
     Raises:
         ConfigError: prompts overlap, are too few, or gave nothing to average; or too many responses cannot be judged.
         CaptureError: a generation could not be watched whole.
+        WorkerLost: workers ended over one batch more often than is allowed.
         ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
     if not (recalibrate or config.folds.learn):
@@ -91,7 +97,7 @@ def fit(config: FitConfig, progress: Progress = lambda *_: None, *, recalibrate:
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     several = needs_format_2(config, {part.name: part.columns for part in wanted})
     out.mkdir(parents=True, exist_ok=True)
-    gathered = gather(config, folds, progress, timed, recalibrate=recalibrate)
+    gathered = gather(config, folds, progress, timed, recalibrate=recalibrate, executor=executor)
     deployment, collector, anchors, collected = (
         gathered.deployment, gathered.collector, gathered.anchors, gathered.collected
     )  # fmt: skip

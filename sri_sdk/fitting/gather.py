@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sri_sdk.anchors import Anchors
 from sri_sdk.config.fit import FitConfig
+from sri_sdk.executor import Executor
 from sri_sdk.fitting.collect import Collected, Collector, Progress
 from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.dispatch import workers_of
 from sri_sdk.fitting.folds import Folds
 from sri_sdk.fitting.forecast import Forecast
 from sri_sdk.fitting.labelled import STAGE, LabelledAttacks, label
@@ -19,7 +21,7 @@ from sri_sdk.fitting.observed import Observed
 from sri_sdk.fitting.request_stage import STAGE as REQUEST
 from sri_sdk.fitting.request_stage import collect_request_map
 from sri_sdk.fitting.tally import log
-from sri_sdk.records import Signals
+from sri_sdk.records import Prompt, Signals
 from sri_sdk.scoring.guard import ANCHORS
 
 KEPT = ("anchors", "request", "train", "labelled")
@@ -62,7 +64,10 @@ class Gathered:
         return self.observed.with_harmless(self.collected["train"].signals)
 
 
-def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch, *, recalibrate: bool) -> Gathered:
+def gather(
+    config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch, *, recalibrate: bool,
+    executor: Executor | None = None,
+) -> Gathered:  # fmt: skip
     """Generates and reads everything that a fit needs; an interrupted one continues where it stopped.
 
     Args:
@@ -71,24 +76,36 @@ def gather(config: FitConfig, folds: Folds, progress: Progress, timed: Stopwatch
         progress: called as generations are done.
         timed: takes the time of each stage.
         recalibrate: take anchors and map from `config.out`.
+        executor: starts the workers that generate; None = this process does.
 
     Raises:
         ConfigError: too few gave something to average, or too many responses cannot be judged.
         CaptureError: a generation could not be watched whole, or a request not be read.
+        WorkerLost: workers ended over one batch more often than is allowed.
     """
     out, named = Path(config.out), folds.named()
     log.info("loading the model of hook %s; then %s prompts", config.model.hook, sum(map(len, named.values())))
     with timed("model"):
         deployment = Deployment.open(config)
-    train = config.folds.train
-    observed = Observed.read(None if recalibrate else train, deployment.fingerprint)
+    observed = Observed.read(None if recalibrate else config.folds.train, deployment.fingerprint)
     generated = {name: prompts for name, prompts in named.items() if not (recalibrate and name in KEPT)}
     answered = sum(len(prompts) for name, prompts in generated.items() if name != REQUEST)
     collector = Collector.of(deployment, out / "cache", Forecast(answered, progress))
     collector.refuse_special(generated)
+    with workers_of(executor, deployment) as dispatcher:
+        dealing = replace(collector, dispatcher=dispatcher)
+        found = _gathered(dealing, deployment, folds, generated, observed, timed, recalibrate)
+    return replace(found, collector=collector)
+
+
+def _gathered(
+    collector: Collector, deployment: Deployment, folds: Folds, generated: Mapping[str, tuple[Prompt, ...]],
+    observed: Observed, timed: Stopwatch, recalibrate: bool,
+) -> Gathered:  # fmt: skip
+    config, train = deployment.config, deployment.config.folds.train
     with timed("anchors"):
         if recalibrate:
-            anchors = _old_anchors(out, deployment)
+            anchors = _old_anchors(Path(config.out), deployment)
         else:
             # The request's place is cheap to find and says early whether templates are read as they should.
             read = collect_request_map(collector, folds.request) if folds.request else None

@@ -8,27 +8,22 @@ activations never.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sri_sdk.errors import MissingExtra
 from sri_sdk.files import claimed, digest, replacing, write_text
+from sri_sdk.fitting.packed import NOTE, Batch, pack
 from sri_sdk.strict_json import parse, write
 
-_NOTE = "sri"
-"""Key of our JSON in a file's metadata."""
 _LARGEST = 2**26
 """Most bytes of notes."""
 
 log = logging.getLogger(__name__)
-
-Batch = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
-"""Arrays by name, and notes that JSON can hold."""
 
 
 class Store:
@@ -84,7 +79,7 @@ class Store:
             return None
         try:
             with safe_open(path, framework="numpy") as file:
-                notes = parse((file.metadata() or {})[_NOTE])
+                notes = parse((file.metadata() or {})[NOTE])
                 return {key: file.get_tensor(key) for key in file.keys()}, notes  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
@@ -99,13 +94,19 @@ class Store:
         Raises:
             JsonError: the notes hold what `load` would refuse.
         """
-        from safetensors.numpy import save_file
+        self.save_packed(name, pack(arrays, notes), private=private)
 
-        text = write(notes)
+    def save_packed(self, name: str, content: bytes, *, private: bool = False) -> None:
+        """Writes a batch that `pack` has packed, whole or not at all; see `save`."""
         with replacing(self.folder / f"{name}.safetensors") as made:
             if private:
                 made.touch(mode=0o600)
-            save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, made, {_NOTE: text})
+            made.write_bytes(content)
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Deletes batches that nobody will ask for again."""
+        for name in names:
+            (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
 
     def load_notes(self, name: str) -> Any:
         """JSON kept beside the batches, such as what an attack learnt; None if it was not written, or is damaged."""

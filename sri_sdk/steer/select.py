@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from sri_sdk.capture.drive import generate_untapped
@@ -32,6 +33,9 @@ from sri_sdk.steer.make import one_direction
 from sri_sdk.steer.operations import Ablate, Add
 from sri_sdk.steer.steering import steer
 from sri_sdk.steer.where import Where
+
+Keep = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
+"""Called with a name and what makes a result, as JSON types: finds the result of an interrupted run, or makes it."""
 
 RULE = " ".join((__doc__ or "").split())
 """The rule in words, for provenance."""
@@ -158,7 +162,7 @@ def added(hook: Hook, direction: Direction, block: int, strength: float) -> Abst
 
 def select(
     trial: Trial, means: TemplateMeans, limits: Limits | None = None, *,
-    advance: Callable[[str, int, int], None] | None = None,
+    advance: Callable[[str, int, int], None] | None = None, keep: Keep = lambda _, make: make(),
 ) -> Selection:  # fmt: skip
     """Tries the direction of every block and place, and takes one.
 
@@ -167,6 +171,7 @@ def select(
         means: what the candidates are made of.
         limits: what they must keep to; None = the defaults.
         advance: called with the name of a stage, how much of it is done, and of how much.
+        keep: keeps what was tried, for a run that is interrupted; by default nothing is kept.
 
     Raises:
         ConfigError: the model refuses none of the harmful prompts, or no candidate keeps to the limits.
@@ -176,7 +181,7 @@ def select(
     first = FirstPass(
         trial.hook, trial.loaded, canvas_of(trial.hook, trial.sampler.canvas()), trial.system_prompt
     )  # fmt: skip
-    unsteered = _rates(trial, nullcontext(), nullcontext())
+    unsteered = _kept_rates(keep, "unsteered", trial, nullcontext(), nullcontext())
     if not unsteered["harmful_refused"].k:
         raise ConfigError(
             f"steer.validation: the model refuses none of {len(trial.harmful)} harmful prompts, so nothing shows which "
@@ -188,7 +193,8 @@ def select(
     tried: list[Candidate] = []
     spots = [(b, p) for b in range(len(means.length)) for p in range(len(means.places.names)) if means.found[b, p]]
     for done, (block, at) in enumerate(spots):
-        found = _tried(trial, means, first, refusing, block, means.places.names[at])
+        making = partial(_tried, trial, means, first, refusing, block, means.places.names[at])
+        found = Candidate(**keep(f"candidate-{block}-{at}", partial(_plain, making)))
         tried.append(replace(found, out=_out(found, limits, len(means.length), base[0])))
         tell("candidates", done + 1, len(spots))
     final = sorted((each for each in tried if each.out is None), key=lambda each: each.ablated)[: limits.finalists]
@@ -197,8 +203,9 @@ def select(
     judged: dict[tuple[int, str], Candidate] = {}
     for done, each in enumerate(final):
         direction = _direction(means, each)
-        rates = _rates(
-            trial, ablated(trial.hook, direction), added(trial.hook, direction, each.block, each.length)
+        rates = _kept_rates(
+            keep, f"finalist-{each.block}-{means.place(each.place)}", trial, ablated(trial.hook, direction),
+            added(trial.hook, direction, each.block, each.length),
         )  # fmt: skip
         judged[each.block, each.place] = replace(
             each,
@@ -248,6 +255,11 @@ def _tried(
     return replace(found, kl=_mean(moved), ablated=_mean(without), added=_mean(with_it))
 
 
+def _plain(making: Callable[[], Candidate]) -> dict[str, Any]:
+    """A candidate, made now, as JSON types."""
+    return asdict(making())
+
+
 def _out(each: Candidate, limits: Limits, blocks: int, harmless: float) -> str | None:
     """Why a candidate is not taken; None = it may be."""
     if each.block >= (1 - limits.last_blocks) * blocks:
@@ -255,6 +267,14 @@ def _out(each: Candidate, limits: Limits, blocks: int, harmless: float) -> str |
     if not each.kl <= limits.kl:
         return "changes harmless answers"
     return None if each.added > harmless else "brings no refusals when added"
+
+
+def _kept_rates(
+    keep: Keep, name: str, trial: Trial, ablating: AbstractContextManager[Any], adding: AbstractContextManager[Any]
+) -> dict[str, Rate]:  # fmt: skip
+    """What the judge counts, or has counted in an interrupted run."""
+    made = keep(name, lambda: {what: asdict(rate) for what, rate in _rates(trial, ablating, adding).items()})
+    return {what: Rate(**rate) for what, rate in made.items()}
 
 
 def _rates(

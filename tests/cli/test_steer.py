@@ -43,6 +43,30 @@ def test_extract_writes_a_direction_that_takes_refusals_away(extracted) -> None:
     assert load_direction(path).provenance == told["provenance"]
 
 
+def test_an_interrupted_extraction_goes_on_where_it_stopped(extracted, tmp_path: Path, monkeypatch) -> None:
+    from sri_sdk.config.load import load_config
+    from sri_sdk.evaluation.directions import extract_refusal
+    from sri_sdk.steer import select
+
+    config = load_config(write_config(tmp_path, steer=STEER))
+
+    def interrupted(stage: str, done: int, _total: int) -> None:
+        if (stage, done) == ("finalists", 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract_refusal(config, interrupted)
+    made: list[str] = []
+    for name in ("_tried", "_rates"):
+        real = getattr(select, name)
+        monkeypatch.setattr(select, name, lambda *args, real=real, name=name: made.append(name) or real(*args))
+    found = extract_refusal(config).direction
+    assert made == ["_rates"], "the second of two finalists, and nothing else"
+    whole = load_direction(extracted[1])
+    assert np.array_equal(found.vectors, whole.vectors) and found.provenance == whole.provenance
+    assert not list((tmp_path / "guard").rglob("*.safetensors")), "what is kept holds no direction"
+
+
 def test_its_prompts_are_in_no_fold_and_not_among_those_that_chose_it(extracted, monkeypatch) -> None:
     from sri_sdk.config.load import load_config
     from sri_sdk.evaluation import directions

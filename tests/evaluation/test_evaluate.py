@@ -18,6 +18,7 @@ from sri_sdk.evaluation.evaluate import evaluate
 from sri_sdk.fitting.fit import fit
 from sri_sdk.metrics.results import to_json
 from tests.evaluation.conftest import write_evaluation_config
+from tests.fitting.workers_here import ExecutorHere
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,15 @@ def without_times(result):
         return [cleaned(v) for v in value] if isinstance(value, list) else value
 
     return cleaned(to_json(result) if not isinstance(result, dict) else result)
+
+
+def test_workers_that_answer_backwards_give_the_same_evaluation(found, tmp_path):
+    executor = ExecutorHere()
+    config = load_evaluation(write_evaluation_config(tmp_path, keep_texts=True))
+    assert without_times(evaluate(config, executor=executor)) == without_times(found)
+    dealt = {name.split("'")[1] for pool in executor.pools for name in pool.given}
+    assert {"anchors", "calibration", "harmless"} <= dealt and any(name.startswith("attack ") for name in dealt)
+    assert len(executor.pools) == len(found.models) and not any(pool.out for pool in executor.pools)
 
 
 def test_every_rate_says_how_many_generations_are_behind_it(found):

@@ -13,7 +13,8 @@ import pytest
 
 from sri_sdk.files import claimed
 from sri_sdk.fitting.batches import Batches
-from sri_sdk.fitting.store import Batch, Store
+from sri_sdk.fitting.packed import Batch
+from sri_sdk.fitting.store import Store
 from sri_sdk.records import Prompt
 
 pytest.importorskip("fcntl")

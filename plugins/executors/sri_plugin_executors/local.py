@@ -1,0 +1,201 @@
+"""Worker processes on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+
+from pydantic import Field
+
+import sri_sdk
+from sri_plugin_executors.messages import FAILED, PROMPTS, STAGE
+from sri_sdk import Executor, Shard, ShardLost, ShardResult, WorkerPool
+from sri_sdk.errors import ConfigError
+
+SRI_PLUGIN_API = 1
+PATIENCE = 10.0
+"""Seconds that a process gets to end before it is killed."""
+
+
+class LocalExecutor(Executor):
+    """Processes on this machine, with one accelerator each where there are accelerators."""
+
+    class Config(sri_sdk.Config):
+        """Options."""
+
+        workers: int = Field(default=1, ge=1, le=1024, description="Processes; each has a model of its own.")
+        devices: int = Field(
+            default=1, ge=0, description="Accelerators that each process sees; 0 = all that this one sees."
+        )
+
+    def start(self, setup: bytes) -> WorkerPool:
+        """Starts no process yet: each starts with its first shard.
+
+        Raises:
+            ConfigError: a process is to see more accelerators than there are, or the system has no processes that
+                could be handed a socket.
+        """
+        if not hasattr(os, "fork"):
+            raise ConfigError(
+                "workers: processes are handed a socket, which this system cannot do. Leave --workers out."
+            )
+        return _Pool(setup, _shares(self.config.workers, self.config.devices))
+
+
+@dataclass(eq=False)
+class _Process:
+    """One worker."""
+
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    stage: bytes | None = None
+    shard: str | None = None
+    """What it is at."""
+
+    @property
+    def name(self) -> str:
+        return f"process {self.process.pid} on {socket.gethostname()}"
+
+    def give(self, shard: Shard) -> None:
+        """Sends a shard. A process that is gone shows when it is read from."""
+        self.shard = shard.name
+        with contextlib.suppress(OSError):
+            if self.stage is not shard.stage:
+                self.connection.send_bytes(STAGE + shard.stage)
+                self.stage = shard.stage
+            self.connection.send_bytes(PROMPTS + shard.prompts)
+
+    def end(self) -> None:
+        """Ends it, whatever it is at."""
+        self.connection.close()
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class _Pool(WorkerPool):
+    def __init__(self, setup: bytes, shares: Sequence[str | None]) -> None:
+        """Takes the accelerators of each process, as `CUDA_VISIBLE_DEVICES` has them; None = as in this one."""
+        self.size = len(shares)
+        self._setup, self._shares = setup, shares
+        self._slots: list[_Process | None] = [None] * self.size
+        self._waiting: deque[Shard] = deque()
+
+    def give(self, shard: Shard) -> None:
+        self._waiting.append(shard)
+        self._assign()
+
+    def wait(self, seconds: float) -> ShardResult | ShardLost | None:
+        self._assign()
+        busy = {each.connection: at for at, each in enumerate(self._slots) if each is not None and each.shard}
+        if not busy:
+            time.sleep(min(seconds, 0.1))
+            return None
+        for connection in wait(list(busy), seconds):
+            assert isinstance(connection, Connection)
+            return self._heard(busy[connection])
+        return None
+
+    def close(self) -> None:
+        self._waiting.clear()
+        for each in self._slots:
+            if each is not None:
+                each.end()
+        self._slots = [None] * self.size
+
+    def _assign(self) -> None:
+        for at in range(self.size):
+            if not self._waiting:
+                return
+            worker = self._slots[at]
+            if worker is None:
+                worker = self._slots[at] = _started(self._setup, self._shares[at])
+            if worker.shard is None:
+                worker.give(self._waiting.popleft())
+
+    def _heard(self, at: int) -> ShardResult | ShardLost:
+        worker = self._slots[at]
+        assert worker is not None and worker.shard is not None
+        shard, worker.shard = worker.shard, None
+        try:
+            said = worker.connection.recv_bytes()
+        except (EOFError, OSError):
+            said = b""
+        if said[:1] not in (b"", FAILED):
+            result = ShardResult(shard, said[1:], worker.name)
+        else:
+            self._slots[at] = None
+            cause = said[1:].decode(errors="replace") or _cause(worker.process)
+            worker.end()
+            return ShardLost(shard, worker.name, cause)
+        self._assign()
+        return result
+
+
+def _started(setup: bytes, visible: str | None) -> _Process:
+    """A new process, and the socket that leads to it."""
+    ours, theirs = socket.socketpair()
+    around = dict(os.environ)
+    if visible is not None:
+        around["CUDA_VISIBLE_DEVICES"] = visible
+    with theirs:
+        number = theirs.fileno()
+        # What it prints goes to stderr: this process's stdout is for results.
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sri_plugin_executors.process", str(number)], pass_fds=[number], env=around,
+            stdin=subprocess.DEVNULL, stdout=2,
+        )  # fmt: skip
+    connection = Connection(ours.detach())
+    with contextlib.suppress(OSError):
+        connection.send_bytes(setup)
+    return _Process(process, connection)
+
+
+def _cause(process: subprocess.Popen[bytes]) -> str:
+    """Why a process is gone."""
+    try:
+        code = process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        return "it closed its socket"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended by signal {-code}"
+
+
+def _shares(workers: int, each: int) -> list[str | None]:
+    """The accelerators of every process; None = as in this one.
+
+    Raises:
+        ConfigError: a process is to see more than there are.
+    """
+    found = _devices() if each else []
+    if not found:
+        return [None] * workers
+    if each > len(found):
+        raise ConfigError(f"workers: {each} accelerators for each process; there are {len(found)}.")
+    return [",".join(found[(at * each + k) % len(found)] for k in range(each)) for at in range(workers)]
+
+
+def _devices() -> list[str]:
+    """The accelerators that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip()]
+    import torch
+
+    return [str(at) for at in range(torch.cuda.device_count())]

@@ -1,0 +1,237 @@
+"""Workers get the batches of a stage, and nobody sees that in what comes of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sri_sdk import ShardLost, ShardResult, WorkerPool, registry
+from sri_sdk.config.load import load_config
+from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch, SriError, WorkerLost
+from sri_sdk.evaluation.drafts import WatchedDrafts
+from sri_sdk.evaluation.steered import Steered
+from sri_sdk.evaluation.steered_outcomes import SteeredOutcomes
+from sri_sdk.fitting.batches import batch_name
+from sri_sdk.fitting.collect import WHOLE, Collector
+from sri_sdk.fitting.deployment import Deployment
+from sri_sdk.fitting.dispatch import TRIES, Dispatcher, setup_of
+from sri_sdk.fitting.generating import Generating
+from sri_sdk.fitting.packed import pack, unpack
+from sri_sdk.fitting.store import Store
+from sri_sdk.fitting.tasks import FoldSignals, Task, anchors_state, restored_anchors
+from sri_sdk.records import Prompt
+from sri_sdk.request_map import RequestMap
+from sri_sdk.steer.direction import Direction
+from sri_sdk.steer.operations import Add
+from sri_sdk.steer.where import Where
+
+from .conftest import write_config
+from .test_collect_order import longer
+from .workers_here import CAUSE, Backwards, Garbling, Here, Losing, Poisoned, Twice
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[Prompt]:
+    lab = registry.build("datasets", "lab", {})
+    return longer([p for label in ("harmless", "harmful") for p in lab.prompts("fit", label, 6)])
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    changes = {
+        "model": {"hook": "lab-causal"},
+        "sampler": {"name": "autoregressive", "options": {"tokens": 8}},
+        "tap": {"pooling": "predicting", "cells": 4},
+        "batch_size": 4,
+    }
+    return Deployment.open(load_config(write_config(tmp_path_factory.mktemp("dispatch"), **changes)))
+
+
+def collector(deployment: Deployment, folder: Path, pool: WorkerPool | None = None) -> Collector:
+    made = Collector.of(deployment, folder, lambda *_: None)
+    return made if pool is None else replace(made, dispatcher=Dispatcher(pool))
+
+
+def fold(ours: Collector, prompts: list[Prompt]) -> tuple[str, bytes]:
+    """Anchors and signals of the prompts."""
+    anchors = ours.anchors(prompts)
+    return anchors.digest, ours.signals("train", prompts, anchors).signals.logit.tobytes()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def alone(deployment, prompts, tmp_path_factory) -> tuple[tuple[str, bytes], dict[str, bytes]]:
+    """What this process makes by itself, and the files it keeps."""
+    folder = tmp_path_factory.mktemp("alone")
+    return fold(collector(deployment, folder), prompts), files(folder)
+
+
+@pytest.mark.parametrize("pool", [Here, Backwards, Twice, Losing, Garbling])
+def test_workers_that_reorder_repeat_and_die_make_the_same_bytes(pool, deployment, prompts, alone, tmp_path):
+    found = fold(collector(deployment, tmp_path, pool(setup_of(deployment))), prompts)
+    assert (found, files(tmp_path)) == alone
+
+
+def test_what_is_there_is_dealt_to_nobody(deployment, prompts, alone, tmp_path):
+    ours = collector(deployment, tmp_path)
+    stopped = replace(ours, dispatcher=Dispatcher(first := Here(setup_of(deployment))))
+    batches = stopped.batches("train", prompts, {"a": 1}, FoldSignals(ours.anchors(prompts)))
+    next(batches)
+    batches.close()
+    assert len(first.given) == 3, "as many as keep two workers busy, and there are only three"
+    second = Here(setup_of(deployment))
+    again = replace(ours, dispatcher=Dispatcher(second))
+    assert len(list(again.batches("train", prompts, {"a": 1}, FoldSignals(ours.anchors(prompts))))) == 3
+    assert second.given == first.given[1:]
+
+
+def test_a_shard_that_kills_everybody_ends_the_run_and_the_rest_is_kept(deployment, prompts, alone, tmp_path):
+    pool = Poisoned(setup_of(deployment))
+    with pytest.raises(WorkerLost) as caught:
+        fold(collector(deployment, tmp_path, pool), prompts)
+    text = str(caught.value)
+    assert text.startswith("prompts 4 to 7 of 'train'") and f"{TRIES} workers" in text
+    assert "worker 7" in text and CAUSE in text
+    assert max(Counter(pool.given).values()) == TRIES
+    assert files(tmp_path).items() < alone[1].items(), "nothing half written, no claim left"
+    assert (fold(collector(deployment, tmp_path), prompts), files(tmp_path)) == alone
+
+
+@pytest.mark.parametrize("raised", [CaptureError("prompt 'a': broken"), ConfigError("one", ["one", "two"])])
+def test_what_a_worker_finds_wrong_is_said_as_this_process_would(raised, deployment, prompts, tmp_path, monkeypatch):
+    def broken(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(Generating, "run", broken)
+    pool = Here(setup_of(deployment))
+    with pytest.raises(type(raised)) as caught:
+        collector(deployment, tmp_path, pool).anchors(prompts)
+    assert str(caught.value) == str(raised) and getattr(caught.value, "problems", ()) == getattr(raised, "problems", ())
+    assert len(set(pool.given)) == len(pool.given), "nobody tries again what every worker would find"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda f: {"version": "0.0.9"}, "sri-sdk 0.1.0, and the run 0.0.9"),
+        (lambda f: {"fingerprint": {**f, "soft": {**f["soft"], "torch": "1.0"}}}, "torch is .* instead of '1.0'"),
+    ],
+)
+def test_a_worker_that_is_not_like_the_rest_is_refused(change, says, deployment, prompts, tmp_path):
+    setup = {**json.loads(setup_of(deployment)), **change(deployment.fingerprint.to_dict())}
+    pool = Here(json.dumps(setup).encode())
+    with pytest.raises(ModelMismatch, match=says):
+        collector(deployment, tmp_path, pool).anchors(prompts)
+
+
+def test_a_damaged_batch_is_dealt_again(deployment, prompts, alone, tmp_path):
+    fold(collector(deployment, tmp_path), prompts)
+    broken = next(tmp_path.glob(f"train-*/{batch_name(4)}.safetensors"))
+    broken.write_bytes(broken.read_bytes()[:-1])
+    pool = Here(setup_of(deployment))
+    assert (fold(collector(deployment, tmp_path, pool), prompts), files(tmp_path)) == alone
+    assert [name.partition(" (")[0] for name in pool.given] == ["prompts 4 to 7 of 'train'"]
+
+
+def test_what_another_process_is_at_is_not_dealt(deployment, prompts, tmp_path):
+    """It finishes, or ends without: then the batch is dealt after all."""
+    for finishes in (True, False):
+        ours, pool = collector(deployment, tmp_path / str(finishes)), Here(setup_of(deployment))
+        task, key = FoldSignals(collector(deployment, tmp_path).anchors(prompts)), {"a": 1}
+        store = Store(ours.cache, "train", key)
+        other = store.claim(batch_name(0))
+        assert other.__enter__()
+
+        class Waiting(Here):
+            def wait(self, seconds: float, *, _done: list[int] = []) -> ShardResult | ShardLost | None:  # noqa: B006
+                if len(self.out) == 1:
+                    if finishes:  # noqa: B023
+                        store.save(batch_name(0), *task.make(ours, prompts[:4]))  # noqa: B023
+                    other.__exit__(None, None, None)  # noqa: B023
+                return super().wait(seconds)
+
+        pool = Waiting(setup_of(deployment))
+        made = replace(ours, dispatcher=Dispatcher(pool)).batches("train", prompts, key, task)
+        starts = [batch[0].id for batch, _ in made]
+        assert starts == [prompts[0].id, prompts[4].id, prompts[8].id]
+        dealt = [name.split()[1] for name in pool.given]
+        assert dealt == (["4", "8"] if finishes else ["4", "8", "0"])
+
+
+def test_a_run_that_is_refused_early_gives_up_its_claims(deployment, prompts, tmp_path):
+    harmless = [replace(p, label="harmful") for p in prompts]
+    with pytest.raises(ConfigError, match="anchors"):
+        collector(deployment, tmp_path, Here(setup_of(deployment))).anchors(harmless)
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_progress_never_goes_back_and_ends_with_all(deployment, prompts, tmp_path):
+    seen: list[tuple[int, int]] = []
+    ours = collector(deployment, tmp_path, Backwards(setup_of(deployment)))
+    ours = replace(ours, progress=lambda stage, done, total: seen.append((done, total)))
+    ours.anchors(prompts)
+    assert seen == sorted(seen) and seen[-1] == (12, 12)
+
+
+def steered(live: Generating) -> Steered:
+    width, blocks = live.hook.hidden_size(), len(live.hook.layers())
+    vector = np.zeros((1, width), np.float32)
+    vector[0, 3] = 1
+    direction = Direction("refusal", vector, "refusing", np.zeros((2, blocks), np.float32), {"block": 1})
+    return Steered(direction, Add(0.5), Where(layers=(1,), steps=(0.0, 0.5)))
+
+
+def tasks(live: Collector, prompts: list[Prompt]) -> Iterator[Task]:
+    anchors, judge = live.anchors(prompts), registry.build("judges", "refusal-phrases", {})
+    yield FoldSignals(anchors)
+    yield WatchedDrafts(anchors, None, "", keep_texts=False, keep_drafts=False)
+    yield WatchedDrafts(
+        anchors, judge, "refusal-phrases", keep_texts=True, keep_drafts=True, steered=steered(live)
+    )  # fmt: skip
+    yield SteeredOutcomes(steered(live))
+
+
+def test_every_task_travels(deployment, prompts, tmp_path):
+    live = collector(deployment, tmp_path)
+    for task in tasks(live, prompts):
+        arrays, notes = unpack(pack(*task.state()))
+        again = type(task).restored((arrays, notes))
+        assert pack(*again.state()) == pack(arrays, notes)
+        one, two = (_timeless(each.make(live, prompts[:4])) for each in (task, again))
+        assert pack(*one) == pack(*two)
+
+
+def test_anchors_with_a_request_map_travel(deployment, prompts, tmp_path):
+    anchors = collector(deployment, tmp_path).anchors(prompts)
+    weight = np.random.default_rng(0).normal(size=(2, anchors.harmless.shape[2])).astype(np.float32)
+    anchors = replace(anchors, request=RequestMap(weight, 0.1, {"prompts": {"plain": {"harmful": 3}}}))
+    again = restored_anchors(unpack(pack(*anchors_state(anchors))))
+    assert again.digest == anchors.digest and again.request.digest == anchors.request.digest
+    assert again.provenance == anchors.provenance and again.columns == anchors.columns
+
+
+def _timeless(batch: tuple[Any, Any]) -> tuple[Any, Any]:
+    return batch[0], {name: value for name, value in batch[1].items() if name != "seconds"}
+
+
+def test_anchors_keep_one_file_once_all_batches_are_in_it(deployment, prompts, alone):
+    assert [name for name in alone[1] if name.startswith("anchors")] == [
+        next(name for name in alone[1] if name.endswith(f"{WHOLE}.safetensors"))
+    ]
+
+
+def test_an_error_without_a_class_of_ours_is_an_sri_error() -> None:
+    from sri_sdk.fitting.dispatch import _error
+
+    assert type(_error("NoSuch", "text", [])) is SriError
+    assert str(_error("MissingExtra", "text", [])) == "text"
