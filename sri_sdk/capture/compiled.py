@@ -212,7 +212,8 @@ def _body(counter: torch.Tensor, tensors: list[torch.Tensor], names: str, tap: i
 
 _unsafe = getattr(torch.Tag, "cudagraph_unsafe", None)
 # Defined by hand: `torch.library.custom_op` puts Python of its own around the body, 16 microseconds a call.
-_library = torch.library.Library("sri_sdk", "FRAGMENT")
+_typed: Any = torch.library
+_library = _typed.Library("sri_sdk", "FRAGMENT")
 _library.define(
     "observe(Tensor(a!) counter, Tensor[] tensors, str names, SymInt tap, SymInt place) -> ()",
     tags=() if _unsafe is None else (_unsafe,),

@@ -23,6 +23,7 @@ from sri_sdk.capture.conclude import INCOMPLETE, SILENT
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import Layers
 from sri_sdk.capture.tap import tap_of
+from sri_sdk.capture.tape import Tape
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.hook import Hook
 
@@ -30,7 +31,7 @@ _keys = itertools.count(-(1 << 62), 1)
 """Of our hooks in the tables of modules: torch counts up from 0, the tap down from there."""
 
 
-class DeviceTape:
+class DeviceTape(Tape):
     """Keeps the passes of a model on its device, for watches over CUDA graphs and other code that runs no Python.
 
         with sri_sdk.DeviceTape(model, tokens=8192):
@@ -39,7 +40,7 @@ class DeviceTape:
                 run.returned(generate(model, ids))
 
     Open it before the model is compiled or recorded, and keep it open as long as that code is used: compiled code is
-    the same with and without a watch. Every pass of the model writes, watched or not.
+    the same with and without a watch, and every pass of the model writes. Record a graph by hand outside of watches.
 
     A watch reads the tape when the generation has returned, so nothing is decided meanwhile: rules other than `final`,
     horizons, and policies that stop a generation are refused, as are guards that read requests. Passes of other threads
@@ -65,6 +66,8 @@ class DeviceTape:
             ConfigError: the family, the layers or the devices do not suit.
         """
         family = hook if isinstance(hook, Hook) else choose_hook(model, hook)
+        if family.model is not model:
+            raise ConfigError("DeviceTape: the hook was built on another model object: nothing of this one is kept.")
         if tokens < 1:
             raise ConfigError(f"DeviceTape: tokens {tokens}; allowed: 1 or more, all passes of a generation together.")
         if family.observed_methods or family.firings != 1:
@@ -76,10 +79,11 @@ class DeviceTape:
         self._model, self._hook, self._tokens = model, family, tokens
         self._modules = self._tapped(family.layers())
         home = self._home()
-        embedding = family.embedding().weight
-        norm = next(iter(self._modules["final"].parameters()), embedding)
-        kinds = {layer: embedding.dtype for layer in self.layers}
-        kinds["final"] = torch.promote_types(embedding.dtype, norm.dtype)
+        embedding = next(family.embedding().parameters()).dtype
+        kinds = dict.fromkeys(self.layers, embedding)
+        for weight in self._modules["final"].parameters():
+            # A norm in float32 answers in float32.
+            kinds["final"] = torch.promote_types(embedding, weight.dtype)
         # One row more than passes may fill: what is too much lands there.
         rows, width = tokens + 1, family.hidden_size()
         with torch.inference_mode(False), torch.device(home):
@@ -87,7 +91,7 @@ class DeviceTape:
             self._ids = torch.zeros(rows, dtype=torch.int64)
             self._shapes = torch.zeros((rows, 2), dtype=torch.int64)
             self._offsets = torch.arange(tokens)
-            # Passes begun, passes ended, tokens of those that ended, passes that could not be kept.
+            # Passes begun, passes ended, tokens of those that ended, tensors of a shape or dtype that no place suits.
             self._begun, self._ended, self._at, self._lost = (torch.zeros(1, dtype=torch.int64) for _ in range(4))
         if home.type == "cuda":
             # Otherwise Inductor takes them for inputs that may move, and refuses to record code that writes to them.
@@ -114,7 +118,7 @@ class DeviceTape:
 
     def _home(self) -> torch.device:
         modules = (self._hook.embedding(), *self._modules.values())
-        homes = {weight.device for module in modules for weight in module.parameters(recurse=False)}
+        homes = {weight.device for module in modules for weight in module.parameters()}
         if len(homes) != 1 or "meta" in {home.type for home in homes}:
             raise ConfigError(
                 f"DeviceTape: what it reads lies on {', '.join(sorted(map(str, homes))) or 'no device'}; allowed: one "
@@ -230,7 +234,7 @@ class DeviceTape:
             self._spoilt(run, INCOMPLETE, f"{at} tokens in {begun} passes on a tape of {self._tokens}: open it larger")
             return
         if lost or begun != ended:
-            self._spoilt(run, SILENT, f"{begun} passes began, {ended} reached the last norm, {lost} could not be kept")
+            self._spoilt(run, SILENT, f"{begun} passes began, {ended} reached the last norm, {lost} had no place")
             return
         for batch, length in self._shapes[told:begun].tolist():
             stop = start + batch * length

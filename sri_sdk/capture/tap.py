@@ -9,20 +9,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from sri_sdk.capture.compiled import EMBEDDING, PROMPT, ROOT, STATE, HookPoints, is_recorded
 from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.tape import Tape
 from sri_sdk.capture.wrapped import WrappedMethod
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.structure import unwrapped
-
-if TYPE_CHECKING:
-    from sri_sdk.capture.device_tape import DeviceTape
 
 # Which runs own the forward passes of this thread or task, by tap: concurrent requests on one shared model never
 # mix, because each thread and each asyncio task sees its own value.
@@ -42,7 +40,7 @@ class Tap:
 
     def __init__(self) -> None:
         self.unowned = 0
-        self.tape: DeviceTape | None = None
+        self.tape: Tape | None = None
         self._handles: dict[Any, Any] = {}
         self._users: Counter[Any] = Counter()
         self._where: dict[Any, torch.nn.Module | None] = {}

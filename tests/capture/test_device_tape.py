@@ -1,5 +1,6 @@
 """A tape on the device: passes of a recorded graph are seen though no Python runs, and without one they are missed."""
 
+import shutil
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from sri_plugin_llada.stand_ins.model import MASK, LLaDAModelLM, build
 
 import sri_sdk
+from sri_sdk import registry
 from sri_sdk.errors import ConfigError
 from tests.capture.replay import CannotBeRecorded, Recording
 from tests.capture.test_compiled import forget, graphs, left_behind
@@ -105,7 +107,10 @@ def test_a_graph_that_replays_after_passes_that_were_seen_is_never_clear(toy_gua
         assert [verdict.status for verdict in run.verdicts] == ["unmonitored"], (seen, run.verdicts)
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+CPP = pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="inductor needs a C++ compiler")
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, CPP])])
 def test_compiled_code_is_the_same_watched_or_not_and_calls_no_python(backend: str, monkeypatch) -> None:
     model = build(LLaDAModelLM)
     core = model.model
@@ -191,6 +196,12 @@ def test_what_must_be_known_before_the_end_is_refused(toy_guard) -> None:
 def test_what_no_tape_can_be_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         sri_sdk.DeviceTape(build(LLaDAModelLM), **options)
+
+
+def test_a_hook_of_another_model_is_refused() -> None:
+    other = registry.load("hooks", "llada")(build(LLaDAModelLM))
+    with pytest.raises(ConfigError, match="another model object"):
+        sri_sdk.DeviceTape(build(LLaDAModelLM), tokens=9, hook=other)
 
 
 def test_a_model_on_no_device_is_refused() -> None:
