@@ -226,10 +226,10 @@ class DeviceTape(Tape):
 
     def tell(self, run: Run) -> None:
         """Goes through the passes since `begin` or the last time. Waits for the device, once."""
+        if self._broken or run is not self._reader:
+            return
         begun, ended, at, lost = torch.cat(self._counters).tolist()
         (told, start), self._told = self._told, (begun, at)
-        if self._broken:
-            return
         if at > self._tokens or begun > self._tokens:
             self._spoilt(run, INCOMPLETE, f"{at} tokens in {begun} passes on a tape of {self._tokens}: open it larger")
             return

@@ -161,6 +161,17 @@ def test_a_pass_after_the_result_leaves_what_was_seen_as_it_was() -> None:
         assert same(run, plain)
 
 
+def test_a_run_that_has_ended_takes_no_passes_of_the_next_one() -> None:
+    model = build(LLaDAModelLM)
+    with sri_sdk.DeviceTape(model, tokens=TOKENS):
+        before, tokens = watched(model, eager(model))
+        with sri_sdk.watch(model) as run:
+            found = generate(eager(model))
+            before.returned(tokens)
+            run.returned(found)
+        assert same(run, before)
+
+
 def test_what_waits_for_the_device_cannot_be_recorded() -> None:
     with pytest.raises(CannotBeRecorded), Recording():
         torch.ones(3).sum().item()
