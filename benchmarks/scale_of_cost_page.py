@@ -65,7 +65,11 @@ def _why(each: dict[str, Any]) -> str:
 
 
 def _spread(each: dict[str, Any]) -> str:
-    return f"{each['median']:.2g} ({each['low']:.2g} to {each['high']:.2g})"
+    return f"{_number(each['median'])} ({_number(each['low'])} to {_number(each['high'])})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def picture(found: dict[str, Any]) -> bytes:
