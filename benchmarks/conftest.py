@@ -24,6 +24,10 @@ LOAD: list[str] = []
 Report = Callable[..., None]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tiny", action="store_true", help="bench_8b on a small model, on any machine")
+
+
 @pytest.fixture
 def report(request: pytest.FixtureRequest, benchmark: Any) -> Report:
     """report(measure, values, unit="x", note=""): one line of the table, from one value per round."""

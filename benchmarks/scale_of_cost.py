@@ -1,12 +1,16 @@
 """How the cost of watching grows: with steps, requests at once, columns, width, blocks, tokens and threads.
 
-    python benchmarks/scale_of_cost.py [--rounds 20] [--keep]
+    python benchmarks/scale_of_cost.py [--minutes 4.5] [--rounds 20] [--keep]
 
 A masked model of random weights is watched with the final rule; one dimension grows at a time, and the others keep
-their usual value. What is measured is the processor time inside the tap, of whole generations with verdicts, by the
-stopwatch of `bench_overhead`; with several threads, the processor time of the process with the watch less that without,
-in turns. Memory is what a process needs at most with the watch, and without. `--keep` writes scale_of_cost.json and
-scale_of_cost.md.
+their usual value. What is measured is processor time, which other work on the machine changes least: inside the tap, of
+whole generations with verdicts, by the stopwatch of `bench_overhead`; with several threads, of the process with the
+watch less that without, in turns. The model does as little as a model can (heads of 8 dimensions, perceptrons of 16),
+so that minutes suffice; so caches stay warm, and between the layers of a large model each call costs more.
+
+Memory is what a process needs at most with the watch, and without. Each stage has its share of the minutes and takes
+its rounds until that is over, at least six. A run that was interrupted goes on behind its last whole stage; `--fresh`
+begins anew. `--keep` writes scale_of_cost.json, scale_of_cost.md and scale_of_cost.svg.
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from guards import CELLS, made_up_guard
 from models import Subject
 from paired import Spread
 from peak_memory import rise
+from scale_of_cost_page import page, picture
 from sri_plugin_lab.hooks import LabDiffusionHook
 from sri_plugin_lab.models import LabDiffusionLM
 from stopwatch import Stopwatch
@@ -35,14 +40,17 @@ from transformers import LlamaConfig
 
 import sri_sdk
 from sri_sdk.capture.identity import fingerprint
+from sri_sdk.files import write_text
 from sri_sdk.grid import StepGrid
 from sri_sdk.scoring.guard import Guard
 from sri_sdk.strict_json import parse, write
 
 HERE = Path(__file__).parent
-KEPT = HERE / "scale_of_cost.json", HERE / "scale_of_cost.md"
-LINEAR = 0.15
-"""Of a value: what a straight line may be off by."""
+KEPT = HERE / "scale_of_cost"
+FEWEST = 6
+"""Rounds: below, an interval is little more than their range."""
+WARM = 1
+"""Rounds that do not count."""
 
 
 @dataclass(frozen=True)
@@ -62,18 +70,22 @@ GROWTH: dict[str, tuple[int, ...]] = {
     "blocks": (4, 8, 16), "tokens": (32, 64, 128, 256),
 }  # fmt: skip
 THREADS = (1, 8, 64)
-GENERATIONS = (50, 200, 800)
-BIG = Size(steps=64, rows=64, columns=5, width=512)
+GENERATIONS = (50, 200, 400)
+BIG = Size(steps=64, rows=32, columns=5, width=512)
 """What memory is measured at: large enough to stand out."""
-WORDS = 512
+SHARED = Size(steps=16, blocks=2)
+"""What threads generate, all on one model."""
+WORDS = 64
+Costs = dict[int, list[float]]
+"""Size -> milliseconds of each round; entry i of all of them comes from round i."""
 
 
 def subject(size: Size, folder: Path) -> Subject:
     """A model of that size under a guard, which is written into `folder`."""
     config = LlamaConfig(
-        vocab_size=WORDS, hidden_size=size.width, intermediate_size=size.width, num_hidden_layers=size.blocks,
-        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=1024, pad_token_id=0, bos_token_id=1,
-        eos_token_id=2,
+        vocab_size=WORDS, hidden_size=size.width, intermediate_size=16, num_hidden_layers=size.blocks,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=8, max_position_embeddings=1024, pad_token_id=0,
+        bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     config.mask_token_id = 3
     with torch.random.fork_rng():
@@ -112,54 +124,84 @@ def inside(it: Subject, size: Size) -> float:
     return 1e3 * sum(clock.seconds.values())
 
 
-def grown(name: str, values: tuple[int, ...], rounds: int, folder: Path) -> dict[int, Spread]:
-    """The cost along one dimension; all sizes take turns."""
+def in_turns(costs: Mapping[int, Callable[[], float]], rounds: int, until: float) -> Costs:
+    """What each size costs, all of them once per round in an order of its own, until the time is over."""
+    found: Costs = {size: [] for size in costs}
+    for number in range(-WARM, rounds):
+        if number >= FEWEST and time.monotonic() > until:
+            break
+        for size in np.random.default_rng(number + WARM).permutation(list(costs)).tolist():
+            spent = costs[size]()
+            if number >= 0:
+                found[size].append(spent)
+    return found
+
+
+def grown(name: str, values: tuple[int, ...], folder: Path) -> dict[int, Callable[[], float]]:
+    """Value of one dimension -> what measures the cost there."""
     sizes = {value: replace(Size(), **{name: value}) for value in values}
     subjects = {value: subject(size, folder / f"{name}-{value}") for value, size in sizes.items()}
-    spent: dict[int, list[float]] = {value: [] for value in values}
-    for number in range(rounds + 2):
-        for value in np.random.default_rng(number).permutation(values).tolist():
-            found = inside(subjects[value], sizes[value])
-            if number >= 2:
-                spent[value].append(found)
-    return {value: Spread.of(np.array(each)) for value, each in spent.items()}
+    return {value: lambda value=value: inside(subjects[value], sizes[value]) for value in values}
 
 
-def in_threads(rounds: int, folder: Path) -> dict[int, Spread]:
-    """Processor milliseconds that a request costs beyond its generation, with so many threads on one model at once."""
-    size = Size()
-    it = subject(size, folder / "threads")
-    found: dict[int, list[float]] = {count: [] for count in THREADS}
-    for number in range(rounds + 1):
-        for count in np.random.default_rng(number).permutation(THREADS).tolist():
-            both = {"watched": lambda: watched(it, size), "without": it.generate}
-            took = {way: together(both[way], count) for way in np.random.default_rng(number).permutation(list(both))}
-            if number:
-                found[count].append(1e3 * (took["watched"] - took["without"]) / count)
-    return {count: Spread.of(np.array(each)) for count, each in found.items()}
+def in_threads(folder: Path) -> dict[int, Callable[[], float]]:
+    """Threads on one model at once -> what measures the processor milliseconds that they need beyond their generations.
+
+    Of few threads several generations in turn, so that all counts have about as much to measure.
+    """
+    it, most, random = subject(SHARED, folder / "threads"), max(THREADS), np.random.default_rng(0)
+
+    def cost(count: int) -> float:
+        calls = {"watched": lambda: watched(it, SHARED), "without": it.generate}
+        times, took = min(4, most // count), dict.fromkeys(calls, 0.0)
+        for _ in range(times):
+            for way in random.permutation(list(calls)).tolist():
+                took[way] += together(calls[way], count)
+        return 1e3 * (took["watched"] - took["without"]) / times
+
+    return {count: lambda count=count: cost(count) for count in THREADS}
 
 
 def together(call: Callable[[], object], count: int) -> float:
     """Processor seconds of the process while so many threads call at once."""
-    threads = [threading.Thread(target=call) for _ in range(count)]
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            call()
+        except BaseException as err:
+            failed.append(err)
+
+    threads = [threading.Thread(target=work) for _ in range(count)]
     before = time.process_time()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return time.process_time() - before
+    spent = time.process_time() - before
+    if failed:
+        raise failed[0]
+    return spent
 
 
-def line(points: dict[int, Spread]) -> dict[str, float]:
-    """The straight line through the medians, and by how much of its value it is off at worst."""
-    sizes, costs = np.array([*points]), np.array([each.median for each in points.values()])
-    slope, base = np.polyfit(sizes, costs, 1, w=1 / costs)
-    off = np.max(np.abs(base + slope * sizes - costs) / costs)
-    return {"base": float(base), "slope": float(slope), "off": float(off)}
+def fit(costs: Costs) -> dict[str, Any]:
+    """The medians, and the straight line through each round: base, slope, and by how much of its value it is off."""
+    sizes, rounds = np.array([*costs], dtype=np.float64), np.array([*costs.values()]).T
+    middle = np.median(rounds, axis=0)
+    # In shares of the value: a line that misses a small one by half is no line.
+    lines = np.array([np.polyfit(sizes, each, 1, w=1 / middle) for each in rounds])
+    slope, base = np.polyfit(sizes, middle, 1, w=1 / middle)
+    return {
+        "n": len(rounds),
+        "points": {str(size): asdict(Spread.of(np.array(each))) for size, each in costs.items()},
+        "slope": asdict(Spread.of(lines[:, 0])),
+        "base": asdict(Spread.of(lines[:, 1])),
+        "off": float(np.max(np.abs(base + slope * sizes - middle) / middle)),
+    }
 
 
 def memory(folder: Path) -> dict[str, Any]:
-    """MiB that the process rises by with and without the watch, and after many generations; here, so call it alone."""
+    """Bytes: by how much the process rises with and without the watch, and where it is after many generations."""
     it, small = subject(BIG, folder / "big"), Size(steps=8, blocks=2)
     with_watch = rise(lambda: watched(it, BIG))
     without = rise(it.generate)
@@ -171,7 +213,7 @@ def memory(folder: Path) -> dict[str, Any]:
             watched(its, small)
             done += 1
         kept[str(count)] = _resident()
-    return {"with": with_watch, "without": without, "vectors": vectors, "resident": kept}
+    return {"with": with_watch, "without": without, "vectors": vectors, "resident": kept, "big": asdict(BIG)}
 
 
 def _resident() -> int:
@@ -179,73 +221,64 @@ def _resident() -> int:
     return int(line.split()[1]) * 1024
 
 
-def page(found: dict[str, Any]) -> str:
-    """The results as a page."""
-    rows = []
-    for name, each in found["time"].items():
-        cost = ", ".join(
-            f"{size}: {spread['median']:.3g} ({spread['low']:.3g} to {spread['high']:.3g})"
-            for size, spread in each["points"].items()
-        )
-        fit = each["line"]
-        told = f"{fit['base']:.2g} + {fit['slope']:.2g} x" if fit["off"] <= LINEAR else "no straight line"
-        rows.append(f"| {name} | {cost} | {told} | {fit['off']:.0%} |")
-    big, mib = found["memory"], 2**20
-    resident = ", ".join(f"{count}: {value / mib:.0f}" for count, value in big["resident"].items())
-    usual = Size()
-    return f"""# How the cost of watching grows
-
-A masked model of random weights under a guard with the final rule. Usual size: {usual.steps} steps, {usual.rows} request, {usual.columns} column, width {usual.width}, {usual.blocks} blocks, {usual.tokens} tokens.
-One dimension grows at a time. Milliseconds of processor time inside the tap per generation, verdicts included; with threads, per request, what the process needed beyond the same generations without a watch. Medians
-(95 % bootstrap interval), n = {found["rounds"]} rounds in which all sizes take turns. Numbers: `scale_of_cost.json`.
-
-    python benchmarks/scale_of_cost.py --keep
-
-| what grows | milliseconds | a straight line through them | off by at most |
-|---|---|---|---|
-{chr(10).join(rows)}
-
-A line that is off by more than {LINEAR:.0%} of some value is not given.
-
-Memory at {BIG.steps} steps, {BIG.rows} requests, {BIG.columns} columns of width {BIG.width}: the process rose by {big["with"] / mib:.0f} MiB with the watch and {big["without"] / mib:.0f} MiB without; the vectors themselves take {big["vectors"] / mib:.0f} MiB.
-Resident memory in MiB after so many watched generations of one process: {resident}.
-"""  # noqa: E501
+def measure(rounds: int, minutes: float, state: Path) -> dict[str, Any]:
+    """Every stage that `state` has not yet; it is written after each."""
+    asked = {
+        "rounds": rounds,
+        "minutes": minutes,
+        "growth": {**GROWTH, "threads": THREADS},
+        "usual": asdict(Size()),
+        "shared": asdict(SHARED),
+    }
+    asked = parse(write(asked))
+    known = parse(state.read_text()) if state.exists() else {}
+    found: dict[str, Any] = known if known.get("asked") == asked else {"asked": asked, "time": {}}
+    stages = [*GROWTH, "threads"]
+    for number, name in enumerate(stages, 1):
+        if name in found["time"]:
+            continue
+        sys.stderr.write(f"{number} of {len(stages) + 1}: {name} ... ")
+        sys.stderr.flush()
+        began = time.monotonic()
+        # Threads take twice as much as any other.
+        until = began + 60 * minutes * (2 if name == "threads" else 1) / (len(stages) + 1)
+        with tempfile.TemporaryDirectory() as place:
+            costs = in_threads(Path(place)) if name == "threads" else grown(name, GROWTH[name], Path(place))
+            found["time"][name] = fit(in_turns(costs, rounds, until))
+        sys.stderr.write(f"{found['time'][name]['n']} rounds, {time.monotonic() - began:.0f} s\n")
+        write_text(state, write(found))
+    if "memory" not in found:
+        sys.stderr.write(f"{len(stages) + 1} of {len(stages) + 1}: memory ...\n")
+        alone = subprocess.run([sys.executable, __file__, "--memory"], check=True, capture_output=True)
+        found["memory"] = parse(alone.stdout)
+        write_text(state, write(found))
+    return found
 
 
 def main() -> None:
     """Command line."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=20)
-    options.add_argument("--keep", action="store_true")
-    options.add_argument("--memory", action="store_true", help="only that, as JSON: it has a process of its own")
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=20, help="of each stage, at most")
+    options.add_argument("--minutes", type=float, default=4.5, help="for all stages but memory, which takes one")
+    options.add_argument("--state", type=Path, default=Path("out/scale_of_cost.json"), help="what a run goes on from")
+    options.add_argument("--fresh", action="store_true", help="begin anew")
+    options.add_argument("--keep", action="store_true", help="write the page beside this file")
+    options.add_argument("--memory", action="store_true", help=argparse.SUPPRESS)
     given = options.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        if given.memory:
-            sys.stdout.write(write(memory(folder)))
-            return
-        times: dict[str, Any] = {}
-        for name, values in GROWTH.items():
-            sys.stderr.write(f"{name} ...\n")
-            times[name] = _kept(grown(name, values, given.rounds, folder))
-        sys.stderr.write("threads ...\n")
-        times["threads"] = _kept(in_threads(given.rounds, folder))
-    alone = subprocess.run([sys.executable, __file__, "--memory"], check=True, capture_output=True)
-    found = {"rounds": given.rounds, "time": times, "memory": parse(alone.stdout)}
+    if given.memory:
+        with tempfile.TemporaryDirectory() as place:
+            sys.stdout.write(write(memory(Path(place))))
+        return
+    if given.fresh:
+        given.state.unlink(missing_ok=True)
+    given.state.parent.mkdir(parents=True, exist_ok=True)
+    found = measure(given.rounds, given.minutes, given.state)
     print(page(found))
     if given.keep:
-        KEPT[0].write_text(write(found, indent=1) + "\n")
-        KEPT[1].write_text(page(found))
-
-
-def _kept(points: dict[int, Spread]) -> dict[str, Any]:
-    return {
-        "points": {
-            str(size): {"median": each.median, "low": each.low, "high": each.high} for size, each in points.items()
-        },
-        "line": line(points),
-    }
+        write_text(KEPT.with_suffix(".json"), write(found, indent=1) + "\n")
+        write_text(KEPT.with_suffix(".md"), page(found))
+        KEPT.with_suffix(".svg").write_bytes(picture(found))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ PAGES = (
     "docs/dashboard/*.png",
     "docs/production/*",
     "benchmarks/*.md",
+    "benchmarks/*.svg",
     "benchmarks/gateways/*.md",
     "benchmarks/real/*.md",
     "plugins/*/README.md",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sri_sdk.bundle.bundle import Bundle
     from sri_sdk.calibrate.session import SessionEvidence
     from sri_sdk.canvas.canvas import Canvas
+    from sri_sdk.capture.device_tape import DeviceTape
     from sri_sdk.capture.drive import drive
     from sri_sdk.capture.locate import request_spans
     from sri_sdk.capture.run import Run
@@ -105,6 +106,7 @@ __all__ = [
     "Delivery",
     "Deployment",
     "Detector",
+    "DeviceTape",
     "Direction",
     "Emitter",
     "Encoded",
@@ -196,6 +198,7 @@ _HOME = {
     "Delivery": "emitter",
     "Deployment": "fitting.deployment",
     "Detector": "detector",
+    "DeviceTape": "capture.device_tape",
     "Direction": "steer.direction",
     "Emitter": "emitter",
     "Encoded": "records",

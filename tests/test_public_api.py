@@ -41,8 +41,8 @@ import sri_sdk
 
 
 RUN_MODELS = {
-    "Deployment", "Fitted", "Monitor", "Recovery", "Run", "WatchSettings", "Watched", "Worker", "drive", "evaluate",
-    "extract_directions", "fit", "request_spans", "steer", "watch", "watch_settings",
+    "Deployment", "DeviceTape", "Fitted", "Monitor", "Recovery", "Run", "WatchSettings", "Watched", "Worker", "drive",
+    "evaluate", "extract_directions", "fit", "request_spans", "steer", "watch", "watch_settings",
 }  # fmt: skip
 
 

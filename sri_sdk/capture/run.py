@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -96,6 +96,7 @@ class Run:
             settings.horizon is not None or policy.stops_on_alarm or policy.stops_on_tampering
         )
         self._finished = self._held = False
+        self._tell: Callable[[Run], None] | None = None
         self.traces: tuple[Trace, ...] = ()
         self.request: RequestStates | None = None
         self.signals: Signals | None = None
@@ -188,6 +189,12 @@ class Run:
         """Requests flagged so far by a rule that decides meanwhile -> step that was done when it first did."""
         found = {} if self._passes.recorder is None else self._passes.recorder.alarms
         return {(self.request_ids or ())[row]: step for row, step in found.items()}
+
+    @property
+    def decides_meanwhile(self) -> bool:
+        """Whether anything is to be known of this generation before its end."""
+        settings = self._settings
+        return self._stops_meanwhile or settings.immediate or settings.judges_request or settings.hold_first_token
 
     @property
     def stops_blind(self) -> bool:
@@ -336,8 +343,7 @@ class Run:
 
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
-        with self._faults.isolated():
-            self._passes.settle()
+        self.catch_up()
         self._coverage.expected = tuple(steps)
 
     def returned(self, tokens: torch.Tensor, passes: int | None = None) -> torch.Tensor:
@@ -357,12 +363,26 @@ class Run:
         Returns:
             The same tokens.
         """
-        with self._faults.isolated():
-            self._passes.settle()
+        self.catch_up()
         if self._passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
         self._passes.shift.ends(tokens)
         return tokens
+
+    def told_by(self, tell: Callable[[Run], None]) -> None:
+        """Has passes told late, by what keeps them on the device meanwhile; it is asked before anybody counts them."""
+        self._tell = tell
+
+    def catch_up(self) -> None:
+        """Has everything told and looked at that has run so far."""
+        with self._faults.isolated():
+            if self._tell is not None:
+                self._tell(self)
+            self._passes.settle()
+
+    def spoilt(self, err: Exception, reason: str) -> None:
+        """Notes why nothing this run says can be trusted, and what went wrong in words."""
+        self._faults.isolate(err, reason)
 
     def fail(self, reason: str) -> None:
         """Notes why nothing this run says can be trusted."""

@@ -16,6 +16,7 @@ import torch
 from sri_sdk.capture.compiled import EMBEDDING, PROMPT, ROOT, STATE, HookPoints, is_recorded
 from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.run import Run
+from sri_sdk.capture.tape import Tape
 from sri_sdk.capture.wrapped import WrappedMethod
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
@@ -34,10 +35,12 @@ class Tap:
 
     Attributes:
         unowned: forward passes that no run owned; they are ignored, and counted here.
+        tape: keeps the passes on the device, to be read at the end; None = module hooks tell them as they run.
     """
 
     def __init__(self) -> None:
         self.unowned = 0
+        self.tape: Tape | None = None
         self._handles: dict[Any, Any] = {}
         self._users: Counter[Any] = Counter()
         self._where: dict[Any, torch.nn.Module | None] = {}
@@ -47,8 +50,15 @@ class Tap:
     @contextmanager
     def installed(self, hook: Hook, run: Run) -> Iterator[None]:
         """Has module hooks on everything `run` needs, as long as the block lasts."""
-        wanted, before = {**self._modules(hook, run), **self._methods(hook)}, self.unowned
+        # A driver closes each step before the next one begins, so it cannot wait for a tape.
+        tape = None if run.driven else self.tape
+        modules = self._modules(hook, run) if tape is None else {}
+        wanted, before = {**modules, **self._methods(hook)}, self.unowned
         with ExitStack() as stack:
+            if tape is not None:
+                tape.begin(run)
+                stack.callback(tape.end, run)
+                run.told_by(tape.tell)
             stack.callback(lambda: run.calls.count_unowned(self.unowned - before))
             passing = stack.enter_context(ExitStack())
             with _lock:
