@@ -359,6 +359,7 @@ class Run:
         """
         with self._faults.isolated():
             self._passes.settle()
+            self._passes.accept(tokens=tokens)
         if self._passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
         self._passes.shift.ends(tokens)
