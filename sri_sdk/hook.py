@@ -60,6 +60,10 @@ class Hook(BothNames, Plugin):
     """Whether loops of the family put other tokens in place of committed ones, as LLaDA2.1's does. A guard then takes
     only a position that is opened again for tampering (`canvas_rewritten`), not one that changes."""
 
+    follows_moves: ClassVar[bool] = False
+    """Whether `plan` follows tokens that are inserted and deleted. Without it a model that says of itself that it does
+    so is refused before anything runs: its positions are not the same from step to step."""
+
     def __init__(self, model: Any, config: Any = None) -> None:
         """Takes a loaded model; `config` holds the options, None = defaults."""
         # A live model needs none of the options that load one: those without a default, as a checkpoint's `source`,

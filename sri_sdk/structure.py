@@ -81,9 +81,18 @@ def cache_argument(model: Any) -> str:
 
 
 def cache_of(output: Any) -> Any:
-    """The key-value cache in what a model's forward returned, under either name; None = there is none."""
+    """The key-value cache in what a model's forward returned, under either name; None = there is none.
+
+    States without a sequence, as of Mamba, are none: from transformers 5.24 on they come under the same name.
+    """
     found = getattr(output, CACHE, None)
-    return getattr(output, OLDER_CACHE, None) if found is None else found
+    if found is None:
+        return getattr(output, OLDER_CACHE, None)
+    try:
+        found.get_seq_length()
+    except (AttributeError, ValueError):
+        return None
+    return found
 
 
 def with_older_name(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sri_sdk import registry
+from sri_sdk.edit_flows import refuse_moving_tokens
 from sri_sdk.errors import ModelMismatch, PluginLoadFailed, SriError
 from sri_sdk.hook import Hook
 from sri_sdk.records import Match
@@ -24,7 +25,8 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
     gets a subclass that it would not take by itself (`Match.if_named`).
 
     Raises:
-        ModelMismatch: the named hook does not fit, or none does, or several do; says what each looked for.
+        ModelMismatch: the named hook does not fit, or none does, or several do; says what each looked for. Where none
+            does, perhaps that the model inserts and deletes tokens.
         PluginError: the named hook, or the one that fits, cannot be used.
     """
     if name is not None:
@@ -51,6 +53,7 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
         raise ModelMismatch(
             f"{type(model).__name__}: hooks {', '.join(fitting)} all fit. Name one: watch(model, hook={fitting[0]!r})."
         )
+    refuse_moving_tokens(model)
     whys = {**{n: fit.why for n, (_, fit) in fits.items()}, **{n: f"cannot be asked ({e})" for n, e in broken.items()}}
     if near := sorted(n for n, (_, fit) in fits.items() if fit.if_named):
         raise ModelMismatch(

@@ -144,7 +144,7 @@ class WedlmHook(TrunkHook):
     def _begin(
         self, ids: torch.Tensor, columns: torch.Tensor, mask: int, asked: _Call | None, run: RunView
     ) -> Canvas | None:
-        """Where the responses begin: as the call said, else where the text's last run of masks does."""
+        """Where responses begin, by [B, L] ids and columns: as the call said, else at the last run of masks."""
         text = ids.new_full(ids.shape, 0 if mask else 1).scatter(1, columns.clamp(min=0), ids)
         if asked is not None:
             start = ids.shape[1] - asked.first

@@ -122,7 +122,7 @@ class NemotronLabsHook(NemotronHook):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
         *, use_cache: bool = False,
     ) -> ForwardOutput:  # fmt: skip
-        """Refused: no single pass of the published code shows prompts of several lengths and the block in work.
+        """Refused for any [B, L] ids: no pass of the published code shows prompts of several lengths beside a block.
 
         Raises:
             SriError: always.

@@ -90,7 +90,7 @@ class NemotronLabsArHook(NemotronHook):
         return StepPlan(positions, shift=1, active=memory["active"], span=(length - 1, length))
 
     def accepted_rows(self, run: RunView, tokens: torch.Tensor | None = None) -> int | None:
-        """As many as the cache kept, once the next pass shows it; behind the last one, as many as were returned."""
+        """As many as the cache kept, once the next pass shows it; in the end, as many as [1, L] tokens tell."""
         memory = run.memory
         if "verified" not in memory:
             return None

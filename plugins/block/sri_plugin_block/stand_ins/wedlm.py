@@ -113,8 +113,8 @@ def prompt(length: int = 9) -> Encoded:
     return Encoded(ids, torch.ones_like(ids))
 
 
-def case(family: type[Any], *, seed: int = 0, **options: Any) -> HookCase:
-    """14 tokens in blocks of four, the last one shorter; a step fills in what is sure enough."""
+def case(family: type[Any], *, seed: int = 1, **options: Any) -> HookCase:
+    """14 tokens in blocks of four, the last one shorter; most passes show rows out of order."""
     asked = {"max_new_tokens": 14, "block_size": 4, "confidence_threshold": 0.6, **options}
     model, encoded = build(seed), prompt()
     steps = model.generate_wedlm(encoded.input_ids, **asked)["stats"]["steps"]
