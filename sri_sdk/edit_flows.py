@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Hashable, Iterable, Iterator
+from functools import cache
+from typing import Any, cast
 
 from sri_sdk.errors import ModelMismatch
 from sri_sdk.structure import class_names, unwrapped
@@ -35,7 +36,7 @@ def moves_tokens(model: Any) -> str:
         model: the model, wrapped or not.
     """
     inner = unwrapped(model)
-    found = dict.fromkeys((*_kinds(inner), *_fields(inner), *_arguments(inner), *_heads(inner)))
+    found = dict.fromkeys((*_of_class(type(inner)), *_model_type(inner), *_fields(inner), *_heads(inner)))
     return ", ".join(list(found)[:MOST_NAMED])
 
 
@@ -54,12 +55,18 @@ def refuse_moving_tokens(model: Any) -> None:
         )
 
 
-def _kinds(model: Any) -> Iterator[str]:
-    names = [(f"class {name}", name) for name in class_names(model)]
-    kind = getattr(getattr(model, "config", None), "model_type", None)
-    for told, name in (*names, (f"model_type {kind}", kind)):
-        if isinstance(name, str) and KINDS.search(name):
-            yield told
+@cache
+def _of_class(kind: Hashable) -> tuple[str, ...]:
+    """What a model's class says: its name and those of its bases, and the arguments of its own loops."""
+    bases = inspect.getmro(cast("type[Any]", kind))
+    named = [f"class {base.__name__}" for base in bases if KINDS.search(base.__name__)]
+    return (*named, *_arguments(cast("type[Any]", kind)))
+
+
+def _model_type(model: Any) -> Iterator[str]:
+    found = getattr(getattr(model, "config", None), "model_type", None)
+    if isinstance(found, str) and KINDS.search(found):
+        yield f"model_type {found}"
 
 
 def _fields(model: Any) -> Iterator[str]:
@@ -69,9 +76,9 @@ def _fields(model: Any) -> Iterator[str]:
         yield from (f"{home}.{name}" for name in _meant(fields) if fields[name] is not None)
 
 
-def _arguments(model: Any) -> Iterator[str]:
+def _arguments(kind: type[Any]) -> Iterator[str]:
     for name in LOOPS:
-        method = getattr(type(model), name, None)
+        method = getattr(kind, name, None)
         if not callable(method) or (getattr(method, "__module__", "") or "").startswith("transformers."):
             continue
         try:

@@ -132,9 +132,11 @@ def recording(hook: Hook, edit: Edit | None = None) -> Iterator[list[Pass]]:
 
     def accepted_rows(run: RunView, tokens: torch.Tensor | None = None) -> int | None:
         kept = say(run, tokens)
-        verified = [each for each in passes if each.plan is not None and each.plan.tentative]
-        if verified and verified[-1].accepted is None:
-            verified[-1].accepted = kept
+        for each in passes:
+            if each.plan is not None and each.plan.tentative and each.accepted is None:
+                # The first that waits: the pass that has begun may be the next one.
+                each.accepted = kept
+                break
         return kept
 
     def plan(call: ForwardCall, view: RunView) -> StepPlan | None:

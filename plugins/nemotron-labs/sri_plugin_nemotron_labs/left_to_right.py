@@ -54,10 +54,11 @@ class NemotronLabsArHook(NemotronHook):
             raise SriError("a second generation in one watch; watch one generation at a time")
         if "next" not in memory:
             return self._prompt(call, held, run)
-        memory["held"] = held
+        at = held - memory["prompt"]
+        if "verified" in memory:
+            memory["kept"] = at - memory["verified"]
         if kind == "looks":
             return None
-        at = held - memory["prompt"]
         if rows != len(memory["active"]) or at < 0 or ("verified" not in memory and at != memory["next"]):
             raise SriError(
                 f"a pass of {rows} x {length} tokens behind {held} cached ones, in a generation of "
@@ -80,7 +81,7 @@ class NemotronLabsArHook(NemotronHook):
             raise SriError(f"the first pass continues a cache of {held} tokens; watch from the prompt on")
         ends = self.eos_ids() if run.eos_ids is None else run.eos_ids
         memory.update(
-            next=0, prompt=length, active=torch.ones(rows, dtype=torch.bool, device=ids.device),
+            next=0, prompt=length, text=ids.clone(), active=torch.ones(rows, dtype=torch.bool, device=ids.device),
             ends=torch.tensor(ends, dtype=torch.long, device=ids.device),
         )  # fmt: skip
         positions = torch.arange(-length, 0, device=ids.device).expand(rows, length)
@@ -94,11 +95,13 @@ class NemotronLabsArHook(NemotronHook):
         memory = run.memory
         if "verified" not in memory:
             return None
-        if tokens is not None:
-            # The pass predicts what stands behind its first token, which an earlier one has decoded.
-            return int(tokens.shape[1]) - memory["prompt"] - 1 - int(memory["verified"])
-        kept: int = memory["held"] - memory["prompt"] - memory["verified"]
-        return kept
+        if tokens is None:
+            kept: int | None = memory.get("kept")
+            return kept
+        # The pass predicts what stands behind its first token, which an earlier one has decoded.
+        before, text = memory["prompt"], memory["text"]
+        whole = tokens.shape[1] > before and bool((tokens[:, :before].to(text) == text).all())
+        return int(tokens.shape[1]) - (before if whole else 0) - 1 - int(memory["verified"])
 
     def steady(self, plan: StepPlan, run: RunView) -> SteadyPasses | None:
         """Behind the prompt's pass, one token per pass, as long as nothing is drafted."""

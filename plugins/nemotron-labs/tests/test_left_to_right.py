@@ -187,7 +187,7 @@ class CountsDrafts(NemotronLabsArHook):
         made = super().plan(call, run)
         if made is None:
             here = torch.full_like(call.input_ids, PADDING)
-            here[:, 0] = run.memory["held"] - run.memory["prompt"]
+            here[:, 0] = run.memory.get("verified", 0)
             return sri_sdk.StepPlan(here, shift=1)
         return made
 
