@@ -86,7 +86,7 @@ def cache_of(output: Any) -> Any:
     States without a sequence, as of Mamba, are none: from transformers 5.24 on they come under the same name.
     """
     found = getattr(output, CACHE, None)
-    if not hasattr(found, "get_seq_length"):
+    if found is None or not hasattr(found, "get_seq_length"):
         return getattr(output, OLDER_CACHE, None)
     try:
         found.get_seq_length()

@@ -25,8 +25,8 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
     gets a subclass that it would not take by itself (`Match.if_named`).
 
     Raises:
-        ModelMismatch: the named hook does not fit, or none does, or several do; says what each looked for. Where none
-            does, perhaps that the model inserts and deletes tokens.
+        ModelMismatch: the named hook does not fit, or none does, or several do; says what each looked for. Or the
+            model inserts and deletes tokens, and the hook does not follow that.
         PluginError: the named hook, or the one that fits, cannot be used.
     """
     if name is not None:
@@ -36,6 +36,8 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
                 f"hook {name!r} does not fit {type(model).__name__}: {fit.why}. "
                 "Leave `hook` out to let the SDK choose, or see `sri plugins list --kind hooks`."
             )
+        if not hook_class.follows_moves:
+            refuse_moving_tokens(model)
         if not fit.ok:
             log.warning("hook %r is used because it was named: %s", name, fit.why)
         return _built(name, hook_class, model)
@@ -46,6 +48,8 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
                 return _built(name, hook_class, model)
     fits, broken = _asked(model)
     fitting = sorted(n for n, (_, fit) in fits.items() if fit.ok)
+    if not (len(fitting) == 1 and fits[fitting[0]][0].follows_moves):
+        refuse_moving_tokens(model)
     if len(fitting) == 1:
         _chosen[model] = fitting[0], fits[fitting[0]][0]
         return _built(*_chosen[model], model)
@@ -53,7 +57,6 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
         raise ModelMismatch(
             f"{type(model).__name__}: hooks {', '.join(fitting)} all fit. Name one: watch(model, hook={fitting[0]!r})."
         )
-    refuse_moving_tokens(model)
     whys = {**{n: fit.why for n, (_, fit) in fits.items()}, **{n: f"cannot be asked ({e})" for n, e in broken.items()}}
     if near := sorted(n for n, (_, fit) in fits.items() if fit.if_named):
         raise ModelMismatch(

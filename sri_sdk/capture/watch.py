@@ -140,7 +140,7 @@ def watch(
             "model over GPUs with a device_map, or use DistributedDataParallel, and watch in each process."
         )
     family = hook if isinstance(hook, Hook) else choose_hook(model, hook)
-    if not family.follows_moves:
+    if family is hook and not hook.follows_moves:
         refuse_moving_tokens(model)
     if family.model is not model:
         raise ConfigError("watch: the hook was built on another model object, and would see nothing of this one.")

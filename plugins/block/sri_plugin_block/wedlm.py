@@ -138,8 +138,9 @@ class WedlmHook(TrunkHook):
             places = torch.arange(ids.shape[1], device=ids.device)[None]
         real = call.kwargs.get("attention_mask")
         if real is None or real.shape != ids.shape:
-            return places.expand(ids.shape)
-        return (places + (real == 0).sum(1, keepdim=True)).masked_fill(real == 0, -1)
+            return torch.broadcast_to(places, ids.shape)
+        columns: torch.Tensor = places + (real == 0).sum(1, keepdim=True)
+        return columns.masked_fill(real == 0, -1)
 
     def _begin(
         self, ids: torch.Tensor, columns: torch.Tensor, mask: int, asked: _Call | None, run: RunView

@@ -56,7 +56,8 @@ class NemotronLabsHook(NemotronHook):
         if run.memory.get("again"):
             raise SriError("a second generation in one watch; watch one generation at a time")
         if window is None:
-            return self._prompt(ids, kind, held, run)
+            self._prompt(ids, kind, held, run)
+            return None
         first = window.behind(held, ids.shape[1])
         if canvas is None:
             canvas = Canvas(ids.new_full((len(ids),), window.stored), None, self._mask()).remember(run)

@@ -101,7 +101,8 @@ class NemotronLabsArHook(NemotronHook):
         # The pass predicts what stands behind its first token, which an earlier one has decoded.
         before, text = memory["prompt"], memory["text"]
         whole = tokens.shape[1] > before and bool((tokens[:, :before].to(text) == text).all())
-        return int(tokens.shape[1]) - (before if whole else 0) - 1 - int(memory["verified"])
+        answer: int = tokens.shape[1] - (before if whole else 0)
+        return answer - 1 - int(memory["verified"])
 
     def steady(self, plan: StepPlan, run: RunView) -> SteadyPasses | None:
         """Behind the prompt's pass, one token per pass, as long as nothing is drafted."""

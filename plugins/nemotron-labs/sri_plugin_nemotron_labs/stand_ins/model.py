@@ -141,7 +141,8 @@ class NemotronLabsDiffusionModel(Loops, nn.Module):
 
     def get_output_embeddings(self) -> nn.Module:
         """The head."""
-        return self.diffusion_head
+        head: nn.Module = self.diffusion_head
+        return head
 
     def forward(self, input_ids: torch.Tensor, **options: Any) -> SimpleNamespace:
         """[B, L] ids -> `.logits` [B, L, V] and the cache."""
