@@ -36,7 +36,9 @@ def moves_tokens(model: Any) -> str:
         model: the model, wrapped or not.
     """
     inner = unwrapped(model)
-    found = dict.fromkeys((*_of_class(type(inner)), *_model_type(inner), *_fields(inner), *_heads(inner)))
+    found = dict.fromkeys(
+        (*_of_class(cast("Hashable", type(inner))), *_model_type(inner), *_fields(inner), *_heads(inner))
+    )
     return ", ".join(list(found)[:MOST_NAMED])
 
 
