@@ -11,7 +11,7 @@ READY := .venv/.ready
 # Model families live on releases of transformers that do not go together: one environment per release, each with
 # everything else as constraints.txt has it.
 OTHERS := 4.57.6 4.52.4
-FAMILIES := baselines block causal diffusion-gemma dream judges lab llada llada2 masked-lm
+FAMILIES := baselines block causal diffusion-gemma dream judges lab llada llada2 masked-lm nemotron-labs
 # What runs none of transformers' code says the same on any release: the toy, samplers on it, and the tap around it.
 TOY_ONLY := choose compiled observed_methods policy pool stream watch
 FAMILY_TESTS := $(FAMILIES:%=plugins/%) plugins/samplers/tests/test_lab_models.py tests/test_checkpoint.py \

@@ -10,6 +10,7 @@
     |-- MissingExtra           an optional dependency is not installed; prints the pip command
     |-- ModelMismatch          guard, signals and model were not made for each other
     |-- CaptureError           hidden states could not be read, or contain NaN or infinity
+    |   `-- TokensMoved        tokens were inserted or deleted while a model generated
     |-- SteeringError          a generation could not be steered as asked, or was not steered at all
     |-- RecoveryError          a recovery was asked for what it must never do
     |-- GenerationAborted      a guard stopped this generation, as its policy asked
@@ -90,6 +91,10 @@ class ModelMismatch(SriError):
 
 class CaptureError(SriError):
     """Hidden states could not be read, or contain NaN or infinity."""
+
+
+class TokensMoved(CaptureError):
+    """The number of tokens in work changed while a model generated, so positions are not the same from step to step."""
 
 
 class SteeringError(SriError):

@@ -12,7 +12,7 @@ from sri_sdk.older_hooks import BothNames
 from sri_sdk.plugin import Config, Plugin
 from sri_sdk.prefill import pieces
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.structure import sublayers_of, takes_argument, unwrapped
+from sri_sdk.structure import cache_argument, cache_of, sublayers_of, takes_argument, unwrapped
 from sri_sdk.thoughts import KNOWN, Thoughts
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class Hook(BothNames, Plugin):
     edits_tokens: ClassVar[bool] = False
     """Whether loops of the family put other tokens in place of committed ones, as LLaDA2.1's does. A guard then takes
     only a position that is opened again for tampering (`canvas_rewritten`), not one that changes."""
+
+    follows_moves: ClassVar[bool] = False
+    """Whether `plan` follows tokens that are inserted and deleted. Without it a model that says of itself that it does
+    so is refused before anything runs: its positions are not the same from step to step."""
 
     def __init__(self, model: Any, config: Any = None) -> None:
         """Takes a loaded model; `config` holds the options, None = defaults."""
@@ -131,6 +135,31 @@ class Hook(BothNames, Plugin):
 
         Returns:
             None, the default = every pass is asked about with `plan`.
+        """
+        return None
+
+    def entry(self) -> torch.nn.Module:
+        """The module whose call begins a forward pass: its keyword arguments are what `plan` sees.
+
+        The default is the model itself. Families whose loops call an inner part, and so go around the model's own
+        forward, name that part.
+        """
+        found: torch.nn.Module = self.model
+        return found
+
+    def accepted_rows(self, run: RunView, tokens: torch.Tensor | None = None) -> int | None:
+        """Says how many rows of the last pass whose plan was `tentative` were kept, counted from its first row.
+
+        Only for families that verify drafts. Asked behind `plan` at each later pass until it is known, and when the
+        call has returned.
+
+        Args:
+            run: the generation.
+            tokens: [R, L] int64 tensor, what the call returned, with the prompt where the call returns it; None = it
+                goes on.
+
+        Returns:
+            None = not known yet.
         """
         return None
 
@@ -322,16 +351,16 @@ class Hook(BothNames, Plugin):
     ) -> ForwardOutput:  # fmt: skip
         """One pass over [B, L] ids, with further arguments of the model's forward; see `forward`."""
         if use_cache:
-            options = {**options, "past_key_values": cache, "use_cache": use_cache}
+            options = {**options, cache_argument(self.model): cache, "use_cache": use_cache}
         if attention_mask is not None:
             # Padding on the left must not count as text: position 0 is the first real token of each row.
             positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
             options = {**options, "attention_mask": attention_mask, "position_ids": positions}
         output = self.model(input_ids=input_ids, **options)
-        made = ForwardOutput(output.logits, getattr(output, "past_key_values", None))
+        made = ForwardOutput(output.logits, cache_of(output))
         if use_cache and made.cache is None:
             raise SriError(
-                f"{type(unwrapped(self.model)).__name__}: its output has no past_key_values, which driven sampling "
+                f"{type(unwrapped(self.model)).__name__}: its output has no key-value cache, which driven sampling "
                 "hands on. Generate with model.generate() under sri_sdk.watch() instead."
             )
         return made

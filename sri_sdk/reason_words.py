@@ -9,12 +9,14 @@ WHY = {
     "request_harmful": "the request reads as harmful",
     "canvas_primed": "somebody wrote into the response before the first step",
     "canvas_rewritten": "somebody rewrote what the model had committed",
+    "tokens_moved": "tokens were inserted or deleted while the model generated",
     "no_verdict": "nobody has judged the request so far",
     "scorer_unavailable": "the scorer gave no answer",
     "scorer_late": "the scorer gave no answer in time",
     "scorer_other_guard": "the scorer answered with another guard",
 }
-"""Codes in words: of alarms, where a part may have a code of its own, of tampering, and of scorers on a network.
+"""Codes in words: of alarms, where a part may have a code of its own, of tampering, of positions that move, and of
+scorers on a network.
 docs/errors-and-cures.md has the others."""
 
 CANVAS_PRIMED, CANVAS_REWRITTEN = "canvas_primed", "canvas_rewritten"

@@ -122,7 +122,8 @@ class ForwardCall:
     input_ids: torch.Tensor
     """[B, L] int64 tensor, as the embedding received it."""
     kwargs: Mapping[str, Any]
-    """Keyword arguments of the model's own forward, where the tap could see them; else empty."""
+    """Keyword arguments of the model's own forward, or of what `Hook.entry` names, where the tap could see them; else
+    empty. A key-value cache is under `past_key_values` in every release of transformers."""
 
 
 @dataclass(slots=True)
@@ -228,6 +229,10 @@ class StepPlan:
     owners: torch.Tensor | None = None
     """[B] int64 tensor: request of each batch row, -1 = none; where `rows` gives a request that has left the batch a
     row that is not its own. None = as `rows` says."""
+    tentative: bool = False
+    """Autoregressive, one request: the pass verifies drafted tokens. Each row shows one and predicts the next, and only
+    the first few may be kept. `Hook.accepted_rows` says how many once it is known; each of these is then a step, and
+    the others never count."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,7 @@ A hook for many architectures has a table of `ModulePaths`, one row for each way
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -65,6 +65,46 @@ def takes_argument(model: Any, name: str) -> bool:
         name: of the argument.
     """
     return _forward_takes(cast("Hashable", type(model)), name)
+
+
+CACHE, OLDER_CACHE = "cache", "past_key_values"
+"""The argument and output of a forward pass that holds keys and values: from transformers 5.24 on, and before."""
+
+
+def cache_argument(model: Any) -> str:
+    """How a model's forward calls its key-value cache; the older name where it takes neither.
+
+    Args:
+        model: the model, wrapped or not.
+    """
+    return CACHE if takes_argument(unwrapped(model), CACHE) else OLDER_CACHE
+
+
+def cache_of(output: Any) -> Any:
+    """The key-value cache in what a model's forward returned, under either name; None = there is none.
+
+    States without a sequence, as of Mamba, are none: from transformers 5.24 on they come under the same name.
+    """
+    found = getattr(output, CACHE, None)
+    if found is None or not hasattr(found, "get_seq_length"):
+        return getattr(output, OLDER_CACHE, None)
+    try:
+        found.get_seq_length()
+    except ValueError:
+        return None
+    return found
+
+
+def with_older_name(kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Keyword arguments of a call in which a cache also has the older name: hooks read one name in all releases.
+
+    Args:
+        kwargs: as the model was called. A `cache` that holds no keys and values stays what it is.
+    """
+    cache = kwargs.get(CACHE)
+    if OLDER_CACHE in kwargs or not (hasattr(cache, "get_seq_length") or isinstance(cache, tuple | list)):
+        return kwargs
+    return {**kwargs, OLDER_CACHE: cache}
 
 
 def not_of_family(

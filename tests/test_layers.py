@@ -14,8 +14,8 @@ from tests.house import CORE, PLUGINS, ROOT, arrows, circles, floors, import_roo
 LAYERS = [
     "_version errors files grid observation older_hooks plugin pooling reason_words records recovery_plan request_map "
     "signal strict_json text thoughts verdict_json",
-    "calibrate canvas checkpoint dataset executor fingerprint graph judge options plugin_api policy prefill sink "
-    "structure",
+    "calibrate canvas checkpoint dataset edit_flows executor fingerprint graph judge options plugin_api policy prefill "
+    "sink structure",
     "anchors detector emitter hook metrics",
     "bundle report sampler target",
     "attack baseline exporter scoring",

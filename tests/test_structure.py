@@ -1,5 +1,6 @@
 """Finding modules inside whatever a model is wrapped in."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from torch import nn
 from sri_sdk.errors import SriError
 from sri_sdk.structure import (
     ModulePaths,
+    cache_argument,
+    cache_of,
     class_names,
     closest_paths,
     find_paths,
@@ -21,6 +24,7 @@ from sri_sdk.structure import (
     submodule,
     takes_argument,
     unwrapped,
+    with_older_name,
 )
 
 
@@ -156,3 +160,38 @@ def test_an_argument_is_found_behind_keyword_arguments_that_are_passed_on(model:
 
     for kind, takes in ((type(model), True), (PassesOn, True), (KeepsThem, False), (nn.Linear, False)):
         assert takes_argument(kind.__new__(kind), "logits_to_keep") is takes
+
+
+class HeldCache:
+    def __init__(self, tokens: int | None) -> None:
+        self.tokens = tokens
+
+    def get_seq_length(self) -> int:
+        if self.tokens is None:
+            raise ValueError("no sequence")
+        return self.tokens
+
+
+class NewNames(torch.nn.Module):
+    def forward(self, input_ids: torch.Tensor, cache: HeldCache | None = None) -> None: ...
+
+
+class OldNames(torch.nn.Module):
+    def forward(self, input_ids: torch.Tensor, past_key_values: HeldCache | None = None) -> None: ...
+
+
+def test_a_cache_is_handed_over_by_the_name_that_the_release_has() -> None:
+    assert cache_argument(NewNames()) == "cache" and cache_argument(OldNames()) == "past_key_values"
+
+
+def test_hooks_find_a_cache_under_one_name_in_every_release() -> None:
+    held = HeldCache(3)
+    assert with_older_name({"cache": held}) == {"cache": held, "past_key_values": held}
+    for as_it_is in ({"past_key_values": held}, {"cache": None}, {"cache": "a folder"}, {}):
+        assert with_older_name(as_it_is) is as_it_is
+
+
+def test_states_without_a_sequence_are_no_key_value_cache() -> None:
+    held = HeldCache(3)
+    assert cache_of(SimpleNamespace(cache=held)) is held is cache_of(SimpleNamespace(past_key_values=held))
+    assert cache_of(SimpleNamespace(cache=HeldCache(None))) is None and cache_of(SimpleNamespace()) is None

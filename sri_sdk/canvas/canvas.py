@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from sri_sdk.canvas.steady import SteadyPasses, SteadySteps
-from sri_sdk.errors import SriError
+from sri_sdk.errors import TokensMoved
 from sri_sdk.reason_words import CANVAS_PRIMED
 from sri_sdk.records import PADDING, ForwardCall, RunView, StepPlan
 
@@ -285,12 +285,12 @@ class Canvas:
         """Where every pass shows all columns from the first on, another number of them moves what stands in them.
 
         Raises:
-            SriError: tokens were inserted or deleted, or this is another generation.
+            TokensMoved: tokens were inserted or deleted, or this is another generation.
         """
         if first or self.size is None or self._reopens or (self.start is not None and length <= self.start):
             return
         if self._width not in (None, length):
-            raise SriError(
+            raise TokensMoved(
                 f"a pass of {length} tokens after passes of {self._width}: a loop that inserts and deletes tokens "
                 "cannot be watched, nor can two generations at a time"
             )

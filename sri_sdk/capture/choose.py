@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sri_sdk import registry
+from sri_sdk.edit_flows import refuse_moving_tokens
 from sri_sdk.errors import ModelMismatch, PluginLoadFailed, SriError
 from sri_sdk.hook import Hook
 from sri_sdk.records import Match
@@ -24,7 +25,8 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
     gets a subclass that it would not take by itself (`Match.if_named`).
 
     Raises:
-        ModelMismatch: the named hook does not fit, or none does, or several do; says what each looked for.
+        ModelMismatch: the named hook does not fit, or none does, or several do; says what each looked for. Or the
+            model inserts and deletes tokens, and the hook does not follow that.
         PluginError: the named hook, or the one that fits, cannot be used.
     """
     if name is not None:
@@ -34,6 +36,8 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
                 f"hook {name!r} does not fit {type(model).__name__}: {fit.why}. "
                 "Leave `hook` out to let the SDK choose, or see `sri plugins list --kind hooks`."
             )
+        if not hook_class.follows_moves:
+            refuse_moving_tokens(model)
         if not fit.ok:
             log.warning("hook %r is used because it was named: %s", name, fit.why)
         return _built(name, hook_class, model)
@@ -44,6 +48,8 @@ def choose_hook(model: Any, name: str | None = None) -> Hook:
                 return _built(name, hook_class, model)
     fits, broken = _asked(model)
     fitting = sorted(n for n, (_, fit) in fits.items() if fit.ok)
+    if not (len(fitting) == 1 and fits[fitting[0]][0].follows_moves):
+        refuse_moving_tokens(model)
     if len(fitting) == 1:
         _chosen[model] = fitting[0], fits[fitting[0]][0]
         return _built(*_chosen[model], model)

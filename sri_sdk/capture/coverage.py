@@ -324,9 +324,11 @@ def reach(plan: StepPlan) -> list[int]:
 def returned_tokens(result: Any) -> torch.Tensor | None:
     """The [R, L] token ids a generation method returns: a tensor, an output with `sequences`, or a pair with a count.
 
+    The output may be an object or a plain dictionary.
+
     None = it returns nothing of the kind.
     """
     if isinstance(result, tuple) and not hasattr(result, "sequences"):
         result = result[0] if result else None
-    found = getattr(result, "sequences", result)
+    found = result.get("sequences") if isinstance(result, dict) else getattr(result, "sequences", result)
     return found if isinstance(found, torch.Tensor) and found.dim() == 2 else None

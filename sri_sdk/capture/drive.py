@@ -16,6 +16,7 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.start import Start, check, start
 from sri_sdk.capture.tap import Tap, tap_of
+from sri_sdk.edit_flows import refuse_moving_tokens
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.records import Intervention, LoadedModel, Prompt, RecoveryAction, SamplerStep
@@ -219,7 +220,7 @@ def drive(
     Raises:
         ConfigError: the sampler cannot drive this family or start its responses, there are no prompts, the settings
             state another system prompt, or recovery and policy do not go together.
-        ModelMismatch: a direction of the recovery belongs to another model.
+        ModelMismatch: a direction of the recovery belongs to another model, or the model inserts and deletes tokens.
     """
     if hook.scheme not in sampler.schemes:
         raise ConfigError(
@@ -227,6 +228,8 @@ def drive(
             f"{type(hook).__name__} is {hook.scheme}. Choose a sampler of that scheme: "
             "`sri plugins list --kind samplers`."
         )
+    if not hook.follows_moves:
+        refuse_moving_tokens(hook.model)
     if not prompts:
         raise ConfigError("drive: no prompts. Pass at least one.")
     check(hook, sampler, prompts)

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sri_sdk.capture.conclude import HOOK_FAILED
+from sri_sdk.capture.conclude import HOOK_FAILED, TOKENS_MOVED
+from sri_sdk.errors import TokensMoved
 
 log = logging.getLogger("sri_sdk.capture")
 
@@ -37,6 +38,8 @@ class Faults:
 
     def isolate(self, err: BaseException, reason: str = HOOK_FAILED) -> None:
         """The run becomes unmonitored, and the log says why, once."""
+        if isinstance(err, TokensMoved):
+            reason = TOKENS_MOVED
         if reason not in self.reasons:
             self.failure = f"{type(err).__name__}: {err}"
             log.warning("%s: %s: the run is unmonitored: %s", self._subject, reason, self.failure)

@@ -30,6 +30,7 @@ from sri_sdk.capture.weak import weak
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, RequestStates, RunView, StepPlan
+from sri_sdk.structure import CACHE, with_older_name
 
 log = logging.getLogger("sri_sdk.capture")
 
@@ -92,6 +93,7 @@ class Passes:
         self._steady: SteadyRun | None = None
         self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor], torch.Tensor] | None = None
         self._ids: torch.Tensor | None = None
+        self._tentative: tuple[StepPlan, list[torch.Tensor]] | None = None
 
     def _report_tampering(self) -> None:
         # What waits to be looked at is looked at here, so that a pass that fits nothing shows here as well.
@@ -101,7 +103,7 @@ class Passes:
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
         # A pass that then goes around the embedding is missing, not the last one's second.
-        self._kwargs, self._pooled = kwargs, False
+        self._kwargs, self._pooled = with_older_name(kwargs) if CACHE in kwargs else kwargs, False
 
     def begin(self, input_ids: torch.Tensor) -> None:
         """The embedding ran on [B, L] int64 ids: a forward pass has begun, and the step before is over."""
@@ -114,6 +116,8 @@ class Passes:
         self._view.forwards += 1
         self._view.reading = None
         plan = self._hook.plan(call, self._view)
+        if self._tentative is not None:
+            self.accept(plan)
         # A copy, for all who keep it: samplers write into their canvas.
         kept = input_ids.clone() if self._hook.scheme == "masked" or self._may_be_steady else input_ids
         self._coverage.shown(kept, plan)
@@ -139,7 +143,7 @@ class Passes:
             self._rows.found()
         self._plan = plan
         self._coverage.planned(plan)
-        self._view.steps += 1
+        self._view.steps += not plan.tentative
         self._ids = kept if self._may_be_steady and not self._beyond else None
 
     # -- passes that go on as the one before -------------------------------------------------------------------
@@ -301,6 +305,10 @@ class Passes:
             # A guard that reads requests alone has no layers; the pooler still counts, and the recorder keeps nothing.
             layers = self._settings.layers or ("final",)
             found = [self._states[name].detach() for name in layers]
+            if plan.tentative:
+                # Copies: which of them count is known once the model has gone on.
+                self._tentative = plan, [each.clone() for each in found]
+                return
             self._pooler.add(found, plan)
             if self._may_be_steady and self._ids is not None:
                 self._last, self._ids = (plan, self._ids, found, self._states["final"].detach()), None
@@ -310,8 +318,45 @@ class Passes:
     def _count(self, layer: str | int) -> None:
         """Takes a pass beyond the horizon for what it is: one more that was seen, of which nothing is read."""
         if layer == "final" and self._plan is not None and self._fired[layer] >= self._hook.firings:
-            self._coverage.seen.append(self._plan.active)
+            if self._plan.tentative:
+                self._tentative = self._plan, []
+            else:
+                self._coverage.seen.append(self._plan.active)
             self._plan, self._pooled, self._counted = None, True, True
+
+    # -- passes that verify drafts ---------------------------------------------------------------------------
+
+    def accept(self, plan: StepPlan | None = None, tokens: torch.Tensor | None = None) -> None:
+        """Makes steps of those rows of the last verifying pass that were kept, once the hook says how many.
+
+        Args:
+            plan: of the pass that has begun; None = it is no step, or none has begun.
+            tokens: [R, L] int64 tensor, what the call returned; None = it goes on.
+
+        Raises:
+            CaptureError: a step begins, and nobody has said it; or more rows were kept than there are.
+        """
+        if self._tentative is None:
+            return
+        verified, states = self._tentative
+        kept = self._hook.accepted_rows(self._view, tokens)
+        if kept is None and plan is None:
+            return
+        self._tentative = None
+        rows = verified.positions.shape[1]
+        if kept is None or not 0 <= kept <= rows or len(verified.positions) != 1:
+            raise CaptureError(
+                f"a pass verified {rows} drafted tokens of {len(verified.positions)} requests, and "
+                f"{type(self._hook).__name__}.accepted_rows() says {kept}; before the next step, 0 to {rows} of one "
+                "request are needed"
+            )
+        for row in range(kept):
+            self._view.steps += 1
+            self.close_step(None)
+            if not self._beyond:
+                here = verified.positions[:, row : row + 1]
+                self._pooler.add([each[:, row : row + 1] for each in states], replace(verified, positions=here))
+            self._coverage.seen.append(verified.active)
 
     def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
         """A pass has begun that may show a part of the prompt; asks which, as long as some of it was not seen."""
@@ -438,6 +483,7 @@ class Passes:
     def forget(self) -> None:
         """Lets go of the model's last states: whoever keeps a run keeps its results."""
         self._states, self._waiting, self._steady, self._last, self._ids = {}, [], None, None, None
+        self._tentative = None
         self.shift.forget()
         self.tamper.forget()
 

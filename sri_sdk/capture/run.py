@@ -364,6 +364,8 @@ class Run:
             The same tokens.
         """
         self.catch_up()
+        with self._faults.isolated():
+            self._passes.accept(tokens=tokens)
         if self._passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
         self._passes.shift.ends(tokens)

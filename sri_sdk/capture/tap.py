@@ -105,7 +105,7 @@ class Tap:
         """Place -> what puts a module hook there."""
         put, blocks = self._hook_points.put, hook.layers()
         wanted: dict[Any, partial[Any]] = {
-            ROOT: partial(put, ROOT, ROOT, hook.model),
+            ROOT: partial(put, ROOT, ROOT, hook.entry()),
             EMBEDDING: partial(put, EMBEDDING, EMBEDDING, hook.embedding()),
         }
         for layer in dict.fromkeys((*run.layers, "final")):

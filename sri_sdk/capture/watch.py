@@ -15,6 +15,7 @@ from sri_sdk.capture.request import Span
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import Layers, WatchSettings, watch_settings
 from sri_sdk.capture.tap import tap_of
+from sri_sdk.edit_flows import refuse_moving_tokens
 from sri_sdk.emitter import Emitter
 from sri_sdk.errors import ConfigError, did_you_mean
 from sri_sdk.grid import StepGrid
@@ -104,7 +105,7 @@ def watch(
         The run; its `traces`, `signals` and `verdicts` are there when the block has ended.
 
     Raises:
-        ModelMismatch: no hook fits, or the guard was not made for this model.
+        ModelMismatch: no hook fits, the guard was not made for this model, or the model inserts and deletes tokens.
         ConfigError: the arguments contradict each other.
         GenerationAborted: with `abort` or a policy that stops generations, at the pass after an alarm, or after the
             last step that the guard judges.
@@ -139,6 +140,8 @@ def watch(
             "model over GPUs with a device_map, or use DistributedDataParallel, and watch in each process."
         )
     family = hook if isinstance(hook, Hook) else choose_hook(model, hook)
+    if family is hook and not hook.follows_moves:
+        refuse_moving_tokens(model)
     if family.model is not model:
         raise ConfigError("watch: the hook was built on another model object, and would see nothing of this one.")
     if policy is None:

@@ -11,6 +11,7 @@ from sri_sdk.capture.faults import Faults
 from sri_sdk.errors import CaptureError, SriError
 from sri_sdk.hook import Hook
 from sri_sdk.records import RunView
+from sri_sdk.structure import with_older_name
 
 
 class WatchedCalls:
@@ -49,7 +50,7 @@ class WatchedCalls:
         if self._calling is not None or self.ended:
             return False
         with self._faults.isolated(but=(SriError,)):
-            self._hook.on_call(name, args, kwargs, self._view)
+            self._hook.on_call(name, args, with_older_name(kwargs), self._view)
         if self._view.steps:
             self._faults.isolate(
                 CaptureError(

@@ -17,6 +17,7 @@ CURES = {
     "rows_differ": "More or fewer rows come back than were asked for. Turn beam search off.",
     "interrupted": "Generations are broken off. Look for exceptions and timeouts of the model's process.",
     "another_watch": "Two watches share one model. Leave one out.",
+    "tokens_moved": "The model inserts or deletes tokens, which no guard reads. Roll back the last change of its loop.",
     "hook_failed": "The hook raised. The monitor's log has its class and message.",
     "special_token_in_prompt": "Somebody writes the mask token into requests. Neutralise special tokens in user text.",
     "canvas_primed": "Somebody starts responses before the first step: an attack, or your own code. Look at who asks.",

@@ -76,7 +76,7 @@ def listen(listener: Listener, hook: Hook, points: list[Point], *, calls: bool) 
 
     with ExitStack() as stack, _lock:
         # A function compiled around the model breaks its graph at these, and calls them each time.
-        root = hook.model.register_forward_pre_hook(_not_compiled(on_root), with_kwargs=True, prepend=True)
+        root = hook.entry().register_forward_pre_hook(_not_compiled(on_root), with_kwargs=True, prepend=True)
         stack.callback(root.remove)
         # First of all: a pass begins before its embedding is changed.
         _put(stack, hook.embedding(), _not_compiled(on_embedding), with_kwargs=True)

@@ -16,6 +16,7 @@ from sri_sdk.canvas import Canvas
 from sri_sdk.errors import SriError, SteeringError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, RunView, StepPlan
+from sri_sdk.structure import with_older_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class PassReader:
             told: whether somebody says where each generation ends, so that one that begins anew unsaid is no worry.
         """
         self._view = RunView(requests=requests, response=response)
-        self._told, self._blind = told, False
+        self._told, self._blind, self._tentative = told, False, False
         self._last = SeenPass()
         self._filled: torch.Tensor | None = None
         self._emptied: torch.Tensor | None = None
@@ -68,7 +69,7 @@ class PassReader:
             SriError: the hook cannot follow what was asked for (beam search), and would have to.
         """
         try:
-            self._hook.on_call(call, args, kwargs, self._view)
+            self._hook.on_call(call, args, with_older_name(kwargs), self._view)
         except SriError:
             if self._strict:
                 raise
@@ -100,6 +101,8 @@ class PassReader:
         view.reading = view.shown = None
         try:
             plan = self._hook.plan(call, view)
+            if self._tentative and (accepted := self._hook.accepted_rows(view)) is not None:
+                view.steps, self._tentative = view.steps + accepted, False
             if plan is None:
                 return self._read_no_step(call)
         except KeyboardInterrupt:
@@ -107,7 +110,8 @@ class PassReader:
         except BaseException as err:  # A plugin may even call `sys.exit`.
             self._fails("plan()", err)
             return SeenPass()
-        step, view.steps = view.steps, view.steps + 1
+        step, view.steps = view.steps, view.steps + (not plan.tentative)
+        self._tentative |= plan.tentative
         requests = len(plan.positions if plan.rows is None else plan.rows)
         if view.requests is None:
             view.requests = requests

@@ -26,6 +26,7 @@ from sri_sdk.steer.passes import SeenPass
 from sri_sdk.steer.places import Point, points, refuse_unreachable
 from sri_sdk.steer.vectors import Vectors
 from sri_sdk.steer.where import Where
+from sri_sdk.structure import with_older_name
 
 _active: ContextVar[tuple[Steering, ...]] = ContextVar("sri_sdk_steerings", default=())
 """Those of this thread or task: a generation of another one, on the same model, is not steered."""
@@ -187,7 +188,7 @@ class Steering:
     def on_root(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward begins."""
         if self._listens():
-            self._kwargs = kwargs
+            self._kwargs = with_older_name(kwargs)
 
     def on_embedding(self, input_ids: Any) -> None:
         """The token embedding ran on [B, L] int64 ids: a pass has begun."""

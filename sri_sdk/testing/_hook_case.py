@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -65,6 +65,8 @@ class Pass:
     """[B, L] token ids as the pass began: a model may have written into its own since."""
     written: tuple[str, ...] = ()
     """Inputs of the pass that `plan` changed."""
+    accepted: int | None = None
+    """Rows of a pass with a `tentative` plan that the hook said were kept; None = it never said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,13 @@ class Observed:
         return hook.lengths(self.tokens, self.view)
 
     def steps(self) -> list[tuple[int, StepPlan]]:
-        """(pass, plan) of each step."""
-        return [(index, seen.plan) for index, seen in enumerate(self.passes) if seen.plan is not None]
+        """(pass, plan) of each step. Of a pass that verified drafts: each row that was kept, with a plan of its own."""
+        return [
+            (index, plan)
+            for index, seen in enumerate(self.passes)
+            if seen.plan is not None
+            for plan in ([seen.plan] if not seen.plan.tentative else _kept_rows(seen.plan, seen.accepted or 0))
+        ]
 
 
 def observe(
@@ -121,6 +128,16 @@ def recording(hook: Hook, edit: Edit | None = None) -> Iterator[list[Pass]]:
     """Records every pass that the tap plans inside the block; `edit` replaces [B, L, D] outputs of the final norm."""
     passes: list[Pass] = []
     inner, own = hook.plan, vars(hook).get("plan")
+    say, own_say = hook.accepted_rows, vars(hook).get("accepted_rows")
+
+    def accepted_rows(run: RunView, tokens: torch.Tensor | None = None) -> int | None:
+        kept = say(run, tokens)
+        for each in passes:
+            if each.plan is not None and each.plan.tentative and each.accepted is None:
+                # The first that waits: the pass that has begun may be the next one.
+                each.accepted = kept
+                break
+        return kept
 
     def plan(call: ForwardCall, view: RunView) -> StepPlan | None:
         passes.append(Pass(view, input_ids=call.input_ids.clone()))
@@ -148,14 +165,24 @@ def recording(hook: Hook, edit: Edit | None = None) -> Iterator[list[Pass]]:
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     handle = hook.final_norm().register_forward_hook(record_output)
-    vars(hook)["plan"] = plan
+    vars(hook).update(plan=plan, accepted_rows=accepted_rows)
     try:
         yield passes
     finally:
         handle.remove()
-        vars(hook).pop("plan")
-        if own is not None:
-            vars(hook)["plan"] = own
+        for name, before in (("plan", own), ("accepted_rows", own_say)):
+            vars(hook).pop(name)
+            if before is not None:
+                vars(hook)[name] = before
+
+
+def _kept_rows(plan: StepPlan, kept: int) -> list[StepPlan]:
+    """One plan for each of the first rows of a pass that verified drafts."""
+    columns = torch.arange(plan.positions.shape[1], device=plan.positions.device)
+    return [
+        replace(plan, positions=plan.positions.masked_fill(columns != row, PADDING), tentative=False)
+        for row in range(kept)
+    ]
 
 
 def _tensors(call: ForwardCall) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

@@ -7,6 +7,7 @@ from transformers import DynamicCache
 
 import sri_sdk
 from sri_sdk import registry
+from sri_sdk.structure import cache_argument
 
 HEAD, SPAN, LENGTH = 12, (15, 24), 30
 
@@ -30,16 +31,16 @@ def read(model, ids, spans=(SPAN, SPAN), **options):
     return run, made
 
 
-def cache_of(model, ids):
+def cached(model, ids):
     cache = DynamicCache(config=model.config)
     with torch.inference_mode():
-        model(ids, past_key_values=cache)
-    return cache
+        model(ids, **{cache_argument(model): cache})
+    return {cache_argument(model): cache}
 
 
 def test_a_cached_prefix_before_the_request_changes_nothing(model, ids):
     whole, tokens = read(model, ids)
-    after, same = read(model, ids, past_key_values=cache_of(model, ids[:, :HEAD]))
+    after, same = read(model, ids, **cached(model, ids[:, :HEAD]))
     assert tokens.tolist() == same.tolist() and after.request.complete.all()
     np.testing.assert_allclose(after.request.states, whole.request.states, rtol=1e-3, atol=1e-4)
 
@@ -47,14 +48,14 @@ def test_a_cached_prefix_before_the_request_changes_nothing(model, ids):
 @pytest.mark.parametrize("until", [SPAN[0] + 1, SPAN[1] - 1, LENGTH - 1])
 def test_a_cache_that_holds_some_or_all_of_the_request_leaves_it_unread_and_the_rest_watched(model, ids, until):
     """Half a request would be another one."""
-    run, _ = read(model, ids, past_key_values=cache_of(model, ids[:, :until]))
+    run, _ = read(model, ids, **cached(model, ids[:, :until]))
     assert run.request.located == (True, True) and not run.request.complete.any()
     assert all(not trace.reasons for trace in run.traces)
 
 
 def test_one_rows_request_may_be_cached_and_the_others_not(model, ids):
     """Of two conversations with one cache, the first asks within it and the second behind it."""
-    run, _ = read(model, ids, ((2, 8), SPAN), past_key_values=cache_of(model, ids[:, :HEAD]))
+    run, _ = read(model, ids, ((2, 8), SPAN), **cached(model, ids[:, :HEAD]))
     assert run.request.complete.tolist() == [False, True]
 
 

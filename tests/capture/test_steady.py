@@ -136,7 +136,7 @@ def shows_one_row(index: int, ids: torch.Tensor, start: int) -> torch.Tensor | N
 
 EDITS = {
     opens: "canvas_rewritten", rewrites: "canvas_rewritten", in_the_last_pass: "canvas_rewritten",
-    another_prompt: "hook_failed", begins_anew: "hook_failed", shows_less: "hook_failed", shows_one_row: "hook_failed",
+    another_prompt: "hook_failed", begins_anew: "hook_failed", shows_less: "tokens_moved", shows_one_row: "hook_failed",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from sri_sdk.testing import HookCase
 from sri_sdk.testing._hook_case import observe
 from tests.steer.steered import changes, direction_for, states
 
-FAMILIES = ("toy", "lab-diffusion", "llada", "dream", "llada2", "sdar", "fast-dllm-v2", "masked-lm")
+FAMILIES = ("toy", "lab-diffusion", "llada", "dream", "llada2", "sdar", "fast-dllm-v2", "masked-lm", "wedlm")
 LEFT_TO_RIGHT = ("lab-causal", "causal")
 
 

@@ -11,6 +11,7 @@ from sri_plugin_toy.model import MASK, ToyTokenizer
 
 from sri_sdk import Encoded, Match
 from sri_sdk.records import PADDING, ForwardOutput
+from sri_sdk.structure import cache_argument, cache_of
 
 
 class Planted(NamedTuple):
@@ -314,9 +315,9 @@ class ForwardWithoutPositions(LabCausalHook):
         if cache is not None:
             places = places + cache.get_seq_length()
         made = self.model(
-            input_ids=input_ids, position_ids=places, past_key_values=cache, use_cache=use_cache,
+            input_ids=input_ids, position_ids=places, use_cache=use_cache, **{cache_argument(self.model): cache},
         )  # fmt: skip
-        return ForwardOutput(made.logits, made.past_key_values)
+        return ForwardOutput(made.logits, cache_of(made))
 
 
 class ForwardShifts(ToyHook):

@@ -10,6 +10,7 @@ import torch
 import sri_sdk
 from sri_sdk import Encoded, ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.records import ForwardOutput
+from sri_sdk.structure import cache_argument, cache_of
 from tests.testing.strangers_bases import PAD, Causal, Characters, Toy, build
 
 SRI_PLUGIN_API = 2
@@ -297,8 +298,9 @@ class ForwardCountsPadding(_Forward):
 
     def once(self, ids: torch.Tensor, mask: torch.Tensor | None, cache: Any, keep: bool) -> ForwardOutput:
         places = torch.arange(ids.shape[1])[None] + (0 if cache is None else cache.get_seq_length())
-        out = self.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=keep, position_ids=places)
-        return ForwardOutput(out.logits, out.past_key_values if keep else None)
+        held = {cache_argument(self.model): cache}
+        out = self.model(input_ids=ids, attention_mask=mask, use_cache=keep, position_ids=places, **held)
+        return ForwardOutput(out.logits, cache_of(out) if keep else None)
 
 
 @planted

@@ -1,26 +1,23 @@
-"""What the block diffusion families share: where their states are, and passes that show everything without a cache."""
+"""What families that attend in blocks share: passes that show everything without a cache."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
 from sri_plugin_block.aligned import DRIVEN, Aligned
+from sri_plugin_block.trunk import TrunkHook
 from sri_sdk.canvas import Canvas, Window, block_in_work
 from sri_sdk.errors import ConfigError
-from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, Match, RunView, StepPlan
-from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, RunView, StepPlan
 
 if TYPE_CHECKING:
     import torch
 
-EMBEDDING, LAYERS, NORM = "model.embed_tokens", "model.layers", "model.norm"
-PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")
 
-
-class BlockHook(sri_sdk.Hook):
+class BlockHook(TrunkHook):
     """A model that fills in one block after the other, beside a key-value cache of what lies before.
 
     phi is the mean over the rows of the block in work, with a cache and without: so a guard that was fitted on driven
@@ -29,37 +26,6 @@ class BlockHook(sri_sdk.Hook):
 
     scheme: ClassVar = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
-    CLASSES: ClassVar[tuple[str, ...]]
-    """Class names of the family's models."""
-
-    # -- which models, and where to look ---------------------------------------------------------------------
-
-    @classmethod
-    def fits(cls, model: Any) -> Match:
-        """By class name and structure."""
-        stranger, name = not_of_family(model, cls.CLASSES, cls.calls), type(unwrapped(model)).__name__
-        if stranger is not None and not stranger.if_named:
-            return stranger
-        missing = missing_paths(model, PARTS)
-        if missing:
-            return Match(False, f"a {name} without {', '.join(missing)}")
-        return stranger or Match(True, f"class {name}, final norm at model.norm")
-
-    def final_norm(self) -> torch.nn.Module:
-        """The norm before the head."""
-        return module_at(self.model, NORM)
-
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The residual blocks, first to last."""
-        return modules_at(self.model, LAYERS)
-
-    def embedding(self) -> torch.nn.Module:
-        """The token embedding."""
-        return module_at(self.model, EMBEDDING)
-
-    def hidden_size(self) -> int:
-        """D."""
-        return int(unwrapped(self.model).config.hidden_size)
 
     # -- passes that show prompt and canvas whole ------------------------------------------------------------
 

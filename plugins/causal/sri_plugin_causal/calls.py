@@ -16,6 +16,8 @@ from sri_sdk.structure import unwrapped
 
 SHARED_ENDS = ("MaxLengthCriteria", "MaxTimeCriteria")
 """Stopping criteria of transformers that end all rows at once."""
+CACHES = ("cache", "past_key_values", "cache_params")
+"""Arguments that hold what earlier passes left: the newest name first; the last is that of models without keys."""
 BATCHED = ("generate_batch", "init_continuous_batching", "continuous_batching_context_manager")
 """Other ways to generate that transformers' models have: rows of many requests in one flat pass."""
 
@@ -156,12 +158,12 @@ def _passes(call: Call) -> list[str]:
 def _caches(call: Call, model: Any) -> list[str]:
     """Caches that begin in the middle, and those for which transformers compiles the forward pass."""
     found = []
-    name = "past_key_values" if call.given.get("past_key_values") is not None else "cache_params"
+    name = next((name for name in CACHES if call.given.get(name) is not None), CACHES[-1])
     cache = call.given.get(name)
     columns = 0 if call.prompt() is None else call.prompt().shape[1]
     if not hasattr(cache, "get_seq_length") and tokens_in(cache):
         found.append(f"{name} that is not empty, and does not say what it holds; pass the whole prompt without it")
-    elif name == "past_key_values" and call.cached() >= max(columns, 1):
+    elif name != CACHES[-1] and call.cached() >= max(columns, 1):
         found.append(
             f"{name} that is not empty and holds {call.cached()} tokens, the prompt {columns}: pass the whole "
             "conversation as input_ids, of which the cache holds the beginning, or leave the cache out"

@@ -16,6 +16,7 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
+from sri_sdk.structure import cache_argument, cache_of
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def watched(model: Any, **options: Any) -> Any:
 
 
 def filled_cache(model: Any) -> Any:
-    return model(example.prompts().input_ids, use_cache=True).past_key_values
+    return cache_of(model(example.prompts().input_ids, use_cache=True))
 
 
 REFUSED = {
@@ -108,7 +109,7 @@ def test_end_tokens_come_in_many_forms(model: Any, given: Any, ends: tuple[int, 
 def test_a_static_cache_is_watched_where_transformers_does_not_compile_for_it(model: Any) -> None:
     run = watched(model, cache_implementation="static")
     assert run.failure is None and [len(trace.phi) for trace in run.traces] == [trace.steps for trace in run.traces]
-    assert watched(model, past_key_values=StaticCache(config=model.config, max_cache_len=32)).failure is None
+    assert watched(model, **{cache_argument(model): StaticCache(config=model.config, max_cache_len=32)}).failure is None
 
 
 def test_a_static_cache_is_refused_where_transformers_compiles_for_it(model: Any) -> None:
@@ -123,9 +124,11 @@ def test_a_static_cache_is_refused_where_transformers_compiles_for_it(model: Any
 
 
 def test_an_empty_cache_may_be_brought_and_one_as_long_as_the_prompt_not(model: Any) -> None:
-    assert watched(model, past_key_values=DynamicCache(config=model.config)).failure is None
-    with pytest.raises(ConfigError, match="past_key_values that is not empty and holds 5 tokens, the prompt 5"):
-        watched(model, past_key_values=filled_cache(model))
+    assert watched(model, **{cache_argument(model): DynamicCache(config=model.config)}).failure is None
+    with pytest.raises(
+        ConfigError, match=f"{cache_argument(model)} that is not empty and holds 5 tokens, the prompt 5"
+    ):
+        watched(model, **{cache_argument(model): filled_cache(model)})
 
 
 @pytest.mark.parametrize("new", [1, 4])
@@ -145,7 +148,7 @@ def test_a_chats_next_turn_with_its_cache_is_seen_as_without_it(model: Any, new:
 
     given = {"attention_mask": first.attention_mask, "position_ids": places, "use_cache": True}
     plain, expected = turn()
-    run, tokens = turn(past_key_values=model(first.input_ids, **given).past_key_values)
+    run, tokens = turn(**{cache_argument(model): cache_of(model(first.input_ids, **given))})
     assert torch.equal(tokens, expected)
     for one, other in zip(run.traces, plain.traces, strict=True):
         assert (one.steps, one.expected) == (other.steps, other.expected)

@@ -11,6 +11,7 @@ from sri_plugin_causal.stand_ins import example
 import sri_sdk
 from sri_sdk import ForwardCall, RunView
 from sri_sdk.records import PADDING
+from sri_sdk.structure import cache_argument, cache_of
 from sri_sdk.testing import Check, hook_checks
 
 
@@ -131,7 +132,7 @@ def test_a_second_prompt_of_one_token_in_a_loop_of_ones_own_is_told_by_its_empty
         for _ in range(2):
             cache = DynamicCache(config=model.config)
             for token in (5, 6, 7):
-                model(torch.tensor([[token]]), past_key_values=cache, use_cache=True)
+                model(torch.tensor([[token]]), use_cache=True, **{cache_argument(model): cache})
     assert "hook_failed" in run.traces[0].reasons
 
 
@@ -147,9 +148,9 @@ def test_a_loop_without_a_cache_is_unmonitored_and_says_why(model: Any) -> None:
 
 def test_a_loop_that_begins_on_a_filled_cache_is_unmonitored(model: Any) -> None:
     with torch.no_grad():
-        cache = model(torch.tensor([[5, 6]]), use_cache=True).past_key_values
+        cache = cache_of(model(torch.tensor([[5, 6]]), use_cache=True))
         with sri_sdk.watch(model, hook=CausalHook(model)) as run:
-            model(torch.tensor([[7]]), past_key_values=cache, use_cache=True)
+            model(torch.tensor([[7]]), use_cache=True, **{cache_argument(model): cache})
     assert "continues a cache of 2 tokens" in str(run.failure)
 
 

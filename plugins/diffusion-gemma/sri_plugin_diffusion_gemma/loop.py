@@ -15,7 +15,7 @@ from transformers.models.diffusion_gemma.generation_diffusion_gemma import Entro
 
 import sri_sdk
 from sri_plugin_diffusion_gemma.profile import Profile
-from sri_sdk.structure import unwrapped
+from sri_sdk.structure import cache_argument, unwrapped
 
 
 class Loop:
@@ -45,7 +45,8 @@ class Loop:
         self._sampler = self._inner._prepare_sampler(self._config)
         self._cool = self._inner._prepare_logits_processor(self._config)
         self._may_leave = self._inner._prepare_diffusion_stopping_criteria(self._config)
-        self._cache = DynamicCache(config=self._inner.config.get_text_config(decoder=True))
+        cache = DynamicCache(config=self._inner.config.get_text_config(decoder=True))
+        self._cached: dict[str, Any] = {cache_argument(self._inner): cache}
         self._ids, self._seen = prompts.input_ids, 0
         self._attention = prompts.attention_mask.bool()
 
@@ -60,15 +61,16 @@ class Loop:
         places = torch.arange(self._seen, length, dtype=torch.int32, device=self._device)[None]
         new, masks = self._inner._prepare_encoder_inputs(
             input_ids=self._ids, attention_mask=self._attention, encoder_position_ids=places,
-            past_key_values=self._cache, is_prefill=not self._seen, canvas_length=self._size, batch_size=batch,
+            is_prefill=not self._seen, canvas_length=self._size, batch_size=batch, **self._cached,
         )  # fmt: skip
-        self._inner.model.encoder(input_ids=new, attention_mask=masks, past_key_values=self._cache, position_ids=places)
+        self._inner.model.encoder(input_ids=new, attention_mask=masks, position_ids=places, **self._cached)
         self._seen = length
         self._places = torch.arange(length, length + self._size, dtype=torch.int32, device=self._device)[None]
         self._canvas = self._noise(~ended)
         self._masks = self._inner.model.decoder.create_diffusion_decoder_attention_mask(
-            config=self._inner.config, inputs_embeds=self._canvas[..., None], past_key_values=self._cache,
+            config=self._inner.config, inputs_embeds=self._canvas[..., None],
             decoder_attention_mask=torch.nn.functional.pad(self._attention, (0, self._size), value=True),
+            **self._cached,
         )  # fmt: skip
         self._believed: torch.Tensor | None = None
         self.guess, self.finished, self.left = self._canvas, torch.zeros_like(ended), self._config.max_denoising_steps
@@ -79,7 +81,7 @@ class Loop:
         """One denoising step of the active rows ([B] bool); the others are forwarded and stay what they are."""
         logits = self._model(
             decoder_input_ids=self._canvas, self_conditioning_logits=self._believed, decoder_attention_mask=self._masks,
-            past_key_values=self._cache, decoder_position_ids=self._places,
+            decoder_position_ids=self._places, **self._cached,
         ).logits  # fmt: skip
         step = torch.tensor(self.left, dtype=torch.int32, device=self._device)  # counted down
         logits = self._cool(self._ids, logits, cur_step=step)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import sri_sdk
+from sri_sdk.structure import cache_argument, cache_of
 
 pytest.importorskip("transformers", minversion="5.11")
 
@@ -129,10 +130,10 @@ def test_a_plain_tensor_is_taken_as_well_as_an_output(generate) -> None:
 def test_a_second_turn_on_the_cache_of_the_first_is_watched_from_its_own_prompt(generate) -> None:
     model = build(2)
     one = sri_sdk.Encoded(torch.tensor([[5, 6, 7]]), torch.ones(1, 3, dtype=torch.long))
-    cache = generate(model, one, max_new_tokens=CANVAS).past_key_values
+    cache = cache_of(generate(model, one, max_new_tokens=CANVAS))
     held = cache.get_seq_length()
     more = sri_sdk.Encoded(torch.tensor([[9, 10]]), torch.ones(1, held + 2, dtype=torch.long))
-    run, output, plans = watched(model, generate, more, past_key_values=cache, max_new_tokens=2 * CANVAS)
+    run, output, plans = watched(model, generate, more, max_new_tokens=2 * CANVAS, **{cache_argument(model): cache})
     assert output.sequences.shape[1] == 2 + 2 * CANVAS and int(plans[0].positions[0, 0]) == 0
     assert counted(run) == (passes(output, 2), passes(output, 2)) and not run.traces[0].reasons
 
@@ -170,10 +171,10 @@ def own_loop(model, batch: int) -> None:
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     with torch.no_grad():
         for _ in range(2):
-            model.model.encoder(input_ids=text, past_key_values=cache)
+            model.model.encoder(input_ids=text, **{cache_argument(model): cache})
             canvas = torch.randint(0, 128, (batch, CANVAS), generator=generator)
             for _ in range(3):
-                canvas = model(decoder_input_ids=canvas, past_key_values=cache).logits.argmax(-1)
+                canvas = model(decoder_input_ids=canvas, **{cache_argument(model): cache}).logits.argmax(-1)
             text = canvas
 
 

@@ -17,6 +17,7 @@ import sri_sdk
 from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.canvas import Canvas, SteadyPasses, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
+from sri_sdk.errors import TokensMoved
 from sri_sdk.records import ForwardOutput
 from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
 
@@ -159,7 +160,8 @@ class DreamHook(sri_sdk.Hook):
         width = asked.window.width
         assert width is not None
         if len(ids) != canvas.requests or length > width or (length < width and asked.left is not None):
-            raise sri_sdk.SriError(
+            kind = TokensMoved if len(ids) == canvas.requests else sri_sdk.SriError
+            raise kind(
                 f"a pass of {list(ids.shape)} tokens in a generation of {[canvas.requests, width]}; every pass of "
                 "Dream's sampler shows prompt and canvas whole"
             )

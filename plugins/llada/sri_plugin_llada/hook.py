@@ -11,7 +11,7 @@ import sri_sdk
 from sri_plugin_llada.layout import CLASSES, Layout, layout_of, problem_of
 from sri_sdk.canvas import Canvas, SteadyPasses, Window, replaced_columns
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
-from sri_sdk.errors import ConfigError
+from sri_sdk.errors import ConfigError, TokensMoved
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.structure import class_names, first_path, module_at, modules_at, not_of_family, unwrapped
 
@@ -125,7 +125,8 @@ class LladaHook(sri_sdk.Hook):
         if not bool((ids == mask).any()):
             run.reads(ids)
             return None
-        raise sri_sdk.SriError(
+        kind = TokensMoved if batch == canvas.batch and length > (window.width or 0) else sri_sdk.SriError
+        raise kind(
             f"a pass of {batch} x {length} tokens without a cache, after one of {canvas.batch} x {window.width}: watch "
             "one generation at a time, and call the model itself, not its forward, where a cache is used"
         )

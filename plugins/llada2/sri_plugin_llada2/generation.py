@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sri_sdk import SriError, StepPlan
 from sri_sdk.canvas import Canvas, block_in_work
+from sri_sdk.errors import TokensMoved
 from sri_sdk.records import PADDING, RunView
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class Generation:
             if look.prompt or (look.blank and self._begun):
                 raise _second()
             if look.reopened and fixed:
-                raise SriError(
+                raise TokensMoved(
                     "a position that was filled in holds a mask again: rows move, as in LLaDA2.2, whose tokens are "
                     "inserted and deleted. This hook is for LLaDA2.0 and 2.1"
                 )

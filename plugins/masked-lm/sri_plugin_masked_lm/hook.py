@@ -12,7 +12,7 @@ import sri_sdk
 from sri_plugin_masked_lm.module_paths import TABLE
 from sri_sdk.canvas import Canvas, SteadyPasses
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
-from sri_sdk.errors import ConfigError, SriError
+from sri_sdk.errors import ConfigError, SriError, TokensMoved
 from sri_sdk.structure import (
     class_names,
     closest_paths,
@@ -126,7 +126,8 @@ class MaskedLmHook(sri_sdk.Hook):
             run.memory["shape"] = ids.shape
         elif ids.shape != run.memory["shape"]:
             found, expected = (" x ".join(map(str, shape)) for shape in (ids.shape, run.memory["shape"]))
-            raise SriError(f"a pass of {found} tokens after passes of {expected}; watch one generation at a time")
+            kind = TokensMoved if len(ids) == run.memory["shape"][0] else SriError
+            raise kind(f"a pass of {found} tokens after passes of {expected}; watch one generation at a time")
         # Finished text has no mask, so no request is active in such a pass.
         return canvas.plan(ids, shift=self.shift())
 

@@ -1,0 +1,1 @@
+"""Hooks for Nemotron-Labs-Diffusion: see the README beside this package."""
