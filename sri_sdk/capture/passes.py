@@ -14,6 +14,7 @@ import torch
 from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT, SILENT, TWICE
 from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.faults import Faults
+from sri_sdk.capture.later import MOST_WAITING
 from sri_sdk.capture.locate import shown_requests
 from sri_sdk.capture.pool import Pooled, Pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
@@ -32,9 +33,6 @@ from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, RequestStates, RunView, StepPlan
 
 log = logging.getLogger("sri_sdk.capture")
-
-MOST_WAITING = 64
-"""Steps pooled on the device before they move, with the final rule; online each moves at once."""
 
 
 class Passes:
@@ -95,8 +93,12 @@ class Passes:
 
     def _report_tampering(self) -> None:
         # What waits to be looked at is looked at here, so that a pass that fits nothing shows here as well.
-        with self._faults.isolated():
+        try:
             self.tamper.report()
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                raise
+            self._faults.isolate(err)
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""

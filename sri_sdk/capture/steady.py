@@ -15,6 +15,7 @@ import torch
 
 from sri_sdk.canvas import SteadyPasses
 from sri_sdk.capture.coverage import CoverageTracker
+from sri_sdk.capture.later import MOST_WAITING
 from sri_sdk.capture.pool import Pooled, Pooler, SteadyPool
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.tamper import TamperSigns
@@ -22,8 +23,6 @@ from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, StepPlan
 
-MOST_PASSES = 64
-"""Passes in a row before they are read, as many as wait on the device otherwise."""
 MOST_HELD = 64 * 2**20
 """Bytes of states kept for the check of the shift, which looks at the first steps; larger ones are looked at as they
 come."""
@@ -184,7 +183,7 @@ class SteadyRun:
 def capacity_for(input_ids: torch.Tensor, most: int | None) -> int:
     """How many passes over [B, L] int64 ids may go in a row; `most` = steps of the generation, None = not known."""
     fitting = max(MOST_TOKENS // max(input_ids.numel() * input_ids.element_size(), 1), 1)
-    return min(MOST_PASSES, fitting, MOST_PASSES if most is None else max(most, 1))
+    return min(MOST_WAITING, fitting, MOST_WAITING if most is None else max(most, 1))
 
 
 def holds_too_much(states: torch.Tensor, passes: int) -> bool:
@@ -205,7 +204,10 @@ def says_how_it_goes_on(hook: Hook) -> bool:
 
 
 def _home(kind: type, name: str) -> type | None:
-    return next((each for each in kind.__mro__ if name in vars(each)), None)
+    for each in kind.__mro__:
+        if name in vars(each):
+            return each
+    return None
 
 
 def _same_hand(kind: type) -> bool:

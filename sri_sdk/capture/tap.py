@@ -48,14 +48,15 @@ class Tap:
     def installed(self, hook: Hook, run: Run) -> Iterator[None]:
         """Has module hooks on everything `run` needs, as long as the block lasts."""
         wanted, before = {**self._modules(hook, run), **self._methods(hook)}, self.unowned
+        passes_by = run.passing_layers
         with ExitStack() as stack:
             stack.callback(lambda: run.calls.count_unowned(self.unowned - before))
             passing = stack.enter_context(ExitStack())
             with _lock:
                 for name, put in wanted.items():
                     self._put(name, put)
-                    (passing if name in run.passing_layers else stack).callback(self._release, name)
-            if run.passing_layers and not _compiled(hook, self._where.values()):
+                    (passing if name in passes_by else stack).callback(self._release, name)
+            if passes_by and not _compiled(hook, self._where.values()):
                 self._passing[id(run)] = passing
                 stack.callback(self._passing.pop, id(run), None)
             yield

@@ -57,7 +57,7 @@ def test_they_say_at_once_what_they_say_one_by_one(case: Any, way: str, monkeypa
 
 @pytest.mark.parametrize("capacity", [1, 3])
 def test_it_does_not_matter_when_they_are_read(case: Any, capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steady, "MOST_PASSES", capacity)
+    monkeypatch.setattr(steady, "MOST_WAITING", capacity)
     found, _ = watched(case)
     expected, _ = watched(case, one_by_one=True)
     assert_same(found, expected)
@@ -145,7 +145,7 @@ EDITS = {
 def test_what_goes_wrong_in_the_middle_of_them_is_found(
     edit: Edit, capacity: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steady, "MOST_PASSES", capacity)
+    monkeypatch.setattr(steady, "MOST_WAITING", capacity)
     found, expected = filled_by_hand(edit, one_by_one=False), filled_by_hand(edit, one_by_one=True)
     assert [trace.reasons for trace in found.traces] == [trace.reasons for trace in expected.traces]
     assert EDITS[edit] in {reason for trace in found.traces for reason in trace.reasons}
