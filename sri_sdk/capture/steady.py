@@ -35,6 +35,10 @@ class SteadyRun:
 
     Attributes:
         open: whether a pass has begun and not reached the last norm.
+        room_left: passes that may begin before somebody must look.
+        shape: (B, L), of the tokens of each pass.
+        states_shape: (B, L, D), of its states.
+        asks: whether a family must be asked if a pass goes on; else each of that shape does.
         plan: of the pass before.
         overwritten: whether the model writes its states into memory that it gave out before.
     """
@@ -51,7 +55,8 @@ class SteadyRun:
         self._counts = counts
         self._going, self.plan, self._pooler, self._room = going, plan, pooler, room
         self._coverage, self._shift, self._tamper = coverage, shift, tamper
-        self._shape, self._states_shape = input_ids.shape, states.shape
+        self.shape, self.states_shape = input_ids.shape, states.shape
+        self.asks = type(going).goes_on is not SteadyPasses.goes_on
         self._capacity, self._requests = capacity, len(plan.positions if plan.rows is None else plan.rows)
         self.open = self.overwritten = False
         self._empty(input_ids)
@@ -63,6 +68,7 @@ class SteadyRun:
             self._each = self._ids.unbind(0)
         self._each[0].copy_(input_ids)
         self._begun = self._pooled = self._given = 0
+        self.room_left = self._capacity
         self._active: list[torch.Tensor] = []
         self._states: list[torch.Tensor] = []
         self._wanted = self._shift.steps_wanted(input_ids, self._requests)
@@ -83,7 +89,7 @@ class SteadyRun:
     @property
     def full(self) -> bool:
         """Whether there is no room for another pass."""
-        return self._begun == self._capacity
+        return not self.room_left
 
     def start(self) -> None:
         """From now on the pooler takes states of passes that go on."""
@@ -92,13 +98,14 @@ class SteadyRun:
     def takes(self, input_ids: torch.Tensor, kwargs: Mapping[str, Any]) -> bool:
         """Whether a pass over [B, L] int64 ids goes on as those before; the caller then begins it."""
         # The shape first: nothing else says as much for as little.
-        return input_ids.shape == self._shape and self._going.goes_on(ForwardCall(input_ids, kwargs))
+        return input_ids.shape == self.shape and self._going.goes_on(ForwardCall(input_ids, kwargs))
 
     def begin(self, input_ids: torch.Tensor) -> None:
         """Another pass, over [B, L] int64 ids, has begun."""
-        self._begun += 1
         # A copy: samplers write into their canvas.
-        self._each[self._begun].copy_(input_ids)
+        self._each[self._begun + 1].copy_(input_ids)
+        self._begun += 1
+        self.room_left -= 1
         self.open = True
 
     def add(self, states: list[torch.Tensor], final: torch.Tensor) -> None:
@@ -107,17 +114,31 @@ class SteadyRun:
         Raises:
             CaptureError: they have another shape than those of the pass before.
         """
-        shape = next((each.shape for each in (*states, final) if each.shape[:2] != self._states_shape[:2]), final.shape)
-        if shape != self._states_shape:
-            raise CaptureError(
-                f"states of shape {list(shape)} after {list(self._states_shape)} in passes over the same number of "
-                "tokens: which rows are which cannot be told"
-            )
+        # Blocks may be wider than the last norm.
+        self._check(final.shape, self.states_shape)
+        for each in states:
+            self._check(each.shape[:2], self.states_shape[:2])
         self._pooler.add(states, self.plan)
         self._pooled += 1
         self.open = False
         if self._wanted:
             self._hold(final)
+
+    def add_one(self, final: torch.Tensor) -> None:
+        """The pass that is open gave [B, L, D] after the last norm, of the shape that is expected, and that is all."""
+        self._room.add_one(final)
+        self._pooled += 1
+        self.open = False
+        if self._wanted:
+            self._hold(final)
+
+    @staticmethod
+    def _check(found: torch.Size, expected: torch.Size) -> None:
+        if found != expected:
+            raise CaptureError(
+                f"states of shape {list(found)} after {list(expected)} in passes over the same number of tokens: which "
+                "rows are which cannot be told"
+            )
 
     def _hold(self, states: torch.Tensor) -> None:
         """Keeps the states [B, L, D] of a pass that the check of the shift will look at; no copy."""
