@@ -355,11 +355,12 @@ class Passes:
             plan, self._plan, self._pooled = self._plan, None, True
             # A guard that reads requests alone has no layers; the pooler still counts, and the recorder keeps nothing.
             layers = self._settings.layers or ("final",)
-            found = [self._states[name].detach() for name in layers]
+            final = states.detach()
+            found = [final if name == "final" else self._states[name].detach() for name in layers]
             self._pooler.add(found, plan)
             if self._may_be_steady and self._ids is not None:
-                self._last, self._ids = (plan, self._ids, found, self._states["final"].detach()), None
-            self.shift.ran(self._states["final"])
+                self._last, self._ids = (plan, self._ids, found, final), None
+            self.shift.ran(final)
             self._coverage.seen.append(plan.active)
 
     def _count(self, layer: str | int) -> None:

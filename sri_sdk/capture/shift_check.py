@@ -163,9 +163,9 @@ class ShiftCheck:
         return None if self._before is None else self._before.states
 
     def ran(self, states: torch.Tensor) -> None:
-        """The step's states after the last norm, [B, L, D]."""
+        """The step's states after the last norm, [B, L, D], without their graph."""
         if self._before is not None:
-            self._before.states = states.detach()
+            self._before.states = states
 
     def ends(self, tokens: torch.Tensor) -> None:
         """Takes what the call returned, [R, L] int64: the last step's tokens, if it shows the columns of that pass."""
