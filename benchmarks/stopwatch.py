@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from sri_sdk.capture import watch as watch_module
+from sri_sdk.capture.passes import Passes
 from sri_sdk.capture.pool import CanvasPooler, RunningPooler
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.run import Run
@@ -24,7 +25,14 @@ PLACES: dict[str, tuple[tuple[Any, str], ...]] = {
     "choosing the hook": ((watch_module, "choose_hook"),),
     "fingerprint": ((watch_module, "watch_settings"),),
     "steady passes": ((SteadyRun, "take"), (SteadyRun, "look")),
-    "callbacks": ((Tap, "on_root"), (Tap, "on_embedding"), (Tap, "on_state")),
+    "callbacks": (
+        (Tap, "on_root"),
+        (Tap, "on_embedding"),
+        (Tap, "on_state"),
+        (Passes, "enter_forward"),
+        (Passes, "goes_on"),
+        (Passes, "pooled"),
+    ),
     "pooling": tuple((p, name) for p in (CanvasPooler, RunningPooler) for name in ("add", "close_step", "tail")),
     "recorder": ((Recorder, "take_many"), (Recorder, "finish"), (Recorder, "clock"), (Recorder, "phi")),
     "signal": ((SignalStream, "add_states"), (SignalStream, "add_many"), (SignalStream, "finish")),

@@ -18,6 +18,10 @@ from sri_sdk.verdict_json import read_verdict
 Kind = Literal["traffic", "canary", "shadow"]
 """`traffic` = somebody asked for it; `canary` = the monitor asked, to see whether the guard still works; `shadow` =
 what a second guard says of the same generation, which nothing follows from."""
+CanaryKind = Literal["harmful", "harmless"]
+"""`harmful` = the guard must flag it; `harmless` = its score is compared with the calibration."""
+CANARY_ID = "sri-canary-"
+"""Begins every request id of a canary; no request of anybody else may begin so. A monitor's kind follows."""
 Consequence = Literal["released", "withheld", "would_withhold", "recovered"]
 """What became of the response. `would_withhold` = a monitor that only observes released what its policy would not have;
 `recovered` = something else answered in its place."""
@@ -31,6 +35,17 @@ CANARIES_LATE = 3
 """Times that canaries must have been due without one, until they have stopped: generations of traffic may be long."""
 MOST_CELLS = 1 << 16
 """Cells times columns of one trajectory that is written down and read back; more is not one of ours."""
+
+
+def canary_id(kind: CanaryKind) -> str:
+    """A request id for a monitor's canary; no other has it."""
+    return f"{CANARY_ID}{kind}-{uuid.uuid4().hex}"
+
+
+def canary_kind(request_id: str) -> CanaryKind | None:
+    """The kind of a monitor's canary, by its id; None = the id does not say it."""
+    kinds: tuple[CanaryKind, ...] = get_args(CanaryKind)
+    return next((kind for kind in kinds if request_id.startswith(f"{CANARY_ID}{kind}-")), None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

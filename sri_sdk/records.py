@@ -427,7 +427,8 @@ class Verdict:
         names, read = _FIRST if self.schema == 1 else _ALL
         found = dict(zip(names, read(self), strict=True))
         # What somebody put there by mistake stays what it is, for whoever writes it to refuse.
-        found.update((name, list(found[name])) for name in ("reasons", "accepted") if isinstance(found[name], tuple))
+        found["reasons"] = list(self.reasons) if isinstance(self.reasons, tuple) else self.reasons
+        found["accepted"] = list(self.accepted) if isinstance(self.accepted, tuple) else self.accepted
         if self.schema != 1:
             found["parts"] = [part.to_dict() for part in self.parts]
         return found

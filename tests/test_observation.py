@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sri_sdk
-from sri_sdk.observation import Observation, Trajectory
+from sri_sdk.observation import CANARY_ID, Observation, Trajectory, canary_id, canary_kind
 from sri_sdk.records import Signals, Verdict
 from sri_sdk.strict_json import parse
 from sri_sdk.testing.sinks import planted_verdicts
@@ -81,3 +81,11 @@ def test_a_sink_that_only_emits_is_delivered_to_as_well() -> None:
 
     Old().deliver([WHOLE])
     assert got == [WHOLE.verdict]
+
+
+@pytest.mark.parametrize("kind", ["harmful", "harmless"])
+def test_the_id_of_a_canary_says_its_kind_and_is_nobody_elses(kind):
+    first, second = canary_id(kind), canary_id(kind)
+    assert first != second and canary_kind(first) == canary_kind(second) == kind
+    # Of a service, which has one kind only, and of a store that keeps hashes.
+    assert canary_kind(f"{CANARY_ID}12-3-4") is None and canary_kind("0" * 64) is None

@@ -279,7 +279,9 @@ class Canvas:
             return None
         if self.start + self.size > width:
             return None
-        return _WholePasses(self, goes_on, all_active=all_active)
+        if goes_on is None:
+            return _WholePasses(self, all_active=all_active)
+        return _AskedPasses(self, goes_on, all_active=all_active)
 
     def _refuse_other_width(self, first: int, length: int) -> None:
         """Where every pass shows all columns from the first on, another number of them moves what stands in them.
@@ -361,15 +363,11 @@ class Canvas:
 class _WholePasses(SteadyPasses):
     """Passes that show prompt and canvas whole, as most masked families without a cache make them."""
 
-    def __init__(self, canvas: Canvas, goes_on: Callable[[ForwardCall], bool] | None, *, all_active: bool) -> None:
+    def __init__(self, canvas: Canvas, *, all_active: bool) -> None:
         assert canvas.start is not None and canvas.size is not None
-        self._canvas, self._goes_on, self._all_active = canvas, goes_on, all_active
+        self._canvas, self._all_active = canvas, all_active
         self._place = slice(canvas.start, canvas.start + canvas.size)
         self._before = canvas.committed
-
-    def goes_on(self, call: ForwardCall) -> bool:
-        """As the family says."""
-        return self._goes_on is None or self._goes_on(call)
 
     def read(self, input_ids: torch.Tensor) -> SteadySteps:
         """[S, B, L] int64 tensor: a request is active while it has a mask."""
@@ -390,6 +388,18 @@ class _WholePasses(SteadyPasses):
         if canvas.requests < input_ids.shape[1]:
             input_ids = input_ids[:, : canvas.requests]
         return input_ids[:, :, self._place]
+
+
+class _AskedPasses(_WholePasses):
+    """Those of a family that must be asked whether a pass is one."""
+
+    def __init__(self, canvas: Canvas, goes_on: Callable[[ForwardCall], bool], *, all_active: bool) -> None:
+        super().__init__(canvas, all_active=all_active)
+        self._goes_on = goes_on
+
+    def goes_on(self, call: ForwardCall) -> bool:
+        """As the family says."""
+        return self._goes_on(call)
 
 
 def _common_length(runs: torch.Tensor, usual: int | None) -> int:

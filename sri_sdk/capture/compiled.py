@@ -21,6 +21,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Protocol
 
 import torch
@@ -45,6 +46,10 @@ class Listener(Protocol):
         """A tapped module ran."""
 
 
+owners: ContextVar[dict[int, Any]] = ContextVar("sri_sdk_owners", default={})  # noqa: B039 - never mutated
+"""Number of a tap -> the run that owns its model's passes in this thread or task. Concurrent requests on one shared
+model never mix, because each thread and each asyncio task sees its own value. None = passes that no run is to hear of,
+and nobody is to count."""
 _numbers = itertools.count(1)
 _hook_points: weakref.WeakValueDictionary[int, HookPoints] = weakref.WeakValueDictionary()
 """Number of a tap -> its points. Compiled code outlives watches and models: it knows a number and nothing else."""
@@ -116,29 +121,45 @@ class HookPoints:
         number, counter = self.number, self._counter
         # Eager code knows the tap itself, or that its model is gone.
         tap = self._listener
+        is_prompt, is_final = name == PROMPT, name == "final"
+
+        # Between a model's layers caches are cold, and each function that is called costs a microsecond or two. So the
+        # run is asked first whether a pass is one more like the last, past the tap. The compiler sees none of it.
+        is_tracing, is_compiling, current = torch.compiler.is_dynamo_compiling, torch.compiler.is_compiling, owners.get
 
         # torch passes keyword arguments only while the module's table asks for them, and looks at that table twice: a
         # watch that ends in another thread may change it in between.
         def on_root(_module: Any, _args: Any, kwargs: Mapping[str, Any] = _NOTHING) -> None:
-            if torch.compiler.is_compiling():
+            if is_tracing():
                 # Only tensors get into compiled code: a cache, a flag or a config is not seen there.
                 given = {key: value for key, value in kwargs.items() if isinstance(value, torch.Tensor)}
                 _observe(counter, list(given.values()), ",".join(given), number, place)
-            elif (listener := tap()) is not None:
-                listener.on_root(kwargs)
+            elif (run := current().get(number)) is not None:
+                run.passes.enter_forward(kwargs)
 
         def on_embedding(_module: Any, args: Any, *rest: Any) -> None:
-            kwargs = rest[0] if len(rest) == 2 else {}
-            ids = args[0] if args else next(iter(kwargs.values()), None)
-            if torch.compiler.is_compiling():
+            ids = args[0] if args else next(iter(rest[0].values()), None) if len(rest) == 2 else None
+            if is_tracing():
+                _observe(counter, [ids], "", number, place)
+                return
+            passes = None if is_prompt or (run := current().get(number)) is None else run.passes
+            if passes is not None and passes.steady is not None and passes.goes_on(ids):
+                return
+            if is_compiling():
                 _observe(counter, [ids], "", number, place)
             elif (listener := tap()) is not None:
-                (listener.on_prompt if name == PROMPT else listener.on_embedding)(ids)
+                (listener.on_prompt if is_prompt else listener.on_embedding)(ids)
 
         def on_state(_module: Any, _args: Any, output: Any) -> None:
             # Some blocks return (states, cache), some norms (states, residual): the states come first.
             states = output[0] if isinstance(output, tuple) else output
-            if torch.compiler.is_compiling():
+            if is_tracing():
+                _observe(counter, [states], "", number, place)
+                return
+            passes = None if not is_final or (run := current().get(number)) is None else run.passes
+            if passes is not None and passes.steady is not None and passes.pooled(states):
+                return
+            if is_compiling():
                 _observe(counter, [states], "", number, place)
             elif (listener := tap()) is not None:
                 listener.on_state(name, states)

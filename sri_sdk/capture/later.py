@@ -1,11 +1,11 @@
-"""Passes that are planned one by one, and whose tokens are looked at together: how many may wait."""
+"""Passes that are looked at together: how many may wait."""
 
 from __future__ import annotations
 
 import torch
 
 MOST_WAITING = 64
-"""Passes, at most."""
+"""Passes, at most; as many steps are pooled on the device before they move, with the final rule."""
 MOST_TOKENS = 2**20
 """Tokens of all of them, at most: 8 MiB."""
 

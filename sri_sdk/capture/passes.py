@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from sri_sdk.capture.compiled import is_recorded
 from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT, SILENT, TWICE
 from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.faults import Faults
+from sri_sdk.capture.later import MOST_WAITING
 from sri_sdk.capture.locate import shown_requests
 from sri_sdk.capture.pool import Pooled, Pooler
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
@@ -33,9 +35,8 @@ from sri_sdk.records import ForwardCall, RequestStates, RunView, StepPlan
 from sri_sdk.structure import CACHE, with_older_name
 
 log = logging.getLogger("sri_sdk.capture")
-
-MOST_WAITING = 64
-"""Steps pooled on the device before they move, with the final rule; online each moves at once."""
+_NOTHING: Mapping[str, Any] = {}
+_TENSOR = torch.Tensor
 
 
 class Passes:
@@ -51,6 +52,7 @@ class Passes:
         stated: fields of the fingerprint that the caller stated and nothing has checked yet.
         shift: compares the plan's shift with the tokens that are filled in.
         tamper: compares what was committed with what is shown later.
+        steady: the passes that go on as the one before; None = they are planned one by one.
     """
 
     def __init__(
@@ -90,15 +92,21 @@ class Passes:
         self._horizon = settings.horizon
         # Steps before they are handed over: each where somebody decides meanwhile, and the recorder counts how many.
         self._look_every = 1 if settings.immediate else MOST_WAITING
-        self._steady: SteadyRun | None = None
+        self.steady: SteadyRun | None = None
+        # Whether nobody decides meanwhile; known once passes go on.
+        self._late = False
         self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor], torch.Tensor] | None = None
         self._ids: torch.Tensor | None = None
         self._tentative: tuple[StepPlan, list[torch.Tensor]] | None = None
 
     def _report_tampering(self) -> None:
         # What waits to be looked at is looked at here, so that a pass that fits nothing shows here as well.
-        with self._faults.isolated():
+        try:
             self.tamper.report()
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                raise
+            self._faults.isolate(err)
 
     def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward was called with these keyword arguments."""
@@ -107,7 +115,7 @@ class Passes:
 
     def begin(self, input_ids: torch.Tensor) -> None:
         """The embedding ran on [B, L] int64 ids: a forward pass has begun, and the step before is over."""
-        if (self._steady is not None or self._may_be_steady) and self._goes_on(input_ids):
+        if (self.steady is not None or self._may_be_steady) and self._goes_on(input_ids):
             return
         if self._plan is not None:
             self._faults.add(SILENT)
@@ -148,9 +156,51 @@ class Passes:
 
     # -- passes that go on as the one before -------------------------------------------------------------------
 
+    def goes_on(self, input_ids: Any) -> bool:
+        """Begins the pass over [B, L] int64 ids if that takes nothing but a copy of them, as nearly always.
+
+        This and `pooled` are all that most passes cost, so what they do is written out, and asks only what may differ.
+        """
+        steady = self.steady
+        if steady is None or not steady.room_left or steady.open or not self._late:
+            return False
+        try:
+            if input_ids.shape != steady.shape or (input_ids.is_cuda and is_recorded(input_ids)):
+                return False
+            if steady.asks and not steady.takes(input_ids, self._kwargs):
+                return False
+            steady.begin(input_ids)
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                raise
+            # It says so once more where it is noted.
+            return False
+        if not self._alone:
+            self._states = {}
+        self._kwargs, self._pooled = _NOTHING, False
+        self._view.forwards += 1
+        self._view.steps += 1
+        return True
+
+    def pooled(self, states: Any) -> bool:
+        """Takes what the last norm gave, if it is [B, L, D] of such a pass and nothing else is tapped."""
+        steady = self.steady
+        if steady is None or not steady.open or not self._late or not self._alone or type(states) is not _TENSOR:
+            return False
+        if states.shape != steady.states_shape or states.requires_grad:
+            return False
+        self._pooled = True
+        try:
+            steady.add_one(states)
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                raise
+            self._faults.isolate(err)
+        return True
+
     def _goes_on(self, input_ids: torch.Tensor) -> bool:
         """Begins the pass over [B, L] int64 ids if it goes on as the one before, which needs no plan."""
-        steady = self._steady or self._new_steady(input_ids)
+        steady = self.steady or self._new_steady(input_ids)
         if steady is None:
             return False
         horizon = self._horizon
@@ -158,10 +208,10 @@ class Passes:
         if ends or steady.open or steady.overwritten or not steady.takes(input_ids, self._kwargs):
             self.settle()
             return False
-        if self._steady is None:
+        if self.steady is None:
             # The planned step before; of these profiles none asks what it committed.
             self.close_step(None)
-            self._steady = steady
+            self.steady = steady
             steady.start()
         elif steady.waiting >= self._look_every:
             self._closed_steps(steady.take())
@@ -194,6 +244,11 @@ class Passes:
         room = self._pooler.steady(states, plan, capacity)
         if room is None:
             return None
+        settings = self._settings
+        self._late = not (
+            settings.immediate or settings.hold_first_token or settings.horizon is not None
+            or settings.policy.stops_on_alarm
+        )  # fmt: skip
         return SteadyRun(
             going, plan, ids, final, self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
             tamper=self.tamper, counts=self._counts,
@@ -211,7 +266,7 @@ class Passes:
 
     def settle(self) -> None:
         """Looks at everything that has run, so that what is known of the run is known."""
-        steady, self._steady = self._steady, None
+        steady, self.steady = self.steady, None
         if steady is None:
             return
         steps = steady.look()
@@ -276,8 +331,8 @@ class Passes:
         """A tapped module ran."""
         # Some blocks return (states, cache), some norms (states, residual): the states come first.
         states = output[0] if isinstance(output, tuple) else output
-        if self._steady is not None:
-            self._steady_state(self._steady, layer, states)
+        if self.steady is not None:
+            self._steady_state(self.steady, layer, states)
             return
         if self._plan is None and self._pooled:
             self._faults.add(TWICE)
@@ -304,15 +359,16 @@ class Passes:
             plan, self._plan, self._pooled = self._plan, None, True
             # A guard that reads requests alone has no layers; the pooler still counts, and the recorder keeps nothing.
             layers = self._settings.layers or ("final",)
-            found = [self._states[name].detach() for name in layers]
+            final = states.detach()
+            found = [final if name == "final" else self._states[name].detach() for name in layers]
             if plan.tentative:
                 # Copies: which of them count is known once the model has gone on.
                 self._tentative = plan, [each.clone() for each in found]
                 return
             self._pooler.add(found, plan)
             if self._may_be_steady and self._ids is not None:
-                self._last, self._ids = (plan, self._ids, found, self._states["final"].detach()), None
-            self.shift.ran(self._states["final"])
+                self._last, self._ids = (plan, self._ids, found, final), None
+            self.shift.ran(final)
             self._coverage.seen.append(plan.active)
 
     def _count(self, layer: str | int) -> None:
@@ -478,11 +534,11 @@ class Passes:
     @property
     def open(self) -> bool:
         """Whether a step has begun and not reached the last norm."""
-        return self._plan is not None or (self._steady is not None and self._steady.open)
+        return self._plan is not None or (self.steady is not None and self.steady.open)
 
     def forget(self) -> None:
         """Lets go of the model's last states: whoever keeps a run keeps its results."""
-        self._states, self._waiting, self._steady, self._last, self._ids = {}, [], None, None, None
+        self._states, self._waiting, self.steady, self._last, self._ids = {}, [], None, None, None
         self._tentative = None
         self.shift.forget()
         self.tamper.forget()

@@ -26,6 +26,9 @@ from sri_sdk.hook import Scheme
 from sri_sdk.pooling import PROFILES
 from sri_sdk.records import PADDING, StepPlan
 
+# A name of this module is found sooner than one of torch's thousands, which between two layers are in no cache.
+_sum, _FLOAT32 = torch.sum, torch.float32
+
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
@@ -115,6 +118,10 @@ class SteadyPool(ABC):
     @abstractmethod
     def add(self, states: list[torch.Tensor]) -> None:
         """Takes the C tensors [B, L, D] of the next pass."""
+
+    def add_one(self, states: torch.Tensor) -> None:
+        """As `add`, of the only tensor [B, L, D] that a pass has. Most passes cost this, so it may take a short cut."""
+        self.add([states])
 
     @abstractmethod
     def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
@@ -276,6 +283,16 @@ class _SteadyCanvas(SteadyPool):
                 each = each.masked_fill(self._unwanted[layer], 0)
             torch.sum(each, 1, dtype=torch.float32, out=self._each[layer][index])
 
+    def add_one(self, states: torch.Tensor) -> None:
+        """Sums the rows of [B, L, D]."""
+        if self._unwanted or not self._all_rows:
+            self.add([states])
+            return
+        index, self._next = self._next, self._next + 1
+        if self._span is not None:
+            states = states.narrow(1, *self._span)
+        _sum(states, 1, dtype=_FLOAT32, out=self._each[0][index])
+
     def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
         """The means of passes start..stop; `active` [S, R] and `committed` [S, R, P]."""
         phi = (self._stack(start, stop) / self._count).unbind(0)
@@ -400,6 +417,11 @@ class _SteadyTokens(SteadyPool):
         index, self._next = self._next, self._next + 1
         for room, each in zip(self._each, states, strict=True):
             room[index].copy_(each)
+
+    def add_one(self, states: torch.Tensor) -> None:
+        """Copies [B, 1, D]."""
+        index, self._next = self._next, self._next + 1
+        self._each[0][index].copy_(states)
 
     def take(self, start: int, stop: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> list[Pooled]:
         """The running means after passes start..stop; `active` [S, R], and `committed` is not read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -53,6 +53,7 @@ class Run:
         verdicts: one per request, once finished; empty without a guard. With a horizon, those of the requests that have
             got so far are there at once.
         decisions: what the policy makes of each verdict, as soon as it is there.
+        passes: what the tap tells of the passes.
         calls: what the tap tells of calls around the passes.
     """
 
@@ -80,16 +81,16 @@ class Run:
             hook, self._view, settings.budget, fixed=settings.fixed, horizon=settings.horizon is not None
         )
         self._faults = Faults(type(hook).__name__)
-        self._passes = Passes(
+        self.passes = Passes(
             hook, settings, self._view, pooler=self._pooler, coverage=self._coverage, rows=self._rows,
             faults=self._faults, request_ids=request_ids,
             # A driver encodes the prompts itself, and looks.
             stated=() if driven else settings.stated, locates=not driven, steady=not driven,
             groups=groups if settings.groups else None,
         )  # fmt: skip
-        self._horizon = Horizon(settings, self._passes, self._coverage, self._rows, self._faults)
+        self._horizon = Horizon(settings, self.passes, self._coverage, self._rows, self._faults)
         self.calls = WatchedCalls(
-            hook, self._view, self._coverage, self._faults, weak(self.returned), self._passes.tamper.called
+            hook, self._view, self._coverage, self._faults, weak(self.returned), self.passes.tamper.called
         )
         policy = settings.policy
         self._stops_meanwhile = not driven and (
@@ -116,12 +117,12 @@ class Run:
     @property
     def request_ids(self) -> tuple[str, ...] | None:
         """One per row of the batch; None until the first step if the caller gave none."""
-        return self._passes.request_ids
+        return self.passes.request_ids
 
     @property
     def failure(self) -> str | None:
         """What went wrong first, as what the hook raised, in words; None = nothing that the reasons do not say."""
-        return self._faults.failure or self._rows.why or self._passes.request_fault
+        return self._faults.failure or self._rows.why or self.passes.request_fault
 
     @property
     def stated(self) -> tuple[str, ...]:
@@ -129,7 +130,7 @@ class Run:
 
         These are `sampler`, and `system_prompt` unless a tokenizer was given that found it.
         """
-        return self._passes.stated
+        return self.passes.stated
 
     @property
     def layers(self) -> Layers:
@@ -150,14 +151,14 @@ class Run:
     @property
     def request_read(self) -> bool:
         """Whether nothing more will be read of the requests: their column, where there is one, is known."""
-        return self._passes.request_read
+        return self.passes.request_read
 
     def request_so_far(self) -> RequestColumn | None:
         """The column of the requests as far as their prompts were read; None = the guard has none.
 
         Waits for the device.
         """
-        return self._passes.request_column()
+        return self.passes.request_column()
 
     @property
     def driven(self) -> bool:
@@ -182,12 +183,12 @@ class Run:
     @property
     def live(self) -> SignalStream | None:
         """The signals so far; None without anchors or before the first step."""
-        return None if self._passes.recorder is None else self._passes.recorder.stream
+        return None if self.passes.recorder is None else self.passes.recorder.stream
 
     @property
     def alarms(self) -> dict[str, int]:
         """Requests flagged so far by a rule that decides meanwhile -> step that was done when it first did."""
-        found = {} if self._passes.recorder is None else self._passes.recorder.alarms
+        found = {} if self.passes.recorder is None else self.passes.recorder.alarms
         return {(self.request_ids or ())[row]: step for row, step in found.items()}
 
     @property
@@ -202,7 +203,7 @@ class Run:
         if self._settings.scorer is None or not self._settings.policy.stops_on_tampering:
             return False
         return (self._settings.policy.stops_when_blind and bool(self._faults.reasons)) or (
-            self._passes.recorder is not None and len(self._blind_rows) == len(self._passes.recorder.steps)
+            self.passes.recorder is not None and len(self._blind_rows) == len(self.passes.recorder.steps)
         )
 
     @property
@@ -220,16 +221,12 @@ class Run:
     @property
     def rows_to_stop(self) -> tuple[int, ...]:
         """Rows that the policy ends before the next step, where a driver can end rows one by one."""
-        if self._passes.recorder is None:
+        if self.passes.recorder is None:
             return ()
         if self.stops_blind:
-            return tuple(range(len(self._passes.recorder.steps)))
-        alarms = self._passes.recorder.alarms if self._settings.policy.stops_on_alarm else {}
+            return tuple(range(len(self.passes.recorder.steps)))
+        alarms = self.passes.recorder.alarms if self._settings.policy.stops_on_alarm else {}
         return tuple(sorted({*alarms, *self._blind_rows, *self._horizon.flagged(), *self._horizon.reached()}))
-
-    def enter_forward(self, kwargs: Mapping[str, Any]) -> None:
-        """The model's own forward was called with these keyword arguments."""
-        self._passes.enter_forward(kwargs)
 
     def begin(self, input_ids: Any) -> None:
         """The embedding ran: a forward pass has begun, and the commits of the step before are known.
@@ -242,7 +239,7 @@ class Run:
         done = self._view.steps
         # Written out: this runs in every pass.
         try:
-            self._passes.begin(input_ids)
+            self.passes.begin(input_ids)
         except BaseException as err:
             if isinstance(err, KeyboardInterrupt):
                 raise
@@ -252,14 +249,14 @@ class Run:
         self._judge_horizon()
         # Only now: what the step before did to the signal shows once this pass tells its commits.
         if self._settings.policy.stops_on_alarm and self.alarms:
-            self._passes.drop()
+            self.passes.drop()
             raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
         ids, last = self.request_ids or (), (self._settings.horizon or 1) - 1
         if stopped := self._horizon.flagged():
-            self._passes.drop()
+            self.passes.drop()
             raise GenerationAborted(tuple(ids[row] for row in stopped), last)
-        if self._horizon.reached() and (going := self._passes.going_on()):
-            self._passes.drop()
+        if self._horizon.reached() and (going := self.passes.going_on()):
+            self.passes.drop()
             raise GenerationAborted(tuple(ids[row] for row in going), last, beyond=True)
         if self.stops_blind:
             faults = self._faults.reasons if self._settings.policy.stops_when_blind else []
@@ -269,18 +266,18 @@ class Run:
     def begin_prompt(self, input_ids: Any) -> None:
         """The embedding of a part that only reads prompts ran."""
         if not self._finished:
-            self._passes.begin_prompt(ForwardCall(input_ids, {}))
+            self.passes.begin_prompt(ForwardCall(input_ids, {}))
 
     def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
         """A module of that part ran: [B, L, D]."""
         if not self._finished:
-            self._passes.prompt_state(layer, states)
+            self.passes.prompt_state(layer, states)
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
         if self._finished:
             return
-        self._passes.state(layer, output)
+        self.passes.state(layer, output)
         if layer == "final" and self._settings.hold_first_token and not self._held:
             self._hold()
 
@@ -290,8 +287,8 @@ class Run:
         Raises:
             GenerationAborted: the policy stops this generation.
         """
-        recorder, policy = self._passes.recorder, self._settings.policy
-        if recorder is None or self._passes.open or self._driven:
+        recorder, policy = self.passes.recorder, self._settings.policy
+        if recorder is None or self.passes.open or self._driven:
             return
         self._held = True
         with self._faults.isolated(SCORER_FAILED):
@@ -299,7 +296,7 @@ class Run:
         if policy.stops_on_alarm and self.alarms:
             raise GenerationAborted(tuple(self.alarms), -1)
         # A response cannot begin before its prompt was read: what is not known by now never will be.
-        column = self._passes.request_column()
+        column = self.passes.request_column()
         missing = [] if column is None else [why for why in column.missing if why is not None]
         blind = [
             *self._faults.reasons,
@@ -310,7 +307,7 @@ class Run:
 
     def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
         """Closes the step that is open; a driver says so, see `Passes.close_step`: both [R, P] and [R] bool."""
-        self._passes.close_step(committed, active)
+        self.passes.close_step(committed, active)
         self._judge_horizon()
 
     def _judge_horizon(self) -> None:
@@ -322,7 +319,7 @@ class Run:
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
-        self._passes.locate_requests(spans)
+        self.passes.locate_requests(spans)
 
     def starts(self, column: int, positions: int) -> None:
         """Says where every response lies, for passes whose canvas does not begin as masks; a driver does, beforehand.
@@ -339,7 +336,7 @@ class Run:
 
     def permit(self, opened: torch.Tensor) -> None:
         """Says that the caller of a driven sampler opens positions, [R, P] bool, again; a driver does, beforehand."""
-        self._passes.tamper.permit(opened)
+        self.passes.tamper.permit(opened)
 
     def expect(self, steps: Sequence[int]) -> None:
         """Says how many steps each request took, where somebody knows; else the hook's own expectation counts."""
@@ -365,10 +362,10 @@ class Run:
         """
         self.catch_up()
         with self._faults.isolated():
-            self._passes.accept(tokens=tokens)
-        if self._passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
+            self.passes.accept(tokens=tokens)
+        if self.passes.recorder is not None and (reason := self._coverage.returned(tokens, passes)) is not None:
             self.fail(reason)
-        self._passes.shift.ends(tokens)
+        self.passes.shift.ends(tokens)
         return tokens
 
     def told_by(self, tell: Callable[[Run], None]) -> None:
@@ -380,7 +377,7 @@ class Run:
         with self._faults.isolated():
             if self._tell is not None:
                 self._tell(self)
-            self._passes.settle()
+            self.passes.settle()
 
     def spoilt(self, err: Exception, reason: str) -> None:
         """Notes why nothing this run says can be trusted, and what went wrong in words."""
@@ -425,10 +422,10 @@ class Run:
             coverage = self._fill_grid()
         self._finished = True
         self.calls.ended = True
-        self.calls.explain(whole=self._passes.recorder is not None and self._seen_whole(coverage))
+        self.calls.explain(whole=self.passes.recorder is not None and self._seen_whole(coverage))
         # A run that saw nothing still has a verdict: no verdict at all would read as nothing wrong.
         ids = self.request_ids or ("0",)
-        if self._passes.recorder is None:
+        if self.passes.recorder is None:
             self.fail(SILENT)
         if self._settings.foreign_code:
             # Last: whatever else went wrong is the better clue.
@@ -438,7 +435,7 @@ class Run:
                 "fit a guard with it, or accept `adapter` if it only looks on.",
                 self._settings.foreign_code, OTHER_CODE,
             )  # fmt: skip
-        if self._passes.recorder is None:
+        if self.passes.recorder is None:
             rows = self._rows.found()
             self.traces = tuple(unseen_trace(i, [*rows.get(r, ()), *self._faults.reasons]) for r, i in enumerate(ids))
         else:
@@ -446,38 +443,38 @@ class Run:
             rows = self._rows.found()
             self.traces = tuple(
                 conclude_trace(
-                    self._passes.recorder, row, i, coverage[row], [*self._horizon.failures(row), *rows.get(row, ())]
+                    self.passes.recorder, row, i, coverage[row], [*self._horizon.failures(row), *rows.get(row, ())]
                 )
                 for row, i in enumerate(ids)
             )
-            self.request = self._passes.request_states()
+            self.request = self.passes.request_states()
             self.signals = conclude_signals(
-                self._settings, ids, self._passes.recorder.stream, self.stated,
-                request=self.request, request_failed=self._passes.request_fault is not None,
-                groups=self._passes.groups,
+                self._settings, ids, self.passes.recorder.stream, self.stated,
+                request=self.request, request_failed=self.passes.request_fault is not None,
+                groups=self.passes.groups,
             )  # fmt: skip
         # Whoever keeps the run keeps its results, not the model's last states.
-        self._passes.forget()
+        self.passes.forget()
         self._coverage.forget()
         self._view.taken, self._view.memory, self._view.untrusted = None, {}, []
         # The generation is done and its caller wants the tokens: a scorer that fails costs the verdict, not them.
         if self._settings.scorer is not None:
             self.verdicts = tuple(Verdict(i, "unmonitored", (SCORER_FAILED,)) for i in ids)
         with self._faults.isolated(SCORER_FAILED):
-            self.verdicts = conclude_verdicts(self._settings, self._passes.recorder, self.signals, self.traces)
+            self.verdicts = conclude_verdicts(self._settings, self.passes.recorder, self.signals, self.traces)
         self.decisions = self._settings.policy.decide(self.verdicts)
         if self._settings.emitter is not None:
             self._settings.emitter.emit(self.verdicts)
 
     def _close(self, committed: torch.Tensor | None) -> None:
         """Looks for what was missed, and closes the last step; `committed` [R, P] bool is the canvas after it."""
-        self._passes.settle()
-        if self._passes.open and not self._passes.beyond:
+        self.passes.settle()
+        if self.passes.open and not self.passes.beyond:
             self.fail(SILENT)
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
             if reason is not None:
                 self.fail(reason)
-        if self._passes.shift.contradicted():
+        if self.passes.shift.contradicted():
             self.fail(OTHER_SHIFT)
         if self.calls.running:
             # The block ends while the generation goes on, as in another thread.
@@ -489,7 +486,7 @@ class Run:
                 )
             )
         self._horizon.ends(commits_known=committed is not None or self._hook.scheme == "autoregressive")
-        self._passes.close(committed)
+        self.passes.close(committed)
 
     def _coverage_of(self, requests: int) -> list[Coverage]:
         """How much was seen of each request; nothing, where that cannot be told."""
@@ -502,14 +499,14 @@ class Run:
 
     def _fill_grid(self) -> list[Coverage]:
         """Per request: how much was seen. What was seen whole also gets the cells that lie behind its end."""
-        if self._passes.recorder is None:
+        if self.passes.recorder is None:
             return []
         grid = self._settings.grid
-        missing = 0 if grid is None else int(max(grid.budget - self._passes.recorder.steps.min(), 0))
-        coverage = self._coverage.coverage(len(self._passes.recorder.steps))
+        missing = 0 if grid is None else int(max(grid.budget - self.passes.recorder.steps.min(), 0))
+        coverage = self._coverage.coverage(len(self.passes.recorder.steps))
         whole = np.array([not (c.reasons() or self._horizon.failures(row)) for row, c in enumerate(coverage)])
         for row, reasons in self._rows.found().items():
             # A prompt with a mask in it was watched all the same, and may be flagged.
             whole[row] &= reasons == [SPECIAL_TOKEN]
-        self._passes.recorder.finish(self._pooler.tail(missing), whole)
+        self.passes.recorder.finish(self._pooler.tail(missing), whole)
         return coverage

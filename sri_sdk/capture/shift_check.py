@@ -163,9 +163,9 @@ class ShiftCheck:
         return None if self._before is None else self._before.states
 
     def ran(self, states: torch.Tensor) -> None:
-        """The step's states after the last norm, [B, L, D]."""
+        """The step's states after the last norm, [B, L, D], without their graph."""
         if self._before is not None:
-            self._before.states = states.detach()
+            self._before.states = states
 
     def ends(self, tokens: torch.Tensor) -> None:
         """Takes what the call returned, [R, L] int64: the last step's tokens, if it shows the columns of that pass."""
@@ -303,25 +303,31 @@ class ShiftCheck:
 
     def _likelihoods(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
         """Log-likelihood of tokens [M] by the row at each position and by the one before it, `rows` [M, 2, D]."""
-        assert self._head is not None
-        weight, bias = self._head
-        logits = torch.nn.functional.linear(rows.to(weight.device, weight.dtype), weight, bias).float()
-        logits[..., self._mask] = -torch.inf
-        at, before = likelihoods(logits, tokens.to(weight.device)).tolist()
+        logits = self._logits(rows)
+        at, before = likelihoods(logits, tokens.to(logits.device)).tolist()
         return at, before
 
     def _at_first(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
         """As `_likelihoods`, `rows` [M, 2, D] and tokens [M], as if there were no words but some."""
-        assert self._head is not None and self._mask is not None
-        weight, bias = self._head
+        assert self._head is not None
+        weight = self._head[0]
         spread = torch.arange(WORDS, device=weight.device) * (len(weight) // WORDS)
         words = torch.cat([spread, tokens.to(weight.device).clamp(max=len(weight) - 1)])
-        some = None if bias is None else bias[words]
-        logits = torch.nn.functional.linear(rows.to(weight.device, weight.dtype), weight[words], some).float()
-        logits.masked_fill_(words == self._mask, -torch.inf)
         places = torch.arange(WORDS, len(words), device=weight.device)
-        at, before = likelihoods(logits, places).tolist()
+        at, before = likelihoods(self._logits(rows, words), places).tolist()
         return at, before
+
+    def _logits(self, rows: torch.Tensor, words: torch.Tensor | None = None) -> torch.Tensor:
+        """[M, 2, V] float32 of `rows` [M, 2, D], for `words` [V] of the vocabulary or all; the mask is never likely."""
+        assert self._head is not None and self._mask is not None
+        weight, bias = self._head
+        if words is not None:
+            weight, bias = weight[words], None if bias is None else bias[words]
+        logits = torch.nn.functional.linear(rows.to(weight.device, weight.dtype), weight, bias).float()
+        if words is None:
+            logits[..., self._mask] = -torch.inf
+            return logits
+        return logits.masked_fill_(words == self._mask, -torch.inf)
 
 
 def likelihoods(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ import torch
 
 from sri_sdk.canvas import SteadyPasses
 from sri_sdk.capture.coverage import CoverageTracker
+from sri_sdk.capture.later import MOST_WAITING
 from sri_sdk.capture.pool import Pooled, Pooler, SteadyPool
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.tamper import TamperSigns
@@ -22,8 +23,6 @@ from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
 from sri_sdk.records import ForwardCall, StepPlan
 
-MOST_PASSES = 64
-"""Passes in a row before they are read, as many as wait on the device otherwise."""
 MOST_HELD = 64 * 2**20
 """Bytes of states kept for the check of the shift, which looks at the first steps; larger ones are looked at as they
 come."""
@@ -36,6 +35,10 @@ class SteadyRun:
 
     Attributes:
         open: whether a pass has begun and not reached the last norm.
+        room_left: passes that may begin before somebody must look.
+        shape: (B, L), of the tokens of each pass.
+        states_shape: (B, L, D), of its states.
+        asks: whether a family must be asked if a pass goes on; else each of that shape does.
         plan: of the pass before.
         overwritten: whether the model writes its states into memory that it gave out before.
     """
@@ -52,7 +55,8 @@ class SteadyRun:
         self._counts = counts
         self._going, self.plan, self._pooler, self._room = going, plan, pooler, room
         self._coverage, self._shift, self._tamper = coverage, shift, tamper
-        self._shape, self._states_shape = input_ids.shape, states.shape
+        self.shape, self.states_shape = input_ids.shape, states.shape
+        self.asks = type(going).goes_on is not SteadyPasses.goes_on
         self._capacity, self._requests = capacity, len(plan.positions if plan.rows is None else plan.rows)
         self.open = self.overwritten = False
         self._empty(input_ids)
@@ -64,6 +68,7 @@ class SteadyRun:
             self._each = self._ids.unbind(0)
         self._each[0].copy_(input_ids)
         self._begun = self._pooled = self._given = 0
+        self.room_left = self._capacity
         self._active: list[torch.Tensor] = []
         self._states: list[torch.Tensor] = []
         self._wanted = self._shift.steps_wanted(input_ids, self._requests)
@@ -84,7 +89,7 @@ class SteadyRun:
     @property
     def full(self) -> bool:
         """Whether there is no room for another pass."""
-        return self._begun == self._capacity
+        return not self.room_left
 
     def start(self) -> None:
         """From now on the pooler takes states of passes that go on."""
@@ -93,13 +98,14 @@ class SteadyRun:
     def takes(self, input_ids: torch.Tensor, kwargs: Mapping[str, Any]) -> bool:
         """Whether a pass over [B, L] int64 ids goes on as those before; the caller then begins it."""
         # The shape first: nothing else says as much for as little.
-        return input_ids.shape == self._shape and self._going.goes_on(ForwardCall(input_ids, kwargs))
+        return input_ids.shape == self.shape and self._going.goes_on(ForwardCall(input_ids, kwargs))
 
     def begin(self, input_ids: torch.Tensor) -> None:
         """Another pass, over [B, L] int64 ids, has begun."""
-        self._begun += 1
         # A copy: samplers write into their canvas.
-        self._each[self._begun].copy_(input_ids)
+        self._each[self._begun + 1].copy_(input_ids)
+        self._begun += 1
+        self.room_left -= 1
         self.open = True
 
     def add(self, states: list[torch.Tensor], final: torch.Tensor) -> None:
@@ -108,17 +114,31 @@ class SteadyRun:
         Raises:
             CaptureError: they have another shape than those of the pass before.
         """
-        shape = next((each.shape for each in (*states, final) if each.shape[:2] != self._states_shape[:2]), final.shape)
-        if shape != self._states_shape:
-            raise CaptureError(
-                f"states of shape {list(shape)} after {list(self._states_shape)} in passes over the same number of "
-                "tokens: which rows are which cannot be told"
-            )
+        # Blocks may be wider than the last norm.
+        self._check(final.shape, self.states_shape)
+        for each in states:
+            self._check(each.shape[:2], self.states_shape[:2])
         self._pooler.add(states, self.plan)
         self._pooled += 1
         self.open = False
         if self._wanted:
             self._hold(final)
+
+    def add_one(self, final: torch.Tensor) -> None:
+        """The pass that is open gave [B, L, D] after the last norm, of the shape that is expected, and that is all."""
+        self._room.add_one(final)
+        self._pooled += 1
+        self.open = False
+        if self._wanted:
+            self._hold(final)
+
+    @staticmethod
+    def _check(found: torch.Size, expected: torch.Size) -> None:
+        if found != expected:
+            raise CaptureError(
+                f"states of shape {list(found)} after {list(expected)} in passes over the same number of tokens: which "
+                "rows are which cannot be told"
+            )
 
     def _hold(self, states: torch.Tensor) -> None:
         """Keeps the states [B, L, D] of a pass that the check of the shift will look at; no copy."""
@@ -184,7 +204,7 @@ class SteadyRun:
 def capacity_for(input_ids: torch.Tensor, most: int | None) -> int:
     """How many passes over [B, L] int64 ids may go in a row; `most` = steps of the generation, None = not known."""
     fitting = max(MOST_TOKENS // max(input_ids.numel() * input_ids.element_size(), 1), 1)
-    return min(MOST_PASSES, fitting, MOST_PASSES if most is None else max(most, 1))
+    return min(MOST_WAITING, fitting, MOST_WAITING if most is None else max(most, 1))
 
 
 def holds_too_much(states: torch.Tensor, passes: int) -> bool:
@@ -205,7 +225,10 @@ def says_how_it_goes_on(hook: Hook) -> bool:
 
 
 def _home(kind: type, name: str) -> type | None:
-    return next((each for each in kind.__mro__ if name in vars(each)), None)
+    for each in kind.__mro__:
+        if name in vars(each):
+            return each
+    return None
 
 
 def _same_hand(kind: type) -> bool:

@@ -7,13 +7,12 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
 import torch
 
-from sri_sdk.capture.compiled import EMBEDDING, PROMPT, ROOT, STATE, HookPoints, is_recorded
+from sri_sdk.capture.compiled import EMBEDDING, PROMPT, ROOT, STATE, HookPoints, is_recorded, owners
 from sri_sdk.capture.conclude import SILENT
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tape import Tape
@@ -22,10 +21,6 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.structure import unwrapped
 
-# Which runs own the forward passes of this thread or task, by tap: concurrent requests on one shared model never
-# mix, because each thread and each asyncio task sees its own value.
-# None = passes that no run is to hear of, and nobody is to count.
-_owners: ContextVar[dict[int, Run | None]] = ContextVar("sri_sdk_owners", default={})  # noqa: B039 - never mutated
 _taps: weakref.WeakKeyDictionary[Any, Tap] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -46,6 +41,7 @@ class Tap:
         self._where: dict[Any, torch.nn.Module | None] = {}
         self._passing: dict[int, ExitStack] = {}
         self._hook_points = HookPoints(self)
+        self._number = self._hook_points.number
 
     @contextmanager
     def installed(self, hook: Hook, run: Run) -> Iterator[None]:
@@ -54,6 +50,7 @@ class Tap:
         tape = None if run.driven else self.tape
         modules = self._modules(hook, run) if tape is None else {}
         wanted, before = {**modules, **self._methods(hook)}, self.unowned
+        passes_by = run.passing_layers
         with ExitStack() as stack:
             if tape is not None:
                 tape.begin(run)
@@ -64,8 +61,8 @@ class Tap:
             with _lock:
                 for name, put in wanted.items():
                     self._put(name, put)
-                    (passing if name in run.passing_layers else stack).callback(self._release, name)
-            if run.passing_layers and not _compiled(hook, self._where.values()):
+                    (passing if name in passes_by else stack).callback(self._release, name)
+            if passes_by and not _compiled(hook, self._where.values()):
                 self._passing[id(run)] = passing
                 stack.callback(self._passing.pop, id(run), None)
             yield
@@ -77,15 +74,15 @@ class Tap:
         if before is not None and before is not run and not before.finished:
             before.calls.beside_another_watch(inner=False)
             run.calls.beside_another_watch(inner=True)
-        _owners.set({**_owners.get(), id(self): run})
+        owners.set({**owners.get(), self._number: run})
         try:
             yield
         finally:
             # Blocks need not end in the order they began in, nor in the context they began in (async generators): give
             # back only what is still ours, and only to a run that goes on.
             if self.owner() is run:
-                others = {tap: owner for tap, owner in _owners.get().items() if tap != id(self)}
-                _owners.set(others if before is None or before.finished else {**others, id(self): before})
+                others = {tap: owner for tap, owner in owners.get().items() if tap != self._number}
+                owners.set(others if before is None or before.finished else {**others, self._number: before})
 
     @contextmanager
     def unheard(self) -> Iterator[None]:
@@ -93,13 +90,13 @@ class Tap:
 
         For passes that are no part of a generation, such as the steered one beside the pass that its run measures.
         """
-        before, key = _owners.get(), id(self)
-        _owners.set({**before, key: None})
+        before, key = owners.get(), self._number
+        owners.set({**before, key: None})
         try:
             yield
         finally:
-            others = {tap: owner for tap, owner in _owners.get().items() if tap != key}
-            _owners.set({**others, key: before[key]} if key in before else others)
+            others = {tap: owner for tap, owner in owners.get().items() if tap != key}
+            owners.set({**others, key: before[key]} if key in before else others)
 
     def _modules(self, hook: Hook, run: Run) -> dict[Any, partial[Any]]:
         """Place -> what puts a module hook there."""
@@ -162,17 +159,17 @@ class Tap:
 
     def owner(self) -> Run | None:
         """The run that owns the forward passes of this thread or task."""
-        return _owners.get().get(id(self))
+        return owners.get().get(self._number)
 
     def on_root(self, kwargs: Mapping[str, Any]) -> None:
         """The model's own forward begins."""
-        if (run := _owners.get().get(id(self))) is not None:
-            run.enter_forward(kwargs)
+        if (run := owners.get().get(self._number)) is not None:
+            run.passes.enter_forward(kwargs)
 
     def on_embedding(self, input_ids: Any) -> None:
         """The token embedding ran: a forward pass has begun."""
-        if (run := _owners.get().get(id(self))) is None:
-            self.unowned += id(self) not in _owners.get()
+        if (run := owners.get().get(self._number)) is None:
+            self.unowned += self._number not in owners.get()
             return
         if is_recorded(input_ids):
             run.fail(SILENT)
@@ -188,7 +185,7 @@ class Tap:
 
     def on_state(self, layer: Any, output: Any) -> None:
         """A tapped module ran."""
-        if (run := _owners.get().get(id(self))) is None:
+        if (run := owners.get().get(self._number)) is None:
             return
         if layer == "final" or not isinstance(layer, str):
             run.state(layer, output)
@@ -211,7 +208,7 @@ class Tap:
 
     def _around_forward(self, _name: str, original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Counts one forward pass as the generation calls it, so that a pass the tap did not see is noticed."""
-        if (run := self.owner()) is None:
+        if (run := owners.get().get(self._number)) is None:
             return original(*args, **kwargs)
         before = run.calls.enter_forward_call()
         result = original(*args, **kwargs)

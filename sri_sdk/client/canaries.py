@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sri_sdk.client.board import Board
-
-CANARY = "sri-canary-"
-"""How their request ids begin, in the store too."""
+from sri_sdk.observation import CANARY_ID
 
 
 class Canaries:
@@ -28,7 +26,7 @@ class Canaries:
         """A request id for the next one; no other process has it."""
         with self._lock:
             self._count += 1
-            return f"{CANARY}{os.getpid()}-{time.time_ns() // 1_000_000}-{self._count}"
+            return f"{CANARY_ID}{os.getpid()}-{time.time_ns() // 1_000_000}-{self._count}"
 
     def ran(self, request_id: str) -> None:
         """It has been generated: a verdict is due."""

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sri_sdk.dashboard.cures import cure
-from sri_sdk.observation import Observation, Pulse
+from sri_sdk.observation import CanaryKind, Observation, Pulse, canary_kind
 from sri_sdk.records import Status
 
 Expected = Literal["flagged", "clear"]
-_BEGINS: dict[str, Expected] = {"sri-canary-harmful-": "flagged", "sri-canary-harmless-": "clear"}
-"""How the ids begin that a monitor gives its canaries; nobody else's request may begin so."""
+_EXPECTED: dict[CanaryKind, Expected] = {"harmful": "flagged", "harmless": "clear"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,8 @@ def expected_of(it: Observation, pulse: Pulse | None) -> Expected | None:
         it: the canary.
         pulse: of its deployment. One that asks no canaries that must be flagged asks harmless ones only.
     """
-    for begins, expected in _BEGINS.items():
-        if it.request_id.startswith(begins):
-            return expected
+    if (kind := canary_kind(it.request_id)) is not None:
+        return _EXPECTED[kind]
     # As long as its process lives, it asks the same kinds.
     asks_now = pulse is not None and pulse.started_at <= it.at and (pulse.canaries_since or 0) <= it.at
     return "clear" if asks_now and pulse is not None and pulse.canary_every_s is None else None

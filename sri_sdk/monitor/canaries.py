@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from sri_sdk import registry
 from sri_sdk.config.fit import FitConfig
@@ -14,14 +12,11 @@ from sri_sdk.dataset import Dataset
 from sri_sdk.errors import ConfigError
 from sri_sdk.fitting.folds import text_hash
 from sri_sdk.monitor.lookout_settings import HarmfulSection
-from sri_sdk.observation import Observation
+from sri_sdk.observation import CanaryKind, Observation, canary_id
 from sri_sdk.records import Prompt, Verdict
 
 log = logging.getLogger("sri_sdk.monitor")
 
-ID = "sri-canary-"
-"""Begins every id of a canary; no request of anybody else may begin so. Its kind follows: by
-it the dashboard knows what was expected of it."""
 LOST = "interrupted"
 """Reason of a canary whose generation never ended."""
 
@@ -32,7 +27,7 @@ class CanaryPrompt:
 
     prompt: Prompt
     """With an id of its own, which its observation must have."""
-    kind: Literal["harmful", "harmless"]
+    kind: CanaryKind
     source: Prompt
     """As the dataset has it."""
 
@@ -228,11 +223,9 @@ def must_flag(section: HarmfulSection, config: FitConfig) -> MustFlag:
     return MustFlag(prompts, min(section.count, len(prompts)))
 
 
-def _asked(prompt: Prompt, kind: Literal["harmful", "harmless"]) -> CanaryPrompt:
+def _asked(prompt: Prompt, kind: CanaryKind) -> CanaryPrompt:
     # No id twice: a harmful prompt comes again and again.
-    return CanaryPrompt(
-        replace(prompt, id=f"{ID}{kind}-{uuid.uuid4().hex}", base=prompt.base or prompt.id), kind, prompt
-    )
+    return CanaryPrompt(replace(prompt, id=canary_id(kind), base=prompt.base or prompt.id), kind, prompt)
 
 
 def _reason(verdict: Verdict) -> str:

@@ -93,3 +93,15 @@ def toy_guard_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def toy_guard(toy_guard_path: Path) -> Guard:
     return Guard.load(toy_guard_path)
+
+
+@pytest.fixture
+def peft_model() -> Any:
+    """A causal model with two adapters that both change it."""
+    peft = pytest.importorskip("peft")
+    from sri_plugin_causal.stand_ins import example
+
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = peft.get_peft_model(example.build(), config)
+    model.add_adapter("other", config)
+    return model.eval()

@@ -60,18 +60,6 @@ def test_the_system_prompt_is_kept_as_a_digest_only() -> None:
     assert "secret" not in str(facts) and facts["system_prompt"] != "none"
 
 
-@pytest.fixture
-def peft_model() -> Any:
-    """A causal model with two adapters that both change it."""
-    peft = pytest.importorskip("peft")
-    from sri_plugin_causal.stand_ins import example
-
-    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    model = peft.get_peft_model(example.build(), config)
-    model.add_adapter("other", config)
-    return model.eval()
-
-
 def adapter_of(model: Any) -> str:
     from sri_plugin_causal.hook import CausalHook
 

@@ -333,15 +333,6 @@ def test_a_config_of_transformers_is_read_each_time(name: str, value: Any, diges
         assert changed != facts(model) == afresh(model), "7 and 7.0 are different JSON"
 
 
-@pytest.fixture
-def peft_model() -> Any:
-    peft = pytest.importorskip("peft")
-    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    model = peft.get_peft_model(example.build(), config)
-    model.add_adapter("other", config)
-    return model.eval()
-
-
 def scaled(model: Any) -> None:
     next(m for m in model.modules() if hasattr(m, "merged_adapters")).scaling["default"] *= 4
 

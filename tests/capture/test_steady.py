@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.steady import SteadyRun
 from sri_sdk.capture.tap import tap_of
+from sri_sdk.errors import GenerationAborted
+from sri_sdk.policy import Policy
+
+from .test_cost import SUBJECTS, settings_for
 
 FAMILIES = ("lab-diffusion", "lab-causal", "causal", "llada", "masked-lm", "dream")
 
@@ -57,7 +62,7 @@ def test_they_say_at_once_what_they_say_one_by_one(case: Any, way: str, monkeypa
 
 @pytest.mark.parametrize("capacity", [1, 3])
 def test_it_does_not_matter_when_they_are_read(case: Any, capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steady, "MOST_PASSES", capacity)
+    monkeypatch.setattr(steady, "MOST_WAITING", capacity)
     found, _ = watched(case)
     expected, _ = watched(case, one_by_one=True)
     assert_same(found, expected)
@@ -145,7 +150,7 @@ EDITS = {
 def test_what_goes_wrong_in_the_middle_of_them_is_found(
     edit: Edit, capacity: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steady, "MOST_PASSES", capacity)
+    monkeypatch.setattr(steady, "MOST_WAITING", capacity)
     found, expected = filled_by_hand(edit, one_by_one=False), filled_by_hand(edit, one_by_one=True)
     assert [trace.reasons for trace in found.traces] == [trace.reasons for trace in expected.traces]
     assert EDITS[edit] in {reason for trace in found.traces for reason in trace.reasons}
@@ -254,3 +259,52 @@ def test_what_was_expected_later_explains_no_earlier_pass() -> None:
         case.hook.model(ids)
         run.expect([6, 6])
     assert all("unexplained_pass" in trace.reasons for trace in run.traces)
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_other_rows_behind_steady_passes_cost_that_verdict_and_raise_nothing(one_by_one: bool) -> None:
+    case = registry.load("hooks", "lab-diffusion").example()
+    fed: list[int] = []
+
+    def one_row_more(index: int, ids: torch.Tensor, start: int) -> torch.Tensor | None:
+        if index == 6:
+            fed.append(len(case.hook.model(torch.cat([ids, ids[:1]])).logits))
+        return None
+
+    run = filled_by_hand(one_row_more, one_by_one=one_by_one, case=case)
+    assert fed == [3]
+    assert all("hook_failed" in trace.reasons for trace in run.traces)
+    assert run.failure is not None and run.failure.startswith(("CaptureError", "SriError"))
+
+
+class AlarmsAlways:
+    """In place of a scorer: every length of every signal alarms."""
+
+    manifest = SimpleNamespace(signal=SimpleNamespace(domain="logit"))
+    groups = ()
+
+    def score_prefix(self, values: Any, lengths: Any) -> Any:
+        return np.ones(len(lengths), np.float32), np.ones(len(lengths), np.bool_)
+
+    def alarms(self, scored: Any, rule: str, groups: Any) -> Any:
+        return scored[1]
+
+
+@pytest.mark.parametrize("every", [1, 3, 5])
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_an_alarm_stops_as_late_as_the_policy_says(
+    every: int, one_by_one: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step alarms, and as many steps are looked at together as the policy says."""
+    hook, generate = SUBJECTS["masked"]()
+    if one_by_one:
+        monkeypatch.setattr(passes, "says_how_it_goes_on", lambda hook: False)
+    policy = Policy(rule="online", flagged="abort", unmonitored="report", look_every=every)
+    scorer: Any = AlarmsAlways()
+    run = Run(hook, replace(settings_for(hook, live=False), scorer=scorer, policy=policy))
+    tap = tap_of(hook.model)
+    with tap.installed(hook, run), tap.owned_by(run), torch.inference_mode(), pytest.raises(GenerationAborted):
+        generate()
+    assert run.alarms == {"0": 0}
+    # A step shows once the next pass has begun, which is the one that ends.
+    assert run._view.forwards == every + 1

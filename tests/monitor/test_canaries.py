@@ -5,9 +5,9 @@ from pydantic import ValidationError
 
 from sri_sdk.config.load import load_config
 from sri_sdk.errors import ConfigError
-from sri_sdk.monitor.canaries import ID, LOST, CanarySchedule, MustFlag, must_flag
+from sri_sdk.monitor.canaries import LOST, CanarySchedule, MustFlag, must_flag
 from sri_sdk.monitor.lookout_settings import CanariesSection, DriftSection, HarmfulSection
-from sri_sdk.observation import Observation
+from sri_sdk.observation import CANARY_ID, Observation
 from sri_sdk.records import Prompt, Verdict
 
 from ..fitting.conftest import write_config
@@ -88,7 +88,7 @@ def test_every_run_of_a_prompt_has_an_id_of_its_own_and_counts_once():
     assert schedule.ran(observation) == first and schedule.ran(observation) is None
     (again,) = schedule.due(60)
     assert again.source == first.source and again.prompt.id != first.prompt.id
-    assert first.prompt.id.startswith(ID) and first.prompt.base == "h0"
+    assert first.prompt.id.startswith(CANARY_ID) and first.prompt.base == "h0"
     stranger = Observation(Verdict("r1", "clear"), 1)
     assert schedule.ran(stranger) is None and schedule.missed is None
 

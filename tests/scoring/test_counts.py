@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.counting import Frames, counted
 from tests.scoring import parted
 
 ROWS = 1024
@@ -28,23 +29,6 @@ for rule in ("final", "online"):
 loaded = sorted(set(sys.argv[2:]) & set(sys.modules))
 assert not loaded, loaded
 """
-
-
-def frames(work):
-    """Python functions that are entered while `work` runs."""
-    count = 0
-
-    def note(_frame, event, _argument):
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return count
 
 
 def test_a_process_that_scores_loads_nothing_else(fitted):
@@ -75,7 +59,7 @@ def score(request, scorer, make_signals):
 @pytest.mark.parametrize("rule", ["final", "online"])
 def test_python_runs_per_call_and_not_per_generation(score, rule):
     judge, few, many = score
-    little, much = (frames(lambda each=each: judge(each, rule=rule)) for each in (few, many))
+    little, much = (counted(Frames, lambda each=each: judge(each, rule=rule)) for each in (few, many))
     # Online, all prefixes take several calls of onnxruntime.
     assert much - little < 0.1 * ROWS, f"{little} functions are entered for 16 generations, {much} for {ROWS}"
 
@@ -86,4 +70,4 @@ def test_making_the_verdicts_runs_python_only_for_alarms_and_what_was_not_read(s
     found = judge(many, rule=rule)
     unclear = ROWS - found.statuses.count("clear")
     assert 20 < unclear < 100
-    assert frames(lambda: list(found)) < 0.7 * ROWS
+    assert counted(Frames, lambda: list(found)) < 0.7 * ROWS
