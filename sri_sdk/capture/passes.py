@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sri_sdk.canvas import LaterPasses
+from sri_sdk.capture.asked_later import AskedLater, Listeners
 from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT, SILENT, TWICE
 from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.faults import Faults
@@ -187,6 +189,11 @@ class Passes:
         if going is None:
             return None
         capacity = capacity_for(ids, self._settings.budget)
+        if isinstance(going, LaterPasses):
+            if self._settings.immediate or self._horizon is not None:
+                return None
+            to = Listeners(self._view, self._coverage, self.shift, self.tamper, self._faults)
+            return AskedLater.of(going, last, self._pooler, capacity, to=to, counts=self._counts)
         room = self._pooler.steady(states, plan, capacity)
         if room is None:
             return None

@@ -42,7 +42,7 @@ class SteadyRun:
 
     def __init__(
         self, going: SteadyPasses, plan: StepPlan, input_ids: torch.Tensor, states: torch.Tensor, pooler: Pooler,
-        room: SteadyPool, capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
+        room: SteadyPool | None, capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
         counts: bool,
     ) -> None:  # fmt: skip
         """Takes what says whether they go on; of the pass before the plan, tokens [B, L] int64 and states [B, L, D].
@@ -114,11 +114,15 @@ class SteadyRun:
                 f"states of shape {list(shape)} after {list(self._states_shape)} in passes over the same number of "
                 "tokens: which rows are which cannot be told"
             )
-        self._pooler.add(states, self.plan)
+        self._put(states)
         self._pooled += 1
         self.open = False
         if self._wanted:
             self._hold(final)
+
+    def _put(self, states: list[torch.Tensor]) -> None:
+        """Has C tensors [B, L, D] pooled."""
+        self._pooler.add(states, self.plan)
 
     def _hold(self, states: torch.Tensor) -> None:
         """Keeps the states [B, L, D] of a pass that the check of the shift will look at; no copy."""
@@ -139,6 +143,7 @@ class SteadyRun:
         if start == self._given:
             return []
         active, committed = self._read(start, self._given)
+        assert self._room is not None
         # Only where the look waits for no device: what is pooled of all rows costs less.
         if active is not None and active.device.type == "cpu" and bool(active.all()):
             active = None
@@ -175,6 +180,7 @@ class SteadyRun:
     def renew(self) -> list[Pooled]:
         """Makes room for as many passes again; all of them were pooled. Returns as `look`."""
         steps = self.look()
+        assert self._room is not None
         self._room.renew()
         self._empty(self.last_ids)
         self.start()
