@@ -247,7 +247,8 @@ class Canvas:
         before = self.committed
         if (more := width - before.shape[1]) > 0:
             before = torch.nn.functional.pad(before, (0, more))
-        where = torch.stack([self._columns(each, before.shape[1]) for each in places])
+        where = torch.stack(list(places))
+        where = torch.where(where >= 0, where, before.shape[1])
         after = after_each(before, input_ids != self.mask_id, where).unbind(0)
         self.committed = after[-1]
         return after
