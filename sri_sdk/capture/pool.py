@@ -16,8 +16,8 @@ For masked models the state that *predicts* a position stands for it, whatever t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -428,6 +428,19 @@ def _steps(phi: tuple[torch.Tensor, ...], active: torch.Tensor | None, counts: t
     each_active = none if active is None else active.unbind(0)
     each_count = none if counts is None else counts.unbind(0)
     return [Pooled(*each) for each in zip(phi, each_active, each_count, strict=True)]
+
+
+def with_active(steps: Sequence[Pooled], active: Sequence[torch.Tensor | None]) -> list[Pooled]:
+    """Steps of which somebody else says as well which requests they belong to: for each [R] bool, None = all."""
+    known = [each for each in (*active, *(step.active for step in steps)) if each is not None]
+    if not known:
+        return list(steps)
+    every = torch.ones_like(known[0])
+    theirs, ours = (
+        torch.stack([every if each is None else each.to(every.device) for each in said])
+        for said in ([step.active for step in steps], active)
+    )
+    return [replace(step, active=each) for step, each in zip(steps, (theirs & ours).unbind(0), strict=True)]
 
 
 def on_canvas(plan: StepPlan) -> tuple[torch.Tensor, torch.Tensor]:
