@@ -86,10 +86,7 @@ class Passes:
         waits = driven and (settings.immediate or settings.horizon is not None)
         # What decides meanwhile by what the tokens show looks at each pass.
         self._may_be_steady = (
-            not waits
-            and hook.firings == 1
-            and not settings.policy.stops_on_tampering
-            and says_how_it_goes_on(hook)
+            not waits and hook.firings == 1 and not settings.policy.stops_on_tampering and says_how_it_goes_on(hook)
         )
         self._driven = driven
         # By number of the step: requests it belongs to, as the driver says.

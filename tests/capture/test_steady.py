@@ -17,7 +17,18 @@ from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.steady import SteadyRun
 from sri_sdk.capture.tap import tap_of
 
-FAMILIES = ("lab-diffusion", "lab-causal", "causal", "llada", "masked-lm", "dream", "sdar", "fast-dllm-v2", "llada2", "diffusion-gemma")
+FAMILIES = (
+    "lab-diffusion",
+    "lab-causal",
+    "causal",
+    "llada",
+    "masked-lm",
+    "dream",
+    "sdar",
+    "fast-dllm-v2",
+    "llada2",
+    "diffusion-gemma",
+)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -20,7 +20,7 @@ from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
 from sri_sdk.canvas import LaterPasses
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.structure import head_reads, missing_paths, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -197,6 +197,14 @@ class Llada2Hook(sri_sdk.Hook):
         mask = mask.masked_fill(~allowed, float("-inf"))[:, None]
         output = self.model(input_ids=input_ids, attention_mask=mask, position_ids=places, use_cache=False)
         return ForwardOutput(output.logits)
+
+    def forward_last(
+        self, last: int, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """As `forward` of [B, L] ids, with logits of the last rows alone."""
+        with head_reads(self.model, self.head(), lambda states: states[:, -last:]):
+            return self.forward(input_ids, attention_mask, cache, use_cache=use_cache)
 
     def block_length(self) -> int:
         """From the options, or else the default of the model's own `generate`."""
