@@ -43,7 +43,10 @@ class AskedLater(SteadyRun):
         self, going: LaterPasses, plan: StepPlan, input_ids: torch.Tensor, states: torch.Tensor, pooler: Pooler,
         room: SteadyPool | None, capacity: int, *, to: Listeners, kept: KeptStates | None, counts: bool,
     ) -> None:  # fmt: skip
-        """As `SteadyRun`; where rows may move, `kept` takes their states, else `room` their sums."""
+        """As `SteadyRun`, behind tokens [B, L] int64 and states [B, L, D].
+
+        Where rows may move, `kept` takes their states, else `room` their sums.
+        """
         self._later, self._to, self._kept = going, to, kept
         super().__init__(
             going, plan, input_ids, states, pooler, room, capacity, coverage=to.coverage, shift=to.shift,
@@ -145,9 +148,7 @@ class AskedLater(SteadyRun):
             phi = tuple(means[index].phi for index in passes)
         known = [plan.committed for plan in plans if plan.committed is not None] if self._counts else []
         counts = torch.stack(known).sum(2).unbind(0) if len(known) == len(plans) else (None,) * len(plans)
-        return [
-            Pooled(mean, plan.active, count) for mean, plan, count in zip(phi, plans, counts, strict=True)
-        ]  # fmt: skip
+        return [Pooled(mean, plan.active, count) for mean, plan, count in zip(phi, plans, counts, strict=True)]
 
     def renew(self) -> list[Pooled]:
         """Makes room for as many passes again; all of them were pooled. Returns as `look`."""

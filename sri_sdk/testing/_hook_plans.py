@@ -54,6 +54,6 @@ def _tensors(plan: StepPlan) -> dict[str, torch.Tensor]:
 
 
 def _short(tensor: torch.Tensor) -> str:
-    """The first row, as far as a message can show it."""
+    """The first row of [R, L] or [R, P], or [R], as far as a message can show it."""
     row = tensor if tensor.dim() < 2 else tensor[0]
     return f"{row[:8].tolist()}{' ...' if len(row) > 8 else ''}"

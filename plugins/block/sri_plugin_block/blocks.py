@@ -155,7 +155,7 @@ class Blocks:
         assert self._holes is not None and self._block is not None
         small = self._small or self._block
         start = _block_in_work(self._holes, small)
-        return _Look(at, self._holes[:, start : start + small].any(1))
+        return _Look(at, np.any(self._holes[:, start : start + small], axis=1))
 
     def _follow(self, batch: int) -> None:
         """Rows that have ended leave the batch behind the pass that stores their last block."""
@@ -289,7 +289,7 @@ class Blocks:
 
 
 def _block_in_work(holes: NDArray[np.bool_], size: int) -> int:
-    """Where the block of `size` columns begins that the leftmost hole of all rows is in; the last one without holes."""
-    columns = holes.any(0)
+    """Where the block of `size` columns begins that the leftmost of `holes`, [b, L], is in; the last one without."""
+    columns: NDArray[np.bool_] = np.any(holes, axis=0)
     leftmost = int(columns.argmax()) if columns.any() else len(columns) - 1
     return leftmost // size * size
