@@ -9,7 +9,9 @@ A hook for many architectures has a table of `ModulePaths`, one row for each way
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -288,3 +290,42 @@ def _named_rows(model: Any, table: Sequence[ModulePaths]) -> Iterator[ModulePath
 @lru_cache(maxsize=256)
 def _named(row: ModulePaths, base: str) -> ModulePaths:
     return ModulePaths(*(path.format(base=base) for path in row))
+
+
+@contextmanager
+def head_reads(model: Any, head: Any, pick: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[bool]:
+    """Has a model make logits of some rows only, in the passes that this thread runs inside the block.
+
+    For `Hook.forward_last` of families whose model has no argument for that. The states are those of any pass.
+
+    Args:
+        model: the model.
+        head: the module that makes logits of states, as `Hook.head` gives it.
+        pick: gives the rows wanted of states [B, L, D].
+
+    Yields:
+        Whether it does so: not where the head is no linear layer, as where it is tied to the embedding, nor in compiled
+        code, which would be compiled anew.
+    """
+    import torch
+
+    compiled = any(getattr(each, "_compiled_call_impl", None) for each in (model, unwrapped(model), head))
+    if compiled or hasattr(model, "_orig_mod") or not isinstance(head, torch.nn.Linear):
+        yield False
+        return
+    handle = head.register_forward_pre_hook(_Picked(pick))
+    try:
+        yield True
+    finally:
+        handle.remove()
+
+
+class _Picked:
+    """A pre-hook of a head, which leaves alone what other threads run."""
+
+    def __init__(self, pick: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._pick, self._thread = pick, threading.get_ident()
+
+    def __call__(self, _head: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """The arguments that the head gets, states [B, L, D] first; None = as they are."""
+        return (self._pick(args[0]), *args[1:]) if args and threading.get_ident() == self._thread else None

@@ -1,11 +1,12 @@
 """The canvas of a generation: where the response lies, what of it a pass shows, and what a pass alone does not say."""
 
 from sri_sdk.canvas.canvas import Canvas
+from sri_sdk.canvas.later import LaterPasses, after_each
 from sri_sdk.canvas.pass_note import PassNote
 from sri_sdk.canvas.steady import OneTokenPasses, SteadyPasses, SteadySteps
 from sri_sdk.canvas.window import Window, block_in_work, replaced_columns
 
 __all__ = [
-    "Canvas", "OneTokenPasses", "PassNote", "SteadyPasses", "SteadySteps", "Window", "block_in_work",
-    "replaced_columns",
+    "Canvas", "LaterPasses", "OneTokenPasses", "PassNote", "SteadyPasses", "SteadySteps", "Window", "after_each",
+    "block_in_work", "replaced_columns",
 ]  # fmt: skip

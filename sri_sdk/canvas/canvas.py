@@ -15,9 +15,10 @@ begins; the canvas does the rest:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
+from sri_sdk.canvas.later import after_each
 from sri_sdk.canvas.steady import SteadyPasses, SteadySteps
 from sri_sdk.errors import TokensMoved
 from sri_sdk.reason_words import CANVAS_PRIMED
@@ -62,6 +63,7 @@ class Canvas:
         self.starts, self.size, self.requests = starts, size, len(starts)
         first = int(starts[0])
         self.start = first if bool((starts == first).all()) else None
+        self._earliest = self.start
         self.committed = torch.zeros(self.requests, size or 0, dtype=torch.bool, device=starts.device)
         self.mask_id = mask_id
         self._reopens = reopens
@@ -219,6 +221,41 @@ class Canvas:
         where = self._columns(positions, width)
         self.committed = wider.scatter(1, where, ids != self.mask_id)[:, :width]
         return positions
+
+    @property
+    def earliest(self) -> int:
+        """Column of the first response position of all. Waits for the device the first time, where rows differ."""
+        if self._earliest is None:
+            self._earliest = int(self.starts.min())
+        return self._earliest
+
+    def see_many(
+        self, input_ids: torch.Tensor, places: Sequence[torch.Tensor], width: int
+    ) -> tuple[torch.Tensor, ...]:  # fmt: skip
+        """Takes note of S passes at once, of a canvas that grows; as `see` of each, but nothing leaves the device.
+
+        Args:
+            input_ids: [S, R, L] int64 tensor.
+            places: S of [R, L] int64, canvas position of each row's own token; below 0 = not on the canvas.
+            width: canvas positions that the passes show, at least.
+
+        Returns:
+            S of [R, P] bool tensor, `committed` after each.
+        """
+        import torch
+
+        before = self.committed
+        if (more := width - before.shape[1]) > 0:
+            before = torch.nn.functional.pad(before, (0, more))
+        where = torch.stack(list(places))
+        where = torch.where(where >= 0, where, before.shape[1])
+        after = after_each(before, input_ids != self.mask_id, where).unbind(0)
+        self.committed = after[-1]
+        return after
+
+    def plain_positions(self, first: int, length: int) -> torch.Tensor:
+        """[R, L] int64 tensor: positions of columns next to each other; the same tensor as long as they are."""
+        return self._plain_positions(first, length)
 
     def _reach(self, positions: torch.Tensor, end: int) -> int:
         """Positions of a canvas that grows, with those of a pass, [R, L] int64, whose last column is before `end`."""

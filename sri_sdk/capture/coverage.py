@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sri_sdk.capture.conclude import INCOMPLETE, ROWS_DIFFER, SILENT, UNEXPLAINED, Coverage
 from sri_sdk.capture.later import enough
@@ -98,6 +99,25 @@ class CoverageTracker:
             return
         self._read.shown_steady(input_ids, None if active is None else ~active.any(1))
 
+    def shown_later(self, input_ids: torch.Tensor, plans: Sequence[StepPlan | None], read: Sequence[bool]) -> None:
+        """Takes the tokens [1 + S, B, L] int64 of S passes behind the pass that was shown last, which comes first.
+
+        `plans` are theirs, and `read` says in which of them somebody read a finished text.
+        """
+        if self._first is None or self._hook.scheme != "masked" or self.end_reported:
+            return
+        known = next((plan.active for plan in plans if plan is not None and plan.active is not None), None)
+        if known is None and not any(read):
+            self._read.shown_steady(input_ids, None)
+            return
+        some = input_ids.new_ones(1, dtype=torch.bool) if known is None else torch.ones_like(known)
+        none = torch.zeros_like(some)
+        active = [
+            (none if reads else some) if plan is None or plan.active is None else plan.active
+            for plan, reads in zip(plans, read, strict=True)
+        ]
+        self._read.shown_steady(input_ids, ~torch.stack(active).any(1))
+
     def returned(self, tokens: torch.Tensor, passes: int | None) -> str | None:
         """What the watched call returned; see `Run.returned`.
 
@@ -157,7 +177,7 @@ class CoverageTracker:
 
     def coverage(self, requests: int) -> list[Coverage]:
         """Per request: steps seen, against what is known about how many there were."""
-        steps = [to_host(active, requests) for active in self.seen]
+        steps = _on_host(self.seen, requests)
         seen = sum(steps, np.zeros(requests, dtype=np.int64))
         going = steps[-1] if steps else np.zeros(requests, dtype=np.bool_)
         budget = self._budget
@@ -307,6 +327,15 @@ class FinishedText:
         """Whether a text changed after it was called finished, or was never seen again."""
         self._look()
         return bool(self._changed) or bool(self._finished & _not(self._seen_again))
+
+
+def _on_host(seen: Sequence[torch.Tensor | None], requests: int) -> list[NDArray[np.bool_]]:
+    """S of [R]: requests each step belonged to. What lies on one device leaves it at once."""
+    known = [active for active in seen if active is not None]
+    if not known or len({active.device for active in known}) > 1:
+        return [to_host(active, requests) for active in seen]
+    each = iter(torch.stack(known).cpu().numpy())
+    return [to_host(None, requests) if active is None else next(each) for active in seen]
 
 
 def _not(flag: torch.Tensor | bool) -> torch.Tensor | bool:

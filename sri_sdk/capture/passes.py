@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from sri_sdk.canvas import LaterPasses
+from sri_sdk.capture.asked_later import AskedLater, Listeners
 from sri_sdk.capture.compiled import is_recorded
 from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT, SILENT, TWICE
 from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.faults import Faults
 from sri_sdk.capture.later import MOST_WAITING
 from sri_sdk.capture.locate import shown_requests
-from sri_sdk.capture.pool import Pooled, Pooler
+from sri_sdk.capture.pool import Pooled, Pooler, with_active
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder, to_host
 from sri_sdk.capture.request import RequestReader, Span
@@ -58,7 +60,7 @@ class Passes:
     def __init__(
         self, hook: Hook, settings: WatchSettings, view: RunView, *, pooler: Pooler, coverage: CoverageTracker,
         rows: RowReasons, faults: Faults, request_ids: Sequence[str] | None, stated: tuple[str, ...],
-        locates: bool = False, groups: Sequence[str | None] | None = None, steady: bool = False,
+        locates: bool = False, groups: Sequence[str | None] | None = None, driven: bool = False,
     ) -> None:  # fmt: skip
         self._hook, self._settings, self._view = hook, settings, view
         self._pooler, self._coverage, self._rows, self._faults = pooler, coverage, rows, faults
@@ -83,10 +85,16 @@ class Passes:
         self.shift = ShiftCheck(hook)
         self.tamper = TamperSigns(hook, view, settings)
         rows.late = self._report_tampering
+        # A driver says of each step at once what became of it, and whoever decides meanwhile wants to know.
+        waits = driven and (settings.immediate or settings.horizon is not None)
         # What decides meanwhile by what the tokens show looks at each pass.
         self._may_be_steady = (
-            steady and hook.firings == 1 and not settings.policy.stops_on_tampering and says_how_it_goes_on(hook)
+            not waits and hook.firings == 1 and not settings.policy.stops_on_tampering and says_how_it_goes_on(hook)
         )
+        self._driven = driven
+        # By number of the step: requests it belongs to, as the driver says.
+        self._closes: dict[int, torch.Tensor | None] = {}
+        self._next_close = 0
         self._alone = (settings.layers or ("final",)) == ("final",)
         self._counts = settings.grid is not None and settings.grid.mapping == "committed"
         self._horizon = settings.horizon
@@ -211,7 +219,7 @@ class Passes:
         if self.steady is None:
             # The planned step before; of these profiles none asks what it committed.
             self.close_step(None)
-            self.steady = steady
+            self.steady, self._next_close = steady, self._view.steps + 1
             steady.start()
         elif steady.waiting >= self._look_every:
             self._closed_steps(steady.take())
@@ -240,15 +248,21 @@ class Passes:
         going = self._hook.steady(plan, self._view)
         if going is None:
             return None
-        capacity = capacity_for(ids, self._settings.budget)
-        room = self._pooler.steady(states, plan, capacity)
-        if room is None:
-            return None
         settings = self._settings
         self._late = not (
             settings.immediate or settings.hold_first_token or settings.horizon is not None
             or settings.policy.stops_on_alarm
         )  # fmt: skip
+        capacity = capacity_for(ids, settings.budget)
+        if isinstance(going, LaterPasses):
+            # A driver's steps are its own account; who decides meanwhile wants to know at once.
+            if self._driven or settings.immediate or self._horizon is not None:
+                return None
+            to = Listeners(self._view, self._coverage, self.shift, self.tamper, self._faults)
+            return AskedLater.of(going, last, self._pooler, capacity, to=to, counts=self._counts)
+        room = self._pooler.steady(states, plan, capacity)
+        if room is None:
+            return None
         return SteadyRun(
             going, plan, ids, final, self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
             tamper=self.tamper, counts=self._counts,
@@ -258,6 +272,9 @@ class Passes:
         """Takes steps behind which another one has begun."""
         if not steps:
             return
+        if self._driven:
+            first, self._next_close = self._next_close, self._next_close + len(steps)
+            steps = with_active(steps, [self._closes.pop(first + index, None) for index in range(len(steps))])
         self._coverage.seen.extend(each.active for each in steps)
         self._waiting.extend(steps)
         self._closed += len(steps)
@@ -276,7 +293,9 @@ class Passes:
             self._closed_steps(steps)
             self._plan = steady.plan
             return
-        if steps:
+        if self._next_close + len(steps) - 1 in self._closes:
+            self._closed_steps(steps)
+        elif steps:
             # Nobody has said yet what follows the last one.
             self._closed_steps(steps[:-1])
             self._coverage.seen.append(steps[-1].active)
@@ -455,6 +474,10 @@ class Passes:
             committed: [R, P] bool; None = the hook cannot tell.
             active: [R] bool, requests the step belongs to, where a driven sampler says so; else the hook's word counts.
         """
+        if self.steady is not None:
+            # Looked at with the others. A copy: a sampler may write into its own.
+            self._closes.setdefault(self._view.steps, None if active is None else active.clone())
+            return
         counted, self._counted = self._counted, False
         pooled = self._pooler.close_step(committed)
         if active is not None and (counted or pooled is not None):

@@ -16,8 +16,8 @@ For masked models the state that *predicts* a position stands for it, whatever t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -47,9 +47,11 @@ class Pooler(ABC):
 
     Attributes:
         room: takes the states of steady passes, whose steps are made later; None = passes come one by one.
+        by_plan_alone: whether a pass's plan alone says which of its states count.
     """
 
     room: SteadyPool | None = None
+    by_plan_alone = False
 
     @abstractmethod
     def add(self, states: list[torch.Tensor], plan: StepPlan) -> None:
@@ -162,6 +164,7 @@ class CanvasPooler(Pooler):
 
     def __init__(self, *, only_committed: bool) -> None:
         self._only_committed = only_committed
+        self.by_plan_alone = not only_committed
         self._open: tuple[list[torch.Tensor], StepPlan] | None = None
         self._ready: Pooled | None = None
         self._wanted: _Wanted | None = None
@@ -206,7 +209,7 @@ class CanvasPooler(Pooler):
                 "pooling `generated` needs to know which positions were committed; this hook cannot tell. "
                 "Use pooling `response`."
             )
-        target, on = _on_canvas(plan)
+        target, on = on_canvas(plan)
         # A last block may reach beyond the response: nothing there counts as committed.
         on &= target < committed.shape[1]
         on &= committed.to(target.device).gather(1, target.clamp(0, committed.shape[1] - 1))
@@ -225,7 +228,7 @@ class _Wanted:
 
     def __init__(self, plan: StepPlan) -> None:
         self._of = plan.positions, _writes_to(plan.positions), plan.rows, plan.shift, plan.canvas
-        _, wanted = _on_canvas(plan)
+        _, wanted = on_canvas(plan)
         self._out, self._count = ~wanted[..., None], wanted.sum(1).clamp(min=1)[:, None, None]
 
     def suits(self, plan: StepPlan) -> bool:
@@ -266,7 +269,7 @@ class _SteadyCanvas(SteadyPool):
             self._count = plan.span[1] - plan.span[0]
             self._span = None if plan.span == (0, length) else (plan.span[0], self._count)
             return
-        _, wanted = _on_canvas(plan)
+        _, wanted = on_canvas(plan)
         if not bool(wanted.all()):
             self._unwanted = [~wanted.to(each.device)[..., None] for each in states]
         self._count = wanted.sum(1).clamp(min=1).to(states[-1].device)[None, :, None, None]
@@ -449,8 +452,24 @@ def _steps(phi: tuple[torch.Tensor, ...], active: torch.Tensor | None, counts: t
     return [Pooled(*each) for each in zip(phi, each_active, each_count, strict=True)]
 
 
-def _on_canvas(plan: StepPlan) -> tuple[torch.Tensor, torch.Tensor]:
-    """[R, L] int64 position that each row predicts, and [R, L] bool whether it lies on the canvas."""
+def with_active(steps: Sequence[Pooled], active: Sequence[torch.Tensor | None]) -> list[Pooled]:
+    """Steps of which somebody else says as well which requests they belong to: for each [R] bool, None = all."""
+    known = [each for each in (*active, *(step.active for step in steps)) if each is not None]
+    if not known:
+        return list(steps)
+    every = torch.ones_like(known[0])
+    theirs, ours = (
+        torch.stack([every if each is None else each.to(every.device) for each in said])
+        for said in ([step.active for step in steps], active)
+    )
+    return [replace(step, active=each) for step, each in zip(steps, (theirs & ours).unbind(0), strict=True)]
+
+
+def on_canvas(plan: StepPlan) -> tuple[torch.Tensor, torch.Tensor]:
+    """[R, L] int64 position that each row predicts, and [R, L] bool whether it lies on the canvas.
+
+    [S, R, L] each for a plan that has such positions, of S passes, and no `rows`.
+    """
     positions = _of_requests(plan.positions, plan)
     target = torch.where(positions == PADDING, positions, positions + plan.shift)
     return target, target >= 0 if plan.canvas is None else (target >= 0) & (target < plan.canvas)

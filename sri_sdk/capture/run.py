@@ -85,7 +85,7 @@ class Run:
             hook, settings, self._view, pooler=self._pooler, coverage=self._coverage, rows=self._rows,
             faults=self._faults, request_ids=request_ids,
             # A driver encodes the prompts itself, and looks.
-            stated=() if driven else settings.stated, locates=not driven, steady=not driven,
+            stated=() if driven else settings.stated, locates=not driven, driven=driven,
             groups=groups if settings.groups else None,
         )  # fmt: skip
         self._horizon = Horizon(settings, self.passes, self._coverage, self._rows, self._faults)
@@ -336,6 +336,8 @@ class Run:
 
     def permit(self, opened: torch.Tensor) -> None:
         """Says that the caller of a driven sampler opens positions, [R, P] bool, again; a driver does, beforehand."""
+        with self._faults.isolated():
+            self.passes.settle()
         self.passes.tamper.permit(opened)
 
     def expect(self, steps: Sequence[int]) -> None:

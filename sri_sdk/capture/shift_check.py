@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from sri_sdk.capture.later import active_in
 from sri_sdk.hook import Hook
 from sri_sdk.records import StepPlan
 
@@ -156,6 +157,39 @@ class ShiftCheck:
         self._before = _Pass(input_ids[-1], plan if active is None else replace(plan, active=active[-1]))
         if len(states) >= len(input_ids) - 1:
             self._before.states = states[len(input_ids) - 2]
+
+    def begins_later(
+        self, input_ids: torch.Tensor, plans: Sequence[StepPlan | None], states: Sequence[torch.Tensor]
+    ) -> None:
+        """Takes S passes at once, of which some may be no steps, and whose rows may move.
+
+        Args:
+            input_ids: [1 + S, B, L] int64 tensor, tokens of the last pass that began, and of those behind it.
+            plans: 1 + S of them; None = that pass is no step.
+            states: those of the first of the S passes, each [B, L, D].
+        """
+        self._look()
+        before, self._before = self._before, self._before if self._head is None else None
+        if before is None or self._head is None:
+            return
+        requests = len(before.plan.positions if before.plan.rows is None else before.plan.rows)
+        size, each = self._size_of(input_ids[0], requests), [before.states, *states]
+        pairs = [
+            (index, plan, after, mine)
+            for index, (plan, after, mine) in enumerate(zip(plans, plans[1:], each, strict=False))
+            if plan is not None and after is not None and mine is not None
+        ][: math.ceil((KEPT - self._kept) / size)]
+        if pairs:
+            indices, shown, after, mine = zip(*pairs, strict=True)
+            at = torch.tensor(indices, device=input_ids.device)
+            places = tuple(torch.stack([plan.positions for plan in step]) for step in (shown, after))
+            self._collect(
+                input_ids[at], mine, shown[0], input_ids[at + 1], (places[0], places[1]),
+                _known(active_in(shown), active_in(after)),
+            )  # fmt: skip
+            self._kept += size * len(pairs)
+        if (last := plans[-1]) is not None and self._kept < KEPT:
+            self._before = _Pass(input_ids[-1], last, each[-1] if len(each) == len(plans) else None)
 
     @property
     def last_states(self) -> torch.Tensor | None:

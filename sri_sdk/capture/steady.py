@@ -45,7 +45,7 @@ class SteadyRun:
 
     def __init__(
         self, going: SteadyPasses, plan: StepPlan, input_ids: torch.Tensor, states: torch.Tensor, pooler: Pooler,
-        room: SteadyPool, capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
+        room: SteadyPool | None, capacity: int, *, coverage: CoverageTracker, shift: ShiftCheck, tamper: TamperSigns,
         counts: bool,
     ) -> None:  # fmt: skip
         """Takes what says whether they go on; of the pass before the plan, tokens [B, L] int64 and states [B, L, D].
@@ -118,7 +118,7 @@ class SteadyRun:
         self._check(final.shape, self.states_shape)
         for each in states:
             self._check(each.shape[:2], self.states_shape[:2])
-        self._pooler.add(states, self.plan)
+        self._put(states)
         self._pooled += 1
         self.open = False
         if self._wanted:
@@ -126,11 +126,16 @@ class SteadyRun:
 
     def add_one(self, final: torch.Tensor) -> None:
         """The pass that is open gave [B, L, D] after the last norm, of the shape that is expected, and that is all."""
+        assert self._room is not None
         self._room.add_one(final)
         self._pooled += 1
         self.open = False
         if self._wanted:
             self._hold(final)
+
+    def _put(self, states: list[torch.Tensor]) -> None:
+        """Has C tensors [B, L, D] pooled."""
+        self._pooler.add(states, self.plan)
 
     @staticmethod
     def _check(found: torch.Size, expected: torch.Size) -> None:
@@ -159,6 +164,7 @@ class SteadyRun:
         if start == self._given:
             return []
         active, committed = self._read(start, self._given)
+        assert self._room is not None
         # Only where the look waits for no device: what is pooled of all rows costs less.
         if active is not None and active.device.type == "cpu" and bool(active.all()):
             active = None
@@ -195,6 +201,7 @@ class SteadyRun:
     def renew(self) -> list[Pooled]:
         """Makes room for as many passes again; all of them were pooled. Returns as `look`."""
         steps = self.look()
+        assert self._room is not None
         self._room.renew()
         self._empty(self.last_ids)
         self.start()

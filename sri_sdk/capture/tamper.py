@@ -15,13 +15,13 @@ Nothing waits for the device before the end, unless the policy stops such genera
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from sri_sdk.canvas import Canvas
-from sri_sdk.capture.later import enough
+from sri_sdk.canvas import Canvas, after_each
+from sri_sdk.capture.later import active_in, enough
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.hook import Hook
 from sri_sdk.reason_words import CANVAS_PRIMED, CANVAS_REWRITTEN
@@ -104,6 +104,28 @@ class TamperSigns:
             self._look()
             self._compare(input_ids, plan, active)
 
+    def shown_later(self, input_ids: torch.Tensor, plans: Sequence[StepPlan]) -> None:
+        """Takes the tokens [S, B, L] int64 of S steps, whose rows may stand in other places each time."""
+        last = plans[-1]
+        if not self.looks_at(last):
+            return
+        self._look()
+        active = active_in(plans)
+        if all(plan.positions is last.positions for plan in plans):
+            self._compare(input_ids, last, active)
+            return
+        assert last.committed is not None
+        ids, positions = input_ids, torch.stack([plan.positions for plan in plans])
+        if last.rows is not None:
+            ids, positions = ids[:, last.rows.to(ids.device)], positions[:, last.rows.to(positions.device)]
+        width = last.committed.shape[1]
+        on = (positions >= 0) & (positions < width)
+        tokens = self._wide(width, ids[0])[:, :width]
+        after = after_each(tokens, ids, torch.where(on, positions, width))
+        before = torch.cat([tokens[None], after[:-1]]).gather(2, positions.clamp(0, width - 1))
+        self._note_changes(ids, before.masked_fill(~on, UNSEEN), active)
+        self._tokens = after[-1]
+
     def looks_at(self, plan: StepPlan) -> bool:
         """Whether a step's tokens are compared at all."""
         return self._looks and plan.committed is not None and self._mask_id() is not None
@@ -121,8 +143,7 @@ class TamperSigns:
         self._compare(torch.stack([ids for ids, _ in waiting]), plan, torch.stack(active) if active else None)
 
     def _compare(self, input_ids: torch.Tensor, plan: StepPlan, active: torch.Tensor | None) -> None:
-        mask = self._mask_id()
-        assert plan.committed is not None and mask is not None
+        assert plan.committed is not None
         ids = input_ids if plan.rows is None else input_ids[:, plan.rows.to(input_ids.device)]
         places, width = self._places(plan), plan.committed.shape[1]
         tokens = self._wide(width, ids[0])
@@ -130,6 +151,17 @@ class TamperSigns:
         if len(ids) > 1:
             # What is not on the canvas is never compared.
             before = torch.cat([before, ids[:-1].masked_fill(places == width, UNSEEN)])
+        self._note_changes(ids, before, active)
+        # What is not on the canvas is written behind it, and cut off again.
+        self._tokens = tokens.scatter(1, places, ids[-1])[:, :width]
+
+    def _note_changes(self, ids: torch.Tensor, before: torch.Tensor, active: torch.Tensor | None) -> None:
+        """Takes note of requests that `ids`, [S, R, L] int64, show undone of what stood there `before`, the same.
+
+        `active` [S, R] bool are those still generating; None = all.
+        """
+        mask = self._mask_id()
+        assert mask is not None
         changed = (before != UNSEEN) & (before != mask)
         changed &= (ids == mask) if self._hook.edits_tokens else (ids != before)
         if (ends := self._ends(ids.device)) is not None:
@@ -140,8 +172,6 @@ class TamperSigns:
             changed &= active.to(ids.device)[:, :, None]
         undone = changed.any(2).any(0)
         self._undone = undone if self._undone is None else self._undone | undone
-        # What is not on the canvas is written behind it, and cut off again.
-        self._tokens = tokens.scatter(1, places, ids[-1])[:, :width]
 
     def permit(self, opened: torch.Tensor) -> None:
         """Positions [R, P] bool that the caller of a driven sampler opens again."""

@@ -18,6 +18,7 @@ from sri_sdk.testing import _hook_forward as driven
 from sri_sdk.testing import _hook_layers as layers
 from sri_sdk.testing import _hook_life as life
 from sri_sdk.testing import _hook_memory as memory
+from sri_sdk.testing import _hook_plans as plans
 from sri_sdk.testing import _hook_request as requests
 from sri_sdk.testing import _hook_states as states
 from sri_sdk.testing import _hook_steady as steady
@@ -104,6 +105,11 @@ _PROMISES: tuple[Promise[HookCase], ...] = (
         "phi-is-the-mean",
         "phi equals a float64 mean, taken by the kit, of the same states over the rows that plan() names.",
         states.phi_is_the_mean,
+    ),
+    Promise(
+        "plans-stay",
+        "The tensors of a plan stay as they were when it was handed over. The tap reads them again, many at once.",
+        plans.plans_stay,
     ),
     Promise(
         "steady-passes-agree",

@@ -12,6 +12,7 @@ import torch
 import sri_sdk
 from sri_sdk import registry
 from sri_sdk.capture import passes, steady
+from sri_sdk.capture.asked_later import AskedLater
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.steady import SteadyRun
@@ -21,7 +22,18 @@ from sri_sdk.policy import Policy
 
 from .test_cost import SUBJECTS, settings_for
 
-FAMILIES = ("lab-diffusion", "lab-causal", "causal", "llada", "masked-lm", "dream")
+FAMILIES = (
+    "lab-diffusion",
+    "lab-causal",
+    "causal",
+    "llada",
+    "masked-lm",
+    "dream",
+    "sdar",
+    "fast-dllm-v2",
+    "llada2",
+    "diffusion-gemma",
+)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -180,6 +192,7 @@ def test_what_a_reader_raises_costs_the_verdict_and_not_the_generation(
     case: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steady.SteadyRun, "_read", lambda *_: 1 / 0)
+    monkeypatch.setattr(AskedLater, "_ask", lambda *_: 1 / 0)
     plain = case.generate(case.encoded)
     run, tokens = watched(case)
     assert torch.equal(tokens, plain)

@@ -114,6 +114,17 @@ class WritesIntoActive(LabCausalHook):
         return replace(made, active=active)
 
 
+class WritesIntoPositions(LabCausalHook):
+    """One tensor for every pass: right when it is handed over, and another one's a pass later."""
+
+    def plan(self, call, run):
+        made = super().plan(call, run)
+        if made.positions.shape[1] > 1:
+            return made
+        own = run.memory.setdefault("own", made.positions.clone())
+        return replace(made, positions=own.copy_(made.positions))
+
+
 class EndsARowTooSoon(LabCausalHook):
     def plan(self, call, run):
         made = super().plan(call, run)
@@ -306,7 +317,8 @@ FAULTS = [
     (CountsTheProofreading, "steps-counted", {"finished-text-is-no-step"}),
     (DropsADecodedToken, "steps-counted", UNCOVERED | WITHOUT_ROW),
     (NeverEndsARow, "steps-counted", UNCOVERED | {"rows-mapped"}),
-    (WritesIntoActive, "steps-counted", UNCOVERED | WITHOUT_ROW | {"phi-is-the-mean"}),
+    (WritesIntoActive, "steps-counted", UNCOVERED | WITHOUT_ROW | {"phi-is-the-mean", "plans-stay"}),
+    (WritesIntoPositions, "plans-stay", {"rows-mapped", "canvas-is-whole"}),
     (EndsARowTooSoon, "steps-counted", UNCOVERED | WITHOUT_ROW | {"batch-1-equals-batch-n"}),
     (HasNoEndToSee, "a-row-ends-early", set()),
     (ShiftedByOne, "rows-mapped", {"shift-agrees"} | SHIFTED),
@@ -354,6 +366,7 @@ def test_no_other_check_of_the_kit_fails_on_a_fault(hook, check, others) -> None
         (DropsAStep, "steps-counted", ["`norm`", "7 steps, 8 expected, in 8 passes", "StepPlan for pass 3."]),
         (DropsADecodedToken, "steps-counted", ["`model.norm`", "called no step: 2", "Return a StepPlan for pass 2."]),
         (CountsTheProofreading, "steps-counted", ["9 steps, 8 expected", "Return None for a pass", "look at pass 8."]),
+        (WritesIntoPositions, "plans-stay", ["`positions` of pass 2 was [0]", "is [14] at the end", "clone()"]),
         (
             NeverEndsARow,
             "steps-counted",

@@ -43,14 +43,17 @@ class Aligned:
         ids = input_ids.gather(1, wanted.clamp(max=width - 1)).masked_fill(wanted >= width, mask_id)
         return cls(ids, lengths, padding, width)
 
-    def back(self, logits: torch.Tensor) -> torch.Tensor:
-        """[B, W, V] -> [B, L, V], in the columns of the batch as it was; what padding gets is meaningless."""
+    def back(self, rows: torch.Tensor, last: int | None = None) -> torch.Tensor:
+        """[B, W, V] -> [B, L, V], in the columns of the batch as it was; what padding gets is meaningless.
+
+        `last` = the last of these columns alone; None = all. Logits as well as states.
+        """
         import torch
 
-        where = (torch.arange(self.width, device=logits.device)[None] - self.padding.to(logits.device)[:, None]).clamp(
-            0
-        )
-        return logits.gather(1, where[..., None].expand(-1, -1, logits.shape[-1]))
+        where = (torch.arange(self.width, device=rows.device)[None] - self.padding.to(rows.device)[:, None]).clamp(0)
+        if last is not None:
+            where = where[:, -last:]
+        return rows.gather(1, where[..., None].expand(-1, -1, rows.shape[-1]))
 
 
 DRIVEN: PassNote[Aligned] = PassNote("sri_plugin_block.driven")

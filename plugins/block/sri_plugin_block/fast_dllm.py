@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
 from sri_plugin_block.blocks import Blocks
 from sri_plugin_block.hook import BlockHook
-from sri_sdk.canvas import Window
+from sri_sdk.canvas import LaterPasses, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import ForwardCall, LoadedModel, RunView, StepPlan
@@ -91,6 +91,11 @@ class FastDllmHook(BlockHook):
             raise sri_sdk.SriError("a second call generates: watch one generation at a time")
         return blocks.plan(call.input_ids, run)
 
+    def steady(self, plan: StepPlan, run: RunView) -> LaterPasses | None:
+        """Steps and passes that store, as long as they show as many columns: tokens say which is which."""
+        blocks: Blocks | None = run.memory.get(_NOTE)
+        return None if blocks is None else _OwnSampler(blocks, run, self._shows_all)
+
     def _window(self, run: RunView) -> Window | None:
         blocks: Blocks | None = run.memory.get(_NOTE)
         return None if blocks is None else blocks.window
@@ -170,3 +175,18 @@ class FastDllmHook(BlockHook):
 
         rows = [samples[request][length:] for request, length in enumerate(lengths)]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+
+
+class _OwnSampler(LaterPasses):
+    """Passes of the family's own samplers."""
+
+    def __init__(self, blocks: Blocks, run: RunView, shows_all: Callable[[ForwardCall], bool]) -> None:
+        self._blocks, self._run, self._shows_all = blocks, run, shows_all
+
+    def goes_on(self, call: ForwardCall) -> bool:
+        """Whether a pass belongs to the same call, and to none of ours."""
+        return self._run.memory.get(_NOTE) is self._blocks and not self._shows_all(call)
+
+    def plans(self, input_ids: torch.Tensor) -> Iterator[StepPlan | None]:
+        """As the notes have it of [S, b, L] int64 ids."""
+        return self._blocks.plans(input_ids)

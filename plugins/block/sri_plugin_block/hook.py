@@ -12,6 +12,7 @@ from sri_plugin_block.trunk import TrunkHook
 from sri_sdk.canvas import Canvas, Window, block_in_work
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, RunView, StepPlan
+from sri_sdk.structure import head_reads
 
 if TYPE_CHECKING:
     import torch
@@ -97,14 +98,32 @@ class BlockHook(TrunkHook):
 
         Where the canvas ends within a block, the rest of that block is shown as masks. Logits are [B, L, V].
         """
+        return self._driven(input_ids, attention_mask, cache, use_cache)
+
+    def forward_last(
+        self, last: int, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """As `forward` of [B, L] ids, with logits of the last rows alone."""
+        return self._driven(input_ids, attention_mask, cache, use_cache, last)
+
+    def _driven(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Any, use_cache: bool,
+        last: int | None = None,
+    ) -> ForwardOutput:  # fmt: skip
+        """A pass over [B, L] ids; `last` = rows that get logits, None = all."""
         if use_cache or cache is not None:
             raise ConfigError(f"{type(self).__name__}.forward(): driven passes keep no cache; leave out use_cache.")
         block, mask = self.block_length(), self.mask_id()
         assert mask is not None and block is not None
         aligned = Aligned.of(input_ids, attention_mask, block, mask)
-        with DRIVEN.attached(aligned):
+        head = None if last is None else self.head()
+        with (
+            DRIVEN.attached(aligned),
+            head_reads(self.model, head, lambda states: aligned.back(states, last)) as narrowed,
+        ):
             logits = self._logits(aligned.ids, block)
-        return ForwardOutput(aligned.back(logits))
+        return ForwardOutput(logits if narrowed else aligned.back(logits))
 
     @abstractmethod
     def _logits(self, ids: torch.Tensor, block: int) -> torch.Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 import sri_sdk
 from sri_plugin_block.hook import BlockHook, length_of
-from sri_sdk.canvas import Canvas, Window
+from sri_sdk.canvas import Canvas, LaterPasses, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import ForwardCall, LoadedModel, RunView, StepPlan
@@ -87,6 +87,11 @@ class SdarHook(BlockHook):
         if canvas is None:
             canvas = self._begin(first, masked, run)
         return StepPlan(canvas.see(ids, first), shift=0, committed=canvas.committed, active=masked.any(1))
+
+    def steady(self, plan: StepPlan, run: RunView) -> LaterPasses | None:
+        """Denoising passes and commits: their arguments say which is which, and where the block in work begins."""
+        window, canvas = Window.of(run), Canvas.of(run)
+        return None if window is None or canvas is None else _DenoiseAndCommit(window, canvas)
 
     def _shows_all(self, call: ForwardCall) -> bool:
         return "store_kv" not in call.kwargs and super()._shows_all(call)
@@ -166,6 +171,34 @@ class SdarHook(BlockHook):
         """From the options or the checkpoint's config."""
         found = self.config.mask_id
         return getattr(unwrapped(self.model).config, "mask_token_id", None) if found is None else found
+
+
+class _DenoiseAndCommit(LaterPasses):
+    """Passes over one block each, behind the first step of a generation."""
+
+    def __init__(self, window: Window, canvas: Canvas) -> None:
+        self._window, self._canvas = window, canvas
+        self._begun: list[tuple[int, bool]] = []
+
+    def goes_on(self, call: ForwardCall) -> bool:
+        """Whether a pass says itself whether it stores its block, and has this generation's cache."""
+        stored, cached, length = call.kwargs.get("store_kv"), length_of(call.kwargs), call.input_ids.shape[1]
+        if stored is None or cached not in (None, self._window.stored):
+            return False
+        self._begun.append((self._window.stored, bool(stored)))
+        if stored:
+            self._window.store(length)
+        return True
+
+    def plans(self, input_ids: torch.Tensor) -> Iterator[StepPlan | None]:
+        """[S, R, L] int64 tensor: all of them are shown, and those that store nothing are steps."""
+        canvas, (passes, _, length) = self._canvas, input_ids.shape
+        begun, self._begun = self._begun[:passes], self._begun[passes:]
+        places = [canvas.plain_positions(first, length) for first, _ in begun]
+        committed = canvas.see_many(input_ids, places, begun[-1][0] + length - canvas.earliest)
+        active = (input_ids == canvas.mask_id).any(2).unbind(0)
+        for (_, stored), *step in zip(begun, places, committed, active, strict=True):
+            yield None if stored else StepPlan(step[0], shift=0, committed=step[1], active=step[2])
 
 
 def _name_what_has_gone() -> None:

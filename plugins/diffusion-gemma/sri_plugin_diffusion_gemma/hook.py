@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
 from sri_plugin_diffusion_gemma.rows import ROWS
+from sri_sdk.canvas import SteadyPasses, SteadySteps
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConformanceError, SriError
 from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
@@ -117,6 +118,10 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         positions = (canvas * length + torch.arange(length, device=ids.device)).expand(batch, length)
         return sri_sdk.StepPlan(positions, shift=0, active=active, span=(0, length), canvas=memory.get("size"))
 
+    def steady(self, plan: sri_sdk.StepPlan, run: sri_sdk.RunView) -> SteadyPasses | None:
+        """Passes over one canvas; the loop says by itself which rows are done with it."""
+        return _OneCanvas(run)
+
     def prompt_modules(self) -> tuple[torch.nn.Module, Sequence[torch.nn.Module], torch.nn.Module]:
         """The encoder's language model: it reads the prompt, then each finished canvas."""
         return (
@@ -153,8 +158,8 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         # A copy: the model goes on writing into this tensor.
         finished = result[3].clone()
         active = memory.get("active")
-        steps = torch.ones_like(finished, dtype=torch.int64) if active is None else active.long()
-        run.taken = steps if run.taken is None else run.taken + steps
+        steps = torch.ones_like(finished) if active is None else active
+        run.taken = steps.long() if run.taken is None else run.taken + steps
         memory["active"] = ~finished if memory.get("done") is None else ~(finished | memory["done"])
         memory["unreported"] = False
 
@@ -218,6 +223,35 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         config = unwrapped(self.model).generation_config
         defaults: dict[str, Any] = getattr(config, "_get_default_generation_params", dict)()
         return _tuple(config.eos_token_id if config.eos_token_id is not None else defaults.get("eos_token_id"))
+
+
+class _OneCanvas(SteadyPasses):
+    """Denoising passes of one canvas, all of which show all of it."""
+
+    def __init__(self, run: sri_sdk.RunView) -> None:
+        self._memory, self._canvas = run.memory, run.memory["in work"]
+        self._active: list[torch.Tensor | None] = []
+
+    def goes_on(self, call: sri_sdk.ForwardCall) -> bool:
+        """Whether a pass works on the same canvas, in the same loop."""
+        memory, ours = self._memory, ROWS.current()
+        if memory.get("again") or (ours is None and memory["unreported"]):
+            return False
+        if (memory.get("canvas", 0) if ours is None else ours.canvas) != self._canvas:
+            return False
+        self._active.append(memory.get("active") if ours is None else ours.active)
+        memory["unreported"] = ours is None
+        return True
+
+    def read(self, input_ids: torch.Tensor) -> SteadySteps:
+        """[S, B, L] int64 tensor: who was active as each of these passes began."""
+        import torch
+
+        noted, self._active = self._active[: len(input_ids)], self._active[len(input_ids) :]
+        if all(each is None for each in noted):
+            return SteadySteps()
+        every = torch.ones(input_ids.shape[1], dtype=torch.bool, device=input_ids.device)
+        return SteadySteps(active=torch.stack([every if each is None else each for each in noted]))
 
 
 def _tuple(ids: Any) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from sri_sdk.canvas import Canvas, SteadyPasses, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import TokensMoved
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.structure import head_reads, missing_paths, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -226,6 +226,14 @@ class DreamHook(sri_sdk.Hook):
         places = (attention_mask.long().cumsum(-1) - 1).masked_fill(~real, 1)
         allowed = real[:, None, None, :] & real[:, None, :, None]
         return ForwardOutput(self.model(input_ids=input_ids, attention_mask=allowed, position_ids=places).logits)
+
+    def forward_last(
+        self, last: int, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """As `forward` of [B, L] ids, with logits of the last rows alone."""
+        with head_reads(self.model, self.head(), lambda states: states[:, -last:]):
+            return self.forward(input_ids, attention_mask, cache, use_cache=use_cache)
 
     def shift(self) -> int:
         """The row of a token predicts the token behind it."""

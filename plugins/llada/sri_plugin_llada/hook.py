@@ -13,7 +13,7 @@ from sri_sdk.canvas import Canvas, SteadyPasses, Window, replaced_columns
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError, TokensMoved
 from sri_sdk.records import Encoded, ForwardCall, ForwardOutput, LoadedModel, Match, RunView, StepPlan
-from sri_sdk.structure import class_names, first_path, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.structure import class_names, first_path, head_reads, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -208,6 +208,14 @@ class LladaHook(sri_sdk.Hook):
     ) -> ForwardOutput:  # fmt: skip
         """One pass over whole sequences [B, L], without a cache. Positions are relative, so padding moves nothing."""
         return ForwardOutput(self.model(input_ids=input_ids, **self._padding(attention_mask)).logits)
+
+    def forward_last(
+        self, last: int, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """As `forward` of [B, L] ids, with logits of the last rows alone, unless the head is tied to the embedding."""
+        with head_reads(self.model, self.head(), lambda states: states[:, -last:]):
+            return self.forward(input_ids, attention_mask, cache, use_cache=use_cache)
 
     def _padding(self, attention_mask: torch.Tensor | None) -> dict[str, Any]:
         """The argument that hides padding from attention, made of a mask [B, L], 0 = padding; empty without padding."""

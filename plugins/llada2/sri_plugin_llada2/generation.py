@@ -7,7 +7,7 @@ pass that changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -99,9 +99,67 @@ class Generation:
             if bool((input_ids == self._mask_id).any()):
                 raise _second()
             return False
-        look = self._look(input_ids)
+        width = min(input_ids.shape[1], self._before.shape[1])
+        before = self._before[:, :width]
+        (look,) = self._looks(input_ids[None], before[None])
+        same = input_ids.shape == self._before.shape
+        if not self._goes_on(look, most_sweeps, same_shape=same, fixed=fixed):
+            return False
+        if len(input_ids) > 1:
+            self._note_rows(input_ids[None], before[None], ends)
+        self._before = input_ids.clone()
+        return True
+
+    def plans(
+        self, input_ids: torch.Tensor, like: StepPlan, run: RunView, ends: tuple[int, ...], most_sweeps: int | None,
+        *, fixed: bool,
+    ) -> Iterator[StepPlan | None]:  # fmt: skip
+        """As `is_step` and `plan` of each of S passes whose rows stand where those of the pass before stood.
+
+        One look at all of them leaves the device.
+
+        Args:
+            input_ids: [S, B, L] int64 tensor, as many columns as in the pass before.
+            like: the plan of that pass.
+            run: takes note of passes over finished text.
+            ends: as for `is_step`, with what follows.
+            most_sweeps: see there.
+            fixed: see there.
+        """
+        import torch
+
+        before, done, failure = torch.cat([self._before[None], input_ids[:-1]]), 0, None
+        try:
+            for look in self._looks(input_ids, before):
+                if not self._goes_on(look, most_sweeps, same_shape=True, fixed=fixed):
+                    break
+                done += 1
+        except SriError as err:
+            failure = err
+        if done:
+            ids, (_, rows, length) = input_ids[:done], input_ids.shape
+            if rows > 1:
+                self._note_rows(ids, before[:done], ends)
+            self._before = ids[-1].clone()
+            holes = (ids[:, :, self._start :] == self._mask_id).any(2)
+            active = (holes | ~holes.any(1, keepdim=True)).unbind(0)
+            committed = self.canvas.see_many(ids, [like.positions] * done, length - self._start)
+            for each in zip(committed, active, strict=True):
+                yield StepPlan(like.positions, shift=0, committed=each[0], active=each[1], span=like.span)
+        if failure is not None:
+            raise failure
+        # Somebody reads the finished text. What comes behind it is compared with what was before.
+        for ids in input_ids[done:]:
+            if self.is_step(ids, ends, most_sweeps, fixed=fixed):
+                yield self.plan(ids, {}, int)
+            else:
+                run.reads(ids)
+                yield None
+
+    def _goes_on(self, look: _Look, most_sweeps: int | None, *, same_shape: bool, fixed: bool) -> bool:
+        """Whether a pass that looks like this is a step, as `is_step` has it; takes note of it."""
         if not look.open:
-            same = input_ids.shape == self._before.shape and not look.prompt
+            same = same_shape and not look.prompt
             if not same or not look.changed or (most_sweeps is not None and self._sweeps >= most_sweeps):
                 return False  # Somebody reads the finished text.
             self._sweeps += 1
@@ -115,11 +173,7 @@ class Generation:
                 )
             self._sweeps = 0
         self._begun = self._begun or not look.blank
-        if len(input_ids) > 1:
-            width = min(input_ids.shape[1], self._before.shape[1])
-            new = input_ids[:, :width] != self._before[:, :width]
-            self._changed, self._frozen = new.any(1), self._frozen | self._ended(input_ids, new, ends)
-        self._was_open, self._before = look.open, input_ids.clone()
+        self._was_open = look.open
         return True
 
     def plan(self, input_ids: torch.Tensor, kwargs: Mapping[str, Any], block: Callable[[], int]) -> StepPlan:
@@ -138,8 +192,8 @@ class Generation:
         holes = input_ids[:, self._start :] == self._mask_id
         # A row that has filled its block waits for the others, and nothing is done to it.
         active = holes.any(1) if self._was_open else holes.new_ones(rows)
-        if mask is None or (mask.dim() == 4 and (len(mask) == 1 or places is None or len(places) != rows)):
-            return self.canvas.plan(input_ids, active=active)  # All rows are in the same columns of the same block.
+        if one_place(kwargs, rows):
+            return self.canvas.plan(input_ids, active=active)
         columns = torch.arange(length, device=input_ids.device) - self._start
         if mask.dim() == 4:
             positions = self._own_blocks(columns, holes, places, block())
@@ -152,24 +206,24 @@ class Generation:
                 active = (holes.any(1) | self._changed) & ~self._frozen
         return self.canvas.plan(input_ids, active=active, positions=positions.expand(rows, length))
 
-    def _look(self, ids: torch.Tensor) -> _Look:
+    def _looks(self, ids: torch.Tensor, before: torch.Tensor) -> list[_Look]:
+        """Of S passes over [S, B, L] ids, behind passes that showed [S, B, W] of their columns, W at most L."""
         import torch
 
-        start, holes = self._start, ids == self._mask_id
-        width = min(ids.shape[1], self._before.shape[1])
-        now, before = ids[:, :width], self._before[:, :width]
-        differs = now != before
+        start, holes, width = self._start, ids == self._mask_id, before.shape[2]
+        differs = ids[:, :, :width] != before
         found = torch.stack(
             [
-                holes[:, start:].any(),
-                holes[:, start:].all(),
+                holes[:, :, start:].flatten(1).any(1),
+                holes[:, :, start:].flatten(1).all(1),
                 # A mask in a prompt is filled in like any other.
-                (differs[:, :start] & (self.prompt != self._mask_id)).any(),
-                differs.any(),
-                (holes[:, :width] & (before != self._mask_id)).any(),
-            ]
+                (differs[:, :, :start] & (self.prompt != self._mask_id)).flatten(1).any(1),
+                differs.flatten(1).any(1),
+                (holes[:, :, :width] & (before != self._mask_id)).flatten(1).any(1),
+            ],
+            dim=1,
         )
-        return _Look(*found.tolist())
+        return [_Look(*each) for each in found.tolist()]
 
     def _own_blocks(self, columns: torch.Tensor, holes: torch.Tensor, places: torch.Tensor, block: int) -> torch.Tensor:
         """[B, L] positions where padding gives each row blocks of its own: behind the one it works on is nothing yet.
@@ -181,18 +235,29 @@ class Generation:
         nothing = (columns >= begin + block) | (columns < -prompts)
         return columns.expand_as(nothing).masked_fill(nothing, PADDING)
 
+    def _note_rows(self, ids: torch.Tensor, before: torch.Tensor, ends: tuple[int, ...]) -> None:
+        """Takes note of what S steps did to each row, [S, B, L] behind [S, B, W] of their columns."""
+        new = ids[:, :, : before.shape[2]] != before
+        self._changed, self._frozen = new[-1].any(1), self._frozen | self._ended(ids, new, ends).any(0)
+
     def _ended(self, ids: torch.Tensor, new: torch.Tensor, ends: tuple[int, ...]) -> torch.Tensor:
-        """[B] bool: rows that diffusers' pipeline leaves as they are from now on, while its batch goes on.
+        """[S, B] bool: rows that diffusers' pipeline leaves as they are from now on, while its batch goes on.
 
         By its own rule: the step before wrote an end token, and there is one with no mask before it. A prompt that
-        holds that token, as padding, keeps its row from ever ending. `new` [B, up to L] says what the step wrote.
+        holds that token, as padding, keeps its row from ever ending. `new` [S, B, up to L] says what each step wrote.
         """
         import torch
 
         at = torch.isin(ids, torch.tensor(ends, dtype=torch.long, device=ids.device))
-        whole = (ids[:, self._start :] == self._mask_id).long().cumsum(1) == 0
-        wrote = (at[:, : new.shape[1]] & new).any(1)
-        return ~at[:, : self._start].any(1) & wrote & (at[:, self._start :] & whole).any(1)
+        whole = (ids[:, :, self._start :] == self._mask_id).long().cumsum(2) == 0
+        wrote = (at[:, :, : new.shape[2]] & new).any(2)
+        return ~at[:, :, : self._start].any(2) & wrote & (at[:, :, self._start :] & whole).any(2)
+
+
+def one_place(kwargs: Mapping[str, Any], rows: int) -> bool:
+    """Whether all rows of a pass are in the same columns of the same block, by the arguments of the model's forward."""
+    mask, places = kwargs.get("attention_mask"), kwargs.get("position_ids")
+    return mask is None or (mask.dim() == 4 and (len(mask) == 1 or places is None or len(places) != rows))
 
 
 def _second() -> SriError:

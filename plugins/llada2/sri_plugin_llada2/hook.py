@@ -8,18 +8,19 @@ token; the loop leaves a block once it is filled; LLaDA2.1 edits what it has fil
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_llada2.generation import Generation
+from sri_plugin_llada2.generation import Generation, one_place
 from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
+from sri_sdk.canvas import LaterPasses
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.structure import head_reads, missing_paths, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -121,12 +122,17 @@ class Llada2Hook(sri_sdk.Hook):
             if not bool((ids == mask_id).any()):
                 return None  # Somebody reads a text.
             generation = Generation(ids, mask_id, run, None if asked is None else asked.prompt).remember(run)
-        # Samplers outside the model state positions in every pass; a caller that only reads a text leaves them out.
-        sweeps = asked.sweeps if asked is not None else None if "position_ids" in call.kwargs else 0
-        if not generation.is_step(ids, self.eos_ids(), sweeps, fixed=asked is not None):
+        if not generation.is_step(ids, self.eos_ids(), _sweeps(call, asked), fixed=asked is not None):
             run.reads(ids)
             return None
         return generation.plan(ids, call.kwargs, self.block_length)
+
+    def steady(self, plan: StepPlan, run: RunView) -> LaterPasses | None:
+        """Passes over as many columns, if all rows stand in the same ones: most of those over one block."""
+        generation, length = Generation.of(run), plan.positions.shape[1]
+        if generation is None or plan.positions is not generation.canvas.plain_positions(0, length):
+            return None
+        return _OneBlock(generation, plan, run, self.eos_ids())
 
     def prompt_columns(self, call: ForwardCall, plan: StepPlan | None, run: RunView) -> torch.Tensor | None:
         """[R, L]: every step shows its rows from the first column on."""
@@ -192,6 +198,14 @@ class Llada2Hook(sri_sdk.Hook):
         output = self.model(input_ids=input_ids, attention_mask=mask, position_ids=places, use_cache=False)
         return ForwardOutput(output.logits)
 
+    def forward_last(
+        self, last: int, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, cache: Any = None,
+        *, use_cache: bool = False,
+    ) -> ForwardOutput:  # fmt: skip
+        """As `forward` of [B, L] ids, with logits of the last rows alone."""
+        with head_reads(self.model, self.head(), lambda states: states[:, -last:]):
+            return self.forward(input_ids, attention_mask, cache, use_cache=use_cache)
+
     def block_length(self) -> int:
         """From the options, or else the default of the model's own `generate`."""
         found = getattr(self.config, "block_length", None) or _default(self.model, "block_length")
@@ -213,6 +227,39 @@ class Llada2Hook(sri_sdk.Hook):
                 return tuple(found) if isinstance(found, list | tuple) else (int(found),)
         own = _default(self.model, "eos_id")
         return () if own is None else (own,)
+
+
+class _OneBlock(LaterPasses):
+    """Passes up to the end of one block."""
+
+    moves = False
+
+    def __init__(self, generation: Generation, plan: StepPlan, run: RunView, ends: tuple[int, ...]) -> None:
+        self._generation, self._plan, self._run, self._ends = generation, plan, run, ends
+        self._asked: _Call | None = run.memory.get("call")
+        self._sweeps: list[int | None] = []
+
+    def goes_on(self, call: ForwardCall) -> bool:
+        """Whether a pass belongs to the same call, and has its rows in the same columns."""
+        if "again" in self._run.memory or self._run.memory.get("call") is not self._asked:
+            return False
+        sweeps = _sweeps(call, self._asked)
+        if (self._sweeps and self._sweeps != [sweeps]) or not one_place(call.kwargs, len(call.input_ids)):
+            return False
+        self._sweeps = [sweeps]
+        return True
+
+    def plans(self, input_ids: torch.Tensor) -> Iterator[StepPlan | None]:
+        """As the generation has it of [S, B, L] int64 ids."""
+        return self._generation.plans(
+            input_ids, self._plan, self._run, self._ends, self._sweeps[0], fixed=self._asked is not None
+        )  # fmt: skip
+
+
+def _sweeps(call: ForwardCall, asked: _Call | None) -> int | None:
+    """Most passes over a block without masks that may follow each other; None = any number."""
+    # Samplers outside the model state positions in every pass; a caller that only reads a text leaves them out.
+    return asked.sweeps if asked is not None else None if "position_ids" in call.kwargs else 0
 
 
 def _own_generate(model: Any) -> Any:
