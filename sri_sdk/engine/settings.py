@@ -25,6 +25,22 @@ class EngineGuardSection(Config):
     trust: TrustSection = Field(default=TrustSection(), description="What it must prove.")
 
 
+class ResponseSection(Config):
+    """The verdict in the responses of an OpenAI-compatible server, where a client asks for it."""
+
+    detail: Literal["status", "full"] = Field(
+        default="status",
+        description="status = request id, status and when it ended; full = scores and reasons as well, which help "
+        "whoever probes the guard.",
+    )
+    wait_s: float = Field(default=2.0, ge=0, le=30, description="Longest that a response waits for its verdict.")
+    trust_request_id: bool = Field(
+        default=False,
+        description="Take the id from the header x-request-id. Only behind a gateway that sets it: whoever chooses ids "
+        "may choose one that was judged already.",
+    )
+
+
 class EngineSettings(Config):
     """The file of an engine's tap."""
 
@@ -59,6 +75,9 @@ class EngineSettings(Config):
     )
     store: ClientSettings | None = Field(
         default=None, description="The `sri serve` that verdicts and heartbeats go to: options of VerdictClient."
+    )
+    response: ResponseSection = Field(
+        default=ResponseSection(), description="The verdict in responses; needs the middleware, and store."
     )
     sinks: tuple[PluginSection, ...] = Field(default=(), description="Plugins of kind sinks: where verdicts go besides.")
 
