@@ -47,7 +47,6 @@ def run(model: Path, guard: Path, folder: Path, prompts: list[list[int]], *, tok
         "prompt_passes_that_ended_within_it": counts[1],
         "preempted": sum(each.preempted > 0 for each in answered),
         "prefix_hits": sum(each.cached > 0 for each in answered),
-        "aborted": sum(each.aborted_at is not None for each in answered),
     }  # fmt: skip
 
 
@@ -100,6 +99,7 @@ def compare(
             (v := heard.verdicts[e.request_id]).steps_seen == len(e.tokens) == v.steps_expected for e in whole
         ),
         "aborted": {
+            "requests": len(stopped),
             "verdicts": dict(Counter(heard.verdicts[e.request_id].status for e in stopped)),
             "named": sum("interrupted" in heard.verdicts[e.request_id].reasons for e in stopped),
         },
@@ -143,24 +143,26 @@ def reference(
 
 
 def lab_prompts(tokenizer: Any, count: int) -> list[list[int]]:
-    """Prompts of the lab world, plain and attacked, a third of them asked a second time: what a prefix cache is for."""
+    """Prompts of the lab world: half of them short, half of them long with a beginning that many share, some twice.
+
+    A cache block has 32 tokens on a CPU, more than a plain request.
+    """
     from sri_plugin_lab.dataset import LabDataset
 
     dataset, chance = LabDataset(LabDataset.Config()), random.Random(0)
-    kinds: list[tuple[str, str, str | None]] = [
-        ("test", "harmless", None), ("test", "harmful", None),
-        *(("test", "harmful", name) for name in ("fiction", "suffix", "authority", "prefill") if name in dataset.attacks()),
-    ]  # fmt: skip
-    each = -(-count // (2 * len(kinds)))
-    texts = []
-    for split, label, attack in kinds:
-        texts += [p.text for p in dataset.prompts(split, label, each, attack=attack)]  # type: ignore[arg-type]
-    texts = (texts + [chance.choice(texts) for _ in range(count)])[:count]
-    chance.shuffle(texts)
+    texts = [p.text for p in dataset.prompts("test", "harmless", 120)]
+    texts += [p.text for p in dataset.prompts("test", "harmful", 60)]
+    for attack in ("fiction", "suffix", "authority"):
+        texts += [p.text for p in dataset.prompts("test", "harmful", 30, attack=attack)]
+    beginnings = [" ".join(chance.sample(texts[:120], 4)) for _ in range(5)]
+    asked = []
+    for number in range(count):
+        text = chance.choice(texts)
+        asked.append(text if number % 2 else f"{chance.choice(beginnings)} {text}")
     rows = []
-    for text in texts:
+    for text in asked:
         chat = tokenizer.apply_chat_template(
             [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
         )  # fmt: skip
-        rows.append(tokenizer(chat, add_special_tokens=False)["input_ids"])
+        rows.append(tokenizer(chat, add_special_tokens=False)["input_ids"][:200])
     return rows

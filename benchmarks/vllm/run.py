@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/vllm"), help="where models, guards and logs go")
     parser.add_argument("--guard", type=Path, default=Path("out/vllm/guard"), help="of lab-causal.yaml; fitted first by `make vllm`")
     parser.add_argument("--count", type=int, default=500, help="requests")
+    parser.add_argument("--rounds", type=int, default=20, help="pairs of the stage cost")
     parser.add_argument("--only", nargs="*", default=list(STAGES), choices=STAGES)
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stage in given.only:
         log.info("%s ...", stage)
         command = [sys.executable, "-m", "benchmarks.vllm.run", "--stage", stage, "--count", str(given.count)]
+        command += ["--rounds", str(given.rounds)]
         subprocess.run([*command, "--out", str(given.out), "--guard", str(given.guard)], check=True)
         results[stage] = parse((given.out / f"{stage}.json").read_bytes())
     write_text(given.results, write(results, indent=1) + "\n")
@@ -66,10 +68,41 @@ def parity(given: Any) -> dict[str, Any]:
 
     model = lab_model(given.out)
     prompts = lab_prompts(AutoTokenizer.from_pretrained(model), given.count)
-    return run(model, given.guard, given.out / "parity", prompts, tokens=48, blocks=40)
+    return run(model, given.guard, given.out / "parity", prompts, tokens=48, blocks=150)
 
 
-STAGE_OF = {"parity": parity}
+def silent(given: Any) -> dict[str, Any]:
+    """Hooks that fall silent."""
+    from transformers import AutoTokenizer
+
+    from benchmarks.vllm.parity import lab_prompts
+    from benchmarks.vllm.silent import run
+
+    model = lab_model(given.out)
+    prompts = lab_prompts(AutoTokenizer.from_pretrained(model), 32)
+    return run(model, given.guard, given.out / "silent", prompts, tokens=48)
+
+
+def cost(given: Any) -> dict[str, Any]:
+    """With the tap and without it."""
+    from transformers import AutoTokenizer
+
+    from benchmarks.vllm.cost import run
+    from benchmarks.vllm.parity import lab_prompts
+
+    model = lab_model(given.out)
+    prompts = lab_prompts(AutoTokenizer.from_pretrained(model), 128)
+    return run(model, given.guard, given.out / "cost", prompts, tokens=48, batch=32, rounds=given.rounds)
+
+
+def served(given: Any) -> dict[str, Any]:
+    """Behind an OpenAI-compatible server."""
+    from benchmarks.vllm.served import run
+
+    return run(lab_model(given.out), given.guard, given.out / "served")
+
+
+STAGE_OF = {"parity": parity, "silent": silent, "cost": cost, "served": served}
 
 if __name__ == "__main__":
     main()

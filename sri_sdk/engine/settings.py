@@ -68,11 +68,6 @@ class EngineSettings(Config):
         description="What if the engine's options keep the tap from seeing, such as CUDA graphs: refuse = the engine "
         "does not start; unmonitored = it does, and every request is unmonitored.",
     )
-    infilling: Literal["mark", "unmonitored"] = Field(
-        default="unmonitored",
-        description="A diffusion request whose client fills in positions or pins them: mark = it is judged, and the "
-        "verdict names it; unmonitored = it is not judged.",
-    )
     store: ClientSettings | None = Field(
         default=None, description="The `sri serve` that verdicts and heartbeats go to: options of VerdictClient."
     )

@@ -23,18 +23,11 @@ def attach(settings: EngineSettings, runner: Any) -> EngineTap | None:
     """The tap on a runner's model; None = another worker of the same model watches.
 
     Raises:
-        ConfigError: the engine's options keep the tap from seeing.
         ModelMismatch: the guard is another model's.
     """
     from vllm.distributed.parallel_state import get_tp_group
 
     config = runner.vllm_config
-    blind = list(blinding(config))
-    if blind and settings.if_blind == "refuse":
-        raise ConfigError(
-            "vLLM: the guard could not see what this engine generates: " + "; ".join(blind) + ". Or write `if_blind: "
-            "unmonitored`, and every request is unmonitored.", blind,
-        )  # fmt: skip
     if get_tp_group().rank_in_group:
         return None
     guarded = _guarded(settings, config.model_config, runner.get_model())
@@ -44,7 +37,7 @@ def attach(settings: EngineSettings, runner: Any) -> EngineTap | None:
         guarded, desk, block_size=config.cache_config.hash_block_size or config.cache_config.block_size,
         block_sums_bytes=settings.block_sums_mb * 2**20,
     )  # fmt: skip
-    if blind:
+    if blind := list(blinding(config)):
         log.warning("no request of this engine is monitored: %s", "; ".join(blind))
     else:
         _listen(tap, guarded, runner.get_model())

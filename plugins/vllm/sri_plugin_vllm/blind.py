@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sri_sdk.engine.settings import EngineSettings
+from sri_sdk.errors import ConfigError
+
 
 def blinding(config: Any) -> Iterator[str]:
     """What is in the way, one sentence per option with the cure; `config` is vLLM's."""
@@ -30,3 +33,17 @@ def blinding(config: Any) -> Iterator[str]:
         yield "kv_sharing_fast_prefill: layers leave out rows of the prompt. Leave --kv-sharing-fast-prefill out"
     if config.model_config.runner_type != "generate":
         yield f"runner: {config.model_config.runner_type}; nothing is generated. Use --runner generate"
+
+
+def refuse_blindness(settings: EngineSettings, config: Any) -> None:
+    """Keeps an engine from starting whose options hide its states, unless the settings say `if_blind: unmonitored`.
+
+    Raises:
+        ConfigError: they do; all of them are named.
+    """
+    blind = list(blinding(config))
+    if blind and settings.if_blind == "refuse":
+        raise ConfigError(
+            "vLLM: the guard could not see what this engine generates: " + "; ".join(blind) + ". Or write `if_blind: "
+            "unmonitored`, and every request is unmonitored.", blind,
+        )  # fmt: skip

@@ -45,6 +45,7 @@ def install(settings: EngineSettings) -> None:
             # The newer runner needs packages that a CPU build may lack.
             continue
         found += 1
+        _wrap(kind, "__init__", functools.partial(runner.check_options, settings))
         _wrap(kind, "initialize_kv_cache", functools.partial(runner.initialize_kv_cache, settings))
         _wrap(kind, "execute_model", runner.execute_model)
         _wrap(kind, ordered, runner.ORDERED[ordered])

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from sri_plugin_vllm.attach import attach
+from sri_plugin_vllm.blind import refuse_blindness
 from sri_plugin_vllm.ids import external_id
 from sri_plugin_vllm.notes import note_of
 from sri_sdk.engine.ledger import Chunk
@@ -20,7 +21,6 @@ log = logging.getLogger("sri_sdk.vllm")
 Original = Callable[..., Any]
 
 OTHER_CODE = "other_code"
-INFILLED = "client_infilled"
 
 _tap: EngineTap | None = None
 _scheduled: Any = None
@@ -32,11 +32,22 @@ def tap_here() -> EngineTap | None:
     return _tap
 
 
+def check_options(settings: EngineSettings, original: Original, runner: Any, *args: Any, **kwargs: Any) -> Any:
+    """A runner is made: what its options hide is refused before weights are loaded.
+
+    Raises:
+        ConfigError: the engine's options keep the tap from seeing.
+    """
+    config = kwargs.get("vllm_config", args[0] if args else None)
+    if config is not None:
+        refuse_blindness(settings, config)
+    return original(runner, *args, **kwargs)
+
+
 def initialize_kv_cache(settings: EngineSettings, original: Original, runner: Any, *args: Any, **kwargs: Any) -> Any:
     """The model is loaded, and the engine knows the size of its cache blocks: the tap goes on.
 
     Raises:
-        ConfigError: the engine's options keep the tap from seeing.
         ModelMismatch: the guard is another model's.
     """
     global _tap

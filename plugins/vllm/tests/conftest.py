@@ -81,7 +81,7 @@ class Scheduler:
 
 
 class GPUModelRunner:
-    def __init__(self) -> None:
+    def __init__(self, vllm_config: Any = None) -> None:
         self.input_batch = SimpleNamespace(req_ids=[])
         self.ran: list[Output] = []
 

@@ -202,6 +202,18 @@ def test_what_hides_states_is_named_with_its_option(changes: Any, option: str) -
     assert option in found
 
 
+def test_an_engine_that_hides_states_does_not_start_before_anything_was_loaded(vllm: Any) -> None:
+    install(SimpleNamespace(if_blind="refuse"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="--enforce-eager.*if_blind: unmonitored"):
+        vllm.Runner(config(model={"enforce_eager": False}))
+    vllm.Runner(config())
+
+
+def test_an_engine_that_hides_states_starts_where_the_operator_says_so(vllm: Any) -> None:
+    install(SimpleNamespace(if_blind="unmonitored"))  # type: ignore[arg-type]
+    vllm.Runner(config(model={"enforce_eager": False}))
+
+
 def test_states_of_a_block_are_what_it_adds_and_the_stream() -> None:
     added, stream = torch.tensor([[1.0]]), torch.tensor([[2.0]])
     assert runner.states_of((added, stream), block=True).item() == 3
