@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,6 @@ class Answered:
     cached: int
     """Tokens of the prompt that the prefix cache spared."""
     preempted: int = 0
-    chunks: int = 0
-    """Passes that read the prompt, or read it again."""
     aborted_at: int | None = None
     """Tokens it had when it was aborted."""
 
@@ -57,8 +55,6 @@ class Traffic:
     """Requests as they arrive, and what came of them."""
 
     answered: dict[str, Answered] = field(default_factory=dict)
-    batches: list[int] = field(default_factory=list)
-    """Requests in each pass."""
 
 
 def serve(
@@ -87,7 +83,7 @@ def serve(
     load = 1
     while waiting or running:
         if chance.random() < 0.05 or not running:
-            load = round(2 ** chance.uniform(0, 6))
+            load = chance.choice([1, most, round(2 ** chance.uniform(0, 6)), round(2 ** chance.uniform(0, 6))])
         count = max(min(load, most) - len(running), 0) if slow else len(waiting)
         for i, ids in waiting[:count]:
             request = f"{name}{i}"
@@ -108,7 +104,6 @@ def serve(
                 engine.abort_request([output.request_id])
                 found.finish, found.aborted_at = "abort", len(found.tokens)
                 running.discard(output.request_id)
-        traffic.batches.append(len(scheduler.running))
         for request in scheduler.requests.values():
             external = request.request_id.rsplit("-", 1)[0]
             if external in traffic.answered:
@@ -147,19 +142,30 @@ def listening() -> tuple[Any, Heard]:
     return tap, heard
 
 
-def chunked(tap: Any) -> Iterator[list[int]]:
-    """Counts, while it is iterated over once, in how many passes prompts were read: a list that fills itself."""
-    counts = [0, 0]
-    begin = tap.begin
+@dataclass
+class Passes:
+    """What the engine's passes held."""
 
-    def counting(chunks: Any) -> None:
+    sizes: list[int] = field(default_factory=list)
+    """Requests in each."""
+    prompts: int = 0
+    """Prompts, or pieces of one."""
+    pieces: int = 0
+    """Those that ended before their prompt did."""
+
+
+def counting(tap: Any) -> Passes:
+    """Counts what passes hold from now on."""
+    found, begin = Passes(), tap.begin
+
+    def counted(chunks: Any) -> None:
+        found.sizes.append(len(chunks))
         for chunk in chunks:
             entry = tap._ledger._entries.get(chunk.request_id)
             if entry is not None and chunk.start < entry.prompt:
-                counts[0] += 1
-                counts[1] += chunk.start + chunk.count < entry.prompt
+                found.prompts += 1
+                found.pieces += chunk.start + chunk.count < entry.prompt
         begin(chunks)
 
-    tap.begin = counting
-    yield counts
-    tap.begin = begin
+    tap.begin = counted
+    return found

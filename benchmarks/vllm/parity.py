@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.vllm.engine import Answered, Heard, chunked, listening, serve, start
+from benchmarks.vllm.engine import Answered, Heard, counting, listening, serve, start
 
 CLOSE = 1e-4
 
 
-def run(model: Path, guard: Path, folder: Path, prompts: list[list[int]], *, tokens: int, blocks: int) -> dict[str, Any]:
+def run(
+    model: Path, guard: Path, folder: Path, prompts: list[list[int]], *, tokens: int, blocks: int
+) -> dict[str, Any]:
     """What came of it, as JSON types.
 
     Args:
@@ -30,21 +32,20 @@ def run(model: Path, guard: Path, folder: Path, prompts: list[list[int]], *, tok
         num_gpu_blocks_override=blocks,
     )  # fmt: skip
     tap, heard = listening()
-    counting = chunked(tap)
-    counts = next(counting)
+    passes = counting(tap)
     traffic = serve(llm, prompts, seed=1, tokens=tokens, abort=0.05)
     assert tap.desk.flush(120)
-    next(counting, None)
     found = compare(model, guard, list(traffic.answered.values()), heard, tokens=tokens)
     answered = list(traffic.answered.values())
     return {
         **found,
         "requests": len(answered),
-        "batch": {"least": min(traffic.batches), "most": max(traffic.batches),
-                  "median": float(np.median(traffic.batches))},
-        "passes": len(traffic.batches),
-        "prompt_passes": counts[0],
-        "prompt_passes_that_ended_within_it": counts[1],
+        "batch": {
+            "least": min(passes.sizes), "most": max(passes.sizes), "median": float(np.median(passes.sizes)),
+        },
+        "passes": len(passes.sizes),
+        "prompt_passes": passes.prompts,
+        "prompt_passes_that_ended_within_it": passes.pieces,
         "preempted": sum(each.preempted > 0 for each in answered),
         "prefix_hits": sum(each.cached > 0 for each in answered),
     }  # fmt: skip

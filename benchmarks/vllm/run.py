@@ -26,7 +26,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Runs the stages and writes what came of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out/vllm"), help="where models, guards and logs go")
-    parser.add_argument("--guard", type=Path, default=Path("out/vllm/guard"), help="of lab-causal.yaml; fitted first by `make vllm`")
+    parser.add_argument(
+        "--guard", type=Path, default=Path("out/vllm/guard"), help="of lab-causal.yaml; fitted first by `make vllm`"
+    )
     parser.add_argument("--count", type=int, default=500, help="requests")
     parser.add_argument("--rounds", type=int, default=20, help="pairs of the stage cost")
     parser.add_argument("--only", nargs="*", default=list(STAGES), choices=STAGES)
@@ -68,7 +70,7 @@ def parity(given: Any) -> dict[str, Any]:
 
     model = lab_model(given.out)
     prompts = lab_prompts(AutoTokenizer.from_pretrained(model), given.count)
-    return run(model, given.guard, given.out / "parity", prompts, tokens=48, blocks=150)
+    return run(model, given.guard, given.out / "parity", prompts, tokens=48, blocks=100)
 
 
 def silent(given: Any) -> dict[str, Any]:

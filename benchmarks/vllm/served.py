@@ -1,4 +1,4 @@
-"""`vllm serve` with the plugin and `sri serve` behind it: verdicts in responses and in the store, a worker that is killed."""
+"""`vllm serve` with the plugin and `sri serve` behind it: verdicts in responses, and a worker that is killed."""
 
 from __future__ import annotations
 
@@ -44,15 +44,17 @@ def run(model: Path, guard: Path, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     serve = [sys.executable, "-m", "sri_sdk.cli", "serve", "--config", str(folder / "serve.yaml"), "--port", str(store)]
     vllm = [
-        str(Path(sys.executable).parent / "vllm"), "serve", str(model), "--served-model-name", "lab", "--port", str(engine),
-        "--dtype", "float32", "--enforce-eager", "--max-model-len", "256", "--block-size", "32",
+        str(Path(sys.executable).parent / "vllm"), "serve", str(model), "--served-model-name", "lab",
+        "--port", str(engine), "--dtype", "float32", "--enforce-eager", "--max-model-len", "256", "--block-size", "32",
         "--middleware", "sri_plugin_vllm.middleware.VerdictField",
         "--worker-extension-cls", "sri_plugin_vllm.extension.GuardExtension",
     ]  # fmt: skip
-    with Server(serve, f"http://127.0.0.1:{store}/v2/health/live", folder / "store.log"):
-        with Server(vllm, f"http://127.0.0.1:{engine}/health", folder / "vllm.log", environment, 400) as server:
-            found = ask(engine, store)
-            found["killed"] = killed(server, engine, store)
+    with (
+        Server(serve, f"http://127.0.0.1:{store}/v2/health/live", folder / "store.log"),
+        Server(vllm, f"http://127.0.0.1:{engine}/health", folder / "vllm.log", environment, 400) as server,
+    ):
+        found = ask(engine, store)
+        found["killed"] = killed(server, engine, store)
     return found
 
 
@@ -98,7 +100,11 @@ def killed(server: Any, engine: int, store: int) -> dict[str, Any]:
     threading.Thread(target=hanging, daemon=True).start()
     time.sleep(1.0)
     begun = source(store)["generations"]
-    workers = [each for each in psutil.Process(server._process.pid).children(recursive=True) if "EngineCore" in "".join(each.cmdline())]
+    workers = [
+        each
+        for each in psutil.Process(server._process.pid).children(recursive=True)
+        if "EngineCore" in "".join(each.cmdline())
+    ]
     for each in workers:
         os.kill(each.pid, signal.SIGKILL)
     since, state = time.monotonic(), ""
@@ -114,7 +120,11 @@ def source(store: int) -> dict[str, Any]:
     """What the store says of the engine."""
     found = call(store, "GET", "/v1/sources")["sources"]
     its = next((each for each in found if each.get("name", each.get("source")) == "vllm-lab"), {})
-    return {"state": its.get("state"), "generations": its.get("generations"), "without_verdict": its.get("without_verdict")}
+    return {
+        "state": its.get("state"),
+        "generations": its.get("generations"),
+        "without_verdict": its.get("without_verdict"),
+    }
 
 
 def call(
@@ -130,4 +140,3 @@ def call(
     if answer.status != 200 and not (missing and answer.status == 404):
         raise ValueError(f"{path}: {answer.status} {text[:500]}")
     return text if answer.headers["content-type"].startswith("text/event-stream") else parse(text)
-

@@ -19,7 +19,9 @@ def run(model: Path, guard: Path, folder: Path, prompts: list[list[int]], *, tok
     put_back(hooks)
     halfway(llm, prompts, tokens)
     assert tap.desk.flush(120)
-    by = {kind: [v for name, v in heard.verdicts.items() if name.startswith(kind)] for kind in ("heard", "silent", "half")}
+    by = {
+        kind: [v for name, v in heard.verdicts.items() if name.startswith(kind)] for kind in ("heard", "silent", "half")
+    }
     return {
         kind: {
             "requests": len(verdicts), "statuses": dict(Counter(v.status for v in verdicts)),
@@ -67,10 +69,10 @@ def halfway(llm: Any, prompts: list[list[int]], tokens: int) -> None:
 def compiled(model: Path, guard: Path, folder: Path) -> str:
     """What an engine that compiles says, in place of starting."""
     from sri_plugin_vllm.blind import blinding, refuse_blindness
-    from vllm.engine.arg_utils import EngineArgs
 
     from sri_sdk.engine.settings import read_engine_settings
     from sri_sdk.errors import ConfigError
+    from vllm.engine.arg_utils import EngineArgs
 
     config = EngineArgs(model=str(model), dtype="float32", max_model_len=256).create_engine_config()
     assert list(blinding(config))

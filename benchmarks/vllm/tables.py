@@ -88,47 +88,53 @@ def page(found: Found) -> str:
 COSTS = {"cost": "embedded model, 1 million parameters", "cost-135m": "SmolLM2, 135 million"}
 HEAD = """# vLLM tried
 
-The [plugin](../../plugins/vllm/README.md) in a real vLLM 0.32.0 (the CPU build), float32, greedy. `make vllm` does it again; this page is written from `results.json` by
-`benchmarks/vllm/tables.py`. Two cores that others used as well: no time here says how fast anything is.
+The [plugin](../../plugins/vllm/README.md) in a real vLLM 0.32.0 (the CPU build), float32, greedy. `make vllm` does it
+again; `benchmarks/vllm/tables.py` writes this page from `results.json`. Two cores that others used as well: no time
+here says how fast anything is.
 """
 
 
 def _parity(title: str, its: Found) -> str:
-    aborted, seen = its["aborted"], its["prefix_hits_read"]
-    unlike = f", {its['tokens_unlike']} others from token {its['unlike_from_token'][0]} on" if its["tokens_unlike"] else ""
+    aborted, batch, whole = its["aborted"], its["batch"], its["tokens_alike"] + its["tokens_unlike"]
+    unlike = f"; the others from token {its['unlike_from_token'][0]} on" if its["tokens_unlike"] else ""
+    hits = f"{its['prefix_hits']} requests; the request was read from sums of blocks of {its['prefix_hits_read']}"
+    rows = {
+        "passes": f"{its['passes']}, of {batch['least']} to {batch['most']} requests, median {batch['median']:.0f}",
+        "prompts, or pieces of one": f"{its['prompt_passes']}, {its['prompt_passes_that_ended_within_it']} of them cut",
+        "preempted and computed again": f"{its['preempted']} requests",
+        "spared a part by the prefix cache": f"{hits}, and named as not seen of {its['requests_not_seen']}",
+        "aborted": f"{aborted['requests']}, `interrupted` in {aborted['named']}: {_counts(aborted['verdicts'])}",
+        "tokens equal": f"{its['tokens_alike']} of {whole} that ended{unlike}",
+        "signal (sigma) differs by at most": f"{its['sigma_differs_most']:.1e}",
+        "its logit by": f"{its['logit_differs_most']:.1e}",
+        "verdicts that differ": f"{len(its['verdicts_unlike'])} of {_counts(its['statuses'])}",
+        "coverage complete": f"{its['complete']} of {whole}",
+    }
     return f"""## {title}: the same requests under transformers
 
-{its["requests"]} requests arriving at random, {its["batch"]["least"]} to {its["batch"]["most"]} in a pass (median {its["batch"]["median"]:.0f}), against `watch` around transformers' `generate` in batches of 25
-padded on the left.
+{its["requests"]} requests arriving at random, against `watch` around transformers' `generate` in batches padded on the
+left.
 
-| | |
-|---|---|
-| passes | {its["passes"]}; {its["prompt_passes"]} prompts or pieces of one, {its["prompt_passes_that_ended_within_it"]} of them ended within the prompt |
-| preempted and computed again | {its["preempted"]} requests |
-| spared a part by the prefix cache | {its["prefix_hits"]} requests; of {seen} the request was read from the sums of blocks, of {its["requests_not_seen"]} it was not seen, and named so |
-| aborted | {aborted["requests"]} requests, `interrupted` in {aborted["named"]}: {_counts(aborted["verdicts"])} |
-| tokens equal | {its["tokens_alike"]} of {its["tokens_alike"] + its["tokens_unlike"]} that ended{unlike} |
-| signal (sigma) differs by at most | {its["sigma_differs_most"]:.1e}; its logit by {its["logit_differs_most"]:.1e} |
-| verdicts that differ | {len(its["verdicts_unlike"])}; {_counts(its["statuses"])} |
-| coverage complete | {its["complete"]} of {its["tokens_alike"] + its["tokens_unlike"]} |
+{_table(rows)}
 """
 
 
 def _cost(costs: list[tuple[str, Found]]) -> str:
     rows = "\n".join(
-        f"| {title} | {its['requests']} requests, {its['batch']} at once, {its['rounds']} pairs | {_interval(its['wall'])} "
-        f"| {_interval(its['cpu'])} |"
+        f"| {title} | {its['requests']} requests, {its['batch']} at once, {its['rounds']} pairs | "
+        f"{_interval(its['wall'])} | {_interval(its['cpu'])} |"
         for title, its in costs
     )
     return f"""## What it costs
 
-The same requests with the tap and without it, in turns within one engine; everything that makes verdicts is counted. Median of the pairs' ratios, and its 95 % interval.
+The same requests with the tap and without it, in turns within one engine; everything that makes verdicts is counted.
+Median of the pairs' ratios, and its 95 % interval.
 
 | model | traffic | time | processor time |
 |---|---|---|---|
 {rows}
 
-The embedded model does next to nothing per token, so it shows the tap's own time, and not what an engine pays.
+The embedded model does next to nothing per token: there the ratio shows the tap's own time, not what an engine pays.
 """
 
 
@@ -151,18 +157,27 @@ An engine with compiled code does not start: "{its["compiled"]}"
 
 def _server(its: Found) -> str:
     field, killed = its["field"][0], its["killed"]
+    rows = {
+        "no header `sri-verdict`": f"no field; the store has the verdict ({its['plain_in_store']})",
+        "with it": f"`{field['status']}` after {field['steps_seen']} steps",
+        "the store says the same": _yes(its["same_in_store"]),
+        "`n: 2`": ", ".join(f"choice {index}: {status}" for index, status, _ in its["two_choices"]),
+        "two prompts of `/v1/completions`, cut after 4 tokens": ", ".join(
+            f"{status} ({', '.join(why)})" for _, status, why in its["two_prompts"]
+        ),
+        "a stream": f"`{its['stream_field'][0][0]}` in a piece before `[DONE]`",
+        "an id in `x-request-id` is believed": _yes(its["chosen_id_is_believed"]),
+        "the engine's process killed": f"the source is `{killed['state']}` after {killed['seconds']} s",
+        "a request without a verdict": f"`{killed['without_verdict'].get('status')}`",
+    }
     return f"""## Behind `vllm serve`
 
-| | |
-|---|---|
-| no header `sri-verdict` | no field; the store has the verdict ({its["plain_in_store"]}) |
-| with it | `{field["status"]}` after {field["steps_seen"]} steps; the store says the same: {_yes(its["same_in_store"])} |
-| `n: 2` | {", ".join(f"choice {index}: {status}" for index, status, _ in its["two_choices"])} |
-| two prompts of `/v1/completions`, cut after 4 tokens | {", ".join(f"{status} ({', '.join(why)})" for _, status, why in its["two_prompts"])} |
-| a stream | `{its["stream_field"][0][0]}` in a piece before `[DONE]` |
-| an id in `x-request-id` | believed: {_yes(its["chosen_id_is_believed"])} |
-| the engine's process killed | the source is `{killed["state"]}` after {killed["seconds"]} s; a request without a verdict is `{killed["without_verdict"].get("status")}` |
+{_table(rows)}
 """
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {words} | {found} |" for words, found in rows.items())])
 
 
 def _counts(found: Mapping[str, int]) -> str:

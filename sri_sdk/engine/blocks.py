@@ -62,7 +62,7 @@ class BlockBook:
         return self._free.pop()
 
     def release(self, row: int) -> None:
-        """Gives back a row that was reserved and not published; it is free once the pass is over, which may add to it."""
+        """Gives back a row that was reserved and not published; it is free once the pass that adds to it is over."""
         self._released.append(row)
 
     def publish(self, piece: Piece, row: int) -> None:

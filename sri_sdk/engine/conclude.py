@@ -20,7 +20,7 @@ from sri_sdk.capture.conclude import (
     unseen_trace,
 )
 from sri_sdk.capture.faults import Faults
-from sri_sdk.capture.pool import Pooler, make_pooler
+from sri_sdk.capture.pool import Pooler, RunningPooler, make_pooler
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings
@@ -125,6 +125,7 @@ def _record(recorder: Recorder, pooler: Pooler, requests: Sequence[Ended]) -> No
     if opened is not None:
         recorder.take(opened)
     if steps > 1:
+        assert isinstance(pooler, RunningPooler)
         recorder.take_many(pooler.take(states[1:], active[1:]))
     recorder.take_many(())
 
@@ -132,7 +133,8 @@ def _record(recorder: Recorder, pooler: Pooler, requests: Sequence[Ended]) -> No
 def _coverage(settings: WatchSettings, each: Ended) -> Coverage:
     """How much of one request was seen."""
     return Coverage(
-        each.seen, each.tokens, settings.budget, ended=each.ended, cut=not each.ended, horizon=settings.horizon is not None
+        each.seen, each.tokens, settings.budget, ended=each.ended, cut=not each.ended,
+        horizon=settings.horizon is not None,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,8 @@ class _OnHost:
     __slots__ = ("_arrived", "means", "pooled", "vectors")
 
     def __init__(self, pooled: Pooled) -> None:
-        self.pooled, self._arrived = pooled, None
+        self.pooled = pooled
+        self._arrived: Any = None
         self.vectors, self.means = self._sent(pooled.vectors), self._sent(pooled.means)
 
     def _sent(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
@@ -96,7 +98,7 @@ class _OnHost:
             return tensor
         here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         here.copy_(tensor, non_blocking=True)
-        self._arrived = torch.cuda.Event()
+        self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types here
         self._arrived.record()
         return here
 

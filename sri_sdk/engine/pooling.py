@@ -23,7 +23,7 @@ class Pooled:
     requests: tuple[tuple[str, int, bool], ...]
     """(request, tokens of it, whether all were seen) of each request whose prompt this pass ended."""
     means: torch.Tensor | None
-    """[those, C, D] float32 tensor, the mean states of their tokens; None = nobody reads requests, or none has ended."""
+    """[those, C, D] float32 tensor, the mean states of their tokens; None = nobody reads requests, or none ended."""
     failed: Mapping[str, str]
     """Request -> code of why nothing of this pass can be trusted."""
 
@@ -110,7 +110,7 @@ class PassPool:
             # Together, since each transfer to a device costs as much as all of them.
             flat = torch.tensor([number for each in lists for number in each], dtype=torch.int64)
             flat = flat.to(home, non_blocking=True)
-            parts = flat.split([len(each) for each in lists])
+            parts = torch.split(flat, [len(each) for each in lists])
             self._index = home, parts[0], parts[1], parts[2]
         return self._index[1:]
 

@@ -74,7 +74,9 @@ class EngineSettings(Config):
     response: ResponseSection = Field(
         default=ResponseSection(), description="The verdict in responses; needs the middleware, and store."
     )
-    sinks: tuple[PluginSection, ...] = Field(default=(), description="Plugins of kind sinks: where verdicts go besides.")
+    sinks: tuple[PluginSection, ...] = Field(
+        default=(), description="Plugins of kind sinks: where verdicts go besides."
+    )
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> Self:

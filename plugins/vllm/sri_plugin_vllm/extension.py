@@ -1,7 +1,7 @@
 """What may be asked of workers, for vLLM's `--worker-extension-cls sri_plugin_vllm.extension.GuardExtension`.
 
-    llm.collective_rpc("sri_state")      [{"watching": true, "begun": 12, ...}]
-    llm.collective_rpc("sri_flush", args=(5.0,))
+llm.collective_rpc("sri_state")      [{"watching": true, "begun": 12, ...}]
+llm.collective_rpc("sri_flush", args=(5.0,))
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The verdict as a field of responses, for vLLM's `--middleware sri_plugin_vllm.middleware.VerdictField`.
 
-A client asks for it with the header `sri-verdict: true`. The verdict is looked up in the store, where the worker sent it.
+A client asks for it with the header `sri-verdict: true`. It is looked up in the store, where the worker sent it.
 """
 
 from __future__ import annotations

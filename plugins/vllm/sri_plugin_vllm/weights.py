@@ -55,7 +55,7 @@ def _parts(
     if parts and all(part is not None and part.shape[1:] == tensor.shape[1:] for part in parts):
         rows = [len(part) for part in parts if part is not None]
         if sum(rows) == len(tensor):
-            yield from zip(tensor.split(rows), (part for part in parts if part is not None), strict=True)
+            yield from zip(torch.split(tensor, rows), (part for part in parts if part is not None), strict=True)
         return
     wanted = known.get(name)
     if wanted is not None and wanted.shape[1:] == tensor.shape[1:] and len(wanted) <= len(tensor):

@@ -135,7 +135,9 @@ class Tap:
         self.told: list[tuple[Any, ...]] = []
         self.desk = SimpleNamespace(close=lambda: self.told.append(("close",)))
 
-    def admit(self, key: str, request_id: str, prompt: Any, length: int, *, hashes: Any = (), reasons: Any = ()) -> None:
+    def admit(
+        self, key: str, request_id: str, prompt: Any, length: int, *, hashes: Any = (), reasons: Any = ()
+    ) -> None:
         self.told.append(("admit", key, request_id, length, tuple(hashes), tuple(reasons)))
 
     def begin(self, chunks: Any) -> None:

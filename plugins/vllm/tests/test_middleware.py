@@ -85,9 +85,7 @@ def test_who_asks_finds_the_verdict_under_the_engines_id() -> None:
     head, body = ask(server, store)
     found = parse(body)
     assert store.asked == [found["id"]]
-    assert found["sri"]["verdicts"] == [
-        {"index": 0, "request_id": found["id"], "status": "flagged", "rule": "final"}
-    ]
+    assert found["sri"]["verdicts"] == [{"index": 0, "request_id": found["id"], "status": "flagged", "rule": "final"}]
     assert dict(head["headers"])[b"content-length"] == str(len(body)).encode()
 
 

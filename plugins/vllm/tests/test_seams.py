@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -204,7 +204,7 @@ def test_what_hides_states_is_named_with_its_option(changes: Any, option: str) -
 
 def test_an_engine_that_hides_states_does_not_start_before_anything_was_loaded(vllm: Any) -> None:
     install(SimpleNamespace(if_blind="refuse"))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="--enforce-eager.*if_blind: unmonitored"):
+    with pytest.raises(ConfigError, match=r"--enforce-eager.*if_blind: unmonitored"):
         vllm.Runner(config(model={"enforce_eager": False}))
     vllm.Runner(config())
 
@@ -222,7 +222,7 @@ def test_states_of_a_block_are_what_it_adds_and_the_stream() -> None:
 
 
 class Live(torch.nn.Module):
-    packed_modules_mapping = {"qkv_proj": ["q_proj", "k_proj"]}
+    packed_modules_mapping: ClassVar = {"qkv_proj": ["q_proj", "k_proj"]}
 
     def __init__(self, joined: torch.Tensor, words: torch.Tensor) -> None:
         super().__init__()
