@@ -20,6 +20,7 @@ PAGES = (
     "benchmarks/*.md",
     "benchmarks/gateways/*.md",
     "benchmarks/real/*.md",
+    "benchmarks/vllm/*.md",
     "plugins/*/README.md",
     "plugins/lab/sri_plugin_lab/LAB_CARD.md",
     "exporters/**/README.md",

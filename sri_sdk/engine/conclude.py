@@ -79,9 +79,20 @@ def conclude(settings: WatchSettings, requests: Sequence[Ended]) -> Concluded:
     faults = Faults("engine")
     with faults.isolated(SCORER_FAILED):
         return _conclude(settings, requests)
+    if len(requests) > 1:
+        # One of them may be at fault; its neighbours are not.
+        return _joined([conclude(settings, [each]) for each in requests])
     traces = tuple(unseen_trace(each.request_id, faults.reasons) for each in requests)
     verdicts = tuple(Verdict(each.request_id, "unmonitored", (SCORER_FAILED,)) for each in requests)
     return Concluded(traces, None, verdicts if settings.scorer is not None else ())
+
+
+def _joined(found: Sequence[Concluded]) -> Concluded:
+    """What was concluded one by one; the signals of each stay apart, and are left out."""
+    return Concluded(
+        tuple(trace for each in found for trace in each.traces), None,
+        tuple(verdict for each in found for verdict in each.verdicts),
+    )  # fmt: skip
 
 
 def _conclude(settings: WatchSettings, requests: Sequence[Ended]) -> Concluded:

@@ -56,6 +56,10 @@ class EngineTap:
         """Parts of cache blocks whose sums are kept now."""
         return len(self._ledger.blocks)
 
+    def runs(self, key: str) -> bool:
+        """Whether a request was admitted and has not ended."""
+        return key in self._ledger
+
     def admit(
         self, key: str, request_id: str, prompt: Sequence[int] | None, length: int, *,
         hashes: Sequence[bytes] = (), reasons: Sequence[str] = (),

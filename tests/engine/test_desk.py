@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 import sri_sdk
@@ -102,3 +103,22 @@ def test_counts_say_what_became_of_everything(world: World) -> None:
     assert (counts.begun, counts.concluded, counts.running, counts.passes) == (2, 1, 1, 1)
     assert counts.unmonitored + counts.flagged == 1
     desk.close()
+
+
+def test_a_request_that_cannot_be_concluded_costs_none_of_its_neighbours(world: World) -> None:
+    engine = world.engine
+    for name in ("r0", "r1"):
+        engine.admit(name)
+    engine.run([(name, len(engine.prompts[name])) for name in ("r0", "r1")])
+    while engine.at["r1"] < engine.length("r1"):
+        engine.run([("r1", 1)])
+    desk = engine.tap.desk
+    assert desk.flush(30)
+    # States of another width, which no batch holds beside the others.
+    desk._open["r0"].room = np.ones((16, 1, 3), np.float32)
+    with desk._changed:
+        engine.end("r0", interrupted=True, tokens=1)
+        engine.end("r1")
+    found = world.flush().verdicts
+    assert found["r0"].status == "unmonitored"
+    assert found["r1"].status == world.verdicts["r1"].status

@@ -67,7 +67,7 @@ def execute_model(original: Original, runner: Any, scheduler_output: Any, *args:
         _take_note(tap, scheduler_output)
         _scheduled = scheduler_output if scheduler_output.total_num_scheduled_tokens else None
     except Exception as err:
-        log.warning("a pass was not announced: %s: %s", type(err).__name__, err)
+        log.warning("what the scheduler said was not taken: %s: %s", type(err).__name__, err)
     try:
         return original(runner, scheduler_output, *args, **kwargs)
     finally:
@@ -103,6 +103,14 @@ ORDERED: Mapping[str, Callable[..., Any]] = {"_model_forward": model_forward, "p
 
 
 def _begin(order: Sequence[str]) -> None:
+    """Tells the tap what the pass holds. A pass that it was not told of lacks in the coverage of its requests."""
+    try:
+        _announce(order)
+    except Exception as err:
+        log.warning("a pass was not announced: %s: %s", type(err).__name__, err)
+
+
+def _announce(order: Sequence[str]) -> None:
     assert _tap is not None
     sent = _scheduled
     computed = {new.req_id: new.num_computed_tokens for new in sent.scheduled_new_reqs}
@@ -125,6 +133,9 @@ def _take_note(tap: EngineTap, output: Any) -> None:
     tap.evicted(note.get("evicted", ()))
     hashes = note.get("hashes", {})
     for new in output.scheduled_new_reqs:
+        # The newer runner is sent a request again as new when it goes on after a preemption.
+        if tap.runs(new.req_id):
+            continue
         tap.admit(
             new.req_id, external_id(new.req_id, randomised=_randomised()), new.prompt_token_ids, new.prompt_len,
             hashes=hashes.get(new.req_id, ()), reasons=_reasons(new),

@@ -140,6 +140,10 @@ class Tap:
     ) -> None:
         self.told.append(("admit", key, request_id, length, tuple(hashes), tuple(reasons)))
 
+    def runs(self, key: str) -> bool:
+        known = [each[0] for each in self.told if each[0] in ("admit", "ended") and each[1] == key]
+        return known[-1:] == ["admit"]
+
     def begin(self, chunks: Any) -> None:
         self.told.append(("begin", [(c.request_id, c.start, c.count) for c in chunks]))
 

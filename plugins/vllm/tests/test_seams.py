@@ -99,6 +99,19 @@ def test_an_id_that_ended_and_comes_again_ends_first(engine: Any, tap: Any) -> N
     assert [each[0] for each in tap.told] == ["ended", "admit", "begin", "end"]
 
 
+def test_a_request_that_goes_on_after_a_preemption_is_not_admitted_a_second_time(engine: Any, tap: Any) -> None:
+    admitted(engine)
+    engine.scheduler.next = engine.vllm.Output([engine.vllm.New(KEY, list(range(10)), 8)], {KEY: 4})
+    engine.worker.execute_model(engine.scheduler.schedule())
+    assert [each[0] for each in tap.told] == ["admit", "begin", "end", "begin", "end"]
+    assert tap.told[3] == ("begin", [(KEY, 8, 4)])
+
+
+def test_a_pass_that_cannot_be_told_apart_does_not_stop_the_engine(engine: Any, tap: Any) -> None:
+    assert engine.worker.execute_model(engine.vllm.Output(num_scheduled_tokens={"a": 1})) == "logits"
+    assert [each[0] for each in tap.told] == ["end"]
+
+
 def test_blocks_that_leave_the_cache_are_told_unless_another_holds_the_same(engine: Any, tap: Any) -> None:
     group = (0).to_bytes(4, "big")
     for block, key in ((1, b"one"), (2, b"two")):
