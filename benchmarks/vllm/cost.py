@@ -27,7 +27,7 @@ def run(
         batch: requests that run at once.
         rounds: pairs; which of the two comes first changes from pair to pair.
     """
-    from sri_plugin_vllm import runner
+    from sri_plugin_vllm.here import HERE
 
     llm = start(model, guard, folder, max_model_len=256, max_num_seqs=batch, enable_prefix_caching=False)
     tap, _ = listening()
@@ -37,9 +37,9 @@ def run(
         pair = {}
         for with_tap in (True, False) if number % 2 else (False, True):
             hooks = [] if with_tap else taken_off(llm)
-            runner._tap = tap if with_tap else None
+            HERE.tap = tap if with_tap else None
             pair[with_tap] = one(llm, prompts, tokens, f"{number}{with_tap}")
-            runner._tap = tap
+            HERE.tap = tap
             put_back(hooks)
         pairs.append(pair)
     return {
@@ -52,12 +52,12 @@ def run(
 
 def one(llm: Any, prompts: list[list[int]], tokens: int, name: str) -> dict[str, float]:
     """One round, with everything that the tap still owes."""
-    from sri_plugin_vllm import runner
+    from sri_plugin_vllm.here import HERE
 
     wall, cpu = time.perf_counter(), time.process_time()
     traffic = serve(llm, prompts, seed=0, tokens=tokens, name=name, slow=False)
-    if runner._tap is not None:
-        assert runner._tap.desk.flush(60)
+    if HERE.tap is not None:
+        assert HERE.tap.desk.flush(60)
     return {
         "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu,
         "tokens": float(sum(len(each.tokens) for each in traffic.answered.values())),

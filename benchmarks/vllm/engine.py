@@ -134,7 +134,7 @@ class Heard:
 
 def listening() -> tuple[Any, Heard]:
     """The tap of this process, and what it says from now on."""
-    from sri_plugin_vllm.runner import tap_here
+    from sri_plugin_vllm.here import tap_here
 
     tap, heard = tap_here(), Heard()
     assert tap is not None

@@ -44,7 +44,8 @@ def run(model: Path, guard: Path, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
     serve = [sys.executable, "-m", "sri_sdk.cli", "serve", "--config", str(folder / "serve.yaml"), "--port", str(store)]
     vllm = [
-        str(Path(sys.executable).parent / "vllm"), "serve", str(model), "--served-model-name", "lab",
+        # Not the command `vllm`: that of the CPU package looks for the other package's version.
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "lab",
         "--port", str(engine), "--dtype", "float32", "--enforce-eager", "--max-model-len", "256", "--block-size", "32",
         "--middleware", "sri_plugin_vllm.middleware.VerdictField",
         "--worker-extension-cls", "sri_plugin_vllm.extension.GuardExtension",

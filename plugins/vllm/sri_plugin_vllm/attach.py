@@ -59,8 +59,6 @@ def _guarded(settings: EngineSettings, model: Any, live: torch.nn.Module) -> Gua
 
 def _listen(tap: EngineTap, guarded: Guarded, model: torch.nn.Module) -> None:
     """Puts the module hooks on."""
-    from sri_plugin_vllm.runner import states_of
-
     for layer in tap.layers:
         path = guarded.placed.norm if layer == "final" else guarded.placed.blocks[int(layer)]
         module, block = module_of(model, path), layer != "final"
@@ -84,3 +82,18 @@ def module_of(model: torch.nn.Module, path: str) -> torch.nn.Module:
             f"vLLM's {type(model).__name__} has no module {path}, where transformers' model has it, so its states "
             "cannot be found. Models whose modules vLLM keeps elsewhere are not supported."
         ) from None
+
+
+def states_of(output: Any, *, block: bool) -> torch.Tensor:
+    """[N, D] states of a module's output.
+
+    vLLM's blocks pass on what they add and the residual stream apart, and the next norm joins them.
+    """
+    if isinstance(output, torch.Tensor):
+        return output
+    first, second = output[0], output[1] if len(output) > 1 else None
+    if block and isinstance(second, torch.Tensor):
+        summed: torch.Tensor = first + second
+        return summed
+    states: torch.Tensor = first
+    return states

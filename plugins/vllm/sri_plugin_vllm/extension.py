@@ -15,14 +15,14 @@ class GuardExtension:
 
     def sri_state(self) -> dict[str, Any]:
         """What became of the requests so far, as JSON types; a worker that does not watch says so."""
-        from sri_plugin_vllm.runner import tap_here
+        from sri_plugin_vllm.here import tap_here
 
         tap = tap_here()
         return {"watching": False} if tap is None else {"watching": True, **asdict(tap.desk.counts)}
 
     def sri_flush(self, timeout_s: float) -> bool:
         """Waits until every ended request has its verdict and it was delivered; says whether that was reached."""
-        from sri_plugin_vllm.runner import tap_here
+        from sri_plugin_vllm.here import tap_here
 
         tap = tap_here()
         return True if tap is None else tap.desk.flush(timeout_s)

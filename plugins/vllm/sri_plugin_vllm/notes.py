@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sri_plugin_vllm.here import tap_here
+
 log = logging.getLogger("sri_sdk.vllm")
 
 NOTE = "sri_note"
@@ -95,8 +97,6 @@ def note_of(output: Any) -> Mapping[str, Any]:
 
 def _tell_this_process(key: str, end: Mapping[str, Any]) -> None:
     """Where worker and scheduler share a process, nothing may be scheduled after the last request."""
-    from sri_plugin_vllm.runner import tap_here
-
     tap = tap_here()
     if tap is not None:
         tap.ended(key, **end)

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from sri_plugin_vllm.attach import attach
 from sri_plugin_vllm.blind import refuse_blindness
+from sri_plugin_vllm.here import HERE
 from sri_plugin_vllm.ids import external_id
 from sri_plugin_vllm.notes import note_of
 from sri_sdk.engine.ledger import Chunk
@@ -21,15 +20,6 @@ log = logging.getLogger("sri_sdk.vllm")
 Original = Callable[..., Any]
 
 OTHER_CODE = "other_code"
-
-_tap: EngineTap | None = None
-_scheduled: Any = None
-"""What the scheduler sent for the pass that is being made."""
-
-
-def tap_here() -> EngineTap | None:
-    """The tap of the worker in this process; None = there is no worker here, or it is none that watches."""
-    return _tap
 
 
 def check_options(settings: EngineSettings, original: Original, runner: Any, *args: Any, **kwargs: Any) -> Any:
@@ -50,34 +40,32 @@ def initialize_kv_cache(settings: EngineSettings, original: Original, runner: An
     Raises:
         ModelMismatch: the guard is another model's.
     """
-    global _tap
     result = original(runner, *args, **kwargs)
-    if _tap is None:
-        _tap = attach(settings, runner)
+    if HERE.tap is None:
+        HERE.tap = attach(settings, runner)
     return result
 
 
 def execute_model(original: Original, runner: Any, scheduler_output: Any, *args: Any, **kwargs: Any) -> Any:
     """One pass of the engine, or a dummy one, which is not watched."""
-    global _scheduled
-    tap = _tap
+    tap = HERE.tap
     if tap is None or kwargs.get("dummy_run"):
         return original(runner, scheduler_output, *args, **kwargs)
     try:
         _take_note(tap, scheduler_output)
-        _scheduled = scheduler_output if scheduler_output.total_num_scheduled_tokens else None
+        HERE.scheduled = scheduler_output if scheduler_output.total_num_scheduled_tokens else None
     except Exception as err:
         log.warning("what the scheduler said was not taken: %s: %s", type(err).__name__, err)
     try:
         return original(runner, scheduler_output, *args, **kwargs)
     finally:
-        _scheduled = None
+        HERE.scheduled = None
         tap.end()
 
 
 def model_forward(original: Original, runner: Any, *args: Any, **kwargs: Any) -> Any:
     """The older runner is about to call the model: the batch has its order."""
-    if _scheduled is not None:
+    if HERE.scheduled is not None:
         _begin(runner.input_batch.req_ids)
     return original(runner, *args, **kwargs)
 
@@ -85,15 +73,14 @@ def model_forward(original: Original, runner: Any, *args: Any, **kwargs: Any) ->
 def prepare_inputs(original: Original, runner: Any, *args: Any, **kwargs: Any) -> Any:
     """The newer runner has put the batch together."""
     batch = original(runner, *args, **kwargs)
-    if _scheduled is not None:
+    if HERE.scheduled is not None:
         _begin(batch.req_ids)
     return batch
 
 
 def shutdown(original: Original, runner: Any, *args: Any, **kwargs: Any) -> Any:
     """The worker ends: requests that still run are interrupted."""
-    global _tap
-    tap, _tap = _tap, None
+    tap, HERE.tap = HERE.tap, None
     if tap is not None:
         tap.desk.close()
     return original(runner, *args, **kwargs)
@@ -111,13 +98,13 @@ def _begin(order: Sequence[str]) -> None:
 
 
 def _announce(order: Sequence[str]) -> None:
-    assert _tap is not None
-    sent = _scheduled
+    assert HERE.tap is not None
+    sent = HERE.scheduled
     computed = {new.req_id: new.num_computed_tokens for new in sent.scheduled_new_reqs}
     cached = sent.scheduled_cached_reqs
     computed.update(zip(cached.req_ids, cached.num_computed_tokens, strict=True))
     counts = sent.num_scheduled_tokens
-    _tap.begin([Chunk(each, computed[each], counts[each]) for each in order])
+    HERE.tap.begin([Chunk(each, computed[each], counts[each]) for each in order])
 
 
 def _take_note(tap: EngineTap, output: Any) -> None:
@@ -152,18 +139,3 @@ def _randomised() -> bool:
     from vllm import envs
 
     return not envs.VLLM_DISABLE_REQUEST_ID_RANDOMIZATION
-
-
-def states_of(output: Any, *, block: bool) -> torch.Tensor:
-    """[N, D] states of a module's output.
-
-    vLLM's blocks pass on what they add and the residual stream apart, and the next norm joins them.
-    """
-    if isinstance(output, torch.Tensor):
-        return output
-    first, second = output[0], output[1] if len(output) > 1 else None
-    if block and isinstance(second, torch.Tensor):
-        summed: torch.Tensor = first + second
-        return summed
-    states: torch.Tensor = first
-    return states

@@ -123,9 +123,9 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Vllm]]:
         module.__path__ = []
         monkeypatch.setitem(sys.modules, name, module)
     yield fresh
-    from sri_plugin_vllm import runner
+    from sri_plugin_vllm.here import HERE
 
-    runner._tap = runner._scheduled = None
+    HERE.tap = HERE.scheduled = None
 
 
 class Tap:

@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from sri_plugin_vllm import CONFIG, runner
+from sri_plugin_vllm.attach import states_of
 from sri_plugin_vllm.blind import blinding
+from sri_plugin_vllm.here import tap_here
 from sri_plugin_vllm.ids import external_id
 from sri_plugin_vllm.install import install
 from sri_plugin_vllm.notes import NOTE, end_of
@@ -137,7 +139,7 @@ def test_an_emptied_cache_is_told(engine: Any, tap: Any) -> None:
 def test_the_end_of_the_worker_closes_the_tap(engine: Any, tap: Any) -> None:
     engine.worker.shutdown()
     assert tap.told == [("close",)]
-    assert runner.tap_here() is None
+    assert tap_here() is None
 
 
 def test_installing_twice_changes_nothing(engine: Any, tap: Any) -> None:
@@ -229,9 +231,9 @@ def test_an_engine_that_hides_states_starts_where_the_operator_says_so(vllm: Any
 
 def test_states_of_a_block_are_what_it_adds_and_the_stream() -> None:
     added, stream = torch.tensor([[1.0]]), torch.tensor([[2.0]])
-    assert runner.states_of((added, stream), block=True).item() == 3
-    assert runner.states_of((added, stream), block=False).item() == 1
-    assert runner.states_of(added, block=True) is added
+    assert states_of((added, stream), block=True).item() == 3
+    assert states_of((added, stream), block=False).item() == 1
+    assert states_of(added, block=True) is added
 
 
 class Live(torch.nn.Module):
