@@ -25,7 +25,7 @@ def test_the_page_says_what_the_results_say():
     lambda found: found["parity"].update(verdicts_unlike=["r1"]),
     lambda found: found["parity"].update(with_verdict=499),
     lambda found: found["parity"].update(preempted=0),
-    lambda found: found["parity"].update(prefix_hits=0),
+    lambda found: found["parity"].update(prefix_hits_read=0),
     lambda found: found["parity"]["aborted"]["verdicts"].update(clear=1),
     lambda found: found["silent"]["half"]["statuses"].update(clear=1),
     lambda found: found["silent"].update(compiled="started"),

@@ -27,10 +27,15 @@ def run(
         batch: requests that run at once.
         rounds: pairs; which of the two comes first changes from pair to pair.
     """
-    from sri_plugin_vllm.here import HERE
-
     llm = start(model, guard, folder, max_model_len=256, max_num_seqs=batch, enable_prefix_caching=False)
     tap, _ = listening()
+    return measure(llm, tap, prompts, tokens=tokens, batch=batch, rounds=rounds)
+
+
+def measure(llm: Any, tap: Any, prompts: list[list[int]], *, tokens: int, batch: int, rounds: int) -> dict[str, Any]:
+    """`run` on an engine that is there."""
+    from sri_plugin_vllm.here import HERE
+
     pairs: list[dict[bool, dict[str, float]]] = []
     one(llm, prompts, tokens, "warm")
     for number in range(rounds):

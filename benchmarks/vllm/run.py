@@ -19,7 +19,7 @@ from sri_sdk.strict_json import parse, write
 
 log = logging.getLogger("sri_sdk.vllm")
 HERE = Path(__file__).parent
-STAGES = ("parity", "silent", "cost", "served")
+STAGES = ("parity", "silent", "cost", "served", "smollm")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--guard", type=Path, default=Path("out/vllm/guard"), help="of lab-causal.yaml; fitted first by `make vllm`"
     )
     parser.add_argument("--count", type=int, default=500, help="requests")
+    parser.add_argument("--real", type=Path, default=Path("out/real/model"), help="SmolLM2, if it was unpacked")
     parser.add_argument("--rounds", type=int, default=20, help="pairs of the stage cost")
     parser.add_argument("--only", nargs="*", default=list(STAGES), choices=STAGES)
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
@@ -45,9 +46,10 @@ def main(arguments: list[str] | None = None) -> None:
     for stage in given.only:
         log.info("%s ...", stage)
         command = [sys.executable, "-m", "benchmarks.vllm.run", "--stage", stage, "--count", str(given.count)]
-        command += ["--rounds", str(given.rounds)]
+        command += ["--rounds", str(given.rounds), "--real", str(given.real)]
         subprocess.run([*command, "--out", str(given.out), "--guard", str(given.guard)], check=True)
-        results[stage] = parse((given.out / f"{stage}.json").read_bytes())
+        if found := parse((given.out / f"{stage}.json").read_bytes()):
+            results[stage] = found
     write_text(given.results, write(results, indent=1) + "\n")
 
 
@@ -104,7 +106,19 @@ def served(given: Any) -> dict[str, Any]:
     return run(lab_model(given.out), given.guard, given.out / "served")
 
 
-STAGE_OF = {"parity": parity, "silent": silent, "cost": cost, "served": served}
+def smollm(given: Any) -> dict[str, Any]:
+    """On published weights, where they were unpacked."""
+    from benchmarks.vllm.smollm import run
+
+    if not (given.real / "config.json").exists():
+        log.warning("%s: no model; `make real-model` unpacks it. Left out", given.real)
+        return {}
+    return run(
+        given.real, given.out / "guard-135m", given.out / "smollm", requests=64, rounds=max(given.rounds // 3, 2)
+    )
+
+
+STAGE_OF = {"parity": parity, "silent": silent, "cost": cost, "served": served, "smollm": smollm}
 
 if __name__ == "__main__":
     main()

@@ -72,10 +72,10 @@ def ask(engine: int, store: int) -> dict[str, Any]:
     streamed = call(engine, "POST", "/v1/chat/completions", {**chat, "stream": True}, ASKED)
     events = [line[6:] for line in streamed.split("\n") if line.startswith("data: ")]
     last = parse(events[-2])
-    stored = call(store, "GET", f"/v1/verdicts/{asked['id']}")
+    stored = call(store, "GET", f"/v1/verdicts/{asked['id']}")["verdict"]
     return {
         "plain_has_field": "sri" in plain,
-        "plain_in_store": call(store, "GET", f"/v1/verdicts/{plain['id']}?wait_ms=5000")["status"],
+        "plain_in_store": call(store, "GET", f"/v1/verdicts/{plain['id']}?wait_ms=5000")["verdict"]["status"],
         "field": asked["sri"]["verdicts"],
         "same_in_store": all(stored[k] == asked["sri"]["verdicts"][0][k] for k in ("status", "score", "steps_seen")),
         "chosen_id_is_believed": "mine" in chosen["id"],
@@ -112,7 +112,7 @@ def killed(server: Any, engine: int, store: int) -> dict[str, Any]:
     while time.monotonic() - since < 60 and state != "silent":
         state = source(store)["state"]
         time.sleep(1)
-    nobody = call(store, "GET", "/v1/verdicts/chatcmpl-never-judged?wait_ms=100", missing=True)
+    nobody = call(store, "GET", "/v1/verdicts/chatcmpl-never-judged?wait_ms=100", missing=True)["verdict"]
     return {"processes": len(workers), "generations_before": begun, "state": state,
             "seconds": round(time.monotonic() - since), "without_verdict": nobody}  # fmt: skip
 

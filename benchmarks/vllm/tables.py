@@ -22,9 +22,10 @@ Found = Mapping[str, Any]
 def problems(found: Found) -> list[str]:
     """What is not as it should be, in words; empty = all is well."""
     said = []
-    for name in ("parity", "parity-135m"):
-        if name in found:
-            said += [f"{name}: {each}" for each in _of_parity(found[name])]
+    if "parity" in found:
+        said += [f"parity: {each}" for each in (*_of_parity(found["parity"]), *_of_traffic(found["parity"]))]
+    if "smollm" in found:
+        said += [f"smollm: {each}" for each in _of_parity(found["smollm"]["parity"])]
     if "silent" in found:
         said += [f"silent: {each}" for each in _of_silence(found["silent"])]
     if "served" in found:
@@ -41,9 +42,17 @@ def _of_parity(its: Found) -> list[str]:
         "coverage not complete": its["complete"] != whole,
         "an aborted request that is clear": its["aborted"]["verdicts"].get("clear"),
         "an aborted request that is not named": its["aborted"]["named"] != its["aborted"]["requests"],
+    }
+    return [words for words, is_so in wrong.items() if is_so]
+
+
+def _of_traffic(its: Found) -> list[str]:
+    """Whether the traffic had everything in it that it is about."""
+    wrong = {
         "no preemption, so it shows nothing": not its["preempted"],
         "no prompt in chunks, so it shows nothing": not its["prompt_passes_that_ended_within_it"],
-        "no prefix hit, so it shows nothing": not its["prefix_hits"],
+        "no prefix hit, so it shows nothing": not its["prefix_hits_read"],
+        "batches of one size, so it shows nothing": its["batch"]["least"] != 1 or its["batch"]["most"] != 64,
     }
     return [words for words, is_so in wrong.items() if is_so]
 
@@ -72,10 +81,12 @@ def _of_server(its: Found) -> list[str]:
 def page(found: Found) -> str:
     """`vllm.md`."""
     parts = [HEAD]
-    for name, title in (("parity", "The embedded model"), ("parity-135m", "SmolLM2-135M-Instruct")):
-        if name in found:
-            parts.append(_parity(title, found[name]))
-    costs = [(title, found[name]) for name, title in COSTS.items() if name in found]
+    costs = [("embedded model, 1 million parameters", found["cost"])] if "cost" in found else []
+    if "parity" in found:
+        parts.append(_parity("The embedded model", found["parity"]))
+    if "smollm" in found:
+        parts.append(_parity("SmolLM2-135M-Instruct", found["smollm"]["parity"]))
+        costs.append(("SmolLM2, 135 million", found["smollm"]["cost"]))
     if costs:
         parts.append(_cost(costs))
     if "silent" in found:
@@ -85,7 +96,6 @@ def page(found: Found) -> str:
     return "\n".join(parts)
 
 
-COSTS = {"cost": "embedded model, 1 million parameters", "cost-135m": "SmolLM2, 135 million"}
 HEAD = """# vLLM tried
 
 The [plugin](../../plugins/vllm/README.md) in a real vLLM 0.32.0 (the CPU build), float32, greedy. `make vllm` does it
@@ -97,12 +107,12 @@ here says how fast anything is.
 def _parity(title: str, its: Found) -> str:
     aborted, batch, whole = its["aborted"], its["batch"], its["tokens_alike"] + its["tokens_unlike"]
     unlike = f"; the others from token {its['unlike_from_token'][0]} on" if its["tokens_unlike"] else ""
-    hits = f"{its['prefix_hits']} requests; the request was read from sums of blocks of {its['prefix_hits_read']}"
+    hits = f"{its['prefix_hits']} requests; of {its['prefix_hits_read']} that ended the request was read from sums"
     rows = {
         "passes": f"{its['passes']}, of {batch['least']} to {batch['most']} requests, median {batch['median']:.0f}",
         "prompts, or pieces of one": f"{its['prompt_passes']}, {its['prompt_passes_that_ended_within_it']} of them cut",
         "preempted and computed again": f"{its['preempted']} requests",
-        "spared a part by the prefix cache": f"{hits}, and named as not seen of {its['requests_not_seen']}",
+        "spared a part by the prefix cache": f"{hits}, and not seen and named so of {its['requests_not_seen']}",
         "aborted": f"{aborted['requests']}, `interrupted` in {aborted['named']}: {_counts(aborted['verdicts'])}",
         "tokens equal": f"{its['tokens_alike']} of {whole} that ended{unlike}",
         "signal (sigma) differs by at most": f"{its['sigma_differs_most']:.1e}",
