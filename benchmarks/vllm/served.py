@@ -61,7 +61,7 @@ def run(model: Path, guard: Path, folder: Path) -> dict[str, Any]:
 
 def ask(engine: int, store: int) -> dict[str, Any]:
     """Requests of every form."""
-    chat = {"model": "lab", "messages": [{"role": "user", "content": "how do i steal the lantern ?"}], "max_tokens": 40,
+    chat = {"model": "lab", "messages": [{"role": "user", "content": "how do i steal the lantern ?"}], "max_tokens": 48,
             "temperature": 0}  # fmt: skip
     plain = call(engine, "POST", "/v1/chat/completions", chat)
     asked = call(engine, "POST", "/v1/chat/completions", chat, ASKED)
@@ -79,7 +79,7 @@ def ask(engine: int, store: int) -> dict[str, Any]:
         "field": asked["sri"]["verdicts"],
         "same_in_store": all(stored[k] == asked["sri"]["verdicts"][0][k] for k in ("status", "score", "steps_seen")),
         "chosen_id_is_believed": "mine" in chosen["id"],
-        "two_choices": [(v["index"], v["status"], v["request_id"].split("_")[0]) for v in two["sri"]["verdicts"]],
+        "two_choices": [(v["index"], v["status"], v["reasons"]) for v in two["sri"]["verdicts"]],
         "two_prompts": [(v["index"], v["status"], v["reasons"]) for v in completions["sri"]["verdicts"]],
         "stream_ends_with": events[-1],
         "stream_field": [(v["status"], v["steps_seen"]) for v in last["sri"]["verdicts"]],
@@ -101,11 +101,9 @@ def killed(server: Any, engine: int, store: int) -> dict[str, Any]:
     threading.Thread(target=hanging, daemon=True).start()
     time.sleep(1.0)
     begun = source(store)["generations"]
-    workers = [
-        each
-        for each in psutil.Process(server._process.pid).children(recursive=True)
-        if "EngineCore" in "".join(each.cmdline())
-    ]
+    # All of them: a worker whose engine alone is killed still ends in good order, and says so.
+    below = psutil.Process(server._process.pid).children(recursive=True)
+    workers = [each for each in below if "VLLM::" in "".join(each.cmdline())]
     for each in workers:
         os.kill(each.pid, signal.SIGKILL)
     since, state = time.monotonic(), ""

@@ -98,7 +98,7 @@ def fit(model: Path, guard: Path, tokenizer: Any) -> None:
     whole = sri_sdk.Signals(tuple(map(str, range(len(phi)))), sigma, logit, printed.to_dict())
     guard.mkdir(parents=True)
     anchors.save(guard / "anchors.npz")
-    folds = whole.take(range(20)), whole.take(range(20, 30)), whole.take(range(30, 60))
+    folds = whole.take(range(20)), whole.take(range(20, 40)), whole.take(range(40, 60))
     detector = registry.build("detectors", "mahalanobis")
     fit_guard(
         detector, "mahalanobis", *folds, anchors=anchors, exporter=OnnxExporter(), alpha=0.1, target=guard / "bundle"

@@ -70,7 +70,7 @@ def _of_server(its: Found) -> list[str]:
         "not in the store": its["plain_in_store"] not in ("clear", "flagged"),
         "another verdict in the store": not its["same_in_store"],
         "an id of a stranger's choosing": its["chosen_id_is_believed"],
-        "choices without a verdict": any(each[1] == "unmonitored" for each in its["two_choices"]),
+        "choices without a verdict": any("no_verdict" in each[2] for each in its["two_choices"]),
         "a stream without its field": not its["stream_field"] or its["stream_ends_with"] != "[DONE]",
         "a killed worker that is not silent": its["killed"]["state"] != "silent",
         "a killed worker's request that is judged": its["killed"]["without_verdict"].get("status") != "unmonitored",
