@@ -26,7 +26,7 @@ def run(model: Path, guard: Path, folder: Path, *, requests: int, rounds: int) -
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    if not (guard / "anchors.npz").exists():
+    if not (guard / "bundle").exists():
         fit(model, guard, tokenizer)
     asked = prompts(tokenizer, requests, seed=1)
     llm = start(model, guard, folder, max_model_len=256, max_num_seqs=16, max_num_batched_tokens=256)
@@ -96,7 +96,7 @@ def fit(model: Path, guard: Path, tokenizer: Any) -> None:
     phi = np.stack(states[20:])
     sigma, logit = sri(phi, anchors.harmless, anchors.harmful)
     whole = sri_sdk.Signals(tuple(map(str, range(len(phi)))), sigma, logit, printed.to_dict())
-    guard.mkdir(parents=True)
+    guard.mkdir(parents=True, exist_ok=True)
     anchors.save(guard / "anchors.npz")
     folds = whole.take(range(20)), whole.take(range(20, 40)), whole.take(range(40, 60))
     detector = registry.build("detectors", "mahalanobis")

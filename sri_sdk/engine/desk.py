@@ -29,6 +29,8 @@ log = logging.getLogger("sri_sdk.engine")
 TOGETHER = 64
 """Requests that are concluded in one call, and passes that may wait before the thread looks at them."""
 FIRST_ROOM = 16
+LINGERS_S = 0.05
+"""How long an ended request waits for others: many are judged in hardly more time than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class Desk:
         self._open: dict[str, _Open] = {}
         self._inbox: deque[Begun | End | _OnHost] = deque()
         self._changed = threading.Condition()
-        self._busy = self._closing = self._urgent = False
+        self._busy = self._closing = self._urgent = self._now = False
         self._thread: threading.Thread | None = None
         self._begun = self._concluded = self._flagged = self._unmonitored = self._passes = 0
         self.told: Callable[[Concluded], None] | None = None
@@ -152,7 +154,7 @@ class Desk:
         """Waits until every ended request has its verdict and the sinks have it; says whether that was reached."""
         until = time.monotonic() + timeout_s
         with self._changed:
-            self._urgent = True
+            self._urgent = self._now = True
             self._changed.notify_all()
             done = self._changed.wait_for(lambda: not self._inbox and not self._busy, timeout_s)
         return self._emitter.flush(max(until - time.monotonic(), 0)) and done
@@ -196,9 +198,11 @@ class Desk:
                 self._busy = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: (self._urgent and self._inbox) or self._closing)
+                if not self._now:
+                    self._changed.wait_for(lambda: self._now or self._closing, LINGERS_S)
                 if self._closing:
                     return
-                items, self._busy, self._urgent = list(self._inbox), True, False
+                items, self._busy, self._urgent, self._now = list(self._inbox), True, False, False
                 self._inbox.clear()
             ended: list[Ended] = []
             for item in items:
@@ -208,8 +212,8 @@ class Desk:
                     log.exception("a pass could not be taken; its requests are unmonitored")
                     if isinstance(item, _OnHost):
                         self._distrust(dict.fromkeys(item.pooled.steps, HOOK_FAILED))
-            for start in range(0, len(ended), TOGETHER):
-                self._conclude(ended[start : start + TOGETHER])
+            for batch in _batches(ended):
+                self._conclude(batch)
 
     def _take(self, item: Begun | End | _OnHost, ended: list[Ended]) -> None:
         if isinstance(item, Begun):
@@ -294,3 +298,16 @@ class Desk:
         self._emitter.emit(found.verdicts)
         if self.told is not None:
             self.told(found)
+
+
+def _batches(ended: Sequence[Ended]) -> list[list[Ended]]:
+    """Requests that are concluded together: none too many, and no id twice, since signals have one row per id."""
+    found: list[list[Ended]] = []
+    ids = set[str]()
+    for each in ended:
+        if not found or len(found[-1]) == TOGETHER or each.request_id in ids:
+            found.append([])
+            ids.clear()
+        found[-1].append(each)
+        ids.add(each.request_id)
+    return found

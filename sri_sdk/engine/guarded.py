@@ -17,7 +17,7 @@ from sri_sdk.capture.choose import choose_hook
 from sri_sdk.capture.locate import Locator
 from sri_sdk.capture.request import Span
 from sri_sdk.capture.settings import WatchSettings, watch_settings
-from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees
+from sri_sdk.capture.stated import SYSTEM_PROMPT, Heads, agrees, heads_of
 from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Policy
@@ -44,6 +44,7 @@ class Guarded:
     """On the copy of the model; it tells how prompts are written."""
     placed: Placed
     _locator: Locator | None = field(default=None, init=False)
+    _heads: Heads | None = field(default=None, init=False)
 
     @property
     def reads_requests(self) -> bool:
@@ -65,11 +66,23 @@ class Guarded:
             return (), self.settings.stated
         found = None
         if prompt is not None and self.settings.tokenizer is not None:
-            found = agrees(self.hook, self.settings.tokenizer, self.settings.system_prompt, [list(prompt)])
+            found = agrees(
+                self.hook, self.settings.tokenizer, self.settings.system_prompt, [list(prompt)], self._chat_heads()
+            )
         if found is False:
             return (OTHER_SYSTEM_PROMPT,), self.settings.stated
         left = tuple(name for name in self.settings.stated if not (found and name == SYSTEM_PROMPT))
         return (), left
+
+    def _chat_heads(self) -> Heads | None:
+        """What chats begin with, made once: a template takes longer than a pass of a small model."""
+        if self._heads is None and not self.settings.system_prompt:
+            try:
+                self._heads = heads_of(self.settings.tokenizer)
+            except Exception:
+                # A tokenizer may refuse a chat for any reason; `agrees` then finds that it tells nothing.
+                return None
+        return self._heads
 
     def let_go_of_the_model(self) -> None:
         """Frees the copy's weights: from here on the hook only writes prompts."""
