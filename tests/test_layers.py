@@ -30,8 +30,8 @@ MOST_FLOORS = 10
 
 HEAVY = {"torch", "transformers", "safetensors", "sklearn", "skl2onnx", "onnx", "scipy", "matplotlib", "jinja2", "rich"}
 AT_TOP = {
-    "capture": {"torch"}, "engine": {"torch"}, "steer": {"torch"}, "testing": {"torch"}, "report": {"matplotlib", "jinja2"},
-    "dashboard": {"jinja2"},
+    "capture": {"torch"}, "engine": {"torch"}, "steer": {"torch"}, "testing": {"torch"},
+    "report": {"matplotlib", "jinja2"}, "dashboard": {"jinja2"},
 }  # fmt: skip
 """Folders that are about a heavy package, and are themselves imported only by those who need it."""
 ONLY_IN = {
@@ -47,7 +47,7 @@ PLUGINS_MAY_IMPORT = {
     "target", "prefill", "graph", "text", "strict_json", "thoughts", "engine",
 }  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
-share: finding modules, keeping track of a canvas, loading weights; the one grammar of JSON; and the requests of engines."""
+share: finding modules, keeping track of a canvas, loading weights; the one grammar of JSON; and requests of engines."""
 EXPORTERS_MAY_IMPORT = {"bundle", "files", "registry", "scoring"}
 """Exporters also see the artefact they write or repackage, and how it is scored."""
 

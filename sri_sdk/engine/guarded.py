@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sri_sdk.capture.choose import choose_hook
+from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT
 from sri_sdk.capture.locate import Locator
 from sri_sdk.capture.request import Span
 from sri_sdk.capture.settings import WatchSettings, watch_settings
@@ -22,8 +23,6 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Policy
 from sri_sdk.scoring.guard import Guard
-
-OTHER_SYSTEM_PROMPT = "other_system_prompt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ p of a request predicts its token p + 1, so the row at `prompt - 1 + t` is step 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sri_sdk.engine.blocks import BlockBook, Piece
@@ -134,10 +134,6 @@ class Ledger:
         if entry.slot is not None:
             self._slots.append(entry.slot)
         return entry.steps
-
-    def steps(self, request_id: str) -> int:
-        """Steps seen so far of a request that runs."""
-        return self._entries[request_id].steps
 
     def evicted(self, hashes: Iterable[bytes]) -> None:
         """The engine has dropped these blocks from its cache."""
@@ -268,14 +264,3 @@ class Ledger:
         if entry.open is not None:
             self.blocks.release(entry.open[1])
             entry.open = None
-
-
-def chunks_of(counts: Mapping[str, int], computed: Mapping[str, int], order: Sequence[str]) -> list[Chunk]:
-    """The chunks of a flat batch.
-
-    Args:
-        counts: request -> tokens of it in the pass.
-        computed: request -> tokens of it that were computed before.
-        order: the requests as their tokens stand in the batch.
-    """
-    return [Chunk(each, computed[each], counts[each]) for each in order]

@@ -21,10 +21,6 @@ def hashes(prompt: Sequence[int], size: int = SIZE) -> list[bytes]:
     return [bytes(prompt[: (block + 1) * size]) for block in range(len(prompt) // size)]
 
 
-def step_rows(plan: PassPlan) -> list[tuple[str, int]]:
-    return plan.steps
-
-
 class Sums:
     """Adds up what plans say, with one number per row instead of a state."""
 
