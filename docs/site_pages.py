@@ -21,6 +21,7 @@ PAGES = (
     "benchmarks/*.svg",
     "benchmarks/gateways/*.md",
     "benchmarks/real/*.md",
+    "benchmarks/vllm/*.md",
     "plugins/*/README.md",
     "plugins/lab/sri_plugin_lab/LAB_CARD.md",
     "exporters/**/README.md",

@@ -21,7 +21,7 @@ LAYERS = [
     "attack baseline exporter scoring",
     "client registry",
     "capture config second_model",
-    "fitting serve steer",
+    "engine fitting serve steer",
     "dashboard evaluation monitor testing",
     "cli",
 ]
@@ -31,8 +31,8 @@ MOST_FLOORS = 10
 
 HEAVY = {"torch", "transformers", "safetensors", "sklearn", "skl2onnx", "onnx", "scipy", "matplotlib", "jinja2", "rich"}
 AT_TOP = {
-    "capture": {"torch"}, "steer": {"torch"}, "testing": {"torch"}, "report": {"matplotlib", "jinja2"},
-    "dashboard": {"jinja2"},
+    "capture": {"torch"}, "engine": {"torch"}, "steer": {"torch"}, "testing": {"torch"},
+    "report": {"matplotlib", "jinja2"}, "dashboard": {"jinja2"},
 }  # fmt: skip
 """Folders that are about a heavy package, and are themselves imported only by those who need it."""
 ONLY_IN = {
@@ -45,10 +45,10 @@ EXECUTES_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve",
 
 PLUGINS_MAY_IMPORT = {
     "errors", "records", "testing", "structure", "canvas", "checkpoint", "second_model", "attack", "baseline",
-    "target", "prefill", "graph", "text", "strict_json", "thoughts",
+    "target", "prefill", "graph", "text", "strict_json", "thoughts", "engine",
 }  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
-share: finding modules, keeping track of a canvas, loading weights; and the one grammar of JSON."""
+share: finding modules, keeping track of a canvas, loading weights; the one grammar of JSON; and requests of engines."""
 EXPORTERS_MAY_IMPORT = {"bundle", "files", "registry", "scoring"}
 """Exporters also see the artefact they write or repackage, and how it is scored."""
 

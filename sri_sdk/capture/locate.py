@@ -52,13 +52,23 @@ def locate_rows(
         Per prompt, (start, stop) counted from its first token; None = the prompt does not begin and end as the template
         writes it around other requests, as one that was read in parts, or under another system prompt.
     """
-    others = unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
-    head, tail = template_tokens(hook, tokenizer, system_prompt)
-    found = []
-    for row in rows:
+    find = Locator(hook, tokenizer, system_prompt)
+    return [find(row) for row in rows]
+
+
+class Locator:
+    """Finds requests in prompts of one user turn, by what the chat template writes around others."""
+
+    def __init__(self, hook: Hook, tokenizer: Any, system_prompt: str | None) -> None:
+        """Takes what `locate_rows` takes, and encodes the prompts to compare with."""
+        self._others = unpadded(hook.encode(tokenizer, list(PROBES), system_prompt))
+        self._head, self._tail = template_tokens(hook, tokenizer, system_prompt)
+
+    def __call__(self, row: Sequence[int]) -> Span | None:
+        """(start, stop) of the request in one prompt, given as token ids; None = not located."""
+        head, tail = self._head, self._tail
         framed = list(row[: len(head)]) == head and (not tail or list(row[-len(tail) :]) == tail)
-        found.append(_between(row, others) if framed and len(row) > len(head) + len(tail) else None)
-    return found
+        return _between(row, self._others) if framed and len(row) > len(head) + len(tail) else None
 
 
 def template_tokens(hook: Hook, tokenizer: Any, system_prompt: str | None) -> tuple[list[int], list[int]]:

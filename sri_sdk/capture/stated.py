@@ -18,7 +18,12 @@ SYSTEM_PROMPT = "system_prompt"
 """Field of the fingerprint that a watch is told and does not see."""
 
 
-def agrees(hook: Hook, tokenizer: Any, system_prompt: str | None, rows: Sequence[Sequence[int]]) -> bool | None:
+Heads = tuple[list[int], list[int]]
+
+
+def agrees(
+    hook: Hook, tokenizer: Any, system_prompt: str | None, rows: Sequence[Sequence[int]], heads: Heads | None = None
+) -> bool | None:
     """Whether prompts have the system prompt that was stated.
 
     Args:
@@ -26,6 +31,7 @@ def agrees(hook: Hook, tokenizer: Any, system_prompt: str | None, rows: Sequence
         tokenizer: of the model.
         system_prompt: as stated; None or empty = there is none.
         rows: token ids of each prompt, without padding on the left.
+        heads: as `heads_of` gives them, for callers that ask often; None = they are made now.
 
     Returns:
         False = at least one has not, or has one although none was stated; None = they do not show it.
@@ -34,7 +40,7 @@ def agrees(hook: Hook, tokenizer: Any, system_prompt: str | None, rows: Sequence
         if system_prompt:
             found = [says(hook, tokenizer, row, system_prompt) for row in rows]
         else:
-            found = [_has_none(row, *_heads(tokenizer)) for row in rows]
+            found = [_has_none(row, *(heads or heads_of(tokenizer))) for row in rows]
     except Exception:  # A tokenizer may refuse a chat for any reason; then it tells nothing.
         return None
     return False if False in found else None if None in found or not found else True
@@ -59,8 +65,8 @@ def prompt_rows(tokenizer: Any, input_ids: Any, kwargs: Any, chosen: torch.Tenso
     return rows
 
 
-def _heads(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """What every chat begins with: one with a system prompt, and one without."""
+def heads_of(tokenizer: Any) -> Heads:
+    """What every chat begins with, as token ids: one with a system prompt, and one without."""
 
     def head(*roles: str) -> list[int]:
         one, other = (

@@ -1,0 +1,49 @@
+"""Options of an engine that keep the tap from seeing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sri_sdk.engine.settings import EngineSettings
+from sri_sdk.errors import ConfigError
+
+
+def blinding(config: Any) -> Iterator[str]:
+    """What is in the way, one sentence per option with the cure; `config` is vLLM's."""
+    if not config.model_config.enforce_eager:
+        yield (
+            "enforce_eager: False; compiled code and CUDA graphs call no module hooks. "
+            "Start with --enforce-eager (LLM(enforce_eager=True))"
+        )
+    if config.speculative_config is not None:
+        yield "speculative_config: drafts put tokens into a pass that may be taken back. Leave --speculative-config out"
+    parallel = config.parallel_config
+    for name, option in (
+        ("pipeline_parallel_size", "--pipeline-parallel-size"),
+        ("decode_context_parallel_size", "--decode-context-parallel-size"),
+        ("prefill_context_parallel_size", "--prefill-context-parallel-size"),
+    ):
+        size = getattr(parallel, name, 1)
+        if size and size > 1:
+            yield f"{name}: {size}; no worker then sees all rows of all layers. Set {option} 1"
+    if getattr(parallel, "use_ubatching", False):
+        yield "enable_dbo: a pass runs in two halves. Leave --enable-dbo out"
+    if getattr(config.cache_config, "kv_sharing_fast_prefill", False):
+        yield "kv_sharing_fast_prefill: layers leave out rows of the prompt. Leave --kv-sharing-fast-prefill out"
+    if config.model_config.runner_type != "generate":
+        yield f"runner: {config.model_config.runner_type}; nothing is generated. Use --runner generate"
+
+
+def refuse_blindness(settings: EngineSettings, config: Any) -> None:
+    """Keeps an engine from starting whose options hide its states, unless the settings say `if_blind: unmonitored`.
+
+    Raises:
+        ConfigError: they do; all of them are named.
+    """
+    blind = list(blinding(config))
+    if blind and settings.if_blind == "refuse":
+        raise ConfigError(
+            "vLLM: the guard could not see what this engine generates: " + "; ".join(blind) + ". Or write `if_blind: "
+            "unmonitored`, and every request is unmonitored.", blind,
+        )  # fmt: skip

@@ -1,0 +1,228 @@
+"""The verdict as a field of responses, for vLLM's `--middleware sri_plugin_vllm.middleware.VerdictField`.
+
+A client asks for it with the header `sri-verdict: true`. It is looked up in the store, where the worker sent it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import sri_sdk
+from sri_plugin_vllm import CONFIG
+from sri_sdk.engine.settings import EngineSettings, read_engine_settings
+from sri_sdk.errors import ConfigError
+from sri_sdk.strict_json import JsonError, parse, write
+
+log = logging.getLogger("sri_sdk.vllm")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ASKS = b"sri-verdict"
+"""Header with which a client asks for the field."""
+ID = b"x-request-id"
+"""Header that vLLM makes its id from."""
+PREFIX = {"/v1/chat/completions": "chatcmpl-", "/v1/completions": "cmpl-"}
+FIELD = "sri"
+DONE = b"data: [DONE]"
+MOST_BYTES = 2**24
+"""Of a request or a response that is looked into; what is longer passes as it is."""
+
+
+class VerdictField:
+    """ASGI middleware: gives each generation an id nobody can choose, and adds the verdict where it was asked for."""
+
+    def __init__(self, app: App, settings: EngineSettings | None = None, lookup: Any = None) -> None:
+        """Takes the server; settings come from the file that `SRI_VLLM_CONFIG` names.
+
+        Args:
+            app: the ASGI application.
+            settings: in place of the file.
+            lookup: in place of a client of the store; has its method `lookup`.
+
+        Raises:
+            ConfigError: there are no settings, or they name no store.
+        """
+        if settings is None:
+            source = os.environ.get(CONFIG)
+            if not source:
+                raise ConfigError(f"VerdictField: {CONFIG} is not set; name the file that the engine's workers read.")
+            settings = read_engine_settings(source)
+        if settings.store is None and lookup is None:
+            raise ConfigError(
+                "VerdictField: the settings have no section `store`, and verdicts leave the worker for one; give it, "
+                "or leave out --middleware."
+            )
+        self._app, self._answers, self._rule = app, settings.response, settings.rule
+        if lookup is None:
+            assert settings.store is not None
+            # Heartbeats are the worker's: this process generates nothing.
+            lookup = sri_sdk.VerdictClient(settings.store.model_copy(update={"heartbeat_s": 0.0}))
+        self._store = lookup
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        prefix = PREFIX.get(scope.get("path", "")) if scope["type"] == "http" else None
+        if prefix is None or scope.get("method") != "POST":
+            await self._app(scope, receive, send)
+            return
+        headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        given = [value for name, value in headers if name.lower() == ID]
+        if self._answers.trust_request_id and len(given) == 1 and given[0]:
+            base = given[0].decode("latin-1")
+        else:
+            base = uuid.uuid4().hex
+            headers = [(name, value) for name, value in headers if name.lower() != ID]
+            headers.append((ID, base.encode()))
+        asks = any(name.lower() == ASKS and value.lower() in (b"true", b"1") for name, value in headers)
+        inside = {**scope, "headers": headers}
+        if not asks:
+            await self._app(inside, receive, send)
+            return
+        body, replay = await _read(receive)
+        await self._app(inside, replay, _Answer(send, self, request_ids(prefix, base, body)).take)
+
+    async def verdicts(self, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """What is said of each generation, as JSON types; nobody's word is `unmonitored`."""
+        found = await asyncio.gather(*(asyncio.to_thread(self._verdict, each) for each in ids))
+        return [{"index": index, **each} for index, each in enumerate(found)]
+
+    def _verdict(self, request_id: str) -> dict[str, Any]:
+        try:
+            verdict: sri_sdk.Verdict = self._store.lookup(request_id, wait_s=self._answers.wait_s, rule=self._rule)
+        except Exception as err:
+            log.error("a look-up failed with %s; the response says unmonitored", type(err).__name__)
+            verdict = sri_sdk.Verdict(request_id, "unmonitored", ("no_verdict",))
+        whole = verdict.to_dict()
+        if self._answers.detail == "full":
+            return whole
+        return {name: whole[name] for name in ("request_id", "status", "rule")}
+
+
+def request_ids(prefix: str, base: str, body: bytes) -> list[str]:
+    """Under which ids vLLM generates what a request asks for, one per choice of its response.
+
+    Args:
+        prefix: of the path.
+        base: the id in the header.
+        body: of the request; what is no JSON counts as one choice, and vLLM refuses it.
+    """
+    try:
+        asked = parse(body)
+    except JsonError:
+        asked = {}
+    asked = asked if isinstance(asked, Mapping) else {}
+    n, prompt = asked.get("n"), asked.get("prompt")
+    each = n if isinstance(n, int) and n > 1 else 1
+    many = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
+    prompts = len(prompt) if many and isinstance(prompt, list) else 1
+    whole = [f"{prefix}{base}"] if prefix == PREFIX["/v1/chat/completions"] else [
+        f"{prefix}{base}-{number}" for number in range(prompts)
+    ]  # fmt: skip
+    return [name if each == 1 else f"{child}_{name}" for name in whole for child in range(each)]
+
+
+async def _read(receive: Receive) -> tuple[bytes, Receive]:
+    """The body of a request, and a `receive` that gives it again."""
+    kept: list[Message] = []
+    size = 0
+    while True:
+        message = await receive()
+        kept.append(message)
+        size += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body") or size > MOST_BYTES:
+            break
+    messages: Iterator[Message] = iter(list(kept))
+
+    async def replay() -> Message:
+        return next(messages, None) or await receive()
+
+    return b"".join(message.get("body", b"") for message in kept), replay
+
+
+class _Answer:
+    """One response on its way out."""
+
+    def __init__(self, send: Send, field: VerdictField, ids: Sequence[str]) -> None:
+        self._send, self._field, self._ids = send, field, ids
+        self._head: Message | None = None
+        self._body = b""
+        self._stream = self._plain = False
+        self._last: bytes = b""
+
+    async def take(self, message: Message) -> None:
+        """A message of the application."""
+        if message["type"] == "http.response.start":
+            await self._start(message)
+        elif message["type"] != "http.response.body" or self._plain:
+            await self._send(message)
+        elif self._stream:
+            await self._piece(message)
+        else:
+            await self._whole(message)
+
+    async def _start(self, message: Message) -> None:
+        kind = dict((name.lower(), value) for name, value in message.get("headers", ())).get(b"content-type", b"")
+        self._stream = kind.startswith(b"text/event-stream")
+        self._plain = message["status"] != 200 or not (self._stream or kind.startswith(b"application/json"))
+        if self._stream or self._plain:
+            await self._send(message)
+        else:
+            self._head = message
+
+    async def _whole(self, message: Message) -> None:
+        self._body += message.get("body", b"")
+        if message.get("more_body") and len(self._body) <= MOST_BYTES:
+            return
+        body, head = self._body, self._head
+        assert head is not None
+        self._plain = True
+        if not message.get("more_body"):
+            body = await self._with_field(body)
+            headers = [(n, v) for n, v in head.get("headers", ()) if n.lower() != b"content-length"]
+            head = {**head, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
+        await self._send(head)
+        await self._send({**message, "body": body})
+
+    async def _with_field(self, body: bytes) -> bytes:
+        try:
+            told = parse(body)
+        except JsonError:
+            return body
+        if not isinstance(told, dict):
+            return body
+        told[FIELD] = {"verdicts": await self._field.verdicts(self._ids)}
+        return write(told, ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def _piece(self, message: Message) -> None:
+        """Passes pieces on; the verdicts come before the words that end the stream."""
+        lines = message.get("body", b"").split(b"\n")
+        self._last = next((line for line in lines if line.startswith(b"data: {")), self._last)
+        # At the beginning of a line only: a text may hold these words, and there no line ends.
+        ends = next((at for at, line in enumerate(lines) if line.startswith(DONE)), None)
+        if ends is None:
+            await self._send(message)
+            return
+        if before := b"\n".join([*lines[:ends], b""]):
+            await self._send({"type": "http.response.body", "body": before, "more_body": True})
+        event = b"data: " + (await self._event()) + b"\n\n"
+        await self._send({**message, "body": event + b"\n".join(lines[ends:])})
+
+    async def _event(self) -> bytes:
+        """A piece like those before it, without a choice, as the one with the usage is."""
+        try:
+            last = parse(self._last.removeprefix(b"data: "))
+        except JsonError:
+            last = {}
+        known = last if isinstance(last, dict) else {}
+        like = {name: known[name] for name in ("id", "object", "created", "model") if name in known}
+        told = {**like, "choices": [], FIELD: {"verdicts": await self._field.verdicts(self._ids)}}
+        return write(told, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,192 @@
+"""The verdict as a field of responses: who gets it, under which id it is looked up, and what a stranger may choose."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sri_plugin_vllm import CONFIG
+from sri_plugin_vllm.middleware import VerdictField, request_ids
+
+import sri_sdk
+from sri_sdk.engine.settings import EngineSettings, read_engine_settings
+from sri_sdk.errors import ConfigError
+from sri_sdk.strict_json import parse, write
+
+ASKS = [(b"sri-verdict", b"true")]
+CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+
+
+class Store:
+    def __init__(self, status: Any = "flagged", error: Exception | None = None) -> None:
+        self.asked: list[str] = []
+        self.status, self.error = status, error
+
+    def lookup(self, request_id: str, **_: Any) -> sri_sdk.Verdict:
+        self.asked.append(request_id)
+        if self.error is not None:
+            raise self.error
+        return sri_sdk.Verdict(request_id, self.status, ("score_above_threshold",), score=3.0)
+
+
+def settings(**response: Any) -> EngineSettings:
+    store = {"url": "http://127.0.0.1:9"}
+    return EngineSettings.model_validate(
+        {"version": 1, "guard": {"path": "guard"}, "store": store, "response": response}
+    )  # fmt: skip
+
+
+class Server:
+    """Answers as vLLM does: its id is made from the header."""
+
+    def __init__(self, *, stream: bool = False, status: int = 200, pieces: list[bytes] | None = None) -> None:
+        self.stream, self.status, self.pieces = stream, status, pieces
+        self.id = self.body = ""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        self.body = message.get("body", b"").decode()
+        self.id = next((v.decode() for n, v in scope["headers"] if n == b"x-request-id"), "")
+        kind = b"text/event-stream; charset=utf-8" if self.stream else b"application/json"
+        answer = write({"id": f"chatcmpl-{self.id}", "object": "chat.completion", "choices": [{"index": 0}]}).encode()
+        head = [(b"content-type", kind), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": self.status, "headers": head})
+        pieces = [b"data: " + answer + b"\n\n", b"data: [DONE]\n\n"] if self.stream else [answer]
+        for piece in self.pieces or pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def ask(
+    server: Any, store: Any, *, path: str = CHAT, headers: Any = ASKS, body: Any = None, **response: Any
+) -> tuple[dict[str, Any], bytes]:
+    sent: list[Any] = []
+    app = VerdictField(server, settings(**response), store)
+
+    async def run() -> None:
+        messages = [{"type": "http.request", "body": write({} if body is None else body).encode()}]
+
+        async def receive() -> Any:
+            return messages.pop(0)
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await app({"type": "http", "method": "POST", "path": path, "headers": list(headers)}, receive, send)
+
+    asyncio.run(run())
+    return sent[0], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def test_who_asks_finds_the_verdict_under_the_engines_id() -> None:
+    server, store = Server(), Store()
+    head, body = ask(server, store)
+    found = parse(body)
+    assert store.asked == [found["id"]]
+    assert found["sri"]["verdicts"] == [{"index": 0, "request_id": found["id"], "status": "flagged", "rule": "final"}]
+    assert dict(head["headers"])[b"content-length"] == str(len(body)).encode()
+
+
+def test_scores_and_reasons_are_told_only_where_the_operator_says_so() -> None:
+    _, body = ask(Server(), Store(), detail="full")
+    assert parse(body)["sri"]["verdicts"][0]["score"] == 3.0
+
+
+def test_who_does_not_ask_gets_what_vllm_says() -> None:
+    store = Store()
+    _, body = ask(Server(), store, headers=[])
+    assert "sri" not in parse(body)
+    assert not store.asked
+
+
+def test_a_stranger_cannot_choose_an_id_that_was_judged_before() -> None:
+    server = Server()
+    ask(server, Store(), headers=[*ASKS, (b"X-Request-Id", b"clear-once")])
+    assert server.id not in ("clear-once", "")
+
+
+def test_an_id_of_a_gateway_is_believed_where_the_operator_says_so() -> None:
+    server, store = Server(), Store()
+    ask(server, store, headers=[*ASKS, (b"x-request-id", b"mine")], trust_request_id=True)
+    assert (server.id, store.asked) == ("mine", ["chatcmpl-mine"])
+
+
+def test_an_id_that_comes_twice_is_not_believed() -> None:
+    server = Server()
+    ask(server, Store(), headers=[(b"x-request-id", b"a"), (b"x-request-id", b"b")], trust_request_id=True)
+    assert server.id not in ("a", "b")
+
+
+def test_a_stream_has_it_in_a_piece_before_the_end() -> None:
+    _, body = ask(Server(stream=True), Store("clear"))
+    events = [line for line in body.split(b"\n") if line]
+    assert events[-1] == b"data: [DONE]"
+    told = parse(events[-2].removeprefix(b"data: "))
+    assert (told["choices"], told["object"]) == ([], "chat.completion")
+    assert told["sri"]["verdicts"][0]["status"] == "clear"
+
+
+def test_a_text_that_holds_the_words_of_the_end_does_not_end_the_stream() -> None:
+    text = b'data: {"id": "x", "choices": [{"delta": {"content": "data: [DONE]"}}]}\n\n'
+    store = Store()
+    _, body = ask(Server(stream=True, pieces=[text, b"data: [DONE]\n\n"]), store)
+    assert body.startswith(text)
+    assert len(store.asked) == 1
+
+
+def test_a_store_that_fails_is_unmonitored_and_never_clear() -> None:
+    _, body = ask(Server(), Store(error=OSError("down")))
+    assert parse(body)["sri"]["verdicts"][0]["status"] == "unmonitored"
+
+
+def test_an_error_of_the_engine_passes_as_it_is() -> None:
+    store = Store()
+    head, body = ask(Server(status=400), store)
+    assert head["status"] == 400
+    assert "sri" not in parse(body)
+    assert not store.asked
+
+
+def test_other_paths_are_not_touched() -> None:
+    server = Server()
+    ask(server, Store(), path="/v1/models")
+    assert server.id == ""
+
+
+def test_the_request_reaches_the_engine_as_it_was_sent() -> None:
+    server = Server()
+    ask(server, Store(), body={"n": 1, "messages": []})
+    assert parse(server.body) == {"n": 1, "messages": []}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "body", "ids"),
+    [
+        ("chatcmpl-", {}, ["chatcmpl-x"]),
+        ("chatcmpl-", {"n": 2}, ["0_chatcmpl-x", "1_chatcmpl-x"]),
+        ("cmpl-", {"prompt": "a"}, ["cmpl-x-0"]),
+        ("cmpl-", {"prompt": [1, 2]}, ["cmpl-x-0"]),
+        ("cmpl-", {"prompt": ["a", "b"], "n": 2}, ["0_cmpl-x-0", "1_cmpl-x-0", "0_cmpl-x-1", "1_cmpl-x-1"]),
+        ("cmpl-", {"prompt": [[1], [2, 3]]}, ["cmpl-x-0", "cmpl-x-1"]),
+    ],
+)
+def test_each_choice_has_the_id_that_vllm_gives_it(prefix: str, body: Any, ids: list[str]) -> None:
+    assert request_ids(prefix, "x", write(body).encode()) == ids
+
+
+def test_a_body_that_is_no_json_counts_as_one_choice() -> None:
+    assert request_ids("chatcmpl-", "x", b"{") == ["chatcmpl-x"]
+
+
+def test_a_middleware_without_a_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "sri.yaml"
+    file.write_text("version: 1\nguard: {path: g}\nsinks: [{name: jsonl, options: {path: v.jsonl}}]\n", "utf-8")
+    monkeypatch.setenv(CONFIG, str(file))
+    assert read_engine_settings(file).store is None
+    with pytest.raises(ConfigError, match="no section `store`"):
+        VerdictField(Server())
+    monkeypatch.delenv(CONFIG)
+    with pytest.raises(ConfigError, match=f"{CONFIG} is not set"):
+        VerdictField(Server())

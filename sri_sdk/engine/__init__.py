@@ -1,0 +1,1 @@
+"""Requests of an inference engine: rows of flat batches become one vector per step and request, then verdicts."""

@@ -1,0 +1,313 @@
+"""Where vectors wait until their request has ended, and become verdicts: in a thread, so that no pass waits for it."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sri_sdk.capture.conclude import HOOK_FAILED, INCOMPLETE
+from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.client.client import VerdictClient
+from sri_sdk.emitter import Emitter
+from sri_sdk.engine.conclude import Concluded, Ended, conclude, most_vectors
+from sri_sdk.engine.pooling import Pooled
+from sri_sdk.sink import Sink
+
+log = logging.getLogger("sri_sdk.engine")
+
+TOGETHER = 64
+"""Requests that are concluded in one call, and passes that may wait before the thread looks at them."""
+FIRST_ROOM = 16
+LINGERS_S = 0.05
+"""How long an ended request waits for others: many are judged in hardly more time than one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request that the engine has begun."""
+
+    key: str
+    """The engine's own id, unique."""
+    request_id: str
+    """Under which its verdict is looked for."""
+    located: bool = False
+    """Whether somebody knows where the request is in its prompt."""
+    reasons: tuple[str, ...] = ()
+    """Why it cannot be judged, as far as its arguments show."""
+    stated: tuple[str, ...] = ()
+    """What is stated of it and was not checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A request that the engine has ended."""
+
+    key: str
+    tokens: int | None
+    """Generated; None = the engine does not say."""
+    ended: bool
+    """By the model itself, or by a token that its caller named."""
+    interrupted: bool
+    """By somebody else: a client that went away, an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the requests of an engine."""
+
+    begun: int
+    concluded: int
+    flagged: int
+    unmonitored: int
+    running: int
+    passes: int
+
+
+@dataclass(slots=True)
+class _Open:
+    begun: Begun
+    seen: int = 0
+    kept: int = 0
+    room: NDArray[np.float32] | None = None
+    request: NDArray[np.float32] | None = None
+    failed: list[str] = field(default_factory=list)
+    announced: tuple[contextvars.Context, AbstractContextManager[object]] | None = None
+
+
+class _OnHost:
+    """A pass whose tensors are on their way to the host."""
+
+    __slots__ = ("_arrived", "means", "pooled", "vectors")
+
+    def __init__(self, pooled: Pooled) -> None:
+        self.pooled = pooled
+        self._arrived: Any = None
+        self.vectors, self.means = self._sent(pooled.vectors), self._sent(pooled.means)
+
+    def _sent(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
+        if tensor is None or tensor.device.type == "cpu":
+            return tensor
+        here = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        here.copy_(tensor, non_blocking=True)
+        self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types here
+        self._arrived.record()
+        return here
+
+    def wait(self) -> None:
+        """Until they are there."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+
+
+class Desk:
+    """Takes what an engine's passes gave, and says what became of its requests.
+
+    Attributes:
+        told: called in the desk's thread with what was concluded; for tests and measurements.
+    """
+
+    def __init__(
+        self, settings: WatchSettings, sinks: Sequence[Sink] = (), *, client: VerdictClient | None = None
+    ) -> None:
+        """Takes what requests are measured against and where verdicts go.
+
+        Args:
+            settings: of the guard.
+            sinks: take verdicts; the desk closes them.
+            client: of the store, which also takes heartbeats; the desk closes it.
+        """
+        self._settings, self._client = settings, client
+        self._emitter = Emitter([*sinks, *([client] if client is not None else [])])
+        self._most = most_vectors(settings)
+        self._open: dict[str, _Open] = {}
+        self._inbox: deque[Begun | End | _OnHost] = deque()
+        self._changed = threading.Condition()
+        self._busy = self._closing = self._urgent = self._now = False
+        self._thread: threading.Thread | None = None
+        self._begun = self._concluded = self._flagged = self._unmonitored = self._passes = 0
+        self.told: Callable[[Concluded], None] | None = None
+
+    def begin(self, request: Begun) -> None:
+        """A request runs for the first time."""
+        self._put(request, urgent=False)
+
+    def passed(self, pooled: Pooled) -> None:
+        """A pass has run."""
+        self._put(_OnHost(pooled), urgent=False)
+
+    def end(self, end: End) -> None:
+        """A request has ended; one that is not known is left aside."""
+        self._put(end, urgent=True)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until every ended request has its verdict and the sinks have it; says whether that was reached."""
+        until = time.monotonic() + timeout_s
+        with self._changed:
+            self._urgent = self._now = True
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: not self._inbox and not self._busy, timeout_s)
+        return self._emitter.flush(max(until - time.monotonic(), 0)) and done
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Ends all requests that still run as interrupted, delivers, and closes the sinks."""
+        self.flush(timeout_s)
+        for key in list(self._open):
+            self.end(End(key, None, ended=False, interrupted=True))
+        self.flush(timeout_s)
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        self._emitter.close(timeout_s)
+
+    @property
+    def counts(self) -> Counts:
+        """So far."""
+        return Counts(
+            self._begun, self._concluded, self._flagged, self._unmonitored, len(self._open), self._passes
+        )  # fmt: skip
+
+    # -- the thread ------------------------------------------------------------------------------------------
+
+    def _put(self, item: Begun | End | _OnHost, *, urgent: bool) -> None:
+        with self._changed:
+            self._inbox.append(item)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="sri-engine-desk", daemon=True)
+                self._thread.start()
+            # Woken for each pass, it would take the interpreter from the engine each time.
+            if urgent or len(self._inbox) >= TOGETHER:
+                self._urgent = True
+                self._changed.notify_all()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: (self._urgent and self._inbox) or self._closing)
+                if not self._now:
+                    self._changed.wait_for(lambda: self._now or self._closing, LINGERS_S)
+                if self._closing:
+                    return
+                items, self._busy, self._urgent, self._now = list(self._inbox), True, False, False
+                self._inbox.clear()
+            ended: list[Ended] = []
+            for item in items:
+                try:
+                    self._take(item, ended)
+                except Exception:
+                    log.exception("a pass could not be taken; its requests are unmonitored")
+                    if isinstance(item, _OnHost):
+                        self._distrust(dict.fromkeys(item.pooled.steps, HOOK_FAILED))
+            for batch in _batches(ended):
+                self._conclude(batch)
+
+    def _take(self, item: Begun | End | _OnHost, ended: list[Ended]) -> None:
+        if isinstance(item, Begun):
+            self._begun += 1
+            self._open[item.key] = _Open(item, announced=self._announce(item.request_id))
+        elif isinstance(item, End):
+            entry = self._open.pop(item.key, None)
+            if entry is not None:
+                ended.append(self._ended(entry, item))
+        else:
+            item.wait()
+            self._passes += 1
+            self._distrust(item.pooled.failed)
+            if item.vectors is not None:
+                self._keep(item.pooled.steps, item.vectors.numpy())
+            for row, (key, _, whole) in enumerate(item.pooled.requests):
+                entry = self._open.get(key)
+                if entry is not None and whole and item.means is not None:
+                    entry.request = item.means[row].numpy().copy()
+
+    def _distrust(self, failed: object) -> None:
+        if isinstance(failed, dict):
+            for key, why in failed.items():
+                entry = self._open.get(key)
+                if entry is not None and why not in entry.failed:
+                    entry.failed.append(why)
+
+    def _keep(self, steps: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Copies [R, C, D], each row to its request: a view would keep all rows of the pass for the longest of them."""
+        for row, key in enumerate(steps):
+            entry = self._open.get(key)
+            if entry is None:
+                continue
+            entry.seen += 1
+            if self._most is not None and entry.kept >= self._most:
+                continue
+            if entry.room is None or entry.kept == len(entry.room):
+                size = FIRST_ROOM if entry.room is None else 2 * len(entry.room)
+                room = np.empty((size if self._most is None else min(size, self._most), *vectors.shape[1:]), np.float32)
+                if entry.room is not None:
+                    room[: entry.kept] = entry.room
+                entry.room = room
+            entry.room[entry.kept] = vectors[row]
+            entry.kept += 1
+
+    def _ended(self, entry: _Open, end: End) -> Ended:
+        if entry.announced is not None:
+            context, generation = entry.announced
+            context.run(generation.__exit__, None, None, None)
+        seen, kept = entry.seen, entry.kept
+        if end.tokens is not None and seen > end.tokens:
+            # An engine that runs ahead computes one more token before it learns that the last one was the end.
+            seen, kept = end.tokens, min(kept, end.tokens)
+        vectors = None if entry.room is None or not kept else torch.from_numpy(entry.room[:kept])
+        begun = entry.begun
+        reasons = (*begun.reasons, *entry.failed)
+        if end.interrupted and end.tokens is None and not seen:
+            reasons = (*reasons, INCOMPLETE)
+        return Ended(
+            begun.request_id, vectors, seen, end.tokens, end.ended, interrupted=end.interrupted,
+            located=begun.located, request=entry.request, reasons=reasons, stated=begun.stated,
+        )  # fmt: skip
+
+    def _announce(self, request_id: str) -> tuple[contextvars.Context, AbstractContextManager[object]] | None:
+        """Tells the store's client that a generation runs, so that one without a verdict shows."""
+        if self._client is None:
+            return None
+        # A context each: generations of an engine do not end in the order in which they began.
+        context, generation = contextvars.copy_context(), self._client.generation(request_id)
+        try:
+            context.run(generation.__enter__)
+        except Exception as err:
+            log.warning("a request was not announced to the store: %s", type(err).__name__)
+            return None
+        return context, generation
+
+    def _conclude(self, ended: Sequence[Ended]) -> None:
+        found = conclude(self._settings, ended)
+        self._concluded += len(ended)
+        self._flagged += sum(verdict.status == "flagged" for verdict in found.verdicts)
+        self._unmonitored += sum(verdict.status == "unmonitored" for verdict in found.verdicts)
+        self._emitter.emit(found.verdicts)
+        if self.told is not None:
+            self.told(found)
+
+
+def _batches(ended: Sequence[Ended]) -> list[list[Ended]]:
+    """Requests that are concluded together: none too many, and no id twice, since signals have one row per id."""
+    found: list[list[Ended]] = []
+    ids = set[str]()
+    for each in ended:
+        if not found or len(found[-1]) == TOGETHER or each.request_id in ids:
+            found.append([])
+            ids.clear()
+        found[-1].append(each)
+        ids.add(each.request_id)
+    return found
