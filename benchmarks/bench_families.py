@@ -4,14 +4,15 @@ The two measures of `bench_overhead`, final rule: *paired* generations with and 
 as a share of the rest of that very run. Aim: 0.1 %. One family: `make bench ARGS="-k 'families and llada2'"`.
 """
 
+import numpy as np
 import pytest
 import torch
-from bench_overhead import inside, watched
+from bench_overhead import bare, inside, watched
 from families import FAMILIES, family
 from paired import race
 from stopwatch import ONCE
 
-ROUNDS, PROFILED = 5, 4
+ROUNDS, PROFILED = 5, 12
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -30,5 +31,12 @@ def bench_families(benchmark, report, tmp_path, name):
     each = (parts.total() - once) / verdict.steps_seen
     size = f"{millions:.0f}M, {verdict.steps_seen} steps"
     report(f"{name}: paired", 100 * (seconds["final"] / seconds["without"] - 1), "%", size)
+    floor, least = bare(it, 4)
+    report(
+        f"{name}, floor: a hook that takes one mean",
+        least,
+        "%",
+        f"per step {np.median(floor) / verdict.steps_seen:.2g} ms",
+    )
     report(f"{name}: inside the tap", shares, "%", f"once {once:.2g} ms, per step {each:.2g} ms")
     benchmark.extra_info["milliseconds per part"] = dict(parts.most_common())
