@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -195,4 +196,4 @@ def _cover(verdict: Verdict, trace: Trace, alarm: int | None, horizon: int | Non
 
 
 def _once(*codes: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(code for part in codes for code in part))
+    return tuple(dict.fromkeys(chain(*codes)))
