@@ -12,7 +12,7 @@ from families import FAMILIES, family
 from paired import race
 from stopwatch import ONCE
 
-ROUNDS, PROFILED = 5, 12
+ROUNDS, PROFILED = 3, 6
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -31,7 +31,7 @@ def bench_families(benchmark, report, tmp_path, name):
     each = (parts.total() - once) / verdict.steps_seen
     size = f"{millions:.0f}M, {verdict.steps_seen} steps"
     report(f"{name}: paired", 100 * (seconds["final"] / seconds["without"] - 1), "%", size)
-    floor, least = bare(it, 4)
+    floor, least = bare(it, 3)
     report(
         f"{name}, floor: a hook that takes one mean",
         least,
