@@ -75,7 +75,7 @@ def _fields(model: Any) -> Iterator[str]:
     for home in ("config", "generation_config"):
         given = getattr(model, home, None)
         fields: dict[str, Any] = {} if given is None else getattr(given, "__dict__", {})
-        yield from (f"{home}.{name}" for name in _meant(fields) if fields[name] is not None)
+        yield from (f"{home}.{name}" for name in _meant(fields) if _in_use(name, fields[name]))
 
 
 def _arguments(kind: type[Any]) -> Iterator[str]:
@@ -93,6 +93,13 @@ def _arguments(kind: type[Any]) -> Iterator[str]:
 def _heads(model: Any) -> Iterator[str]:
     modules = getattr(model, "_modules", None) or {}
     yield from (f"module {name}" for name in HEADS if modules.get(name) is not None)
+
+
+def _in_use(name: str, value: Any) -> bool:
+    """Whether a field is switched on. An id may be 0, and is negative where there is none."""
+    if isinstance(value, int) and not isinstance(value, bool) and re.search(r"_ids?$", name):
+        return value >= 0
+    return bool(value)
 
 
 def _meant(names: Iterable[str]) -> list[str]:

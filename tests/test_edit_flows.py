@@ -86,6 +86,19 @@ def test_families_whose_tokens_stay_say_nothing_of_the_kind(make) -> None:
     assert moves_tokens(make()) == ""
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"indel": False, "expand_budget": 0, "delete_token_id": -1, "insert_id": None}, ""),
+        ({"expand_budget": 2}, "config.expand_budget"),
+        ({"delete_token_id": 0}, "config.delete_token_id"),
+        ({"insert_ids": [5]}, "config.insert_ids"),
+    ],
+)
+def test_only_what_is_switched_on_counts(fields: dict[str, Any], said: str) -> None:
+    assert moves_tokens(SimpleNamespace(config=SimpleNamespace(**fields))) == said
+
+
 @pytest.mark.parametrize("change", [lambda ids: torch.cat([ids, ids[:, -1:]], 1), lambda ids: ids[:, :-1]])
 def test_a_canvas_that_grows_or_shrinks_unannounced_is_unmonitored_with_its_own_reason(change) -> None:
     model = build(0)

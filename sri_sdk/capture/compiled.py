@@ -143,7 +143,7 @@ class HookPoints:
                 _observe(counter, [ids], "", number, place)
                 return
             passes = None if is_prompt or (run := current().get(number)) is None else run.passes
-            if passes is not None and passes.steady is not None and passes.goes_on(ids):
+            if passes is not None and passes.steady is not None and passes.begins_fast(ids):
                 return
             if is_compiling():
                 _observe(counter, [ids], "", number, place)
@@ -157,7 +157,7 @@ class HookPoints:
                 _observe(counter, [states], "", number, place)
                 return
             passes = None if not is_final or (run := current().get(number)) is None else run.passes
-            if passes is not None and passes.steady is not None and passes.pooled(states):
+            if passes is not None and passes.steady is not None and passes.takes_fast(states):
                 return
             if is_compiling():
                 _observe(counter, [states], "", number, place)

@@ -101,8 +101,8 @@ class Passes:
         # Steps before they are handed over: each where somebody decides meanwhile, and the recorder counts how many.
         self._look_every = 1 if settings.immediate else MOST_WAITING
         self.steady: SteadyRun | None = None
-        # Whether nobody decides meanwhile; known once passes go on.
-        self._late = False
+        # Whether everything is decided at the end; known once passes go on.
+        self._at_end = False
         self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor], torch.Tensor] | None = None
         self._ids: torch.Tensor | None = None
         self._tentative: tuple[StepPlan, list[torch.Tensor]] | None = None
@@ -164,13 +164,13 @@ class Passes:
 
     # -- passes that go on as the one before -------------------------------------------------------------------
 
-    def goes_on(self, input_ids: Any) -> bool:
+    def begins_fast(self, input_ids: Any) -> bool:
         """Begins the pass over [B, L] int64 ids if that takes nothing but a copy of them, as nearly always.
 
-        This and `pooled` are all that most passes cost, so what they do is written out, and asks only what may differ.
+        This and `takes_fast` are all that most passes cost, so they are written out, and ask only what may differ.
         """
         steady = self.steady
-        if steady is None or not steady.room_left or steady.open or not self._late:
+        if steady is None or not steady.room_left or steady.open or not self._at_end:
             return False
         try:
             if input_ids.shape != steady.shape or (input_ids.is_cuda and is_recorded(input_ids)):
@@ -190,10 +190,10 @@ class Passes:
         self._view.steps += 1
         return True
 
-    def pooled(self, states: Any) -> bool:
+    def takes_fast(self, states: Any) -> bool:
         """Takes what the last norm gave, if it is [B, L, D] of such a pass and nothing else is tapped."""
         steady = self.steady
-        if steady is None or not steady.open or not self._late or not self._alone or type(states) is not _TENSOR:
+        if steady is None or not steady.open or not self._at_end or not self._alone or type(states) is not _TENSOR:
             return False
         if states.shape != steady.states_shape or states.requires_grad:
             return False
@@ -249,7 +249,7 @@ class Passes:
         if going is None:
             return None
         settings = self._settings
-        self._late = not (
+        self._at_end = not (
             settings.immediate or settings.hold_first_token or settings.horizon is not None
             or settings.policy.stops_on_alarm
         )  # fmt: skip
@@ -308,6 +308,9 @@ class Passes:
                 self._faults.add(TWICE)
             return
         if layer != "final":
+            if self._alone:
+                # Of the request's layers, which no step is made of.
+                return
             if layer in self._states:
                 self._faults.add(TWICE)
             self._states[layer] = states
@@ -322,9 +325,9 @@ class Passes:
             found = [self._states[name] for name in self._settings.layers]
         self._pooled = True
         if states.requires_grad:
-            found = [each.detach() for each in found]
+            found, states = [each.detach() for each in found], states.detach()
         try:
-            steady.add(found, found[0] if self._alone else self._states["final"])
+            steady.add(found, states)
         except BaseException as err:
             if isinstance(err, KeyboardInterrupt):
                 raise
@@ -553,6 +556,11 @@ class Passes:
             return []
         going = to_host(self._plan.active, len(self.recorder.steps)) & self.recorder.full
         return [int(row) for row in np.flatnonzero(going)]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether drafts were verified of which nobody has said how many were kept."""
+        return self._tentative is not None
 
     @property
     def open(self) -> bool:

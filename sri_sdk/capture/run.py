@@ -11,6 +11,7 @@ import torch
 
 from sri_sdk.canvas import Canvas
 from sri_sdk.capture.conclude import (
+    INCOMPLETE,
     INTERRUPTED,
     OTHER_CODE,
     OTHER_SHIFT,
@@ -473,6 +474,8 @@ class Run:
         self.passes.settle()
         if self.passes.open and not self.passes.beyond:
             self.fail(SILENT)
+        if self.passes.unsettled and not self.passes.beyond:
+            self.fail(INCOMPLETE)
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
             if reason is not None:
                 self.fail(reason)

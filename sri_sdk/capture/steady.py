@@ -151,7 +151,7 @@ class SteadyRun:
         where = states.data_ptr()
         if where in self._where:
             # What is kept is not what it was: the check of the shift begins anew, and looks at passes as they come.
-            self.overwritten, self._wanted = True, 0
+            self.overwritten, self._wanted, self.room_left = True, 0, 0
             self._states.clear()
             self._shift.forget()
             return

@@ -14,7 +14,7 @@ from sri_sdk import registry
 from sri_sdk.capture import passes, steady
 from sri_sdk.capture.asked_later import AskedLater
 from sri_sdk.capture.run import Run
-from sri_sdk.capture.settings import WatchSettings
+from sri_sdk.capture.settings import WatchSettings, watch_settings
 from sri_sdk.capture.steady import SteadyRun
 from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import GenerationAborted
@@ -228,6 +228,29 @@ def test_states_that_are_written_over_are_not_compared_with_tokens(monkeypatch: 
     with torch.inference_mode():
         run, _ = watched(case)
     assert not [reason for trace in run.traces for reason in trace.reasons]
+    assert run.passes.shift.compared, "passes are planned again, and the check of the shift looks at them"
+
+
+def test_a_layer_that_only_the_request_is_read_from_is_no_part_of_a_step() -> None:
+    """Nobody located the request, so its layer stays tapped to the end."""
+    case = registry.load("hooks", "lab-diffusion").example()
+    settings = watch_settings(case.hook, pooling="response", layers=("final",))
+    run, tap = Run(case.hook, replace(settings, request_layers=(1,))), tap_of(case.hook.model)
+    with tap.installed(case.hook, run), tap.owned_by(run), torch.inference_mode():
+        run.returned(case.generate(case.encoded))
+    run.finish()
+    assert not [reason for trace in run.traces for reason in trace.reasons]
+
+
+def test_states_with_a_graph_of_several_layers_are_pooled_as_any() -> None:
+    case = registry.load("hooks", "lab-diffusion").example()
+    ids = torch.cat([case.encoded.input_ids[:1], torch.full((1, 8), case.hook.mask_id())], 1)
+    with sri_sdk.watch(case.hook.model, hook=case.hook, layers=(0, "final")) as run, torch.enable_grad():
+        case.hook.model.requires_grad_(True)
+        for column in range(-8, 0):
+            ids[:, column] = case.hook.model(ids).logits.detach()[:, column, 20:].argmax(-1) + 20
+        run.returned(ids)
+    assert not [reason for trace in run.traces for reason in trace.reasons] and run.traces[0].steps == 8
 
 
 def test_a_batch_that_grows_behind_the_first_pass_is_not_trusted() -> None:
