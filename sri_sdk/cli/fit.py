@@ -36,7 +36,8 @@ EVERY = "every installed one"
 @worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to stderr.")
 def command(
-    config: Path | None, recalibrate: bool, compare: str | None, workers: int | None, ray: str | None, as_json: bool
+    config: Path | None, recalibrate: bool, compare: str | None, workers: int | None, ray: str | None,
+    patience: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Fit, calibrate, export and measure a guard. Interrupted, it continues where it stopped."""
     from sri_sdk.cli.bars import prepare_libraries, progress_bars
@@ -49,7 +50,7 @@ def command(
         raise click.UsageError("--compare fits detectors anew, and --recalibrate keeps one: choose one of them.")
     checked = load_config(config)
     prepare_libraries()
-    executor = executor_of(workers, ray)
+    executor = executor_of(workers, ray, patience)
     if compare is not None:
         names = () if compare == EVERY else compare.split(",")
         compare_detectors(checked, names, executor, as_json=as_json)

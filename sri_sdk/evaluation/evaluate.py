@@ -54,11 +54,14 @@ def evaluate(
     Raises:
         ConfigError: there is no such model, prompts overlap or are too few, or a plugin refuses its options.
         CaptureError: a generation could not be watched whole.
+        MissingExtra: the executor needs a package that is not installed.
         WorkerLost: workers ended over one batch more often than is allowed.
         ScoringError, BundleError: a guard of ours could not be fitted.
     """
     if unknown := [name for name in only if name not in config.models]:
         raise ConfigError(f"models: {', '.join(unknown)} not in the config; it has {', '.join(config.models)}")
+    if executor is not None:
+        executor.check([config.fit_config(name).model.options for name in only or config.models])
     if limit is not None:
         config = config.limited(limit)
     seconds: dict[str, float] = {}

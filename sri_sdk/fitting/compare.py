@@ -69,6 +69,8 @@ def compare(
     if not ready:
         whys = "; ".join(f"{name}: {why}" for name, why in missing.items())
         raise ConfigError(f"compare: no detector can be fitted: {whys}.")
+    if executor is not None:
+        executor.check([config.model.options])
     timed = Stopwatch()
     folds = prompts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from sri_sdk import errors
 from sri_sdk._version import __version__
-from sri_sdk.errors import ConfigError, SriError, WorkerLost
+from sri_sdk.errors import ConfigError, GenerationAborted, MissingExtra, ModelMismatch, SriError, WorkerLost
 from sri_sdk.executor import Executor, Shard, ShardLost, ShardResult, WorkerPool
 from sri_sdk.fitting.batches import Batches, batch_name
 from sri_sdk.fitting.deployment import Deployment
@@ -25,10 +26,12 @@ from sri_sdk.records import Prompt
 from sri_sdk.strict_json import write
 
 TRIES = 3
-"""Workers that may be lost over one batch; the last loss ends the run."""
+"""Workers that may be lost over one batch; the last loss ends the run. As often may its file not be readable."""
+SLOW, SLOW_SECONDS = 5, 300.0
+"""A worker is slow after so many times the longest batch so far, and at least so many seconds."""
 REFUSED = "refused"
 """Note of a batch that could not be made: an error which every worker would find."""
-_PATIENCE = 1.0
+_LOOK = 1.0
 """Seconds between two looks at whether somebody interrupts."""
 
 log = logging.getLogger("sri_sdk.fitting")
@@ -74,7 +77,7 @@ class Dispatcher:
 
     def __init__(self, pool: WorkerPool) -> None:
         """Takes workers that somebody else ends."""
-        self._pool, self._ready = pool, False
+        self._pool, self._ready, self._pace = pool, False, _Pace()
 
     def results(self, stage: str, work: Batches, task: Task, progress: Callable[[int, int], None]) -> Results:
         """Every batch with its prompts, in order, as soon as it is there.
@@ -97,7 +100,7 @@ class Dispatcher:
                 self._ready = True
             progress(done, total)
 
-        run = _StageRun(self._pool, stage, work, task, advance)
+        run = _StageRun(self._pool, stage, work, task, advance, self._pace)
         try:
             for start in work.starts:
                 yield work.prompts_at(start), run.wanted(start)
@@ -105,15 +108,40 @@ class Dispatcher:
             run.drop()
 
 
+class _Pace:
+    """How long batches take in this run, and who is told of one that takes much longer."""
+
+    def __init__(self) -> None:
+        self._longest = 0.0
+        self._told: set[tuple[str, str]] = set()
+
+    def made(self, seconds: float) -> None:
+        self._longest = max(self._longest, seconds)
+
+    def look(self, working: Mapping[str, tuple[str, float]]) -> None:
+        """Warns once of each worker that is slow over a shard. Whether it hangs, nobody can tell from here."""
+        for shard, (worker, seconds) in working.items():
+            if seconds < max(SLOW_SECONDS, SLOW * self._longest) or (shard, worker) in self._told:
+                continue
+            self._told.add((shard, worker))
+            log.warning(
+                "%s: worker %s has been at it for %.0f s; the longest batch so far took %.0f s. If it hangs, end that "
+                "process, and another worker makes the batch; --patience SECONDS does that by itself.", shard, worker,
+                seconds, self._longest,
+            )  # fmt: skip
+
+
 class _StageRun:
     """One stage: what is still to be dealt, what is out, and what is there."""
 
     def __init__(
-        self, pool: WorkerPool, stage: str, work: Batches, task: Task, progress: Callable[[int, int], None]
+        self, pool: WorkerPool, stage: str, work: Batches, task: Task, progress: Callable[[int, int], None],
+        pace: _Pace,
     ) -> None:  # fmt: skip
         arrays, notes = task.state()
         self._content = pack(arrays, {"task": task.name, "state": notes})
         self._pool, self._stage, self._work, self._progress = pool, stage, work, progress
+        self._pace = pace
         self._queue = deque(work.starts)
         self._out: dict[str, int] = {}
         self._claims: dict[int, ExitStack] = {}
@@ -121,6 +149,8 @@ class _StageRun:
         self._there: set[int] = set()
         self._damaged: set[int] = set()
         self._lost: Counter[int] = Counter()
+        self._unread: Counter[int] = Counter()
+        self._raised: dict[int, str] = {}
         progress(0, len(work.prompts))
 
     def wanted(self, start: int) -> Batch:
@@ -130,6 +160,13 @@ class _StageRun:
             if start in self._there:
                 if (found := self._work.store.load(batch_name(start))) is not None:
                     return found
+                self._unread[start] += 1
+                if self._unread[start] >= TRIES:
+                    raise SriError(
+                        f"{self._name(start)}: its file in {self._work.store.folder} could not be read {TRIES} times, "
+                        "although it was written again. Check that disk: is it full, or damaged? Then start again; "
+                        "the other batches are kept."
+                    )
                 self._there.discard(start)
                 self._damaged.add(start)
                 self._queue.appendleft(start)
@@ -167,7 +204,10 @@ class _StageRun:
 
     def _take(self) -> None:
         """Waits for the next thing that happens."""
-        event = self._pool.wait(_PATIENCE)
+        event = self._pool.wait(_LOOK)
+        if isinstance(event, ShardResult):
+            self._pace.made(event.seconds)
+        self._pace.look(self._pool.working())
         # A shard may be answered after its stage was given up, or twice.
         if event is None or (start := self._out.pop(event.shard, None)) is None:
             return
@@ -183,7 +223,7 @@ class _StageRun:
             self._again(start, ShardLost(made.shard, made.worker, f"what it sent is damaged: {err}"))
             return
         if REFUSED in notes:
-            raise _error(**notes[REFUSED])
+            raise _error(**notes[REFUSED], worker=made.worker)
         self._work.store.save_packed(batch_name(start), made.content)
         self._damaged.discard(start)
         self._claims.pop(start).close()
@@ -192,6 +232,14 @@ class _StageRun:
     def _again(self, start: int, lost: ShardLost) -> None:
         self._lost[start] += 1
         count = self._lost[start]
+        if lost.raised and self._raised.get(start) == lost.cause:
+            raise WorkerLost(
+                f"{lost.shard}: two workers raised the same over it, so every one would. The last: {lost.worker}, "
+                f"{lost.cause}. What the others made is kept. This is a fault of a plugin or of the SDK, or memory ran "
+                "out: mend it, and start again."
+            )
+        if lost.raised:
+            self._raised[start] = lost.cause
         if count >= TRIES:
             raise WorkerLost(
                 f"{lost.shard}: {count} workers were lost over it; allowed: {TRIES - 1}. The last: {lost.worker}, "
@@ -215,19 +263,30 @@ class _StageRun:
         return f"prompts {start} to {start + count - 1} of {self._stage!r} ({self._work.store.folder.name[-16:]})"
 
 
+_FACTS: dict[type[SriError], tuple[str, ...]] = {
+    ConfigError: ("problems",),
+    MissingExtra: ("extra",),
+    GenerationAborted: ("request_ids", "step", "blind", "beyond"),
+}
+"""What an error says beside its message."""
+
+
 def refused(err: SriError) -> Batch:
     """An error as a batch without arrays [...], so that every executor carries it."""
-    problems = list(err.problems) if isinstance(err, ConfigError) else []
-    return {}, {REFUSED: {"kind": type(err).__name__, "message": str(err), "problems": problems}}
+    # A plugin's own class is not known where this is read; one of its parents is.
+    kinds = [each.__name__ for each in type(err).__mro__ if issubclass(each, SriError)]
+    facts = {name: getattr(err, name) for kind, names in _FACTS.items() if isinstance(err, kind) for name in names}
+    return {}, {REFUSED: {"kinds": kinds, "message": str(err), "facts": facts}}
 
 
-def _error(kind: str, message: str, problems: list[str]) -> SriError:
-    """The error that a worker met."""
-    if kind == ConfigError.__name__:
-        return ConfigError(message, problems)
-    found = getattr(errors, kind, SriError)
-    try:
-        made: SriError = found(message)
-    except TypeError:
-        return SriError(message)
+def _error(kinds: Sequence[str], message: str, facts: Mapping[str, Any], worker: str) -> SriError:
+    """The error that a worker met, as the closest class that this process knows."""
+    named = (getattr(errors, kind, None) for kind in kinds)
+    found = next((each for each in named if isinstance(each, type) and issubclass(each, SriError)), SriError)
+    # Not by its `__init__`: some make their message from other things.
+    made: SriError = found.__new__(found)
+    differs = issubclass(found, ModelMismatch)
+    Exception.__init__(made, f"{message} (worker: {worker})" if differs else message)
+    for name, value in facts.items():
+        setattr(made, name, tuple(value) if isinstance(value, list) else value)
     return made

@@ -80,6 +80,7 @@ def fit(
     Raises:
         ConfigError: prompts overlap, are too few, or gave nothing to average; or too many responses cannot be judged.
         CaptureError: a generation could not be watched whole.
+        MissingExtra: the executor needs a package that is not installed.
         WorkerLost: workers ended over one batch more often than is allowed.
         ScoringError, BundleError: see `sri_sdk.fitting.build`.
     """
@@ -88,6 +89,8 @@ def fit(
             "folds: no prompts to learn from (anchors, train, request), so this file sets new thresholds for a guard "
             "that is there, and no more: sri fit --recalibrate. To fit one, add the folds."
         )
+    if executor is not None:
+        executor.check([config.model.options])
     timed = Stopwatch()
     out = Path(config.out)
     with timed("prompts"):

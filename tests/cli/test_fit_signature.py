@@ -14,7 +14,7 @@ from sri_sdk.cli import main
 def test_a_fit_that_replaces_a_signed_guard_says_so(tmp_path, monkeypatch, signed):
     out = tmp_path / "out"
 
-    def fit(config, progress, *, recalibrate):
+    def fit(config, progress, *, recalibrate, executor):
         shutil.rmtree(out / "bundle")
         (out / "bundle").mkdir()
         return SimpleNamespace()

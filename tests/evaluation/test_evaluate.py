@@ -15,6 +15,7 @@ from sri_sdk.config.folds import HeldOutFold
 from sri_sdk.config.load import load_evaluation
 from sri_sdk.errors import ConfigError
 from sri_sdk.evaluation.evaluate import evaluate
+from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.fit import fit
 from sri_sdk.metrics.results import to_json
 from tests.evaluation.conftest import write_evaluation_config
@@ -45,6 +46,21 @@ def test_workers_that_answer_backwards_give_the_same_evaluation(found, tmp_path)
     dealt = {name.split("'")[1] for pool in executor.pools for name in pool.given}
     assert {"anchors", "calibration", "harmless"} <= dealt and any(name.startswith("attack ") for name in dealt)
     assert len(executor.pools) == len(found.models) and not any(pool.out for pool in executor.pools)
+
+
+def test_an_executor_refuses_before_a_model_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(Deployment, "open", lambda *_: pytest.fail("a model was loaded"))
+    executor, config = ExecutorHere(), load_evaluation(write_evaluation_config(tmp_path))
+    asked = []
+
+    def check(models):
+        asked.extend(models)
+        raise ConfigError("no room for a worker")
+
+    monkeypatch.setattr(executor, "check", check)
+    with pytest.raises(ConfigError, match="no room for a worker"):
+        evaluate(config, executor=executor)
+    assert asked == [config.fit_config(name).model.options for name in config.models]
 
 
 def test_every_rate_says_how_many_generations_are_behind_it(found):

@@ -12,16 +12,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sri_sdk import ShardLost, ShardResult, WorkerPool, registry
+from sri_sdk import Shard, ShardLost, ShardResult, WorkerPool, registry
 from sri_sdk.config.load import load_config
-from sri_sdk.errors import CaptureError, ConfigError, ModelMismatch, SriError, WorkerLost
+from sri_sdk.errors import (
+    CaptureError,
+    ConfigError,
+    GenerationAborted,
+    MissingExtra,
+    ModelMismatch,
+    PluginNotFound,
+    SinkRejected,
+    SriError,
+    WorkerLost,
+)
 from sri_sdk.evaluation.drafts import WatchedDrafts
 from sri_sdk.evaluation.steered import Steered
 from sri_sdk.evaluation.steered_outcomes import SteeredOutcomes
 from sri_sdk.fitting.batches import batch_name
 from sri_sdk.fitting.collect import WHOLE, Collector
+from sri_sdk.fitting.compare import compare
 from sri_sdk.fitting.deployment import Deployment
-from sri_sdk.fitting.dispatch import TRIES, Dispatcher, setup_of
+from sri_sdk.fitting.dispatch import REFUSED, SLOW, SLOW_SECONDS, TRIES, Dispatcher, _error, refused, setup_of
+from sri_sdk.fitting.fit import fit
 from sri_sdk.fitting.generating import Generating
 from sri_sdk.fitting.packed import pack, unpack
 from sri_sdk.fitting.store import Store
@@ -34,7 +46,7 @@ from sri_sdk.steer.where import Where
 
 from .conftest import write_config
 from .test_collect_order import longer
-from .workers_here import CAUSE, Backwards, Garbling, Here, Losing, Poisoned, Twice
+from .workers_here import CAUSE, Backwards, ExecutorHere, Garbling, Here, Losing, Poisoned, Twice
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +142,7 @@ def test_what_a_worker_finds_wrong_is_said_as_this_process_would(raised, deploym
 def test_a_worker_that_is_not_like_the_rest_is_refused(change, says, deployment, prompts, tmp_path):
     setup = {**json.loads(setup_of(deployment)), **change(deployment.fingerprint.to_dict())}
     pool = Here(json.dumps(setup).encode())
-    with pytest.raises(ModelMismatch, match=says):
+    with pytest.raises(ModelMismatch, match=rf"{says}.*\(worker: here\)"):
         collector(deployment, tmp_path, pool).anchors(prompts)
 
 
@@ -230,8 +242,128 @@ def test_anchors_keep_one_file_once_all_batches_are_in_it(deployment, prompts, a
     ]
 
 
-def test_an_error_without_a_class_of_ours_is_an_sri_error() -> None:
-    from sri_sdk.fitting.dispatch import _error
+class TheirOwn(CaptureError):
+    """A plugin's own error, which this process does not know."""
 
-    assert type(_error("NoSuch", "text", [])) is SriError
-    assert str(_error("MissingExtra", "text", [])) == "text"
+
+class Collection(SriError):
+    """Named as something that `sri_sdk.errors` imports, which is no error."""
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "facts"),
+    [
+        (MissingExtra("Reading files", extra="capture"), MissingExtra, {"extra": "capture"}),
+        (TheirOwn("text"), CaptureError, {}),
+        (Collection("text"), SriError, {}),
+        (PluginNotFound("text"), PluginNotFound, {}),
+        (ConfigError("one", ["one", "two"]), ConfigError, {"problems": ("one", "two")}),
+        (
+            GenerationAborted(("a", "b"), 3, blind="tap_silent"),
+            GenerationAborted,
+            {"request_ids": ("a", "b"), "step": 3, "blind": "tap_silent", "beyond": False},
+        ),
+        (SinkRejected(("a",), "text"), SinkRejected, {}),
+    ],
+)
+def test_an_error_arrives_as_the_closest_class_that_is_known(raised, kind, facts) -> None:
+    _, notes = unpack(pack(*refused(raised)))
+    found = _error(**notes[REFUSED], worker="worker 7")
+    assert (type(found), str(found)) == (kind, str(raised))
+    assert {name: getattr(found, name) for name in facts} == facts
+
+
+class Raising(Here):
+    """Raises over the second shard; `texts` by try."""
+
+    texts = ("ValueError: x",) * 3
+    tries = 0
+
+    def wait(self, seconds: float) -> ShardResult | ShardLost | None:
+        if self.out and self.out[0].name.startswith("prompts 4 to 7"):
+            self.tries += 1
+            return ShardLost(self.out.pop(0).name, f"worker {self.tries}", self.texts[self.tries - 1], raised=True)
+        return super().wait(seconds)
+
+
+def test_what_two_workers_raise_alike_ends_the_run(deployment, prompts, tmp_path):
+    pool = Raising(setup_of(deployment))
+    with pytest.raises(WorkerLost, match=r"two workers raised the same .* worker 2, ValueError: x"):
+        collector(deployment, tmp_path, pool).anchors(prompts)
+    assert pool.tries == 2
+
+
+def test_what_workers_raise_differently_is_tried_as_often_as_a_lost_worker(deployment, prompts, tmp_path):
+    pool = Raising(setup_of(deployment))
+    pool.texts = ("ValueError: x", "ValueError: y", "ValueError: z")
+    with pytest.raises(WorkerLost, match=rf"{TRIES} workers were lost"):
+        collector(deployment, tmp_path, pool).anchors(prompts)
+    assert pool.tries == TRIES
+
+
+def test_a_batch_that_can_never_be_read_back_is_not_made_for_ever(deployment, prompts, tmp_path, monkeypatch):
+    load = Store.load
+    unread = {batch_name(4)}
+    monkeypatch.setattr(Store, "load", lambda self, name: None if name in unread else load(self, name))
+    pool = Here(setup_of(deployment))
+    with pytest.raises(SriError, match=rf"prompts 4 to 7 of 'anchors'.*could not be read {TRIES} times"):
+        collector(deployment, tmp_path, pool).anchors(prompts)
+    assert max(Counter(pool.given).values()) == TRIES
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+class Slow(Here):
+    """Says how long its workers are at what they have, and then took as long."""
+
+    def __init__(self, setup: bytes, *seconds: float) -> None:
+        super().__init__(setup)
+        self._seconds = list(seconds)
+
+    def working(self) -> dict[str, tuple[str, float]]:
+        return {self.out[0].name: ("worker 7", self._seconds[0])} if self.out and self._seconds else {}
+
+    def made(self, shard: Shard) -> ShardResult:
+        found = super().made(shard)
+        return replace(found, seconds=self._seconds.pop(0) if self._seconds else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shard"),
+    [
+        # Each is looked at when the one before was answered.
+        ((1, 1, 1), None),
+        ((1, SLOW_SECONDS + 1), "prompts 4 to 7"),
+        ((SLOW_SECONDS, SLOW_SECONDS * (SLOW - 1)), None),
+        ((SLOW_SECONDS, 0, SLOW_SECONDS * SLOW), "prompts 8 to 11"),
+    ],
+)
+def test_a_worker_that_takes_much_longer_than_the_others_is_named_once(
+    seconds, shard, deployment, prompts, tmp_path, caplog
+):
+    pool = Slow(setup_of(deployment), *seconds)
+    with caplog.at_level("WARNING", "sri_sdk.fitting"):
+        fold(collector(deployment, tmp_path, pool), prompts)
+    found = [each for each in caplog.messages if "has been at it" in each]
+    assert len(found) == (shard is not None)
+    assert all(each.startswith(shard) and "worker 7" in each and "--patience" in each for each in found)
+
+
+class Checked(ExecutorHere):
+    """Refuses, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.models: list[Any] = []
+
+    def check(self, models: Any) -> None:
+        self.models.extend(models)
+        raise ConfigError("no room for a worker")
+
+
+@pytest.mark.parametrize("run", [fit, compare])
+def test_an_executor_refuses_before_a_model_is_loaded(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(Deployment, "open", lambda *_: pytest.fail("the model was loaded"))
+    config, executor = load_config(write_config(tmp_path)), Checked()
+    with pytest.raises(ConfigError, match="no room for a worker"):
+        run(config, executor=executor)
+    assert executor.models == [config.model.options]

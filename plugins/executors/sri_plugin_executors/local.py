@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from pydantic import Field
 
 import sri_sdk
+from sri_plugin_executors.devices import refuse_unseen, visible
 from sri_plugin_executors.messages import FAILED, PROMPTS, STAGE
 from sri_sdk import Executor, Shard, ShardLost, ShardResult, WorkerPool
 from sri_sdk.errors import ConfigError
 
 SRI_PLUGIN_API = 1
-PATIENCE = 10.0
+TO_END = 10.0
 """Seconds that a process gets to end before it is killed."""
+
+log = logging.getLogger("sri_sdk.executors")
 
 
 class LocalExecutor(Executor):
@@ -36,19 +41,40 @@ class LocalExecutor(Executor):
         devices: int = Field(
             default=1, ge=0, description="Accelerators that each process sees; 0 = all that this one sees."
         )
+        patience: float | None = Field(
+            default=None,
+            gt=0,
+            description="Seconds that a process may be at one batch, the loading of its model included; then it is "
+            "ended, and another makes the batch. null = for ever.",
+        )
 
-    def start(self, setup: bytes) -> WorkerPool:
-        """Starts no process yet: each starts with its first shard.
+    def check(self, models: Sequence[Mapping[str, Any]]) -> None:
+        """Refuses what the processes could not do; starts none.
+
+        Args:
+            models: `model.options` of every model that they will load.
 
         Raises:
-            ConfigError: a process is to see more accelerators than there are, or the system has no processes that
-                could be handed a socket.
+            ConfigError: a process is to see more accelerators than there are, a model names one that its process would
+                not see, or the system has no processes that could be handed a socket.
         """
         if not hasattr(os, "fork"):
             raise ConfigError(
                 "workers: processes are handed a socket, which this system cannot do. Leave --workers out."
             )
-        return _Pool(setup, _shares(self.config.workers, self.config.devices))
+        if _shares(self.config.workers, self.config.devices)[0] is not None:
+            refuse_unseen(models, self.config.devices)
+
+    def start(self, setup: bytes) -> WorkerPool:
+        """Starts no process yet: each starts with its first shard.
+
+        Raises:
+            ConfigError: as `check`, which the SDK has called with the models.
+        """
+        self.check(())
+        shares = _shares(self.config.workers, self.config.devices)
+        _warn_of_sharing(shares)
+        return _Pool(setup, shares, self.config.patience)
 
 
 @dataclass(eq=False)
@@ -60,6 +86,8 @@ class _Process:
     stage: bytes | None = None
     shard: str | None = None
     """What it is at."""
+    since: float = 0.0
+    """When it was given that, by `time.monotonic`."""
 
     @property
     def name(self) -> str:
@@ -67,7 +95,7 @@ class _Process:
 
     def give(self, shard: Shard) -> None:
         """Sends a shard. A process that is gone shows when it is read from."""
-        self.shard = shard.name
+        self.shard, self.since = shard.name, time.monotonic()
         with contextlib.suppress(OSError):
             if self.stage is not shard.stage:
                 self.connection.send_bytes(STAGE + shard.stage)
@@ -79,17 +107,17 @@ class _Process:
         self.connection.close()
         self.process.terminate()
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(TO_END)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
 
 
 class _Pool(WorkerPool):
-    def __init__(self, setup: bytes, shares: Sequence[str | None]) -> None:
+    def __init__(self, setup: bytes, shares: Sequence[str | None], patience: float | None = None) -> None:
         """Takes the accelerators of each process, as `CUDA_VISIBLE_DEVICES` has them; None = as in this one."""
         self.size = len(shares)
-        self._setup, self._shares = setup, shares
+        self._setup, self._shares, self._patience = setup, shares, patience
         self._slots: list[_Process | None] = [None] * self.size
         self._waiting: deque[Shard] = deque()
 
@@ -103,10 +131,18 @@ class _Pool(WorkerPool):
         if not busy:
             time.sleep(min(seconds, 0.1))
             return None
+        if (lost := self._overdue()) is not None:
+            return lost
         for connection in wait(list(busy), seconds):
             assert isinstance(connection, Connection)
             return self._heard(busy[connection])
         return None
+
+    def working(self) -> Mapping[str, tuple[str, float]]:
+        now = time.monotonic()
+        return {
+            each.shard: (each.name, now - each.since) for each in self._slots if each is not None and each.shard
+        }  # fmt: skip
 
     def close(self) -> None:
         self._waiting.clear()
@@ -125,6 +161,18 @@ class _Pool(WorkerPool):
             if worker.shard is None:
                 worker.give(self._waiting.popleft())
 
+    def _overdue(self) -> ShardLost | None:
+        """Ends a worker that is at its shard for longer than it may be."""
+        for at, worker in enumerate(self._slots):
+            if self._patience is None or worker is None or worker.shard is None:
+                continue
+            seconds = time.monotonic() - worker.since
+            if seconds > self._patience and not worker.connection.poll():
+                self._slots[at] = None
+                worker.end()
+                return ShardLost(worker.shard, worker.name, f"no answer for {seconds:.0f} s, so it was ended")
+        return None
+
     def _heard(self, at: int) -> ShardResult | ShardLost:
         worker = self._slots[at]
         assert worker is not None and worker.shard is not None
@@ -134,12 +182,12 @@ class _Pool(WorkerPool):
         except (EOFError, OSError):
             said = b""
         if said[:1] not in (b"", FAILED):
-            result = ShardResult(shard, said[1:], worker.name)
+            result = ShardResult(shard, said[1:], worker.name, time.monotonic() - worker.since)
         else:
             self._slots[at] = None
             cause = said[1:].decode(errors="replace") or _cause(worker.process)
             worker.end()
-            return ShardLost(shard, worker.name, cause)
+            return ShardLost(shard, worker.name, cause, raised=said[:1] == FAILED)
         self._assign()
         return result
 
@@ -166,7 +214,7 @@ def _started(setup: bytes, visible: str | None) -> _Process:
 def _cause(process: subprocess.Popen[bytes]) -> str:
     """Why a process is gone."""
     try:
-        code = process.wait(PATIENCE)
+        code = process.wait(TO_END)
     except subprocess.TimeoutExpired:
         return "it closed its socket"
     if code >= 0:
@@ -178,24 +226,30 @@ def _cause(process: subprocess.Popen[bytes]) -> str:
 
 
 def _shares(workers: int, each: int) -> list[str | None]:
-    """The accelerators of every process; None = as in this one.
+    """The accelerators of every process, dealt from the last one on; None = as in this one.
+
+    The command's own model is on the first, so that one is dealt last.
 
     Raises:
         ConfigError: a process is to see more than there are.
     """
-    found = _devices() if each else []
+    found = visible() if each else []
     if not found:
         return [None] * workers
-    if each > len(found):
-        raise ConfigError(f"workers: {each} accelerators for each process; there are {len(found)}.")
-    return [",".join(found[(at * each + k) % len(found)] for k in range(each)) for at in range(workers)]
+    count = len(found)
+    if each > count:
+        raise ConfigError(f"workers: {each} accelerators for each process; there are {count}.")
+    return [",".join(found[((-at - 1) * each + k) % count] for k in range(each)) for at in range(workers)]
 
 
-def _devices() -> list[str]:
-    """The accelerators that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [each.strip() for each in named.split(",") if each.strip()]
-    import torch
-
-    return [str(at) for at in range(torch.cuda.device_count())]
+def _warn_of_sharing(shares: Sequence[str | None]) -> None:
+    """Says which accelerators have more than one model."""
+    models = Counter(name for share in shares if share is not None for name in share.split(","))
+    found = visible() if models else []
+    # This process's own.
+    models.update(found[:1])
+    if shared := [f"{name} ({models[name]} models)" for name in found if models[name] > 1]:
+        log.warning(
+            "workers: accelerators with more than one model: %s. On the first one is that of this command, if the "
+            "config puts it on an accelerator. Fewer --workers share less.", ", ".join(shared),
+        )  # fmt: skip

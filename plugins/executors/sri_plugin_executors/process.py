@@ -15,7 +15,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from sri_plugin_executors.messages import FAILED, MADE, STAGE
+from sri_plugin_executors.messages import MADE, STAGE, failure
 
 
 def main(descriptor: int) -> None:
@@ -36,7 +36,7 @@ def main(descriptor: int) -> None:
         _work(connection, messages, setup)
     except BaseException as err:
         traceback.print_exc()
-        connection.send_bytes(FAILED + f"{type(err).__name__}: {err}".encode(errors="replace"))
+        connection.send_bytes(failure(err))
         sys.exit(1)
 
 
@@ -55,11 +55,17 @@ def _work(connection: Connection, messages: queue.SimpleQueue[bytes], setup: byt
 
 def _read(connection: Connection, messages: queue.SimpleQueue[bytes]) -> None:
     """Reads on while the worker is at work: so it ends at once if its parent was killed."""
+    code = 1
     try:
         while True:
             messages.put(connection.recv_bytes())
     except (EOFError, OSError):
-        os._exit(0)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        # Without its reader a worker waits for ever, and its parent for it.
+        os._exit(code)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
 import pytest
+from sri_plugin_executors import local
 from sri_plugin_executors.local import LocalExecutor, _shares
 
 import sri_sdk
@@ -31,6 +34,7 @@ KILLS = int(os.environ.get("SRI_KILLS", "1"))
 
 RUN = """
 import sys, sri_sdk
+from sri_plugin_executors import local
 from sri_plugin_executors.local import LocalExecutor
 workers = LocalExecutor(LocalExecutor.Config(workers=int(sys.argv[2])))
 sri_sdk.fit(sri_sdk.load_config(sys.argv[1]), executor=workers)
@@ -136,6 +140,7 @@ def test_a_worker_that_cannot_start_says_why():
         pool.close()
     assert isinstance(event, ShardLost) and event.shard == "prompts 0 to 3 of 'train'"
     assert event.cause.startswith("JsonError: "), "and not only that it is gone"
+    assert event.raised and "worker.py:" in event.cause, "and where"
 
 
 @pytest.mark.parametrize(
@@ -143,13 +148,17 @@ def test_a_worker_that_cannot_start_says_why():
     [
         (None, 2, 1, [None, None]),
         ("", 2, 1, [None, None]),
-        ("0,1", 2, 1, ["0", "1"]),
-        ("4,5,6,7", 2, 2, ["4,5", "6,7"]),
+        ("0,1", 2, 1, ["1", "0"]),
+        ("0,1,2,3", 3, 1, ["3", "2", "1"]),
+        ("0,1", 3, 1, ["1", "0", "1"]),
+        ("4,5,6,7", 2, 2, ["6,7", "4,5"]),
         ("GPU-a", 2, 1, ["GPU-a", "GPU-a"]),
         ("0,1", 2, 0, [None, None]),
     ],
 )
-def test_every_process_sees_accelerators_of_its_own(visible, workers, each, shares, monkeypatch):
+def test_every_process_sees_accelerators_of_its_own_and_that_of_the_command_is_dealt_last(
+    visible, workers, each, shares, monkeypatch
+):
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
@@ -162,6 +171,66 @@ def test_more_accelerators_than_there_are_is_refused(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(ConfigError, match="4 accelerators for each process; there are 2"):
         _shares(1, 4)
+
+
+@pytest.mark.parametrize(
+    ("workers", "shared"), [(3, None), (4, "0 (2 models)"), (6, "0 (2 models), 2 (2 models), 3 (2 models)")]
+)
+def test_accelerators_with_more_than_one_model_are_named(workers, shared, monkeypatch, caplog):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    LocalExecutor(LocalExecutor.Config(workers=workers)).start(b"{}").close()
+    found = [each for each in caplog.messages if "more than one model" in each]
+    assert len(found) == (shared is not None) and all(f"more than one model: {shared}. " in each for each in found)
+
+
+@pytest.mark.parametrize("placed", ["cuda:1", 1, {"": "cuda:1"}, {"first": 0, "rest": 1}])
+@pytest.mark.parametrize("option", ["device", "device_map"])
+def test_a_model_on_an_accelerator_that_its_process_does_not_see_is_refused(option, placed, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    models = [{"source": "a"}, {option: placed}]
+    with pytest.raises(ConfigError, match=rf"options.{option} names accelerator 1, and each worker sees 1"):
+        LocalExecutor().check(models)
+    for devices in (2, 0):
+        LocalExecutor(LocalExecutor.Config(devices=devices)).check(models)
+
+
+@pytest.mark.parametrize("placed", ["cuda", "cuda:0", "auto", "cpu", 0, None, {"": 0}, True])
+def test_a_model_on_what_its_process_sees_is_not_refused(placed, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    LocalExecutor().check([{"device_map": placed}])
+
+
+def test_a_process_that_hangs_is_ended_once_patience_is_over(monkeypatch):
+    ours, theirs = socket.socketpair()
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    monkeypatch.setattr(local, "_started", lambda *_: local._Process(hanging, Connection(ours.detach())))
+    pool = LocalExecutor(LocalExecutor.Config(workers=1, patience=0.01)).start(b"{}")
+    with theirs:
+        pool.give(sri_sdk.Shard("prompts 0 to 3 of 'train'"))
+        ((worker, seconds),) = pool.working().values()
+        lost = until(lambda: pool.wait(0.01), "the loss")
+    assert isinstance(lost, ShardLost) and "no answer" in lost.cause and not lost.raised
+    assert str(hanging.pid) in worker and lost.worker == worker and seconds >= 0
+    assert hanging.poll() is not None and not pool.working()
+
+
+READER = """
+import queue, threading
+from sri_plugin_executors import process
+class Full:
+    def recv_bytes(self):
+        raise {raised}
+messages = queue.SimpleQueue()
+threading.Thread(target=process._read, args=(Full(), messages), daemon=True).start()
+messages.get()
+"""
+
+
+@pytest.mark.parametrize(("raised", "code"), [("MemoryError", 1), ("EOFError", 0)])
+def test_a_worker_whose_reader_ends_ends_with_it(raised, code):
+    """The bound is for a hang."""
+    done = subprocess.run([sys.executable, "-c", READER.format(raised=raised)], timeout=240, capture_output=True)
+    assert done.returncode == code and (code == 0 or raised in done.stderr.decode())
 
 
 def test_setups_are_small(tmp_path):

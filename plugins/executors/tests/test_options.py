@@ -9,7 +9,7 @@ from sri_plugin_executors.on_ray import RayExecutor
 
 from sri_sdk.cli import main
 from sri_sdk.cli.workers import executor_of
-from sri_sdk.errors import MissingExtra
+from sri_sdk.errors import ConfigError, MissingExtra
 
 
 def test_without_either_this_process_generates():
@@ -28,10 +28,22 @@ def test_an_address_is_a_ray_cluster(workers):
     assert (made.config.address, made.config.workers) == ("head:6379", workers)
 
 
+@pytest.mark.parametrize("ray", [None, "auto"])
+def test_patience_is_an_option_of_whoever_has_the_workers(ray):
+    assert executor_of(2, ray, 90.0).config.patience == 90
+    assert executor_of(2, ray).config.patience is None
+
+
+def test_patience_without_workers_is_refused():
+    with pytest.raises(ConfigError, match="add --workers N or --ray ADDRESS"):
+        executor_of(None, None, 90.0)
+
+
 @pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed here")
 def test_without_ray_the_error_says_what_to_install():
-    with pytest.raises(MissingExtra, match=r'pip install "sri-sdk\[scale\]"'):
-        RayExecutor().start(b"{}")
+    for refused in (lambda: RayExecutor().start(b"{}"), lambda: RayExecutor().check(())):
+        with pytest.raises(MissingExtra, match=r'pip install "sri-sdk\[scale\]"'):
+            refused()
 
 
 @pytest.mark.parametrize("command", ["fit", "eval"])
