@@ -19,6 +19,7 @@ from sri_sdk.capture.pool import Pooled, Pooler, SteadyPool
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.steady import SteadyRun
 from sri_sdk.capture.tamper import TamperSigns
+from sri_sdk.errors import CaptureError
 from sri_sdk.records import RunView, StepPlan
 
 FEWEST = 4
@@ -96,8 +97,14 @@ class AskedLater(SteadyRun):
     def _put(self, states: list[torch.Tensor]) -> None:
         if self._kept is None:
             super()._put(states)
-        else:
-            self._kept.add(states)
+            return
+        # The room was made for the first pass: another dtype would be rounded to its.
+        if (found := [each.dtype for each in states]) != self._kept.dtypes:
+            raise CaptureError(
+                f"states of {', '.join(map(str, found))} after {', '.join(map(str, self._kept.dtypes))} in passes over "
+                "the same number of tokens: they would be rounded. Generate in one dtype"
+            )
+        self._kept.add(states)
 
     def take(self) -> list[Pooled]:
         """Nothing, before somebody looks."""

@@ -19,7 +19,7 @@ import torch
 
 from sri_sdk.capture.choose import choose_hook
 from sri_sdk.capture.compiled import EMBEDDING, STATE, Placed
-from sri_sdk.capture.conclude import INCOMPLETE, SILENT
+from sri_sdk.capture.conclude import INCOMPLETE, SILENT, TWICE
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import Layers
 from sri_sdk.capture.tap import tap_of
@@ -91,11 +91,13 @@ class DeviceTape(Tape):
             self._ids = torch.zeros(rows, dtype=torch.int64)
             self._shapes = torch.zeros((rows, 2), dtype=torch.int64)
             self._offsets = torch.arange(tokens)
-            # Passes begun, passes ended, tokens of those that ended, tensors of a shape or dtype that no place suits.
-            self._begun, self._ended, self._at, self._lost = (torch.zeros(1, dtype=torch.int64) for _ in range(4))
+            # Passes begun, tokens of those that ended, tensors of a shape or dtype that no place suits.
+            self._begun, self._at, self._lost = (torch.zeros(1, dtype=torch.int64) for _ in range(3))
+            # Of each pass, counted from 1: how many rows the layer gave. Before the first one: what lies at 0.
+            self._rows = {layer: torch.zeros(rows, dtype=torch.int64) for layer in self.layers}
         if home.type == "cuda":
             # Otherwise Inductor takes them for inputs that may move, and refuses to record code that writes to them.
-            memory = (*self._states.values(), self._ids, self._shapes, self._offsets, *self._counters)
+            memory = (*self._states.values(), self._ids, self._offsets, *self._counters)
             for tensor in memory:
                 torch._dynamo.mark_static_address(tensor, guard=False)
         self._stack = ExitStack()
@@ -105,7 +107,7 @@ class DeviceTape(Tape):
 
     @property
     def _counters(self) -> tuple[torch.Tensor, ...]:
-        return self._begun, self._ended, self._at, self._lost
+        return self._begun, self._at, self._lost, self._shapes, *self._rows.values()
 
     def _tapped(self, blocks: Sequence[torch.nn.Module]) -> dict[str | int, torch.nn.Module]:
         for layer in self.layers:
@@ -167,8 +169,8 @@ class DeviceTape(Tape):
         return on_embedding
 
     def _on_state(self, layer: str | int) -> Callable[..., None]:
-        ended, lost, at, offsets, most = self._ended, self._lost, self._at, self._offsets, self._tokens
-        kept, ends = self._states[layer], layer == "final"
+        begun, lost, at, offsets, most = self._begun, self._lost, self._at, self._offsets, self._tokens
+        kept, rows, ends = self._states[layer], self._rows[layer], layer == "final"
 
         def on_state(_module: Any, _args: Any, output: Any) -> None:
             states = output[0] if isinstance(output, tuple) else output
@@ -179,9 +181,9 @@ class DeviceTape(Tape):
                 return
             place = (at + offsets[:count]).clamp_(max=most)
             kept.index_copy_(0, place, states.detach().reshape(count, -1).to(kept.dtype))
+            rows.index_add_(0, begun.clamp(max=most), begun.new_full((1,), count))
             if ends:
                 at.add_(count)
-                ended.add_(1)
 
         return on_state
 
@@ -214,10 +216,19 @@ class DeviceTape(Tape):
                 f"watch: layers {missing} are not on the DeviceTape, which has {list(self.layers)}. Open it with "
                 "layers=... that has them all."
             )
+        if differs := self._differs(run.hook, run.layers):
+            raise ConfigError(
+                f"watch: {type(run.hook).__name__} reads {differs} elsewhere than {type(self._hook).__name__}, the hook "
+                "of this model's DeviceTape. Open the tape with hook=... of the watch, or watch with the tape's hook."
+            )
         self._reader, self._told, self._broken = run, (0, 0), False
         with torch.no_grad():
             for counter in self._counters:
                 counter.zero_()
+
+    def listens(self) -> bool:
+        """Whether a run reads it."""
+        return self._reader is not None
 
     def end(self, run: Run) -> None:
         """Tells what is left, and lets go of `run`."""
@@ -228,13 +239,22 @@ class DeviceTape(Tape):
         """Goes through the passes since `begin` or the last time. Waits for the device, once."""
         if self._broken or run is not self._reader:
             return
-        begun, ended, at, lost = torch.cat(self._counters).tolist()
+        begun, at, lost, *rows = torch.cat([self._begun, self._at, self._lost, *self._gaps()]).tolist()
         (told, start), self._told = self._told, (begun, at)
         if at > self._tokens or begun > self._tokens:
             self._spoilt(run, INCOMPLETE, f"{at} tokens in {begun} passes on a tape of {self._tokens}: open it larger")
             return
-        if lost or begun != ended:
-            self._spoilt(run, SILENT, f"{begun} passes began, {ended} reached the last norm, {lost} had no place")
+        fewer, more = dict(zip(self._rows, rows[::2], strict=True)), dict(zip(self._rows, rows[1::2], strict=True))
+        if lost or any(fewer.values()):
+            short = [
+                f"layer {layer} ran in {begun - fewer[layer]}" for layer in fewer if layer != "final" and fewer[layer]
+            ]
+            told = [f"{begun} passes began", f"{begun - fewer['final']} reached the last norm", *short]
+            self._spoilt(run, SILENT, f"{', '.join(told)}, {lost} tensors had no place")
+            return
+        if any(more.values()):
+            often = ", ".join(f"layer {layer} in {count}" for layer, count in more.items() if count)
+            self._spoilt(run, TWICE, f"{begun} passes began, and more rows than their tokens came from {often} of them")
             return
         for batch, length in self._shapes[told:begun].tolist():
             stop = start + batch * length
@@ -243,6 +263,35 @@ class DeviceTape(Tape):
             for layer in dict.fromkeys((*(each for each in run.layers if each != "final"), "final")):
                 run.state(layer, self._states[layer][start:stop].view(batch, length, -1))
             start = stop
+
+    def _differs(self, hook: Hook, layers: Layers) -> str:
+        """What `hook` reads of a pass that the tape does not, for people; empty = nothing."""
+        own, blocks = self._hook, hook.layers()
+        pairs: dict[str, tuple[Any, Any]] = {
+            "the embedding": (hook.embedding(), own.embedding()),
+            "the last norm": (hook.final_norm(), self._modules["final"]),
+            **{
+                f"block {layer}": (blocks[layer] if 0 <= layer < len(blocks) else None, self._modules[layer])
+                for layer in layers
+                if isinstance(layer, int)
+            },
+        }
+        said = [name for name, (found, kept) in pairs.items() if found is not kept]
+        if hook.firings != own.firings or tuple(hook.observed_methods) != tuple(own.observed_methods):
+            said.append("more than a pass shows (`firings`, `observed_methods`)")
+        return " and ".join(said)
+
+    def _gaps(self) -> list[torch.Tensor]:
+        """Per layer two tensors [1]: in how many passes it gave fewer rows than there were tokens, and in how many more.
+
+        Not how often it ran in all: what is missing in one pass may be too much in another.
+        """
+        shown = self._shapes[:-1].prod(1)
+        found: list[torch.Tensor] = []
+        for rows in self._rows.values():
+            more = (rows[1:] > shown).sum() + (rows[0] > 0)
+            found += [(rows[1:] < shown).sum().view(1), more.view(1)]
+        return found
 
     def _spoilt(self, run: Run, reason: str, why: str) -> None:
         self._broken = True

@@ -20,10 +20,15 @@ def capacity_of(states: list[torch.Tensor], most: int) -> int:
 
 
 class KeptStates:
-    """States of up to so many passes of one shape; one copy per tapped layer and pass."""
+    """States of up to so many passes of one shape; one copy per tapped layer and pass.
+
+    Attributes:
+        dtypes: of the C tensors; those of others would be rounded to them.
+    """
 
     def __init__(self, states: list[torch.Tensor], capacity: int) -> None:
         """Takes the C tensors [B, L, D] of a pass, and the most passes."""
+        self.dtypes = [each.dtype for each in states]
         # Written from inside and outside of inference mode.
         with torch.inference_mode(False):
             self._rooms = [each.new_empty((capacity, *each.shape)) for each in states]

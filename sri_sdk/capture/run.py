@@ -91,8 +91,9 @@ class Run:
         )  # fmt: skip
         self._horizon = Horizon(settings, self.passes, self._coverage, self._rows, self._faults)
         self.calls = WatchedCalls(
-            hook, self._view, self._coverage, self._faults, weak(self.returned), self.passes.tamper.called
-        )
+            hook, self._view, self._coverage, self._faults, weak(self.returned), self.passes.tamper.called,
+            weak(self.catch_up),
+        )  # fmt: skip
         policy = settings.policy
         self._stops_meanwhile = not driven and (
             settings.horizon is not None or policy.stops_on_alarm or policy.stops_on_tampering
@@ -114,6 +115,11 @@ class Run:
         )
 
     # -- while the generation runs ---------------------------------------------------------------------------
+
+    @property
+    def hook(self) -> Hook:
+        """The model family."""
+        return self._hook
 
     @property
     def request_ids(self) -> tuple[str, ...] | None:

@@ -89,7 +89,15 @@ class Tap:
         """Lets the forward passes of this thread or task go unheard and uncounted, as long as the block lasts.
 
         For passes that are no part of a generation, such as the steered one beside the pass that its run measures.
+
+        Raises:
+            ConfigError: a watch reads a tape of this model, which tells no pass from another.
         """
+        if self.tape is not None and self.tape.listens():
+            raise ConfigError(
+                "watch: this model keeps its passes on a DeviceTape that a watch reads, and it would keep these too, "
+                "which are no part of the generation. Make them outside of the watch, or close the tape."
+            )
         before, key = owners.get(), self._number
         owners.set({**before, key: None})
         try:

@@ -23,5 +23,9 @@ class Tape(ABC):
         """Goes through the passes since `begin` or the last time. Waits for the device, once."""
 
     @abstractmethod
+    def listens(self) -> bool:
+        """Whether a run reads it, so that every pass counts as that run's."""
+
+    @abstractmethod
     def end(self, run: Run) -> None:
         """Tells what is left, and lets go of `run`."""

@@ -23,12 +23,12 @@ class WatchedCalls:
 
     def __init__(
         self, hook: Hook, view: RunView, coverage: CoverageTracker, faults: Faults, returned: Callable[[Any], Any],
-        called: Callable[[tuple[Any, ...], Mapping[str, Any]], None],
+        called: Callable[[tuple[Any, ...], Mapping[str, Any]], None], catch_up: Callable[[], Any],
     ) -> None:  # fmt: skip
-        """Takes the run's parts; `returned` gets the tokens [R, L] that a generation method returns, and `called` the
-        arguments it was given."""
+        """Takes the run's parts; `returned` gets the tokens [R, L] that a generation method returns, `called` the
+        arguments it was given. `catch_up` has passes told that so far only a tape knows of."""
         self._hook, self._view, self._coverage, self._faults, self._returned = hook, view, coverage, faults, returned
-        self._called = called
+        self._called, self._catch_up = called, catch_up
         self._calling: int | None = None
         self._other_watch: str | None = None
         self.ended = False
@@ -49,6 +49,7 @@ class WatchedCalls:
         """
         if self._calling is not None or self.ended:
             return False
+        self._catch_up()
         with self._faults.isolated(but=(SriError,)):
             self._hook.on_call(name, args, with_older_name(kwargs), self._view)
         if self._view.steps:
@@ -66,6 +67,7 @@ class WatchedCalls:
         """The outermost generation method ends; `result` is what it returned."""
         before, self._calling = self._calling, None
         if raised:
+            self._catch_up()
             # Whoever catches the error inside the block goes on, but not this generation.
             if self._view.forwards != before:
                 self._faults.add(INTERRUPTED)

@@ -112,3 +112,23 @@ def test_what_each_column_holds_after_each_pass() -> None:
                 if place < 6:
                     now[row, place] = token
         assert torch.equal(found[index], now)
+
+
+def test_states_that_change_their_dtype_on_the_way_are_not_rounded() -> None:
+    case = registry.load("hooks", "sdar").example()
+    hook, passes = case.hook, []
+
+    def wider(_module: Any, _args: Any, states: torch.Tensor) -> torch.Tensor:
+        passes.append(1)
+        return states if len(passes) < 4 else states.double()
+
+    handles = [
+        hook.final_norm().register_forward_hook(wider),
+        hook.head().register_forward_pre_hook(lambda _module, args: (args[0].float(),)),
+    ]
+    with sri_sdk.watch(hook.model, hook=hook, pooling="response") as run:
+        case.generate(case.encoded)
+    for handle in handles:
+        handle.remove()
+    assert "torch.float64 after torch.float32" in str(run.failure)
+    assert run.traces[0].reasons[0] == "hook_failed"

@@ -1,5 +1,6 @@
 """A tape on the device: passes of a recorded graph are seen though no Python runs, and without one they are missed."""
 
+import contextlib
 import shutil
 from typing import Any
 
@@ -11,6 +12,7 @@ from sri_plugin_llada.stand_ins.model import MASK, LLaDAModelLM, build
 
 import sri_sdk
 from sri_sdk import registry
+from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import ConfigError
 from tests.capture.replay import CannotBeRecorded, Recording
 from tests.capture.test_compiled import forget, graphs, left_behind
@@ -218,3 +220,110 @@ def test_a_hook_of_another_model_is_refused() -> None:
 def test_a_model_on_no_device_is_refused() -> None:
     with pytest.raises(ConfigError, match="meta"):
         sri_sdk.DeviceTape(build(LLaDAModelLM).to("meta"), tokens=9)
+
+
+def test_a_block_left_out_of_some_passes_is_silent_and_not_told_from_old_memory(monkeypatch) -> None:
+    model = build(LLaDAModelLM)
+    block, passes = registry.load("hooks", "llada")(model).layers()[0], []
+    call = type(block).__call__
+
+    def around(module: Any, *args: Any, **options: Any) -> Any:
+        if module is not block:
+            return call(module, *args, **options)
+        passes.append(1)
+        return (call if len(passes) <= 3 else type(block).forward)(module, *args, **options)
+
+    with sri_sdk.DeviceTape(model, tokens=TOKENS, layers=(0,)):
+        generate(eager(model))
+        monkeypatch.setattr(type(block), "__call__", around)
+        run, _ = watched(model, eager(model), layers=(0, "final"))
+        assert {t.reasons[0] for t in run.traces} == {"tap_silent"}
+        assert "8 passes began, 8 reached the last norm, layer 0 ran in 3" in str(run.failure)
+        monkeypatch.undo()
+        whole, _ = watched(model, eager(model), layers=(0, "final"))
+        assert [(t.steps, t.reasons) for t in whole.traces] == [(STEPS, ())] * 2
+
+
+@pytest.mark.parametrize("place", [0, "final"])
+def test_a_module_that_runs_twice_in_a_pass_is_noticed(place: Any) -> None:
+    model = build(LLaDAModelLM)
+    hook = registry.load("hooks", "llada")(model)
+    module, busy = hook.final_norm() if place == "final" else hook.layers()[place], []
+
+    def again(module: Any, args: Any, options: Any) -> None:
+        if not busy:
+            busy.append(1)
+            module(*args, **options)
+            busy.clear()
+
+    module.register_forward_pre_hook(again, with_kwargs=True)
+    with sri_sdk.DeviceTape(model, tokens=2 * TOKENS, layers=(0,)):
+        run, _ = watched(model, eager(model), layers=(0, "final"))
+    assert {t.reasons[0] for t in run.traces} == {"tap_fired_twice"}
+    assert f"more rows than their tokens came from layer {place} in 8" in str(run.failure)
+
+
+def test_a_generation_that_raised_is_interrupted_with_a_tape_as_without() -> None:
+    family = type(registry.load("hooks", "llada")(build(LLaDAModelLM)))
+    kind = type("Diffuses", (family,), {"calls": ("diffuse",)})
+
+    def fails_at(model: Any, last: int) -> Any:
+        passes: list[int] = []
+
+        def logits(canvas: torch.Tensor) -> torch.Tensor:
+            passes.append(1)
+            if len(passes) == last:
+                raise RuntimeError("stopped")
+            return model(canvas).logits
+
+        return logits
+
+    found = []
+    for taped in (False, True):
+        model = build(LLaDAModelLM)
+        model.diffuse = lambda model=model: generate(fails_at(model, 5))
+        hook = kind(model)
+        tape = sri_sdk.DeviceTape(model, tokens=TOKENS, hook=hook) if taped else contextlib.nullcontext()
+        with tape, sri_sdk.watch(model, hook=hook, pooling="response") as run, contextlib.suppress(RuntimeError):
+            model.diffuse()
+        found.append([(t.steps, t.reasons) for t in run.traces])
+    assert found == [[(4, ("interrupted",))] * 2] * 2
+
+
+def test_a_watch_whose_hook_reads_elsewhere_is_refused() -> None:
+    model = build(LLaDAModelLM)
+    hook = registry.load("hooks", "llada")(model)
+    family = type(hook)
+    others = {
+        "the last norm": {"final_norm": lambda self: self.layers()[0]},
+        "the embedding": {"embedding": lambda self: torch.nn.Embedding(3, 3)},
+        "block 0": {"layers": lambda self: family.layers(self)[1:]},
+        "more than a pass shows": {"observed_methods": ("sample",)},
+    }
+    with sri_sdk.DeviceTape(model, tokens=TOKENS, layers=(0,), hook=hook):
+        for said, parts in others.items():
+            other = type("Other", (family,), parts)(model)
+            refused = pytest.raises(ConfigError, match=f"Other reads {said}")
+            with refused, sri_sdk.watch(model, hook=other, layers=(0, "final")):
+                pass
+        # Another hook that reads the same.
+        run, _ = watched(model, eager(model), hook=family(model), layers=(0, "final"))
+        assert [t.reasons for t in run.traces] == [()] * 2
+
+
+def test_passes_that_are_not_to_be_heard_are_refused_while_a_watch_reads_the_tape() -> None:
+    model = build(LLaDAModelLM)
+    with sri_sdk.DeviceTape(model, tokens=TOKENS):
+        with tap_of(model).unheard():
+            generate(eager(model))
+        refused = pytest.raises(ConfigError, match="no part of the generation")
+        with sri_sdk.watch(model), refused, tap_of(model).unheard():
+            pass
+
+
+def test_positions_that_no_tape_keeps_are_not_guessed() -> None:
+    case = registry.load("hooks", "wedlm").example()
+    model, hook = case.hook.model, case.hook
+    with sri_sdk.DeviceTape(model, tokens=1000, hook=hook), sri_sdk.watch(model, hook=hook) as run:
+        case.generate(case.encoded)
+    assert run.traces[0].reasons[0] == "hook_failed" and "position_ids cannot be seen" in str(run.failure)

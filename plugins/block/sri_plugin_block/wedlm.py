@@ -105,6 +105,12 @@ class WedlmHook(TrunkHook):
         mask = self.mask_id() if asked is None or asked.mask is None else asked.mask
         if mask is None:
             raise sri_sdk.SriError("no mask token is known. Set model.config.mask_token_id, or pass mask_token_id")
+        if call.kwargs.get("position_ids") is None and (asked is not None or not call.kwargs):
+            raise sri_sdk.SriError(
+                f"a pass whose position_ids cannot be seen{'' if asked is None else f', which {OWN} states'}: masks "
+                "stand behind what is known, so its rows cannot be placed. Call the trunk with keywords, not from "
+                "code that runs no Python, as a CUDA graph"
+            )
         columns = self._columns(call)
         canvas = Canvas.of(run)
         if canvas is None:

@@ -122,6 +122,17 @@ def test_a_pass_with_a_cache_is_not_read() -> None:
     assert "streaming engine" in run.failure
 
 
+def test_positions_that_the_models_own_call_does_not_show_are_not_guessed() -> None:
+    model = wedlm.build()
+    hidden = model.model.register_forward_pre_hook(
+        lambda module, args, options: (args, {**options, "position_ids": None}), with_kwargs=True
+    )
+    with sri_sdk.watch(model, hook=WedlmHook(model)) as run:
+        model.generate_wedlm(wedlm.prompt().input_ids, 8, 4)
+    hidden.remove()
+    assert run.traces[0].reasons[0] == "hook_failed" and "which generate_wedlm states" in run.failure
+
+
 class ByColumn(WedlmHook):
     def _columns(self, call):
         return torch.arange(call.input_ids.shape[1]).expand(call.input_ids.shape)

@@ -274,7 +274,11 @@ def _default(model: Any, name: str) -> int | None:
 
 
 def _moves_rows(model: Any) -> list[str]:
-    """Names in config and `generate` that speak of inserting or deleting tokens."""
+    """Names in config and `generate` that speak of inserting or deleting tokens.
+
+    More names than `sri_sdk.edit_flows.moves_tokens` takes for one, which must not refuse a model of any family: here
+    any of them is LLaDA2.2, whose blocks keep their size while rows move, so that nothing would be noticed later.
+    """
     config = unwrapped(model).config
     named = config.to_dict() if hasattr(config, "to_dict") else vars(config)
     names: Iterable[str] = [*named, *inspect.signature(_own_generate(model)).parameters]
