@@ -219,7 +219,7 @@ class DeviceTape(Tape):
         if differs := self._differs(run.hook, run.layers):
             raise ConfigError(
                 f"watch: {type(run.hook).__name__} reads {differs} elsewhere than {type(self._hook).__name__}, the "
-                "hook of this model's DeviceTape. Open the tape with hook=... of the watch, or watch with the tape's hook."
+                "hook of this model's DeviceTape. Open the tape with the watch's hook, or watch with the tape's."
             )
         self._reader, self._told, self._broken = run, (0, 0), False
         with torch.no_grad():
