@@ -50,6 +50,7 @@ class Sums:
             self.slots[slot] += self.blocks[block]
         for request, read_slot, tokens, whole in plan.read:
             self.found[request] = (0.0 if read_slot is None else self.slots[read_slot], tokens, whole)
+        self.book.carried_out()
         return plan
 
 
