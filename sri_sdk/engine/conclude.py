@@ -26,7 +26,6 @@ from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.records import RequestStates, Signals, StepPlan, Trace, Verdict
 
-
 TOGETHER = 64
 """Requests that are concluded in one call."""
 TOGETHER_BYTES = 2**26
