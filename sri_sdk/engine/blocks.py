@@ -83,6 +83,11 @@ class BlockBook:
             self._used.add(row)
         return row
 
+    def withdraw(self, piece: Piece, row: int) -> None:
+        """Takes back what was published: the pass that was to complete the sum did not."""
+        if self._rows.get(piece) == row:
+            self._drop(piece)
+
     def evict(self, block: bytes) -> None:
         """The engine has dropped a block from its cache."""
         for piece in list(self._pieces.get(block, ())):

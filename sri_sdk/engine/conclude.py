@@ -26,6 +26,11 @@ from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.records import RequestStates, Signals, StepPlan, Trace, Verdict
 
+TOGETHER = 64
+"""Requests that are concluded in one call."""
+TOGETHER_BYTES = 2**26
+"""Vectors that are concluded in one call, padded to the longest of the requests. One request alone may have more."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ended:
@@ -64,6 +69,23 @@ class Concluded:
     """Empty without a guard."""
 
 
+def batches(ended: Sequence[Ended]) -> list[list[Ended]]:
+    """Requests that are concluded together: not too much to hold, and no id twice, since signals have a row per id."""
+    found: list[list[Ended]] = []
+    ids, longest = set[str](), 0
+    for each in ended:
+        size = 0 if each.vectors is None else 4 * each.vectors.numel()
+        longest = max(longest, size)
+        together = len(found[-1]) + 1 if found else 0
+        if not 0 < together <= TOGETHER or together * longest > TOGETHER_BYTES or each.request_id in ids:
+            found.append([])
+            ids.clear()
+            longest = size
+        found[-1].append(each)
+        ids.add(each.request_id)
+    return found
+
+
 def most_vectors(settings: WatchSettings) -> int | None:
     """Vectors of a request that are ever looked at: what comes later is beyond the guard; None = all of them."""
     return settings.budget
@@ -82,8 +104,19 @@ def conclude(settings: WatchSettings, requests: Sequence[Ended]) -> Concluded:
     if len(requests) > 1:
         # One of them may be at fault; its neighbours are not.
         return _joined([conclude(settings, [each]) for each in requests])
-    traces = tuple(unseen_trace(each.request_id, faults.reasons) for each in requests)
-    verdicts = tuple(Verdict(each.request_id, "unmonitored", (SCORER_FAILED,)) for each in requests)
+    return unjudged(settings, requests, faults.reasons)
+
+
+def unjudged(settings: WatchSettings, requests: Sequence[Ended], reasons: Sequence[str]) -> Concluded:
+    """What is said of requests that nobody could conclude: `unmonitored`.
+
+    Args:
+        settings: what they were to be measured against.
+        requests: at least one.
+        reasons: codes of why.
+    """
+    traces = tuple(unseen_trace(each.request_id, reasons) for each in requests)
+    verdicts = tuple(Verdict(each.request_id, "unmonitored", tuple(reasons)) for each in requests)
     return Concluded(traces, None, verdicts if settings.scorer is not None else ())
 
 

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,18 +16,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sri_sdk.capture.conclude import HOOK_FAILED, INCOMPLETE
+from sri_sdk.capture.conclude import HOOK_FAILED, INCOMPLETE, SCORER_FAILED
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.client.client import VerdictClient
 from sri_sdk.emitter import Emitter
-from sri_sdk.engine.conclude import Concluded, Ended, conclude, most_vectors
+from sri_sdk.engine.conclude import Concluded, Ended, batches, conclude, most_vectors, unjudged
 from sri_sdk.engine.pooling import Pooled
 from sri_sdk.sink import Sink
 
 log = logging.getLogger("sri_sdk.engine")
 
-TOGETHER = 64
-"""Requests that are concluded in one call, and passes that may wait before the thread looks at them."""
+WAKES_AT = 64
+"""Passes that may wait before the thread looks at them."""
+WAITING_BYTES = 2**30
+"""Passes that may wait for the thread. One that finds no room is dropped, and its requests are not trusted."""
+WAKES_AT_BYTES = 2**26
+"""Passes of this size are looked at, however few they are."""
+PASS_BYTES = 2**10
+"""What a pass takes beside its tensors, about."""
 FIRST_ROOM = 16
 LINGERS_S = 0.05
 """How long an ended request waits for others: many are judged in hardly more time than one."""
@@ -85,13 +91,22 @@ class _Open:
     announced: tuple[contextvars.Context, AbstractContextManager[object]] | None = None
 
 
+class _Dropped:
+    """Passes for which there was no room."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self) -> None:
+        self.keys = set[str]()
+
+
 class _OnHost:
     """A pass whose tensors are on their way to the host."""
 
-    __slots__ = ("_arrived", "means", "pooled", "vectors")
+    __slots__ = ("_arrived", "means", "pooled", "size", "vectors")
 
-    def __init__(self, pooled: Pooled) -> None:
-        self.pooled = pooled
+    def __init__(self, pooled: Pooled, size: int) -> None:
+        self.pooled, self.size = pooled, size
         self._arrived: Any = None
         self.vectors, self.means = self._sent(pooled.vectors), self._sent(pooled.means)
 
@@ -131,7 +146,8 @@ class Desk:
         self._emitter = Emitter([*sinks, *([client] if client is not None else [])])
         self._most = most_vectors(settings)
         self._open: dict[str, _Open] = {}
-        self._inbox: deque[Begun | End | _OnHost] = deque()
+        self._inbox: deque[_Item] = deque()
+        self._waiting = 0
         self._changed = threading.Condition()
         self._busy = self._closing = self._urgent = self._now = False
         self._thread: threading.Thread | None = None
@@ -143,8 +159,14 @@ class Desk:
         self._put(request, urgent=False)
 
     def passed(self, pooled: Pooled) -> None:
-        """A pass has run."""
-        self._put(_OnHost(pooled), urgent=False)
+        """A pass has run. Where the thread is far behind it is dropped, and its requests are not trusted."""
+        size = PASS_BYTES + sum(4 * tensor.numel() for tensor in (pooled.vectors, pooled.means) if tensor is not None)
+        with self._changed:
+            room = not self._waiting or self._waiting + size <= WAITING_BYTES
+            if not room:
+                self._drop(pooled)
+        if room:
+            self._put(_OnHost(pooled, size), urgent=False)
 
     def end(self, end: End) -> None:
         """A request has ended; one that is not known is left aside."""
@@ -154,6 +176,8 @@ class Desk:
         """Waits until every ended request has its verdict and the sinks have it; says whether that was reached."""
         until = time.monotonic() + timeout_s
         with self._changed:
+            if self._inbox or self._busy:
+                self._alive()
             self._urgent = self._now = True
             self._changed.notify_all()
             done = self._changed.wait_for(lambda: not self._inbox and not self._busy, timeout_s)
@@ -181,18 +205,52 @@ class Desk:
 
     # -- the thread ------------------------------------------------------------------------------------------
 
-    def _put(self, item: Begun | End | _OnHost, *, urgent: bool) -> None:
+    def _put(self, item: _Item, *, urgent: bool) -> None:
         with self._changed:
             self._inbox.append(item)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sri-engine-desk", daemon=True)
-                self._thread.start()
+            self._waiting += _size(item)
+            self._alive()
             # Woken for each pass, it would take the interpreter from the engine each time.
-            if urgent or len(self._inbox) >= TOGETHER:
+            if urgent or len(self._inbox) >= WAKES_AT or self._waiting >= WAKES_AT_BYTES:
                 self._urgent = True
                 self._changed.notify_all()
 
-    def _run(self) -> None:
+    def _alive(self) -> None:
+        """Sees to it that there is a thread; one that died had items in hand, which are lost."""
+        if self._closing or (self._thread is not None and self._thread.is_alive()):
+            return
+        thread = threading.Thread(
+            target=self._run, args=(self._thread is not None,), name="sri-engine-desk", daemon=True
+        )  # fmt: skip
+        try:
+            thread.start()
+        except RuntimeError as err:
+            # None may be had now; the next item asks again.
+            self._say("no thread for verdicts", err)
+            return
+        self._thread = thread
+
+    def _drop(self, pooled: Pooled) -> None:
+        """Remembers whose pass it was, in the order of the inbox."""
+        if not self._inbox or not isinstance(self._inbox[-1], _Dropped):
+            self._inbox.append(_Dropped())
+            log.warning("passes are dropped, since verdicts are made too slowly; their requests are unmonitored")
+        last = self._inbox[-1]
+        assert isinstance(last, _Dropped)
+        last.keys.update(_keys(pooled))
+        self._alive()
+
+    @staticmethod
+    def _say(what: str, err: BaseException) -> None:
+        """The type only: what is raised may hold the text of a request."""
+        log.error("%s: %s", what, type(err).__name__)
+
+    def _run(self, after_another: bool) -> None:
+        if after_another:
+            log.error("the thread for verdicts had died; requests that run are unmonitored")
+            self._distrust(self._open, HOOK_FAILED)
+            with self._changed:
+                self._waiting = sum(map(_size, self._inbox))
         while True:
             with self._changed:
                 self._busy = False
@@ -208,14 +266,21 @@ class Desk:
             for item in items:
                 try:
                     self._take(item, ended)
-                except Exception:
-                    log.exception("a pass could not be taken; its requests are unmonitored")
+                except Exception as err:
+                    self._say("a pass could not be taken; its requests are unmonitored", err)
                     if isinstance(item, _OnHost):
-                        self._distrust(dict.fromkeys(item.pooled.steps, HOOK_FAILED))
-            for batch in _batches(ended):
-                self._conclude(batch)
+                        self._distrust(_keys(item.pooled), HOOK_FAILED)
+            with self._changed:
+                self._waiting -= sum(map(_size, items))
+            items = []
+            for batch in batches(ended):
+                try:
+                    self._hand_on(conclude(self._settings, batch))
+                except Exception as err:
+                    self._say("verdicts could not be made or handed on; their requests are unmonitored", err)
+                    self._give_up(batch)
 
-    def _take(self, item: Begun | End | _OnHost, ended: list[Ended]) -> None:
+    def _take(self, item: _Item, ended: list[Ended]) -> None:
         if isinstance(item, Begun):
             self._begun += 1
             self._open[item.key] = _Open(item, announced=self._announce(item.request_id))
@@ -223,10 +288,13 @@ class Desk:
             entry = self._open.pop(item.key, None)
             if entry is not None:
                 ended.append(self._ended(entry, item))
+        elif isinstance(item, _Dropped):
+            self._distrust(item.keys, HOOK_FAILED)
         else:
             item.wait()
             self._passes += 1
-            self._distrust(item.pooled.failed)
+            for key, why in item.pooled.failed.items():
+                self._distrust((key,), why)
             if item.vectors is not None:
                 self._keep(item.pooled.steps, item.vectors.numpy())
             for row, (key, _, whole) in enumerate(item.pooled.requests):
@@ -234,18 +302,18 @@ class Desk:
                 if entry is not None and whole and item.means is not None:
                     entry.request = item.means[row].numpy().copy()
 
-    def _distrust(self, failed: object) -> None:
-        if isinstance(failed, dict):
-            for key, why in failed.items():
-                entry = self._open.get(key)
-                if entry is not None and why not in entry.failed:
-                    entry.failed.append(why)
+    def _distrust(self, keys: Iterable[str], why: str) -> None:
+        for key in keys:
+            entry = self._open.get(key)
+            if entry is not None and why not in entry.failed:
+                entry.failed.append(why)
 
     def _keep(self, steps: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Copies [R, C, D], each row to its request: a view would keep all rows of the pass for the longest of them."""
         for row, key in enumerate(steps):
             entry = self._open.get(key)
-            if entry is None:
+            # Behind a pass that was lost, a vector would stand where an earlier step belongs.
+            if entry is None or entry.failed:
                 continue
             entry.seen += 1
             if self._most is not None and entry.kept >= self._most:
@@ -262,7 +330,10 @@ class Desk:
     def _ended(self, entry: _Open, end: End) -> Ended:
         if entry.announced is not None:
             context, generation = entry.announced
-            context.run(generation.__exit__, None, None, None)
+            try:
+                context.run(generation.__exit__, None, None, None)
+            except Exception as err:
+                self._say("the end of a request was not announced to the store", err)
         seen, kept = entry.seen, entry.kept
         if end.tokens is not None and seen > end.tokens:
             # An engine that runs ahead computes one more token before it learns that the last one was the end.
@@ -282,32 +353,40 @@ class Desk:
         if self._client is None:
             return None
         # A context each: generations of an engine do not end in the order in which they began.
-        context, generation = contextvars.copy_context(), self._client.generation(request_id)
+        context = contextvars.copy_context()
         try:
+            generation = self._client.generation(request_id)
             context.run(generation.__enter__)
         except Exception as err:
             log.warning("a request was not announced to the store: %s", type(err).__name__)
             return None
         return context, generation
 
-    def _conclude(self, ended: Sequence[Ended]) -> None:
-        found = conclude(self._settings, ended)
-        self._concluded += len(ended)
+    def _give_up(self, ended: Sequence[Ended]) -> None:
+        """Says `unmonitored` of requests whose verdicts could not be made or handed on."""
+        try:
+            self._hand_on(unjudged(self._settings, ended, (SCORER_FAILED,)))
+        except Exception as err:
+            # They stay without a verdict, which the store does not take for a clear one.
+            self._say("requests are left without a verdict", err)
+
+    def _hand_on(self, found: Concluded) -> None:
+        self._emitter.emit(found.verdicts)
+        self._concluded += len(found.traces)
         self._flagged += sum(verdict.status == "flagged" for verdict in found.verdicts)
         self._unmonitored += sum(verdict.status == "unmonitored" for verdict in found.verdicts)
-        self._emitter.emit(found.verdicts)
         if self.told is not None:
             self.told(found)
 
 
-def _batches(ended: Sequence[Ended]) -> list[list[Ended]]:
-    """Requests that are concluded together: none too many, and no id twice, since signals have one row per id."""
-    found: list[list[Ended]] = []
-    ids = set[str]()
-    for each in ended:
-        if not found or len(found[-1]) == TOGETHER or each.request_id in ids:
-            found.append([])
-            ids.clear()
-        found[-1].append(each)
-        ids.add(each.request_id)
-    return found
+_Item = Begun | End | _OnHost | _Dropped
+
+
+def _size(item: _Item) -> int:
+    """Bytes of a pass that waits."""
+    return item.size if isinstance(item, _OnHost) else 0
+
+
+def _keys(pooled: Pooled) -> set[str]:
+    """The requests that a pass says something of."""
+    return {*pooled.steps, *pooled.failed, *(key for key, _, _ in pooled.requests)}

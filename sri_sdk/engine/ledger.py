@@ -72,6 +72,10 @@ class PassPlan:
     read: list[tuple[str, int | None, int, bool]] = field(default_factory=list)
     """(request, slot, tokens of it, whether all of them were seen) of each request whose prompt this pass ends; the
     slot is free afterwards. None = no token of it was seen."""
+    gaps: list[str] = field(default_factory=list)
+    """Requests of which the engine ran a step that nobody was told of: steps from here on are not the next ones."""
+    published: list[tuple[Piece, int]] = field(default_factory=list)
+    """(piece, row of the block sums) that this pass completes: others read them only if it does."""
 
 
 @dataclass(slots=True)
@@ -80,6 +84,8 @@ class _Entry:
     prompt: int
     span: Span | None
     hashes: Sequence[bytes]
+    next: int
+    """Position of the row that is the next step."""
     steps: int = 0
     read: int = 0
     """Tokens of the prompt that are in the sum, or were found missing."""
@@ -110,6 +116,7 @@ class Ledger:
         self._entries: dict[str, _Entry] = {}
         self._slots: list[int] = []
         self._next = 0
+        self._pending: tuple[PassPlan, list[_Entry]] | None = None
 
     @property
     def slots(self) -> int:
@@ -123,7 +130,9 @@ class Ledger:
         """Takes a request; one of the same id that was not ended counts as ended."""
         self.end(request.request_id)
         span = request.span if self._reads else None
-        self._entries[request.request_id] = _Entry(request.request_id, request.prompt, span, tuple(request.hashes))
+        self._entries[request.request_id] = _Entry(
+            request.request_id, request.prompt, span, tuple(request.hashes), request.prompt - 1
+        )  # fmt: skip
 
     def end(self, request_id: str) -> int | None:
         """A request has ended. Returns the steps that were seen of it; None = it is not known."""
@@ -143,11 +152,15 @@ class Ledger:
     def plan(self, chunks: Sequence[Chunk]) -> PassPlan:
         """What the rows of a pass are, in the order of the batch. Requests that were never admitted are left out.
 
-        The pass must run, and the plan be carried out, before the next one is made.
+        The pass must run, and the plan be carried out, before the next one is made. Say so by `carried_out`: what is
+        not said to be counts as lost.
         """
+        self.lost()
         self.blocks.begin()
         known = [chunk for chunk in chunks if chunk.request_id in self._entries]
         plan = PassPlan(sum(chunk.count for chunk in chunks), tuple(chunk.request_id for chunk in known))
+        # Before the first sum: a plan that is never finished is lost as well.
+        self._pending = plan, [self._entries[each] for each in plan.requests]
         row, spared = 0, list[tuple[_Entry, int, int]]()
         for chunk in chunks:
             entry = self._entries.get(chunk.request_id)
@@ -164,12 +177,30 @@ class Ledger:
         self._finish(known, plan)
         return plan
 
+    def carried_out(self) -> None:
+        """The last plan was carried out: its sums are there."""
+        self._pending = None
+
+    def lost(self) -> None:
+        """The last plan was not carried out, or not all of it: nobody reads what it was to add up."""
+        if self._pending is None:
+            return
+        (plan, entries), self._pending = self._pending, None
+        for piece, row in plan.published:
+            self.blocks.withdraw(piece, row)
+        for entry in entries:
+            self._close(entry)
+            entry.missing = True
+
     def _step(self, entry: _Entry, chunk: Chunk, row: int, plan: PassPlan) -> None:
         """The rows that predict tokens nobody has seen predicted."""
         stop = chunk.start + chunk.count
-        for position in range(max(chunk.start, entry.prompt - 1 + entry.steps), stop):
+        if chunk.start > entry.next:
+            plan.gaps.append(entry.request_id)
+        for position in range(max(chunk.start, entry.next), stop):
             plan.steps.append((entry.request_id, row + position - chunk.start))
             entry.steps += 1
+        entry.next = max(entry.next, stop)
 
     def _read(self, entry: _Entry, chunk: Chunk, row: int, plan: PassPlan) -> None:
         """The rows that are tokens of the request itself."""
@@ -225,6 +256,7 @@ class Ledger:
             entry.open = None if ends else (piece, row, stop)
         if ends:
             self.blocks.publish(piece, row)
+            plan.published.append((piece, row))
         return row
 
     def _recall(self, entry: _Entry, start: int, stop: int, plan: PassPlan) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sri_sdk.capture.conclude import SILENT, TWICE
+from sri_sdk.capture.conclude import INCOMPLETE, SILENT, TWICE
 from sri_sdk.capture.settings import Layers
 from sri_sdk.engine.ledger import PassPlan
 
@@ -25,7 +25,9 @@ class Pooled:
     means: torch.Tensor | None
     """[those, C, D] float32 tensor, the mean states of their tokens; None = nobody reads requests, or none ended."""
     failed: Mapping[str, str]
-    """Request -> code of why nothing of this pass can be trusted."""
+    """Request -> code of why nothing of this pass, nor of those behind it, can be trusted."""
+    whole: bool = True
+    """Whether the plan was carried out: all states came, and every sum was made."""
 
 
 class PassPool:
@@ -96,10 +98,10 @@ class PassPool:
                 vectors = torch.stack([self._vectors[layer] for layer in self._layers], dim=1)
             if self._request_layers:
                 means = self._requests(plan, slots)
-        failed = {} if why is None else dict.fromkeys(plan.requests, why)
+        failed = dict.fromkeys(plan.gaps, INCOMPLETE) if why is None else dict.fromkeys(plan.requests, why)
         read = tuple((request, tokens, whole) for request, _, tokens, whole in plan.read)
         self._vectors, self._added = {}, {}
-        return Pooled(steps, vectors, read, means, failed)
+        return Pooled(steps, vectors, read, means, failed, why is None)
 
     def _indices(self, plan: PassPlan, home: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """[R] rows of the steps, [N] rows that are added up, and [N] to which addition each belongs; all int64."""
@@ -119,6 +121,9 @@ class PassPool:
         if plan.additions:
             added = torch.stack([self._added[layer] for layer in self._request_layers], dim=1)
             self._make_room(slots, added)
+        elif self._sums is not None:
+            # A request may have all of its tokens from the sums of blocks, and needs a slot all the same.
+            self._make_room(slots, self._sums)
         if self._slots is None or self._sums is None:
             return None
         if plan.cleared:

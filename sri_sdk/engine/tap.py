@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from sri_sdk.capture.conclude import HOOK_FAILED
+from sri_sdk.capture.conclude import HOOK_FAILED, INCOMPLETE
 from sri_sdk.engine.desk import Begun, Desk, End
 from sri_sdk.engine.guarded import Guarded
 from sri_sdk.engine.ledger import Admitted, Chunk, Ledger
@@ -107,9 +107,18 @@ class EngineTap:
             return
         requests = self._pool.requests
         try:
-            self.desk.passed(self._pool.end(self._ledger.slots))
+            pooled = self._pool.end(self._ledger.slots)
+            self.desk.passed(pooled)
+            if pooled.whole:
+                self._ledger.carried_out()
+            else:
+                self._ledger.lost()
         except Exception as err:
             self._lost(requests, err)
+
+    def missed(self, keys: Iterable[str]) -> None:
+        """A pass over these requests runs or has run, and nothing was told of its rows: they are not seen whole."""
+        self.desk.passed(Pooled((), None, (), None, dict.fromkeys(keys, INCOMPLETE), False))
 
     def evicted(self, hashes: Iterable[bytes]) -> None:
         """The engine has dropped these blocks from its prefix cache."""
@@ -134,9 +143,11 @@ class EngineTap:
     def _lost(self, requests: Sequence[str], err: Exception) -> None:
         """The states of a pass over these requests were not taken."""
         self._failed(err)
-        self.desk.passed(Pooled((), None, (), None, dict.fromkeys(requests, HOOK_FAILED)))
+        self._ledger.lost()
+        self.desk.passed(Pooled((), None, (), None, dict.fromkeys(requests, HOOK_FAILED), False))
 
     def _failed(self, err: Exception) -> None:
         self._failures += 1
         if str(self._failures).strip("0") == "1":
-            log.warning("the tap failed %d times, last %s: %s", self._failures, type(err).__name__, err)
+            # The type only: what a tokenizer or a template raises may hold the text of a request.
+            log.warning("the tap failed %d times, last %s", self._failures, type(err).__name__)

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import sri_sdk
+from sri_sdk.engine import desk as module
+from sri_sdk.engine.conclude import TOGETHER, Ended, batches
 from sri_sdk.engine.desk import Begun, Desk, End
 from sri_sdk.engine.pooling import Pooled
 from tests.engine.conftest import World
@@ -122,3 +125,122 @@ def test_a_request_that_cannot_be_concluded_costs_none_of_its_neighbours(world: 
     found = world.flush().verdicts
     assert found["r0"].status == "unmonitored"
     assert found["r1"].status == world.verdicts["r1"].status
+
+
+class Watched:
+    """A desk and what it told."""
+
+    def __init__(self, world: World) -> None:
+        self.desk, self.found = Desk(world.guarded.settings), list[sri_sdk.Verdict]()
+        self.desk.told = lambda found: self.found.extend(found.verdicts)
+
+    def serve(self, key: str) -> None:
+        self.desk.begin(Begun(key, key))
+        self.desk.end(End(key, 0, ended=False, interrupted=True))
+        assert self.desk.flush(30)
+
+
+def test_verdicts_that_cannot_be_handed_on_cost_no_later_request(world: World, monkeypatch: Any, caplog: Any) -> None:
+    watched, real = Watched(world), Desk(world.guarded.settings)._emitter.emit
+    answers: list[Any] = [RuntimeError("a secret"), None]
+
+    def emit(verdicts: Any) -> None:
+        answer = answers.pop(0) if answers else None
+        if answer is not None:
+            raise answer
+        real(verdicts)
+
+    monkeypatch.setattr(watched.desk._emitter, "emit", emit)
+    for key in ("a", "b"):
+        watched.serve(key)
+    assert [(v.request_id, v.status, v.reasons) for v in watched.found[:1]] == [
+        ("a", "unmonitored", ("scorer_failed",))
+    ]
+    assert [v.request_id for v in watched.found] == ["a", "b"]
+    assert watched.desk.counts.concluded == 2
+    assert "secret" not in caplog.text
+    watched.desk.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced_and_what_ran_then_is_not_trusted(world: World, monkeypatch: Any) -> None:
+    watched = Watched(world)
+    desk = watched.desk
+    desk.begin(Begun("ran", "ran"))
+    desk.passed(step(world, "ran"))
+    assert desk.flush(30)
+    first = desk._thread
+    assert first is not None
+    with monkeypatch.context() as patched:
+
+        def dies(*_: object) -> None:
+            raise SystemExit
+
+        patched.setattr(desk, "_take", dies)
+        desk.passed(step(world, "ran"))
+        desk.flush(0)
+        first.join(30)
+    assert not first.is_alive()
+    desk.passed(step(world, "ran"))
+    desk.end(End("ran", 3, ended=True, interrupted=False))
+    assert desk.flush(30)
+    (verdict,) = watched.found
+    assert (verdict.status, verdict.reasons[0], verdict.steps_seen) == ("unmonitored", "hook_failed", 1)
+    assert desk._waiting == 0
+    watched.serve("next")
+    assert [v.request_id for v in watched.found] == ["ran", "next"]
+    desk.close()
+
+
+def test_passes_that_find_no_room_cost_their_requests_and_no_others(world: World, monkeypatch: Any) -> None:
+    told: dict[str, sri_sdk.Verdict] = {}
+    desk = Desk(world.guarded.settings)
+    desk.told = lambda found: told.update({verdict.request_id: verdict for verdict in found.verdicts})
+    width = world.guarded.hook.hidden_size()
+    monkeypatch.setattr(module, "WAITING_BYTES", 4 * (module.PASS_BYTES + 4 * width))
+    with desk._changed:
+        # The thread takes nothing meanwhile.
+        for key in ("early", "late"):
+            desk.begin(Begun(key, key))
+        for _ in range(3):
+            desk.passed(step(world, "early"))
+        for _ in range(50):
+            desk.passed(step(world, "late"))
+        assert len(desk._inbox) == 2 + 4 + 1
+        assert desk._waiting <= module.WAITING_BYTES
+        for key, tokens in (("early", 3), ("late", 50)):
+            desk.end(End(key, tokens, ended=True, interrupted=False))
+    assert desk.flush(30)
+    assert "hook_failed" not in told["early"].reasons
+    assert (told["late"].status, told["late"].reasons[0], told["late"].steps_seen) == ("unmonitored", "hook_failed", 1)
+    assert desk._waiting == 0
+    desk.close()
+
+
+def test_vectors_of_a_pass_that_was_lost_are_not_made_up_for_by_later_ones(world: World) -> None:
+    desk = Desk(world.guarded.settings)
+    desk.begin(Begun("k", "r"))
+    desk.passed(step(world, "k"))
+    desk.passed(Pooled(("k",), None, (), None, {"k": "tap_silent"}, whole=False))
+    desk.passed(step(world, "k", value=7.0))
+    assert desk.flush(30)
+    entry = desk._open["k"]
+    assert (entry.seen, entry.kept, entry.failed) == (1, 1, ["tap_silent"])
+    desk.close()
+
+
+def ended(name: str, steps: int) -> Ended:
+    return Ended(name, torch.zeros(steps, 1, 2**10), steps, steps, ended=True)
+
+
+def test_requests_are_concluded_together_as_far_as_the_longest_of_them_leaves_room() -> None:
+    # 4 kB a step: one of 8,192 steps is half of what is held at once.
+    found = batches([ended("a", 1), ended("b", 8192), ended("c", 1), ended("d", 1), ended("e", 20_000), ended("f", 1)])
+    assert [[each.request_id for each in batch] for batch in found] == [["a", "b"], ["c", "d"], ["e"], ["f"]]
+
+
+def test_many_short_requests_are_concluded_together_and_no_id_twice() -> None:
+    many = [ended(str(number), 1) for number in range(TOGETHER + 1)]
+    assert [len(batch) for batch in batches(many)] == [TOGETHER, 1]
+    assert [len(batch) for batch in batches([ended("a", 1), ended("a", 2), ended("b", 1)])] == [1, 2]
+    assert batches([]) == []

@@ -31,9 +31,14 @@ class Sums:
         self.steps: dict[str, list[float]] = {}
         self.found: dict[str, tuple[float, int, bool]] = {}
 
-    def run(self, batch: Sequence[tuple[Chunk, Sequence[float]]]) -> PassPlan:
-        """A pass over chunks whose tokens have these states."""
+    def run(self, batch: Sequence[tuple[Chunk, Sequence[float]]], *, fails: bool = False) -> PassPlan:
+        """A pass over chunks whose tokens have these states; after one that fails, rows hold what others left there."""
         plan = self.book.plan([chunk for chunk, _ in batch])
+        if fails:
+            for rows_of, named in ((self.slots, plan.cleared), (self.blocks, plan.fresh)):
+                for row in named:
+                    rows_of.setdefault(row, 1e6)
+            return plan
         rows = [number for _, states in batch for number in states]
         assert plan.tokens == len(rows)
         for request, row in plan.steps:
@@ -50,6 +55,7 @@ class Sums:
             self.slots[slot] += self.blocks[block]
         for request, read_slot, tokens, whole in plan.read:
             self.found[request] = (0.0 if read_slot is None else self.slots[read_slot], tokens, whole)
+        self.book.carried_out()
         return plan
 
 
@@ -176,6 +182,73 @@ def test_a_gap_is_not_filled_with_guesses() -> None:
     sums.run([chunk("a", [1, 2], 0, 2)])
     sums.run([chunk("a", [1, 2, 3, 4], 3, 4)])
     assert sums.book.end("a") == 2, "two steps of the three that the engine made"
+
+
+def test_a_step_that_nobody_was_told_of_is_noticed_although_the_engine_runs_ahead() -> None:
+    """Four tokens, one pass not told, and one pass too many: as many rows as there are tokens."""
+    sums, states = Sums(ledger()), [1, 2, 3, 4, 5, 6, 7, 8]
+    sums.book.admit(Admitted("a", 4))
+    told = [sums.run([chunk("a", states, start, stop)]).gaps for start, stop in ((0, 4), (4, 5), (6, 7), (7, 8))]
+    assert told == [[], [], ["a"], []]
+
+
+def test_a_prompt_whose_end_was_not_told_is_noticed() -> None:
+    sums, states = Sums(ledger()), [1, 2, 3, 4, 5]
+    sums.book.admit(Admitted("a", 4))
+    assert not sums.run([chunk("a", states, 0, 2)]).gaps
+    assert sums.run([chunk("a", states, 4, 5)]).gaps == ["a"]
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_pass_that_failed_leaves_no_sum_to_its_neighbours(said: bool) -> None:
+    sums, states = Sums(ledger()), list(range(1, 11))
+    sums.book.admit(Admitted("a", 10, (0, 10), hashes(states)))
+    sums.run([chunk("a", states, 0, 10)], fails=True)
+    if said:
+        sums.book.lost()
+        assert not len(sums.book.blocks)
+    sums.book.admit(Admitted("b", 10, (0, 10), hashes(states)))
+    sums.run([chunk("b", states, 8, 10)])
+    assert not sums.found["b"][2]
+    assert sums.steps["b"] == [10]
+    # Computed again, its blocks are kept as if nothing had been.
+    for name, start in (("c", 0), ("d", 8)):
+        sums.book.admit(Admitted(name, 10, (0, 10), hashes(states)))
+        sums.run([chunk(name, states, start, 10)])
+        assert sums.found[name] == (sum(states), 10, True)
+
+
+def test_a_pass_that_failed_takes_nothing_that_was_whole_before() -> None:
+    sums, states = Sums(ledger()), list(range(1, 11))
+    for name, start in (("a", 0), ("b", 8)):
+        sums.book.admit(Admitted(name, 10, (0, 10), hashes(states)))
+        sums.run([chunk(name, states, start, 10)], fails=name == "b")
+    sums.book.admit(Admitted("c", 10, (0, 10), hashes(states)))
+    sums.run([chunk("c", states, 8, 10)])
+    assert sums.found["c"] == (sum(states), 10, True)
+
+
+def test_a_block_of_which_a_part_was_lost_is_not_completed() -> None:
+    sums, states = Sums(ledger()), list(range(1, 11))
+    sums.book.admit(Admitted("a", 10, (0, 10), hashes(states)))
+    sums.run([chunk("a", states, 0, 2)], fails=True)
+    sums.run([chunk("a", states, 2, 10)])
+    assert not sums.found["a"][2], "two of its tokens were never added up"
+    sums.book.admit(Admitted("b", 10, (0, 10), hashes(states)))
+    sums.run([chunk("b", states, 4, 10)])
+    assert not sums.found["b"][2], "nor is the first block known"
+
+
+def test_a_plan_that_cannot_be_made_counts_as_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    sums, states = Sums(ledger()), list(range(1, 11))
+    sums.book.admit(Admitted("a", 10, (0, 10), hashes(states)))
+    with monkeypatch.context() as patched:
+        patched.setattr(sums.book, "_finish", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            sums.book.plan([Chunk("a", 0, 10)])
+    sums.book.admit(Admitted("b", 10, (0, 10), hashes(states)))
+    sums.run([chunk("b", states, 8, 10)])
+    assert not sums.found["b"][2]
 
 
 def test_requests_that_nobody_admitted_are_left_out_and_their_rows_counted() -> None:

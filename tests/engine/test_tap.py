@@ -116,6 +116,109 @@ def test_a_tap_that_never_fired_is_unmonitored(world: World) -> None:
     assert (verdict.status, verdict.reasons[0]) == ("unmonitored", "tap_silent")
 
 
+def shared(world: World) -> Any:
+    """The first part of a verdict that a prefix hit may spare, and how to ask for it."""
+    engine = world.engine
+    return (len(engine.prompts["r0"]) - 1) // engine.size * engine.size
+
+
+@pytest.mark.parametrize("how", ["silent", "raises", "unfinished", "twice"])
+def test_a_pass_that_fails_does_not_reach_the_requests_that_share_its_prompt(
+    world: World, monkeypatch: Any, how: str
+) -> None:
+    engine = world.engine
+    # Another prompt before it: the rows of the sums hold something.
+    engine.serve("r2")
+    engine.tap.cleared()
+    engine.admit("r0")
+    chunks = [("r0", len(engine.prompts["r0"]))]
+    with monkeypatch.context() as patched:
+        if how == "raises":
+            patched.setattr(engine.tap._pool, "_requests", lambda *_: 1 // 0)
+        if how == "unfinished":
+            patched.setattr(engine.tap, "end", lambda: None)
+        if how == "twice":
+            state = engine.tap.state
+            patched.setattr(engine.tap, "state", lambda *given: (state(*given), state(*given)))
+        engine.run(chunks, silent=[1, "final"] if how in ("silent", "unfinished") else [])
+    engine.end("r0", interrupted=True, tokens=1)
+    engine.serve("r0", computed=shared(world))
+    assert world.flush().missing["r0"] == "prompt_not_seen"
+    parts = {part.name: part.status for part in world.told.verdicts["r0"].parts}
+    assert parts["asked"] == "unmonitored"
+    # The pass that ran since has whole sums again, and the next one finds them.
+    engine.serve("r0")
+    engine.serve("r0", computed=shared(world))
+    same(world.flush().verdicts, {"r0": world.verdicts["r0"]})
+    close(world, "r0")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_pass_that_was_missed_is_not_made_up_for_by_one_that_runs_ahead(world: World, told: bool) -> None:
+    engine = world.engine
+    engine.admit("r1")
+    engine.run([("r1", len(engine.prompts["r1"]))])
+    engine.run([("r1", 1)])
+    # A pass nobody is told the rows of.
+    if told:
+        engine.tap.missed(["r1", "stranger"])
+    engine.at["r1"] += 1
+    while engine.at["r1"] < engine.length("r1") + 1:
+        engine.run([("r1", 1)])
+    assert engine.tap.desk.flush(60)
+    entry = engine.tap.desk._open["r1"]
+    engine.end("r1")
+    verdict = world.flush().verdicts["r1"]
+    assert verdict.status == "unmonitored"
+    assert "incomplete_coverage" in verdict.reasons
+    assert (entry.kept, verdict.steps_seen) == (2, 2), "what comes behind a gap is not the next step"
+
+
+def test_requests_in_a_pass_with_one_that_missed_a_step_are_judged(world: World) -> None:
+    engine = world.engine
+    for name in ("r0", "r1"):
+        engine.admit(name)
+    engine.run([(name, len(engine.prompts[name])) for name in ("r0", "r1")])
+    engine.at["r0"] += 1
+    engine.run([("r0", 1), ("r1", 1)])
+    engine.end("r0", tokens=3)
+    while engine.at["r1"] < engine.length("r1"):
+        engine.run([("r1", 1)])
+    engine.end("r1")
+    same(world.flush().verdicts, {"r1": world.verdicts["r1"]})
+    assert "incomplete_coverage" in world.told.verdicts["r0"].reasons
+
+
+def test_a_prompt_whose_tokens_all_come_from_the_cache_has_room_for_its_sum(world: World) -> None:
+    """Seventeen at once, where sixteen had room, and none of them adds a row in this pass."""
+    engine = world.engine
+    names = [f"r0-{number}" for number in range(40)]
+    engine.serve("r0")
+    for kind in (engine.prompts, engine.answers, engine.states, engine.ended_by_model):
+        kind.update(dict.fromkeys(names, kind["r0"]))  # type: ignore[attr-defined]
+    for name in names:
+        engine.admit(name, computed=shared(world))
+    engine.run([(name, engine.length("r0") - shared(world)) for name in names])
+    for name in names:
+        engine.end(name)
+    found = world.flush()
+    assert {found.missing[name] for name in names} == {None}
+    for name in names:
+        np.testing.assert_allclose(found.logits[name], world.logit("r0"), atol=CLOSE, rtol=0)
+
+
+def test_what_a_tokenizer_raises_is_not_in_the_log(world: World, monkeypatch: Any, caplog: Any) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a secret prompt")
+
+    monkeypatch.setattr(type(world.engine.tap._guarded), "span", broken)
+    world.engine.admit("r1")
+    world.engine.end("r1", tokens=1)
+    assert "hook_failed" in world.flush().verdicts["r1"].reasons
+    assert "ValueError" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_a_step_beyond_the_end_is_not_counted(world: World) -> None:
     """An engine that runs ahead learns of the end token one pass late."""
     engine = world.engine

@@ -30,29 +30,33 @@ def attach(settings: EngineSettings, runner: Any) -> EngineTap | None:
     config = runner.vllm_config
     if get_tp_group().rank_in_group:
         return None
-    guarded = _guarded(settings, config.model_config, runner.get_model())
+    blind = list(blinding(config))
+    # What nobody sees needs no comparison, and could not be compared where it is split or quantised.
+    guarded = _guarded(settings, config.model_config, None if blind else runner.get_model())
     client = None if settings.store is None else sri_sdk.VerdictClient(settings.store)
     desk = Desk(guarded.settings, sinks_of(settings), client=client)
     tap = EngineTap(
         guarded, desk, block_size=config.cache_config.hash_block_size or config.cache_config.block_size,
         block_sums_bytes=settings.block_sums_mb * 2**20,
     )  # fmt: skip
-    if blind := list(blinding(config)):
+    if blind:
         log.warning("no request of this engine is monitored: %s", "; ".join(blind))
     else:
         _listen(tap, guarded, runner.get_model())
     return tap
 
 
-def _guarded(settings: EngineSettings, model: Any, live: torch.nn.Module) -> Guarded:
+def _guarded(settings: EngineSettings, model: Any, live: torch.nn.Module | None) -> Guarded:
+    """The guard on the copy of a checkpoint, whose weights are then those of `live`; None = nothing is compared."""
     trust = settings.guard.trust
     guard = sri_sdk.Guard.load(settings.guard.path, public_key=trust.public_key, digest=trust.digest)
     guarded = guard_checkpoint(
         model.model, guard, dtype=model.dtype, rule=settings.rule, hook=settings.hook, accept=settings.accept,
         system_prompt=settings.system_prompt, revision=model.revision, trust_remote_code=model.trust_remote_code,
     )  # fmt: skip
-    same, whole = compare(live, guarded.hook.model)
-    log.info("%.1f %% of the engine's weights are those of the checkpoint, bit for bit", 100 * same / whole)
+    if live is not None:
+        same, whole = compare(live, guarded.hook.model)
+        log.info("%d of the engine's %d weights are those of the checkpoint; the rest is padding", same, whole)
     guarded.let_go_of_the_model()
     return guarded
 

@@ -8,9 +8,11 @@ from typing import Any
 from sri_sdk.engine.settings import EngineSettings
 from sri_sdk.errors import ConfigError
 
+ROWS = "no worker then sees all rows of all layers"
+
 
 def blinding(config: Any) -> Iterator[str]:
-    """What is in the way, one sentence per option with the cure; `config` is vLLM's."""
+    """What is in the way of watching, one sentence per option with the cure; `config` is vLLM's."""
     if not config.model_config.enforce_eager:
         yield (
             "enforce_eager: False; compiled code and CUDA graphs call no module hooks. "
@@ -18,15 +20,21 @@ def blinding(config: Any) -> Iterator[str]:
         )
     if config.speculative_config is not None:
         yield "speculative_config: drafts put tokens into a pass that may be taken back. Leave --speculative-config out"
+    if quantised := getattr(config.model_config, "quantization", None):
+        yield (
+            f"quantization: {quantised}; its weights cannot be compared with those the guard was fitted on. Serve the "
+            "checkpoint unquantised, without --quantization"
+        )
     parallel = config.parallel_config
-    for name, option in (
-        ("pipeline_parallel_size", "--pipeline-parallel-size"),
-        ("decode_context_parallel_size", "--decode-context-parallel-size"),
-        ("prefill_context_parallel_size", "--prefill-context-parallel-size"),
+    for name, option, why in (
+        ("tensor_parallel_size", "--tensor-parallel-size", "no worker then has weights that can be compared"),
+        ("pipeline_parallel_size", "--pipeline-parallel-size", ROWS),
+        ("decode_context_parallel_size", "--decode-context-parallel-size", ROWS),
+        ("prefill_context_parallel_size", "--prefill-context-parallel-size", ROWS),
     ):
         size = getattr(parallel, name, 1)
         if size and size > 1:
-            yield f"{name}: {size}; no worker then sees all rows of all layers. Set {option} 1"
+            yield f"{name}: {size}; {why}. Set {option} 1"
     if getattr(parallel, "use_ubatching", False):
         yield "enable_dbo: a pass runs in two halves. Leave --enable-dbo out"
     if getattr(config.cache_config, "kv_sharing_fast_prefill", False):

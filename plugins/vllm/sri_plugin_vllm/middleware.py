@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from itertools import islice
 from typing import Any
 
 import sri_sdk
@@ -30,11 +32,17 @@ ASKS = b"sri-verdict"
 """Header with which a client asks for the field."""
 ID = b"x-request-id"
 """Header that vLLM makes its id from."""
-PREFIX = {"/v1/chat/completions": "chatcmpl-", "/v1/completions": "cmpl-"}
+CHAT = "chatcmpl-"
+PREFIX = {"/v1/chat/completions": CHAT, "/v1/completions": "cmpl-"}
+"""Paths whose responses have the field -> with what vLLM begins the ids of their generations."""
 FIELD = "sri"
 DONE = b"data: [DONE]"
 MOST_BYTES = 2**24
 """Of a request or a response that is looked into; what is longer passes as it is."""
+MOST_CHOICES = 128
+"""Of a response that are looked up; those behind them have no entry in the field."""
+GRACE_S = 2.0
+"""Beyond `wait_s`, for the store to be asked and to answer."""
 
 
 class VerdictField:
@@ -70,10 +78,10 @@ class VerdictField:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
-        prefix = PREFIX.get(scope.get("path", "")) if scope["type"] == "http" else None
-        if prefix is None or scope.get("method") != "POST":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        # On every path: vLLM has more of them that generate than any list here would name.
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         given = [value for name, value in headers if name.lower() == ID]
         if self._answers.trust_request_id and len(given) == 1 and given[0]:
@@ -82,33 +90,62 @@ class VerdictField:
             base = uuid.uuid4().hex
             headers = [(name, value) for name, value in headers if name.lower() != ID]
             headers.append((ID, base.encode()))
+        prefix = PREFIX.get(_path(scope)) if scope.get("method") == "POST" else None
         asks = any(name.lower() == ASKS and value.lower() in (b"true", b"1") for name, value in headers)
         inside = {**scope, "headers": headers}
-        if not asks:
+        if prefix is None or not asks:
             await self._app(inside, receive, send)
             return
         body, replay = await _read(receive)
-        await self._app(inside, replay, _Answer(send, self, request_ids(prefix, base, body)).take)
+        await self._app(inside, replay, _Answer(send, self, lambda: request_ids(prefix, base, body)).take)
 
     async def verdicts(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """What is said of each generation, as JSON types; nobody's word is `unmonitored`."""
-        found = await asyncio.gather(*(asyncio.to_thread(self._verdict, each) for each in ids))
+        """What is said of each generation, as JSON types; nobody's word is `unmonitored`.
+
+        All of them together take `wait_s` and the grace, however many they are.
+        """
+        until = time.monotonic() + self._answers.wait_s
+        asked = [asyncio.ensure_future(asyncio.to_thread(self._verdict, each, until)) for each in ids]
+        try:
+            if asked:
+                await asyncio.wait(asked, timeout=self._answers.wait_s + GRACE_S)
+        finally:
+            for each in asked:
+                each.cancel()
+        found = [
+            each.result() if each.done() and not each.cancelled() else self._told(_nobody_says(name))
+            for each, name in zip(asked, ids, strict=True)
+        ]
         return [{"index": index, **each} for index, each in enumerate(found)]
 
-    def _verdict(self, request_id: str) -> dict[str, Any]:
+    def _verdict(self, request_id: str, until: float) -> dict[str, Any]:
         try:
-            verdict: sri_sdk.Verdict = self._store.lookup(request_id, wait_s=self._answers.wait_s, rule=self._rule)
+            left = max(until - time.monotonic(), 0.0)
+            verdict: sri_sdk.Verdict = self._store.lookup(request_id, wait_s=left, rule=self._rule)
         except Exception as err:
             log.error("a look-up failed with %s; the response says unmonitored", type(err).__name__)
-            verdict = sri_sdk.Verdict(request_id, "unmonitored", ("no_verdict",))
+            verdict = _nobody_says(request_id)
+        return self._told(verdict)
+
+    def _told(self, verdict: sri_sdk.Verdict) -> dict[str, Any]:
         whole = verdict.to_dict()
         if self._answers.detail == "full":
             return whole
         return {name: whole[name] for name in ("request_id", "status", "rule")}
 
 
+def _path(scope: Scope) -> str:
+    """The path within the application, without what a proxy puts before it."""
+    path, root = str(scope.get("path", "")), str(scope.get("root_path", "")).rstrip("/")
+    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+
+
+def _nobody_says(request_id: str) -> sri_sdk.Verdict:
+    return sri_sdk.Verdict(request_id, "unmonitored", ("no_verdict",))
+
+
 def request_ids(prefix: str, base: str, body: bytes) -> list[str]:
-    """Under which ids vLLM generates what a request asks for, one per choice of its response.
+    """Under which ids vLLM generates what a request asks for, one per choice of its response, `MOST_CHOICES` at most.
 
     Args:
         prefix: of the path.
@@ -121,13 +158,13 @@ def request_ids(prefix: str, base: str, body: bytes) -> list[str]:
         asked = {}
     asked = asked if isinstance(asked, Mapping) else {}
     n, prompt = asked.get("n"), asked.get("prompt")
-    each = n if isinstance(n, int) and n > 1 else 1
+    each = min(n, MOST_CHOICES + 1) if isinstance(n, int) and n > 1 else 1
     many = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], str | list)
     prompts = len(prompt) if many and isinstance(prompt, list) else 1
-    whole = [f"{prefix}{base}"] if prefix == PREFIX["/v1/chat/completions"] else [
-        f"{prefix}{base}-{number}" for number in range(prompts)
-    ]  # fmt: skip
-    return [name if each == 1 else f"{child}_{name}" for name in whole for child in range(each)]
+    name = f"{prefix}{base}"
+    whole = (name,) if prefix == CHAT else (f"{name}-{number}" for number in range(prompts))
+    ids = (each_name if each == 1 else f"{child}_{each_name}" for each_name in whole for child in range(each))
+    return list(islice(ids, MOST_CHOICES))
 
 
 async def _read(receive: Receive) -> tuple[bytes, Receive]:
@@ -151,7 +188,8 @@ async def _read(receive: Receive) -> tuple[bytes, Receive]:
 class _Answer:
     """One response on its way out."""
 
-    def __init__(self, send: Send, field: VerdictField, ids: Sequence[str]) -> None:
+    def __init__(self, send: Send, field: VerdictField, ids: Callable[[], Sequence[str]]) -> None:
+        """Takes where it goes; `ids` is asked once vLLM has taken the request, so that a refused one costs nothing."""
         self._send, self._field, self._ids = send, field, ids
         self._head: Message | None = None
         self._body = b""
@@ -199,7 +237,7 @@ class _Answer:
             return body
         if not isinstance(told, dict):
             return body
-        told[FIELD] = {"verdicts": await self._field.verdicts(self._ids)}
+        told[FIELD] = {"verdicts": await self._field.verdicts(self._ids())}
         return write(told, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def _piece(self, message: Message) -> None:
@@ -224,5 +262,5 @@ class _Answer:
             last = {}
         known = last if isinstance(last, dict) else {}
         like = {name: known[name] for name in ("id", "object", "created", "model") if name in known}
-        told = {**like, "choices": [], FIELD: {"verdicts": await self._field.verdicts(self._ids)}}
+        told = {**like, "choices": [], FIELD: {"verdicts": await self._field.verdicts(self._ids())}}
         return write(told, ensure_ascii=False, separators=(",", ":")).encode()

@@ -53,12 +53,17 @@ def execute_model(original: Original, runner: Any, scheduler_output: Any, *args:
         return original(runner, scheduler_output, *args, **kwargs)
     try:
         _take_note(tap, scheduler_output)
-        HERE.scheduled = scheduler_output if scheduler_output.total_num_scheduled_tokens else None
     except Exception as err:
-        log.warning("what the scheduler said was not taken: %s: %s", type(err).__name__, err)
+        # The type only: what is raised may hold a prompt.
+        log.warning("what the scheduler said was not taken: %s", type(err).__name__)
+        tap.missed(_scheduled(scheduler_output))
+    HERE.scheduled = scheduler_output if _scheduled(scheduler_output) else None
     try:
         return original(runner, scheduler_output, *args, **kwargs)
     finally:
+        if HERE.scheduled is not None:
+            # The runner never came by: it ran this pass by another way, or none at all.
+            tap.missed(_scheduled(scheduler_output))
         HERE.scheduled = None
         tap.end()
 
@@ -90,21 +95,30 @@ ORDERED: Mapping[str, Callable[..., Any]] = {"_model_forward": model_forward, "p
 
 
 def _begin(order: Sequence[str]) -> None:
-    """Tells the tap what the pass holds. A pass that it was not told of lacks in the coverage of its requests."""
+    """Tells the tap what the pass holds, or that it does not know. It is told once, whatever the runner does."""
+    tap, sent, HERE.scheduled = HERE.tap, HERE.scheduled, None
+    if tap is None:
+        return
     try:
-        _announce(order)
+        _announce(tap, sent, order)
     except Exception as err:
-        log.warning("a pass was not announced: %s: %s", type(err).__name__, err)
+        log.warning("a pass was not announced, and its requests are unmonitored: %s", type(err).__name__)
+        tap.missed(_scheduled(sent))
 
 
-def _announce(order: Sequence[str]) -> None:
-    assert HERE.tap is not None
-    sent = HERE.scheduled
+def _scheduled(sent: Any) -> tuple[str, ...]:
+    """The requests that have a token in this pass."""
+    return tuple(sent.num_scheduled_tokens) if sent.total_num_scheduled_tokens else ()
+
+
+def _announce(tap: EngineTap, sent: Any, order: Sequence[str]) -> None:
     computed = {new.req_id: new.num_computed_tokens for new in sent.scheduled_new_reqs}
     cached = sent.scheduled_cached_reqs
     computed.update(zip(cached.req_ids, cached.num_computed_tokens, strict=True))
     counts = sent.num_scheduled_tokens
-    HERE.tap.begin([Chunk(each, computed[each], counts[each]) for each in order])
+    if left := set(counts) - set(order):
+        tap.missed(left)
+    tap.begin([Chunk(each, computed[each], counts[each]) for each in order])
 
 
 def _take_note(tap: EngineTap, output: Any) -> None:

@@ -150,6 +150,9 @@ class Tap:
     def end(self) -> None:
         self.told.append(("end",))
 
+    def missed(self, keys: Any) -> None:
+        self.told.append(("missed", sorted(keys)))
+
     def evicted(self, hashes: Any) -> None:
         if hashes:
             self.told.append(("evicted", list(hashes)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sri_plugin_vllm import CONFIG
-from sri_plugin_vllm.middleware import VerdictField, request_ids
+from sri_plugin_vllm.middleware import MOST_CHOICES, VerdictField, request_ids
 
 import sri_sdk
 from sri_sdk.engine.settings import EngineSettings, read_engine_settings
@@ -60,7 +61,7 @@ class Server:
 
 
 def ask(
-    server: Any, store: Any, *, path: str = CHAT, headers: Any = ASKS, body: Any = None, **response: Any
+    server: Any, store: Any, *, path: str = CHAT, headers: Any = ASKS, body: Any = None, root: str = "", **response: Any
 ) -> tuple[dict[str, Any], bytes]:
     sent: list[Any] = []
     app = VerdictField(server, settings(**response), store)
@@ -74,7 +75,8 @@ def ask(
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await app({"type": "http", "method": "POST", "path": path, "headers": list(headers)}, receive, send)
+        scope = {"type": "http", "method": "POST", "path": path, "root_path": root, "headers": list(headers)}
+        await app(scope, receive, send)
 
     asyncio.run(run())
     return sent[0], b"".join(message.get("body", b"") for message in sent[1:])
@@ -149,10 +151,104 @@ def test_an_error_of_the_engine_passes_as_it_is() -> None:
     assert not store.asked
 
 
-def test_other_paths_are_not_touched() -> None:
+OTHER = ("/v1/messages", "/v1/responses", "/gate/v1/chat/completions", "/v1/chat/completions/", "/v1/models")
+
+
+@pytest.mark.parametrize("path", OTHER)
+def test_a_stranger_cannot_choose_an_id_whatever_the_path(path: str) -> None:
+    server, store = Server(), Store()
+    _, body = ask(server, store, path=path, headers=[*ASKS, (b"x-request-id", b"clear-once")])
+    assert server.id not in ("clear-once", "")
+    assert "sri" not in parse(body)
+    assert not store.asked
+
+
+@pytest.mark.parametrize("path", OTHER)
+def test_an_id_of_a_gateway_is_believed_whatever_the_path(path: str) -> None:
     server = Server()
-    ask(server, Store(), path="/v1/models")
-    assert server.id == ""
+    ask(server, Store(), path=path, headers=[(b"x-request-id", b"mine")], trust_request_id=True)
+    assert server.id == "mine"
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_a_connection_of_any_kind_has_an_id_nobody_chose(kind: str) -> None:
+    seen: list[Any] = []
+
+    async def app(scope: Any, *_: Any) -> None:
+        seen.extend(value for name, value in scope["headers"] if name == b"x-request-id")
+
+    scope = {"type": kind, "path": CHAT, "method": "GET", "headers": [(b"x-request-id", b"clear-once")]}
+    asyncio.run(VerdictField(app, settings(), Store())(scope, None, None))  # type: ignore[arg-type]
+    assert len(seen) == 1
+    assert seen != [b"clear-once"]
+
+
+def test_a_path_behind_a_proxys_prefix_has_the_verdict() -> None:
+    _, body = ask(Server(), Store(), path=f"/gate{CHAT}", root="/gate")
+    assert parse(body)["sri"]["verdicts"][0]["status"] == "flagged"
+
+
+def test_what_vllm_refuses_makes_no_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(*_: Any) -> Any:
+        raise AssertionError("ids were made of a request that was refused")
+
+    monkeypatch.setattr("sri_plugin_vllm.middleware.request_ids", made)
+    head, _ = ask(Server(status=400), Store(), body={"n": 3_000_000})
+    assert head["status"] == 400
+
+
+@pytest.mark.parametrize(
+    ("prefix", "body"), [("chatcmpl-", {"n": 10**15}), ("cmpl-", {"prompt": ["a"] * 1000, "n": 10**15})]
+)
+def test_no_more_ids_are_made_than_are_looked_up(prefix: str, body: Any) -> None:
+    found = request_ids(prefix, "x", write(body).encode())
+    assert len(found) == MOST_CHOICES
+    assert found[:2] == [f"{child}_{prefix}x{'' if prefix == 'chatcmpl-' else '-0'}" for child in range(2)]
+
+
+def test_a_choice_too_many_costs_nothing_but_its_own_entry() -> None:
+    _, body = ask(Server(), Store("clear"), body={"n": MOST_CHOICES + 5})
+    told = parse(body)["sri"]["verdicts"]
+    assert [each["index"] for each in told] == list(range(MOST_CHOICES))
+
+
+def test_all_choices_of_a_response_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sri_plugin_vllm.middleware.GRACE_S", 0.05)
+    release = threading.Event()
+
+    class Stuck(Store):
+        def lookup(self, request_id: str, **given: Any) -> sri_sdk.Verdict:
+            self.asked.append(request_id)
+            if request_id.startswith("0_"):
+                return super().lookup(request_id)
+            # Longer than any deadline: only the end of the answer lets it go.
+            release.wait(30)
+            return super().lookup(request_id)
+
+    async def run() -> list[Any]:
+        app = VerdictField(Server(), settings(wait_s=1.0), Stuck("clear"))
+        try:
+            return await app.verdicts([f"{number}_x" for number in range(60)])
+        finally:
+            release.set()
+
+    told = asyncio.run(run())
+    assert [each["status"] for each in told] == ["clear", *["unmonitored"] * 59]
+
+
+def test_a_look_up_waits_no_longer_than_is_left() -> None:
+    waits: list[float] = []
+
+    class Noting(Store):
+        def lookup(self, request_id: str, **given: Any) -> sri_sdk.Verdict:
+            waits.append(given["wait_s"])
+            return super().lookup(request_id)
+
+    app = VerdictField(Server(), settings(wait_s=3.0), Noting())
+    assert app._verdict("x", 0.0)["status"] == "flagged"
+    asyncio.run(app.verdicts(["x"]))
+    assert waits[0] == 0
+    assert 0 < waits[1] <= 3
 
 
 def test_the_request_reaches_the_engine_as_it_was_sent() -> None:

@@ -111,7 +111,37 @@ def test_a_request_that_goes_on_after_a_preemption_is_not_admitted_a_second_time
 
 def test_a_pass_that_cannot_be_told_apart_does_not_stop_the_engine(engine: Any, tap: Any) -> None:
     assert engine.worker.execute_model(engine.vllm.Output(num_scheduled_tokens={"a": 1})) == "logits"
-    assert [each[0] for each in tap.told] == ["end"]
+    assert tap.told == [("missed", ["a"]), ("end",)]
+
+
+def test_a_pass_whose_note_cannot_be_read_is_told_as_missed_and_still_announced(engine: Any, tap: Any) -> None:
+    admitted(engine)
+    tap.told.clear()
+    engine.scheduler.next = engine.vllm.Output(num_scheduled_tokens={KEY: 1})
+    engine.scheduler.next.scheduled_cached_reqs = SimpleNamespace(req_ids=[KEY], num_computed_tokens=[10])
+    output = engine.scheduler.schedule()
+    setattr(output, NOTE, {"ends": 3})
+    assert engine.worker.execute_model(output) == "logits"
+    assert tap.told == [("missed", [KEY]), ("begin", [(KEY, 10, 1)]), ("end",)]
+
+
+def test_a_pass_that_never_comes_by_the_seam_is_told_as_missed(engine: Any, tap: Any, monkeypatch: Any) -> None:
+    admitted(engine)
+    tap.told.clear()
+    monkeypatch.setattr(engine.worker, "_model_forward", lambda: None, raising=False)
+    engine.worker.execute_model(engine.vllm.Output(num_scheduled_tokens={KEY: 1}))
+    assert tap.told == [("missed", [KEY]), ("end",)]
+
+
+def test_what_the_scheduler_said_is_not_in_the_log(engine: Any, tap: Any, monkeypatch: Any, caplog: Any) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a secret prompt")
+
+    monkeypatch.setattr(tap, "begin", broken)
+    monkeypatch.setattr(tap, "admit", broken)
+    admitted(engine)
+    assert "ValueError" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_blocks_that_leave_the_cache_are_told_unless_another_holds_the_same(engine: Any, tap: Any) -> None:
@@ -207,6 +237,8 @@ def test_an_eager_engine_hides_nothing() -> None:
     [
         ({"model": {"enforce_eager": False}}, "--enforce-eager"),
         ({"speculative": object()}, "--speculative-config"),
+        ({"model": {"quantization": "fp8"}}, "--quantization"),
+        ({"parallel": {"tensor_parallel_size": 2}}, "--tensor-parallel-size"),
         ({"parallel": {"pipeline_parallel_size": 2}}, "--pipeline-parallel-size"),
         ({"parallel": {"use_ubatching": True}}, "--enable-dbo"),
         ({"model": {"runner_type": "pooling"}}, "--runner"),
@@ -253,6 +285,9 @@ class Copy(torch.nn.Module):
             module.weight = torch.nn.Parameter(tensor)
             setattr(self, name, module)
 
+    def get_input_embeddings(self) -> Any:
+        return self.embed
+
 
 def test_joined_weights_and_padded_vocabularies_are_compared_part_by_part() -> None:
     q, k, words = torch.rand(2, 3), torch.rand(1, 3), torch.rand(5, 3)
@@ -267,6 +302,53 @@ def test_another_weight_is_refused(wrong: str) -> None:
     live = Live(joined + (wrong == "joined"), words + (wrong == "words"))
     with pytest.raises(ModelMismatch, match="differs from that of the checkpoint"):
         compare(live, Copy(q, k, words))
+
+
+def test_a_padded_weight_that_is_no_vocabulary_is_refused() -> None:
+    q, k, words = torch.rand(2, 3), torch.rand(1, 3), torch.rand(5, 3)
+    live, copy = Live(torch.cat([q, k]), words), Copy(q, k, words)
+    live.more, copy.more = torch.nn.Linear(2, 4, bias=False), torch.nn.Linear(2, 3, bias=False)
+    live.more.weight = torch.nn.Parameter(torch.cat([copy.more.weight, torch.zeros(1, 2)]))
+    with pytest.raises(ModelMismatch, match=r"more\.weight \[4, 2\] has no counterpart"):
+        compare(live, copy)
+
+
+def quantised(of: torch.nn.Module) -> None:
+    """Packs four numbers into one byte; norms and vocabularies stay as they are."""
+    of.up.weight = torch.nn.Parameter(torch.zeros(128, 1, dtype=torch.uint8), requires_grad=False)
+
+
+def halved(of: torch.nn.Module) -> None:
+    of.up.weight = torch.nn.Parameter(of.up.weight[:16].detach().clone())
+
+
+def scaled(of: torch.nn.Module) -> None:
+    of.up.register_parameter("weight_scale", torch.nn.Parameter(torch.ones(1)))
+
+
+@pytest.mark.parametrize("change", [quantised, halved, scaled])
+def test_an_engine_of_which_only_some_weights_are_the_checkpoints_is_refused(change: Any) -> None:
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.up = torch.nn.LayerNorm(8), torch.nn.Linear(8, 32, bias=False)
+
+    live, copy = Model(), Model()
+    copy.load_state_dict(live.state_dict())
+    assert compare(live, copy) == (272, 272)
+    change(live)
+    with pytest.raises(ModelMismatch, match=r"up\.weight.* has no counterpart"):
+        compare(live, copy)
+
+
+def test_weights_beside_which_there_is_room_for_adapters_are_compared() -> None:
+    live, copy = torch.nn.Module(), torch.nn.Module()
+    copy.up, live.up = torch.nn.Linear(2, 2, bias=False), torch.nn.Module()
+    live.up.base_layer = torch.nn.Linear(2, 2, bias=False)
+    with pytest.raises(ModelMismatch, match=r"up\.base_layer\.weight differs"):
+        compare(live, copy)
+    live.up.base_layer.load_state_dict(copy.up.state_dict())
+    assert compare(live, copy) == (4, 4)
 
 
 def test_weights_that_cannot_be_compared_are_refused() -> None:
