@@ -218,8 +218,8 @@ class DeviceTape(Tape):
             )
         if differs := self._differs(run.hook, run.layers):
             raise ConfigError(
-                f"watch: {type(run.hook).__name__} reads {differs} elsewhere than {type(self._hook).__name__}, the "
-                "hook of this model's DeviceTape. Open the tape with the watch's hook, or watch with the tape's."
+                f"watch: {type(run.hook).__name__} reads {differs} elsewhere than {type(self._hook).__name__}, hook "
+                "of this model's DeviceTape. Open the tape with hook=... of the watch, or watch with the tape's hook."
             )
         self._reader, self._told, self._broken = run, (0, 0), False
         with torch.no_grad():
@@ -282,7 +282,7 @@ class DeviceTape(Tape):
         return " and ".join(said)
 
     def _gaps(self) -> list[torch.Tensor]:
-        """Per layer two tensors [1]: in how many passes it gave fewer rows than there were tokens, in how many more.
+        """Per layer two tensors [1]: in how many passes it gave fewer rows than tokens came, and in how many more.
 
         Not how often it ran in all: what is missing in one pass may be too much in another.
         """
