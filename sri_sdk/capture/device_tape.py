@@ -249,8 +249,8 @@ class DeviceTape(Tape):
             short = [
                 f"layer {layer} ran in {begun - fewer[layer]}" for layer in fewer if layer != "final" and fewer[layer]
             ]
-            told = [f"{begun} passes began", f"{begun - fewer['final']} reached the last norm", *short]
-            self._spoilt(run, SILENT, f"{', '.join(told)}, {lost} tensors had no place")
+            ran = [f"{begun} passes began", f"{begun - fewer['final']} reached the last norm", *short]
+            self._spoilt(run, SILENT, f"{', '.join(ran)}, {lost} tensors had no place")
             return
         if any(more.values()):
             often = ", ".join(f"layer {layer} in {count}" for layer, count in more.items() if count)
