@@ -79,9 +79,18 @@ class _Lane:
                 return
             self._queue.append(verdict)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._deliver, name=f"sri-sink-{self._name}", daemon=True)
-                self._thread.start()
+                self._begin_delivery()
             self._changed.notify_all()
+
+    def _begin_delivery(self) -> None:
+        thread = threading.Thread(target=self._deliver, name=f"sri-sink-{self._name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as err:
+            # The verdict waits, and whoever generates has no part in it.
+            log.warning("%s: no thread to deliver in (%s); tried again with the next verdict", self._name, err)
+        else:
+            self._thread = thread
 
     def flush(self, until: float) -> bool:
         """Waits until nothing is on its way, or `until` (monotonic seconds); says whether that was reached."""

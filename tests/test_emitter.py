@@ -96,6 +96,22 @@ def test_a_sink_that_raises_is_counted_and_its_neighbours_go_on(error):
     assert [state.failed for state in emitter.deliveries] == [3, 0] and len(good.ids) == 3
 
 
+def test_where_no_thread_can_be_started_the_next_verdict_tries_again(monkeypatch, caplog):
+    sink = Keeps()
+    emitter = Emitter([sink])
+
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        emitter.emit(verdicts(1))
+    assert "no thread to deliver in" in caplog.text
+    emitter.emit(verdicts(2)[1:])
+    emitter.close()
+    assert sink.ids == ["r0", "r1"]
+
+
 def test_closing_does_not_wait_for_ever_and_says_what_was_not_delivered(caplog):
     stuck = Stuck()
     emitter = Emitter([stuck])
