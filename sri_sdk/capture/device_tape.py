@@ -282,7 +282,7 @@ class DeviceTape(Tape):
         return " and ".join(said)
 
     def _gaps(self) -> list[torch.Tensor]:
-        """Per layer two tensors [1]: in how many passes it gave fewer rows than tokens came, and in how many more.
+        """Per layer two tensors [1] int64: in how many passes it gave fewer rows than tokens came, in how many more.
 
         Not how often it ran in all: what is missing in one pass may be too much in another.
         """

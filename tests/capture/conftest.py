@@ -13,6 +13,7 @@ from sri_plugin_toy.hook import ToyHook
 from sri_plugin_toy.model import ToyTokenizer, build
 from sri_plugin_toy.sampler import STEPS, ToySampler
 
+from sri_sdk import registry
 from sri_sdk.anchors import AnchorBuilder
 from sri_sdk.capture.drive import drive
 from sri_sdk.capture.identity import fingerprint
@@ -50,6 +51,13 @@ class Toy:
         for _ in batch:
             pass
         return batch
+
+
+def example_of(family: str) -> Any:
+    """The example of a hook; the test is skipped where its family needs a newer transformers."""
+    if family == "diffusion-gemma":
+        pytest.importorskip("transformers", minversion="5.11")
+    return registry.load("hooks", family).example()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from sri_sdk import registry
 from sri_sdk.capture import passes
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
+from tests.capture.conftest import example_of
 from tests.capture.test_cost import around_callbacks, settings_for
 from tests.counting import Operations
 
@@ -49,7 +50,7 @@ A pass by itself takes two or three. The model of `diffusion-gemma` leaves a can
 
 
 def per_pass(family: str, *, one_by_one: bool = False) -> tuple[float, Run]:
-    case = registry.load("hooks", family).example()
+    case = example_of(family)
     with pytest.MonkeyPatch.context() as patched:
         if one_by_one:
             patched.setattr(passes, "says_how_it_goes_on", lambda hook: False)

@@ -20,6 +20,7 @@ from sri_sdk.capture.tap import tap_of
 from sri_sdk.errors import GenerationAborted
 from sri_sdk.policy import Policy
 
+from .conftest import example_of
 from .test_cost import SUBJECTS, settings_for
 
 FAMILIES = (
@@ -38,7 +39,7 @@ FAMILIES = (
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def case(request: pytest.FixtureRequest) -> Any:
-    return registry.load("hooks", request.param).example()
+    return example_of(request.param)
 
 
 def watched(case: Any, way: str = "generate", *, one_by_one: bool = False, **how: Any) -> tuple[Run, Any]:
