@@ -282,7 +282,7 @@ class DeviceTape(Tape):
         return " and ".join(said)
 
     def _gaps(self) -> list[torch.Tensor]:
-        """Per layer two tensors [1] int64: in how many passes it gave fewer rows than tokens came, in how many more.
+        """Per layer two int64 tensors [N], N = 1: passes in which it gave fewer rows than tokens came, and more.
 
         Not how often it ran in all: what is missing in one pass may be too much in another.
         """

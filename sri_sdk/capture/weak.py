@@ -6,8 +6,7 @@ What is in a ring is freed by Python's collector only, which counts objects and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MethodType
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 from weakref import ref
 
 P = ParamSpec("P")
@@ -17,11 +16,12 @@ T = TypeVar("T")
 def weak(method: Callable[P, T]) -> Callable[P, T | None]:
     """Calls a bound method as long as somebody else keeps its object; then it does nothing and returns None."""
     # By hand: `weakref.WeakMethod` makes a class's worth of calls to say as much.
-    bound = cast(MethodType, method)
-    held, function = ref(bound.__self__), cast("Callable[..., T]", bound.__func__)
+    bound: Any = method
+    held, function = ref(bound.__self__), bound.__func__
 
     def call(*args: P.args, **kwargs: P.kwargs) -> T | None:
         found = held()
-        return None if found is None else function(found, *args, **kwargs)
+        told: T | None = None if found is None else function(found, *args, **kwargs)
+        return told
 
     return call
