@@ -25,6 +25,12 @@ def blinding(config: Any) -> Iterator[str]:
             f"quantization: {quantised}; its weights cannot be compared with those the guard was fitted on. Serve the "
             "checkpoint unquantised, without --quantization"
         )
+    kept, own = getattr(config.cache_config, "cache_dtype", "auto"), getattr(config.model_config, "dtype", None)
+    if kept not in ("auto", str(own).removeprefix("torch.")):
+        yield (
+            f"kv_cache_dtype: {kept}; keys and values are rounded, so states are not those the guard was fitted on. "
+            "Set --kv-cache-dtype auto"
+        )
     parallel = config.parallel_config
     for name, option, why in (
         ("tensor_parallel_size", "--tensor-parallel-size", "no worker then has weights that can be compared"),

@@ -222,14 +222,16 @@ def test_how_a_request_ended(status: str, ended: bool, interrupted: bool) -> Non
 def config(**changes: Any) -> Any:
     model = {"enforce_eager": True, "runner_type": "generate", **changes.get("model", {})}
     parallel = {"pipeline_parallel_size": 1, "use_ubatching": False, **changes.get("parallel", {})}
+    cache = SimpleNamespace(kv_sharing_fast_prefill=False, cache_dtype=changes.get("cache", "auto"))
     return SimpleNamespace(
         model_config=SimpleNamespace(**model), speculative_config=changes.get("speculative"),
-        parallel_config=SimpleNamespace(**parallel), cache_config=SimpleNamespace(kv_sharing_fast_prefill=False),
+        parallel_config=SimpleNamespace(**parallel), cache_config=cache,
     )  # fmt: skip
 
 
 def test_an_eager_engine_hides_nothing() -> None:
     assert not list(blinding(config()))
+    assert not list(blinding(config(model={"dtype": "torch.bfloat16"}, cache="bfloat16")))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +240,8 @@ def test_an_eager_engine_hides_nothing() -> None:
         ({"model": {"enforce_eager": False}}, "--enforce-eager"),
         ({"speculative": object()}, "--speculative-config"),
         ({"model": {"quantization": "fp8"}}, "--quantization"),
+        ({"cache": "fp8"}, "--kv-cache-dtype"),
+        ({"cache": "bfloat16", "model": {"dtype": "torch.float32"}}, "--kv-cache-dtype"),
         ({"parallel": {"tensor_parallel_size": 2}}, "--tensor-parallel-size"),
         ({"parallel": {"pipeline_parallel_size": 2}}, "--pipeline-parallel-size"),
         ({"parallel": {"use_ubatching": True}}, "--enable-dbo"),
