@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from sri_sdk.canvas import Canvas, SteadyPasses
+from sri_sdk.canvas import Canvas, FollowingPasses
 from sri_sdk.errors import ConfigError, ConformanceError, SriError
 from sri_sdk.older_hooks import BothNames
 from sri_sdk.plugin import Config, Plugin
@@ -122,7 +122,7 @@ class Hook(BothNames, Plugin):
         Raise on a pass that fits nothing, such as the prompt of a second generation: the run becomes `unmonitored`.
         """
 
-    def steady(self, plan: StepPlan, run: RunView) -> SteadyPasses | None:
+    def steady(self, plan: StepPlan, run: RunView) -> FollowingPasses | None:
         """Says how the passes behind a planned one go on, if they may go on without being asked about one by one.
 
         Optional, for speed: a watch that need not decide meanwhile then looks at the tokens of all of them at once. The

@@ -3,10 +3,10 @@
 from sri_sdk.canvas.canvas import Canvas
 from sri_sdk.canvas.later import LaterPasses, after_each
 from sri_sdk.canvas.pass_note import PassNote
-from sri_sdk.canvas.steady import OneTokenPasses, SteadyPasses, SteadySteps
+from sri_sdk.canvas.steady import FollowingPasses, OneTokenPasses, SteadyPasses, SteadySteps
 from sri_sdk.canvas.window import Window, block_in_work, replaced_columns
 
 __all__ = [
-    "Canvas", "LaterPasses", "OneTokenPasses", "PassNote", "SteadyPasses", "SteadySteps", "Window", "after_each",
-    "block_in_work", "replaced_columns",
+    "Canvas", "FollowingPasses", "LaterPasses", "OneTokenPasses", "PassNote", "SteadyPasses", "SteadySteps", "Window",
+    "after_each", "block_in_work", "replaced_columns",
 ]  # fmt: skip

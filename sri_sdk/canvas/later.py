@@ -10,14 +10,14 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from sri_sdk.canvas.steady import SteadyPasses, SteadySteps
+from sri_sdk.canvas.steady import FollowingPasses
 from sri_sdk.records import StepPlan
 
 if TYPE_CHECKING:
     import torch
 
 
-class LaterPasses(SteadyPasses):
+class LaterPasses(FollowingPasses):
     """The passes that follow a planned one, over ids of the same shape, of which `plans` says what `plan` would have.
 
     Attributes:
@@ -39,10 +39,6 @@ class LaterPasses(SteadyPasses):
         Args:
             input_ids: [S, B, L] int64 tensor, tokens of S passes.
         """
-
-    def read(self, input_ids: torch.Tensor) -> SteadySteps:
-        """[S, B, L] int64 tensor. Never asked: a pass may be no step."""
-        raise NotImplementedError("plans() says what these passes were")
 
 
 def after_each(before: torch.Tensor, shown: torch.Tensor, places: torch.Tensor) -> torch.Tensor:

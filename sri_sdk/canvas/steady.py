@@ -27,10 +27,11 @@ class SteadySteps:
     """[S, R] bool tensor: requests still generating in each pass; None = all in all of them."""
 
 
-class SteadyPasses(ABC):
-    """The passes that follow a planned one, as long as all of them are steps and only their tokens differ.
+class FollowingPasses(ABC):
+    """The passes that follow a planned one, over ids of the same shape.
 
-    Their rows, shift, canvas and, in masked families, positions are those of the plan before.
+    A hook gives one of two kinds: `SteadyPasses`, which are all steps and differ in their tokens alone, or
+    `LaterPasses`, of which it says later what they were.
     """
 
     def goes_on(self, call: ForwardCall) -> bool:
@@ -39,6 +40,13 @@ class SteadyPasses(ABC):
         Called as the pass begins. It never waits for the device, and looks at no token.
         """
         return True
+
+
+class SteadyPasses(FollowingPasses):
+    """The passes that follow a planned one, as long as all of them are steps and only their tokens differ.
+
+    Their rows, shift, canvas and, in masked families, positions are those of the plan before.
+    """
 
     @abstractmethod
     def read(self, input_ids: torch.Tensor) -> SteadySteps:

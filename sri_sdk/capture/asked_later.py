@@ -14,10 +14,10 @@ import torch
 from sri_sdk.canvas import LaterPasses
 from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.faults import Faults
+from sri_sdk.capture.following import FollowingRun
 from sri_sdk.capture.kept import KeptStates, capacity_of
 from sri_sdk.capture.pool import Pooled, Pooler, SteadyPool
 from sri_sdk.capture.shift_check import ShiftCheck
-from sri_sdk.capture.steady import SteadyRun
 from sri_sdk.capture.tamper import TamperSigns
 from sri_sdk.errors import CaptureError
 from sri_sdk.records import RunView, StepPlan
@@ -37,22 +37,21 @@ class Listeners:
     faults: Faults
 
 
-class AskedLater(SteadyRun):
+class AskedLater(FollowingRun):
     """Passes behind a planned one, over ids of the same shape, up to where somebody asks what they were."""
 
     def __init__(
         self, going: LaterPasses, plan: StepPlan, input_ids: torch.Tensor, states: torch.Tensor, pooler: Pooler,
         room: SteadyPool | None, capacity: int, *, to: Listeners, kept: KeptStates | None, counts: bool,
     ) -> None:  # fmt: skip
-        """As `SteadyRun`, behind tokens [B, L] int64 and states [B, L, D].
+        """As `FollowingRun`, behind tokens [B, L] int64 and states [B, L, D].
 
-        Where rows may move, `kept` takes their states, else `room` their sums.
+        Where rows may move, `kept` takes their states, else `room` their sums. `counts` = somebody asks how many
+        positions were committed.
         """
-        self._later, self._to, self._kept = going, to, kept
-        super().__init__(
-            going, plan, input_ids, states, pooler, room, capacity, coverage=to.coverage, shift=to.shift,
-            tamper=to.tamper, counts=counts,
-        )  # fmt: skip
+        self._later, self._to, self._counts = going, to, counts
+        self._pooler, self._room, self._kept = pooler, room, kept
+        super().__init__(going, plan, input_ids, states, capacity, to.shift)
 
     @classmethod
     def of(
@@ -87,16 +86,12 @@ class AskedLater(SteadyRun):
 
     def start(self) -> None:
         """From now on states go where those of passes go that are asked about later."""
-        if self._kept is None:
-            super().start()
-
-    def add_one(self, final: torch.Tensor) -> None:
-        """As `add`, of the states [B, L, D] after the last norm alone."""
-        self.add([final], final)
+        if self._room is not None:
+            self._pooler.room = self._room
 
     def _put(self, states: list[torch.Tensor]) -> None:
         if self._kept is None:
-            super()._put(states)
+            self._pooler.add(states, self.plan)
             return
         # The room was made for the first pass: another dtype would be rounded to its.
         if (found := [each.dtype for each in states]) != self._kept.dtypes:
@@ -113,7 +108,7 @@ class AskedLater(SteadyRun):
     def look(self) -> list[Pooled]:
         """Asks what the passes were, and looks at all of them; returns the steps. At the end of this row of passes."""
         self._pooler.room = None
-        count, self._given = self._begun, self._pooled
+        count = self._begun
         if count == 0:
             return []
         ids, before, to = self._ids[: count + 1], self.plan, self._to

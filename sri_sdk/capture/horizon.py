@@ -51,8 +51,8 @@ class Horizon:
             for row, i in enumerate(ids)
         ]
         signals = conclude_signals(
-            self._settings, ids, recorder.stream, self._passes.stated, request=self._passes.request_states(),
-            request_failed=self._passes.request_fault is not None, groups=self._passes.groups,
+            self._settings, ids, recorder.stream, self._passes.stated, request=self._passes.request.states(),
+            request_failed=self._passes.request.fault is not None, groups=self._passes.groups,
         )  # fmt: skip
         # All of them, since alarms go by row; the others have no verdict yet.
         judged = conclude_verdicts(self._settings, recorder, signals, traces)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -76,6 +77,7 @@ def _facts(hook: Hook, digests: Digests) -> dict[str, Any]:
     }
 
 
+@cache
 def _transformers() -> str:
     try:
         from transformers import __version__

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from sri_sdk.canvas import LaterPasses
+from sri_sdk.canvas import LaterPasses, SteadyPasses
 from sri_sdk.capture.asked_later import AskedLater, Listeners
 from sri_sdk.capture.compiled import is_recorded
 from sri_sdk.capture.conclude import OTHER_SYSTEM_PROMPT, SILENT, TWICE
 from sri_sdk.capture.coverage import CoverageTracker
+from sri_sdk.capture.drafts import VerifiedDrafts
 from sri_sdk.capture.faults import Faults
+from sri_sdk.capture.following import FollowingRun, capacity_for, holds_too_much, is_plain, says_how_it_goes_on
 from sri_sdk.capture.later import MOST_WAITING
-from sri_sdk.capture.locate import shown_requests
 from sri_sdk.capture.pool import Pooled, Pooler, with_active
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder, to_host
-from sri_sdk.capture.request import RequestReader, Span
-from sri_sdk.capture.request_column import RequestColumn
+from sri_sdk.capture.request_part import RequestPart
 from sri_sdk.capture.rows import RowReasons
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.shift_check import ShiftCheck
 from sri_sdk.capture.stated import SYSTEM_PROMPT, agrees, prompt_rows
-from sri_sdk.capture.steady import SteadyRun, capacity_for, holds_too_much, is_plain, says_how_it_goes_on
+from sri_sdk.capture.steady import SteadyRun
 from sri_sdk.capture.tamper import TamperSigns
 from sri_sdk.capture.weak import weak
 from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
-from sri_sdk.records import ForwardCall, RequestStates, RunView, StepPlan
+from sri_sdk.records import ForwardCall, RunView, StepPlan
 from sri_sdk.structure import CACHE, with_older_name
 
 log = logging.getLogger("sri_sdk.capture")
@@ -49,8 +48,8 @@ class Passes:
         groups: the group of each request, as far as the caller named them; None = the guard has none, or none was
             named.
         recorder: the steps so far; None before the first.
-        requests: reads the requests' own tokens; None = nobody said where they are.
-        request_fault: what reading them raised, in words; None = nothing.
+        request: what is read of the requests' own tokens.
+        drafts: passes that verify drafted tokens.
         stated: fields of the fingerprint that the caller stated and nothing has checked yet.
         shift: compares the plan's shift with the tokens that are filled in.
         tamper: compares what was committed with what is shown later.
@@ -75,12 +74,8 @@ class Passes:
         self.request_ids = None if request_ids is None else tuple(request_ids)
         self.groups = None if groups is None else tuple(groups)
         self.recorder: Recorder | None = None
-        self.requests: RequestReader | None = None
-        self.request_fault: str | None = None
-        self._column: RequestColumn | None = None
-        self._column_of: tuple[bool, int | None] = (False, None)
-        # A driver says where requests are.
-        self._locates = locates and settings.tokenizer is not None and bool(settings.request_layers)
+        self.request = RequestPart(hook, settings, view, locates=locates)
+        self.drafts = VerifiedDrafts(hook, view)
         self.stated = stated
         self.shift = ShiftCheck(hook)
         self.tamper = TamperSigns(hook, view, settings)
@@ -100,12 +95,11 @@ class Passes:
         self._horizon = settings.horizon
         # Steps before they are handed over: each where somebody decides meanwhile, and the recorder counts how many.
         self._look_every = 1 if settings.immediate else MOST_WAITING
-        self.steady: SteadyRun | None = None
+        self.steady: FollowingRun | None = None
         # Whether everything is decided at the end; known once passes go on.
         self._at_end = False
         self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor], torch.Tensor] | None = None
         self._ids: torch.Tensor | None = None
-        self._tentative: tuple[StepPlan, list[torch.Tensor]] | None = None
 
     def _report_tampering(self) -> None:
         # What waits to be looked at is looked at here, so that a pass that fits nothing shows here as well.
@@ -132,7 +126,7 @@ class Passes:
         self._view.forwards += 1
         self._view.reading = None
         plan = self._hook.plan(call, self._view)
-        if self._tentative is not None:
+        if self.drafts.waiting:
             self.accept(plan)
         # A copy, for all who keep it: samplers write into their canvas.
         kept = input_ids.clone() if self._hook.scheme == "masked" or self._may_be_steady else input_ids
@@ -141,7 +135,7 @@ class Passes:
             self.shift.begins(input_ids, plan)
         if self._view.forwards == 1 and SYSTEM_PROMPT in self.stated and self._settings.tokenizer is not None:
             self._check_stated(call, plan)
-        self.begin_prompt(call, plan)
+        self.request.begin(call, plan)
         if plan is None:
             if self.recorder is None:
                 self._rows.passed(input_ids)
@@ -231,12 +225,12 @@ class Passes:
         self._view.steps += 1
         return True
 
-    def _new_steady(self, input_ids: torch.Tensor) -> SteadyRun | None:
+    def _new_steady(self, input_ids: torch.Tensor) -> FollowingRun | None:
         """Room for passes over [B, L] int64 ids behind the last one, which was planned; None = all are planned."""
         last, self._last = self._last, None
-        if last is None or self._beyond or self._locates or last[1].shape != input_ids.shape:
+        if last is None or self._beyond or last[1].shape != input_ids.shape:
             return None
-        if self.requests is not None and self.requests.waits and self.request_fault is None:
+        if self._settings.request_layers and self.request.waits:
             return None
         plan, ids, states, final = last
         requests = len(plan.positions if plan.rows is None else plan.rows)
@@ -261,7 +255,7 @@ class Passes:
             to = Listeners(self._view, self._coverage, self.shift, self.tamper, self._faults)
             return AskedLater.of(going, last, self._pooler, capacity, to=to, counts=self._counts)
         room = self._pooler.steady(states, plan, capacity)
-        if room is None:
+        if room is None or not isinstance(going, SteadyPasses):
             return None
         return SteadyRun(
             going, plan, ids, final, self._pooler, room, capacity, coverage=self._coverage, shift=self.shift,
@@ -301,7 +295,7 @@ class Passes:
             self._coverage.seen.append(steps[-1].active)
             self._pooler.reopen(steps[-1])
 
-    def _steady_state(self, steady: SteadyRun, layer: str | int, states: torch.Tensor) -> None:
+    def _steady_state(self, steady: FollowingRun, layer: str | int, states: torch.Tensor) -> None:
         """A tapped module gave [B, L, D] in a pass that goes on as the one before."""
         if not steady.open:
             if self._pooled:
@@ -361,7 +355,7 @@ class Passes:
             return
         fired = self._fired[layer] = self._fired.get(layer, 0) + 1
         if fired >= self._hook.firings:
-            self.prompt_state(layer, states)
+            self.request.state(layer, states)
         if self._plan is None:
             return
         if fired > self._hook.firings:
@@ -384,8 +378,7 @@ class Passes:
             final = states.detach()
             found = [final if name == "final" else self._states[name].detach() for name in layers]
             if plan.tentative:
-                # Copies: which of them count is known once the model has gone on.
-                self._tentative = plan, [each.clone() for each in found]
+                self.drafts.verified(plan, found)
                 return
             self._pooler.add(found, plan)
             if self._may_be_steady and self._ids is not None:
@@ -397,78 +390,22 @@ class Passes:
         """Takes a pass beyond the horizon for what it is: one more that was seen, of which nothing is read."""
         if layer == "final" and self._plan is not None and self._fired[layer] >= self._hook.firings:
             if self._plan.tentative:
-                self._tentative = self._plan, []
+                self.drafts.verified(self._plan, [])
             else:
                 self._coverage.seen.append(self._plan.active)
             self._plan, self._pooled, self._counted = None, True, True
 
-    # -- passes that verify drafts ---------------------------------------------------------------------------
-
     def accept(self, plan: StepPlan | None = None, tokens: torch.Tensor | None = None) -> None:
-        """Makes steps of those rows of the last verifying pass that were kept, once the hook says how many.
+        """Makes steps of those rows of the last verifying pass that were kept; see `VerifiedDrafts.kept`.
 
-        Args:
-            plan: of the pass that has begun; None = it is no step, or none has begun.
-            tokens: [R, L] int64 tensor, what the call returned; None = it goes on.
-
-        Raises:
-            CaptureError: a step begins, and nobody has said it; or more rows were kept than there are.
+        `tokens` [R, L] int64.
         """
-        if self._tentative is None:
-            return
-        verified, states = self._tentative
-        kept = self._hook.accepted_rows(self._view, tokens)
-        if kept is None and plan is None:
-            return
-        self._tentative = None
-        rows = verified.positions.shape[1]
-        if kept is None or not 0 <= kept <= rows or len(verified.positions) != 1:
-            raise CaptureError(
-                f"a pass verified {rows} drafted tokens of {len(verified.positions)} requests, and "
-                f"{type(self._hook).__name__}.accepted_rows() says {kept}; before the next step, 0 to {rows} of one "
-                "request are needed"
-            )
-        for row in range(kept):
+        for kept, states in self.drafts.kept(plan, tokens):
             self._view.steps += 1
             self.close_step(None)
             if not self._beyond:
-                here = verified.positions[:, row : row + 1]
-                self._pooler.add([each[:, row : row + 1] for each in states], replace(verified, positions=here))
-            self._coverage.seen.append(verified.active)
-
-    def begin_prompt(self, call: ForwardCall, plan: StepPlan | None = None) -> None:
-        """A pass has begun that may show a part of the prompt; asks which, as long as some of it was not seen."""
-        if self.request_fault is not None or not (self._locates or (self.requests is not None and self.requests.waits)):
-            return
-        with self._costs_the_request():
-            columns = self._hook.prompt_columns(call, plan, self._view)
-            if self._locates and columns is not None:
-                settings, self._locates = self._settings, False
-                self.locate_requests(
-                    shown_requests(
-                        self._hook, settings.tokenizer, call.input_ids, plan, columns, settings.system_prompt
-                    )
-                )
-            if self.requests is not None:
-                self.requests.begin(columns, None if plan is None else plan.rows)
-
-    def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
-        """A tapped module gave states [B, L, D] in a pass that may show a part of the prompt."""
-        if self.requests is None or self.request_fault is not None:
-            return
-        with self._costs_the_request():
-            self.requests.state(layer, states)
-
-    @contextmanager
-    def _costs_the_request(self) -> Iterator[None]:
-        """What the block raises costs the request's column and nothing else."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            raise
-        except BaseException as err:  # A plugin may even call `sys.exit`.
-            self.request_fault = f"{type(err).__name__}: {err}"
-            log.warning("%s: the request is not read: %s", type(self._hook).__name__, self.request_fault)
+                self._pooler.add(states, kept)
+            self._coverage.seen.append(kept.active)
 
     def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
         """Closes the step that is open, now that the canvas after its update is known.
@@ -502,34 +439,6 @@ class Passes:
             # Of these models a row that has ended stays so; others may wait for their neighbours and go on.
             self._beyond = self._hook.scheme == "autoregressive" or bool(self.recorder.full.all())
 
-    def request_states(self) -> RequestStates | None:
-        """What was read of the requests so far; None = nothing is, or the hook failed over it. Waits for the device."""
-        return None if self.requests is None or self.request_fault is not None else self.requests.result()
-
-    def request_column(self) -> RequestColumn | None:
-        """The column of the requests as far as their prompts were read; None = the guard has none.
-
-        Waits for the device where a pass showed more of some request since the last look.
-        """
-        anchors, failed = self._settings.anchors, self.request_fault is not None
-        if anchors is None or anchors.request is None or self.request_ids is None:
-            return None
-        seen = (failed, None if self.requests is None else self.requests.read)
-        if self._column is None or self._column_of != seen:
-            self._column = RequestColumn.of(anchors, self.request_states(), len(self.request_ids), failed=failed)
-            self._column_of = seen
-        return self._column
-
-    @property
-    def request_read(self) -> bool:
-        """Whether nothing more will be read of the requests: their column, where there is one, is known."""
-        return self.request_fault is not None or (self.requests is not None and not self.requests.waits)
-
-    def locate_requests(self, spans: Sequence[Span | None]) -> None:
-        """Says where the request of each row is in its prompt, before the first pass."""
-        self._locates = False
-        self.requests = RequestReader(self._settings.request_layers, spans, last=self._settings.request_tokens)
-
     def drop(self) -> None:
         """Ends the pass that is open without a step."""
         with self._faults.isolated():
@@ -558,11 +467,6 @@ class Passes:
         return [int(row) for row in np.flatnonzero(going)]
 
     @property
-    def unsettled(self) -> bool:
-        """Whether drafts were verified of which nobody has said how many were kept."""
-        return self._tentative is not None
-
-    @property
     def open(self) -> bool:
         """Whether a step has begun and not reached the last norm."""
         return self._plan is not None or (self.steady is not None and self.steady.open)
@@ -570,7 +474,7 @@ class Passes:
     def forget(self) -> None:
         """Lets go of the model's last states: whoever keeps a run keeps its results."""
         self._states, self._waiting, self.steady, self._last, self._ids = {}, [], None, None, None
-        self._tentative = None
+        self.drafts.forget()
         self.shift.forget()
         self.tamper.forget()
 
@@ -608,4 +512,4 @@ class Passes:
         self._view.requests = requests
         self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)
-        self.recorder = Recorder(self._settings, requests, weak(self.request_column), self.groups)
+        self.recorder = Recorder(self._settings, requests, weak(self.request.column), self.groups)

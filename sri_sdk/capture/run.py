@@ -129,7 +129,7 @@ class Run:
     @property
     def failure(self) -> str | None:
         """What went wrong first, as what the hook raised, in words; None = nothing that the reasons do not say."""
-        return self._faults.failure or self._rows.why or self.passes.request_fault
+        return self._faults.failure or self._rows.why or self.passes.request.fault
 
     @property
     def stated(self) -> tuple[str, ...]:
@@ -158,14 +158,14 @@ class Run:
     @property
     def request_read(self) -> bool:
         """Whether nothing more will be read of the requests: their column, where there is one, is known."""
-        return self.passes.request_read
+        return self.passes.request.done
 
     def request_so_far(self) -> RequestColumn | None:
         """The column of the requests as far as their prompts were read; None = the guard has none.
 
         Waits for the device.
         """
-        return self.passes.request_column()
+        return self.passes.request.column()
 
     @property
     def driven(self) -> bool:
@@ -273,12 +273,12 @@ class Run:
     def begin_prompt(self, input_ids: Any) -> None:
         """The embedding of a part that only reads prompts ran."""
         if not self._finished:
-            self.passes.begin_prompt(ForwardCall(input_ids, {}))
+            self.passes.request.begin(ForwardCall(input_ids, {}))
 
     def prompt_state(self, layer: str | int, states: torch.Tensor) -> None:
         """A module of that part ran: [B, L, D]."""
         if not self._finished:
-            self.passes.prompt_state(layer, states)
+            self.passes.request.state(layer, states)
 
     def state(self, layer: str | int, output: Any) -> None:
         """A tapped module ran."""
@@ -303,7 +303,7 @@ class Run:
         if policy.stops_on_alarm and self.alarms:
             raise GenerationAborted(tuple(self.alarms), -1)
         # A response cannot begin before its prompt was read: what is not known by now never will be.
-        column = self.passes.request_column()
+        column = self.passes.request.column()
         missing = [] if column is None else [why for why in column.missing if why is not None]
         blind = [
             *self._faults.reasons,
@@ -326,7 +326,7 @@ class Run:
 
     def locate_requests(self, spans: Sequence[Span | None]) -> None:
         """Says where the request of each row is in its prompt, before the first pass."""
-        self.passes.locate_requests(spans)
+        self.passes.request.locate(spans)
 
     def starts(self, column: int, positions: int) -> None:
         """Says where every response lies, for passes whose canvas does not begin as masks; a driver does, beforehand.
@@ -456,10 +456,10 @@ class Run:
                 )
                 for row, i in enumerate(ids)
             )
-            self.request = self.passes.request_states()
+            self.request = self.passes.request.states()
             self.signals = conclude_signals(
                 self._settings, ids, self.passes.recorder.stream, self.stated,
-                request=self.request, request_failed=self.passes.request_fault is not None,
+                request=self.request, request_failed=self.passes.request.fault is not None,
                 groups=self.passes.groups,
             )  # fmt: skip
         # Whoever keeps the run keeps its results, not the model's last states.
@@ -480,7 +480,7 @@ class Run:
         self.passes.settle()
         if self.passes.open and not self.passes.beyond:
             self.fail(SILENT)
-        if self.passes.unsettled and not self.passes.beyond:
+        if self.passes.drafts.waiting and not self.passes.beyond:
             self.fail(INCOMPLETE)
         for reason in (self._coverage.missed_passes(), self._coverage.unexplained_passes()):
             if reason is not None:

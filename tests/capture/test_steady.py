@@ -11,8 +11,9 @@ import torch
 
 import sri_sdk
 from sri_sdk import registry
-from sri_sdk.capture import passes, steady
+from sri_sdk.capture import following, passes
 from sri_sdk.capture.asked_later import AskedLater
+from sri_sdk.capture.following import FollowingRun
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import WatchSettings, watch_settings
 from sri_sdk.capture.steady import SteadyRun
@@ -64,8 +65,8 @@ def test_they_say_at_once_what_they_say_one_by_one(case: Any, way: str, monkeypa
     if getattr(case, way) is None:
         pytest.skip("this family has no such way")
     begun: list[int] = []
-    original = SteadyRun.begin
-    monkeypatch.setattr(SteadyRun, "begin", lambda self, ids: (begun.append(1), original(self, ids))[1])
+    original = FollowingRun.begin
+    monkeypatch.setattr(FollowingRun, "begin", lambda self, ids: (begun.append(1), original(self, ids))[1])
     found, tokens = watched(case, way)
     assert begun, "no pass went on as the one before"
     expected, same = watched(case, way, one_by_one=True)
@@ -75,7 +76,7 @@ def test_they_say_at_once_what_they_say_one_by_one(case: Any, way: str, monkeypa
 
 @pytest.mark.parametrize("capacity", [1, 3])
 def test_it_does_not_matter_when_they_are_read(case: Any, capacity: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steady, "MOST_WAITING", capacity)
+    monkeypatch.setattr(following, "MOST_WAITING", capacity)
     found, _ = watched(case)
     expected, _ = watched(case, one_by_one=True)
     assert_same(found, expected)
@@ -163,7 +164,7 @@ EDITS = {
 def test_what_goes_wrong_in_the_middle_of_them_is_found(
     edit: Edit, capacity: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steady, "MOST_WAITING", capacity)
+    monkeypatch.setattr(following, "MOST_WAITING", capacity)
     found, expected = filled_by_hand(edit, one_by_one=False), filled_by_hand(edit, one_by_one=True)
     assert [trace.reasons for trace in found.traces] == [trace.reasons for trace in expected.traces]
     assert EDITS[edit] in {reason for trace in found.traces for reason in trace.reasons}
@@ -192,7 +193,7 @@ def test_a_plan_of_a_subclass_is_asked_about_every_pass(case: Any) -> None:
 def test_what_a_reader_raises_costs_the_verdict_and_not_the_generation(
     case: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steady.SteadyRun, "_read", lambda *_: 1 / 0)
+    monkeypatch.setattr(SteadyRun, "_read", lambda *_: 1 / 0)
     monkeypatch.setattr(AskedLater, "_ask", lambda *_: 1 / 0)
     plain = case.generate(case.encoded)
     run, tokens = watched(case)
