@@ -7,11 +7,11 @@ module asks how likely the tokens are, at the temperature that suits them best. 
 explains them better, by far, the run is not trusted.
 
 It costs little: per step, up to `PER_STEP` positions' states are copied on the device; where a pass shows hardly more,
-as a block does, all of them are, and which count is found out for many passes at once. At the end `MOST` positions at
-most are compared with `WORDS` words of the vocabulary, spread over it, besides the tokens themselves. That settles it
-where the plan is right and the model is sure of something. Else they are multiplied with the whole matrix of the head,
-4 x MOST x D x V floating-point operations (0.07 * 10^12 for 8 billion parameters, a few hundredths of one pass over 256
-tokens). Two numbers leave the device each time.
+as a block does, all of them are, and which count is found out for many passes at once. At the end the first few are
+compared with some words of the vocabulary, spread over it, besides the tokens themselves. That settles it where the
+plan is right and the model is sure of something. Else more are, with more words, and then `MOST` with the whole matrix
+of the head, 4 x MOST x D x V floating-point operations (0.07 * 10^12 for 8 billion parameters, a few hundredths of one
+pass over 256 tokens). Two numbers leave the device each time.
 """
 
 from __future__ import annotations
@@ -32,15 +32,18 @@ KEPT = 256
 """Positions kept per generation, filled or not; then no more are looked at."""
 MOST = 32
 """Positions compared at the end."""
-WORDS = 1024
-"""Words of the vocabulary that a first look compares tokens with, where it has many times as many."""
-SETTLED = 5.0
-"""Nats. By so much the plan's rows must lead in the first look for there to be no second one. Were the other rows the
-true ones, they would about once in e^5 = 148 times."""
+LOOKS = ((8, 128), (MOST, 1024))
+"""Positions, and words of the vocabulary that they are compared with, in the looks before the last one, which is at all
+of both; a vocabulary that has hardly more words is compared as a whole."""
+SETTLED = 6.0
+"""Nats. By so much the plan's rows must lead in a look for there to be no other one. Were the other rows the true ones,
+they would in about one of e^6 = 403 generations, and in one of 200 over both looks."""
 STEP = 3
 TEMPERATURES = tuple(0.003 * STEP**k for k in range(8))
 """In units of the distance from an ordinary word to the likeliest one, from greedy to nearly uniform: samplers do not
 say theirs, and models scale their logits."""
+MOST_WEIGHTS = 2**20
+"""Words times positions times temperatures looked at in one operation: 4 MiB."""
 FOREIGN = 0.01
 """Share of tokens that neither row predicts, as those that somebody else wrote."""
 DECISIVE = 8.0
@@ -227,8 +230,11 @@ class ShiftCheck:
         if not self.compared:
             return False
         rows, tokens = rows[chosen.to(rows.device)], tokens[chosen]
-        if len(self._head[0]) >= 4 * WORDS and self._lead(self._at_first(rows, tokens)) < -SETTLED:
-            return False
+        for positions, words in LOOKS:
+            if positions >= self.compared and len(self._head[0]) < 2 * words:
+                break
+            if self._lead(self._at_first(rows[:positions], tokens[:positions], words)) < -SETTLED:
+                return False
         return self._lead(self._likelihoods(rows, tokens)) > DECISIVE
 
     def _lead(self, likelihoods: tuple[float, float]) -> float:
@@ -341,13 +347,15 @@ class ShiftCheck:
         at, before = likelihoods(logits, tokens.to(logits.device)).tolist()
         return at, before
 
-    def _at_first(self, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
-        """As `_likelihoods`, `rows` [M, 2, D] and tokens [M], as if there were no words but some."""
+    def _at_first(self, rows: torch.Tensor, tokens: torch.Tensor, count: int) -> tuple[float, float]:
+        """As `_likelihoods`, `rows` [M, 2, D] and tokens [M], as if there were `count` words and these tokens alone."""
         assert self._head is not None
         weight = self._head[0]
-        spread = torch.arange(WORDS, device=weight.device) * (len(weight) // WORDS)
+        if len(weight) < 2 * count:
+            return self._likelihoods(rows, tokens)
+        spread = torch.arange(count, device=weight.device) * (len(weight) // count)
         words = torch.cat([spread, tokens.to(weight.device).clamp(max=len(weight) - 1)])
-        places = torch.arange(WORDS, len(words), device=weight.device)
+        places = torch.arange(count, len(words), device=weight.device)
         at, before = likelihoods(self._logits(rows, words), places).tolist()
         return at, before
 
@@ -381,23 +389,22 @@ def likelihoods(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     words = logits.gather(-1, tokens[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
     foreign = torch.full_like(words, math.log(FOREIGN / logits.shape[-1]))
 
-    def of(temperatures: torch.Tensor | float, normalisers: torch.Tensor) -> torch.Tensor:
-        """[C] likelihoods at one temperature per row; `normalisers` [M, C] are the sums of the words' weights there."""
-        found = words / temperatures - normalisers.log()
-        return torch.logaddexp(found + math.log1p(-FOREIGN), foreign).double().sum(0)
+    def of(temperatures: torch.Tensor) -> torch.Tensor:
+        """[T, C] likelihoods at `temperatures` [T, C], of each of C rows."""
+        found = []
+        # As many at once as memory allows: where there are few words, calls cost more than the arithmetic.
+        for some in temperatures.split(max(MOST_WEIGHTS // logits.numel(), 1)):
+            normalisers = (logits / some[:, None, :, None]).exp_().sum(-1).log_()
+            each = words / some[:, None] - normalisers
+            found.append(torch.logaddexp(each + math.log1p(-FOREIGN), foreign).double().sum(1))
+        return torch.cat(found)
 
-    # No word's weight exceeds 1, so that there is nothing to shift; a temperature a third as high cubes them.
-    weights, coarse = (logits / TEMPERATURES[-1]).exp_(), []
-    for temperature in reversed(TEMPERATURES):
-        coarse.append(of(temperature, weights.sum(-1)))
-        weights.mul_(weights.square())
+    grid = torch.tensor(TEMPERATURES, device=logits.device)[:, None].expand(-1, logits.shape[1])
+    coarse = of(grid)
     # Then around each row's own best: else that row wins whose temperature happens to be on the grid.
-    best = torch.tensor(TEMPERATURES[::-1], device=logits.device)[torch.stack(coarse).argmax(0)]
-    fine = []
-    for part in (-3, -2, -1, 1, 2, 3):
-        temperatures = best * STEP ** (part / 4)
-        fine.append(of(temperatures, torch.div(logits, temperatures[:, None], out=weights).exp_().sum(-1)))
-    return torch.stack([*coarse, *fine]).amax(0)
+    parts = torch.tensor([STEP ** (part / 4) for part in (-3, -2, -1, 1, 2, 3)], device=logits.device)[:, None]
+    fine = of(grid.gather(0, coarse.argmax(0, keepdim=True)) * parts)
+    return torch.cat([coarse, fine]).amax(0)
 
 
 def _known(*masks: torch.Tensor | None) -> list[torch.Tensor]:

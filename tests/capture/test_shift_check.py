@@ -31,16 +31,20 @@ def case(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def leads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """How far, in nats, the other row led in each run."""
+    """How far, in nats, the other row led in the look that settled each run."""
     found: list[float] = []
-    original = ShiftCheck._likelihoods
+    lead, contradicted = ShiftCheck._lead, ShiftCheck.contradicted
 
-    def noted(self: ShiftCheck, rows: torch.Tensor, tokens: torch.Tensor) -> tuple[float, float]:
-        at, before = original(self, rows, tokens)
-        found.append(at - before if self._shift else before - at)
-        return at, before
+    def noted(self: ShiftCheck, likelihoods: tuple[float, float]) -> float:
+        found[-1] = lead(self, likelihoods)
+        return found[-1]
 
-    monkeypatch.setattr(ShiftCheck, "_likelihoods", noted)
+    def run(self: ShiftCheck) -> bool:
+        found.append(math.nan)
+        return contradicted(self)
+
+    monkeypatch.setattr(ShiftCheck, "_lead", noted)
+    monkeypatch.setattr(ShiftCheck, "contradicted", run)
     yield found
 
 
@@ -123,26 +127,20 @@ def test_a_single_step_is_compared_with_what_was_returned() -> None:
         assert ("shift_differs" in _reasons(run)) is told
 
 
-def test_a_first_look_at_some_words_hides_no_other_row(case: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[float] = []
-    original = ShiftCheck._at_first
-
-    def noted(self: ShiftCheck, *given: Any) -> tuple[float, float]:
-        looks.append(self._lead(found := original(self, *given)))
-        return found
-
-    monkeypatch.setattr(ShiftCheck, "_at_first", noted)
-    monkeypatch.setattr(shift_check, "WORDS", 8)
+def test_a_first_look_at_some_words_hides_no_other_row(
+    case: Any, leads: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shift_check, "LOOKS", ((8, 8), (32, 8)))
     for generate in filter(None, (case.generate, case.generate_sampled, case.generate_guided)):
         for hook, differs in ((case.hook, False), (_flipped(case.hook), True)):
             with sri_sdk.watch(case.hook.model, hook=hook) as run:
                 generate(case.encoded)
             assert ("shift_differs" in _reasons(run)) is differs
-    assert looks and max(looks[::2]) < 0 < min(looks[1::2])
+            assert leads.pop() > DECISIVE if differs else leads.pop() < 0
 
 
 def test_the_first_look_settles_it_where_the_plan_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shift_check, "WORDS", 8)
+    monkeypatch.setattr(shift_check, "LOOKS", ((8, 8), (32, 8)))
     monkeypatch.delattr(ShiftCheck, "_likelihoods")
     case = registry.load("hooks", "llada").example()
     with sri_sdk.watch(case.hook.model, hook=case.hook) as run:
