@@ -115,7 +115,11 @@ class SteadyPool(ABC):
                 self._rows = list(self._all.unbind(2))
             else:
                 self._rows = [torch.empty(self._shape, dtype=torch.float32, device=home) for home in self._homes]
-            self._each = [rows.unbind(0) for rows in self._rows]
+            self._each = [self._places(rows) for rows in self._rows]
+
+    def _places(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Where each pass writes: S parts of `rows` [S, R, D]."""
+        return rows.unbind(0)
 
     @abstractmethod
     def add(self, states: list[torch.Tensor]) -> None:
@@ -409,11 +413,9 @@ class _SteadyTokens(SteadyPool):
         super().__init__(states, len(states[-1]), capacity)
         self._pooler = pooler
 
-    def renew(self) -> None:
-        """As wide as the states: nothing has to be cut out of these."""
-        super().renew()
-        with torch.inference_mode(False):
-            self._each = [rows[:, :, None].unbind(0) for rows in self._rows]
+    def _places(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """[R, 1, D] each, as states are: nothing has to be cut out of these."""
+        return rows[:, :, None].unbind(0)
 
     def add(self, states: list[torch.Tensor]) -> None:
         """Copies the C tensors [B, 1, D]."""
