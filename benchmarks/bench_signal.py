@@ -72,7 +72,7 @@ def triad(size: int) -> Callable[[], torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def detector() -> AutoencoderDetector:
-    signals = made_up_signals(64, 1, {})
+    signals = made_up_signals(64, 1)
     return AutoencoderDetector(AutoencoderDetector.Config(epochs=5)).fit(signals.sigma)
 
 

@@ -37,13 +37,13 @@ def made_up_anchors(fingerprint: Fingerprint) -> Anchors:
     return Anchors(harmless, harmful, fingerprint, {"judge": "made-up"})
 
 
-def made_up_signals(count: int, seed: int, fingerprint: dict[str, Any]) -> Signals:
-    """Smooth noisy logits, the same in every column."""
+def made_up_signals(count: int, seed: int, fingerprint: dict[str, Any] | None = None) -> Signals:
+    """Smooth noisy logits, the same in every column of that fingerprint; None = of one column and of no model."""
     rng, t = np.random.default_rng(seed), np.linspace(0, 1, CELLS)
     level = 2 + 0.4 * rng.normal(size=(count, 1)) + 0.4 * rng.normal(size=(count, 1)) * np.sin(4 * t)
     one = (level + 0.2 * rng.normal(size=(count, CELLS)))[..., None].astype(np.float32)
-    logit = np.repeat(one, len(fingerprint["hard"]["layers"]), axis=2)
-    return Signals(tuple(f"g{seed}-{i}" for i in range(count)), sigmoid(logit), logit, fingerprint)
+    logit = np.repeat(one, len(fingerprint["hard"]["layers"]) if fingerprint else 1, axis=2)
+    return Signals(tuple(f"g{seed}-{i}" for i in range(count)), sigmoid(logit), logit, fingerprint or {})
 
 
 def made_up_guard(fingerprint: Fingerprint, folder: Path) -> tuple[Bundle, AutoencoderDetector]:

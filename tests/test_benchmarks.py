@@ -90,3 +90,13 @@ def test_a_run_that_was_interrupted_goes_on_behind_its_last_whole_stage(
 def test_a_thread_that_fails_fails_the_measure(scale: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         scale.together(lambda: 1 / 0, 2)
+
+
+@pytest.mark.usefixtures("scale")
+def test_made_up_signals_have_the_columns_of_the_fingerprint_or_one_without_any() -> None:
+    from guards import made_up_fingerprint, made_up_signals
+
+    assert made_up_signals(2, 1).logit.shape == (2, 32, 1)
+    printed = made_up_fingerprint(8).to_dict()
+    printed["hard"]["layers"] = [0, 1, "final"]
+    assert made_up_signals(2, 1, printed).logit.shape == (2, 32, 3)

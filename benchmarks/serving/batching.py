@@ -27,7 +27,7 @@ COUNTS = {"cheap": 6000, "slow": 600}
 
 def per_second(server: Served, graph: Path, count: int) -> float:
     """Answers per second, each compared."""
-    signals = made_up_signals(50, 7, {}).sigma
+    signals = made_up_signals(50, 7).sigma
     run = session(graph).run
     right = [b"".join(a.tobytes() for a in run(["score", "valid"], {"signals": row[None]})) for row in signals]
     whole = [request("/v2/models/sri_signal/infer", row[None]) for row in signals]

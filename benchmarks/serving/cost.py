@@ -73,7 +73,7 @@ def measured(bundle: Path, rounds: int, tritonserver: Path | None = None) -> lis
                 servers[name] = stack.enter_context(triton(tritonserver, bundle, delay)), path
         for number in range(rounds):
             for batch, count in COUNTS.items():
-                signals = made_up_signals(batch, 7, {}).sigma
+                signals = made_up_signals(batch, 7).sigma
                 right = b"".join(array.tobytes() for array in run(["score", "valid"], {"signals": signals}))
                 turns = {
                     name: lambda x=(server, path), s=signals, n=count, r=right: over_http(*x, s, n, r)

@@ -36,7 +36,7 @@ class Right:
     """What each bundle says in process: answers must be the words of one of them, and name it."""
 
     def __init__(self, bundles: list[Path]) -> None:
-        self.signals = made_up_signals(SIGNALS, 11, {}).sigma
+        self.signals = made_up_signals(SIGNALS, 11).sigma
         self._by_digest: dict[bytes, list[bytes]] = {}
         for path in bundles:
             run = session(path / "signal.onnx").run
