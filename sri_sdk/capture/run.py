@@ -32,13 +32,13 @@ from sri_sdk.capture.request import Span
 from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons
 from sri_sdk.capture.settings import Layers, WatchSettings
+from sri_sdk.capture.stops import Stops
 from sri_sdk.capture.stream import SignalStream
 from sri_sdk.capture.watched_calls import WatchedCalls
 from sri_sdk.capture.weak import weak
-from sri_sdk.errors import CaptureError, GenerationAborted
+from sri_sdk.errors import CaptureError
 from sri_sdk.hook import Hook
 from sri_sdk.policy import Decision
-from sri_sdk.reason_words import TAMPERING
 from sri_sdk.records import ForwardCall, RequestStates, RunView, Signals, Trace, Verdict
 
 log = logging.getLogger("sri_sdk.capture")
@@ -94,11 +94,8 @@ class Run:
             hook, self._view, self._coverage, self._faults, weak(self.returned), self.passes.tamper.called,
             weak(self.catch_up),
         )  # fmt: skip
-        policy = settings.policy
-        self._stops_meanwhile = not driven and (
-            settings.horizon is not None or policy.stops_on_alarm or policy.stops_on_tampering
-        )
-        self._finished = self._held = False
+        self._stops = Stops(settings, self.passes, self._horizon, self._rows, self._faults, driven=driven)
+        self._finished = False
         self._tell: Callable[[Run], None] | None = None
         self.traces: tuple[Trace, ...] = ()
         self.request: RequestStates | None = None
@@ -195,45 +192,18 @@ class Run:
     @property
     def alarms(self) -> dict[str, int]:
         """Requests flagged so far by a rule that decides meanwhile -> step that was done when it first did."""
-        found = {} if self.passes.recorder is None else self.passes.recorder.alarms
-        return {(self.request_ids or ())[row]: step for row, step in found.items()}
+        return self._stops.alarms
 
     @property
     def decides_meanwhile(self) -> bool:
         """Whether anything is to be known of this generation before its end."""
         settings = self._settings
-        return self._stops_meanwhile or settings.immediate or settings.judges_request or settings.hold_first_token
-
-    @property
-    def stops_blind(self) -> bool:
-        """Whether the policy ends this generation because it is known already that nothing it says can be trusted."""
-        if self._settings.scorer is None or not self._settings.policy.stops_on_tampering:
-            return False
-        return (self._settings.policy.stops_when_blind and bool(self._faults.reasons)) or (
-            self.passes.recorder is not None and len(self._blind_rows) == len(self.passes.recorder.steps)
-        )
-
-    @property
-    def _blind_rows(self) -> dict[int, list[str]]:
-        """Rows of which it is known already that nothing said of them can be trusted, where the policy ends such."""
-        policy = self._settings.policy
-        if self._settings.scorer is None or not policy.stops_on_tampering:
-            return {}
-        found = self._rows.found()
-        if policy.stops_when_blind:
-            return found
-        signs = {row: [reason for reason in reasons if reason in TAMPERING] for row, reasons in found.items()}
-        return {row: reasons for row, reasons in signs.items() if reasons}
+        return self._stops.wanted or settings.immediate or settings.judges_request or settings.hold_first_token
 
     @property
     def rows_to_stop(self) -> tuple[int, ...]:
         """Rows that the policy ends before the next step, where a driver can end rows one by one."""
-        if self.passes.recorder is None:
-            return ()
-        if self.stops_blind:
-            return tuple(range(len(self.passes.recorder.steps)))
-        alarms = self.passes.recorder.alarms if self._settings.policy.stops_on_alarm else {}
-        return tuple(sorted({*alarms, *self._blind_rows, *self._horizon.flagged(), *self._horizon.reached()}))
+        return self._stops.rows
 
     def begin(self, input_ids: Any) -> None:
         """The embedding ran: a forward pass has begun, and the commits of the step before are known.
@@ -251,24 +221,9 @@ class Run:
             if isinstance(err, KeyboardInterrupt):
                 raise
             self._faults.isolate(err)
-        if not self._stops_meanwhile:
-            return
-        self._judge_horizon()
-        # Only now: what the step before did to the signal shows once this pass tells its commits.
-        if self._settings.policy.stops_on_alarm and self.alarms:
-            self.passes.drop()
-            raise GenerationAborted(tuple(self.alarms), max(self.alarms.values()))
-        ids, last = self.request_ids or (), (self._settings.horizon or 1) - 1
-        if stopped := self._horizon.flagged():
-            self.passes.drop()
-            raise GenerationAborted(tuple(ids[row] for row in stopped), last)
-        if self._horizon.reached() and (going := self.passes.going_on()):
-            self.passes.drop()
-            raise GenerationAborted(tuple(ids[row] for row in going), last, beyond=True)
-        if self.stops_blind:
-            faults = self._faults.reasons if self._settings.policy.stops_when_blind else []
-            reasons = [*faults, *(reason for row in self._blind_rows.values() for reason in row)]
-            raise GenerationAborted(self.request_ids or (), done - 1, blind=reasons[0])
+        if self._stops.wanted:
+            self._judge_horizon()
+            self._stops.before_step(done)
 
     def begin_prompt(self, input_ids: Any) -> None:
         """The embedding of a part that only reads prompts ran."""
@@ -281,36 +236,16 @@ class Run:
             self.passes.request.state(layer, states)
 
     def state(self, layer: str | int, output: Any) -> None:
-        """A tapped module ran."""
+        """A tapped module ran.
+
+        Raises:
+            GenerationAborted: the policy stops this generation before its first token.
+        """
         if self._finished:
             return
         self.passes.state(layer, output)
-        if layer == "final" and self._settings.hold_first_token and not self._held:
-            self._hold()
-
-    def _hold(self) -> None:
-        """Judges the requests inside the first step's pass, before it gives any logits.
-
-        Raises:
-            GenerationAborted: the policy stops this generation.
-        """
-        recorder, policy = self.passes.recorder, self._settings.policy
-        if recorder is None or self.passes.open or self._driven:
-            return
-        self._held = True
-        with self._faults.isolated(SCORER_FAILED):
-            recorder.judge_requests()
-        if policy.stops_on_alarm and self.alarms:
-            raise GenerationAborted(tuple(self.alarms), -1)
-        # A response cannot begin before its prompt was read: what is not known by now never will be.
-        column = self.passes.request.column()
-        missing = [] if column is None else [why for why in column.missing if why is not None]
-        blind = [
-            *self._faults.reasons,
-            *(missing if column is not None and len(missing) == len(column.missing) else ()),
-        ]
-        if policy.stops_when_blind and blind:
-            raise GenerationAborted(self.request_ids or (), -1, blind=blind[0])
+        if layer == "final" and self._stops.holds:
+            self._stops.before_first_token()
 
     def close_step(self, committed: torch.Tensor | None, active: torch.Tensor | None = None) -> None:
         """Closes the step that is open; a driver says so, see `Passes.close_step`: both [R, P] and [R] bool."""
