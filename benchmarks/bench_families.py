@@ -12,7 +12,7 @@ from families import FAMILIES, family
 from paired import race
 from stopwatch import ONCE
 
-ROUNDS, PROFILED = 20, 20
+ROUNDS, PROFILED = 6, 20
 
 
 @pytest.mark.parametrize("name", FAMILIES)
