@@ -48,13 +48,13 @@ class StepStates(ABC):
 class HostStates(StepStates):
     """On the host."""
 
-    def __init__(self, phi: NDArray[np.float32], formula: Formula) -> None:
+    def __init__(self, phi: torch.Tensor, formula: Formula) -> None:
         """Takes the states, [R, C, D]."""
-        self._phi, self._formula = phi[:, None], formula
+        self._phi, self._formula = phi, formula
 
     def logits(self, rows: Rows, start: int, end: int) -> NDArray[np.float32]:
         """[rows, end - start, C] float32."""
-        return self._formula.on_host(self._phi[rows], start, end)
+        return self._formula.on_host(self._phi.numpy()[rows, None], start, end)
 
 
 class DeviceStates(StepStates):
@@ -78,7 +78,7 @@ def on_host(states: torch.Tensor) -> bool:
 
 def states_of(phi: torch.Tensor, formula: Formula) -> StepStates:
     """The states [R, C, D] of a step."""
-    return HostStates(phi.numpy(), formula) if on_host(phi) else DeviceStates(phi, formula)
+    return HostStates(phi, formula) if on_host(phi) else DeviceStates(phi, formula)
 
 
 def last_states(phi: Sequence[torch.Tensor], last: NDArray[np.int64], formula: Formula) -> StepStates:
