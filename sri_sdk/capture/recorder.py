@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -23,17 +24,11 @@ MOST_AT_ONCE = 64
 
 
 class Recorder:
-    """The steps of R requests.
-
-    Attributes:
-        alarms: row -> step that was done when a rule that decides while a model runs first alarmed, however late it was
-            looked at.
-        stream: the signals so far; None without anchors.
-    """
+    """The steps of R requests."""
 
     def __init__(
         self, settings: WatchSettings, requests: int, request: Callable[[], RequestColumn | None] = lambda: None,
-        groups: Sequence[str | None] | None = None,
+        groups: Sequence[str | None] | None = None, *, asked: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         """Takes what to keep.
 
@@ -42,7 +37,9 @@ class Recorder:
             requests: R.
             request: gives the requests' column as far as it is known; None = there is none.
             groups: the group of each request, for guards with thresholds by group; None = not named.
+            asked: has steps taken that were not given yet, before anybody sees what was found; None = there are none.
         """
+        self._asked_for = asked
         self._settings, self._request, grid = settings, request, settings.grid
         self._groups = (None,) * requests if groups is None else tuple(groups)
         self._asked = np.zeros(requests, dtype=np.bool_)
@@ -52,17 +49,17 @@ class Recorder:
         self._generated: list[int] | None = None
         # A list: steps that are taken one by one are faster counted without numpy.
         self._done = [0] * requests
-        self.alarms: dict[int, int] = {}
-        self.stream: SignalStream | None = None
+        self._alarms: dict[int, int] = {}
+        self._stream: SignalStream | None = None
         if settings.anchors is not None and settings.grid is not None:
-            self.stream = SignalStream(
+            self._stream = SignalStream(
                 settings.anchors, settings.grid, requests, tau=settings.tau, eps=settings.eps
             )  # fmt: skip
         self._online: OnlineAlarms | None = None
-        if self.stream is not None and settings.scorer is not None and settings.policy.rule == "online":
+        if self._stream is not None and settings.scorer is not None and settings.policy.rule == "online":
             assert grid is not None and settings.anchors is not None
             self._online = OnlineAlarms(
-                settings.scorer, self.stream, grid, self.alarms,
+                settings.scorer, self._stream, grid, self._alarms,
                 None if settings.anchors.request is None else request, self._groups, settings.policy.debounce,
             )  # fmt: skip
         self._everyone = np.ones((1, requests), dtype=np.bool_)
@@ -74,6 +71,21 @@ class Recorder:
         self._kept: list[Pooled] = []
         self._flight: tuple[Flight, list[Pooled]] | None = None
         self._unjudged: list[Steps] = []
+
+    @property
+    def alarms(self) -> dict[int, int]:
+        """Row -> step that was done when a rule that decides while a model runs first alarmed, however late it was
+        looked at."""  # fmt: skip
+        if self._asked_for is not None:
+            self._asked_for()
+        return self._alarms
+
+    @property
+    def stream(self) -> SignalStream | None:
+        """The signals so far; None without anchors."""
+        if self._asked_for is not None:
+            self._asked_for()
+        return self._stream
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -137,8 +149,8 @@ class Recorder:
         while steps := list(islice(beyond, MOST_AT_ONCE)):
             active = whole & (self.steps + np.arange(len(steps))[:, None] < grid.budget)
             self._add(steps, active, self._had(active))
-        if self.stream is not None:
-            self.stream.finish(whole)
+        if self._stream is not None:
+            self._stream.finish(whole)
             self._look()
 
     def phi(self, row: int) -> NDArray[np.float32]:
@@ -157,7 +169,7 @@ class Recorder:
 
     @property
     def _keeps(self) -> bool:
-        return self._settings.keep_states or self.stream is None
+        return self._settings.keep_states or self._stream is None
 
     def _take_kept(self) -> None:
         """Measures the steps that were kept, or has an accelerator begin to."""
@@ -165,11 +177,11 @@ class Recorder:
         if not kept:
             return
         waits = self._late is not None and len(kept) > self._late
-        if self.stream is None or waits or not self._settings.immediate or on_host(kept[0].phi):
+        if self._stream is None or waits or not self._settings.immediate or on_host(kept[0].phi):
             self._land()
             self._take_now(kept, *_to_host(*facts_of(kept)))
             return
-        flight = Flight(kept, self.stream.formula, *self._cells_ahead(len(kept)))
+        flight = Flight(kept, self._stream.formula, *self._cells_ahead(len(kept)))
         self._land()
         self._flight = flight, kept
 
@@ -226,7 +238,7 @@ class Recorder:
         states: Sequence[StepStates] | None = None,
     ) -> None:  # fmt: skip
         """Takes S steps: requests each belongs to and progress before each, [S, R], and states if measured ahead."""
-        stream = self.stream
+        stream = self._stream
         # How many tokens a step commits shows only at the next one, so its cell stays open until then.
         after = before if self._counts else before + 1
         if self._online is not None:
@@ -266,8 +278,8 @@ class Recorder:
             phi = phi[:, :0]
         if self._keeps:
             self._phi.append(phi)
-        if self.stream is not None:
-            self.stream.add_one(phi, before, after, active)
+        if self._stream is not None:
+            self._stream.add_one(phi, before, after, active)
             if self._online is not None:
                 self._online.look_at_one(had)
 
@@ -290,7 +302,7 @@ class Recorder:
         values[:, :, -1] = column.domain(scorer.manifest.signal.domain)[:, None]
         alarms = scorer.alarms(scorer.score_final(values), "request", self._groups)
         for row in np.flatnonzero(new & alarms).tolist():
-            self.alarms.setdefault(row, max(int(self.steps[row]) - 1, 0))
+            self._alarms.setdefault(row, max(int(self.steps[row]) - 1, 0))
 
     def _look(self) -> None:
         """Judges what has closed since the last look."""

@@ -131,6 +131,9 @@ class SignalStream:
             after: [S, R] progress after it.
             active: [S, R] requests each step belongs to.
         """
+        if self._in_step(before, after, active):
+            self._add_in_step(phi, before[:, 0].tolist(), int(after[-1, 0]), active)
+            return
         seen: NDArray[np.bool_] = np.any(active, axis=0)
         if not seen.any():
             return
@@ -165,6 +168,40 @@ class SignalStream:
         states = last_states(phi, closing, self.formula)
         for at in np.flatnonzero(seen):
             self.closed[at], self._last[at], self._stops[at] = int(closed[at]), states, int(stop[at])
+
+    def _in_step(self, before: NDArray[np.int64], after: NDArray[np.int64], active: NDArray[np.bool_]) -> bool:
+        """Whether all R requests are in the same cells in each of S steps, and go on where they were; [S, R] each."""
+        stops = self._stops
+        if stops.count(stops[0]) != len(stops) or not active.all():
+            return False
+        if active.shape[1] > 1 and not ((before == before[:, :1]).all() and (after[-1] == after[-1, 0]).all()):
+            return False
+        # Behind a jump, cells hold the step before.
+        return min(int(before[0, 0]) * self._grid.cells // self._grid.budget, self._grid.cells - 1) <= stops[0]
+
+    def _add_in_step(
+        self, phi: Sequence[torch.Tensor], before: list[int], after: int, active: NDArray[np.bool_]
+    ) -> None:
+        """`add_many` of S steps [R, C, D] that are `_in_step`: progress before each, and after the last."""
+        cells, budget, requests = self._grid.cells, self._grid.budget, len(self._stops)
+        first = [min(begins * cells // budget, cells - 1) for begins in before]
+        closed = min(after * cells // budget, cells)
+        start, stop = first[0], max(first[-1] + 1, closed)
+        # The last step that begins at or before a cell is in it.
+        its, step = list[int](), 0
+        for cell in range(start, stop):
+            while step + 1 < len(first) and first[step + 1] <= cell:
+                step += 1
+            its.append(step)
+        index = np.array([its] * requests)
+        logit, broken = measure_all(phi, self.formula, active, index, start)
+        self.logit[:, start:stop] = logit
+        self._sigma = None
+        if broken.any():
+            self.broken |= broken
+        # A copy, so that the states of the other steps can go.
+        states = states_of(phi[-1].clone(), self.formula)
+        self.closed, self._last, self._stops = [closed] * requests, [states] * requests, [stop] * requests
 
     def finish(self, whole: NDArray[np.bool_]) -> None:
         """After the end the last state holds: it is measured against the anchors of the cells that are left.

@@ -26,9 +26,7 @@ class GrowingSignals:
         self.length = np.zeros(1, dtype=np.int64)
         self._score, self._valid = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
         # Where a graph mixes rows, its results do not fit, and onnxruntime says so.
-        self._run = run.bound(
-            {"signals": signals, "length": self.length}, {"score": self._score, "valid": self._valid}
-        )
+        self._run = run.bound({"signals": signals, "length": self.length}, {"score": self._score, "valid": self._valid})
 
     def score(self) -> Scored:
         """As `Scorer.score_prefix`; both arrays are written again by the next call.
