@@ -141,7 +141,7 @@ class OnlineAlarms:
         return found, np.isfinite(found)
 
     def _debounced_one(self, row: int, length: int, scored: Scored) -> Scored:
-        """The same of the first `length` cells of one row, by the cells that count and no others."""
+        """The same of the first `length` cells of one row, [1] or [1, K], by the cells that count and no others."""
         assert self._debounce is not None
         kept = self._kept(scored)
         kept[row, length - 1] = _or_none(*scored)[0]

@@ -21,7 +21,7 @@ class GrowingSignals:
     """
 
     def __init__(self, run: RunGraph, signals: NDArray[np.float32], parts: int | None) -> None:
-        """Takes the graph, the signals, and how many parts it scores; None = it gives one score."""
+        """Takes the graph, signals [1, T, C] float32, and how many parts it scores; None = it gives one score."""
         shape = (1,) if parts is None else (1, parts)
         self.length = np.zeros(1, dtype=np.int64)
         self._score, self._valid = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
@@ -29,7 +29,7 @@ class GrowingSignals:
         self._run = run.bound({"signals": signals, "length": self.length}, {"score": self._score, "valid": self._valid})
 
     def score(self) -> Scored:
-        """As `Scorer.score_prefix`; both arrays are written again by the next call.
+        """As `Scorer.score_prefix`, [1] or with K parts [1, K]; the next call writes into the same arrays.
 
         Raises:
             BundleError: onnxruntime fails.

@@ -32,7 +32,7 @@ class OneScoreJudge:
         return np.asarray(valid & (score > np.float64(self.thresholds[rule].value)))
 
     def alarm(self, score: NDArray[np.float32], valid: NDArray[np.bool_], group: str | None, rule: Rule) -> bool:
-        """Whether one generation alarms, by `score` [1] float32 and `valid` [1] bool; `group` says nothing here."""
+        """`alarms` of one generation, by `score` [N] float32 and `valid` [N] bool, N = 1. `group` says nothing here."""
         # As float64, like the rows of `alarms`.
         return valid.item() and score.item() > self.thresholds[rule].value
 

@@ -153,7 +153,7 @@ class Scorer:
         return self._judge.alarms(score, valid, groups, rule)
 
     def alarm(self, scored: Scored, rule: Rule, group: str | None = None) -> bool:
-        """Whether the one generation alarms of which `score_final` or `score_prefix` said this; else as `alarms`."""
+        """`alarms` of one generation, of which `score_final` or `score_prefix` said this, [1] or [1, K]."""
         score, valid = scored
         return self._judge.alarm(score, valid, group, rule)
 
