@@ -80,6 +80,7 @@ class OneTokenPasses(SteadyPasses):
     def __init__(self, memory: MutableMapping[str, Any]) -> None:
         """Takes the notes of one generation, `RunView.memory`."""
         self._memory = memory
+        self._ends: tuple[torch.Tensor, frozenset[int]] | None = None
 
     def read(self, input_ids: torch.Tensor) -> SteadySteps:
         """[S, B, 1] int64 tensor: a row is active until the pass that holds its end token."""
@@ -87,6 +88,12 @@ class OneTokenPasses(SteadyPasses):
 
         memory = self._memory
         memory["next"] += len(input_ids)
+        if len(input_ids) == 1 and input_ids.device.type == "cpu":
+            # Asked between two passes, where caches are cold and mostly no row ends.
+            if self._ends is None or self._ends[0] is not memory["ends"]:
+                self._ends = memory["ends"], frozenset(memory["ends"].tolist())
+            if self._ends[1].isdisjoint(input_ids.flatten().tolist()):
+                return SteadySteps(active=memory["active"][None])
         ended = torch.isin(input_ids[:, :, 0], memory["ends"])
         if len(ended) == 1:
             memory["active"] = memory["active"] & ~ended[0]

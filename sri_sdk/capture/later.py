@@ -10,6 +10,8 @@ from sri_sdk.records import StepPlan
 
 MOST_WAITING = 64
 """Passes, at most; as many steps are pooled on the device before they move, with the final rule."""
+AT_ONCE = 16
+"""Steps that are looked at together with the rule `online`, where an alarm stops nothing and nobody asks before."""
 MOST_TOKENS = 2**20
 """Tokens of all of them, at most: 8 MiB."""
 

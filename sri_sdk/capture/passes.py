@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.drafts import VerifiedDrafts
 from sri_sdk.capture.faults import Faults
 from sri_sdk.capture.following import FollowingRun, capacity_for, holds_too_much, is_plain, says_how_it_goes_on
-from sri_sdk.capture.later import MOST_WAITING
+from sri_sdk.capture.later import AT_ONCE, MOST_WAITING
 from sri_sdk.capture.pool import Pooled, Pooler, with_active
 from sri_sdk.capture.profile import refuse_other_canvas, refuse_other_start
 from sri_sdk.capture.recorder import Recorder, to_host
@@ -94,12 +95,35 @@ class Passes:
         self._counts = settings.grid is not None and settings.grid.mapping == "committed"
         self._horizon = settings.horizon
         # Steps before they are handed over: each where somebody decides meanwhile, and the recorder counts how many.
-        self._look_every = 1 if settings.immediate else MOST_WAITING
+        self._looks, policy = settings.immediate, settings.policy
+        # Where nobody stops the generation, alarms are found some steps at a time, or when somebody asks.
+        self._on_demand = (
+            self._looks and not (settings.live or driven or policy.stops_on_alarm) and settings.horizon is None
+        )
+        self._look_every = AT_ONCE if self._on_demand else 1 if self._looks else MOST_WAITING
+        self._thread = get_ident()
         self.steady: FollowingRun | None = None
-        # Whether everything is decided at the end; known once passes go on.
-        self._at_end = False
+        # Whether a pass that goes on needs no more than is written out below: everything is decided at the end, or by
+        # the step before, which is then looked at as the next one begins. Known once passes go on.
+        self._fast, self._stops = False, policy.stops_on_alarm
         self._last: tuple[StepPlan, torch.Tensor, list[torch.Tensor], torch.Tensor] | None = None
         self._ids: torch.Tensor | None = None
+
+    def _catch_up(self) -> None:
+        """Looks at the steps that have run, for whoever asks meanwhile in the thread that generates.
+
+        To others the passes belong to somebody else: they see what was found when steps were looked at last.
+        """
+        steady = self.steady
+        if get_ident() != self._thread or (steady is None and not self._waiting):
+            return
+        with self._faults.isolated():
+            if steady is not None and steady.waiting:
+                self._closed_steps(steady.take())
+            elif isinstance(steady, AskedLater) and not steady.open:
+                self.settle()
+            if self._waiting:
+                self._record()
 
     def _report_tampering(self) -> None:
         # What waits to be looked at is looked at here, so that a pass that fits nothing shows here as well.
@@ -164,12 +188,14 @@ class Passes:
         This and `takes_fast` are all that most passes cost, so they are written out, and ask only what may differ.
         """
         steady = self.steady
-        if steady is None or not steady.room_left or steady.open or not self._at_end:
+        if steady is None or not steady.room_left or steady.open or not self._fast:
             return False
         try:
             if input_ids.shape != steady.shape or (input_ids.is_cuda and is_recorded(input_ids)):
                 return False
             if steady.asks and not steady.takes(input_ids, self._kwargs):
+                return False
+            if self._looks and steady.waiting >= self._look_every and not self._goes_on_after_a_look(steady):
                 return False
             steady.begin(input_ids)
         except BaseException as err:
@@ -184,10 +210,21 @@ class Passes:
         self._view.steps += 1
         return True
 
+    def _goes_on_after_a_look(self, steady: FollowingRun) -> bool:
+        """Looks at the steps before; says whether nobody is to be asked if the generation goes on."""
+        try:
+            self._closed_steps(steady.take())
+        except BaseException as err:
+            if isinstance(err, KeyboardInterrupt):
+                raise
+            self._faults.isolate(err)
+            return False
+        return not (self._stops and self.recorder is not None and self.recorder.alarms)
+
     def takes_fast(self, states: Any) -> bool:
         """Takes what the last norm gave, if it is [B, L, D] of such a pass and nothing else is tapped."""
         steady = self.steady
-        if steady is None or not steady.open or not self._at_end or not self._alone or type(states) is not _TENSOR:
+        if steady is None or not steady.open or not self._fast or not self._alone or type(states) is not _TENSOR:
             return False
         if states.shape != steady.states_shape or states.requires_grad:
             return False
@@ -243,15 +280,14 @@ class Passes:
         if going is None:
             return None
         settings = self._settings
-        self._at_end = not (
-            settings.immediate or settings.hold_first_token or settings.horizon is not None
-            or settings.policy.stops_on_alarm
-        )  # fmt: skip
+        waits = settings.hold_first_token or settings.horizon is not None
+        self._fast = not waits and (self._looks or not self._stops)
         capacity = capacity_for(ids, settings.budget)
         if isinstance(going, LaterPasses):
             # A driver's steps are its own account; who decides meanwhile wants to know at once.
-            if self._driven or settings.immediate or self._horizon is not None:
+            if self._driven or self._look_every == 1 or self._horizon is not None:
                 return None
+            capacity = min(capacity, self._look_every)
             to = Listeners(self._view, self._coverage, self.shift, self.tamper, self._faults)
             return AskedLater.of(going, last, self._pooler, capacity, to=to, counts=self._counts)
         room = self._pooler.steady(states, plan, capacity)
@@ -272,7 +308,7 @@ class Passes:
         self._coverage.seen.extend(each.active for each in steps)
         self._waiting.extend(steps)
         self._closed += len(steps)
-        if self._settings.immediate or len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= self._look_every:
             self._record()
 
     def settle(self) -> None:
@@ -431,7 +467,7 @@ class Passes:
         self._closed += 1
         horizon = self._settings.horizon
         at_end = horizon is not None and self._closed >= horizon
-        if self._settings.immediate or len(self._waiting) >= MOST_WAITING or at_end:
+        if len(self._waiting) >= self._look_every or at_end:
             self._record()
         if self._settings.judges_request and self.recorder is not None:
             self.recorder.judge_requests()
@@ -512,4 +548,11 @@ class Passes:
         self._view.requests = requests
         self._rows.began(plan, input_ids)
         self._coverage.began(plan, input_ids)
-        self.recorder = Recorder(self._settings, requests, weak(self.request.column), self.groups)
+        self._thread = get_ident()
+        if input_ids.device.type != "cpu" and self._on_demand:
+            # Each step's numbers are on their way while the next one runs.
+            self._on_demand, self._look_every = False, 1
+        self.recorder = Recorder(
+            self._settings, requests, weak(self.request.column), self.groups,
+            asked=weak(self._catch_up) if self._on_demand else None,
+        )  # fmt: skip

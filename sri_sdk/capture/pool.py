@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from sri_sdk.errors import ConfigError
@@ -139,6 +140,10 @@ class SteadyPool(ABC):
             active: [S, R] bool; None = all.
             committed: [S, R, P] bool; None = not known.
         """
+
+    def take_one(self, index: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> Pooled:
+        """As `take`, of one pass: `active` [1, R] bool, `committed` [1, R, P] bool."""
+        return self.take(index, index + 1, active, committed)[0]
 
     def _stack(self, start: int, stop: int) -> torch.Tensor:
         """[S, R, C, D] of passes start..stop."""
@@ -306,6 +311,13 @@ class _SteadyCanvas(SteadyPool):
         counts = None if committed is None else committed.sum(2)
         return _steps(phi, active, counts)
 
+    def take_one(self, index: int, active: torch.Tensor | None, committed: torch.Tensor | None) -> Pooled:
+        """As `take`, of one pass: `active` [1, R] bool, `committed` [1, R, P] bool."""
+        if self._all is None or isinstance(self._count, torch.Tensor):
+            return super().take_one(index, active, committed)
+        counts = None if committed is None else _count(committed[0])
+        return Pooled(self._all[index] / self._count, None if active is None else active[0], counts)
+
 
 class RunningPooler(Pooler):
     """Autoregressive models: the running mean over tokens; a row that has ended keeps its last state."""
@@ -441,6 +453,13 @@ def _one_to(count: int, home: torch.device) -> torch.Tensor:
 def _running(first: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
     """[R, C, D] and [S, R, C, D] float32 -> [S, R, C, D]: the sum after each, added up one after the other."""
     sums = torch.empty_like(added, memory_format=torch.contiguous_format)
+    if added.device.type == "cpu" and first.device.type == "cpu" and added.dtype == first.dtype == _FLOAT32:
+        # Rounded after each, as below, and in one call.
+        numbers = sums.numpy()
+        numbers[...] = added.numpy()
+        numbers[0] += first.numpy()
+        np.add.accumulate(numbers, axis=0, out=numbers)
+        return sums
     for each, total in zip(added.unbind(0), sums.unbind(0), strict=True):
         first = torch.add(first, each, out=total)
     return sums

@@ -4,44 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sri_sdk.capture.alarms import OnlineAlarms, Steps
 from sri_sdk.capture.flight import Flight, facts_of
 from sri_sdk.capture.pool import Pooled
 from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.capture.states import StepStates, on_host
 from sri_sdk.capture.stream import SignalStream
-from sri_sdk.detector import Domain
 from sri_sdk.errors import CaptureError
 
-if TYPE_CHECKING:
-    from sri_sdk.scoring.runtime import Scored
-    from sri_sdk.scoring.scorer import Scorer
-
-
+NEEDS_COMMITS = "grid mapping `committed` needs a hook that reads commits; use mapping `step`."
 MOST_AT_ONCE = 64
 """Steps beyond the end that are measured in one call."""
 
 
 class Recorder:
-    """The steps of R requests.
-
-    Attributes:
-        steps: [R] vectors taken per request; a profile may define some beyond the end. Those that are kept or on their
-            way (see `take_many`) are not among them yet.
-        alarms: row -> step that was done when a rule that decides while a model runs first alarmed, however late it was
-            looked at.
-        stream: the signals so far; None without anchors.
-    """
+    """The steps of R requests."""
 
     def __init__(
         self, settings: WatchSettings, requests: int, request: Callable[[], RequestColumn | None] = lambda: None,
-        groups: Sequence[str | None] | None = None,
+        groups: Sequence[str | None] | None = None, *, asked: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         """Takes what to keep.
 
@@ -50,41 +37,69 @@ class Recorder:
             requests: R.
             request: gives the requests' column as far as it is known; None = there is none.
             groups: the group of each request, for guards with thresholds by group; None = not named.
+            asked: has steps taken that were not given yet, before anybody sees what was found; None = there are none.
         """
-        self._settings, self._request = settings, request
+        self._asked_for = asked
+        self._settings, self._request, grid = settings, request, settings.grid
         self._groups = (None,) * requests if groups is None else tuple(groups)
         self._asked = np.zeros(requests, dtype=np.bool_)
         self._phi: list[torch.Tensor] = []
-        self._active: list[NDArray[np.bool_]] = []
-        self._before: list[NDArray[np.int64]] = []
-        self._judged = [0] * requests
-        self._generated: NDArray[np.int64] | None = None
-        self.steps = np.zeros(requests, dtype=np.int64)
-        self.alarms: dict[int, int] = {}
-        self._scores: NDArray[np.float32] | None = None
-        self.stream: SignalStream | None = None
+        self._active: list[Sequence[bool] | NDArray[np.bool_]] = []
+        self._before: list[Sequence[int] | NDArray[np.int64]] = []
+        self._generated: list[int] | None = None
+        # A list: steps that are taken one by one are faster counted without numpy.
+        self._done = [0] * requests
+        self._alarms: dict[int, int] = {}
+        self._stream: SignalStream | None = None
         if settings.anchors is not None and settings.grid is not None:
-            self.stream = SignalStream(
+            self._stream = SignalStream(
                 settings.anchors, settings.grid, requests, tau=settings.tau, eps=settings.eps
             )  # fmt: skip
-        self._judges = (
-            self.stream is not None and settings.scorer is not None and settings.policy.rule == "online"
-        )  # fmt: skip
+        self._online: OnlineAlarms | None = None
+        if self._stream is not None and settings.scorer is not None and settings.policy.rule == "online":
+            assert grid is not None and settings.anchors is not None
+            self._online = OnlineAlarms(
+                settings.scorer, self._stream, grid, self._alarms,
+                None if settings.anchors.request is None else request, self._groups, settings.policy.debounce,
+            )  # fmt: skip
         self._everyone = np.ones((1, requests), dtype=np.bool_)
+        self._all = [True] * requests
         # Asked for at every step.
         self._steps_per_look, self._late = settings.steps_per_look, settings.steps_late
+        self._horizon, self._counts = settings.horizon, grid is not None and grid.mapping == "committed"
         self._given = 0
         self._kept: list[Pooled] = []
         self._flight: tuple[Flight, list[Pooled]] | None = None
-        self._unjudged: list[_Steps] = []
-        self._column: RequestColumn | None = None
-        self._beside: NDArray[np.float32] | None = None
+        self._unjudged: list[Steps] = []
+
+    @property
+    def alarms(self) -> dict[int, int]:
+        """Row -> step that was done when a rule that decides while a model runs first alarmed, however late it was
+        looked at."""  # fmt: skip
+        if self._asked_for is not None:
+            self._asked_for()
+        return self._alarms
+
+    @property
+    def stream(self) -> SignalStream | None:
+        """The signals so far; None without anchors."""
+        if self._asked_for is not None:
+            self._asked_for()
+        return self._stream
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """[R] vectors taken per request; a profile may define some beyond the end.
+
+        Those that are kept or on their way (see `take_many`) are not among them yet.
+        """
+        return np.array(self._done, dtype=np.int64)
 
     @property
     def full(self) -> NDArray[np.bool_]:
         """[R]: requests of which all steps that the guard judges were taken; all False without a horizon."""
-        horizon = self._settings.horizon
-        return self.steps >= horizon if horizon is not None else np.zeros(len(self.steps), dtype=np.bool_)
+        horizon = self._horizon
+        return self.steps >= horizon if horizon is not None else np.zeros(len(self._done), dtype=np.bool_)
 
     def take(self, pooled: Pooled) -> None:
         """Takes one step; see `take_many`."""
@@ -100,9 +115,14 @@ class Recorder:
             steps: as they were pooled; nobody may write to their tensors later. None at all = nothing follows: what is
                 kept or on its way is taken now.
         """
+        if len(steps) == 1 and self._steps_per_look == 1 and not self._kept and on_host(steps[0].phi):
+            self._given += 1
+            self._land()
+            self._take_one(steps[0])
+            return
         self._kept.extend(steps)
         self._given += len(steps)
-        horizon = self._settings.horizon
+        horizon = self._horizon
         due = not steps or (horizon is not None and self._given >= horizon)
         if due or self._enough():
             self._take_kept()
@@ -122,16 +142,16 @@ class Recorder:
         """Takes what the profile defines after the end, and fills the grid, for requests that were seen whole ([R])."""
         self.take_many(())
         grid = self._settings.grid
-        self._generated = self.steps.copy()
+        self._generated = self._done.copy()
         if grid is None or not self._active:
             return
         beyond = iter(tail)
         while steps := list(islice(beyond, MOST_AT_ONCE)):
             active = whole & (self.steps + np.arange(len(steps))[:, None] < grid.budget)
-            self._add(steps, active, self._done(active))
-        if self.stream is not None:
-            self.stream.finish(whole)
-            self._look_for_alarms()
+            self._add(steps, active, self._had(active))
+        if self._stream is not None:
+            self._stream.finish(whole)
+            self._look()
 
     def phi(self, row: int) -> NDArray[np.float32]:
         """[S, C, D] of one request; empty if the states were not kept."""
@@ -149,7 +169,7 @@ class Recorder:
 
     @property
     def _keeps(self) -> bool:
-        return self._settings.keep_states or self.stream is None
+        return self._settings.keep_states or self._stream is None
 
     def _take_kept(self) -> None:
         """Measures the steps that were kept, or has an accelerator begin to."""
@@ -157,11 +177,11 @@ class Recorder:
         if not kept:
             return
         waits = self._late is not None and len(kept) > self._late
-        if self.stream is None or waits or not self._settings.immediate or on_host(kept[0].phi):
+        if self._stream is None or waits or not self._settings.immediate or on_host(kept[0].phi):
             self._land()
             self._take_now(kept, *_to_host(*facts_of(kept)))
             return
-        flight = Flight(kept, self.stream.formula, *self._cells_ahead(len(kept)))
+        flight = Flight(kept, self._stream.formula, *self._cells_ahead(len(kept)))
         self._land()
         self._flight = flight, kept
 
@@ -170,7 +190,7 @@ class Recorder:
         grid = self._settings.grid
         assert grid is not None
         counts = grid.mapping == "step"
-        before = self.steps if counts or not self._before else self._before[-1]
+        before = self.steps if counts or not self._before else np.asarray(self._before[-1])
         first = grid.cells_of(int(before.min()), 0)[0]
         if not counts:
             return first, grid.cells
@@ -192,13 +212,13 @@ class Recorder:
     ) -> None:  # fmt: skip
         """Takes steps of which the host knows, [S, R], what they belong to and what was committed before each."""
         active = np.repeat(self._everyone, len(steps), axis=0) if active is None else active
-        if self._settings.horizon is not None:
+        if self._horizon is not None:
             # A step beyond the horizon would overwrite the last cell.
-            active = active & (self._done(active) < self._settings.horizon)
+            active = active & (self._had(active) < self._horizon)
         self._add(steps, active, self._progress(active, committed), states)
-        self._look_for_alarms()
+        self._look()
 
-    def _done(self, active: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def _had(self, active: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Steps that each request had before each of S steps, [S, R] int64; `active` [S, R] are those it belongs to."""
         return self.steps[None] if len(active) == 1 else self.steps + (np.cumsum(active, axis=0) - active)
 
@@ -206,9 +226,9 @@ class Recorder:
         """Progress before each of S steps, [S, R] int64, from requests each belongs to and tokens committed before."""
         grid = self._settings.grid
         if grid is None or grid.mapping == "step":
-            return self._done(active)
+            return self._had(active)
         if committed is None:
-            raise CaptureError("grid mapping `committed` needs a hook that reads commits; use mapping `step`.")
+            raise CaptureError(NEEDS_COMMITS)
         # Some samplers un-commit: progress is the running maximum, or a cell would be filled twice.
         least = self._before[-1] if self._before else committed[0]
         return np.maximum(np.maximum.accumulate(committed, axis=0), least)
@@ -218,12 +238,12 @@ class Recorder:
         states: Sequence[StepStates] | None = None,
     ) -> None:  # fmt: skip
         """Takes S steps: requests each belongs to and progress before each, [S, R], and states if measured ahead."""
-        grid, stream = self._settings.grid, self.stream
+        stream = self._stream
         # How many tokens a step commits shows only at the next one, so its cell stays open until then.
-        after = before if grid is not None and grid.mapping == "committed" else before + 1
-        if self._judges:
-            self._unjudged.append(_Steps(self._done(active), after, active))
-        self.steps = self.steps + (active[0] if len(active) == 1 else active.sum(axis=0))
+        after = before if self._counts else before + 1
+        if self._online is not None:
+            self._unjudged.append(Steps(self._had(active), after, active))
+        self._done = (self.steps + active.sum(axis=0)).tolist()
         self._active.extend(active)
         self._before.extend(before)
         phi = [each.phi if self._settings.layers else each.phi[:, :0] for each in steps]
@@ -239,6 +259,37 @@ class Recorder:
         else:
             stream.add_many(phi, before, after, active)
 
+    def _take_one(self, pooled: Pooled) -> None:
+        """`_take_now` of one step on the host: what is looked at by itself costs little more than what it computes."""
+        phi, active, had, horizon = pooled.phi, self._all, self._done, self._horizon
+        if pooled.active is not None:
+            active = pooled.active.tolist()
+        if horizon is not None:
+            active = [on and done < horizon for on, done in zip(active, had, strict=True)]
+        before, after = had, had
+        if self._counts:
+            before = after = self._committed(pooled.committed)
+        else:
+            after = [done + 1 for done in had]
+        self._done = [done + on for done, on in zip(had, active, strict=True)]
+        self._active.append(active)
+        self._before.append(before)
+        if not self._settings.layers:
+            phi = phi[:, :0]
+        if self._keeps:
+            self._phi.append(phi)
+        if self._stream is not None:
+            self._stream.add_one(phi, before, after, active)
+            if self._online is not None:
+                self._online.look_at_one(had)
+
+    def _committed(self, committed: torch.Tensor | None) -> list[int]:
+        """Progress before a step, in tokens, by those committed before it, [R] int64."""
+        if committed is None:
+            raise CaptureError(NEEDS_COMMITS)
+        found: list[int] = committed.tolist()
+        return list(map(max, found, self._before[-1])) if self._before else found
+
     def judge_requests(self) -> None:
         """Judges what the requests say by themselves, each once it is known; for guards whose rule is `request`."""
         scorer, column = self._settings.scorer, self._request()
@@ -251,78 +302,13 @@ class Recorder:
         values[:, :, -1] = column.domain(scorer.manifest.signal.domain)[:, None]
         alarms = scorer.alarms(scorer.score_final(values), "request", self._groups)
         for row in np.flatnonzero(new & alarms).tolist():
-            self.alarms.setdefault(row, max(int(self.steps[row]) - 1, 0))
+            self._alarms.setdefault(row, max(int(self.steps[row]) - 1, 0))
 
-    def _look_for_alarms(self) -> None:
-        """Judges every length that has closed since the last look, so that no alarm depends on when one looks."""
-        scorer, stream = self._settings.scorer, self.stream
-        if not self._judges or scorer is None or stream is None:
-            return
-        steps, self._unjudged = self._unjudged, []
-        judged, self._judged = self._judged, stream.lengths.tolist()
-        new = [
-            (row, length)
-            for row, (done, now) in enumerate(zip(judged, self._judged, strict=True))
-            for length in range(done + 1, now + 1)
-        ]
-        if not new:
-            return
-        rows = np.array([row for row, _ in new])
-        lengths = np.array([length for _, length in new])
-        values = self._with_request(scorer.manifest.signal.domain)[rows]
-        groups = [self._groups[row] for row, _ in new]
-        scored = self._debounced(scorer, rows, lengths, scorer.score_prefix(values, lengths))
-        for (row, length), alarm in zip(new, scorer.alarms(scored, "online", groups).tolist(), strict=True):
-            # Lengths of a row rise, so its first alarm comes first.
-            if alarm and row not in self.alarms:
-                self.alarms[row] = self._closed_by(row, length, steps)
-
-    def _closed_by(self, row: int, length: int, steps: Sequence[_Steps]) -> int:
-        """The step that closed the cells up to `length` of a row, among those taken since the last look."""
-        grid = self._settings.grid
-        assert grid is not None
-        # What a profile defines after the end is no step: an alarm there is one of the last step that ran.
-        last = int((self.steps if self._generated is None else self._generated)[row]) - 1
-        for done, after, active in steps:
-            closes = active[:, row] & (after[:, row] >= grid.progress_for(length))
-            if closes.any():
-                return min(int(done[closes.argmax(), row]), last)
-        return last
-
-    def _with_request(self, domain: Domain) -> NDArray[np.float32]:
-        """The signals so far with the request's column, where the guard has one, [R, T, C] float32."""
-        assert self.stream is not None
-        values, column = self.stream.logit if domain == "logit" else self.stream.sigma, self._request()
-        if column is None:
-            return values
-        if self._beside is None or column is not self._column:
-            self._column, self._beside = column, column.behind(values, domain)
-        self._beside[:, :, :-1] = values
-        return self._beside
-
-    def _debounced(self, scorer: Scorer, rows: NDArray[np.int64], lengths: NDArray[np.int64], scored: Scored) -> Scored:
-        """What was said of the first `lengths` [B] cells of `rows` [B], if it takes more than one alarm."""
-        debounce = self._settings.policy.debounce
-        if debounce is None:
-            return scored
-        score, valid = scored
-        if self._scores is None:
-            shape = (len(self.steps), scorer.manifest.signal.cells, *score.shape[1:])
-            self._scores = np.full(shape, -np.inf, dtype=np.float32)
-        self._scores[rows, lengths - 1] = np.where(valid, score, np.float32(-np.inf))
-        found = scorer.debounced(self._scores, debounce)[rows, lengths - 1]
-        return found, np.isfinite(found)
-
-
-class _Steps(NamedTuple):
-    """Steps that closed cells which nobody has looked at yet."""
-
-    done: NDArray[np.int64]
-    """[S, R] steps that each request had before each."""
-    after: NDArray[np.int64]
-    """[S, R] progress after each, as far as it was known then."""
-    active: NDArray[np.bool_]
-    """[S, R] requests each belongs to."""
+    def _look(self) -> None:
+        """Judges what has closed since the last look."""
+        if self._online is not None:
+            steps, self._unjudged = self._unjudged, []
+            self._online.look(steps, self._done if self._generated is None else self._generated)
 
 
 def to_host(active: torch.Tensor | None, requests: int) -> NDArray[np.bool_]:

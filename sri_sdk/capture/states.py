@@ -48,13 +48,13 @@ class StepStates(ABC):
 class HostStates(StepStates):
     """On the host."""
 
-    def __init__(self, phi: NDArray[np.float32], formula: Formula) -> None:
+    def __init__(self, phi: torch.Tensor, formula: Formula) -> None:
         """Takes the states, [R, C, D]."""
-        self._phi, self._formula = phi[:, None], formula
+        self._phi, self._formula = phi, formula
 
     def logits(self, rows: Rows, start: int, end: int) -> NDArray[np.float32]:
         """[rows, end - start, C] float32."""
-        return self._formula.on_host(self._phi[rows], start, end)
+        return self._formula.on_host(self._phi.numpy()[rows, None], start, end)
 
 
 class DeviceStates(StepStates):
@@ -78,7 +78,7 @@ def on_host(states: torch.Tensor) -> bool:
 
 def states_of(phi: torch.Tensor, formula: Formula) -> StepStates:
     """The states [R, C, D] of a step."""
-    return HostStates(phi.numpy(), formula) if on_host(phi) else DeviceStates(phi, formula)
+    return HostStates(phi, formula) if on_host(phi) else DeviceStates(phi, formula)
 
 
 def last_states(phi: Sequence[torch.Tensor], last: NDArray[np.int64], formula: Formula) -> StepStates:
@@ -114,7 +114,14 @@ def _measure_on_host(
     states = [step.numpy() for step in phi]
     pair = formula.units.pair[start : start + index.shape[1]]
     logit = sri_logits_of_steps(states, np.maximum(index, 0), pair, tau=formula.tau, eps=formula.eps)
-    broken: NDArray[np.bool_] = np.any(np.isnan(logit) & (index >= 0)[:, :, None], axis=(1, 2))
+    # The sum shows a NaN too, and is cheaper; mostly there is none.
+    if np.isnan(logit.sum()):
+        broken: NDArray[np.bool_] = np.any(np.isnan(logit) & (index >= 0)[:, :, None], axis=(1, 2))
+    else:
+        broken = np.zeros(len(index), dtype=np.bool_)
+    if index.size == active.size and not index[:, 0].any() and (np.diff(index) == 1).all():
+        # Each step is in a cell of its own: none was overwritten.
+        return logit, broken
     rest, (row, cell) = active.copy(), np.nonzero(index >= 0)
     rest[index[row, cell], row] = False
     # Overwritten by a later step of their cell; a state that cannot be measured is told all the same.

@@ -70,6 +70,8 @@ class SteadyRun(FollowingRun):
         # Only where the look waits for no device: what is pooled of all rows costs less.
         if active is not None and active.device.type == "cpu" and bool(active.all()):
             active = None
+        if self._given - start == 1:
+            return [self._room.take_one(start, active, committed)]
         return self._room.take(start, self._given, active, committed)
 
     def _read(self, start: int, stop: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:

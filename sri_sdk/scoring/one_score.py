@@ -31,6 +31,11 @@ class OneScoreJudge:
         """Which generations alarm, by `score` [N] float32 and `valid` [N] bool: [N] bool. `groups` say nothing here."""
         return np.asarray(valid & (score > np.float64(self.thresholds[rule].value)))
 
+    def alarm(self, score: NDArray[np.float32], valid: NDArray[np.bool_], group: str | None, rule: Rule) -> bool:
+        """`alarms` of one generation, by `score` [N] float32 and `valid` [N] bool, N = 1. `group` says nothing here."""
+        # As float64, like the rows of `alarms`.
+        return valid.item() and score.item() > self.thresholds[rule].value
+
     def verdicts(
         self, signals: Signals, values: NDArray[np.float32], lengths: NDArray[np.int64], score: NDArray[np.float32],
         valid: NDArray[np.bool_], said: Said,

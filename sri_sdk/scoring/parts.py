@@ -89,6 +89,10 @@ class PartsJudge:
                 found |= valid[:, k] & (score[:, k] > self._limits[rule][name].values[places])
         return found
 
+    def alarm(self, score: NDArray[np.float32], valid: NDArray[np.bool_], group: str | None, rule: Rule) -> bool:
+        """Whether one generation of a group alarms, by `score` [1, K] float32 and `valid` [1, K] bool."""
+        return bool(self.alarms(score, valid, (group,), rule)[0])
+
     def verdicts(
         self, signals: Signals, values: NDArray[np.float32], lengths: NDArray[np.int64], score: NDArray[np.float32],
         valid: NDArray[np.bool_], said: Said,

@@ -40,9 +40,16 @@ class RunGraph:
     """A loaded graph: output names and input arrays by name -> output arrays in that order."""
 
     subject: str
-    session_run: Callable[[Sequence[str], dict[str, Any]], list[Any]]
+    session: Any
+    """Of onnxruntime."""
     work: Work | None
     """Upper bounds for one row; None in the tier `python`."""
+
+    @property
+    def session_run(self) -> Callable[[Sequence[str], dict[str, Any]], list[Any]]:
+        """Output names and input arrays by name -> output arrays, in one call of onnxruntime."""
+        run: Callable[[Sequence[str], dict[str, Any]], list[Any]] = self.session.run
+        return run
 
     @property
     def rows(self) -> int:
@@ -65,12 +72,38 @@ class RunGraph:
             ]
             return [np.concatenate(each) for each in zip(*parts, strict=True)]
         except Exception as err:  # onnxruntime raises a dozen unrelated types.
-            raise BundleError(
-                f"{self.subject}: onnxruntime fails on {count} rows ({_brief(err)}). Check that they have the types "
-                "and shapes of the manifest; if they have, export the guard again."
-            ) from err
+            raise self._failed(count, err) from err
+
+    def bound(self, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]) -> Callable[[], None]:
+        """What runs on these very arrays, [1, ...] each in its own memory without gaps, and writes into `outputs`.
+
+        It raises a BundleError where onnxruntime fails, or where the results have other shapes.
+        """
+        import onnxruntime
+
+        binding, lay = self.session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, lay(array))
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, lay(array))
+        kept, run = (inputs, outputs), self.session.run_with_iobinding
+
+        def runs() -> None:
+            try:
+                run(binding)
+            except Exception as err:  # As above.
+                raise self._failed(len(next(iter(kept[0].values()))), err) from err
+
+        return runs
+
+    def _failed(self, count: int, err: Exception) -> BundleError:
+        return BundleError(
+            f"{self.subject}: onnxruntime fails on {count} rows ({_brief(err)}). Check that they have the types "
+            "and shapes of the manifest; if they have, export the guard again."
+        )
 
 
+_SCORED = ["score", "valid"]
 _ONNX_TYPES = {"float32": "tensor(float)", "int64": "tensor(int64)", "bool": "tensor(bool)"}
 _OPTIONS = {
     "session.intra_op.allow_spinning": "0",
@@ -97,12 +130,12 @@ def load(content: bytes, subject: str, entry: GraphEntry | None = None, tier: Ti
     session = _session(content, subject)
     if entry is not None:
         _compare(session, subject, entry)
-    return RunGraph(subject, session.run, work)
+    return RunGraph(subject, session, work)
 
 
 def load_own(content: bytes, subject: str) -> RunGraph:
     """The same for a graph that was drawn in this process, without inspection."""
-    return RunGraph(subject, _session(content, subject).run, None)
+    return RunGraph(subject, _session(content, subject), None)
 
 
 def _session(content: bytes, subject: str) -> Any:
@@ -137,7 +170,7 @@ def score_once(run: RunGraph, inputs: dict[str, Any], parts: int | None = None) 
     Raises:
         BundleError: not one score per row. onnxruntime does not enforce the shapes that a graph declares.
     """
-    score, valid = run(["score", "valid"], inputs)
+    score, valid = run(_SCORED, inputs)
     rows = len(next(iter(inputs.values())))
     shape = (rows,) if parts is None else (rows, parts)
     if score.shape != shape or valid.shape != shape:
@@ -145,6 +178,9 @@ def score_once(run: RunGraph, inputs: dict[str, Any], parts: int | None = None) 
             f"{rows} generations give scores of shape {list(score.shape)} and valid of shape {list(valid.shape)}; "
             f"allowed: {list(shape)}. The graph mixes rows; let its detector draw one number per generation."
         )
+    if shape == (1,) and not (valid.item() and not abs(score.item()) < INVALID_SCORE):
+        # One row is judged in every step of a generation, and array calls are slow between two of its passes.
+        return score, valid
     return score, valid & (np.abs(score) < INVALID_SCORE)
 
 

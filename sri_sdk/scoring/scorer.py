@@ -17,6 +17,7 @@ from sri_sdk.calibrate.debounce import debounced
 from sri_sdk.errors import ScoringError
 from sri_sdk.records import Rule, Signals, Verdict
 from sri_sdk.scoring.admission import admit
+from sri_sdk.scoring.growing import GrowingSignals
 from sri_sdk.scoring.one_score import OneScoreJudge
 from sri_sdk.scoring.parts import PartsJudge
 from sri_sdk.scoring.runtime import RunGraph, Scored, load, score_once, score_prefixes, score_rows
@@ -151,6 +152,11 @@ class Scorer:
         score, valid = scored
         return self._judge.alarms(score, valid, groups, rule)
 
+    def alarm(self, scored: Scored, rule: Rule, group: str | None = None) -> bool:
+        """`alarms` of one generation, of which `score_final` or `score_prefix` said this, [1] or [1, K]."""
+        score, valid = scored
+        return self._judge.alarm(score, valid, group, rule)
+
     def debounced(self, scores: NDArray[np.float32], debounce: Debounce | None) -> NDArray[np.float32]:
         """Scores of the online rule at every cell, -inf where there is none: [B, T] float32 -> [B, T], debounced.
 
@@ -181,15 +187,28 @@ class Scorer:
             raise self._misfit(signals)
         return score_once(self._signal, {"signals": signals}, self._count)
 
-    def score_prefix(self, signals: NDArray[np.float32], lengths: NDArray[np.int64]) -> Scored:
+    def growing(self, signals: NDArray[np.float32]) -> GrowingSignals:
+        """One running generation, [1, T, C] float32 without gaps in memory: `score_prefix` reads it where it lies.
+
+        Raises:
+            ScoringError: not float32 [1, T, C].
+        """
+        if signals.shape != (1, *self._shape) or signals.dtype != np.float32:
+            raise self._misfit(signals)
+        return GrowingSignals(self._prefix, signals, self._count)
+
+    def score_prefix(self, signals: NDArray[np.float32] | GrowingSignals, lengths: NDArray[np.int64]) -> Scored:
         """Running generations [B, T, C] float32, the first `lengths` [B] int64 cells of each known.
 
         Returns the standardised score [B] float32, unitless, and valid [B] bool. Cells at and beyond a row's length are
-        never read. `alarms` says which of them are above their threshold. Of a guard with K parts, both are [B, K].
+        never read. `alarms` says which of them are above their threshold. Of a guard with K parts, both are [B, K]. Of
+        `growing` signals, with their own `length`, the next call writes into the same arrays.
 
         Raises:
             ScoringError: not float32 [B, T, C] with int64 [B].
         """
+        if isinstance(signals, GrowingSignals):
+            return signals.score()
         if signals.shape[1:] != self._shape or signals.dtype != np.float32:
             raise self._misfit(signals)
         if lengths.shape != signals.shape[:1] or lengths.dtype != np.int64:

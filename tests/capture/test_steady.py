@@ -327,6 +327,12 @@ class AlarmsAlways:
     def alarms(self, scored: Any, rule: str, groups: Any) -> Any:
         return scored[1]
 
+    def growing(self, signals: Any) -> Any:
+        return SimpleNamespace(length=np.ones(1, np.int64))
+
+    def alarm(self, scored: Any, rule: str, group: Any) -> bool:
+        return bool(scored[1][0])
+
 
 @pytest.mark.parametrize("every", [1, 3, 5])
 @pytest.mark.parametrize("one_by_one", [False, True])
