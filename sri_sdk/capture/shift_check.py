@@ -393,7 +393,7 @@ def likelihoods(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """[T, C] likelihoods at `temperatures` [T, C], of each of C rows."""
         found = []
         # As many at once as memory allows: where there are few words, calls cost more than the arithmetic.
-        for some in temperatures.split(max(MOST_WEIGHTS // logits.numel(), 1)):
+        for some in torch.split(temperatures, max(MOST_WEIGHTS // logits.numel(), 1)):
             normalisers = (logits / some[:, None, :, None]).exp_().sum(-1).log_()
             each = words / some[:, None] - normalisers
             found.append(torch.logaddexp(each + math.log1p(-FOREIGN), foreign).double().sum(1))
