@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import sri_sdk
 from sri_plugin_block.aligned import DRIVEN, Aligned
-from sri_plugin_block.trunk import TrunkHook
 from sri_sdk.canvas import Canvas, Window, block_in_work
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, RunView, StepPlan
-from sri_sdk.structure import head_reads
+from sri_sdk.structure import LLAMA_PATHS, FixedPaths, head_reads
 
 if TYPE_CHECKING:
     import torch
 
 
-class BlockHook(TrunkHook):
+class BlockHook(FixedPaths, sri_sdk.Hook):
     """A model that fills in one block after the other, beside a key-value cache of what lies before.
 
     phi is the mean over the rows of the block in work, with a cache and without: so a guard that was fitted on driven
@@ -27,6 +26,8 @@ class BlockHook(TrunkHook):
 
     scheme: ClassVar = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
+    PATHS: ClassVar = LLAMA_PATHS
+    PARTS: ClassVar = ("lm_head",)
 
     # -- passes that show prompt and canvas whole ------------------------------------------------------------
 
