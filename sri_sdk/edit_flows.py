@@ -52,7 +52,7 @@ def mentions_of_moves(model: Any) -> list[str]:
         model: the model, wrapped or not.
     """
     inner = unwrapped(model)
-    config = getattr(inner, "config", None)
+    config: Any = getattr(inner, "config", None)
     fields: dict[str, Any] = config.to_dict() if hasattr(config, "to_dict") else getattr(config, "__dict__", {})
     names = [*fields, *(argument for _, argument in _own_arguments(type(inner)))]
     return sorted({name for name in names if MENTIONS.search(name)})

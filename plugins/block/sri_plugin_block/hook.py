@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import sri_sdk
 from sri_plugin_block.aligned import DRIVEN, Aligned
@@ -24,7 +24,7 @@ class BlockHook(FixedPaths, sri_sdk.Hook):
     passes, which show everything, fits the family's own sampler, which shows one block.
     """
 
-    scheme: ClassVar = "masked"
+    scheme: ClassVar[Literal["masked"]] = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
     PATHS: ClassVar = LLAMA_PATHS
     PARTS: ClassVar = ("lm_head",)

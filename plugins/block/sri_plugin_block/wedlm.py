@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -47,7 +47,7 @@ class WedlmHook(FixedPaths, sri_sdk.Hook):
     phi is the mean over the rows of the block in work: the one of the leftmost mask, counted from the response.
     """
 
-    scheme: ClassVar = "masked"
+    scheme: ClassVar[Literal["masked"]] = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
     calls: ClassVar = (OWN, "generate")
     CLASSES: ClassVar = ("WeDLMForCausalLM",)

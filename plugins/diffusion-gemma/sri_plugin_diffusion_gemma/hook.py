@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import sri_sdk
 from sri_plugin_diffusion_gemma.rows import ROWS
@@ -41,7 +41,7 @@ class DiffusionGemmaHook(FixedPaths, sri_sdk.Hook):
     # self-conditioning reads the weight of its embedding and does not call it.
     PATHS: ClassVar = ModulePaths("model.decoder.norm", "model.decoder.layers", "model.decoder.embed_tokens")
     PARTS: ClassVar = ("model.encoder",)
-    scheme: ClassVar = "canvas"
+    scheme: ClassVar[Literal["canvas"]] = "canvas"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "clock", "request"})
     observed_methods: ClassVar = ("_denoising_step", "_finalize_canvas")
 

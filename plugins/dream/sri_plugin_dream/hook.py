@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import sri_sdk
 from sri_sdk import ForwardCall, LoadedModel, RunView, StepPlan
@@ -45,7 +45,7 @@ class _Call:
 class DreamHook(FixedPaths, sri_sdk.Hook):
     """Dream, DiffuCoder, Dream-Coder: class DreamModel, with its own sampler or Fast-dLLM's."""
 
-    scheme: ClassVar = "masked"
+    scheme: ClassVar[Literal["masked"]] = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "budget", "request"})
     calls: ClassVar = ("diffusion_generate",)
     CLASSES: ClassVar = ("DreamModel",)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -45,7 +45,7 @@ class _Call:
 class Llada2Hook(FixedPaths, sri_sdk.Hook):
     """LLaDA2.0 and 2.1: class LLaDA2MoeModelLM, with its own `generate`, dllm's samplers or diffusers' pipeline."""
 
-    scheme: ClassVar = "masked"
+    scheme: ClassVar[Literal["masked"]] = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
     edits_tokens: ClassVar = True
     CLASSES: ClassVar = (NAME,)
