@@ -85,11 +85,13 @@ test: $(READY)  ## all tests; ARGS="-k word" for some
 test-transformers-4: .venv-transformers-4.57.6/.ready  ## the families' tests on the last transformers 4; ARGS as above
 	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest -n 2 --dist worksteal $(FAMILY_TESTS) $(DOUBLES_KITS:%=--deselect=plugins/%) $(ARGS)
 
-# Opt-in: needs copies of the families' public repositories; plugins/*/README.md says which, and in what folders.
+# Opt-in: needs copies of the families' public repositories; plugins/*/README.md says which, and in what folders. That code
+# uses what newer releases warn about.
 real-code: $(READY) $(OTHERS:%=.venv-transformers-%/.ready)  ## the families' real code, tiny weights; MODEL_CODE=folder
 	test -d "$(MODEL_CODE)" || { echo "make real-code MODEL_CODE=folder: no such folder; see plugins/*/README.md"; exit 2; }
 	for bin in $(BIN) $(OTHERS:%=.venv-transformers-%/bin); do \
-	    SRI_MODEL_CODE=$(abspath $(MODEL_CODE)) $$bin/python -m pytest -rs -s plugins -k real_code $(ARGS) || exit 1; \
+	    SRI_MODEL_CODE=$(abspath $(MODEL_CODE)) $$bin/python -m pytest -rs -s plugins -k real_code \
+	        -W ignore::FutureWarning -W ignore::DeprecationWarning $(ARGS) || exit 1; \
 	done
 
 # Opt-in: a few minutes. A normal test run shows most faults to the checks that are for them only, and one family of each

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from functools import cache
 from typing import Any, cast
 
@@ -18,10 +18,11 @@ from sri_sdk.structure import class_names, unwrapped
 
 KINDS = re.compile(r"edit[-_]?flow|flex[-_]?mdm|dreamon|levenshtein|insertion", re.IGNORECASE)
 """In names of classes, and in `model_type`."""
-TOKENS = re.compile(
-    r"(delete|deletion|expand|insert|insertion|split)_(token_)?ids?|indel\w*|expand_budget", re.IGNORECASE
-)
+_VERBS = "delete|deletion|expand|insert|insertion|split"
+TOKENS = re.compile(rf"({_VERBS})_(token_)?ids?|indel\w*|expand_budget", re.IGNORECASE)
 """Whole names of fields and arguments that stand for inserting or deleting."""
+MENTIONS = re.compile(rf"({_VERBS})_(id|token)|delet|insert|indel", re.IGNORECASE)
+"""Parts of such names. Too many to refuse a model of just any family."""
 HEADS = ("ins_logits", "rate_heads", "insertion_head")
 """Modules beside the head that say where tokens are inserted, and how many."""
 LOOPS = ("generate", "diffusion_generate", "sample")
@@ -40,6 +41,21 @@ def moves_tokens(model: Any) -> str:
         (*_of_class(cast("Hashable", type(inner))), *_model_type(inner), *_fields(inner), *_heads(inner))
     )
     return ", ".join(list(found)[:MOST_NAMED])
+
+
+def mentions_of_moves(model: Any) -> list[str]:
+    """Every name in a model's config, and among the arguments of its loops, that speaks of inserting or deleting.
+
+    More than `moves_tokens` takes for a sign: for hooks of families in which such a name has no other meaning.
+
+    Args:
+        model: the model, wrapped or not.
+    """
+    inner = unwrapped(model)
+    config: Any = getattr(inner, "config", None)
+    fields: dict[str, Any] = config.to_dict() if hasattr(config, "to_dict") else getattr(config, "__dict__", {})
+    names = [*fields, *(argument for _, argument in _own_arguments(type(inner)))]
+    return sorted({name for name in names if MENTIONS.search(name)})
 
 
 def refuse_moving_tokens(model: Any) -> None:
@@ -62,7 +78,8 @@ def _of_class(kind: Hashable) -> tuple[str, ...]:
     """What a model's class says: its name and those of its bases, and the arguments of its own loops."""
     bases = inspect.getmro(cast("type[Any]", kind))
     named = [f"class {base.__name__}" for base in bases if KINDS.search(base.__name__)]
-    return (*named, *_arguments(cast("type[Any]", kind)))
+    own = (f"{loop}({argument}=)" for loop, argument in _own_arguments(cast("type[Any]", kind)) if _is_meant(argument))
+    return (*named, *own)
 
 
 def _model_type(model: Any) -> Iterator[str]:
@@ -75,10 +92,11 @@ def _fields(model: Any) -> Iterator[str]:
     for home in ("config", "generation_config"):
         given = getattr(model, home, None)
         fields: dict[str, Any] = {} if given is None else getattr(given, "__dict__", {})
-        yield from (f"{home}.{name}" for name in _meant(fields) if _in_use(name, fields[name]))
+        yield from (f"{home}.{name}" for name in fields if _is_meant(name) and _in_use(name, fields[name]))
 
 
-def _arguments(kind: type[Any]) -> Iterator[str]:
+def _own_arguments(kind: type[Any]) -> Iterator[tuple[str, str]]:
+    """Loop and argument, of those loops that are not transformers' own."""
     for name in LOOPS:
         method = getattr(kind, name, None)
         if not callable(method) or (getattr(method, "__module__", "") or "").startswith("transformers."):
@@ -87,7 +105,7 @@ def _arguments(kind: type[Any]) -> Iterator[str]:
             arguments = inspect.signature(method).parameters
         except (TypeError, ValueError):
             continue
-        yield from (f"{name}({argument}=)" for argument in _meant(arguments))
+        yield from ((name, argument) for argument in arguments)
 
 
 def _heads(model: Any) -> Iterator[str]:
@@ -102,5 +120,5 @@ def _in_use(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _meant(names: Iterable[str]) -> list[str]:
-    return [name for name in names if TOKENS.fullmatch(name)]
+def _is_meant(name: str) -> bool:
+    return TOKENS.fullmatch(name) is not None

@@ -2,8 +2,10 @@
 
 A hook for many architectures has a table of `ModulePaths`, one row for each way to lay out a model:
 
-    TABLE = (ModulePaths("model.norm", "model.layers", "model.embed_tokens"), ...)
+    TABLE = (LLAMA_PATHS, ModulePaths("transformer.ln_f", "transformer.h", "transformer.wte"), ...)
     paths = find_paths(model, TABLE)
+
+A hook of one family has one row, and inherits from `FixedPaths` what follows from it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from sri_sdk.errors import SriError
 from sri_sdk.records import Match
@@ -209,6 +211,63 @@ class ModulePaths(NamedTuple):
     """The residual blocks."""
     embedding: str
     """The token embedding."""
+
+
+LLAMA_PATHS = ModulePaths("model.norm", "model.layers", "model.embed_tokens")
+"""As in Llama, and in most models that were made from it."""
+
+
+class FixedPaths:
+    """For hooks of one family: where its modules are, said once. It stands before `Hook`.
+
+    class MyHook(FixedPaths, Hook):
+        CLASSES = ("MyModelForCausalLM",)
+        PATHS = LLAMA_PATHS
+        PARTS = ("lm_head",)
+    """
+
+    CLASSES: ClassVar[tuple[str, ...]]
+    """Class names of the family's models."""
+    PATHS: ClassVar[ModulePaths]
+    PARTS: ClassVar[tuple[str, ...]] = ()
+    """Dotted paths of what a model of the family has beside: its head, if that is a module."""
+    LOOP: ClassVar[tuple[str, ...]] = ()
+    """Methods that a generation is made of beside the hook's `calls`: a subclass with its own is left to users who name
+    the hook."""
+    calls: ClassVar[tuple[str, ...]]
+    model: Any
+
+    @classmethod
+    def fits(cls, model: Any) -> Match:
+        """By class name and structure, and by what `unlike` finds."""
+        stranger, name = not_of_family(model, cls.CLASSES, (*cls.calls, *cls.LOOP)), class_names(model)[0]
+        if stranger is not None and not stranger.if_named:
+            return stranger
+        missing = missing_paths(model, (*reversed(cls.PATHS), *cls.PARTS))  # As a pass goes through them.
+        if unlike := f"without {', '.join(missing)}" if missing else cls.unlike(model):
+            return Match(False, f"a {name} {unlike}")
+        return stranger or Match(True, f"class {name}, final norm at {cls.PATHS.norm}")
+
+    @classmethod
+    def unlike(cls, model: Any) -> str:
+        """What else is not as in the family's models, to follow the class's name in a message; empty = nothing."""
+        return ""
+
+    def final_norm(self) -> torch.nn.Module:
+        """The last norm before the matrix that makes logits."""
+        return module_at(self.model, self.PATHS.norm)
+
+    def layers(self) -> Sequence[torch.nn.Module]:
+        """The residual blocks, first to last."""
+        return modules_at(self.model, self.PATHS.layers)
+
+    def embedding(self) -> torch.nn.Module:
+        """The token embedding."""
+        return module_at(self.model, self.PATHS.embedding)
+
+    def hidden_size(self) -> int:
+        """D, as the config calls it."""
+        return int(unwrapped(self.model).config.hidden_size)
 
 
 def find_paths(model: Any, table: Sequence[ModulePaths]) -> ModulePaths | None:

@@ -13,7 +13,7 @@ from sri_plugin_toy.hook import ToyHook
 from sri_plugin_toy.model import build as build_toy
 
 import sri_sdk
-from sri_sdk.edit_flows import moves_tokens
+from sri_sdk.edit_flows import mentions_of_moves, moves_tokens
 from sri_sdk.errors import ModelMismatch
 
 
@@ -97,6 +97,17 @@ def test_families_whose_tokens_stay_say_nothing_of_the_kind(make) -> None:
 )
 def test_only_what_is_switched_on_counts(fields: dict[str, Any], said: str) -> None:
     assert moves_tokens(SimpleNamespace(config=SimpleNamespace(**fields))) == said
+
+
+def test_names_that_only_mention_moves_are_listed_and_refuse_no_model() -> None:
+    class Model:
+        config = SimpleNamespace(max_deletions=0, split_token="|", split_qkv=True, indels=None, hidden_size=8)
+
+        def generate(self, inputs: Any, insert_bias: float = 0.0) -> Any:
+            return inputs
+
+    assert mentions_of_moves(Model()) == ["indels", "insert_bias", "max_deletions", "split_token"]
+    assert moves_tokens(Model()) == ""
 
 
 @pytest.mark.parametrize("change", [lambda ids: torch.cat([ids, ids[:, -1:]], 1), lambda ids: ids[:, :-1]])

@@ -45,10 +45,11 @@ EXECUTES_DATA = {"pickle", "cPickle", "joblib", "dill", "cloudpickle", "shelve",
 
 PLUGINS_MAY_IMPORT = {
     "errors", "records", "testing", "structure", "canvas", "checkpoint", "second_model", "attack", "baseline",
-    "target", "prefill", "graph", "text", "strict_json", "thoughts", "engine",
+    "target", "prefill", "graph", "text", "strict_json", "thoughts", "engine", "edit_flows",
 }  # fmt: skip
 """Beside the public names: errors to raise, the constants and words of the records, the conformance kit, and what hooks
-share: finding modules, keeping track of a canvas, loading weights; the one grammar of JSON; and requests of engines."""
+share: finding modules, what says that tokens move, keeping track of a canvas, loading weights; the one grammar of JSON;
+and requests of engines."""
 EXPORTERS_MAY_IMPORT = {"bundle", "files", "registry", "scoring"}
 """Exporters also see the artefact they write or repackage, and how it is scored."""
 

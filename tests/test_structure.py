@@ -9,7 +9,10 @@ import transformers
 from torch import nn
 
 from sri_sdk.errors import SriError
+from sri_sdk.records import Match
 from sri_sdk.structure import (
+    LLAMA_PATHS,
+    FixedPaths,
     ModulePaths,
     cache_argument,
     cache_of,
@@ -195,3 +198,49 @@ def test_states_without_a_sequence_are_no_key_value_cache() -> None:
     held = HeldCache(3)
     assert cache_of(SimpleNamespace(cache=held)) is held is cache_of(SimpleNamespace(past_key_values=held))
     assert cache_of(SimpleNamespace(cache=HeldCache(None))) is None and cache_of(SimpleNamespace()) is None
+
+
+class LlamaAtPaths(FixedPaths):
+    CLASSES = ("LlamaForCausalLM",)
+    PATHS = LLAMA_PATHS
+    PARTS = ("lm_head",)
+    calls = ("generate",)
+    LOOP = ("_sample",)
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    @classmethod
+    def unlike(cls, model: Any) -> str:
+        return "" if unwrapped(model).config.hidden_size == 8 else "of another width"
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_a_hook_of_one_layout_finds_its_modules_in_any_wrapper(model: Any, wrap: Any) -> None:
+    norm, layers, embedding = model.model.norm, model.model.layers, model.model.embed_tokens
+    wrapped = wrap(model)
+    hook = LlamaAtPaths(wrapped)
+    assert hook.fits(wrapped) == Match(True, "class LlamaForCausalLM, final norm at model.norm")
+    assert hook.final_norm() is norm and hook.embedding() is embedding and hook.hidden_size() == 8
+    assert len(hook.layers()) == len(layers) == 1 and hook.layers()[0] is layers[0]
+
+
+def test_a_hook_of_one_layout_says_what_does_not_fit(model: Any) -> None:
+    def why(model: Any) -> str:
+        match = LlamaAtPaths.fits(model)
+        assert not match.ok
+        return match.why
+
+    assert why(torch.nn.Linear(2, 2)) == "looked for class LlamaForCausalLM, found Linear"
+    model.config.hidden_size = 9
+    assert why(model) == "a LlamaForCausalLM of another width"
+    # What is missing comes first: `unlike` may rely on it.
+    del model.lm_head, model.model.norm
+    assert why(model) == "a LlamaForCausalLM without model.norm, lm_head"
+
+
+def test_a_hook_of_one_layout_leaves_a_subclass_with_its_own_loop_to_users_who_name_it(model: Any) -> None:
+    for name in ("generate", "_sample"):
+        model.__class__ = type("Mine", (transformers.LlamaForCausalLM,), {name: lambda self: None})
+        match = LlamaAtPaths.fits(model)
+        assert not match.ok and match.if_named and f"its own Mine.{name}" in match.why

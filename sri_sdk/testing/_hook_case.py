@@ -42,7 +42,7 @@ class HookCase:
     """False = the family's own call takes one prompt at a time: `encoded` holds one, company and padding go
     unchecked."""
     unembedding: Callable[[], torch.Tensor] | None = None
-    """-> [V, D] weight of the head; None = `get_output_embeddings().weight`, or `head.weight`."""
+    """-> [V, D] weight of the head; None = that of `hook.head()`, or of `model.head`."""
     tokenizer: Any = None
     """What `encode`, `tokens` and `decode` are tried with; None = the one that `load()` brings with default options."""
 

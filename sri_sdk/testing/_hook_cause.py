@@ -148,7 +148,8 @@ def unembedding(case: HookCase) -> torch.Tensor:
     if head is None:
         raise ConformanceError(
             f"{subject(case)}: {type(case.hook.model).__name__} has neither `get_output_embeddings()` nor `head`. "
-            "Give the case `unembedding`, a function that returns the head's weight [V, D]."
+            "Return the head in `head()` of the hook; where it is no module of its own, give the case `unembedding`, a "
+            "function that returns its weight [V, D]."
         )
     weight: torch.Tensor = head.weight  # type: ignore[assignment]
     return weight.detach().float()
@@ -156,8 +157,7 @@ def unembedding(case: HookCase) -> torch.Tensor:
 
 def head_of(case: HookCase) -> torch.nn.Module | None:
     """The head, where it is a module of its own."""
-    model = case.hook.model
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else getattr(model, "head", None)
+    head = case.hook.head() or getattr(case.hook.model, "head", None)
     return head if isinstance(head, torch.nn.Module) and hasattr(head, "weight") else None
 
 

@@ -16,6 +16,7 @@ from sri_sdk.testing._hook_case import HookCase, Observed, observe, subject
 
 def every_end_counts(case: HookCase) -> None:
     """`eos_ids`, `lengths`, `on_call` and `plan`, with two end tokens of which either may come."""
+    _ends(case)
     seen = observe(case)
     own, other = _two_ends(case, seen)
     _each_ends_a_row(case, seen)
@@ -28,7 +29,7 @@ def every_end_counts(case: HookCase) -> None:
                         "`model.generation_config.eos_token_id` is, by which generate() ends a response. Read it there."
                     )
                 break
-            if not set(pair) <= set(found := case.hook.eos_ids()):
+            if not set(pair) <= set(found := _ends(case)):
                 raise ConformanceError(
                     f"{subject(case)}.eos_ids(): says {list(found)} where {where} has {pair}. Each of them ends a "
                     "response: return all."
@@ -38,6 +39,16 @@ def every_end_counts(case: HookCase) -> None:
     _lengths_go_by_the_call(case, seen, other)
     if case.hook.scheme == "autoregressive" and _transformers_generate(case):
         _the_call_may_name_them(case, seen, [own, other])
+
+
+def _ends(case: HookCase) -> tuple[int, ...]:
+    found = case.hook.eos_ids()
+    if strange := [each for each in found if not isinstance(each, int)]:
+        raise ConformanceError(
+            f"{subject(case)}.eos_ids(): says {list(found)}, and {strange[0]!r} is no token id. Configs name one end "
+            "token or a list of them: return one flat tuple either way."
+        )
+    return found
 
 
 def _two_ends(case: HookCase, seen: Observed) -> tuple[int, int]:

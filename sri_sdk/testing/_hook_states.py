@@ -30,6 +30,10 @@ MEAN = 1e-5
 """Relative: the tap sums in float32, the kit in float64."""
 DOUBLED = 0.01
 """Of the logits' size: a linear head doubles them, a soft cap leaves less, a norm in between nothing."""
+THE_NORM = (
+    "Name the last norm before the head. Where no module puts its result out, as where norm and head are one, put a "
+    "torch.nn.Identity between them in the model, and name that."
+)
 COMPANY = 1e-3
 """Relative: kernels round otherwise for another batch size or width."""
 
@@ -68,7 +72,7 @@ def feeds_the_head(case: HookCase) -> None:
                 f"{subject(case)}.final_norm(): module `{module_name(case.hook)}`: in pass {index}, step "
                 f"{sum(h.plan is not None for h in seen.passes[:index])}, the head read rows of width {fed.shape[-1]} "
                 f"that this module did not put out (nearest {gap:.2g} of their length away, {MEAN:g} allowed). "
-                "Name the last norm before the head."
+                + THE_NORM
             )
 
 
@@ -91,7 +95,7 @@ def _scales_the_logits(case: HookCase) -> None:
     if gap < DOUBLED:
         raise ConformanceError(
             f"{subject(case)}.final_norm(): module `{module_name(case.hook)}`: when its output doubles in a pass, the "
-            f"logits move by {gap:.2g} of their size, {DOUBLED:g} needed. Name the last norm before the head."
+            f"logits move by {gap:.2g} of their size, {DOUBLED:g} needed. {THE_NORM}"
         )
 
 

@@ -253,6 +253,11 @@ class FirstEndAlone(LabCausalHook):
         return super().eos_ids()[:1]
 
 
+class NestsItsEnds(LabCausalHook):
+    def eos_ids(self):
+        return (self.model.generation_config.eos_token_id,)
+
+
 class PlansByTheFirstEnd(LabCausalHook):
     def plan(self, call, run):
         made = super().plan(call, run)
@@ -457,6 +462,7 @@ PLANTED = [
     Planted("load draws weights", LoadsAnything, "loads-what-is-asked", ("loaded twice",)),
     Planted("load leaves training on", LoadsInTraining, "loads-what-is-asked", ("call .eval()",)),
     Planted("the first of several ends", FirstEndAlone, "every-end-counts", ("eos_ids()", "return all")),
+    Planted("ends in a list", NestsItsEnds, "every-end-counts", ("eos_ids()", "one flat tuple")),
     Planted("plan by the first end", PlansByTheFirstEnd, "every-end-counts", ("plan()", "all of eos_ids()")),
     Planted("plan by the last end", PlansByTheLastEnd, "every-end-counts", ("plan()", "all of eos_ids()")),
     Planted("the first end of a call", NotesTheFirstEndOfTheCall, "every-end-counts", ("on_call()", "every end token")),

@@ -81,6 +81,8 @@ def test_every_sampler_of_a_stranger_is_listed() -> None:
 
 @pytest.mark.parametrize("fault", strangers_samplers.FAULTS, ids=lambda fault: fault.__name__)
 def test_a_strangers_faulty_sampler_is_caught(fault) -> None:
+    if "canvas" in fault.schemes:
+        pytest.importorskip("transformers", minversion="5.11")  # No older one has a canvas model to try it on.
     checks = sampler_checks(lambda: strangers_samplers.case(fault))
     (found,) = run_checks(check for check in checks if check.name == SAMPLERS[fault.__name__])
     assert found.state == "failed", found

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import sri_sdk
 from sri_plugin_block.aligned import DRIVEN, Aligned
-from sri_plugin_block.trunk import TrunkHook
 from sri_sdk.canvas import Canvas, Window, block_in_work
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, RunView, StepPlan
-from sri_sdk.structure import head_reads
+from sri_sdk.structure import LLAMA_PATHS, FixedPaths, head_reads
 
 if TYPE_CHECKING:
     import torch
 
 
-class BlockHook(TrunkHook):
+class BlockHook(FixedPaths, sri_sdk.Hook):
     """A model that fills in one block after the other, beside a key-value cache of what lies before.
 
     phi is the mean over the rows of the block in work, with a cache and without: so a guard that was fitted on driven
     passes, which show everything, fits the family's own sampler, which shows one block.
     """
 
-    scheme: ClassVar = "masked"
+    scheme: ClassVar[Literal["masked"]] = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
+    PATHS: ClassVar = LLAMA_PATHS
+    PARTS: ClassVar = ("lm_head",)
 
     # -- passes that show prompt and canvas whole ------------------------------------------------------------
 

@@ -9,17 +9,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 import sri_sdk
-from sri_plugin_block.trunk import TrunkHook
 from sri_sdk.canvas import Canvas, block_in_work
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, ForwardCall, ForwardOutput, LoadedModel, RunView, StepPlan
-from sri_sdk.structure import module_at, unwrapped
+from sri_sdk.structure import LLAMA_PATHS, FixedPaths, module_at, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -42,16 +41,18 @@ class _Call:
     """Masks that the first pass shows."""
 
 
-class WedlmHook(TrunkHook):
+class WedlmHook(FixedPaths, sri_sdk.Hook):
     """Row i predicts the token at its own position, wherever it stands in the pass. Every pass with a mask is a step.
 
     phi is the mean over the rows of the block in work: the one of the leftmost mask, counted from the response.
     """
 
-    scheme: ClassVar = "masked"
+    scheme: ClassVar[Literal["masked"]] = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
     calls: ClassVar = (OWN, "generate")
     CLASSES: ClassVar = ("WeDLMForCausalLM",)
+    PATHS: ClassVar = LLAMA_PATHS
+    PARTS: ClassVar = ("lm_head",)
 
     class Config(CheckpointConfig):
         """What an operator may write under `model.options`."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import sri_sdk
 from sri_plugin_diffusion_gemma.rows import ROWS
 from sri_sdk.canvas import SteadyPasses, SteadySteps
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConformanceError, SriError
-from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.structure import FixedPaths, ModulePaths, missing_paths, module_at, modules_at, not_of_family, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -22,16 +22,14 @@ SRI_PLUGIN_API = 2
 
 WORKS_WITH = "transformers>=5.11"
 FAMILY = "DiffusionGemmaForBlockDiffusion"
-NORM, EMBEDDING, LAYERS = "model.decoder.norm", "model.decoder.embed_tokens", "model.decoder.layers"
 ENCODER = "model.encoder.language_model"
-PARTS = (NORM, EMBEDDING, LAYERS, "model.encoder")
 METHODS = ("generate", "_prepare_generation_config", "_prepare_generated_length", "_denoising_step", "_finalize_canvas")
 """What the hook asks of the model's generation. A release that lacks one is refused by `fits` and not misread."""
 GENERATE = ("input_ids", "past_key_values", "streamer", "generation_config", "logits_processor", "stopping_criteria")
 """Arguments of `generate` in their order."""
 
 
-class DiffusionGemmaHook(sri_sdk.Hook):
+class DiffusionGemmaHook(FixedPaths, sri_sdk.Hook):
     """Every decoder pass is one denoising step of one canvas; encoder passes are none.
 
     Encoder and decoder share their weights and are separate modules: the decoder's norm and its embedding run once per
@@ -39,7 +37,11 @@ class DiffusionGemmaHook(sri_sdk.Hook):
     `committed`.
     """
 
-    scheme: ClassVar = "canvas"
+    # The encoder's norm and embedding run on the prompt and on finished canvases, the decoder's on the canvas alone:
+    # self-conditioning reads the weight of its embedding and does not call it.
+    PATHS: ClassVar = ModulePaths("model.decoder.norm", "model.decoder.layers", "model.decoder.embed_tokens")
+    PARTS: ClassVar = ("model.encoder",)
+    scheme: ClassVar[Literal["canvas"]] = "canvas"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "clock", "request"})
     observed_methods: ClassVar = ("_denoising_step", "_finalize_canvas")
 
@@ -55,23 +57,11 @@ class DiffusionGemmaHook(sri_sdk.Hook):
         stranger = not_of_family(model, (FAMILY,), METHODS, looked=f"a {looked}")
         if stranger is not None and not stranger.if_named:
             return stranger
-        missing = missing_paths(model, PARTS)
+        missing = missing_paths(model, (*cls.PATHS, *cls.PARTS))
         missing += [name for name in METHODS if not callable(getattr(unwrapped(model), name, None))]
         if missing:
             return sri_sdk.Match(False, f"looked for a {looked}, found {found} without {', '.join(missing)}")
-        return stranger or sri_sdk.Match(True, f"class {found}, final norm of the decoder at {NORM}")
-
-    def final_norm(self) -> torch.nn.Module:
-        """The decoder's; the encoder's runs on the prompt and on finished canvases."""
-        return module_at(self.model, NORM)
-
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The decoder's blocks."""
-        return modules_at(self.model, LAYERS)
-
-    def embedding(self) -> torch.nn.Module:
-        """The decoder's: it receives the canvas alone. Self-conditioning reads its weight and does not call it."""
-        return module_at(self.model, EMBEDDING)
+        return stranger or sri_sdk.Match(True, f"class {found}, final norm of the decoder at {cls.PATHS.norm}")
 
     def hidden_size(self) -> int:
         """Width of the text model."""

@@ -8,28 +8,23 @@ passes; Fast-dLLM puts another forward and another sampler on the same weights, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import sri_sdk
-from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
+from sri_sdk import ForwardCall, LoadedModel, RunView, StepPlan
 from sri_sdk.canvas import Canvas, SteadyPasses, Window
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import TokensMoved
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import head_reads, missing_paths, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.structure import LLAMA_PATHS, FixedPaths, head_reads, unwrapped
 
 if TYPE_CHECKING:
     import torch
 
 SRI_PLUGIN_API = 2
-
-EMBEDDING, LAYERS, NORM = "model.embed_tokens", "model.layers", "model.norm"
-PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")
-LOOP = ("diffusion_generate", "_sample", "_prepare_generation_config", "_prepare_generated_length")
-"""What a generation of the family is made of; a subclass with its own is left to users who name the hook."""
 
 
 @dataclass
@@ -47,12 +42,16 @@ class _Call:
     """Where its passes stand; None before the first one."""
 
 
-class DreamHook(sri_sdk.Hook):
+class DreamHook(FixedPaths, sri_sdk.Hook):
     """Dream, DiffuCoder, Dream-Coder: class DreamModel, with its own sampler or Fast-dLLM's."""
 
-    scheme: ClassVar = "masked"
+    scheme: ClassVar[Literal["masked"]] = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "budget", "request"})
     calls: ClassVar = ("diffusion_generate",)
+    CLASSES: ClassVar = ("DreamModel",)
+    LOOP: ClassVar = ("_sample", "_prepare_generation_config", "_prepare_generated_length")
+    PATHS: ClassVar = LLAMA_PATHS
+    PARTS: ClassVar = ("lm_head",)
 
     class Config(CheckpointConfig):
         """What an operator may write under `model.options`."""
@@ -60,32 +59,9 @@ class DreamHook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> Match:
-        """By class name, structure and a mask token."""
-        stranger = not_of_family(model, ("DreamModel",), LOOP)
-        if stranger is not None and not stranger.if_named:
-            return stranger
-        if missing := missing_paths(model, PARTS):
-            return Match(False, f"a DreamModel without {', '.join(missing)}")
-        if _mask_id(model) is None:
-            return Match(False, "a DreamModel without mask_token_id in its config")
-        return stranger or Match(True, "class DreamModel with a mask token, final norm at model.norm")
-
-    def final_norm(self) -> torch.nn.Module:
-        """The last RMS norm."""
-        return module_at(self.model, NORM)
-
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The residual blocks; each returns a tuple, states first."""
-        return modules_at(self.model, LAYERS)
-
-    def embedding(self) -> torch.nn.Module:
-        """The token embedding."""
-        return module_at(self.model, EMBEDDING)
-
-    def hidden_size(self) -> int:
-        """Width of the residual stream."""
-        return int(unwrapped(self.model).config.hidden_size)
+    def unlike(cls, model: Any) -> str:
+        """A model without a mask token is none of them."""
+        return "without mask_token_id in its config" if _mask_id(model) is None else ""
 
     # -- what one forward pass means -------------------------------------------------------------------------
 

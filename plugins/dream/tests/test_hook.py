@@ -30,7 +30,7 @@ def test_it_keeps_the_promises_of_a_hook(check: Callable[[], None]) -> None:
 def test_it_is_the_only_installed_hook_that_fits(model: DreamModel) -> None:
     with sri_sdk.watch(model) as run:
         generate(model)
-    assert run.why == "DreamHook: class DreamModel with a mask token, final norm at model.norm"
+    assert run.why == "DreamHook: class DreamModel, final norm at model.norm"
 
 
 def test_a_subclass_fits_too() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -10,34 +10,18 @@ from pydantic import Field
 import sri_sdk
 from sri_sdk.canvas import Canvas, OneTokenPasses, SteadyPasses
 from sri_sdk.records import PADDING
-from sri_sdk.structure import missing_paths, module_at, modules_at
+from sri_sdk.structure import LLAMA_PATHS, FixedPaths, missing_paths
 
 if TYPE_CHECKING:
     import torch
 
 SRI_PLUGIN_API = 2
 
-NORM, LAYERS, EMBEDDING = "model.norm", "model.layers", "model.embed_tokens"
 
-
-class _LabHook(sri_sdk.Hook):
+class _LabHook(FixedPaths, sri_sdk.Hook):
     """What both share: transformers' Llama, with the final norm at `model.norm`."""
 
-    def final_norm(self) -> torch.nn.Module:
-        """Llama's last RMS norm."""
-        return module_at(self.model, NORM)
-
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The decoder blocks."""
-        return modules_at(self.model, LAYERS)
-
-    def embedding(self) -> torch.nn.Module:
-        """The token embedding."""
-        return module_at(self.model, EMBEDDING)
-
-    def hidden_size(self) -> int:
-        """Width of the residual stream."""
-        return int(self.model.config.hidden_size)
+    PATHS: ClassVar = LLAMA_PATHS
 
 
 class LabDiffusionHook(_LabHook):
@@ -58,7 +42,7 @@ class LabDiffusionHook(_LabHook):
         """By class name and structure."""
         if type(model).__name__ != "LabDiffusionLM":
             return sri_sdk.Match(False, f"looked for class LabDiffusionLM, found {type(model).__name__}")
-        if missing := missing_paths(model, (NORM, LAYERS, EMBEDDING)):
+        if missing := missing_paths(model, cls.PATHS):
             return sri_sdk.Match(False, f"a LabDiffusionLM without {', '.join(missing)}")
         return sri_sdk.Match(True, "class LabDiffusionLM, final norm at model.norm")
 
@@ -122,7 +106,7 @@ class LabCausalHook(_LabHook):
         found = type(model).__name__
         if found != "LlamaForCausalLM" or getattr(model.config, "mask_token_id", None) is None:
             return sri_sdk.Match(False, f"looked for a LlamaForCausalLM with the lab's mask_token_id, found {found}")
-        if missing := missing_paths(model, (NORM, LAYERS, EMBEDDING)):
+        if missing := missing_paths(model, cls.PATHS):
             return sri_sdk.Match(False, f"a LlamaForCausalLM without {', '.join(missing)}")
         return sri_sdk.Match(True, "LlamaForCausalLM of the lab, final norm at model.norm")
 

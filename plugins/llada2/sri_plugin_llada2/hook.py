@@ -8,19 +8,20 @@ token; the loop leaves a block once it is filled; LLaDA2.1 edits what it has fil
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 import sri_sdk
 from sri_plugin_llada2.generation import Generation, one_place
-from sri_sdk import ForwardCall, LoadedModel, Match, RunView, StepPlan
+from sri_sdk import ForwardCall, LoadedModel, RunView, StepPlan
 from sri_sdk.canvas import LaterPasses
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
+from sri_sdk.edit_flows import mentions_of_moves
 from sri_sdk.records import ForwardOutput
-from sri_sdk.structure import head_reads, missing_paths, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.structure import FixedPaths, ModulePaths, head_reads, unwrapped
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 SRI_PLUGIN_API = 2
 
 NAME = "LLaDA2MoeModelLM"
-EMBEDDING, LAYERS, NORM = "model.word_embeddings", "model.layers", "model.norm"
-PARTS = (EMBEDDING, LAYERS, NORM, "lm_head")
 
 
 @dataclass(slots=True)
@@ -43,12 +42,15 @@ class _Call:
     """Most passes over a block without masks: 0 in LLaDA2.0, which has none."""
 
 
-class Llada2Hook(sri_sdk.Hook):
+class Llada2Hook(FixedPaths, sri_sdk.Hook):
     """LLaDA2.0 and 2.1: class LLaDA2MoeModelLM, with its own `generate`, dllm's samplers or diffusers' pipeline."""
 
-    scheme: ClassVar = "masked"
+    scheme: ClassVar[Literal["masked"]] = "masked"
     capabilities: ClassVar = frozenset({"phi", "input_ids", "committed", "clock", "request"})
     edits_tokens: ClassVar = True
+    CLASSES: ClassVar = (NAME,)
+    PATHS: ClassVar = ModulePaths("model.norm", "model.layers", "model.word_embeddings")
+    PARTS: ClassVar = ("lm_head",)
 
     class Config(CheckpointConfig):
         """What an operator may write under `model.options`."""
@@ -60,34 +62,13 @@ class Llada2Hook(sri_sdk.Hook):
     # -- which models, and where to look ---------------------------------------------------------------------
 
     @classmethod
-    def fits(cls, model: Any) -> Match:
-        """By class name and structure; LLaDA2.2 has both; what its sampler can do gives it away."""
-        stranger = not_of_family(model, (NAME,), cls.calls)
-        if stranger is not None and not stranger.if_named:
-            return stranger
-        if missing := missing_paths(model, PARTS):
-            return Match(False, f"a {NAME} without {', '.join(missing)}")
-        if moves := _moves_rows(model):
-            return Match(
-                False, f"a {NAME} that inserts and deletes tokens ({', '.join(moves)}), as LLaDA2.2: not supported"
-            )
-        return stranger or Match(True, f"class {NAME}, final norm at model.norm")
+    def unlike(cls, model: Any) -> str:
+        """LLaDA2.2 has class and structure of the others; what its sampler can do gives it away.
 
-    def final_norm(self) -> torch.nn.Module:
-        """The last RMS norm. `generate` goes around the root, never around this."""
-        return module_at(self.model, NORM)
-
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The decoder layers; each returns a tuple, states first."""
-        return modules_at(self.model, LAYERS)
-
-    def embedding(self) -> torch.nn.Module:
-        """The token embedding."""
-        return module_at(self.model, EMBEDDING)
-
-    def hidden_size(self) -> int:
-        """Width of the residual stream."""
-        return int(unwrapped(self.model).config.hidden_size)
+        Any name that speaks of it counts: blocks keep their size while rows move, so nothing would be noticed later.
+        """
+        moves = ", ".join(mentions_of_moves(model))
+        return f"that inserts and deletes tokens ({moves}), as LLaDA2.2: not supported" if moves else ""
 
     # -- what one forward pass means -------------------------------------------------------------------------
 
@@ -271,16 +252,3 @@ def _default(model: Any, name: str) -> int | None:
     """Default of a parameter of the model's own `generate`."""
     found = inspect.signature(_own_generate(model)).parameters.get(name)
     return found.default if found is not None and isinstance(found.default, int) else None
-
-
-def _moves_rows(model: Any) -> list[str]:
-    """Names in config and `generate` that speak of inserting or deleting tokens.
-
-    More names than `sri_sdk.edit_flows.moves_tokens` takes for one, which must not refuse a model of any family: here
-    any of them is LLaDA2.2, whose blocks keep their size while rows move, so that nothing would be noticed later.
-    """
-    config = unwrapped(model).config
-    named = config.to_dict() if hasattr(config, "to_dict") else vars(config)
-    names: Iterable[str] = [*named, *inspect.signature(_own_generate(model)).parameters]
-    kinds = ("delete", "deletion", "insert", "indel", "split_id", "split_token")
-    return sorted({name for name in names if any(kind in name.lower() for kind in kinds)})

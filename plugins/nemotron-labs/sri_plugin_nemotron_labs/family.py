@@ -7,22 +7,20 @@ tokens, without it only those before. Loops call the encoder or the root, so tha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import sri_sdk
 from sri_sdk.checkpoint import CheckpointConfig, load_checkpoint
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import LoadedModel, Match
-from sri_sdk.structure import missing_paths, module_at, modules_at, not_of_family, unwrapped
+from sri_sdk.structure import FixedPaths, ModulePaths, module_at, modules_at, unwrapped
 
 if TYPE_CHECKING:
     import torch
 
 NAME = "NemotronLabsDiffusionModel"
 ENTRY = "encoder"
-EMBEDDING, LAYERS, NORM = "encoder.embed_tokens", "encoder.layers", "encoder.norm"
-PARTS = (EMBEDDING, LAYERS, NORM, "diffusion_head")
 DIFFUSION, LEFT_TO_RIGHT = "bidirectional", "autoregressive"
 PARADIGMS = (DIFFUSION, LEFT_TO_RIGHT)
 SWITCH = "diffusion_lm"
@@ -34,10 +32,13 @@ UNKNOWN = ("self_spec_generate", "generate_diffusion")
 """Methods of earlier publications of this code, whose passes no hook reads."""
 
 
-class NemotronHook(sri_sdk.Hook):
+class NemotronHook(FixedPaths, sri_sdk.Hook):
     """A model of class NemotronLabsDiffusionModel, in one of its ways to decode."""
 
     calls: ClassVar = (*HOOKS, *UNKNOWN)
+    CLASSES: ClassVar = (NAME,)
+    PATHS: ClassVar = ModulePaths("encoder.norm", "encoder.layers", "encoder.embed_tokens")
+    PARTS: ClassVar = ("diffusion_head",)
     NAMED: ClassVar[str]
     """Name of the hook, as users write it."""
     PARADIGM: ClassVar[str]
@@ -51,41 +52,39 @@ class NemotronHook(sri_sdk.Hook):
     @classmethod
     def fits(cls, model: Any) -> Match:
         """By class name and structure; `dlm_paradigm` says which hook is meant unless one is named."""
-        stranger = not_of_family(model, (NAME,), cls.calls)
-        if stranger is not None and not stranger.if_named:
-            return stranger
-        if missing := missing_paths(model, PARTS):
-            return Match(False, f"a {NAME} without {', '.join(missing)}")
-        if unlike := _unlike(model):
-            return Match(False, f"a {NAME} {unlike}")
-        found = unwrapped(model).config.dlm_paradigm
-        if stranger is None and found != cls.PARADIGM:
+        match = super().fits(model)
+        found = getattr(unwrapped(model).config, "dlm_paradigm", None) if match.ok else None
+        if match.ok and found != cls.PARADIGM:
             return Match(
                 False, f"a {NAME} whose dlm_paradigm is {found}; name this hook to watch "
                 f"{' or '.join(call for call, hook in HOOKS.items() if hook == cls.NAMED)}",
                 if_named=True,
             )  # fmt: skip
-        return stranger or Match(True, f"class {NAME}, final norm at {NORM}")
+        return match
 
-    def final_norm(self) -> torch.nn.Module:
-        """The encoder's last norm, which the head reads in every way to decode."""
-        return module_at(self.model, NORM)
-
-    def layers(self) -> Sequence[torch.nn.Module]:
-        """The residual blocks, first to last."""
-        return modules_at(self.model, LAYERS)
-
-    def embedding(self) -> torch.nn.Module:
-        """The token embedding."""
-        return module_at(self.model, EMBEDDING)
+    @classmethod
+    def unlike(cls, model: Any) -> str:
+        """What in config or layers is not as the published code has it."""
+        config = unwrapped(model).config
+        paradigm, kind = getattr(config, "dlm_paradigm", None), getattr(config, "dlm_type", "llada")
+        if paradigm not in PARADIGMS:
+            return f"whose dlm_paradigm is {paradigm}; its passes are known for {' and '.join(PARADIGMS)}"
+        if kind not in ("llada", None):
+            return f"whose dlm_type is {kind}: its rows may predict the next token; known is llada"
+        if getattr(config, "mask_token_id", None) is None:
+            return "without mask_token_id in its config"
+        blocks = modules_at(model, cls.PATHS.layers)
+        without = [
+            number for number, block in enumerate(blocks) if not hasattr(getattr(block, "self_attn", None), SWITCH)
+        ]
+        if without or not blocks:
+            where = f"layer {without[0]}" if without else "any layer: it has none"
+            return f"without self_attn.{SWITCH}, which switches attention, in {where}"
+        return ""
 
     def entry(self) -> torch.nn.Module:
         """The encoder: `ar_generate` and `linear_spec_generate` call it directly, the root calls it too."""
         return module_at(self.model, ENTRY)
-
-    def hidden_size(self) -> int:
-        """D."""
-        return int(unwrapped(self.model).config.hidden_size)
 
     def mask_id(self) -> int | None:
         """From the config; published: 100."""
@@ -167,21 +166,3 @@ def kind_of(kwargs: Mapping[str, Any]) -> tuple[Literal["stores", "looks"], int]
     past = kwargs.get("past_key_values")
     held = 0 if past is None else int(past.get_seq_length())
     return ("stores" if kwargs["use_cache"] else "looks"), held
-
-
-def _unlike(model: Any) -> str:
-    """What in config or layers is not as the published code has it; empty = nothing."""
-    config = unwrapped(model).config
-    paradigm, kind = getattr(config, "dlm_paradigm", None), getattr(config, "dlm_type", "llada")
-    if paradigm not in PARADIGMS:
-        return f"whose dlm_paradigm is {paradigm}; its passes are known for {' and '.join(PARADIGMS)}"
-    if kind not in ("llada", None):
-        return f"whose dlm_type is {kind}: its rows may predict the next token; known is llada"
-    if getattr(config, "mask_token_id", None) is None:
-        return "without mask_token_id in its config"
-    blocks = modules_at(model, LAYERS)
-    without = [number for number, block in enumerate(blocks) if not hasattr(getattr(block, "self_attn", None), SWITCH)]
-    if without or not blocks:
-        where = f"layer {without[0]}" if without else "any layer: it has none"
-        return f"without self_attn.{SWITCH}, which switches attention, in {where}"
-    return ""

@@ -134,8 +134,8 @@ class ToyHook(sri_sdk.Hook):
         return ids
 
     def decode(self, tokenizer: Any, tokens: torch.Tensor) -> list[str]:
-        """One text per row of [B, P] token ids."""
-        return [tokenizer.decode(row) for row in tokens.tolist()]
+        """One text per row of [B, P] token ids, without what stands behind an end."""
+        return [tokenizer.decode(row[:end]) for row, end in zip(tokens.tolist(), self.lengths(tokens), strict=True)]
 
     def mask_id(self) -> int | None:
         """Read from the config: never a number typed by hand."""
