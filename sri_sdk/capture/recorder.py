@@ -74,8 +74,7 @@ class Recorder:
 
     @property
     def alarms(self) -> dict[int, int]:
-        """Row -> step that was done when a rule that decides while a model runs first alarmed, however late it was
-        looked at."""  # fmt: skip
+        """Row -> step that was done when a rule that decides meanwhile first alarmed, however late one looked."""
         if self._asked_for is not None:
             self._asked_for()
         return self._alarms
