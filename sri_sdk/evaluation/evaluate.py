@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from sri_sdk import registry
@@ -73,25 +73,26 @@ def evaluate(
     done: dict[str, Evaluated] = {}
     examples: tuple[Example, ...] = ()
     models = _Models()
-    for name in only or config.models:
-        with _timed(seconds, name):
-            run = ModelEvaluation(
-                config,
-                name,
-                groups,
-                datasets,
-                models.open(config.fit_config(name)),
-                progress,
-                steering,
-                directions,
-                executor,
-            )
-            done[name] = run.evaluated()
-            if run.direction is not None:
-                directions[name] = run.direction
-            if config.keep_texts and len(done) == 1:
-                examples = pick_examples(name, done[name], run.collector)
-            del run  # With it goes the model, before the next one is loaded.
+    with nullcontext() if executor is None else executor.session():
+        for name in only or config.models:
+            with _timed(seconds, name):
+                run = ModelEvaluation(
+                    config,
+                    name,
+                    groups,
+                    datasets,
+                    models.open(config.fit_config(name)),
+                    progress,
+                    steering,
+                    directions,
+                    executor,
+                )
+                done[name] = run.evaluated()
+                if run.direction is not None:
+                    directions[name] = run.direction
+                if config.keep_texts and len(done) == 1:
+                    examples = pick_examples(name, done[name], run.collector)
+                del run  # With it goes the model, before the next one is loaded.
     return Evaluation(
         title=config.title,
         models=tuple(each.result for each in done.values()),

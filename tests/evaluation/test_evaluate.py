@@ -46,6 +46,20 @@ def test_workers_that_answer_backwards_give_the_same_evaluation(found, tmp_path)
     dealt = {name.split("'")[1] for pool in executor.pools for name in pool.given}
     assert {"anchors", "calibration", "harmless"} <= dealt and any(name.startswith("attack ") for name in dealt)
     assert len(executor.pools) == len(found.models) and not any(pool.out for pool in executor.pools)
+    assert executor.events == ["session", *["pool"] * len(found.models), "end"]
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, ConfigError("a plugin says no")])
+def test_a_session_of_workers_ends_however_the_evaluation_ends(raised, tmp_path):
+    executor, config = ExecutorHere(), load_evaluation(write_evaluation_config(tmp_path))
+
+    def progress(stage, done, _total):
+        if done:
+            raise raised
+
+    with pytest.raises(type(raised) if isinstance(raised, Exception) else raised):
+        evaluate(config, progress, executor=executor)
+    assert executor.events == ["session", "pool", "end"] and not executor.pools[0].out
 
 
 def test_an_executor_refuses_before_a_model_is_loaded(tmp_path, monkeypatch):

@@ -18,9 +18,9 @@ from typing import Any
 
 from pydantic import Field
 
-import sri_sdk
 from sri_plugin_executors.devices import refuse_unseen, visible
 from sri_plugin_executors.messages import FAILED, PROMPTS, STAGE
+from sri_plugin_executors.patience import PatientConfig
 from sri_sdk import Executor, Shard, ShardLost, ShardResult, WorkerPool
 from sri_sdk.errors import ConfigError
 
@@ -34,18 +34,12 @@ log = logging.getLogger("sri_sdk.executors")
 class LocalExecutor(Executor):
     """Processes on this machine, with one accelerator each where there are accelerators."""
 
-    class Config(sri_sdk.Config):
+    class Config(PatientConfig):
         """Options."""
 
         workers: int = Field(default=1, ge=1, le=1024, description="Processes; each has a model of its own.")
         devices: int = Field(
             default=1, ge=0, description="Accelerators that each process sees; 0 = all that this one sees."
-        )
-        patience: float | None = Field(
-            default=None,
-            gt=0,
-            description="Seconds that a process may be at one batch, the loading of its model included; then it is "
-            "ended, and another makes the batch. null = for ever.",
         )
 
     def check(self, models: Sequence[Mapping[str, Any]]) -> None:
@@ -74,7 +68,7 @@ class LocalExecutor(Executor):
         self.check(())
         shares = _shares(self.config.workers, self.config.devices)
         _warn_of_sharing(shares)
-        return _Pool(setup, shares, self.config.patience)
+        return _Pool(setup, shares, self.config)
 
 
 @dataclass(eq=False)
@@ -114,7 +108,7 @@ class _Process:
 
 
 class _Pool(WorkerPool):
-    def __init__(self, setup: bytes, shares: Sequence[str | None], patience: float | None = None) -> None:
+    def __init__(self, setup: bytes, shares: Sequence[str | None], patience: PatientConfig) -> None:
         """Takes the accelerators of each process, as `CUDA_VISIBLE_DEVICES` has them; None = as in this one."""
         self.size = len(shares)
         self._setup, self._shares, self._patience = setup, shares, patience
@@ -164,13 +158,12 @@ class _Pool(WorkerPool):
     def _overdue(self) -> ShardLost | None:
         """Ends a worker that is at its shard for longer than it may be."""
         for at, worker in enumerate(self._slots):
-            if self._patience is None or worker is None or worker.shard is None:
+            if worker is None or worker.shard is None:
                 continue
-            seconds = time.monotonic() - worker.since
-            if seconds > self._patience and not worker.connection.poll():
+            if (why := self._patience.over(worker.since)) is not None and not worker.connection.poll():
                 self._slots[at] = None
                 worker.end()
-                return ShardLost(worker.shard, worker.name, f"no answer for {seconds:.0f} s, so it was ended")
+                return ShardLost(worker.shard, worker.name, why)
         return None
 
     def _heard(self, at: int) -> ShardResult | ShardLost:

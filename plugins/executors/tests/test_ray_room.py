@@ -27,7 +27,7 @@ class Cluster:
         self.killed: list[int] = []
         self.answers: dict[Any, Any] = {}
         self.here = True
-        self.joined = 0
+        self.joined = self.left = 0
         self.says = MADE + b"whole"
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -42,6 +42,7 @@ class Cluster:
 
     def shutdown(self) -> None:
         self.here = False
+        self.left += 1
 
     def remote(self, **_: Any) -> Any:
         return lambda _class: SimpleNamespace(remote=self._start)
@@ -239,3 +240,74 @@ def test_a_model_on_an_accelerator_that_its_actor_does_not_see_is_refused(monkey
     with pytest.raises(ConfigError, match="names accelerator 1, and each worker sees 1"):
         check(Cluster((8, 4)), monkeypatch, [{"device_map": "cuda:1"}])
     check(Cluster((8, 4)), monkeypatch, [{"device_map": "cuda:1"}], devices=2)
+
+
+# -- one cluster for all pools of a run --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(monkeypatch) -> Cluster:
+    """That this process has not joined."""
+    made = Cluster((8, 0))
+    made.here = False
+    monkeypatch.setitem(sys.modules, "ray", made)
+    return made
+
+
+def test_the_pools_of_a_session_share_a_cluster_that_ends_with_it(cluster):
+    executor = RayExecutor()
+    with executor.session():
+        assert cluster.joined == 0, "nothing is started before there is work"
+        for _ in range(3):
+            executor.start(b"{}").close()
+        assert (cluster.joined, cluster.left) == (1, 0)
+    assert (cluster.joined, cluster.left) == (1, 1)
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, ValueError])
+def test_a_cluster_ends_with_its_session_however_that_ends(raised, cluster):
+    executor = RayExecutor()
+    with pytest.raises(raised), executor.session():
+        pool = executor.start(b"{}")
+        pool.give(shards(1)[0])
+        try:
+            raise raised
+        finally:
+            pool.close()
+    assert (cluster.joined, cluster.left, cluster.killed) == (1, 1, [0])
+
+
+def test_without_a_session_a_cluster_ends_with_its_pool(cluster):
+    pool = RayExecutor().start(b"{}")
+    pool.close()
+    pool.close()
+    assert (cluster.joined, cluster.left) == (1, 1)
+
+
+def test_a_cluster_that_was_joined_before_stays(cluster):
+    cluster.here = True
+    executor = RayExecutor()
+    with executor.session():
+        executor.start(b"{}").close()
+    assert (cluster.joined, cluster.left) == (0, 0)
+
+
+@pytest.mark.parametrize("address", ["local", "head:6379"])
+def test_ctrl_c_while_a_cluster_starts_ends_what_was_started(address, cluster, monkeypatch):
+    def interrupted(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "init", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        RayExecutor(RayExecutor.Config(address=address)).start(b"{}")
+    assert cluster.left == 1
+
+
+@pytest.mark.parametrize(("address", "cure"), [("local", "--workers N"), ("head:6379", "ray start --head")])
+def test_a_cluster_that_does_not_start_is_refused_whatever_ray_raises(address, cure, cluster, monkeypatch):
+    def fails(**_: Any) -> None:
+        raise Exception("The node timed out during startup")
+
+    monkeypatch.setattr(cluster, "init", fails)
+    with pytest.raises(ConfigError, match=rf"timed out during startup.*{cure}"):
+        RayExecutor(RayExecutor.Config(address=address)).start(b"{}")
