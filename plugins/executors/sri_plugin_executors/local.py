@@ -25,6 +25,8 @@ from sri_sdk import Executor, Shard, ShardLost, ShardResult, WorkerPool
 from sri_sdk.errors import ConfigError
 
 SRI_PLUGIN_API = 1
+MOST_PER_CORE = 16
+"""Processes for each core, beyond which memory would be all that they take."""
 TO_END = 10.0
 """Seconds that a process gets to end before it is killed."""
 
@@ -49,12 +51,18 @@ class LocalExecutor(Executor):
             models: `model.options` of every model that they will load.
 
         Raises:
-            ConfigError: a process is to see more accelerators than there are, a model names one that its process would
-                not see, or the system has no processes that could be handed a socket.
+            ConfigError: far more processes than cores; a process is to see more accelerators than there are; a model
+                names one that its process would not see; or processes cannot be handed a socket on this system.
         """
         if not hasattr(os, "fork"):
             raise ConfigError(
                 "workers: processes are handed a socket, which this system cannot do. Leave --workers out."
+            )
+        if self.config.workers > MOST_PER_CORE * (cores := _cores()):
+            raise ConfigError(
+                f"workers: found {self.config.workers}; this process may use {cores} cores; allowed: at most "
+                f"{MOST_PER_CORE * cores}, {MOST_PER_CORE} for each, each with a model of its own in memory. "
+                f"Give --workers {cores}, or fewer."
             )
         if _shares(self.config.workers, self.config.devices)[0] is not None:
             refuse_unseen(models, self.config.devices)
@@ -68,6 +76,7 @@ class LocalExecutor(Executor):
         self.check(())
         shares = _shares(self.config.workers, self.config.devices)
         _warn_of_sharing(shares)
+        _warn_of_turns(shares)
         return _Pool(setup, shares, self.config)
 
 
@@ -246,3 +255,21 @@ def _warn_of_sharing(shares: Sequence[str | None]) -> None:
             "workers: accelerators with more than one model: %s. On the first one is that of this command, if the "
             "config puts it on an accelerator. Fewer --workers share less.", ", ".join(shared),
         )  # fmt: skip
+
+
+def _warn_of_turns(shares: Sequence[str | None]) -> None:
+    """Says that processes without accelerators have more threads than there are cores."""
+    import torch
+
+    threads, cores, count = torch.get_num_threads(), _cores(), len(shares)
+    if shares[0] is None and count * threads > cores:
+        log.warning(
+            "workers: %d with %d threads each take turns on %d cores, which is slow. OMP_NUM_THREADS=%d before the "
+            "command, or fewer --workers, would suit; with another number of threads the last bits of results may "
+            "differ.", count, threads, cores, max(1, cores // count),
+        )  # fmt: skip
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
