@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from sri_sdk.errors import ConfigError, MissingExtra
 
 LOCAL = "local"
 """Address of a cluster that is started on this machine, for this run alone."""
+AUTO = "auto"
+"""Address of the cluster that runs on this machine, or of RAY_ADDRESS if that is set."""
+TO_ANSWER = 10.0
+"""Seconds in which the port of a cluster must take a connection. Ray itself tries for minutes, deaf to Ctrl-C."""
 
 log = logging.getLogger("sri_sdk.executors")
 
@@ -29,6 +34,27 @@ def ray_package() -> Any:
     except ImportError as err:
         raise MissingExtra("Workers on a Ray cluster", extra="scale") from err
     return ray
+
+
+def checked_address(address: str) -> str:
+    """An address of a form that is known; whether anybody is there is not asked.
+
+    Raises:
+        ValueError: it is of no such form.
+    """
+    if address not in (LOCAL, AUTO):
+        _host_and_port(address)
+    return address
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host.strip("[]") or not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(
+            f"found {address!r}, allowed: {LOCAL} (a cluster for this run), {AUTO} (the one that runs here), or "
+            "HOST:PORT as `ray start --head` prints it"
+        )
+    return host.strip("[]"), int(port)
 
 
 class Cluster:
@@ -67,6 +93,7 @@ class Cluster:
             # First, so that a Ctrl-C meanwhile ends what was started by then.
             self._ray = ray
             try:
+                self._knock(ray)
                 ray.init(
                     address=self._address, include_dashboard=False if self._address == LOCAL else None,
                     log_to_driver=False, logging_level="ERROR",
@@ -76,16 +103,45 @@ class Cluster:
                 raise ConfigError(self._unreachable(err)) from err
         return ray
 
+    def _knock(self, ray: Any) -> None:
+        """Opens a connection to the cluster's port and closes it.
+
+        Raises:
+            OSError: nobody is there.
+            ValueError: RAY_ADDRESS is no address.
+        """
+        address = self._looked_for()
+        if address in (LOCAL, AUTO):
+            return
+        host, port = _host_and_port(address)
+        if host in ("localhost", "127.0.0.1", "::1"):
+            # So does Ray: its head listens on the address by which other machines know this one.
+            host = ray.util.get_node_ip_address()
+        try:
+            socket.create_connection((host, port), TO_ANSWER).close()
+        except OSError as err:
+            raise OSError(f"{host}:{port}: {err}") from err
+
+    def _looked_for(self) -> str:
+        return os.environ.get("RAY_ADDRESS") or AUTO if self._address == AUTO else self._address
+
     def _unreachable(self, err: Exception) -> str:
-        why = f"{type(err).__name__}: {err}".strip()
+        why, where = f"{type(err).__name__}: {err}".strip(), self._looked_for()
+        named = repr(self._address) if where == self._address else f"{self._address!r}, which is RAY_ADDRESS={where},"
+        if "Version mismatch" in why:
+            return (
+                f"ray: the cluster {named} has other versions than this machine ({' '.join(why.split())}). "
+                "Install the same Ray and the same Python here as there."
+            )
         if self._address == LOCAL:
             return (
                 f"ray: no cluster could be started on this machine ({why}). Ray needs room in /tmp and /dev/shm, and "
                 "free ports; `--workers N` without --ray does the same work in processes."
             )
         return (
-            f"ray: the cluster {self._address!r} cannot be reached ({why}). Give HOST:PORT as `ray start` prints it, "
-            "start one with `ray start --head`, or let --ray local start one for this run."
+            f"ray: the cluster {named} cannot be reached ({why}). Give HOST:PORT as `ray start` prints it, "
+            "start one with `ray start --head`, or let --ray local start one for this run. If Ray said "
+            "Unauthenticated, the cluster asks for a token: RAY_AUTH_MODE=token before the command, and its token here."
         )
 
 

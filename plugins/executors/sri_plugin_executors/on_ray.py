@@ -15,10 +15,10 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 import sri_sdk
-from sri_plugin_executors.cluster import LOCAL, Cluster, Room, ray_package
+from sri_plugin_executors.cluster import LOCAL, Cluster, Room, checked_address, ray_package
 from sri_plugin_executors.devices import refuse_unseen
 from sri_plugin_executors.messages import FAILED, MADE, failure
 from sri_plugin_executors.patience import PatientConfig
@@ -61,7 +61,6 @@ class RayExecutor(Executor):
 
         address: str = Field(
             default=LOCAL,
-            min_length=1,
             description="Which cluster: local = one that is started on this machine and ends with the run; auto = the "
             "one that runs here; or HOST:PORT.",
         )
@@ -73,6 +72,8 @@ class RayExecutor(Executor):
         )
         devices: float = Field(default=1, ge=0, description="Accelerators of each actor, where there are any.")
         cpus: float = Field(default=1, ge=0, description="Cores that Ray sets aside for each actor.")
+
+        _address = field_validator("address")(checked_address)
 
     def __init__(self, config: Any = None) -> None:
         """Takes the options; no cluster is joined yet."""

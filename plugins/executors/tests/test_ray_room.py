@@ -17,6 +17,12 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.executor import ShardLost, ShardResult
 
 
+@pytest.fixture(autouse=True)
+def somebody_is_at_every_port(monkeypatch):
+    monkeypatch.setattr("socket.create_connection", lambda *_: SimpleNamespace(close=lambda: None))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
 class Cluster:
     """What the plugin calls of Ray. An actor answers at once if it has a place; `places` says how many have."""
 
@@ -311,3 +317,63 @@ def test_a_cluster_that_does_not_start_is_refused_whatever_ray_raises(address, c
     monkeypatch.setattr(cluster, "init", fails)
     with pytest.raises(ConfigError, match=rf"timed out during startup.*{cure}"):
         RayExecutor(RayExecutor.Config(address=address)).start(b"{}")
+
+
+def test_other_versions_are_not_called_unreachable(cluster, monkeypatch):
+    def fails(**_: Any) -> None:
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.61.0\n    Python: 3.12.1")
+
+    monkeypatch.setattr(cluster, "init", fails)
+    with pytest.raises(
+        ConfigError, match=r"other versions .*Ray: 2\.61\.0 Python: 3\.12\.1.*Install the same Ray"
+    ) as met:
+        RayExecutor(RayExecutor.Config(address="head:6379")).check([])
+    assert "cannot be reached" not in str(met.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "head", ":6379", "head:", "head:port", "head:0", "head:65536", "head:-1", "http://head"]
+)
+def test_what_is_no_address_is_refused_with_what_is(address):
+    with pytest.raises(ValueError, match=r"allowed: local .*, auto .*, or HOST:PORT"):
+        RayExecutor.Config(address=address)
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "head:6379", "[fd00::2]:6379", "ray://head:10001"])
+def test_addresses_that_ray_knows_are_taken(address):
+    assert RayExecutor.Config(address=address).address == address
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "knocks_at"),
+    [
+        ("head:6379", None, [("head", 6379)]),
+        ("head:6379", "other:1", [("head", 6379)]),
+        ("[fd00::2]:6379", None, [("fd00::2", 6379)]),
+        ("127.0.0.1:6379", None, [("as-others-know-it", 6379)]),
+        ("auto", "other:1", [("other", 1)]),
+        ("auto", None, []),
+        ("local", "other:1", []),
+    ],
+)
+def test_nobody_at_the_port_is_found_before_ray_tries_for_minutes(address, variable, knocks_at, cluster, monkeypatch):
+    asked: list[Any] = []
+
+    def refuses(at: Any, timeout: float) -> None:
+        assert timeout <= 10
+        asked.append(at)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    cluster.util = SimpleNamespace(get_node_ip_address=lambda: "as-others-know-it")
+    monkeypatch.setattr("socket.create_connection", refuses)
+    if variable is not None:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    executor = RayExecutor(RayExecutor.Config(address=address))
+    if knocks_at:
+        with pytest.raises(ConfigError, match=r"cannot be reached .*refused.*ray start --head") as met:
+            executor.check([])
+        assert f"{knocks_at[0][0]}:{knocks_at[0][1]}" in str(met.value)
+        assert ("RAY_ADDRESS" in str(met.value)) is (address == "auto")
+    else:
+        executor.start(b"{}").close()
+    assert asked == knocks_at and cluster.joined == (not knocks_at)
