@@ -15,6 +15,20 @@ from typing import Any
 import numpy as np
 
 
+def writable_folder(folder: Path) -> None:
+    """Makes a folder unless it is there, and writes a file in it, gone at once: before anything slow is made for it.
+
+    Raises:
+        OSError: with the folder as its `filename`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(b"0")
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, str(folder)) from err
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary path beside `target`, for a file or a folder; renamed onto it only if the block succeeds."""

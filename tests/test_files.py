@@ -1,9 +1,10 @@
+import errno
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sri_sdk.files import claimed, replacing, write_text
+from sri_sdk.files import claimed, replacing, writable_folder, write_text
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -55,3 +56,16 @@ def test_a_claim_is_waited_for_on_the_file_that_others_will_ask_for(
     with claimed(target, wait=True) as ours, claimed(target) as also:
         assert ended and ours and not also
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_takes_no_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writable_folder(tmp_path / "a" / "b")
+    assert not list((tmp_path / "a" / "b").iterdir())
+
+    def full(**_: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "a name that nobody gave")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(OSError, match="Read-only") as met:
+        writable_folder(tmp_path / "a")
+    assert met.value.filename == str(tmp_path / "a")

@@ -26,7 +26,7 @@ from sri_sdk.evaluation.one_model import ModelEvaluation
 from sri_sdk.evaluation.steering_prompts import draw_steering
 from sri_sdk.evaluation.surrogate import surrogate_result
 from sri_sdk.executor import Executor
-from sri_sdk.files import digest
+from sri_sdk.files import digest, writable_folder
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.metrics.results import Evaluation, Example
@@ -69,7 +69,7 @@ def evaluate(
     datasets = Datasets(config)
     groups = draw_groups(config, datasets)
     steering, directions = draw_steering(config, datasets.main, groups), dict[str, Direction]()
-    Path(config.out).mkdir(parents=True, exist_ok=True)
+    writable_folder(Path(config.out))
     done: dict[str, Evaluated] = {}
     examples: tuple[Example, ...] = ()
     models = _Models()
