@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +100,14 @@ class Executor(Plugin):
             MissingExtra: a package is not installed.
             ConfigError: there is nowhere to start workers, or no room for one, or a model would not fit in there.
         """
+
+    def session(self) -> AbstractContextManager[None]:
+        """What the pools that are started within the block share, such as a cluster, is made once, and ends with it.
+
+        An evaluation has a pool for each of its models, one after the other. Without a session, a pool brings what it
+        needs, and ends it.
+        """
+        return nullcontext()
 
     @abstractmethod
     def start(self, setup: bytes) -> WorkerPool:

@@ -15,6 +15,20 @@ from typing import Any
 import numpy as np
 
 
+def writable_folder(folder: Path) -> None:
+    """Makes a folder unless it is there, and writes a file in it, gone at once: before anything slow is made for it.
+
+    Raises:
+        OSError: with the folder as its `filename`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(b"0")
+    except OSError as err:
+        raise OSError(err.errno, err.strerror, str(folder)) from err
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """A temporary path beside `target`, for a file or a folder; renamed onto it only if the block succeeds."""
@@ -53,28 +67,41 @@ def claimed(target: Path, *, wait: bool = False) -> Iterator[bool]:
         yield True
         return
     lock = target.with_name(f".{target.name}.lock")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        stream = lock.open("wb")
-    except OSError:
-        # Nothing can be written here. What is there can still be read, and whoever writes is told why it fails.
-        yield True
-        return
-    with stream:
+    while True:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stream = lock.open("wb")
         except OSError:
-            # A file system without locks.
+            # Nothing can be written here. What is there can still be read, and whoever writes is told why it fails.
             yield True
             return
-        try:
-            yield True
-        finally:
-            # Whoever waits for this one looks for the target next, so nothing depends on the file.
-            lock.unlink(missing_ok=True)
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:
+                # A file system without locks.
+                yield True
+                return
+            if not _is(lock, stream.fileno()):
+                # Whoever had it removed the file meanwhile, so others would lock another one.
+                continue
+            try:
+                yield True
+            finally:
+                # Whoever waits for this one looks for the target next, so nothing depends on the file.
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is(path: Path, descriptor: int) -> bool:
+    """Whether a path leads to the file that is open."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def save_arrays(target: Path, arrays: dict[str, np.ndarray[Any, Any]]) -> None:

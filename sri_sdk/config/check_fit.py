@@ -59,8 +59,7 @@ def check_fit(data: Mapping[str, Any]) -> tuple[FitConfig | None, list[str]]:
         found += mistakes
         plugins[section] = plugin
     sinks = data.get("sinks")
-    for number, section in enumerate(sinks if isinstance(sinks, list) else ()):
-        found += check_plugin(f"sinks.{number}", "name", "sinks", section)[1]
+    found += check_sink_sections(sinks if isinstance(sinks, list) else ())
     detectors = {"detector": plugins.pop("detector")}
     written = data.get("parts")
     if isinstance(written, Mapping):
@@ -133,6 +132,15 @@ def check_plugin(section: str, key: str, kind: str, written: Any) -> tuple[type[
     except SriError as err:
         return plugin, [f"{where}: {err}"]
     return plugin, []
+
+
+def check_sink_sections(sinks: Sequence[Any]) -> list[str]:
+    """What is wrong with names and options under `sinks`, a list of sections as written, of whatever file."""
+    return [
+        problem
+        for number, section in enumerate(sinks)
+        for problem in check_plugin(f"sinks.{number}", "name", "sinks", section)[1]
+    ]
 
 
 def _check_tap(tap: Any, hook: Any) -> Iterator[str]:

@@ -1,13 +1,18 @@
-"""A YAML file as keys and values, whatever it is the settings of."""
+"""A YAML file as keys and values, and as settings of whatever kind: every mistake at once, led by the file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from sri_sdk.config.strict_yaml import MAX_BYTES, YamlProblem, read_yaml
 from sri_sdk.errors import ConfigError
+from sri_sdk.options import problems
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 def read_mapping(source: Path) -> Mapping[str, Any]:
@@ -35,6 +40,23 @@ def read_mapping(source: Path) -> Mapping[str, Any]:
         found = "nothing" if data is None else type(data).__name__
         raise file_error(source, [f"must be a mapping of keys to values, found {found}. See `sri config schema`."])
     return data
+
+
+def as_settings(source: Path, data: Mapping[str, Any], declared: type[ModelT]) -> ModelT:
+    """Keys and values of a file as what may stand there.
+
+    Args:
+        source: the file; leads every problem.
+        data: its keys and values.
+        declared: what may stand there.
+
+    Raises:
+        ConfigError: `problems` holds one `file: path: problem` per mistake; all of them, not only the first.
+    """
+    try:
+        return declared.model_validate(data)
+    except ValidationError as err:
+        raise file_error(source, list(problems(err, declared))) from err
 
 
 def file_error(source: Path, found: list[str]) -> ConfigError:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from sri_sdk import registry
 from sri_sdk.client.settings import ClientSettings
+from sri_sdk.config.check_fit import check_sink_sections
 from sri_sdk.config.fit import PluginSection, SoftField, TrustSection, Version
-from sri_sdk.config.yaml_file import file_error, read_mapping
-from sri_sdk.errors import ConfigError, PluginError
-from sri_sdk.options import problems
+from sri_sdk.config.yaml_file import as_settings, file_error, read_mapping
 from sri_sdk.plugin import Config
 from sri_sdk.records import Rule
 from sri_sdk.sink import Sink
@@ -92,20 +91,8 @@ def read_engine_settings(source: Path | str) -> EngineSettings:
         ConfigError: `problems` holds one `file: path: problem` per mistake; all of them, not only the first.
     """
     source = Path(source)
-    data = read_mapping(source)
-    try:
-        settings = EngineSettings.model_validate(data)
-    except ValidationError as err:
-        raise file_error(source, list(problems(err, EngineSettings))) from err
-    found = list[str]()
-    for number, sink in enumerate(settings.sinks):
-        try:
-            registry.configure("sinks", sink.name, sink.options, path=f"sinks.{number}.options")
-        except PluginError as err:
-            found.append(f"sinks.{number}.name: {err}")
-        except ConfigError as err:
-            found += err.problems or (str(err),)
-    if found:
+    settings = as_settings(source, read_mapping(source), EngineSettings)
+    if found := check_sink_sections([sink.model_dump() for sink in settings.sinks]):
         raise file_error(source, found)
     return settings
 

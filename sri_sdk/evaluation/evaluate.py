@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from sri_sdk import registry
@@ -26,7 +26,7 @@ from sri_sdk.evaluation.one_model import ModelEvaluation
 from sri_sdk.evaluation.steering_prompts import draw_steering
 from sri_sdk.evaluation.surrogate import surrogate_result
 from sri_sdk.executor import Executor
-from sri_sdk.files import digest
+from sri_sdk.files import digest, writable_folder
 from sri_sdk.fitting.collect import Progress
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.metrics.results import Evaluation, Example
@@ -69,29 +69,30 @@ def evaluate(
     datasets = Datasets(config)
     groups = draw_groups(config, datasets)
     steering, directions = draw_steering(config, datasets.main, groups), dict[str, Direction]()
-    Path(config.out).mkdir(parents=True, exist_ok=True)
+    writable_folder(Path(config.out))
     done: dict[str, Evaluated] = {}
     examples: tuple[Example, ...] = ()
     models = _Models()
-    for name in only or config.models:
-        with _timed(seconds, name):
-            run = ModelEvaluation(
-                config,
-                name,
-                groups,
-                datasets,
-                models.open(config.fit_config(name)),
-                progress,
-                steering,
-                directions,
-                executor,
-            )
-            done[name] = run.evaluated()
-            if run.direction is not None:
-                directions[name] = run.direction
-            if config.keep_texts and len(done) == 1:
-                examples = pick_examples(name, done[name], run.collector)
-            del run  # With it goes the model, before the next one is loaded.
+    with nullcontext() if executor is None else executor.session():
+        for name in only or config.models:
+            with _timed(seconds, name):
+                run = ModelEvaluation(
+                    config,
+                    name,
+                    groups,
+                    datasets,
+                    models.open(config.fit_config(name)),
+                    progress,
+                    steering,
+                    directions,
+                    executor,
+                )
+                done[name] = run.evaluated()
+                if run.direction is not None:
+                    directions[name] = run.direction
+                if config.keep_texts and len(done) == 1:
+                    examples = pick_examples(name, done[name], run.collector)
+                del run  # With it goes the model, before the next one is loaded.
     return Evaluation(
         title=config.title,
         models=tuple(each.result for each in done.values()),

@@ -22,7 +22,7 @@ from sri_sdk.bundle.multi_part_guard import AnyGuard, GuardPart
 from sri_sdk.detector import Detector
 from sri_sdk.errors import BundleError, ModelMismatch
 from sri_sdk.exporter import Exporter
-from sri_sdk.files import save_arrays
+from sri_sdk.files import claimed, save_arrays
 from sri_sdk.fitting.build import export_guard
 from sri_sdk.fitting.parts import Part
 from sri_sdk.scoring.guard import ANCHORS, BUNDLE, Guard
@@ -54,15 +54,17 @@ def write_guard(out: Path, parts: AnyGuard, exporter: Exporter) -> Guard:
             raise BundleError(f"{out}: {err}. Change it in the config or in the plugin that it comes from.") from err
         export_guard(parts, exporter, scratch / BUNDLE)
         Guard.load(scratch)
-        for name in (DETECTOR, ANCHORS):
-            (scratch / name).replace(out / name)
-        # Last: until now the old bundle names the old anchors, and a half-replaced guard refuses to load.
-        if (out / BUNDLE).exists():
-            (out / BUNDLE).rename(scratch / "previous")
-        (scratch / BUNDLE).rename(out / BUNDLE)
+        # Two fits of one folder may end at the same time: the guard is that of one of them, whole.
+        with claimed(out / BUNDLE, wait=True):
+            for name in (DETECTOR, ANCHORS):
+                (scratch / name).replace(out / name)
+            # Last: until now the old bundle names the old anchors, and a half-replaced guard refuses to load.
+            if (out / BUNDLE).exists():
+                (out / BUNDLE).rename(scratch / "previous")
+            (scratch / BUNDLE).rename(out / BUNDLE)
+            return Guard.load(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Guard.load(out)
 
 
 def restore_parts(out: Path, parts: Sequence[Part], anchors: Anchors, *, several: bool) -> None:

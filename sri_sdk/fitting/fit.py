@@ -22,6 +22,7 @@ from sri_sdk.config.fit import FitConfig
 from sri_sdk.errors import ConfigError
 from sri_sdk.executor import Executor
 from sri_sdk.exporter import Exporter
+from sri_sdk.files import writable_folder
 from sri_sdk.fitting.artefacts import restore_parts, write_guard
 from sri_sdk.fitting.build import Calibrated, calibrate
 from sri_sdk.fitting.build_parts import calibrate_parts
@@ -99,7 +100,7 @@ def fit(
     wanted = parts_of(config)
     exporter: Exporter = registry.build("exporters", config.export.name, config.export.options)
     several = needs_format_2(config, {part.name: part.columns for part in wanted})
-    out.mkdir(parents=True, exist_ok=True)
+    writable_folder(out)
     gathered = gather(config, folds, progress, timed, recalibrate=recalibrate, executor=executor)
     deployment, collector, anchors, collected = (
         gathered.deployment, gathered.collector, gathered.anchors, gathered.collected

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from sri_sdk import registry
+from sri_sdk.config.check_fit import check_sink_sections
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_config
-from sri_sdk.config.yaml_file import file_error, read_mapping
-from sri_sdk.errors import ConfigError, PluginError
+from sri_sdk.config.yaml_file import as_settings, file_error, read_mapping
+from sri_sdk.errors import ConfigError
 from sri_sdk.monitor.settings import MonitorSettings
-from sri_sdk.options import problems
 from sri_sdk.policy import Policy
 
 
@@ -58,14 +55,11 @@ def read_monitor(source: Path | str) -> Told:
     """
     source = Path(source)
     data = read_mapping(source)
-    try:
-        settings = MonitorSettings.model_validate(data)
-    except ValidationError as err:
-        found = list(problems(err, MonitorSettings))
-        if "models" in data or "folds" in data:
-            found = ["is the config of a fit or an evaluation, not of a monitor; docs/monitor.md has an example"]
-        raise file_error(source, found) from err
-    return checked(settings, source)
+    if "models" in data or "folds" in data:
+        raise file_error(
+            source, ["is the config of a fit or an evaluation, not of a monitor; docs/monitor.md has an example"]
+        )
+    return checked(as_settings(source, data, MonitorSettings), source)
 
 
 def checked(settings: MonitorSettings, source: Path | None = None) -> Told:
@@ -87,7 +81,7 @@ def checked(settings: MonitorSettings, source: Path | None = None) -> Told:
     if not settings.guard.path.exists():
         cure = f"Fit it first: sri fit {settings.config}" if settings.config is not None else "Give the guard's folder."
         found.append(f"guard.path: {settings.guard.path} is not there. {cure}")
-    found += _wrong_sinks(settings)
+    found += check_sink_sections([sink.model_dump() for sink in settings.sinks])
     if found:
         raise file_error(where, found)
     return told
@@ -104,16 +98,4 @@ def _unfit_policy(told: Told) -> list[str]:
         found.append(
             "policy.flagged: 'recover' takes a sampler of ours, and your own process generates; allowed: report, abort"
         )
-    return found
-
-
-def _wrong_sinks(settings: MonitorSettings) -> list[str]:
-    found = []
-    for number, sink in enumerate(settings.sinks):
-        try:
-            registry.configure("sinks", sink.name, sink.options, path=f"sinks.{number}.options")
-        except PluginError as err:
-            found.append(f"sinks.{number}.name: {err}")
-        except ConfigError as err:
-            found += err.problems or (str(err),)
     return found

@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from sri_sdk.config.fit import TrustSection
-from sri_sdk.config.yaml_file import file_error, read_mapping
+from sri_sdk.config.yaml_file import as_settings, read_mapping
 from sri_sdk.errors import ConfigError
-from sri_sdk.options import problems
 from sri_sdk.plugin import Config
 from sri_sdk.records import Rule
 from sri_sdk.serve.overlay import laid_over
@@ -192,10 +191,7 @@ def read_settings(
     """
     where = Path("sri serve") if source is None else source
     written = laid_over({} if source is None else read_mapping(source), over)
-    try:
-        settings = ServeSettings.model_validate(written)
-    except ValidationError as err:
-        raise file_error(where, list(problems(err, ServeSettings))) from err
+    settings = as_settings(where, written, ServeSettings)
     if not settings.bundles and settings.store is None:
         raise ConfigError(f"{where}: no bundle and no store, so there is nothing to serve. Give a bundle: NAME=PATH")
     return with_trust(settings, public_key, digest, named=over.get("bundles", {}))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -46,6 +47,20 @@ def test_workers_that_answer_backwards_give_the_same_evaluation(found, tmp_path)
     dealt = {name.split("'")[1] for pool in executor.pools for name in pool.given}
     assert {"anchors", "calibration", "harmless"} <= dealt and any(name.startswith("attack ") for name in dealt)
     assert len(executor.pools) == len(found.models) and not any(pool.out for pool in executor.pools)
+    assert executor.events == ["session", *["pool"] * len(found.models), "end"]
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, ConfigError("a plugin says no")])
+def test_a_session_of_workers_ends_however_the_evaluation_ends(raised, tmp_path):
+    executor, config = ExecutorHere(), load_evaluation(write_evaluation_config(tmp_path))
+
+    def progress(stage, done, _total):
+        if done:
+            raise raised
+
+    with pytest.raises(type(raised) if isinstance(raised, Exception) else raised):
+        evaluate(config, progress, executor=executor)
+    assert executor.events == ["session", "pool", "end"] and not executor.pools[0].out
 
 
 def test_an_executor_refuses_before_a_model_is_loaded(tmp_path, monkeypatch):
@@ -153,3 +168,16 @@ def test_a_killed_run_continues_in_another_process_and_folder_and_ends_with_the_
     assert done.exit_code == 0, done.output
     assert without_times(json.loads(done.stdout)) == without_times(found)
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items()), "a stored batch was made again"
+
+
+def test_a_folder_that_is_there_and_takes_no_file_is_found_before_a_model_is_loaded(tmp_path, monkeypatch):
+    config = load_evaluation(write_evaluation_config(tmp_path))
+    Path(config.out).mkdir(parents=True, exist_ok=True)
+
+    def full(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setattr(Deployment, "open", lambda *_: pytest.fail("a model is loaded here"))
+    with pytest.raises(OSError, match="Read-only"):
+        evaluate(config)

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
+from sri_sdk import registry
 from sri_sdk.config.fit import FitConfig
 from sri_sdk.config.load import load_config
+from sri_sdk.fitting.by_length import SHORT_IN_FITS
+from sri_sdk.records import Prompt
 
 SMALL: dict[str, Any] = {
     "version": 1,
@@ -35,6 +38,16 @@ def write_config(folder: Path, **changes: Any) -> Path:
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump({**SMALL, "out": str(folder / "guard"), **changes}))
     return path
+
+
+@pytest.fixture(scope="session")
+def prompts() -> list[Prompt]:
+    """Twelve of the lab's, both classes; every third one is long, with the lab's own words in front."""
+    lab = registry.build("datasets", "lab", {})
+    plain = [p for label in ("harmless", "harmful") for p in lab.prompts("fit", label, 6)]
+    front = "feed the pony of the farmer . " * 4
+    assert len(front) > SHORT_IN_FITS
+    return [p if at % 3 else Prompt(p.id, front + p.text, p.label) for at, p in enumerate(plain)]
 
 
 @pytest.fixture

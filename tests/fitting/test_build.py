@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from sri_plugin_toy.detector import ToyDetector
 
 from sri_sdk.bundle.manifest import Rate
 from sri_sdk.errors import BundleError, ConfigError, ModelMismatch, ScoringError
+from sri_sdk.files import claimed
 from sri_sdk.fitting.artefacts import write_guard
 from sri_sdk.fitting.build import calibrate_guard, export_guard, fit_guard
 from sri_sdk.scoring.scorer import Scorer
@@ -108,6 +110,28 @@ def test_a_guard_whose_manifest_readers_would_refuse_is_not_exported(anchors, fo
     with pytest.raises(BundleError, match=r"provenance\.seed: "):
         write_guard(tmp_path / "guard", odd, OnnxExporter())
     assert list(tmp_path.rglob("*.*")) == []
+
+
+def test_two_fits_of_one_folder_replace_the_guard_one_after_the_other(anchors, folds, tmp_path, monkeypatch):
+    detector, out = ToyDetector().fit(folds[0].sigma), tmp_path / "guard"
+    parts = calibrate_guard(detector, "toy", *folds[1:], anchors=anchors, exporter=OnnxExporter(), alpha=0.05)
+    moved, replace_one, rename = [], Path.replace, Path.rename
+
+    def seen(move):
+        def moves(self, target):
+            with claimed(out / "bundle") as free:
+                moved.append((Path(target), free))
+            return move(self, target)
+
+        return moves
+
+    monkeypatch.setattr(Path, "replace", seen(replace_one))
+    monkeypatch.setattr(Path, "rename", seen(rename))
+    for _ in range(2):
+        write_guard(out, parts, OnnxExporter())
+    into = [free for target, free in moved if target.parent == out]
+    assert len(into) == 6 and not any(into)
+    assert not list(out.glob(".*"))
 
 
 def test_delta_is_recorded_and_raises_the_threshold(fit, folds, make_signals):

@@ -9,28 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sri_sdk import registry
 from sri_sdk.config.load import load_config
 from sri_sdk.fitting.by_length import SHORT_IN_FITS
 from sri_sdk.fitting.collect import Collector
 from sri_sdk.fitting.deployment import Deployment
 from sri_sdk.fitting.request import request_states
-from sri_sdk.records import Prompt, RequestStates
+from sri_sdk.records import RequestStates
 
 from .conftest import write_config
-
-
-def longer(prompts: list[Prompt]) -> list[Prompt]:
-    """Every third prompt with the lab's own words in front, so that it is a long one."""
-    front = "feed the pony of the farmer . " * 4
-    assert len(front) > SHORT_IN_FITS
-    return [p if at % 3 else Prompt(p.id, front + p.text, p.label) for at, p in enumerate(prompts)]
-
-
-@pytest.fixture(scope="module")
-def prompts() -> list[Prompt]:
-    lab = registry.build("datasets", "lab", {})
-    return longer([p for label in ("harmless", "harmful") for p in lab.prompts("fit", label, 6)])
 
 
 @pytest.fixture(scope="module")

@@ -45,14 +45,7 @@ from sri_sdk.steer.operations import Add
 from sri_sdk.steer.where import Where
 
 from .conftest import write_config
-from .test_collect_order import longer
 from .workers_here import CAUSE, Backwards, ExecutorHere, Garbling, Here, Losing, Poisoned, Twice
-
-
-@pytest.fixture(scope="module")
-def prompts() -> list[Prompt]:
-    lab = registry.build("datasets", "lab", {})
-    return longer([p for label in ("harmless", "harmful") for p in lab.prompts("fit", label, 6)])
 
 
 @pytest.fixture(scope="module")

@@ -220,3 +220,16 @@ def test_prompts_with_the_mask_token_are_named_and_counted_before_anything_is_ge
     with pytest.raises(ConfigError, match=r"'train': 2 of 4 hold the mask token, for example 'p1'") as caught:
         Collector.refuse_special(asks, {"train": prompts, "anchors": prompts[3:]})  # type: ignore[arg-type]
     assert len(caught.value.problems) == 2
+
+
+def test_a_folder_that_is_there_and_takes_no_file_is_found_before_a_model_is_loaded(tmp_path, monkeypatch):
+    config = load_config(write_config(tmp_path))
+    Path(config.out).mkdir()
+
+    def full(**_):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    monkeypatch.setattr("sri_sdk.fitting.fit.gather", lambda *_, **__: pytest.fail("a model is loaded here"))
+    with pytest.raises(OSError, match="Read-only"):
+        fit(config, quiet)

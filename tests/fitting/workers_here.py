@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sri_sdk import Executor, Shard, ShardLost, ShardResult, Worker, WorkerPool
 from sri_sdk.fitting.dispatch import TRIES
@@ -90,7 +92,18 @@ class ExecutorHere(Executor):
     def __init__(self) -> None:
         super().__init__()
         self.pools: list[Here] = []
+        self.events: list[str] = []
+        """Beginnings and ends, in order."""
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        self.events.append("session")
+        try:
+            yield
+        finally:
+            self.events.append("end")
 
     def start(self, setup: bytes) -> WorkerPool:
+        self.events.append("pool")
         self.pools.append(Backwards(setup))
         return self.pools[-1]

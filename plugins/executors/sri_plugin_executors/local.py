@@ -18,13 +18,15 @@ from typing import Any
 
 from pydantic import Field
 
-import sri_sdk
 from sri_plugin_executors.devices import refuse_unseen, visible
 from sri_plugin_executors.messages import FAILED, PROMPTS, STAGE
+from sri_plugin_executors.patience import PatientConfig
 from sri_sdk import Executor, Shard, ShardLost, ShardResult, WorkerPool
 from sri_sdk.errors import ConfigError
 
 SRI_PLUGIN_API = 1
+MOST_PER_CORE = 16
+"""Processes for each core, beyond which memory would be all that they take."""
 TO_END = 10.0
 """Seconds that a process gets to end before it is killed."""
 
@@ -34,18 +36,12 @@ log = logging.getLogger("sri_sdk.executors")
 class LocalExecutor(Executor):
     """Processes on this machine, with one accelerator each where there are accelerators."""
 
-    class Config(sri_sdk.Config):
+    class Config(PatientConfig):
         """Options."""
 
         workers: int = Field(default=1, ge=1, le=1024, description="Processes; each has a model of its own.")
         devices: int = Field(
             default=1, ge=0, description="Accelerators that each process sees; 0 = all that this one sees."
-        )
-        patience: float | None = Field(
-            default=None,
-            gt=0,
-            description="Seconds that a process may be at one batch, the loading of its model included; then it is "
-            "ended, and another makes the batch. null = for ever.",
         )
 
     def check(self, models: Sequence[Mapping[str, Any]]) -> None:
@@ -55,12 +51,18 @@ class LocalExecutor(Executor):
             models: `model.options` of every model that they will load.
 
         Raises:
-            ConfigError: a process is to see more accelerators than there are, a model names one that its process would
-                not see, or the system has no processes that could be handed a socket.
+            ConfigError: far more processes than cores; a process is to see more accelerators than there are; a model
+                names one that its process would not see; or processes cannot be handed a socket on this system.
         """
         if not hasattr(os, "fork"):
             raise ConfigError(
                 "workers: processes are handed a socket, which this system cannot do. Leave --workers out."
+            )
+        if self.config.workers > MOST_PER_CORE * (cores := _cores()):
+            raise ConfigError(
+                f"workers: found {self.config.workers}; this process may use {cores} cores; allowed: at most "
+                f"{MOST_PER_CORE * cores}, {MOST_PER_CORE} for each, each with a model of its own in memory. "
+                f"Give --workers {cores}, or fewer."
             )
         if _shares(self.config.workers, self.config.devices)[0] is not None:
             refuse_unseen(models, self.config.devices)
@@ -74,7 +76,8 @@ class LocalExecutor(Executor):
         self.check(())
         shares = _shares(self.config.workers, self.config.devices)
         _warn_of_sharing(shares)
-        return _Pool(setup, shares, self.config.patience)
+        _warn_of_turns(shares)
+        return _Pool(setup, shares, self.config)
 
 
 @dataclass(eq=False)
@@ -114,7 +117,7 @@ class _Process:
 
 
 class _Pool(WorkerPool):
-    def __init__(self, setup: bytes, shares: Sequence[str | None], patience: float | None = None) -> None:
+    def __init__(self, setup: bytes, shares: Sequence[str | None], patience: PatientConfig) -> None:
         """Takes the accelerators of each process, as `CUDA_VISIBLE_DEVICES` has them; None = as in this one."""
         self.size = len(shares)
         self._setup, self._shares, self._patience = setup, shares, patience
@@ -164,13 +167,12 @@ class _Pool(WorkerPool):
     def _overdue(self) -> ShardLost | None:
         """Ends a worker that is at its shard for longer than it may be."""
         for at, worker in enumerate(self._slots):
-            if self._patience is None or worker is None or worker.shard is None:
+            if worker is None or worker.shard is None:
                 continue
-            seconds = time.monotonic() - worker.since
-            if seconds > self._patience and not worker.connection.poll():
+            if (why := self._patience.over(worker.since)) is not None and not worker.connection.poll():
                 self._slots[at] = None
                 worker.end()
-                return ShardLost(worker.shard, worker.name, f"no answer for {seconds:.0f} s, so it was ended")
+                return ShardLost(worker.shard, worker.name, why)
         return None
 
     def _heard(self, at: int) -> ShardResult | ShardLost:
@@ -253,3 +255,21 @@ def _warn_of_sharing(shares: Sequence[str | None]) -> None:
             "workers: accelerators with more than one model: %s. On the first one is that of this command, if the "
             "config puts it on an accelerator. Fewer --workers share less.", ", ".join(shared),
         )  # fmt: skip
+
+
+def _warn_of_turns(shares: Sequence[str | None]) -> None:
+    """Says that processes without accelerators have more threads than there are cores."""
+    import torch
+
+    threads, cores, count = torch.get_num_threads(), _cores(), len(shares)
+    if shares[0] is None and count * threads > cores:
+        log.warning(
+            "workers: %d with %d threads each take turns on %d cores, which is slow. OMP_NUM_THREADS=%d before the "
+            "command, or fewer --workers, would suit; with another number of threads the last bits of results may "
+            "differ.", count, threads, cores, max(1, cores // count),
+        )  # fmt: skip
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,18 +10,19 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 import sri_sdk
+from sri_plugin_executors.cluster import LOCAL, Cluster, Room, checked_address, ray_package
 from sri_plugin_executors.devices import refuse_unseen
 from sri_plugin_executors.messages import FAILED, MADE, failure
+from sri_plugin_executors.patience import PatientConfig
 from sri_sdk import Executor, Shard, ShardLost, ShardResult, WorkerPool
-from sri_sdk.errors import ConfigError, MissingExtra
 
 SRI_PLUGIN_API = 1
 PENDING = 120.0
@@ -55,12 +56,11 @@ class RayWorker:
 class RayExecutor(Executor):
     """Actors on a Ray cluster, with one accelerator each where the cluster has accelerators."""
 
-    class Config(sri_sdk.Config):
+    class Config(PatientConfig):
         """Options."""
 
         address: str = Field(
-            default="local",
-            min_length=1,
+            default=LOCAL,
             description="Which cluster: local = one that is started on this machine and ends with the run; auto = the "
             "one that runs here; or HOST:PORT.",
         )
@@ -72,12 +72,17 @@ class RayExecutor(Executor):
         )
         devices: float = Field(default=1, ge=0, description="Accelerators of each actor, where there are any.")
         cpus: float = Field(default=1, ge=0, description="Cores that Ray sets aside for each actor.")
-        patience: float | None = Field(
-            default=None,
-            gt=0,
-            description="Seconds that an actor may be at one batch, the loading of its model included, or be waited "
-            "for while there is no other; then it is killed, and another is started. null = for ever.",
-        )
+
+        _address = field_validator("address")(checked_address)
+
+    def __init__(self, config: Any = None) -> None:
+        """Takes the options; no cluster is joined yet."""
+        super().__init__(config)
+        self._cluster = Cluster(self.config.address)
+
+    def session(self) -> AbstractContextManager[None]:
+        """The cluster that the first pool joins or starts is that of all others within the block, and ends with it."""
+        return self._cluster.kept()
 
     def check(self, models: Sequence[Mapping[str, Any]]) -> None:
         """Joins a cluster that runs, looks, and leaves it; of one for this run alone, only that Ray is installed.
@@ -90,15 +95,12 @@ class RayExecutor(Executor):
             ConfigError: the cluster cannot be reached or has no room for one actor, or a model names an accelerator
                 that its actor would not see.
         """
-        ray = _ray()
-        if self.config.address == "local" and not ray.is_initialized():
+        if not ray_package().is_initialized() and self.config.address == LOCAL:
             return
-        with self._joined(ray) as ours:
-            room = _Room.of(ray, self.config)
+        with self._cluster.kept():
+            room = self._room(self._cluster.joined())
             if room.devices:
                 refuse_unseen(models, room.devices)
-            if ours:
-                ray.shutdown()
 
     def start(self, setup: bytes) -> WorkerPool:
         """Joins the cluster, or starts one.
@@ -107,81 +109,18 @@ class RayExecutor(Executor):
             MissingExtra: Ray is not installed.
             ConfigError: the cluster cannot be reached, or has no room for one actor.
         """
-        ray = _ray()
-        with self._joined(ray) as ours:
-            room = _Room.of(ray, self.config)
+        with ExitStack() as undo:
+            undo.enter_context(self._cluster.kept())
+            ray = self._cluster.joined()
+            room = self._room(ray)
             remote = ray.remote(num_cpus=self.config.cpus, num_gpus=room.devices, max_restarts=0, max_task_retries=0)
-            return _Pool(ray, remote(RayWorker), setup, room.size, ours=ours, patience=self.config.patience)
+            return _Pool(ray, remote(RayWorker), setup, room.size, self.config, undo.pop_all())
 
-    @contextmanager
-    def _joined(self, ray: Any) -> Iterator[bool]:
-        """Joins the cluster unless this process has; True = it had not. Left again if the block raises."""
-        address, ours = self.config.address, not ray.is_initialized()
-        if ours:
-            try:
-                ray.init(
-                    address=address, include_dashboard=False if address == "local" else None, log_to_driver=False,
-                    logging_level="ERROR",
-                )  # fmt: skip
-            except (ConnectionError, ValueError, RuntimeError) as err:
-                raise ConfigError(
-                    f"ray: the cluster {address!r} cannot be reached ({err}). Start one with `ray start --head`, or "
-                    "let --ray local start one for this run."
-                ) from err
-        try:
-            yield ours
-        except BaseException:
-            if ours:
-                ray.shutdown()
-            raise
-
-
-def _ray() -> Any:
-    """The package."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as err:
-        raise MissingExtra("Workers on a Ray cluster", extra="scale") from err
-    return ray
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """What a cluster is enough for."""
-
-    size: int
-    """Actors."""
-    devices: float
-    """Accelerators of each."""
-
-    @classmethod
-    def of(cls, ray: Any, options: RayExecutor.Config) -> _Room:
-        """Looks at every machine: an actor lies on one of them whole."""
-        machines = [node.get("Resources", {}) for node in ray.nodes() if node["Alive"]]
-        cores = [float(each.get("CPU", 0)) for each in machines]
-        accelerators = [float(each.get("GPU", 0)) for each in machines]
-        devices = options.devices if sum(accelerators) else 0.0
-        there = f"{sum(cores):g} cores and {sum(accelerators):g} accelerators on {len(machines)} machines"
-        needs = f"{options.cpus:g} and {devices:g}"
-        by_device = [_times(each, devices) for each in accelerators]
-        room = sum(min(pair) for pair in zip(by_device, (_times(each, options.cpus) for each in cores), strict=True))
-        if not room:
-            raise ConfigError(f"ray: the cluster {options.address!r} has {there}; one actor needs {needs}, on one.")
-        wanted = options.workers or (sum(by_device) if devices else len(machines))
-        if wanted > room:
-            log.warning(
-                "ray: %d workers %s, and the cluster %r has room for %d: it has %s, and one actor needs %s. %d are "
-                "started.", wanted, "were asked for" if options.workers else "would have an accelerator each",
-                options.address, room, there, needs, room,
-            )  # fmt: skip
-        return cls(min(wanted, room), devices)
-
-
-def _times(there: float, each: float) -> int:
-    """How often an amount fits; nothing fits as often as anybody could want."""
-    # Ten tenths of a core are one.
-    return int(there / each + 1e-9) if each else 1_000_000
+    def _room(self, ray: Any) -> Room:
+        options = self.config
+        return Room.of(
+            ray, options.address, workers=options.workers, devices=options.devices, cpus=options.cpus
+        )  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -202,11 +141,11 @@ class _Actor:
 
 class _Pool(WorkerPool):
     def __init__(
-        self, ray: Any, actor: Any, setup: bytes, size: int, *, ours: bool, patience: float | None = None
+        self, ray: Any, actor: Any, setup: bytes, size: int, patience: PatientConfig, cluster: ExitStack
     ) -> None:  # fmt: skip
-        """Takes the class of the actors, and whether the connection to the cluster ends with the pool."""
+        """Takes the class of the actors, and what is closed with the pool."""
         self.size = size
-        self._ray, self._actor, self._setup, self._ours, self._patience = ray, actor, setup, ours, patience
+        self._ray, self._actor, self._setup, self._patience, self._cluster = ray, actor, setup, patience, cluster
         self._actors: list[_Actor] = []
         self._waiting: deque[Shard] = deque()
         self._stage: tuple[bytes, Any] | None = None
@@ -253,11 +192,11 @@ class _Pool(WorkerPool):
 
     def close(self) -> None:
         self._waiting.clear()
-        for each in self._actors:
-            self._ray.kill(each.handle)
-        self._actors.clear()
-        if self._ours and self._ray.is_initialized():
-            self._ray.shutdown()
+        with self._cluster:
+            while self._actors:
+                self._ray.kill(self._actors.pop().handle)
+            # What all shards of a stage have in common need not stay in the cluster.
+            self._stage = None
 
     def _assign(self) -> None:
         """Gives shards to actors that have answered, and starts others for what is left. Those may stay pending."""
@@ -288,13 +227,11 @@ class _Pool(WorkerPool):
         """Ends an actor that is at its shard, or is waited for with no other there, for longer than it may be."""
         none_there = not any(each.answered for each in self._actors)
         for worker in list(self._actors):
-            seconds = time.monotonic() - worker.since
-            if self._patience is None or seconds <= self._patience or not (worker.shard or none_there):
+            if not (worker.shard or none_there):
                 continue
-            if self._ray.wait([worker.result], num_returns=1, timeout=0)[0]:
-                continue
-            what = "no answer" if worker.shard else "no place for it in the cluster"
-            return self._lose(worker, f"{what} for {seconds:.0f} s, so it was ended")
+            why = self._patience.over(worker.since, "no answer" if worker.shard else "no place for it in the cluster")
+            if why is not None and not self._ray.wait([worker.result], num_returns=1, timeout=0)[0]:
+                return self._lose(worker, why)
         return None
 
     def _tell(self) -> None:

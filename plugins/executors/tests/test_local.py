@@ -173,6 +173,23 @@ def test_more_accelerators_than_there_are_is_refused(monkeypatch):
         _shares(1, 4)
 
 
+def test_far_more_processes_than_cores_are_refused_before_a_model_is_loaded(monkeypatch):
+    monkeypatch.setattr(local, "_cores", lambda: 2)
+    allowed = 2 * local.MOST_PER_CORE
+    with pytest.raises(ConfigError, match=rf"found 1000; .* 2 cores; allowed: at most {allowed}, .*Give --workers 2"):
+        LocalExecutor(LocalExecutor.Config(workers=1000)).check([])
+    LocalExecutor(LocalExecutor.Config(workers=allowed)).check([])
+
+
+@pytest.mark.parametrize(("workers", "threads", "says"), [(2, 2, False), (4, 2, True), (2, 4, True)])
+def test_more_threads_than_cores_are_named(workers, threads, says, monkeypatch, caplog):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(local, "_cores", lambda: 4)
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    LocalExecutor(LocalExecutor.Config(workers=workers)).start(b"{}").close()
+    assert caplog.messages == [] if not says else "OMP_NUM_THREADS=" in caplog.messages[0]
+
+
 @pytest.mark.parametrize(
     ("workers", "shared"), [(3, None), (4, "0 (2 models)"), (6, "0 (2 models), 2 (2 models), 3 (2 models)")]
 )

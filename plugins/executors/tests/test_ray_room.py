@@ -17,6 +17,12 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.executor import ShardLost, ShardResult
 
 
+@pytest.fixture(autouse=True)
+def somebody_is_at_every_port(monkeypatch):
+    monkeypatch.setattr("socket.create_connection", lambda *_: SimpleNamespace(close=lambda: None))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
 class Cluster:
     """What the plugin calls of Ray. An actor answers at once if it has a place; `places` says how many have."""
 
@@ -27,7 +33,7 @@ class Cluster:
         self.killed: list[int] = []
         self.answers: dict[Any, Any] = {}
         self.here = True
-        self.joined = 0
+        self.joined = self.left = 0
         self.says = MADE + b"whole"
 
     def nodes(self) -> list[dict[str, Any]]:
@@ -42,6 +48,7 @@ class Cluster:
 
     def shutdown(self) -> None:
         self.here = False
+        self.left += 1
 
     def remote(self, **_: Any) -> Any:
         return lambda _class: SimpleNamespace(remote=self._start)
@@ -239,3 +246,134 @@ def test_a_model_on_an_accelerator_that_its_actor_does_not_see_is_refused(monkey
     with pytest.raises(ConfigError, match="names accelerator 1, and each worker sees 1"):
         check(Cluster((8, 4)), monkeypatch, [{"device_map": "cuda:1"}])
     check(Cluster((8, 4)), monkeypatch, [{"device_map": "cuda:1"}], devices=2)
+
+
+# -- one cluster for all pools of a run --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(monkeypatch) -> Cluster:
+    """That this process has not joined."""
+    made = Cluster((8, 0))
+    made.here = False
+    monkeypatch.setitem(sys.modules, "ray", made)
+    return made
+
+
+def test_the_pools_of_a_session_share_a_cluster_that_ends_with_it(cluster):
+    executor = RayExecutor()
+    with executor.session():
+        assert cluster.joined == 0, "nothing is started before there is work"
+        for _ in range(3):
+            executor.start(b"{}").close()
+        assert (cluster.joined, cluster.left) == (1, 0)
+    assert (cluster.joined, cluster.left) == (1, 1)
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, ValueError])
+def test_a_cluster_ends_with_its_session_however_that_ends(raised, cluster):
+    executor = RayExecutor()
+    with pytest.raises(raised), executor.session():
+        pool = executor.start(b"{}")
+        pool.give(shards(1)[0])
+        try:
+            raise raised
+        finally:
+            pool.close()
+    assert (cluster.joined, cluster.left, cluster.killed) == (1, 1, [0])
+
+
+def test_without_a_session_a_cluster_ends_with_its_pool(cluster):
+    pool = RayExecutor().start(b"{}")
+    pool.close()
+    pool.close()
+    assert (cluster.joined, cluster.left) == (1, 1)
+
+
+def test_a_cluster_that_was_joined_before_stays(cluster):
+    cluster.here = True
+    executor = RayExecutor()
+    with executor.session():
+        executor.start(b"{}").close()
+    assert (cluster.joined, cluster.left) == (0, 0)
+
+
+@pytest.mark.parametrize("address", ["local", "head:6379"])
+def test_ctrl_c_while_a_cluster_starts_ends_what_was_started(address, cluster, monkeypatch):
+    def interrupted(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cluster, "init", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        RayExecutor(RayExecutor.Config(address=address)).start(b"{}")
+    assert cluster.left == 1
+
+
+@pytest.mark.parametrize(("address", "cure"), [("local", "--workers N"), ("head:6379", "ray start --head")])
+def test_a_cluster_that_does_not_start_is_refused_whatever_ray_raises(address, cure, cluster, monkeypatch):
+    def fails(**_: Any) -> None:
+        raise Exception("The node timed out during startup")
+
+    monkeypatch.setattr(cluster, "init", fails)
+    with pytest.raises(ConfigError, match=rf"timed out during startup.*{cure}"):
+        RayExecutor(RayExecutor.Config(address=address)).start(b"{}")
+
+
+def test_other_versions_are_not_called_unreachable(cluster, monkeypatch):
+    def fails(**_: Any) -> None:
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.61.0\n    Python: 3.12.1")
+
+    monkeypatch.setattr(cluster, "init", fails)
+    with pytest.raises(
+        ConfigError, match=r"other versions .*Ray: 2\.61\.0 Python: 3\.12\.1.*Install the same Ray"
+    ) as met:
+        RayExecutor(RayExecutor.Config(address="head:6379")).check([])
+    assert "cannot be reached" not in str(met.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "head", ":6379", "head:", "head:port", "head:0", "head:65536", "head:-1", "http://head"]
+)
+def test_what_is_no_address_is_refused_with_what_is(address):
+    with pytest.raises(ValueError, match=r"allowed: local .*, auto .*, or HOST:PORT"):
+        RayExecutor.Config(address=address)
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "head:6379", "[fd00::2]:6379", "ray://head:10001"])
+def test_addresses_that_ray_knows_are_taken(address):
+    assert RayExecutor.Config(address=address).address == address
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "knocks_at"),
+    [
+        ("head:6379", None, [("head", 6379)]),
+        ("head:6379", "other:1", [("head", 6379)]),
+        ("[fd00::2]:6379", None, [("fd00::2", 6379)]),
+        ("127.0.0.1:6379", None, [("as-others-know-it", 6379)]),
+        ("auto", "other:1", [("other", 1)]),
+        ("auto", None, []),
+        ("local", "other:1", []),
+    ],
+)
+def test_nobody_at_the_port_is_found_before_ray_tries_for_minutes(address, variable, knocks_at, cluster, monkeypatch):
+    asked: list[Any] = []
+
+    def refuses(at: Any, timeout: float) -> None:
+        assert timeout <= 10
+        asked.append(at)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    cluster.util = SimpleNamespace(get_node_ip_address=lambda: "as-others-know-it")
+    monkeypatch.setattr("socket.create_connection", refuses)
+    if variable is not None:
+        monkeypatch.setenv("RAY_ADDRESS", variable)
+    executor = RayExecutor(RayExecutor.Config(address=address))
+    if knocks_at:
+        with pytest.raises(ConfigError, match=r"cannot be reached .*refused.*ray start --head") as met:
+            executor.check([])
+        assert f"{knocks_at[0][0]}:{knocks_at[0][1]}" in str(met.value)
+        assert ("RAY_ADDRESS" in str(met.value)) is (address == "auto")
+    else:
+        executor.start(b"{}").close()
+    assert asked == knocks_at and cluster.joined == (not knocks_at)
