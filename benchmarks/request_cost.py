@@ -20,7 +20,7 @@ from stopwatch import Stopwatch
 
 from sri_sdk import registry
 from sri_sdk.capture.locate import in_columns, locate
-from sri_sdk.capture.pool import sum_rows
+from sri_sdk.capture.pool_rows import sum_rows
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.settings import watch_settings
 from sri_sdk.capture.tap import tap_of

@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 from sri_sdk.capture import watch as watch_module
 from sri_sdk.capture.passes import Passes
-from sri_sdk.capture.pool import CanvasPooler, RunningPooler
+from sri_sdk.capture.pool_canvas import CanvasPooler
+from sri_sdk.capture.pool_tokens import RunningPooler
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.steady import SteadyRun

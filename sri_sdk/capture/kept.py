@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from sri_sdk.capture.pool import on_canvas
+from sri_sdk.capture.pool_rows import on_canvas
 from sri_sdk.records import StepPlan
 
 MOST_KEPT = 64 * 2**20

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sri_sdk.capture.pool import sum_rows
+from sri_sdk.capture.pool_rows import sum_rows
 from sri_sdk.capture.settings import Layers
 from sri_sdk.errors import CaptureError, ConfigError
 from sri_sdk.records import RequestStates

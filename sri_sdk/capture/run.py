@@ -27,7 +27,7 @@ from sri_sdk.capture.coverage import CoverageTracker
 from sri_sdk.capture.faults import Faults
 from sri_sdk.capture.horizon import Horizon
 from sri_sdk.capture.passes import Passes
-from sri_sdk.capture.pool import make_pooler
+from sri_sdk.capture.poolers import make_pooler
 from sri_sdk.capture.request import Span
 from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.rows import SPECIAL_TOKEN, RowReasons

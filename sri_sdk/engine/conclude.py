@@ -20,7 +20,9 @@ from sri_sdk.capture.conclude import (
     unseen_trace,
 )
 from sri_sdk.capture.faults import Faults
-from sri_sdk.capture.pool import Pooler, RunningPooler, make_pooler
+from sri_sdk.capture.pool import Pooler
+from sri_sdk.capture.pool_tokens import RunningPooler
+from sri_sdk.capture.poolers import make_pooler
 from sri_sdk.capture.recorder import Recorder
 from sri_sdk.capture.request_column import RequestColumn
 from sri_sdk.capture.settings import WatchSettings

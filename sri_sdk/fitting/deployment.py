@@ -8,7 +8,7 @@ from typing import Any
 
 from sri_sdk import registry
 from sri_sdk.capture.identity import fingerprint
-from sri_sdk.capture.pool import make_pooler
+from sri_sdk.capture.poolers import make_pooler
 from sri_sdk.capture.settings import Layers, WatchSettings
 from sri_sdk.config.check_horizon import whole_canvas
 from sri_sdk.config.columns import needs_sri, reads

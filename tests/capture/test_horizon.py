@@ -183,7 +183,7 @@ def test_a_pass_that_the_tap_missed_may_be_one_of_the_first_and_costs_the_verdic
 
 
 def test_after_the_horizon_nothing_more_is_pooled(lab, monkeypatch) -> None:
-    from sri_sdk.capture.pool import RunningPooler
+    from sri_sdk.capture.pool_tokens import RunningPooler
 
     calls = []
     add = RunningPooler.add

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sri_sdk.capture.pool import make_pooler
+from sri_sdk.capture.poolers import make_pooler
 from sri_sdk.errors import ConfigError
 from sri_sdk.records import PADDING, StepPlan
 
