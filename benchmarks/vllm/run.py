@@ -19,7 +19,7 @@ from sri_sdk.strict_json import parse, write
 
 log = logging.getLogger("sri_sdk.vllm")
 HERE = Path(__file__).parent
-STAGES = ("parity", "silent", "cost", "served", "smollm")
+STAGES = ("parity", "silent", "cost", "served", "smollm", "smollm-cost")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -68,11 +68,11 @@ def parity(given: Any) -> dict[str, Any]:
     """The same signals and verdicts."""
     from transformers import AutoTokenizer
 
-    from benchmarks.vllm.parity import lab_prompts, run
+    from benchmarks.vllm.parity import Limits, lab_prompts, run
 
     model = lab_model(given.out)
     prompts = lab_prompts(AutoTokenizer.from_pretrained(model), given.count)
-    return run(model, given.guard, given.out / "parity", prompts, tokens=48, blocks=100)
+    return run(model, given.guard, given.out / "parity", prompts, Limits(tokens=48, blocks=100, abort=0.05))
 
 
 def silent(given: Any) -> dict[str, Any]:
@@ -107,18 +107,35 @@ def served(given: Any) -> dict[str, Any]:
 
 
 def smollm(given: Any) -> dict[str, Any]:
-    """On published weights, where they were unpacked."""
-    from benchmarks.vllm.smollm import run
+    """The same on published weights, where they were unpacked."""
+    from benchmarks.vllm.smollm import parity
 
-    if not (given.real / "config.json").exists():
-        log.warning("%s: no model; `make real-model` unpacks it. Left out", given.real)
+    if not unpacked(given.real):
         return {}
-    return run(
-        given.real, given.out / "guard-135m", given.out / "smollm", requests=64, rounds=max(given.rounds // 3, 2)
-    )
+    return parity(given.real, given.out / "guard-smollm", given.out / "smollm", requests=given.count)
 
 
-STAGE_OF = {"parity": parity, "silent": silent, "cost": cost, "served": served, "smollm": smollm}
+def smollm_cost(given: Any) -> dict[str, Any]:
+    """What the tap costs there."""
+    from benchmarks.vllm.smollm import cost
+
+    if not unpacked(given.real):
+        return {}
+    rounds = max(given.rounds // 3, 2)
+    return cost(given.real, given.out / "guard-smollm", given.out / "smollm-cost", rounds=rounds)
+
+
+def unpacked(model: Path) -> bool:
+    """Whether the published model is there; says so if not."""
+    found = (model / "config.json").exists()
+    if not found:
+        log.warning("%s: no model; `make real-model` unpacks it. Left out", model)
+    return found
+
+
+STAGE_OF = {
+    "parity": parity, "silent": silent, "cost": cost, "served": served, "smollm": smollm, "smollm-cost": smollm_cost,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main()
