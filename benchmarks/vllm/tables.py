@@ -75,6 +75,14 @@ def _of_server(its: Found) -> list[str]:
         "a killed worker that is not silent": its["killed"]["state"] != "silent",
         "a killed worker's request that is judged": its["killed"]["without_verdict"].get("status") != "unmonitored",
     }
+    if "response" in its:
+        its = its["response"]
+        wrong |= {
+            "a response that is judged under another id": not its["id_is_the_responses"],
+            "a response that is not judged": its["in_store"] not in ("clear", "flagged"),
+            "a stream of a response without its field": not its["stream"] or not all(same for _, same in its["stream"]),
+            "a response's id of a stranger's choosing": its["chosen_id_is_believed"],
+        }
     return [words for words, is_so in wrong.items() if is_so]
 
 
@@ -165,6 +173,14 @@ An engine with compiled code does not start: "{its["compiled"]}"
 """
 
 
+def _of_response(its: Found) -> dict[str, str]:
+    return {
+        "`/v1/responses`": f"`{its['field'][0]['status']}` under the response's own id, the store has it "
+        f"({its['in_store']}); in a stream `{its['stream'][0][0]}` in the event that ends it",
+        "an id in its body is believed": _yes(its["chosen_id_is_believed"]),
+    }
+
+
 def _server(its: Found) -> str:
     field, killed = its["field"][0], its["killed"]
     rows = {
@@ -177,6 +193,7 @@ def _server(its: Found) -> str:
         ),
         "a stream": f"`{its['stream_field'][0][0]}` in a piece before `[DONE]`",
         "an id in `x-request-id` is believed": _yes(its["chosen_id_is_believed"]),
+        **({} if "response" not in its else _of_response(its["response"])),
         "the engine's process killed": f"the source is `{killed['state']}` after {killed['seconds']} s",
         "a request without a verdict": f"`{killed['without_verdict'].get('status')}`",
     }
