@@ -98,7 +98,10 @@ def fit(model: Path, guard: Path) -> None:
         return
     folder, chance, taken = guard.with_name(f"{guard.name}-prompts"), random.Random(0), set[str]()
     folder.mkdir(parents=True, exist_ok=True)
-    for split, counts in {"fit": {"harmless": 140, "harmful": 90}, "calibration": {"harmless": 45, "harmful": 4}}.items():
+    for split, counts in {
+        "fit": {"harmless": 140, "harmful": 90},
+        "calibration": {"harmless": 45, "harmful": 4},
+    }.items():
         lines = []
         for label, count in counts.items():
             while count:
