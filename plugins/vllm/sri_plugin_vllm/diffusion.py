@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from sri_plugin_vllm.here import HERE
-from sri_sdk.capture.conclude import OTHER_SAMPLER
 from sri_sdk.engine.settings import EngineSettings
 from sri_sdk.errors import ConfigError, ModelMismatch
 from sri_sdk.reason_words import CANVAS_PRIMED, CANVAS_REWRITTEN
@@ -22,6 +21,7 @@ log = logging.getLogger("sri_sdk.vllm")
 
 Original = Callable[..., Any]
 
+OTHER_SAMPLER = "other_sampler"
 SEED, PINS = "diffusion_seed_canvas", "diffusion_pinned"
 WRITES: Mapping[str, str] = {SEED: CANVAS_PRIMED, PINS: CANVAS_REWRITTEN}
 """Arguments of a request with which a client infills: what its canvas begins with, and which positions of it are put
