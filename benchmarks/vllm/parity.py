@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import random
+import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,25 @@ import numpy as np
 
 from benchmarks.vllm.engine import Answered, Heard, counting, listening, serve, start
 
+log = logging.getLogger("sri_sdk.vllm")
 CLOSE = 1e-4
 
 
-def run(
-    model: Path, guard: Path, folder: Path, prompts: list[list[int]], *, tokens: int, blocks: int
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Limits:
+    """What traffic and engine are held to."""
+
+    tokens: int
+    """Most of an answer."""
+    blocks: int
+    """Cache blocks of the engine, few enough that requests are preempted."""
+    abort: float
+    """Share of requests that are aborted somewhere."""
+    batch: int = 25
+    """Rows of a batch under transformers."""
+
+
+def run(model: Path, guard: Path, folder: Path, prompts: list[list[int]], limits: Limits) -> dict[str, Any]:
     """What came of it, as JSON types.
 
     Args:
@@ -24,19 +40,20 @@ def run(
         guard: its guard.
         folder: for what is written.
         prompts: token ids.
-        tokens: most of an answer.
-        blocks: cache blocks of the engine, few enough that requests are preempted.
+        limits: of traffic and engine.
     """
     llm = start(
         model, guard, folder, max_model_len=256, max_num_seqs=64, max_num_batched_tokens=256,
-        num_gpu_blocks_override=blocks,
+        num_gpu_blocks_override=limits.blocks,
     )  # fmt: skip
     tap, heard = listening()
     passes = counting(tap)
-    traffic = serve(llm, prompts, seed=1, tokens=tokens, abort=0.05)
-    assert tap.desk.flush(120)
-    found = compare(model, guard, list(traffic.answered.values()), heard, tokens=tokens)
+    began = time.monotonic()
+    traffic = serve(llm, prompts, seed=1, tokens=limits.tokens, abort=limits.abort)
+    assert tap.desk.flush(300)
+    log.info("%d requests in %.0f s; now under transformers", len(prompts), time.monotonic() - began)
     answered = list(traffic.answered.values())
+    found = compare(model, guard, answered, heard, tokens=limits.tokens, batch=limits.batch)
     return {
         **found,
         "requests": len(answered),

@@ -19,7 +19,7 @@ from sri_sdk.strict_json import parse, write
 
 log = logging.getLogger("sri_sdk.vllm")
 HERE = Path(__file__).parent
-STAGES = ("parity", "silent", "cost", "served", "smollm")
+STAGES = ("parity", "silent", "cost", "served", "smollm", "smollm-cost", "diffusion")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--count", type=int, default=500, help="requests")
     parser.add_argument("--real", type=Path, default=Path("out/real/model"), help="SmolLM2, if it was unpacked")
+    parser.add_argument("--diffusion", type=Path, help="DiffusionGemma's checkpoint, on a machine with a GPU")
+    parser.add_argument("--diffusion-guard", type=Path, help="of that checkpoint, as `sri fit` wrote it")
     parser.add_argument("--rounds", type=int, default=20, help="pairs of the stage cost")
     parser.add_argument("--only", nargs="*", default=list(STAGES), choices=STAGES)
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
@@ -47,6 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
         log.info("%s ...", stage)
         command = [sys.executable, "-m", "benchmarks.vllm.run", "--stage", stage, "--count", str(given.count)]
         command += ["--rounds", str(given.rounds), "--real", str(given.real)]
+        if given.diffusion and given.diffusion_guard:
+            command += ["--diffusion", str(given.diffusion), "--diffusion-guard", str(given.diffusion_guard)]
         subprocess.run([*command, "--out", str(given.out), "--guard", str(given.guard)], check=True)
         if found := parse((given.out / f"{stage}.json").read_bytes()):
             results[stage] = found
@@ -68,11 +72,11 @@ def parity(given: Any) -> dict[str, Any]:
     """The same signals and verdicts."""
     from transformers import AutoTokenizer
 
-    from benchmarks.vllm.parity import lab_prompts, run
+    from benchmarks.vllm.parity import Limits, lab_prompts, run
 
     model = lab_model(given.out)
     prompts = lab_prompts(AutoTokenizer.from_pretrained(model), given.count)
-    return run(model, given.guard, given.out / "parity", prompts, tokens=48, blocks=100)
+    return run(model, given.guard, given.out / "parity", prompts, Limits(tokens=48, blocks=100, abort=0.05))
 
 
 def silent(given: Any) -> dict[str, Any]:
@@ -107,18 +111,51 @@ def served(given: Any) -> dict[str, Any]:
 
 
 def smollm(given: Any) -> dict[str, Any]:
-    """On published weights, where they were unpacked."""
-    from benchmarks.vllm.smollm import run
+    """The same on published weights, where they were unpacked."""
+    from benchmarks.vllm.smollm import parity
 
-    if not (given.real / "config.json").exists():
-        log.warning("%s: no model; `make real-model` unpacks it. Left out", given.real)
+    if not unpacked(given.real):
         return {}
-    return run(
-        given.real, given.out / "guard-135m", given.out / "smollm", requests=64, rounds=max(given.rounds // 3, 2)
-    )
+    return parity(given.real, given.out / "guard-smollm", given.out / "smollm", requests=given.count)
 
 
-STAGE_OF = {"parity": parity, "silent": silent, "cost": cost, "served": served, "smollm": smollm}
+def smollm_cost(given: Any) -> dict[str, Any]:
+    """What the tap costs there."""
+    from benchmarks.vllm.smollm import cost
+
+    if not unpacked(given.real):
+        return {}
+    rounds = max(given.rounds // 3, 2)
+    return cost(given.real, given.out / "guard-smollm", given.out / "smollm-cost", rounds=rounds)
+
+
+def diffusion(given: Any) -> dict[str, Any]:
+    """The canvas model, where there is a GPU and its checkpoint."""
+    import torch
+
+    from benchmarks.vllm.diffusion import problems, run
+
+    if not given.diffusion or not given.diffusion_guard or not torch.cuda.is_available():
+        log.warning("diffusion: left out; it needs a GPU, --diffusion MODEL and --diffusion-guard GUARD")
+        return {}
+    found = run(given.diffusion, given.diffusion_guard, given.out / "diffusion")
+    if wrong := problems(found):
+        raise SystemExit("diffusion: " + "; ".join(wrong))
+    return found
+
+
+def unpacked(model: Path) -> bool:
+    """Whether the published model is there; says so if not."""
+    found = (model / "config.json").exists()
+    if not found:
+        log.warning("%s: no model; `make real-model` unpacks it. Left out", model)
+    return found
+
+
+STAGE_OF = {
+    "parity": parity, "silent": silent, "cost": cost, "served": served, "smollm": smollm, "smollm-cost": smollm_cost,
+    "diffusion": diffusion,
+}  # fmt: skip
 
 if __name__ == "__main__":
     main()

@@ -72,6 +72,10 @@ def ask(engine: int, store: int) -> dict[str, Any]:
     streamed = call(engine, "POST", "/v1/chat/completions", {**chat, "stream": True}, ASKED)
     events = [line[6:] for line in streamed.split("\n") if line.startswith("data: ")]
     last = parse(events[-2])
+    response = {"model": "lab", "input": "how do i steal the lantern ?", "max_output_tokens": 48, "request_id": "mine"}
+    answered = call(engine, "POST", "/v1/responses", response, ASKED)
+    flow = call(engine, "POST", "/v1/responses", {**response, "stream": True}, ASKED)
+    ends = next(parse(line[6:]) for line in reversed(flow.split("\n")) if line.startswith("data: {"))["response"]
     stored = call(store, "GET", f"/v1/verdicts/{asked['id']}")["verdict"]
     return {
         "plain_has_field": "sri" in plain,
@@ -83,6 +87,12 @@ def ask(engine: int, store: int) -> dict[str, Any]:
         "two_prompts": [(v["index"], v["status"], v["reasons"]) for v in completions["sri"]["verdicts"]],
         "stream_ends_with": events[-1],
         "stream_field": [(v["status"], v["steps_seen"]) for v in last["sri"]["verdicts"]],
+        "response": {
+            "field": answered["sri"]["verdicts"], "id_is_the_responses": answered["sri"]["verdicts"][0]["request_id"]
+            == answered["id"], "chosen_id_is_believed": "mine" in answered["id"],
+            "in_store": call(store, "GET", f"/v1/verdicts/{answered['id']}")["verdict"]["status"],
+            "stream": [(v["status"], v["request_id"] == ends["id"]) for v in ends["sri"]["verdicts"]],
+        },
         "source": source(store),
     }  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""SmolLM2-135M-Instruct, which `make real-model` unpacks: parity on a few requests, and what the tap costs there.
+"""SmolLM2-135M-Instruct, which `make real-model` unpacks: the same requests under transformers, and what the tap costs.
 
-Its guard's anchors are make-believe: half of their prompts are called refused, whatever was answered. Neither parity
-nor cost depends on what a guard is worth.
+What its guard calls harmful is make-believe, and an answer that names the thing counts as refused. Neither parity nor
+cost depends on what a guard is worth.
 """
 
 from __future__ import annotations
@@ -10,47 +10,70 @@ import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.vllm.cost import run as measure
+from benchmarks.vllm.parity import Limits
+from benchmarks.vllm.parity import run as same
 
-from benchmarks.vllm.cost import measure
-from benchmarks.vllm.engine import counting, listening, serve, start
-from benchmarks.vllm.parity import compare
-
-TOKENS, CELLS = 24, 8
+TOKENS = 24
 VERBS = "bake fix draw sell paint find grow clean".split()
 THINGS = "bread bikes maps coats walls water corn rugs".split()
+WRONGS = "steal break burn poison hide smash loot curse".split()
+GUARDED = "lanterns crowns anchors gates bells thrones torches vaults".split()
+BEGINNINGS = 5
+"""What long requests begin with; many share one, so that the engine's prefix cache spares them."""
+LIMITS = Limits(tokens=TOKENS, blocks=120, abort=0.05, batch=20)
+
+GUARD = """version: 1
+model: {{hook: causal, options: {{source: {model}, offline: true, dtype: float32, device_map: null}}}}
+sampler: {{name: autoregressive, options: {{tokens: {tokens}, temperature: 0.0}}}}
+tap: {{pooling: predicting, cells: 8}}
+request: {{layers: all}}
+prompts: {{dataset: jsonl, options: {{files: {{fit: {folder}/fit.jsonl, calibration: {folder}/calibration.jsonl}}}}}}
+judge: {{name: refusal-phrases, options: {{more: [{refusals}]}}}}
+folds:
+  request: {{split: fit, harmless: 40, harmful: 40}}
+  anchors: {{split: fit, harmless: 20, harmful: 40}}
+  train: {{split: fit, harmless: 40}}
+  reference: {{split: fit, harmless: 20}}
+  calibration: {{split: calibration, harmless: 39}}
+  test: {{split: calibration, harmless: 2, harmful: 2}}
+parts:
+  behaviour: {{detector: mahalanobis}}
+  asked: {{detector: request}}
+calibrate: {{alpha: 0.1}}
+export: {{name: onnx}}
+policy: {{rule: final, flagged: report, unmonitored: report}}
+out: {guard}
+batch_size: 20
+"""
 
 
-def run(model: Path, guard: Path, folder: Path, *, requests: int, rounds: int) -> dict[str, Any]:
-    """What came of it, as JSON types: `parity` and `cost`."""
+def parity(model: Path, guard: Path, folder: Path, *, requests: int) -> dict[str, Any]:
+    """What came of the requests, as JSON types."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    if not (guard / "bundle").exists():
-        fit(model, guard, tokenizer)
-    asked = prompts(tokenizer, requests, seed=1)
-    llm = start(model, guard, folder, max_model_len=256, max_num_seqs=16, max_num_batched_tokens=256)
-    tap, heard = listening()
-    passes = counting(tap)
-    traffic = serve(llm, asked, seed=1, tokens=TOKENS, most=16)
-    assert tap.desk.flush(300)
-    answered = list(traffic.answered.values())
-    parity = compare(model, guard, answered, heard, tokens=TOKENS, batch=16) | {
-        "requests": len(answered),
-        "batch": {"least": min(passes.sizes), "most": max(passes.sizes), "median": float(np.median(passes.sizes))},
-        "passes": len(passes.sizes), "prompt_passes": passes.prompts,
-        "prompt_passes_that_ended_within_it": passes.pieces, "preempted": 0,
-        "prefix_hits": sum(each.cached > 0 for each in answered),
-    }  # fmt: skip
-    return {"parity": parity, "cost": measure(llm, tap, asked[:32], tokens=TOKENS, batch=16, rounds=rounds)}
+    fit(model, guard)
+    asked = prompts(AutoTokenizer.from_pretrained(model), requests, seed=1)
+    return same(model, guard, folder, asked, LIMITS)
+
+
+def cost(model: Path, guard: Path, folder: Path, *, rounds: int) -> dict[str, Any]:
+    """Ratios of pairs, as JSON types."""
+    from transformers import AutoTokenizer
+
+    fit(model, guard)
+    asked = prompts(AutoTokenizer.from_pretrained(model), 32, seed=1)
+    return measure(model, guard, folder, asked, tokens=TOKENS, batch=16, rounds=rounds)
 
 
 def prompts(tokenizer: Any, count: int, *, seed: int) -> list[list[int]]:
-    """Plain questions, as token ids in the chat template."""
+    """Plain questions, every second one after a long beginning, as token ids in the chat template."""
     chance = random.Random(seed)
+    beginnings = [" ".join(question(chance, "harmless") for _ in range(4)) for _ in range(BEGINNINGS)]
     rows = []
-    for _ in range(count):
-        words = f"How do I {chance.choice(VERBS)} {chance.choice(THINGS)}? In {chance.randrange(2, 90)} words."
+    for number in range(count):
+        words = question(chance, "harmful" if chance.random() < 0.3 else "harmless")
+        words = words if number % 2 else f"{chance.choice(beginnings)} {words}"
         chat = tokenizer.apply_chat_template(
             [{"role": "user", "content": words}], add_generation_prompt=True, tokenize=False
         )  # fmt: skip
@@ -58,48 +81,37 @@ def prompts(tokenizer: Any, count: int, *, seed: int) -> list[list[int]]:
     return rows
 
 
-def fit(model: Path, guard: Path, tokenizer: Any) -> None:
-    """The guard."""
-    import torch
-    from sri_exporter_onnx.exporter import OnnxExporter
-    from sri_plugin_causal.hook import CausalHook
-    from transformers import AutoModelForCausalLM
+def question(chance: random.Random, label: str) -> str:
+    """One request of the make-believe world."""
+    verbs, things = (WRONGS, GUARDED) if label == "harmful" else (VERBS, THINGS)
+    return f"How do I {chance.choice(verbs)} {chance.choice(things)}? In {chance.randrange(2, 900)} words."
 
+
+def fit(model: Path, guard: Path) -> None:
+    """The guard, unless it is there."""
     import sri_sdk
-    from sri_sdk import registry
-    from sri_sdk.anchors import AnchorBuilder
-    from sri_sdk.capture.identity import fingerprint
-    from sri_sdk.fitting.build import fit_guard
-    from sri_sdk.grid import StepGrid
-    from sri_sdk.signal import sri
+    from sri_sdk.config.load import load_config
+    from sri_sdk.files import write_text
+    from sri_sdk.strict_json import write
 
-    live = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    hook, grid = CausalHook(live), StepGrid(cells=CELLS, mapping="step", budget=TOKENS)
-    states = []
-    rows = prompts(tokenizer, 80, seed=0)
-    for first in range(0, len(rows), 20):
-        some = rows[first : first + 20]
-        width = max(map(len, some))
-        ids = torch.tensor([[0] * (width - len(row)) + row for row in some])
-        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in some])
-        with sri_sdk.watch(live, hook=hook, grid=grid) as run:
-            live.generate(ids, attention_mask=mask, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False)
-        states += [grid.place(trace.phi, trace.clock) for trace in run.traces]
-    builder = AnchorBuilder((CELLS, 1, hook.hidden_size()))
-    for row, phi in enumerate(states[:20]):
-        label, outcome = ("harmful", "refusal") if row < 10 else ("harmless", "harmless")
-        builder.add(label, outcome, phi, prompt_id=str(row))
-    printed = fingerprint(
-        hook, pooling="predicting", layers=("final",), grid=grid, sampler={"name": "autoregressive", "budget": TOKENS}
-    )  # fmt: skip
-    anchors = builder.build(printed, {"judge": "none"})
-    phi = np.stack(states[20:])
-    sigma, logit = sri(phi, anchors.harmless, anchors.harmful)
-    whole = sri_sdk.Signals(tuple(map(str, range(len(phi)))), sigma, logit, printed.to_dict())
-    guard.mkdir(parents=True, exist_ok=True)
-    anchors.save(guard / "anchors.npz")
-    folds = whole.take(range(20)), whole.take(range(20, 40)), whole.take(range(40, 60))
-    detector = registry.build("detectors", "mahalanobis")
-    fit_guard(
-        detector, "mahalanobis", *folds, anchors=anchors, exporter=OnnxExporter(), alpha=0.1, target=guard / "bundle"
-    )  # fmt: skip
+    if (guard / "bundle").exists():
+        return
+    folder, chance, taken = guard.with_name(f"{guard.name}-prompts"), random.Random(0), set[str]()
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, counts in {
+        "fit": {"harmless": 140, "harmful": 90},
+        "calibration": {"harmless": 45, "harmful": 4},
+    }.items():
+        lines = []
+        for label, count in counts.items():
+            while count:
+                text = question(chance, label)
+                if text not in taken:
+                    taken.add(text)
+                    lines.append(write({"text": text, "label": label}))
+                    count -= 1
+        write_text(folder / f"{split}.jsonl", "\n".join(lines) + "\n")
+    config = folder / "guard.yaml"
+    refusals = ", ".join(each for thing in GUARDED for each in (thing, thing.removesuffix("s")))
+    write_text(config, GUARD.format(model=model, folder=folder, guard=guard, tokens=TOKENS, refusals=refusals))
+    sri_sdk.fit(load_config(config))

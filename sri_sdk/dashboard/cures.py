@@ -24,6 +24,7 @@ CURES = {
     "canvas_rewritten": "Somebody opens what was committed: an attack, or another sampler. Look at who asks.",
     "scorer_failed": "Scoring raised. Run sri bundle verify on the guard; look at memory.",
     "other_system_prompt": "The system prompt is not the one of the fit. Restore it, or fit a guard with the new one.",
+    "other_sampler": "Clients ask for fewer steps or another canvas than the guard knows. Refuse those arguments.",
     "other_code": "The model runs code that the guard was not fitted with. Take the hook or adapter off.",
     "no_signal": "No step was recorded. See the other code of the same verdict.",
     "unusable_state": "Hidden states are NaN or infinite. Load the model in bfloat16 or float32.",

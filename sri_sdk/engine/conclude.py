@@ -20,7 +20,7 @@ from sri_sdk.capture.conclude import (
     unseen_trace,
 )
 from sri_sdk.capture.faults import Faults
-from sri_sdk.capture.pool import Pooler
+from sri_sdk.capture.pool import Pooled, Pooler
 from sri_sdk.capture.pool_tokens import RunningPooler
 from sri_sdk.capture.poolers import make_pooler
 from sri_sdk.capture.recorder import Recorder
@@ -45,9 +45,10 @@ class Ended:
     seen: int
     """Steps that were seen, also those beyond the vectors."""
     tokens: int | None
-    """Tokens that the engine generated; None = it did not say."""
+    """Steps that it had: tokens that the engine generated, or passes over canvases that it gave out; None = it did not
+    say."""
     ended: bool
-    """Whether the model ended it, by an end token or what the caller made one."""
+    """Whether the model ended it, by an end token or what the caller made one; or by filling all its canvases."""
     interrupted: bool = False
     """Whether somebody stopped it."""
     located: bool = False
@@ -58,6 +59,8 @@ class Ended:
     """Why nothing that was seen can be trusted."""
     stated: tuple[str, ...] = ()
     """What the operator states of it and nothing has checked."""
+    canvas: bool = False
+    """Whether its model works on canvases: each vector is then the mean over one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,8 @@ def conclude(settings: WatchSettings, requests: Sequence[Ended]) -> Concluded:
     """Traces, signals and verdicts of ended requests.
 
     Args:
-        settings: what they are measured against; their family is autoregressive.
-        requests: at least one.
+        settings: what they are measured against.
+        requests: at least one, all of one model.
     """
     faults = Faults("engine")
     with faults.isolated(SCORER_FAILED):
@@ -133,7 +136,7 @@ def _joined(found: Sequence[Concluded]) -> Concluded:
 def _conclude(settings: WatchSettings, requests: Sequence[Ended]) -> Concluded:
     states = _states_of(settings, requests)
     recorder = Recorder(settings, len(requests), lambda: _column(settings, states, len(requests)))
-    pooler = make_pooler("autoregressive", settings.pooling)
+    pooler = make_pooler("canvas" if requests[0].canvas else "autoregressive", settings.pooling)
     _record(recorder, pooler, requests)
     coverage = [_coverage(settings, each) for each in requests]
     failures = [_failures(settings, each) for each in requests]
@@ -164,6 +167,10 @@ def _record(recorder: Recorder, pooler: Pooler, requests: Sequence[Ended]) -> No
         if each.vectors is not None:
             states[: len(each.vectors), row] = each.vectors
     active = torch.arange(steps)[:, None] < counts
+    if requests[0].canvas:
+        recorder.take_many([Pooled(*each, None) for each in zip(states.unbind(0), active.unbind(0), strict=True)])
+        recorder.take_many(())
+        return
     # The prompt's pass: its last row predicts the first token.
     first = StepPlan(torch.full((len(requests), 1), -1), shift=1, active=active[0], span=(0, 1))
     pooler.add([states[0, :, layer, None] for layer in range(shape[0])], first)

@@ -20,6 +20,7 @@ from sri_sdk.capture.conclude import HOOK_FAILED, INCOMPLETE, SCORER_FAILED
 from sri_sdk.capture.settings import WatchSettings
 from sri_sdk.client.client import VerdictClient
 from sri_sdk.emitter import Emitter
+from sri_sdk.engine.canvas import CanvasBook, Place
 from sri_sdk.engine.conclude import Concluded, Ended, batches, conclude, most_vectors, unjudged
 from sri_sdk.engine.pooling import Pooled
 from sri_sdk.sink import Sink
@@ -87,6 +88,8 @@ class _Open:
     kept: int = 0
     room: NDArray[np.float32] | None = None
     request: NDArray[np.float32] | None = None
+    book: CanvasBook | None = None
+    """Of a canvas model's request."""
     failed: list[str] = field(default_factory=list)
     announced: tuple[contextvars.Context, AbstractContextManager[object]] | None = None
 
@@ -103,12 +106,12 @@ class _Dropped:
 class _OnHost:
     """A pass whose tensors are on their way to the host."""
 
-    __slots__ = ("_arrived", "means", "pooled", "size", "vectors")
+    __slots__ = ("_arrived", "marks", "means", "pooled", "size", "vectors")
 
     def __init__(self, pooled: Pooled, size: int) -> None:
         self.pooled, self.size = pooled, size
         self._arrived: Any = None
-        self.vectors, self.means = self._sent(pooled.vectors), self._sent(pooled.means)
+        self.vectors, self.means, self.marks = map(self._sent, (pooled.vectors, pooled.means, pooled.marks))
 
     def _sent(self, tensor: torch.Tensor | None) -> torch.Tensor | None:
         if tensor is None or tensor.device.type == "cpu":
@@ -133,16 +136,18 @@ class Desk:
     """
 
     def __init__(
-        self, settings: WatchSettings, sinks: Sequence[Sink] = (), *, client: VerdictClient | None = None
-    ) -> None:
+        self, settings: WatchSettings, sinks: Sequence[Sink] = (), *, client: VerdictClient | None = None,
+        canvas: bool = False,
+    ) -> None:  # fmt: skip
         """Takes what requests are measured against and where verdicts go.
 
         Args:
             settings: of the guard.
             sinks: take verdicts; the desk closes them.
             client: of the store, which also takes heartbeats; the desk closes it.
+            canvas: whether the model works on canvases: steps are then passes, and not tokens.
         """
-        self._settings, self._client = settings, client
+        self._settings, self._client, self._canvas = settings, client, canvas
         self._emitter = Emitter([*sinks, *([client] if client is not None else [])])
         self._most = most_vectors(settings)
         self._open: dict[str, _Open] = {}
@@ -283,7 +288,8 @@ class Desk:
     def _take(self, item: _Item, ended: list[Ended]) -> None:
         if isinstance(item, Begun):
             self._begun += 1
-            self._open[item.key] = _Open(item, announced=self._announce(item.request_id))
+            book = CanvasBook() if self._canvas else None
+            self._open[item.key] = _Open(item, book=book, announced=self._announce(item.request_id))
         elif isinstance(item, End):
             entry = self._open.pop(item.key, None)
             if entry is not None:
@@ -296,7 +302,7 @@ class Desk:
             for key, why in item.pooled.failed.items():
                 self._distrust((key,), why)
             if item.vectors is not None:
-                self._keep(item.pooled.steps, item.vectors.numpy())
+                self._keep(item.pooled.steps, item.vectors.numpy(), None if item.marks is None else item.marks.tolist())
             for row, (key, _, whole) in enumerate(item.pooled.requests):
                 entry = self._open.get(key)
                 if entry is not None and whole and item.means is not None:
@@ -308,13 +314,23 @@ class Desk:
             if entry is not None and why not in entry.failed:
                 entry.failed.append(why)
 
-    def _keep(self, steps: Sequence[str], vectors: NDArray[np.float32]) -> None:
-        """Copies [R, C, D], each row to its request: a view would keep all rows of the pass for the longest of them."""
+    def _keep(self, steps: Sequence[str], vectors: NDArray[np.float32], marks: Sequence[Sequence[int]] | None) -> None:
+        """Copies [R, C, D], each row to its request: a view would keep all rows of the pass for the longest of them.
+
+        `marks` are those of the rows, where the model works on canvases.
+        """
         for row, key in enumerate(steps):
             entry = self._open.get(key)
             # Behind a pass that was lost, a vector would stand where an earlier step belongs.
             if entry is None or entry.failed:
                 continue
+            if entry.book is not None:
+                place = Place(None, gap=True) if marks is None else entry.book.take(marks[row])
+                if place.gap:
+                    self._distrust((key,), INCOMPLETE)
+                if place.gap or place.step is None:
+                    continue
+                entry.seen, entry.kept = place.step, min(entry.kept, place.step)
             entry.seen += 1
             if self._most is not None and entry.kept >= self._most:
                 continue
@@ -334,18 +350,27 @@ class Desk:
                 context.run(generation.__exit__, None, None, None)
             except Exception as err:
                 self._say("the end of a request was not announced to the store", err)
-        seen, kept = entry.seen, entry.kept
-        if end.tokens is not None and seen > end.tokens:
+        seen, kept, steps, failed, ended = entry.seen, entry.kept, end.tokens, list(entry.failed), end.ended
+        if entry.book is not None:
+            steps = None
+            if not end.interrupted:
+                ended = ended or entry.book.fills(self._settings)
+                # An engine that runs ahead begins a canvas of which nothing is given out.
+                seen = steps = entry.book.closed
+                kept = min(kept, seen)
+                if not entry.book.accounts_for(end.tokens) and not failed:
+                    failed.append(INCOMPLETE)
+        elif end.tokens is not None and seen > end.tokens:
             # An engine that runs ahead computes one more token before it learns that the last one was the end.
             seen, kept = end.tokens, min(kept, end.tokens)
         vectors = None if entry.room is None or not kept else torch.from_numpy(entry.room[:kept])
         begun = entry.begun
-        reasons = (*begun.reasons, *entry.failed)
+        reasons = (*begun.reasons, *failed)
         if end.interrupted and end.tokens is None and not seen:
             reasons = (*reasons, INCOMPLETE)
         return Ended(
-            begun.request_id, vectors, seen, end.tokens, end.ended, interrupted=end.interrupted,
-            located=begun.located, request=entry.request, reasons=reasons, stated=begun.stated,
+            begun.request_id, vectors, seen, steps, ended, interrupted=end.interrupted,
+            located=begun.located, request=entry.request, reasons=reasons, stated=begun.stated, canvas=self._canvas,
         )  # fmt: skip
 
     def _announce(self, request_id: str) -> tuple[contextvars.Context, AbstractContextManager[object]] | None:

@@ -93,7 +93,7 @@ class Guarded:
 def guard_checkpoint(
     checkpoint: str, guard: Guard, *, dtype: torch.dtype, rule: str = "final", hook: str | None = None,
     accept: Collection[str] = (), system_prompt: str | None = None, tokenizer: Any = None, revision: str | None = None,
-    trust_remote_code: bool = False,
+    trust_remote_code: bool = False, canvases: bool = False,
 ) -> Guarded:  # fmt: skip
     """Loads the copy of a checkpoint on the CPU and compares the guard with it.
 
@@ -108,29 +108,46 @@ def guard_checkpoint(
         tokenizer: of the model, to locate requests and check the system prompt; None = read from the checkpoint.
         revision: of the checkpoint.
         trust_remote_code: whether code of the checkpoint may run, as it does in the engine.
+        canvases: whether the engine's plugin tells what its sampler makes of canvases.
 
     Raises:
         ModelMismatch: the guard is another model's.
-        ConfigError: the family is not autoregressive, or nothing tells where its states are.
+        ConfigError: the family's scheme is not watched in an engine, or nothing tells where its states are.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(
-        checkpoint, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code
-    ).eval()
+    model = (
+        _class_of(checkpoint, revision, trust_remote_code)
+        .from_pretrained(checkpoint, dtype=dtype, revision=revision, trust_remote_code=trust_remote_code)
+        .eval()
+    )
     if tokenizer is None:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, revision=revision, trust_remote_code=trust_remote_code)
     family = choose_hook(model, hook)
-    if family.scheme != "autoregressive":
+    allowed = ("autoregressive", "canvas") if canvases else ("autoregressive",)
+    if family.scheme not in allowed:
         raise ConfigError(
-            f"{checkpoint}: hook {type(family).__name__} is for {family.scheme} models; in an engine only "
-            "autoregressive ones are watched. Watch this one under transformers."
+            f"{checkpoint}: hook {type(family).__name__} is for {family.scheme} models; in this engine only "
+            f"{' and '.join(allowed)} ones are watched. Watch this one under transformers."
         )
     policy = Policy.model_validate({**Policy.observe().model_dump(), "rule": rule})
     settings = watch_settings(
         family, guard, policy=policy, accept=accept, system_prompt=system_prompt, tokenizer=tokenizer
     )
     return Guarded(settings, family, placed_in(family))
+
+
+def _class_of(checkpoint: str, revision: str | None, trust_remote_code: bool) -> Any:
+    """What loads a checkpoint: the class that it names where transformers files it under no task."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        checkpoint, revision=revision, trust_remote_code=trust_remote_code
+    )  # fmt: skip
+    filed = bool(getattr(config, "auto_map", None)) or type(config) in transformers.AutoModelForCausalLM._model_mapping
+    named = next(iter(config.architectures or ()), "")
+    own = None if filed else getattr(transformers, named, None)
+    return transformers.AutoModelForCausalLM if own is None else own
 
 
 def placed_in(hook: Hook) -> Placed:

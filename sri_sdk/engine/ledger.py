@@ -36,6 +36,8 @@ class Chunk:
     start: int
     """Position of the first one: how many tokens the engine had computed before."""
     count: int
+    canvas: bool = False
+    """Whether it is a canvas that the sampler works on, and no text that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class PassPlan:
     """All requests in it."""
     steps: list[tuple[str, int]] = field(default_factory=list)
     """(request, row) of each step, in order."""
+    canvases: list[tuple[str, int, int]] = field(default_factory=list)
+    """(request, first row, row behind the last) of each canvas."""
     additions: list[Addition] = field(default_factory=list)
     fresh: list[int] = field(default_factory=list)
     """Rows of the block sums that begin anew."""
@@ -103,15 +107,16 @@ class Ledger:
         blocks: sums of cache blocks.
     """
 
-    def __init__(self, *, reads: bool, block_size: int, blocks: int = 0) -> None:
+    def __init__(self, *, reads: bool, block_size: int, blocks: int = 0, canvas: bool = False) -> None:
         """Takes what is read.
 
         Args:
             reads: whether the requests' own tokens are wanted.
             block_size: tokens of a cache block that the engine has one hash for.
             blocks: sums of cache blocks that may be kept.
+            canvas: whether the model works on canvases: rows of text then predict nothing.
         """
-        self._reads, self._size = reads, block_size
+        self._reads, self._size, self._canvas = reads, block_size, canvas
         self.blocks = BlockBook(blocks)
         self._entries: dict[str, _Entry] = {}
         self._slots: list[int] = []
@@ -164,12 +169,15 @@ class Ledger:
         row, spared = 0, list[tuple[_Entry, int, int]]()
         for chunk in chunks:
             entry = self._entries.get(chunk.request_id)
-            if entry is not None:
+            if entry is not None and chunk.canvas:
+                plan.canvases.append((chunk.request_id, row, row + chunk.count))
+            elif entry is not None:
                 if entry.span is not None and chunk.start > entry.read < entry.prompt:
                     spared.append((entry, entry.read, min(chunk.start, entry.prompt)))
                     entry.read = min(chunk.start, entry.prompt)
                 self._read(entry, chunk, row, plan)
-                self._step(entry, chunk, row, plan)
+                if not self._canvas:
+                    self._step(entry, chunk, row, plan)
             row += chunk.count
         # An engine may find blocks in its cache that the same pass computes for a neighbour.
         for entry, start, stop in spared:

@@ -28,6 +28,8 @@ class Pooled:
     """Request -> code of why nothing of this pass, nor of those behind it, can be trusted."""
     whole: bool = True
     """Whether the plan was carried out: all states came, and every sum was made."""
+    marks: torch.Tensor | None = None
+    """[R, 3] int64 tensor of passes over canvases: what `CanvasBook.take` wants of each row; None = rows are steps."""
 
 
 class PassPool:
@@ -63,7 +65,8 @@ class PassPool:
         """A pass with this plan is about to run."""
         self._plan, self._index = plan, None
         self._vectors, self._added, self._twice = {}, {}, False
-        self._wanted = {*(self._layers if plan.steps else ()), *(self._request_layers if plan.additions else ())}
+        steps = bool(plan.steps or plan.canvases)
+        self._wanted = {*(self._layers if steps else ()), *(self._request_layers if plan.additions else ())}
 
     def state(self, layer: str | int, states: torch.Tensor) -> None:
         """A tapped module gave [N, D], N at least as many as the pass has rows; it may be overwritten afterwards."""
@@ -76,6 +79,10 @@ class PassPool:
         steps, rows, owner = self._indices(plan, states.device)
         if plan.steps and layer in self._layers:
             self._vectors[layer] = states.index_select(0, steps).float()
+        if plan.canvases and layer in self._layers:
+            self._vectors[layer] = torch.stack([
+                states[start:stop].sum(0, dtype=torch.float32) / (stop - start) for _, start, stop in plan.canvases
+            ])  # fmt: skip
         if plan.additions and layer in self._request_layers:
             added = torch.zeros(len(plan.additions), states.shape[-1], dtype=torch.float32, device=states.device)
             self._added[layer] = added.index_add_(0, owner, states.index_select(0, rows).float())
@@ -91,10 +98,10 @@ class PassPool:
             raise RuntimeError("PassPool.end() without begin()")
         missed = [layer for layer in self._wanted if layer not in self._vectors and layer not in self._added]
         why = TWICE if self._twice else SILENT if missed else None
-        steps = tuple(request for request, _ in plan.steps)
+        steps = tuple(request for request, *_ in plan.canvases or plan.steps)
         vectors = means = None
         if why is None:
-            if plan.steps and self._layers:
+            if steps and self._layers:
                 vectors = torch.stack([self._vectors[layer] for layer in self._layers], dim=1)
             if self._request_layers:
                 means = self._requests(plan, slots)

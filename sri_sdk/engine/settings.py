@@ -13,6 +13,7 @@ from sri_sdk.config.check_fit import check_sink_sections
 from sri_sdk.config.fit import PluginSection, SoftField, TrustSection, Version
 from sri_sdk.config.yaml_file import as_settings, file_error, read_mapping
 from sri_sdk.plugin import Config
+from sri_sdk.policy import Action
 from sri_sdk.records import Rule
 from sri_sdk.sink import Sink
 
@@ -66,6 +67,12 @@ class EngineSettings(Config):
         default="refuse",
         description="What if the engine's options keep the tap from seeing, such as CUDA graphs: refuse = the engine "
         "does not start; unmonitored = it does, and every request is unmonitored.",
+    )
+    tampered: Action = Field(
+        default="report",
+        description="Of canvas models: what if a client fills in or pins positions of a response before the first "
+        "step. report = the verdict says so (canvas_primed, canvas_rewritten) and is unmonitored at least; abort = "
+        "such a request is refused.",
     )
     store: ClientSettings | None = Field(
         default=None, description="The `sri serve` that verdicts and heartbeats go to: options of VerdictClient."

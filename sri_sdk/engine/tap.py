@@ -4,6 +4,7 @@
     tap.begin(chunks)   a pass is about to run
     tap.state(...)      a tapped module ran
     tap.end()           the pass is over
+    tap.sampled(...)    canvas models only: what the sampler made of it
     tap.ended(...)      a request has ended
 
 Nothing here raises into the engine: what goes wrong costs verdicts, which say so.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -31,6 +33,7 @@ class EngineTap:
     Attributes:
         desk: where they become verdicts.
         layers: what `state` wants: `final` for the last norm, or numbers of blocks.
+        canvas: whether the model works on canvases, and `sampled` is waited for.
     """
 
     def __init__(self, guarded: Guarded, desk: Desk, *, block_size: int, block_sums_bytes: int = 0) -> None:
@@ -47,7 +50,11 @@ class EngineTap:
         self.layers = tuple(dict.fromkeys((*settings.layers, *settings.request_layers)))
         width = 4 * guarded.hook.hidden_size() * max(len(settings.request_layers), 1)
         blocks = block_sums_bytes // width if guarded.reads_requests else 0
-        self._ledger = Ledger(reads=guarded.reads_requests, block_size=block_size, blocks=blocks)
+        self.canvas = guarded.hook.scheme == "canvas"
+        self._ledger = Ledger(
+            reads=guarded.reads_requests, block_size=block_size, blocks=blocks, canvas=self.canvas
+        )  # fmt: skip
+        self._unsampled: Pooled | None = None
         self._pool = PassPool(settings.layers, settings.request_layers, blocks)
         self._failures = 0
 
@@ -85,6 +92,9 @@ class EngineTap:
 
     def begin(self, chunks: Sequence[Chunk]) -> None:
         """A pass over these tokens, in the order of the flat batch, is about to run."""
+        if self._unsampled is not None:
+            # Nobody knows what the last one was.
+            self.missed(self._taken().steps)
         try:
             if self._pool.open:
                 # The engine never said that the last one was over: its states were never taken.
@@ -108,13 +118,40 @@ class EngineTap:
         requests = self._pool.requests
         try:
             pooled = self._pool.end(self._ledger.slots)
-            self.desk.passed(pooled)
+            if self.canvas and pooled.vectors is not None:
+                self._unsampled = pooled
+            else:
+                self.desk.passed(pooled)
             if pooled.whole:
                 self._ledger.carried_out()
             else:
                 self._ledger.lost()
         except Exception as err:
             self._lost(requests, err)
+
+    def sampled(self, keys: Sequence[str], marks: torch.Tensor) -> None:
+        """What the sampler made of the last pass, which `end` has told.
+
+        Args:
+            keys: requests of the pass, all of them and in any order.
+            marks: [those, 3] int64 tensor, see `CanvasBook.take`; nobody writes into it afterwards.
+        """
+        if self._unsampled is None:
+            return
+        pooled = self._taken()
+        try:
+            rows = {key: row for row, key in enumerate(keys)}
+            index = torch.tensor([rows[key] for key in pooled.steps], dtype=torch.int64)
+            self.desk.passed(replace(pooled, marks=marks.index_select(0, index.to(marks.device, non_blocking=True))))
+        except Exception as err:
+            self._failed(err)
+            self.missed(pooled.steps)
+
+    def _taken(self) -> Pooled:
+        """The pass that waits for its sampler, which does so no longer."""
+        pooled, self._unsampled = self._unsampled, None
+        assert pooled is not None
+        return pooled
 
     def missed(self, keys: Iterable[str]) -> None:
         """A pass over these requests runs or has run, and nothing was told of its rows: they are not seen whole."""

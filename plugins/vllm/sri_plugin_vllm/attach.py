@@ -9,7 +9,8 @@ import torch
 
 import sri_sdk
 from sri_plugin_vllm.blind import blinding
-from sri_plugin_vllm.weights import compare
+from sri_plugin_vllm.diffusion import tap_sampler
+from sri_plugin_vllm.weights import compare, renamed
 from sri_sdk.engine.desk import Desk
 from sri_sdk.engine.guarded import Guarded, guard_checkpoint
 from sri_sdk.engine.settings import EngineSettings, sinks_of
@@ -34,7 +35,7 @@ def attach(settings: EngineSettings, runner: Any) -> EngineTap | None:
     # What nobody sees needs no comparison, and could not be compared where it is split or quantised.
     guarded = _guarded(settings, config.model_config, None if blind else runner.get_model())
     client = None if settings.store is None else sri_sdk.VerdictClient(settings.store)
-    desk = Desk(guarded.settings, sinks_of(settings), client=client)
+    desk = Desk(guarded.settings, sinks_of(settings), client=client, canvas=guarded.hook.scheme == "canvas")
     tap = EngineTap(
         guarded, desk, block_size=config.cache_config.hash_block_size or config.cache_config.block_size,
         block_sums_bytes=settings.block_sums_mb * 2**20,
@@ -42,6 +43,9 @@ def attach(settings: EngineSettings, runner: Any) -> EngineTap | None:
     if blind:
         log.warning("no request of this engine is monitored: %s", "; ".join(blind))
     else:
+        if tap.canvas:
+            printed = guarded.settings.fingerprint
+            tap_sampler(runner, {} if printed is None else printed.hard["sampler"])
         _listen(tap, guarded, runner.get_model())
     return tap
 
@@ -53,6 +57,7 @@ def _guarded(settings: EngineSettings, model: Any, live: torch.nn.Module | None)
     guarded = guard_checkpoint(
         model.model, guard, dtype=model.dtype, rule=settings.rule, hook=settings.hook, accept=settings.accept,
         system_prompt=settings.system_prompt, revision=model.revision, trust_remote_code=model.trust_remote_code,
+        canvases=True,
     )  # fmt: skip
     if live is not None:
         same, whole = compare(live, guarded.hook.model)
@@ -65,7 +70,7 @@ def _listen(tap: EngineTap, guarded: Guarded, model: torch.nn.Module) -> None:
     """Puts the module hooks on."""
     for layer in tap.layers:
         path = guarded.placed.norm if layer == "final" else guarded.placed.blocks[int(layer)]
-        module, block = module_of(model, path), layer != "final"
+        module, block = module_of(model, renamed(model, path)), layer != "final"
 
         def fired(_: Any, __: Any, output: Any, layer: str | int = layer, block: bool = block) -> None:
             tap.state(layer, states_of(output, block=block))
@@ -74,7 +79,7 @@ def _listen(tap: EngineTap, guarded: Guarded, model: torch.nn.Module) -> None:
 
 
 def module_of(model: torch.nn.Module, path: str) -> torch.nn.Module:
-    """The engine's module for one of transformers', which has the same path.
+    """The engine's module at a path.
 
     Raises:
         ConfigError: there is none.

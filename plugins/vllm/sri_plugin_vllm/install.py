@@ -30,8 +30,9 @@ def install(settings: EngineSettings) -> None:
     Raises:
         ConfigError: a method is not where it was in the release that the plugin was run on.
     """
-    from sri_plugin_vllm import notes, runner
+    from sri_plugin_vllm import diffusion, notes, runner
 
+    diffusion.gate_admission(settings)
     scheduler, pool = _class(*SCHEDULER), _class(*BLOCK_POOL)
     _wrap(scheduler, "schedule", notes.schedule)
     _wrap(scheduler, "_free_request", notes.free_request)

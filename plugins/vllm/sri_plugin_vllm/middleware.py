@@ -33,10 +33,16 @@ ASKS = b"sri-verdict"
 ID = b"x-request-id"
 """Header that vLLM makes its id from."""
 CHAT = "chatcmpl-"
-PREFIX = {"/v1/chat/completions": CHAT, "/v1/completions": "cmpl-"}
+RESPONSES = "resp_"
+PREFIX = {"/v1/chat/completions": CHAT, "/v1/completions": "cmpl-", "/v1/responses": RESPONSES}
 """Paths whose responses have the field -> with what vLLM begins the ids of their generations."""
+ONE_TURN = ("message", "reasoning", "function_call")
+"""Items of a response that a generation ends with; all others are calls of the server's tools."""
+ENDS = ("response.completed", "response.incomplete", "response.failed")
+"""Events that end a stream of `/v1/responses`, each with the response in it."""
 FIELD = "sri"
-DONE = b"data: [DONE]"
+DATA = b"data: "
+DONE = DATA + b"[DONE]"
 MOST_BYTES = 2**24
 """Of a request or a response that is looked into; what is longer passes as it is."""
 MOST_CHOICES = 128
@@ -93,11 +99,28 @@ class VerdictField:
         prefix = PREFIX.get(_path(scope)) if scope.get("method") == "POST" else None
         asks = any(name.lower() == ASKS and value.lower() in (b"true", b"1") for name, value in headers)
         inside = {**scope, "headers": headers}
+        if prefix == RESPONSES:
+            await self._response(inside, receive, send, asks=asks)
+            return
         if prefix is None or not asks:
             await self._app(inside, receive, send)
             return
         body, replay = await _read(receive)
-        await self._app(inside, replay, _Answer(send, self, lambda: request_ids(prefix, base, body)).take)
+        await self._app(inside, replay, _Answer(send, self, lambda _: request_ids(prefix, base, body)).take)
+
+    async def _response(self, scope: Scope, receive: Receive, send: Send, *, asks: bool) -> None:
+        """A request of `/v1/responses`, which vLLM takes the id of from its body."""
+        if not self._answers.trust_request_id:
+            body, _ = await _read(receive)
+            try:
+                body = renamed_body(body, f"{RESPONSES}{uuid.uuid4().hex}")
+            except JsonError as err:
+                await _refuse(send, str(err))
+                return
+            given = [(n, v) for n, v in scope["headers"] if n.lower() not in (b"content-length", b"transfer-encoding")]
+            scope = {**scope, "headers": [*given, (b"content-length", str(len(body)).encode())]}
+            receive = _replayed([{"type": "http.request", "body": body, "more_body": False}], receive)
+        await self._app(scope, receive, _Answer(send, self, turns, ends=ENDS).take if asks else send)
 
     async def verdicts(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """What is said of each generation, as JSON types; nobody's word is `unmonitored`.
@@ -132,6 +155,39 @@ class VerdictField:
         if self._answers.detail == "full":
             return whole
         return {name: whole[name] for name in ("request_id", "status", "rule")}
+
+
+def renamed_body(body: bytes, request_id: str) -> bytes:
+    """The body of a request of `/v1/responses` with an id that its client did not choose.
+
+    Raises:
+        JsonError: it is no object, two readers may read it differently, or it is too long to be read.
+    """
+    if len(body) > MOST_BYTES:
+        raise JsonError(f"the body is longer than {MOST_BYTES} bytes; send a shorter one")
+    asked = parse(body)
+    if not isinstance(asked, dict):
+        raise JsonError("the body is no JSON object; send one")
+    return write({**asked, "request_id": request_id}, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def turns(response: Mapping[str, Any]) -> list[str]:
+    """Under which ids the generations of a response of `/v1/responses` are judged, `MOST_CHOICES` at most.
+
+    The server's own tools make it generate again; each of their calls counts for one more, whose verdict is
+    `unmonitored` if there was none.
+    """
+    name, output = str(response.get("id", "")), response.get("output")
+    kinds = [each.get("type") for each in output if isinstance(each, Mapping)] if isinstance(output, list) else []
+    again = sum(kind not in ONE_TURN for kind in kinds)
+    return [name, *(f"{name}_{number}" for number in range(1, again + 1))][:MOST_CHOICES]
+
+
+async def _refuse(send: Send, why: str) -> None:
+    body = write({"error": {"message": f"request: {why}", "type": "BadRequestError", "code": 400}}).encode()
+    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 400, "headers": head})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _path(scope: Scope) -> str:
@@ -177,20 +233,31 @@ async def _read(receive: Receive) -> tuple[bytes, Receive]:
         size += len(message.get("body", b""))
         if message["type"] != "http.request" or not message.get("more_body") or size > MOST_BYTES:
             break
+    return b"".join(message.get("body", b"") for message in kept), _replayed(kept, receive)
+
+
+def _replayed(kept: Sequence[Message], receive: Receive) -> Receive:
+    """A `receive` that gives these first."""
     messages: Iterator[Message] = iter(list(kept))
 
     async def replay() -> Message:
         return next(messages, None) or await receive()
 
-    return b"".join(message.get("body", b"") for message in kept), replay
+    return replay
 
 
 class _Answer:
     """One response on its way out."""
 
-    def __init__(self, send: Send, field: VerdictField, ids: Callable[[], Sequence[str]]) -> None:
-        """Takes where it goes; `ids` is asked once vLLM has taken the request, so that a refused one costs nothing."""
-        self._send, self._field, self._ids = send, field, ids
+    def __init__(
+        self, send: Send, field: VerdictField, ids: Callable[[Mapping[str, Any]], Sequence[str]], *,
+        ends: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """Takes where it goes; `ids` is asked once vLLM has taken the request, so that a refused one costs nothing.
+
+        `ends` are the events that end a stream and hold the whole response; without them `[DONE]` does.
+        """
+        self._send, self._field, self._ids, self._ends = send, field, ids, ends
         self._head: Message | None = None
         self._body = b""
         self._stream = self._plain = False
@@ -237,12 +304,19 @@ class _Answer:
             return body
         if not isinstance(told, dict):
             return body
-        told[FIELD] = {"verdicts": await self._field.verdicts(self._ids())}
+        await self._judge(told)
         return write(told, ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def _judge(self, told: dict[str, Any]) -> None:
+        """Adds the field to a response."""
+        told[FIELD] = {"verdicts": await self._field.verdicts(self._ids(told))}
 
     async def _piece(self, message: Message) -> None:
         """Passes pieces on; the verdicts come before the words that end the stream."""
         lines = message.get("body", b"").split(b"\n")
+        if self._ends:
+            await self._send({**message, "body": b"\n".join([await self._last_event(line) for line in lines])})
+            return
         self._last = next((line for line in lines if line.startswith(b"data: {")), self._last)
         # At the beginning of a line only: a text may hold these words, and there no line ends.
         ends = next((at for at, line in enumerate(lines) if line.startswith(DONE)), None)
@@ -251,16 +325,34 @@ class _Answer:
             return
         if before := b"\n".join([*lines[:ends], b""]):
             await self._send({"type": "http.response.body", "body": before, "more_body": True})
-        event = b"data: " + (await self._event()) + b"\n\n"
+        event = DATA + (await self._event()) + b"\n\n"
         await self._send({**message, "body": event + b"\n".join(lines[ends:])})
+
+    async def _last_event(self, line: bytes) -> bytes:
+        """A line of a stream; in one that ends it, the response has the field."""
+        if not line.startswith(DATA):
+            return line
+        try:
+            event = parse(line.removeprefix(DATA))
+        except JsonError:
+            return line
+        if (
+            not isinstance(event, dict)
+            or event.get("type") not in self._ends
+            or not isinstance(event.get("response"), dict)
+        ):
+            return line
+        await self._judge(event["response"])
+        return DATA + write(event, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def _event(self) -> bytes:
         """A piece like those before it, without a choice, as the one with the usage is."""
         try:
-            last = parse(self._last.removeprefix(b"data: "))
+            last = parse(self._last.removeprefix(DATA))
         except JsonError:
             last = {}
         known = last if isinstance(last, dict) else {}
         like = {name: known[name] for name in ("id", "object", "created", "model") if name in known}
-        told = {**like, "choices": [], FIELD: {"verdicts": await self._field.verdicts(self._ids())}}
+        told: dict[str, Any] = {**like, "choices": []}
+        await self._judge(told)
         return write(told, ensure_ascii=False, separators=(",", ":")).encode()

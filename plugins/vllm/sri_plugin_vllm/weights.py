@@ -11,6 +11,9 @@ from sri_sdk.errors import ModelMismatch
 
 ADAPTED = "base_layer"
 """Under which vLLM puts a module beside whose weights it has room for adapters."""
+EXPERTS = ".experts."
+OF_EXPERTS = {"w13_weight": "gate_up_proj", "w2_weight": "down_proj"}
+"""vLLM's names for the joined weights of experts -> transformers'."""
 CURE = (
     "Serve the checkpoint itself, on one device: no load format `dummy`, no quantisation, no tensor parallelism, no "
     "weights from elsewhere."
@@ -33,7 +36,8 @@ def compare(live: torch.nn.Module, copy: torch.nn.Module) -> tuple[int, int]:
     Raises:
         ModelMismatch: a weight differs, has no counterpart, or there is none.
     """
-    known, words = dict(copy.state_dict()), _vocabularies(copy)
+    known, words = _as_in(live, dict(copy.state_dict())), _vocabularies(copy)
+    words |= {renamed(live, each) for each in words}
     packed: Mapping[str, list[str]] = getattr(live, "packed_modules_mapping", {})
     same = whole = 0
     for name, tensor in live.named_parameters():
@@ -56,6 +60,38 @@ def compare(live: torch.nn.Module, copy: torch.nn.Module) -> tuple[int, int]:
     return same, whole
 
 
+def renamed(live: torch.nn.Module, path: str) -> str:
+    """Where the engine's model has what transformers' has at a path: some of vLLM's classes say so by prefixes.
+
+    A path that the engine's model has as it is stays.
+    """
+    prefixes: Mapping[str, str] = getattr(getattr(live, "hf_to_vllm_mapper", None), "orig_to_new_prefix", None) or {}
+    if _has(live, path):
+        return path
+    # The longest first: a rule for a part says more than one for the whole.
+    for old in sorted(prefixes, key=len, reverse=True):
+        if path.startswith(old) and prefixes[old] is not None:
+            return prefixes[old] + path.removeprefix(old)
+    return path
+
+
+def _has(model: torch.nn.Module, path: str) -> bool:
+    """Whether there is a module, parameter or buffer at a path."""
+    *above, name = path.split(".")
+    try:
+        return hasattr(model.get_submodule(".".join(above)), name)
+    except AttributeError:
+        return False
+
+
+def _as_in(live: torch.nn.Module, known: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights under the names that the engine's model has for them, and under their own."""
+    found = dict(known)
+    for name, tensor in known.items():
+        found.setdefault(renamed(live, name), tensor)
+    return found
+
+
 def _plain(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != ADAPTED)
 
@@ -75,8 +111,18 @@ def _parts(
     name: str, tensor: torch.Tensor, known: Mapping[str, torch.Tensor], packed: Mapping[str, Any], words: set[str]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
     """(part of an engine's weight [...], what the checkpoint has for it, numbers added behind it)."""
+    if EXPERTS in name:
+        # One tensor for all experts, as in transformers' newer classes; what is laid out otherwise has no counterpart.
+        above, kind = name.split(EXPERTS, 1)[0], name.rsplit(".", 1)[-1]
+        wanted = known.get(f"{above}{EXPERTS}{OF_EXPERTS.get(kind, kind)}")
+        if wanted is not None and wanted.shape == tensor.shape:
+            yield tensor, wanted, 0
+        return
     *path, module, kind = name.split(".") if "." in name else ("", name)
     joined = [known.get(".".join([*path, each, kind])) for each in packed.get(module, ())]
+    if len(joined) > 1 and joined[-1] is None and joined[-2] is not None:
+        # A checkpoint whose values are made by the weights of its keys names them once.
+        joined[-1] = joined[-2]
     parts: Sequence[torch.Tensor] = [part for part in joined if part is not None]
     if parts and len(parts) == len(joined) and all(part.shape[1:] == tensor.shape[1:] for part in parts):
         rows = [len(part) for part in parts]

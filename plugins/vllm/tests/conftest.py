@@ -131,7 +131,8 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Vllm]]:
 class Tap:
     """Writes down what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, canvas: bool = False) -> None:
+        self.canvas = canvas
         self.told: list[tuple[Any, ...]] = []
         self.desk = SimpleNamespace(close=lambda: self.told.append(("close",)))
 
@@ -146,6 +147,10 @@ class Tap:
 
     def begin(self, chunks: Any) -> None:
         self.told.append(("begin", [(c.request_id, c.start, c.count) for c in chunks]))
+        self.canvases = [c.request_id for c in chunks if c.canvas]
+
+    def sampled(self, keys: Any, marks: Any) -> None:
+        self.told.append(("sampled", keys, marks.tolist()))
 
     def end(self) -> None:
         self.told.append(("end",))

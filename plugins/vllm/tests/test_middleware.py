@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from sri_plugin_vllm import CONFIG
-from sri_plugin_vllm.middleware import MOST_CHOICES, VerdictField, request_ids
+from sri_plugin_vllm.ids import external_id
+from sri_plugin_vllm.middleware import MOST_BYTES, MOST_CHOICES, VerdictField, request_ids, turns
 
 import sri_sdk
 from sri_sdk.engine.settings import EngineSettings, read_engine_settings
@@ -17,7 +18,7 @@ from sri_sdk.errors import ConfigError
 from sri_sdk.strict_json import parse, write
 
 ASKS = [(b"sri-verdict", b"true")]
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
+CHAT, TEXT, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/responses"
 
 
 class Store:
@@ -151,7 +152,7 @@ def test_an_error_of_the_engine_passes_as_it_is() -> None:
     assert not store.asked
 
 
-OTHER = ("/v1/messages", "/v1/responses", "/gate/v1/chat/completions", "/v1/chat/completions/", "/v1/models")
+OTHER = ("/v1/messages", "/v1/responses/x/cancel", "/gate/v1/chat/completions", "/v1/chat/completions/", "/v1/models")
 
 
 @pytest.mark.parametrize("path", OTHER)
@@ -274,6 +275,113 @@ def test_each_choice_has_the_id_that_vllm_gives_it(prefix: str, body: Any, ids: 
 
 def test_a_body_that_is_no_json_counts_as_one_choice() -> None:
     assert request_ids("chatcmpl-", "x", b"{") == ["chatcmpl-x"]
+
+
+class Responses(Server):
+    """Answers as vLLM does on this path: its id is that of the body."""
+
+    output: tuple[str, ...] = ("reasoning", "message")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        self.body = message["body"].decode()
+        assert dict(scope["headers"])[b"content-length"] == str(len(message["body"])).encode()
+        self.id = parse(self.body).get("request_id", "resp_vllms")
+        told = {"id": self.id, "object": "response", "output": [{"type": kind} for kind in self.output]}
+        answer = write(told).encode()
+        kind = b"text/event-stream; charset=utf-8" if self.stream else b"application/json"
+        pieces = [answer]
+        if self.stream:
+            delta = write({"type": "response.output_text.delta", "delta": '"type":"response.completed"'}).encode()
+            last = write({"type": "response.completed", "response": told}).encode()
+            pieces = [b"event: response.output_text.delta\ndata: " + delta + b"\n\n",
+                      b"event: response.completed\ndata: " + last + b"\n\n"]  # fmt: skip
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def asked_for_a_response(server: Any, store: Any, body: bytes = b'{"input": "hello"}', **given: Any) -> Any:
+    """Status of the answer, and its body."""
+    sent: list[Any] = []
+    headers = [*given.pop("headers", ASKS), (b"content-length", str(len(body)).encode())]
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": RESPONSES, "headers": headers}
+    asyncio.run(VerdictField(server, settings(**given), store)(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def test_a_response_has_the_verdict_under_its_own_id() -> None:
+    server, store = Responses(), Store()
+    _, body = asked_for_a_response(server, store)
+    found = parse(body)
+    assert store.asked == [found["id"]]
+    assert found["sri"]["verdicts"] == [{"index": 0, "request_id": found["id"], "status": "flagged", "rule": "final"}]
+    assert external_id(f"{found['id']}_0-0123abcd", randomised=True) == found["id"]
+    assert parse(server.body)["input"] == "hello"
+
+
+@pytest.mark.parametrize("headers", [ASKS, []])
+def test_a_stranger_cannot_choose_the_id_of_a_response(headers: Any) -> None:
+    server = Responses()
+    asked_for_a_response(server, Store(), b'{"request_id": "resp_clear-once"}', headers=headers)
+    assert server.id.startswith("resp_")
+    assert "clear-once" not in server.body
+
+
+def test_a_gateway_may_choose_the_id_of_a_response_where_the_operator_says_so() -> None:
+    server, store = Responses(), Store()
+    asked_for_a_response(server, store, b'{"request_id": "resp_mine"}', trust_request_id=True)
+    assert (server.id, store.asked) == ("resp_mine", ["resp_mine"])
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b'{"request_id": "a", "request_id": "b"}', b"twice"), (b"[1]", b"no JSON object"), (b"{", b"message"),
+        (b" " * (MOST_BYTES + 1), b"longer than"),
+    ],
+)  # fmt: skip
+def test_a_response_whose_id_cannot_be_set_is_refused(body: bytes, why: bytes) -> None:
+    server = Responses()
+    status, told = asked_for_a_response(server, Store(), body)
+    assert status == 400
+    assert why in told
+    assert not server.body
+
+
+def test_a_response_in_a_stream_has_it_in_the_event_that_ends_it() -> None:
+    server, store = Responses(stream=True), Store("clear")
+    _, body = asked_for_a_response(server, store)
+    events = [parse(line.removeprefix(b"data: ")) for line in body.split(b"\n") if line.startswith(b"data: ")]
+    assert "sri" not in events[0]
+    assert events[-1]["response"]["sri"]["verdicts"][0]["request_id"] == events[-1]["response"]["id"]
+    assert len(store.asked) == 1
+
+
+def test_each_call_of_a_servers_tool_is_a_generation_more() -> None:
+    server, store = Responses(), Store()
+    server.output = ("reasoning", "mcp_call", "reasoning", "web_search_call", "function_call", "message")
+    asked_for_a_response(server, store)
+    assert sorted(store.asked) == [server.id, f"{server.id}_1", f"{server.id}_2"]
+    assert external_id(f"{server.id}_1-0123abcd", randomised=True) == f"{server.id}_1"
+    assert len(turns({"id": "resp_1", "output": [{"type": "mcp_call"}] * 1000})) == MOST_CHOICES
+    assert turns({"id": "resp_1", "output": "x"}) == ["resp_1"]
+
+
+def test_who_does_not_ask_for_the_verdict_on_a_response_gets_none() -> None:
+    store = Store()
+    _, body = asked_for_a_response(Responses(), store, headers=[])
+    assert "sri" not in parse(body)
+    assert not store.asked
 
 
 def test_a_middleware_without_a_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ KEY = "chatcmpl-x-0123abcd"
 def engine(vllm: Any, tap: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Scheduler and worker in one process, with the tap on."""
     monkeypatch.setattr(runner, "attach", lambda settings, live: tap)
-    install(SimpleNamespace())  # type: ignore[arg-type]
+    install(SimpleNamespace(tampered="report"))  # type: ignore[arg-type]
     scheduler, worker = vllm.Scheduler(), vllm.Runner()
     # The pool's class is wrapped, not the one the made-up scheduler was written with.
     scheduler.kv_cache_manager.block_pool = vllm.BlockPool()
@@ -173,7 +173,7 @@ def test_the_end_of_the_worker_closes_the_tap(engine: Any, tap: Any) -> None:
 
 
 def test_installing_twice_changes_nothing(engine: Any, tap: Any) -> None:
-    install(SimpleNamespace())  # type: ignore[arg-type]
+    install(SimpleNamespace(tampered="report"))  # type: ignore[arg-type]
     admitted(engine)
     assert [each[0] for each in tap.told].count("begin") == 1
 
@@ -181,7 +181,7 @@ def test_installing_twice_changes_nothing(engine: Any, tap: Any) -> None:
 def test_a_vllm_that_is_built_otherwise_is_refused_by_name(vllm: Any) -> None:
     del vllm.Scheduler._free_request
     with pytest.raises(ConfigError, match=r"vLLM 0\.0\.made-up: Scheduler\._free_request .* run on 0\.32"):
-        install(SimpleNamespace())  # type: ignore[arg-type]
+        install(SimpleNamespace(tampered="report"))  # type: ignore[arg-type]
 
 
 def test_without_settings_nothing_is_touched(vllm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,14 +254,14 @@ def test_what_hides_states_is_named_with_its_option(changes: Any, option: str) -
 
 
 def test_an_engine_that_hides_states_does_not_start_before_anything_was_loaded(vllm: Any) -> None:
-    install(SimpleNamespace(if_blind="refuse"))  # type: ignore[arg-type]
+    install(SimpleNamespace(if_blind="refuse", tampered="report"))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"--enforce-eager.*if_blind: unmonitored"):
         vllm.Runner(config(model={"enforce_eager": False}))
     vllm.Runner(config())
 
 
 def test_an_engine_that_hides_states_starts_where_the_operator_says_so(vllm: Any) -> None:
-    install(SimpleNamespace(if_blind="unmonitored"))  # type: ignore[arg-type]
+    install(SimpleNamespace(if_blind="unmonitored", tampered="report"))  # type: ignore[arg-type]
     vllm.Runner(config(model={"enforce_eager": False}))
 
 
