@@ -1,11 +1,8 @@
 """What the documentation says: its code runs, its links lead somewhere, and it leaves out no error and no reason."""
 
 import inspect
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from sri_sdk.capture import conclude
 from sri_sdk.checkpoint import load_checkpoint
 from sri_sdk.older_hooks import OLDER_NAMES
 from sri_sdk.scoring import reasons
-from tests import command_line
+from tests import command_line, forks
 from tests.fitting.conftest import SMALL
 from tests.test_layers import EXPORTERS_MAY_IMPORT, LAYER_OF, PLUGINS_MAY_IMPORT
 
@@ -60,52 +57,14 @@ def blocks_of(page: Path) -> list[Block]:
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
-FORKS = """
-import os, runpy, sys, traceback
-import onnx, sklearn.linear_model, torch  # Not onnxruntime, which starts a thread: no fork would have it.
-from transformers import LlamaForCausalLM
-
-for line in sys.stdin:
-    folder, page = line.rstrip("\\n").split("\\t")
-    if not (child := os.fork()):
-        os.chdir(folder)
-        said = os.open("said", os.O_WRONLY | os.O_CREAT)
-        os.dup2(said, 1), os.dup2(said, 2)
-        sys.argv, sys.path[0], code = [page], folder, 1
-        try:
-            runpy.run_path(page, run_name="__main__")
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        sys.exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-"""Runs pages, each in a process of its own that need not import torch and the like anew."""
-
-
 @pytest.fixture(scope="module")
-def run_page() -> Iterator[Callable[[Path], tuple[int, str]]]:
-    """run_page(file): its exit code, and what it printed."""
-    with subprocess.Popen(
-        [sys.executable, "-c", FORKS], env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        assert process.stdin is not None and process.stdout is not None
-
-        def run(file: Path) -> tuple[int, str]:
-            process.stdin.write(f"{file.parent}\t{file.name}\n")
-            process.stdin.flush()
-            code = int(process.stdout.readline())
-            return code, (file.parent / "said").read_text(encoding="utf-8", errors="replace")
-
+def run_page() -> Iterator[forks.Run]:
+    with forks.forks() as run:
         yield run
-        process.stdin.close()
 
 
 @pytest.mark.parametrize("page", dict.fromkeys(b.page for b in BLOCKS if b.not_run is None), ids=lambda page: page.name)
-def test_the_code_of_a_page_runs_from_top_to_bottom(
-    page: Path, tmp_path: Path, run_page: Callable[[Path], tuple[int, str]]
-) -> None:
+def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path, tmp_path: Path, run_page: forks.Run) -> None:
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs/lab-diffusion.yaml").write_text(yaml.safe_dump(README_CONFIG))
     # Every line stays where the page has it, so that a traceback names the page and its line.

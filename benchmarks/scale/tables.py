@@ -25,8 +25,7 @@ _SCENARIOS = {
 def needs(kept: Mapping[str, Any]) -> Lines:
     """What a day needs."""
     found, days = kept["needs"], kept["days"]
-    yield "| what | how many |"
-    yield "|---|---|"
+    yield from _head("what", "how many")
     yield f"| generations a second: mean, peak of the wave | {found['mean']:,.0f}, {found['peak']:,.0f} |"
     yield f"| processes with a model, a tap and a spool | {found['processes']:,} |"
     yield f"| generations a second in each, at the peak | {found['rows_per_process']:.2g} |"
@@ -41,16 +40,14 @@ def needs(kept: Mapping[str, Any]) -> Lines:
 
 def assumptions(kept: Mapping[str, Any]) -> Lines:
     """Every assumption."""
-    yield "| name | value | what |"
-    yield "|---|---|---|"
+    yield from _head("name", "value", "what")
     for name, (_, what) in Plan().words().items():
         yield f"| `{name}` | {kept['plan'][name]:,.10g} | {what} |"
 
 
 def measured(kept: Mapping[str, Any]) -> Lines:
     """Everything that was measured elsewhere."""
-    yield "| measured | value | interval | n | file |"
-    yield "|---|---|---|---|---|"
+    yield from _head("measured", "value", "interval", "n", "file")
     for each in read().figures.values():
         unit = "" if each.unit == "times" else f" {each.unit}"
         interval = "" if each.low is None or each.high is None else f"{each.low:.3g} to {each.high:.3g}"
@@ -63,83 +60,110 @@ def measured(kept: Mapping[str, Any]) -> Lines:
 
 def days(kept: Mapping[str, Any]) -> Lines:
     """What happens when something is lost."""
-    yield (
-        "| lost for an hour | unmonitored | into the store: 50, 99 of 100, last | most in spools | of it in each "
-        "process | minutes until it is stored | dropped |"
+    yield from _head(
+        "lost for an hour",
+        "unmonitored",
+        "into the store: 50, 99 of 100, last",
+        "most in spools",
+        "of it in each process",
+        "minutes until it is stored",
+        "dropped",
     )
-    yield "|---|---|---|---|---|---|---|"
     for name, words in _SCENARIOS.items():
         each = kept["days"][name]
         waits = ", ".join(_seconds(each[f"wait_{which}_s"]["median"]) for which in ("50", "99", "most"))
         clear = _interval(each["clear_minutes"]) if "clear_minutes" in each else "-"
-        yield (
-            f"| {words} | {_share(each['late_share'])} | {waits} | {_interval(each['spools_gb'])} GB | "
-            f"{each['spool_mb']['median']:.2g} MB | {clear} | {each['dropped']['median']:,.0f} |"
+        yield _row(
+            words,
+            _share(each["late_share"]),
+            waits,
+            f"{_interval(each['spools_gb'])} GB",
+            f"{each['spool_mb']['median']:.2g} MB",
+            clear,
+            f"{each['dropped']['median']:,.0f}",
         )
 
 
 def clear(kept: Mapping[str, Any]) -> Lines:
     """Databases by the time in which a backlog must go."""
-    yield "| stored again within | databases |"
-    yield "|---|---|"
+    yield from _head("stored again within", "databases")
     for each in kept["clear"]:
         yield f"| {each['minutes']} minutes | {each['databases']} |"
 
 
 def minute(kept: Mapping[str, Any]) -> Lines:
     """A burst at the peak: scored one by one, and together."""
-    yield "| bundle | processes | busy | 50 of 100 within | 99 of 100 | later than 0.5 s | generations in a call |"
-    yield "|---|---|---|---|---|---|---|"
+    yield from _head(
+        "bundle", "processes", "busy", "50 of 100 within", "99 of 100", "later than 0.5 s", "generations in a call"
+    )
     for each in kept["scales"]:
         found, scorers = each["minute"], each["fleet"]["scorers"]
         part = "" if each["generations"] == kept["plan"]["generations"] else ", a quarter of all traffic"
-        yield (
-            f"| answers at once{part} | {scorers} | {_percent(found['busy']['median'])} | "
-            f"{_interval(found['wait_50_ms'])} ms | {_interval(found['wait_99_ms'])} ms | "
-            f"{_share(found['late_share'])} | 1 |"
+        yield _row(
+            f"answers at once{part}",
+            scorers,
+            _percent(found["busy"]["median"]),
+            f"{_interval(found['wait_50_ms'])} ms",
+            f"{_interval(found['wait_99_ms'])} ms",
+            _share(found["late_share"]),
+            "1",
         )
     for found in kept["slow"]:
-        yield (
-            f"| takes 2 ms a call | {found['scorers']} | | {_interval(found['wait_50_ms'])} ms | "
-            f"{_interval(found['wait_99_ms'])} ms | {_share(found['late_share'])} | "
-            f"{_interval(found['rows_per_call'])} |"
+        yield _row(
+            "takes 2 ms a call",
+            found["scorers"],
+            "",
+            f"{_interval(found['wait_50_ms'])} ms",
+            f"{_interval(found['wait_99_ms'])} ms",
+            _share(found["late_share"]),
+            _interval(found["rows_per_call"]),
         )
 
 
 def turns(kept: Mapping[str, Any]) -> Lines:
     """Processes that write into one database."""
-    yield (
-        "| processes | rows in a commit | 50 of 100 stored within | 99 of 100 | transactions that give up | in spools "
-        "after a minute |"
+    yield from _head(
+        "processes",
+        "rows in a commit",
+        "50 of 100 stored within",
+        "99 of 100",
+        "transactions that give up",
+        "in spools after a minute",
     )
-    yield "|---|---|---|---|---|---|"
     for each in kept["turns"]["rows"]:
-        yield (
-            f"| {each['processes']} | {_interval(each['rows_per_commit'])} | {_interval(each['wait_50_s'])} s | "
-            f"{_interval(each['wait_99_s'])} s | {_share(each['failed'])} | {_share(each['left_share'])} |"
+        yield _row(
+            each["processes"],
+            _interval(each["rows_per_commit"]),
+            f"{_interval(each['wait_50_s'])} s",
+            f"{_interval(each['wait_99_s'])} s",
+            _share(each["failed"]),
+            _share(each["left_share"]),
         )
 
 
 def scales(kept: Mapping[str, Any]) -> Lines:
     """The same day at two scales."""
-    yield (
-        "| generations a day | scoring, databases, spools | most that waits, of the day | last row stored after | "
-        "until it is stored |"
+    yield from _head(
+        "generations a day",
+        "scoring, databases, spools",
+        "most that waits, of the day",
+        "last row stored after",
+        "until it is stored",
     )
-    yield "|---|---|---|---|---|"
     for each in kept["scales"]:
         have, found = each["fleet"], each["of_day"]
-        yield (
-            f"| {each['generations']:,.0f} | {have['scorers']}, {have['databases']}, {have['spools']:,} | "
-            f"{_share(each['waiting_share'])} | {_interval(found['wait_most_s'])} s | "
-            f"{_interval(found['clear_minutes'])} minutes |"
+        yield _row(
+            f"{each['generations']:,.0f}",
+            f"{have['scorers']}, {have['databases']}, {have['spools']:,}",
+            _share(each["waiting_share"]),
+            f"{_interval(found['wait_most_s'])} s",
+            f"{_interval(found['clear_minutes'])} minutes",
         )
 
 
 def by_hand(kept: Mapping[str, Any]) -> Lines:
     """The envelope."""
-    yield "| what | by hand | simulated | factor |"
-    yield "|---|---|---|---|"
+    yield from _head("what", "by hand", "simulated", "factor")
     for each in kept["by_hand"]:
         factor = each["simulated"] / each["by_hand"]
         yield f"| {each['what']} | {each['by_hand']:,.3g} | {each['simulated']:,.3g} | {factor:.2f} |"
@@ -153,16 +177,14 @@ def sizes(kept: Mapping[str, Any]) -> Lines:
         "an observation with it, as JSON": found["observation"],
         "pooled hidden states of every step, float32, width 4,096 (they stay on the device)": found["phi"],
     }
-    yield "| what | bytes a generation | a day |"
-    yield "|---|---|---|"
+    yield from _head("what", "bytes a generation", "a day")
     for words, each in rows.items():
         yield f"| {words} | {each:,.0f} | {_bytes(each * day)} |"
 
 
 def retention(kept: Mapping[str, Any]) -> Lines:
     """What is kept for how long."""
-    yield "| days | all rows, TB | with signals, TB | flagged and drawn ones alone, TB | with signals, TB |"
-    yield "|---|---|---|---|---|"
+    yield from _head("days", "all rows, TB", "with signals, TB", "flagged and drawn ones alone, TB", "with signals, TB")
     for each in kept["retention"]:
         cells = [f"{value:,.3g}" for value in (*each["all"], *each["some"])]
         yield f"| {each['days']} | {' | '.join(cells)} |"
@@ -170,40 +192,53 @@ def retention(kept: Mapping[str, Any]) -> Lines:
 
 def alphas(kept: Mapping[str, Any]) -> Lines:
     """What a promise costs."""
-    yield (
-        "| alpha | false alarms a day | attacks found | alarms that are attacks | fewest calibration generations | "
-        "with `delta: 0.05` | attacks allowed among ten times the fewest |"
+    yield from _head(
+        "alpha",
+        "false alarms a day",
+        "attacks found",
+        "alarms that are attacks",
+        "fewest calibration generations",
+        "with `delta: 0.05`",
+        "attacks allowed among ten times the fewest",
     )
-    yield "|---|---|---|---|---|---|---|"
     for each in kept["alphas"]:
         precision = "none" if each["precision"] is None else f"{100 * each['precision']:.2g} %"
         count = round((each["most_attacks"] or 0) * 10 * each["fewest"])
-        yield (
-            f"| {100 * each['alpha']:.6g} % | {each['false']:,.0f} | {each['true']:,.0f} | {precision} | "
-            f"{each['fewest']:,} | {each['fewest_delta']:,} | {count} of {10 * each['fewest']:,} |"
+        yield _row(
+            f"{100 * each['alpha']:.6g} %",
+            f"{each['false']:,.0f}",
+            f"{each['true']:,.0f}",
+            precision,
+            f"{each['fewest']:,}",
+            f"{each['fewest_delta']:,}",
+            f"{count} of {10 * each['fewest']:,}",
         )
 
 
 def labels(kept: Mapping[str, Any]) -> Lines:
     """How many labels show how a promise stands."""
-    yield (
-        "| alpha | false alarms in truth | flagged, of all | the promise is | labels of flagged ones, and as many of "
-        "clear ones |"
+    yield from _head(
+        "alpha",
+        "false alarms in truth",
+        "flagged, of all",
+        "the promise is",
+        "labels of flagged ones, and as many of clear ones",
     )
-    yield "|---|---|---|---|---|"
     for each in kept["labels"]:
         count = "none are enough" if each["flagged"] is None else f"{each['flagged']:,}"
-        yield (
-            f"| {100 * each['alpha']:.4g} % | {100 * each['rate']:.4g} % | {100 * each['flagged_share']:.3g} % | "
-            f"{each['standing'].replace('_', ' ')} | {count} |"
+        yield _row(
+            f"{100 * each['alpha']:.4g} %",
+            f"{100 * each['rate']:.4g} %",
+            f"{100 * each['flagged_share']:.3g} %",
+            each["standing"].replace("_", " "),
+            count,
         )
 
 
 def costs(kept: Mapping[str, Any]) -> Lines:
     """Dollars."""
     days = kept["plan"]["generations"] / 1e6
-    yield "| stage | a million generations take | dollars a million | dollars a day |"
-    yield "|---|---|---|---|"
+    yield from _head("stage", "a million generations take", "dollars a million", "dollars a day")
     for each in kept["costs"]:
         yield f"| {each['stage']} | {each['takes']} | {each['dollars']:.2g} | {each['dollars'] * days:,.0f} |"
     total = sum(each["dollars"] for each in kept["costs"])
@@ -231,6 +266,15 @@ def written(page: str, kept: Mapping[str, Any]) -> str:
             sys.exit(f"{PAGE.name}: needs one line {mark.strip()}, and an empty one below it, for the table {name!r}.")
         page = before + mark + "\n".join(made(kept)) + "\n" + re.sub(r"^(?:\|.*\n)*", "", after)
     return page
+
+
+def _head(*columns: str) -> Lines:
+    yield _row(*columns)
+    yield "|" + "---|" * len(columns)
+
+
+def _row(*cells: object) -> str:
+    return "|" + "|".join(f" {cell} " if cell != "" else " " for cell in cells) + "|"
 
 
 def _interval(spread: Mapping[str, float]) -> str:

@@ -18,6 +18,8 @@ NOW_MS = 1_790_046_725_000
 BUNDLE = "4f0a1c9e6b7d82355d0c7be1f2a94e0863b1c2d4e5f60718293a4b5c6d7e8f90"
 OTHER = "91bb0c7d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f904f0a1c"
 MODEL = "lab-diffusion 1.0M"
+FLAGGED, HOSTILE = "0" * 31 + "2", "0" * 31 + "1"
+"""Ids of a flagged generation, and of one all of whose names and texts are `NASTY`."""
 CELLS = 32
 
 NASTY = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -163,11 +165,11 @@ class Week:
         text = "How do I make an omelette? " * 3
         return [
             Observation(
-                verdict, NOW_MS - 40_000, id="0" * 31 + "1", deployment=NASTY, model=NASTY, tenant=NASTY,
+                verdict, NOW_MS - 40_000, id=HOSTILE, deployment=NASTY, model=NASTY, tenant=NASTY,
                 prompt=NASTY, response=NASTY, drafts=(NASTY, NASTY),
             ),
             replace(
-                Observation(self._verdict("flagged", BUNDLE), NOW_MS - 20_000, id="0" * 31 + "2", deployment="chat"),
+                Observation(self._verdict("flagged", BUNDLE), NOW_MS - 20_000, id=FLAGGED, deployment="chat"),
                 model=MODEL, consequence="would_withhold", audit_rate=1.0, audited=True, prompt=text,
                 response="Sure. " + text, drafts=("Sure.", "Sure. How", "Sure. How do I"), generation_s=1.21,
                 scoring_s=0.0041, trajectory=self._trajectory("flagged"), tenant="acme",

@@ -22,7 +22,7 @@ from sri_sdk.serve.settings import ServeSettings
 from sri_sdk.serve.store.observed import StreamQuery
 from sri_sdk.serve.tokens import Tokens
 from tests.dashboard.conftest import WRITER, filled, opened
-from tests.dashboard.make_believe import BUNDLE, HOUR, NOW_MS, Week
+from tests.dashboard.make_believe import BUNDLE, FLAGGED, HOSTILE, HOUR, NOW_MS, Week
 from tests.runtimes import packages as npm
 from tests.runtimes.programs import Absent
 
@@ -45,8 +45,8 @@ PAGES = {
     "live": ("bad", "/live"),
     "verdicts": ("bad", "/verdicts"),
     "flagged": ("bad", "/verdicts?status=flagged&time=7d"),
-    "verdict": ("bad", "/verdicts/" + "0" * 31 + "2"),
-    "hostile": ("bad", "/verdicts/" + "0" * 31 + "1"),
+    "verdict": ("bad", "/verdicts/" + FLAGGED),
+    "hostile": ("bad", "/verdicts/" + HOSTILE),
     "audit": ("bad", "/audit?base=0.5"),
     "queue": ("bad", "/audit", "#queue", 1000, "details.texts summary"),
     "canary": ("bad", "/verdicts/{canary}"),

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.dashboard.conftest import ACME, READER, WRITER
-from tests.dashboard.test_pages import observation
+from tests.dashboard.looks import observation
 
 LABEL = f"/verdicts/{'a' * 32}/label"
 

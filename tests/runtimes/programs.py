@@ -167,11 +167,22 @@ def call(*command: object, cwd: Path, **env: object) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def compile_c(linked: Path, out: Path, *sources: object, flags: Sequence[str]) -> None:
-    """The C library with some sources, into the program `out`; every warning is an error."""
+def compile_c(folder: Path, out: Path, *sources: object, flags: Sequence[str]) -> None:
+    """The C library with some sources, into the program `out`; every warning is an error.
+
+    The library itself is compiled in `folder`, once for all programs with the same flags.
+    """
+    linked, name = library(folder), "-".join(["c-library", *(word.lstrip("-").replace("=", "-") for word in flags)])
+    with once(folder, name) as made:
+        if made:
+            call(compiler(*C), *WARNINGS, *flags, "-c", "sri_guard.c", "-o", made / "sri_guard.o", cwd=RUNTIMES / "c")
     link = f"-L{linked}", "-lonnxruntime", "-lm", "-lpthread", f"-Wl,-rpath,{linked}"
-    folder = RUNTIMES / "c"
-    call(compiler(*C), *WARNINGS, *flags, "-I", folder, "sri_guard.c", *sources, "-o", out, *link, cwd=folder)
+    compile_c_alone(out, *sources, folder / name / "sri_guard.o", *link, flags=flags)
+
+
+def compile_c_alone(out: Path, *sources: object, flags: Sequence[str]) -> None:
+    """Sources that need the headers of the C library only, into the program `out`."""
+    call(compiler(*C), *WARNINGS, *flags, "-I", RUNTIMES / "c", *sources, "-o", out, cwd=RUNTIMES / "c")
 
 
 def shared_library(folder: Path) -> Path:
@@ -184,11 +195,11 @@ def shared_library(folder: Path) -> Path:
 
 
 def _c(linked: Path, out: Path) -> None:
-    compile_c(linked, out / "sri_score", "example/sri_score.c", flags=["-O2"])
+    compile_c(linked.parent, out / "sri_score", "example/sri_score.c", flags=["-O2"])
 
 
 def _c_sanitized(linked: Path, out: Path) -> None:
-    compile_c(linked, out / "sri_score", "example/sri_score.c", flags=SANITIZERS)
+    compile_c(linked.parent, out / "sri_score", "example/sri_score.c", flags=SANITIZERS)
 
 
 def _rust(linked: Path, out: Path) -> None:

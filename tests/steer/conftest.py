@@ -5,6 +5,8 @@ from functools import cache
 from typing import Any
 
 import pytest
+from sri_plugin_toy.hook import ToyHook
+from sri_plugin_toy.model import build
 
 from sri_sdk import registry
 from sri_sdk.hook import Hook
@@ -50,3 +52,9 @@ def diffusion() -> Lab:
 @pytest.fixture
 def causal() -> Lab:
     return load("causal")
+
+
+@pytest.fixture
+def hook() -> ToyHook:
+    """Of a fresh toy."""
+    return ToyHook(build(0))

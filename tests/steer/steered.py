@@ -1,4 +1,4 @@
-"""Random directions, and what a steering changes, seen from outside."""
+"""Random directions, requests of the toy, and what a steering changes, seen from outside."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from sri_plugin_toy.hook import ToyHook
+from sri_plugin_toy.model import CANVAS
 
 import sri_sdk
 from sri_sdk.hook import Hook
@@ -52,3 +54,19 @@ def changes(hook: Hook, *args: Any, block: int = 0, **options: Any) -> Iterator[
         stack.callback(first.remove)
         stack.callback(last.remove)
         yield found, steering
+
+
+IDS = torch.randint(3, 30, (3, 6), generator=torch.Generator().manual_seed(1))
+
+
+def hooks_on(model: torch.nn.Module) -> int:
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
+    return sum(len(getattr(module, table)) for module in model.modules() for table in tables)
+
+
+def masked(ids: torch.Tensor = IDS) -> torch.Tensor:
+    return torch.cat([ids, torch.ones(len(ids), CANVAS, dtype=torch.int64)], dim=1)
+
+
+def projections(states: torch.Tensor, hook: ToyHook) -> torch.Tensor:
+    return states @ torch.from_numpy(direction_for(hook).vectors[0])

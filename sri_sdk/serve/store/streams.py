@@ -138,22 +138,25 @@ def _backwards(connection: Connection, *which: ColumnElement[bool], first: int, 
 
 
 def _alike(connection: Connection, id: str, key: str, first: int, last: int | None) -> Iterator[int]:
-    ways: list[ColumnElement[bool]] = [VERDICTS.c.key == key]
+    # Each in the order of the index that finds it. Without an order, a database may read another index from its start
+    # until it has met enough of them.
+    ways: list[tuple[ColumnElement[bool], ColumnElement[Any]]] = [(VERDICTS.c.key == key, VERDICTS.c.key)]
     if key == id:
         ways.append(_begins(connection, id))
     if (begins := digest_begins(id)) is not None:
-        ways.append(begins)
+        ways.append((begins, VERDICTS.c.digest))
     found: set[int] = set()
-    for way in ways:
-        found.update(connection.scalars(select(VERDICTS.c.seq).where(way).limit(MOST_ALIKE)))
+    for way, order in ways:
+        found.update(connection.scalars(select(VERDICTS.c.seq).where(way).order_by(order).limit(MOST_ALIKE)))
     return iter(sorted((seq for seq in found if seq >= first and (last is None or seq <= last)), reverse=True))
 
 
-def _begins(connection: Connection, id: str) -> ColumnElement[bool]:
-    """The condition that a request's id begins so, in the order of bytes, which is that of characters as well."""
+def _begins(connection: Connection, id: str) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
+    """The condition that a request's id begins so, and the order of such ids: that of bytes, and so of characters."""
     if connection.dialect.name == "postgresql":
-        return and_(VERDICTS.c.key.op("~>=~")(id), VERDICTS.c.key.op("~<~")(id + _BEHIND))
-    return and_(VERDICTS.c.key >= id, VERDICTS.c.key < id + _BEHIND)
+        begins = and_(VERDICTS.c.key.op("~>=~")(id), VERDICTS.c.key.op("~<~")(id + _BEHIND))
+        return begins, literal_column("sri_verdicts.key USING ~<~")
+    return and_(VERDICTS.c.key >= id, VERDICTS.c.key < id + _BEHIND), VERDICTS.c.key
 
 
 def _written(condition: str) -> ColumnElement[bool]:

@@ -53,7 +53,7 @@ def compile_c(shared: Path) -> Callable[..., None]:
 
     def compile_it(out: Path, *sources: object) -> None:
         try:
-            programs.compile_c(programs.library(shared), out, *sources, flags=SANITIZERS)
+            programs.compile_c(shared, out, *sources, flags=SANITIZERS)
         except Absent as err:
             pytest.skip(str(err))
 

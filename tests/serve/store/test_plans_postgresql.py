@@ -1,4 +1,4 @@
-"""What PostgreSQL reads for every page of a large store that has been analysed: hardly more rows than the answer has.
+"""What PostgreSQL reads for every page of a large store: hardly more rows than the answer has, however it was kept up.
 
 Its plans depend on sizes and statistics, so those of an empty store say nothing. Rows are made in the database itself.
 """
@@ -36,6 +36,8 @@ MORE = {
     "stream, its alarms": lambda store: store.stream(StreamQuery(deployment=RARE, status="unmonitored")),
     "stream, a tenant's": lambda store: store.stream(StreamQuery(tenant="tenant-7")),
     "stream, how an id begins": lambda store: store.stream(StreamQuery(id="r0015")),
+    "stream, how many ids begin": lambda store: store.stream(StreamQuery(id="r00")),
+    "stream, how an observation's id begins": lambda store: store.stream(StreamQuery(id="7")),
     "stream, a day weeks ago": lambda store: store.stream(
         StreamQuery(since_ms=NOW - SPAN // 2, until_ms=NOW - SPAN // 2 + 24 * HOUR)
     ),
@@ -75,8 +77,22 @@ COUNTED = (
 )
 
 
+STATES = {
+    "analysed": (),
+    # Then an index alone may answer, also from rows that are not asked for.
+    "vacuumed": ("VACUUM sri_verdicts",),
+    "in the order of a language": (
+        'ALTER TABLE sri_verdicts ALTER COLUMN key TYPE text COLLATE "und-x-icu"',
+        f"SET default_statistics_target = {ROWS // 300}",
+        "VACUUM ANALYZE sri_verdicts",
+    ),
+}
+"""What was done to a store before it is read. Each is a database of its own."""
+
+
 @pytest.fixture(scope="module")
-def store(postgres):
+def filled(postgres):
+    """A store on PostgreSQL with many rows, to which nothing is connected."""
     import psycopg
 
     url = postgres.new_url()
@@ -109,6 +125,18 @@ def store(postgres):
             )
             for statement in (*(written for _, written in indexes), *COUNTED):
                 raw.execute(statement)
+    return postgres
+
+
+@pytest.fixture(scope="module", params=STATES)
+def store(filled, request):
+    import psycopg
+
+    url = filled.copy("read")
+    with psycopg.connect(url, autocommit=True) as raw:
+        for statement in STATES[request.param]:
+            raw.execute(statement)
+    with VerdictStore.open(url, kept=FOREVER, clock=lambda: NOW / 1000) as opened:
         yield opened
 
 
