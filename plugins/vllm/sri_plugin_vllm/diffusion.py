@@ -129,7 +129,7 @@ def tap_sampler(runner: Any, profile: Mapping[str, Any]) -> None:
         return sample(original, self, *args, **kwargs)
 
     call._sri_wrapped = True  # type: ignore[attr-defined]  # as above
-    kind.__call__ = call
+    kind.__call__ = call  # type: ignore[method-assign]  # as above
 
 
 def _same_profile(sampler: Any, profile: Mapping[str, Any]) -> None:
