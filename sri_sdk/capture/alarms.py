@@ -64,11 +64,29 @@ class OnlineAlarms:
         Args:
             steps: those taken since the last look.
             generated: steps that each request has.
+
+        Raises:
+            Exception: what the scorer raised of one of them; the alarms of the others are found all the same.
         """
-        for row, length in self._alarming(self._new()):
+        new, failed = self._new(), list[Exception]()
+        try:
+            alarming = self._alarming(new)
+        except Exception as err:
+            if len(new) == 1:
+                raise
+            # One by one, so that the length that fails takes no other one's alarm with it.
+            alarming, failed = [], [err]
+            for each in new:
+                try:
+                    alarming += self._alarming([each])
+                except Exception as again:
+                    failed.append(again)
+        for row, length in alarming:
             # Lengths of a row rise, so its first alarm comes first.
             if row not in self._found:
                 self._found[row] = self._closed_by(row, length, steps, generated[row] - 1)
+        if failed:
+            raise failed[0]
 
     def look_at_one(self, done: Sequence[int]) -> None:
         """As `look`, where one step was taken since the last look, before which each request had `done` steps."""

@@ -96,9 +96,11 @@ class Passes:
         self._horizon = settings.horizon
         # Steps before they are handed over: each where somebody decides meanwhile, and the recorder counts how many.
         self._looks, policy = settings.immediate, settings.policy
-        # Where nobody stops the generation, alarms are found some steps at a time, or when somebody asks.
+        # Where nothing stops the generation, alarms are found some steps at a time, or when somebody asks.
         self._on_demand = (
-            self._looks and not (settings.live or driven or policy.stops_on_alarm) and settings.horizon is None
+            self._looks
+            and not (settings.live or driven or policy.stops_on_alarm or policy.stops_on_tampering)
+            and settings.horizon is None
         )
         self._look_every = AT_ONCE if self._on_demand else 1 if self._looks else MOST_WAITING
         self._thread = get_ident()

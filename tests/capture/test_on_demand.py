@@ -18,7 +18,8 @@ from sri_sdk.capture import passes
 from sri_sdk.capture.later import AT_ONCE
 from sri_sdk.capture.run import Run
 from sri_sdk.capture.tap import tap_of
-from sri_sdk.policy import Policy
+from sri_sdk.errors import GenerationAborted
+from sri_sdk.policy import Action, Policy
 
 from .test_cost import STEPS, SUBJECTS, settings_for
 from .test_many_steps import assert_same, made, recorded, schedules
@@ -48,11 +49,12 @@ class AlarmsAt:
 
 
 def watched(
-    scheme: str, scorer: AlarmsAt, asks: Callable[[Run, int], None] = lambda run, step: None, **more: Any
-) -> Run:
+    scheme: str, scorer: AlarmsAt, asks: Callable[[Run, int], None] = lambda run, step: None,
+    blind: Action = "report", **more: Any,
+) -> Run:  # fmt: skip
     """A generation under the rule `online` that reports; `asks` is called before each pass."""
     hook, generate = SUBJECTS[scheme]()
-    policy = Policy(rule="online", flagged="report", unmonitored="report")
+    policy = Policy(rule="online", flagged="report", unmonitored=blind)
     guard: Any = scorer
     run = Run(hook, replace(settings_for(hook, live=False), scorer=guard, policy=policy, **more))
     tap, begun = tap_of(hook.model), []
@@ -168,3 +170,29 @@ def test_alarms_of_steps_taken_together_are_those_of_one_by_one(drawn: Any, grou
     hypothesis.event(f"alarms: {bool(apart.alarms)}")
     assert_same(together, apart)
     assert together.alarms == apart.alarms
+
+
+class FailsAt(AlarmsAt):
+    """Alarms from some cells on, and raises at one length."""
+
+    def __init__(self, cells: int, length: int) -> None:
+        super().__init__(cells)
+        self.length = length
+
+    def score_prefix(self, values: Any, lengths: Any) -> Any:
+        if self.length in lengths:
+            raise ValueError("no number")
+        return super().score_prefix(values, lengths)
+
+
+@pytest.mark.parametrize("scheme", ["masked", "autoregressive"])
+def test_a_length_that_cannot_be_scored_takes_no_alarm_of_others_with_it(scheme: str) -> None:
+    alone, apart = (watched(scheme, FailsAt(4, 7), live=live) for live in (False, True))
+    assert alone.alarms == apart.alarms != {} and set(alone.alarms.values()) == {3}
+    assert "no number" in str(alone.failure)
+
+
+def test_a_policy_that_stops_what_it_cannot_see_hears_of_a_failure_at_the_next_pass() -> None:
+    with pytest.raises(GenerationAborted) as stopped:
+        watched("masked", FailsAt(99, 5), blind="abort")
+    assert stopped.value.step == 4
