@@ -63,5 +63,10 @@ class CanvasBook:
         return profile is not None and self.tokens == profile.get("canvas")
 
     def accounts_for(self, tokens: int | None) -> bool:
-        """Whether the canvases seen are those of an answer of so many tokens: its end may cut the last of them."""
-        return tokens is None or self.tokens - self._last < tokens <= self.tokens or tokens == self.tokens
+        """Whether the canvases seen are those of an answer of so many tokens: its end may cut the last of them.
+
+        None = nobody knows how many, so that nobody can say.
+        """
+        if tokens is None:
+            return False
+        return self.tokens - self._last < tokens <= self.tokens or tokens == self.tokens

@@ -114,8 +114,9 @@ class Cluster:
         if address in (LOCAL, AUTO):
             return
         host, port = _host_and_port(address)
-        if host in ("localhost", "127.0.0.1", "::1"):
-            # So does Ray: its head listens on the address by which other machines know this one.
+        if host in ("localhost", "127.0.0.1", "::1") and "://" not in address:
+            # So does Ray, but not for its client (`ray://`), which may come through a tunnel: its head listens on the
+            # address by which other machines know this one.
             host = ray.util.get_node_ip_address()
         try:
             socket.create_connection((host, port), TO_ANSWER).close()

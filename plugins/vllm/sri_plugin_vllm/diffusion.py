@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from sri_plugin_vllm.here import HERE
+from sri_sdk.canvas import CANVAS_PRIMED, CANVAS_REWRITTEN
 from sri_sdk.engine.settings import EngineSettings
 from sri_sdk.errors import ConfigError, ModelMismatch
-from sri_sdk.reason_words import CANVAS_PRIMED, CANVAS_REWRITTEN
 
 log = logging.getLogger("sri_sdk.vllm")
 

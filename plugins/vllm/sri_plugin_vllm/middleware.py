@@ -105,13 +105,15 @@ class VerdictField:
         if prefix is None or not asks:
             await self._app(inside, receive, send)
             return
-        body, replay = await _read(receive)
+        body, replay, _ = await _read(receive)
         await self._app(inside, replay, _Answer(send, self, lambda _: request_ids(prefix, base, body)).take)
 
     async def _response(self, scope: Scope, receive: Receive, send: Send, *, asks: bool) -> None:
         """A request of `/v1/responses`, which vLLM takes the id of from its body."""
         if not self._answers.trust_request_id:
-            body, _ = await _read(receive)
+            body, _, whole = await _read(receive)
+            if not whole:
+                return  # The client went away: what came of its request is not to be run.
             try:
                 body = renamed_body(body, f"{RESPONSES}{uuid.uuid4().hex}")
             except JsonError as err:
@@ -177,9 +179,13 @@ def turns(response: Mapping[str, Any]) -> list[str]:
     The server's own tools make it generate again; each of their calls counts for one more, whose verdict is
     `unmonitored` if there was none.
     """
-    name, output = str(response.get("id", "")), response.get("output")
+    name, output, tools = str(response.get("id", "")), response.get("output"), response.get("tools")
+    # vLLM shows some calls of its own tools as reasoning: where it has such tools, an item of reasoning may be one.
+    own = isinstance(tools, list) and any(
+        isinstance(each, Mapping) and each.get("type") != "function" for each in tools
+    )
     kinds = [each.get("type") for each in output if isinstance(each, Mapping)] if isinstance(output, list) else []
-    again = sum(kind not in ONE_TURN for kind in kinds)
+    again = sum(kind not in ONE_TURN or (own and kind == "reasoning") for kind in kinds)
     return [name, *(f"{name}_{number}" for number in range(1, again + 1))][:MOST_CHOICES]
 
 
@@ -223,8 +229,8 @@ def request_ids(prefix: str, base: str, body: bytes) -> list[str]:
     return list(islice(ids, MOST_CHOICES))
 
 
-async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """The body of a request, and a `receive` that gives it again."""
+async def _read(receive: Receive) -> tuple[bytes, Receive, bool]:
+    """The body of a request, a `receive` that gives it again, and whether the client stayed until then."""
     kept: list[Message] = []
     size = 0
     while True:
@@ -233,7 +239,8 @@ async def _read(receive: Receive) -> tuple[bytes, Receive]:
         size += len(message.get("body", b""))
         if message["type"] != "http.request" or not message.get("more_body") or size > MOST_BYTES:
             break
-    return b"".join(message.get("body", b"") for message in kept), _replayed(kept, receive)
+    body = b"".join(message.get("body", b"") for message in kept)
+    return body, _replayed(kept, receive), kept[-1]["type"] == "http.request"
 
 
 def _replayed(kept: Sequence[Message], receive: Receive) -> Receive:

@@ -85,7 +85,7 @@ def _has(model: torch.nn.Module, path: str) -> bool:
 
 
 def _as_in(live: torch.nn.Module, known: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights under the names that the engine's model has for them, and under their own."""
+    """Weights [...] under the names that the engine's model has for them, and under their own."""
     found = dict(known)
     for name, tensor in known.items():
         found.setdefault(renamed(live, name), tensor)

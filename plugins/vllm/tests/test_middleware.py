@@ -375,6 +375,10 @@ def test_each_call_of_a_servers_tool_is_a_generation_more() -> None:
     assert external_id(f"{server.id}_1-0123abcd", randomised=True) == f"{server.id}_1"
     assert len(turns({"id": "resp_1", "output": [{"type": "mcp_call"}] * 1000})) == MOST_CHOICES
     assert turns({"id": "resp_1", "output": "x"}) == ["resp_1"]
+    # vLLM shows a call of the server's `python` as reasoning.
+    thought = {"id": "resp_1", "output": [{"type": "reasoning"}, {"type": "message"}]}
+    assert turns(thought | {"tools": [{"type": "function"}]}) == ["resp_1"]
+    assert turns(thought | {"tools": [{"type": "code_interpreter"}]}) == ["resp_1", "resp_1_1"]
 
 
 def test_who_does_not_ask_for_the_verdict_on_a_response_gets_none() -> None:
@@ -394,3 +398,22 @@ def test_a_middleware_without_a_store_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv(CONFIG)
     with pytest.raises(ConfigError, match=f"{CONFIG} is not set"):
         VerdictField(Server())
+
+
+def test_a_request_whose_client_went_away_in_mid_body_is_not_run() -> None:
+    ran: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        ran.append(scope)
+
+    async def send(message: Any) -> None:
+        ran.append(message)
+
+    parts = iter([{"type": "http.request", "body": b'{"input": "x"}', "more_body": True}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(parts)
+
+    scope = {"type": "http", "path": "/v1/responses", "method": "POST", "headers": []}
+    asyncio.run(VerdictField(app, settings(), Store())(scope, receive, send))
+    assert not ran
