@@ -7,7 +7,7 @@ module asks how likely the tokens are, at the temperature that suits them best. 
 explains them better, by far, the run is not trusted.
 
 It costs little: per step, up to `PER_STEP` positions' states are copied on the device; where a pass shows hardly more,
-as a block does, all of them are, and which count is found out for many passes at once. At the end the first few are
+as a block does, all of them are, and which count is found out for many passes at once. At the end a few are
 compared with some words of the vocabulary, spread over it, besides the tokens themselves. That settles it where the
 plan is right and the model is sure of something. Else more are, with more words, and then `MOST` with the whole matrix
 of the head, 4 x MOST x D x V floating-point operations (0.07 * 10^12 for 8 billion parameters, a few hundredths of one
@@ -233,7 +233,10 @@ class ShiftCheck:
         for positions, words in LOOKS:
             if positions >= self.compared and len(self._head[0]) < 2 * words:
                 break
-            if self._lead(self._at_first(rows[:positions], tokens[:positions], words)) < -SETTLED:
+            # Spread over all: a loop may begin otherwise than it goes on.
+            step = max(self.compared // positions, 1)
+            some, its = rows[::step][:positions], tokens[::step][:positions]
+            if self._lead(self._at_first(some, its, words)) < -SETTLED:
                 return False
         return self._lead(self._likelihoods(rows, tokens)) > DECISIVE
 

@@ -27,7 +27,6 @@ class Stops:
         """Takes what is known of the run; `driven` = a sampler of ours asks for `rows` and ends them."""
         self._settings, self._policy, self._passes = settings, settings.policy, passes
         self._horizon, self._rows, self._faults = horizon, rows, faults
-        self._driven = driven
         self.wanted = not driven and (
             settings.horizon is not None or self._policy.stops_on_alarm or self._policy.stops_on_tampering
         )
